@@ -1,0 +1,1 @@
+"""Folders of photographs to CNN features and reduced features, on Spark."""

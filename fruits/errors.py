@@ -1,0 +1,31 @@
+"""What can go wrong and is the caller's to mend.
+
+FruitsError                 exit status 2, one line on stderr, no traceback
+├── ConfigError             an option's value
+├── InputError              the images that were asked for
+├── BackboneError           a network, its weights or its engine
+└── OutputError             the place where results go
+
+Each message says what was wanted, what was there, and what to do.
+Anything else that is raised is a defect or a failing machine: exit status 1.
+"""
+
+
+class FruitsError(Exception):
+    """Root of every error that a user can mend."""
+
+
+class ConfigError(FruitsError):
+    """An option has a value that cannot be used."""
+
+
+class InputError(FruitsError):
+    """The input holds no usable image, or too few, or cannot be read."""
+
+
+class BackboneError(FruitsError):
+    """A network is unknown, its weights are out of reach or do not fit."""
+
+
+class OutputError(FruitsError):
+    """The output cannot be written, or holds results of other settings."""
