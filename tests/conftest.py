@@ -1,0 +1,51 @@
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from fruits.backbones import compile_backbone
+from fruits.engines import CompiledGraph
+
+# Before the first session: two cores, whatever the machine has, and no web server.
+os.environ["PYSPARK_SUBMIT_ARGS"] = (
+    "--master local[2] --conf spark.ui.enabled=false "
+    "--conf spark.sql.shuffle.partitions=4 pyspark-shell"
+)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    from fruits.session import get_spark
+
+    session = get_spark()
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> CompiledGraph:
+    """EfficientNetLite0 with its ImageNet weights; later runs find it in the cache."""
+    os.environ["FRUITS_CACHE"] = str(tmp_path_factory.mktemp("graphs"))
+    return compile_backbone("EfficientNetLite0")
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[..., Path]:
+    """Writes small pictures that differ, as JPEG, below a folder; returns the folder."""
+
+    def draw(labels: dict[str, int], folder: str = "images", seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        root = tmp_path / folder
+        for label, count in labels.items():
+            (root / label).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                coarse = rng.integers(0, 256, (5, 5, 3), np.uint8)
+                picture = Image.fromarray(coarse).resize((100, 100), Image.Resampling.BICUBIC)
+                picture.save(root / label / f"{number}_100.jpg", quality=90)
+        return root
+
+    return draw
