@@ -1,0 +1,196 @@
+"""A backbone's name and weights -> a compiled graph, made once and cached on disk."""
+
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fruits import weights as weight_files
+from fruits.engines import BATCH, CompiledGraph
+from fruits.errors import BackboneError, FruitsError
+from fruits.storage import sha256_of
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Where a network comes from.
+
+    Attributes:
+        module: has the ``preprocess_input`` that belongs to the network, and its constructor (or
+            ``keras.applications`` has), which carries the backbone's name and takes the arguments
+            of Keras Applications. Weights that a package brings along are told by
+            ``weights_file``.
+        side: height and width of the input, in pixels.
+    """
+
+    module: str
+    side: int = 224
+
+
+# A network of Keras Applications is one line here.
+BACKBONES = {
+    "MobileNetV2": Backbone("keras.applications.mobilenet_v2"),
+    "MobileNetV3Large": Backbone("keras.applications.mobilenet_v3"),
+    "ResNet50": Backbone("keras.applications.resnet"),
+    "ResNet50V2": Backbone("keras.applications.resnet_v2"),
+    "EfficientNetB0": Backbone("keras.applications.efficientnet"),
+    "EfficientNetV2B0": Backbone("keras.applications.efficientnet_v2"),
+    "InceptionV3": Backbone("keras.applications.inception_v3", side=299),
+    "VGG16": Backbone("keras.applications.vgg16"),
+    "EfficientNetLite0": Backbone("fruits.efficientnet_lite"),
+}
+
+
+def compile_backbone(
+    name: str, weights: str = "imagenet", engine: str = "openvino", precision: str = "f32"
+) -> CompiledGraph:
+    """The graph of a backbone without its last layer: pixels in, average-pooled features out.
+
+    TensorFlow and Keras are needed only when the graph is not in the cache
+    (``$FRUITS_CACHE``, by default ``~/.cache/fruits``).
+
+    Args:
+        name: a key of :data:`BACKBONES`.
+        weights: ``"imagenet"``, ``"random"``, or the path or URI of a Keras weights or model file.
+        engine: one of :data:`fruits.engines.ENGINES`.
+        precision: one of :data:`fruits.engines.PRECISIONS`.
+
+    Raises:
+        BackboneError: when the weights are out of reach or do not fit the backbone.
+    """
+    cached = _cache_folder() / f"{name}-{_cache_key(name, weights, engine)}.graph"
+    if not cached.exists():
+        _run_apart(name, weights, engine, str(cached))
+    graph = CompiledGraph.from_bytes(cached.read_bytes())
+    # The precision is the workers' choice when they load the graph: one cached graph serves both.
+    return replace(graph, precision=precision)
+
+
+def _run_apart(*arguments: str) -> None:
+    """Compiles in a process of its own: TensorFlow takes half a gigabyte, and writes to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fruits.backbones", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode == 2:
+        raise BackboneError(done.stderr.splitlines()[-1])
+    if done.returncode:
+        raise RuntimeError(f"compiling {arguments[0]} failed:\n{done.stderr}")
+
+
+def _compile(name: str, weights: str, engine: str, target: str) -> None:
+    model, sha256 = keras_model(name, weights)
+    graph = CompiledGraph(
+        backbone=name,
+        weights_sha256=sha256,
+        engine=engine,
+        precision="f32",
+        side=BACKBONES[name].side,
+        dimension=model.output_shape[-1],
+        parts=_COMPILERS[engine](_traced(name, model)),
+    )
+    _write_atomically(Path(target), graph.to_bytes())
+
+
+def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
+    """The Keras model of a backbone, and the SHA-256 of its weights.
+
+    The digest is that of the weights' file; random weights, which have none, are digested
+    variable by variable.
+
+    Raises:
+        BackboneError: when the weights are out of reach or do not fit the backbone.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import keras
+
+    side = BACKBONES[name].side
+    module = importlib.import_module(BACKBONES[name].module)
+    # Keras keeps some constructors, such as MobileNetV3Large, one level up.
+    constructor = getattr(module, name, None) or getattr(keras.applications, name)
+
+    def build(source: str | None) -> Any:
+        return constructor(
+            weights=source, include_top=False, pooling="avg", input_shape=(side, side, 3)
+        )
+
+    model, sha256 = weight_files.weighted(name, build, module.preprocess_input, weights)
+    if weights == "imagenet" and hasattr(module, "weights_file"):
+        sha256 = sha256_of(str(module.weights_file()))
+    return model, sha256
+
+
+def _traced(name: str, model: Any) -> Any:
+    """The backbone with its own preprocessing, as a TensorFlow function of uint8 pixels."""
+    import tensorflow as tf
+
+    side = BACKBONES[name].side
+    preprocess = importlib.import_module(BACKBONES[name].module).preprocess_input
+
+    def features(pixels: Any) -> Any:
+        return model(preprocess(tf.cast(pixels, tf.float32)), training=False)
+
+    signature = tf.TensorSpec((BATCH, side, side, 3), tf.uint8, name="pixels")
+    return tf.function(features, autograph=False).get_concrete_function(signature)
+
+
+def _openvino_parts(function: Any) -> dict[str, bytes]:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.xml"
+        # float16 weights would save half the bytes and cost agreement with Keras.
+        openvino.save_model(openvino.convert_model(function), path, compress_to_fp16=False)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def _tensorflow_parts(function: Any) -> dict[str, bytes]:
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen = convert_variables_to_constants_v2(function)
+    with frozen.graph.as_default():
+        tf.identity(frozen.outputs[0], name="features")
+    return {"graph.pb": frozen.graph.as_graph_def().SerializeToString()}
+
+
+_COMPILERS = {"openvino": _openvino_parts, "tensorflow": _tensorflow_parts}
+
+
+def _cache_folder() -> Path:
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fruits"
+    return Path(os.environ.get("FRUITS_CACHE") or default)
+
+
+def _cache_key(name: str, weights: str, engine: str) -> str:
+    made_by = [version(package) for package in ("keras", "openvino")]
+    identity = [name, weight_files.identity(weights), engine, BATCH, *made_by]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)
+
+
+if __name__ == "__main__":
+    try:
+        _compile(*sys.argv[1:])
+    except FruitsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,278 @@
+"""Contents of image files -> features: decode, resize, and run a compiled graph. Knows no Spark.
+
+An engine runs a graph "uint8 RGB (BATCH, side, side, 3) in, float32 (BATCH, dimension) out". The
+batch is fixed and the last one padded: a changing shape would be compiled anew, and with a fixed
+one the features of an image do not depend on where it stands.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from fruits.errors import BackboneError
+
+ENGINES = ("openvino", "tensorflow")
+PRECISIONS = ("f32", "bf16")
+
+# 8 to 16 ran fastest; the smaller one wastes less on the padded last batch of a task.
+BATCH = 8
+
+# Decoded pixels of one image: 64 Mi take 192 MB as RGB. JPEG is decoded at reduced scale, so a
+# photograph of 200 megapixels passes; what does not is more likely a decompression bomb.
+MAX_PIXELS = 64 << 20
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit looks at the size before the reduction.
+
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class CompiledGraph:
+    """A backbone with its weights and preprocessing, ready to be sent to the workers.
+
+    Attributes:
+        backbone: name of the network.
+        weights_sha256: SHA-256 of its weights, in hexadecimal.
+        engine: what can run it, one of :data:`ENGINES`.
+        precision: of the arithmetic, one of :data:`PRECISIONS`.
+        side: height and width of the input, in pixels.
+        dimension: number of features.
+        parts: the engine's own files by name.
+    """
+
+    backbone: str
+    weights_sha256: str
+    engine: str
+    precision: str
+    side: int
+    dimension: int
+    parts: dict[str, bytes] = field(repr=False)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides the features: those of another identity must not be mixed with these."""
+        names = ("backbone", "weights_sha256", "engine", "precision")
+        return {name: getattr(self, name) for name in names}
+
+    def to_bytes(self) -> bytes:
+        """The graph as one archive."""
+        meta = asdict(self) | {"parts": sorted(self.parts)}
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("graph.json", json.dumps(meta))
+            for name, content in self.parts.items():
+                archive.writestr(name, content)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "CompiledGraph":
+        """The graph of an archive that :meth:`to_bytes` made.
+
+        Raises:
+            BackboneError: when ``data`` is not such an archive.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                meta = json.loads(archive.read("graph.json"))
+                meta["parts"] = {name: archive.read(name) for name in meta["parts"]}
+            return cls(**meta)
+        except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+            raise BackboneError(f"wanted a compiled graph; the data is damaged: {error}") from error
+
+
+class RejectedImage(Exception):
+    """An image that yields no features; the message is the reason."""
+
+
+def decode(content: bytes, side: int) -> NDArray[np.uint8]:
+    """The pixels of an image file, squeezed into a square.
+
+    JPEG files are decoded at the smallest scale that keeps twice the wanted side. The orientation
+    of a photograph is applied, transparent pixels are laid on white, 16-bit grey keeps its eight
+    high bits.
+
+    Args:
+        content: of the file.
+        side: wanted height and width, in pixels.
+
+    Returns:
+        uint8 RGB of shape (side, side, 3).
+
+    Raises:
+        RejectedImage: with the reason, when the content is no image, damaged or too large.
+    """
+    try:
+        image = Image.open(io.BytesIO(content))
+    except Exception as error:
+        raise RejectedImage(
+            f"not an image: {_reason(error) if content else 'empty file'}"
+        ) from error
+    try:
+        full = image.size
+        image.draft(None, (2 * side, 2 * side))
+        # A progressive JPEG holds all its coefficients in memory, whatever the scale.
+        width, height = full if image.info.get("progressive") else image.size
+        if width * height > MAX_PIXELS:
+            raise RejectedImage(
+                f"too large: {full[0]} x {full[1]} pixels to decode, the limit is {MAX_PIXELS}"
+            )
+        turn = _TURNS.get(_orientation(image) or 0)
+        square = _rgb(image).resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return np.asarray(square.transpose(turn) if turn is not None else square)
+    except RejectedImage:
+        raise
+    # Decoders raise nearly anything on damaged files; the row carries what it was.
+    except Exception as error:
+        raise RejectedImage(f"damaged: {_reason(error)}") from error
+
+
+def featurize(
+    contents: Iterable[bytes | Exception], graph: CompiledGraph
+) -> Iterator[NDArray[np.float32] | str]:
+    """The features of image files, in order.
+
+    Args:
+        contents: of the files; an exception stands for a file that could not be read.
+        graph: the backbone.
+
+    Yields:
+        float32 of shape (graph.dimension,), or the reason why there are none.
+    """
+    network = load(graph)
+    stream = iter(contents)
+    while group := list(islice(stream, BATCH)):
+        pixels = np.zeros((BATCH, graph.side, graph.side, 3), np.uint8)
+        reasons: list[str | None] = [None] * len(group)
+        for row, content in enumerate(group):
+            try:
+                if isinstance(content, Exception):
+                    raise RejectedImage(f"unreadable: {_reason(content)}")
+                pixels[row] = decode(content, graph.side)
+            except RejectedImage as rejected:
+                reasons[row] = str(rejected)
+        features = network(pixels)
+        finite = np.isfinite(features).all(axis=1)
+        for row, reason in enumerate(reasons):
+            if reason is None and not finite[row]:
+                reason = "no features: the network gave values that are not finite"
+            yield features[row] if reason is None else reason
+
+
+def load(graph: CompiledGraph) -> Network:
+    """The network of a graph, compiled for this machine and kept for the next task.
+
+    Returns:
+        uint8 of shape (BATCH, side, side, 3) -> float32 of shape (BATCH, dimension).
+    """
+    key = tuple(graph.identity.values())
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = _LOADERS[graph.engine](graph)
+    return _loaded[key]
+
+
+_loaded: dict[tuple[str, ...], Network] = {}
+
+
+def _openvino(graph: CompiledGraph) -> Network:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(model=graph.parts["graph.xml"], weights=graph.parts["graph.bin"])
+    compiled = core.compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": _threads(),
+            "NUM_STREAMS": 1,
+            # Pinning would put the thread of every worker process on the same core.
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": graph.precision,
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # A copy: the request writes its next answer into the same memory.
+        return np.array(request.infer([pixels])[0], np.float32)
+
+    return run
+
+
+def _tensorflow(graph: CompiledGraph) -> Network:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    # A process that has used TensorFlow before keeps the threads that it has.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(_threads())
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    if graph.precision == "bf16":
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+    definition = tf.compat.v1.GraphDef.FromString(graph.parts["graph.pb"])
+    wrapped = tf.compat.v1.wrap_function(
+        lambda: tf.graph_util.import_graph_def(definition, name=""), []
+    )
+    function = wrapped.prune("pixels:0", "features:0")
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = function(tf.constant(pixels)).numpy()
+        return features
+
+    return run
+
+
+_LOADERS: dict[str, Callable[[CompiledGraph], Network]] = {
+    "openvino": _openvino,
+    "tensorflow": _tensorflow,
+}
+
+
+def _threads() -> int:
+    """Threads for one network: Spark tells each Python worker the cores of its task."""
+    return int(os.environ.get("OMP_NUM_THREADS") or 1)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Damaged EXIF says nothing about the orientation, nor against the pixels.
+        return None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        grey = np.asarray(image)
+        return Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise RejectedImage("not an image: floating-point pixels have no defined range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", text).splitlines()[0]
