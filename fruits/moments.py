@@ -1,0 +1,280 @@
+"""One pass over a feature column: count, mean, range and centred scatter, in pieces that merge.
+
+Everything that the scalers and the PCA have to know about the features is in `Moments`, so the
+table of features is read once, whatever is fitted afterwards. Partial moments are merged with the
+pairwise update of Chan, Golub and LeVeque, "Algorithms for computing the sample variance: analysis
+and recommendations", The American Statistician 37 (1983), pp. 242-247. It only ever adds centred
+sums, so that a mean far larger than the spread costs no digits.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql.types import ArrayType, DoubleType, FloatType
+
+from fruits.errors import InputError
+
+Array = NDArray[np.float64]
+
+BLOCK_ROWS = 2048
+"""Rows that are centred and multiplied at once: 32 MiB of float64 for 2,048 features."""
+
+_FAN_IN = 8
+"""Partials that a merging task or the driver takes in, and the fewest tasks that partitions are
+joined to: a cluster that grows with its work shows few cores while it rests."""
+
+_PARTIAL = "moments binary, problem string"
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean, range and centred scatter of n rows of d features.
+
+    Attributes:
+        count: n, the number of rows.
+        mean: (d,) float64, in the units of the features, as are the next two.
+        minimum: (d,) float64.
+        maximum: (d,) float64.
+        scatter: (d, d) float64, symmetric: the sum over the rows of (x - mean)(x - mean)^T, in
+            squared units. Divided by n - 1 it is the sample covariance.
+
+    A feature that never changes has exactly its value as its mean, and zeros in the scatter.
+    """
+
+    count: int
+    mean: Array
+    minimum: Array
+    maximum: Array
+    scatter: Array
+
+    @classmethod
+    def empty(cls) -> Moments:
+        """No rows, of any width: merging it changes nothing."""
+        return cls(0, np.empty(0), np.empty(0), np.empty(0), np.empty((0, 0)))
+
+    @classmethod
+    def of(cls, x: NDArray[np.floating[Any]]) -> Moments:
+        """Moments of the rows of `x`, (n, d) float32 or float64, in float64.
+
+        The corrected two-pass algorithm of Chan, Golub and LeVeque: what the rounded mean leaves
+        behind is measured and taken off.
+
+        Raises:
+            InputError: a feature is NaN or infinite.
+        """
+        count, width = x.shape
+        if count == 0:
+            return cls.empty()
+        minimum, maximum = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+        if not np.isfinite([minimum, maximum]).all():
+            raise InputError(
+                "wanted finite features, found NaN or infinite ones; "
+                "check the backbone's weights and extract the features again"
+            )
+        # A rounded mean can lie outside the range. Held within it, a constant is centred to zero.
+        centre = np.clip(x.mean(axis=0, dtype=np.float64), minimum, maximum)
+        scatter, rest = np.zeros((width, width)), np.zeros(width)
+        for start in range(0, count, BLOCK_ROWS):
+            z = np.subtract(x[start : start + BLOCK_ROWS], centre, dtype=np.float64)
+            scatter += z.T @ z  # the transpose of itself: numpy calls BLAS syrk
+            rest += z.sum(axis=0)
+        scatter -= np.outer(rest, rest) / count
+        mean = np.clip(centre + rest / count, minimum, maximum)
+        return cls(count, mean, minimum, maximum, scatter)
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of the rows of both.
+
+        Raises:
+            InputError: the two are of different widths.
+        """
+        if self.count == 0 or other.count == 0:
+            return self if other.count == 0 else other
+        _check_widths(self.mean.size, other.mean.size)
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        between = delta * math.sqrt(self.count * (other.count / count))
+        scatter = np.outer(between, between)
+        scatter += self.scatter
+        scatter += other.scatter
+        return Moments(
+            count,
+            self.mean + delta * (other.count / count),
+            np.minimum(self.minimum, other.minimum),
+            np.maximum(self.maximum, other.maximum),
+            scatter,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Pack into `_HEADER`, then mean, range and the scatter's upper triangle by rows.
+
+        Little-endian float64: 6.6 MB for 1,280 features, 17 MB for 2,048.
+        """
+        width = self.mean.size
+        triangle = (self.scatter[row, row:] for row in range(width))
+        body = np.concatenate([self.mean, self.minimum, self.maximum, *triangle], dtype="<f8").data
+        return b"".join([_HEADER.pack(_MAGIC, self.count, width, zlib.crc32(body)), body])
+
+    @staticmethod
+    def from_bytes(packed: bytes | bytearray) -> Moments:
+        """Unpack what `to_bytes` made.
+
+        Raises:
+            ValueError: the bytes are something else, cut short, or damaged.
+        """
+        if len(packed) < _HEADER.size or not packed.startswith(_MAGIC):
+            raise ValueError(f"wanted packed moments, found {len(packed)} bytes of something else")
+        _, count, width, checksum = _HEADER.unpack_from(packed)
+        body = memoryview(packed)[_HEADER.size :]
+        wanted = 8 * (3 * width + width * (width + 1) // 2)
+        if len(body) != wanted or zlib.crc32(body) != checksum:
+            raise ValueError(
+                f"wanted packed moments of {width} features in {wanted} bytes, found {len(body)} "
+                "bytes that are cut short or damaged"
+            )
+        numbers = np.frombuffer(body, dtype="<f8")
+        mean, minimum, maximum = numbers[: 3 * width].astype(np.float64).reshape(3, width)
+        scatter, start = np.empty((width, width)), 3 * width
+        for row in range(width):
+            end = start + width - row
+            scatter[row, row:] = scatter[row:, row] = numbers[start:end]
+            start = end
+        return Moments(count, mean, minimum, maximum, scatter)
+
+
+_MAGIC = b"moments1"
+_HEADER = struct.Struct("<8sQQI")
+"""Magic, count, width, CRC-32 of what follows."""
+
+
+def collect_moments(features: DataFrame, column: str = "features") -> Moments:
+    """Moments of a column of `array<float>` or `array<double>`, in one pass over `features`.
+
+    Each task holds a block of rows and two scatter matrices (about 0.2 GB for 2,048 features) and
+    hands on one packed partial. Where there are many, tasks merge them in a tree; the driver takes
+    in the last few. Partitions are joined until there are as many as cores, so `features` should
+    be something that is read or cached, not something still to be computed at length.
+
+    Raises:
+        InputError: the column has another type, there are no rows, or some are null, not finite or
+            of different lengths.
+    """
+    kind = features.schema[column].dataType
+    if not (isinstance(kind, ArrayType) and isinstance(kind.elementType, FloatType | DoubleType)):
+        raise InputError(
+            f"column {column!r}: wanted array<float>, found {kind.simpleString()}; "
+            "name the column that the features were extracted to"
+        )
+    tasks = max(features.sparkSession.sparkContext.defaultParallelism, _FAN_IN)
+    partials = features.select(column).coalesce(tasks).mapInArrow(_one_row(_measured), _PARTIAL)
+    while tasks > _FAN_IN:
+        tasks = math.ceil(tasks / _FAN_IN)
+        partials = partials.repartition(tasks).mapInArrow(_one_row(_merged), _PARTIAL)
+    try:
+        total = _merged(partials.toArrow().to_batches())
+    except InputError as error:
+        raise InputError(f"column {column!r}: {error}") from None
+    if total.count == 0:
+        raise InputError(
+            f"column {column!r}: wanted rows of features, found none; "
+            "check that images were found and that not all of them were rejected"
+        )
+    return total
+
+
+def matrix(column: pa.Array) -> NDArray[np.floating[Any]]:
+    """View an Arrow list array of n rows of d numbers as (n, d), without a copy.
+
+    Raises:
+        InputError: there is a null, or rows differ in length or have none.
+    """
+    numbers = column.flatten()  # of the rows in this slice only; null rows have none
+    nulls = column.null_count or numbers.null_count
+    if nulls:
+        raise InputError(
+            f"wanted numbers in every row, found {nulls} nulls; leave out the rejected images"
+        )
+    lengths = np.diff(column.offsets.to_numpy())
+    if len(lengths) == 0:
+        return np.empty((0, 0), dtype=np.float32)
+    _check_widths(int(lengths.min()), int(lengths.max()))
+    if lengths[0] == 0:
+        raise InputError("wanted numbers in every row, found rows of none; extract them again")
+    rows: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=True)
+    return rows.reshape(len(lengths), -1)
+
+
+def _check_widths(one: int, other: int) -> None:
+    if one != other:
+        raise InputError(
+            f"wanted rows of one length, found rows of {one} and of {other} numbers; "
+            "extract all features with one backbone"
+        )
+
+
+def _blocks(arrays: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Regroup (n, d) arrays of any n into arrays of BLOCK_ROWS rows; the last may be shorter."""
+    held: list[NDArray[Any]] = []
+    room = BLOCK_ROWS
+    for array in arrays:
+        left = array
+        while len(left):
+            taken, left = left[:room], left[room:]
+            if held:
+                _check_widths(held[0].shape[1], taken.shape[1])
+            held.append(taken)
+            room -= len(taken)
+            if room == 0:
+                yield np.concatenate(held)
+                held, room = [], BLOCK_ROWS
+    if held:
+        yield np.concatenate(held)
+
+
+def _measured(batches: Iterable[pa.RecordBatch]) -> Moments:
+    """Moments of the rows of features in the first column."""
+    total = Moments.empty()
+    for block in _blocks(matrix(batch.column(0)) for batch in batches):
+        total = total.merge(Moments.of(block))
+    return total
+
+
+def _merged(batches: Iterable[pa.RecordBatch]) -> Moments:
+    """Moments of all the partials, or the first problem among them."""
+    total = Moments.empty()
+    for batch in batches:
+        for packed, problem in zip(batch["moments"], batch["problem"], strict=True):
+            if problem.is_valid:
+                raise InputError(problem.as_py())
+            total = total.merge(Moments.from_bytes(packed.as_py()))
+    return total
+
+
+def _one_row(
+    work: Callable[[Iterable[pa.RecordBatch]], Moments],
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make a task of `work` that yields one partial: what it returns, or what it finds wrong.
+
+    Bad rows stay bad when a task is tried again; handed on, they reach the driver as its own error.
+    """
+
+    def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        packed, problem = None, None
+        try:
+            packed = work(batches).to_bytes()
+        except InputError as error:
+            problem = str(error)
+        columns = [pa.array([packed], pa.binary()), pa.array([problem], pa.string())]
+        yield pa.RecordBatch.from_arrays(columns, names=["moments", "problem"])
+
+    return task

@@ -1,0 +1,175 @@
+"""The whole flow: a folder of photographs -> features, components, a model and plots."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from tqdm import tqdm
+
+from fruits import plots
+from fruits.backbones import compile_backbone
+from fruits.config import RunConfig
+from fruits.engines import CompiledGraph
+from fruits.errors import ConfigError, InputError
+from fruits.features import extract
+from fruits.images import evenly, list_images, only, without
+from fruits.moments import collect_moments, matrix
+from fruits.outputs import Outputs
+from fruits.reduction import Reduction, fit_reduction, project
+from fruits.report import Counts, Stages, describe, summary
+from fruits.session import get_spark
+from fruits.storage import hadoop_uri
+from fruits.transformers import pipeline_model
+
+# Points of the PC1/PC2 plot: more would hide each other.
+PLOTTED_IMAGES = 20_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has made.
+
+    Attributes:
+        spark: the session.
+        outputs: where everything lies.
+        report: the content of run.json.
+        reduction: the fitted scaler and PCA.
+    """
+
+    spark: SparkSession
+    outputs: Outputs
+    report: dict[str, Any]
+    reduction: Reduction
+
+    def table(self, name: str) -> DataFrame:
+        """The table ``features``, ``pca`` or ``rejected``."""
+        return self.outputs.table(self.spark, name)
+
+    def summary(self) -> str:
+        """The figures in one line, and where the results lie."""
+        return summary(self.report, self.outputs)
+
+
+def run(config: RunConfig, progress: TextIO = sys.stderr) -> Run:
+    """Extracts the features of all images, reduces them, and writes the results.
+
+    Args:
+        config: what to do.
+        progress: where lines about the progress go.
+
+    Raises:
+        FruitsError: when something is wrong that the caller can mend; one clear line.
+    """
+    stages = Stages(progress)
+    outputs = Outputs(config.output)
+
+    with stages("list"):
+        pile = list_images(config.images)
+        listing = evenly(pile, config.limit)
+    with stages("compile"):
+        graph = compile_backbone(config.backbone, config.weights, config.engine, config.precision)
+        check_before(config, listing.num_rows, graph)
+        outputs.prepare(graph.identity, config.overwrite)
+    with stages("session"):
+        spark = get_spark()
+
+    with stages("extract"):
+        committed = outputs.committed(spark, pile)
+        missing = without(listing, committed)
+        with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
+            rejected = extract(
+                spark,
+                missing,
+                graph,
+                outputs.uri("features"),
+                config.chunk,
+                lambda done: bar.update(done - bar.n),
+            )
+        with outputs.staged("rejected") as staged:
+            staged.write_table(spark.createDataFrame(rejected), "rejected")
+        counts = Counts.of(listing.num_rows, missing.num_rows, rejected.num_rows)
+        check_after(config, counts, outputs)
+
+    with stages("fit"):
+        features = outputs.table(spark, "features")
+        if without(committed, listing).num_rows:
+            features = only(features, listing)
+        moments = collect_moments(features)
+        counts.require(moments.count)
+        reduction = fit_reduction(moments, config.scaler, config.components)
+
+    with outputs.staged("pca", "pca.csv", "model", "plots") as staged:
+        with stages("project"):
+            components = project(features, reduction).select("path", "label", "pca")
+            staged.write_table(components, "pca")
+            if config.csv:
+                staged.write_csv("pca", "pca.csv")
+            staged.write_model(pipeline_model(features, graph, reduction), "model")
+        with stages("plots"):
+            variance = reduction.explained_variance
+            staged.write_figure(plots.scree(variance, reduction.components), "plots/scree.png")
+            points, labels = pc1_pc2(staged.table(spark, "pca"))
+            staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
+
+    report = describe(config, counts, graph, reduction, stages.seconds, spark)
+    outputs.write_json(report, "run.json")
+    return Run(spark, outputs, report, reduction)
+
+
+def check_before(config: RunConfig, found: int, graph: CompiledGraph) -> None:
+    """Finds out before any long work what cannot end well.
+
+    Raises:
+        ConfigError: more components are wanted than there can be, or the output is in the input.
+        InputError: fewer than two images.
+    """
+    if found < 2:
+        raise InputError(f"images: wanted two at least for a PCA; found {found} in {config.images}")
+    possible = min(found, graph.dimension)
+    if isinstance(config.components, int) and config.components > possible:
+        raise ConfigError(
+            f"components: wanted at most {possible} ({found} images, {graph.dimension} features "
+            f"of {graph.backbone}); got {config.components}"
+        )
+    images, output = hadoop_uri(config.images) + "/", hadoop_uri(config.output) + "/"
+    if output.startswith(images):
+        raise ConfigError(
+            f"output: wanted a folder outside of the images, whose plots would else be taken for "
+            f"images; {config.output} is below {config.images}"
+        )
+
+
+def check_after(config: RunConfig, counts: Counts, outputs: Outputs) -> None:
+    """Ends a run that rejected too much; what was extracted stays committed.
+
+    Raises:
+        InputError: no image is usable, or more than ``max_rejected`` of them are not.
+    """
+    if counts.rejected == counts.found:
+        raise InputError(
+            f"images: wanted some that can be used; all {counts.found} were rejected: "
+            f"the reasons are in {outputs.uri('rejected')}"
+        )
+    if counts.rejected > config.max_rejected * counts.found:
+        raise InputError(
+            f"images: wanted at most {config.max_rejected:.2%} rejected (max_rejected); "
+            f"{counts.rejected} of {counts.found} were ({counts.rejected / counts.found:.2%}): "
+            f"the reasons are in {outputs.uri('rejected')}; the features of the others are kept"
+        )
+
+
+def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:
+    """The first two components of some images, for a plot, and their labels.
+
+    Returns:
+        float32 of shape (n, 2), or (n, 1) where there is only one component, with n of about
+        :data:`PLOTTED_IMAGES` at most; and n labels.
+    """
+    fraction = min(1.0, PLOTTED_IMAGES / components.count())
+    chosen = components.sample(fraction=fraction, seed=0) if fraction < 1 else components
+    rows = chosen.select("label", F.slice("pca", 1, 2).alias("pca")).toArrow()
+    return matrix(rows["pca"].combine_chunks()), rows["label"].to_pylist()

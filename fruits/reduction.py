@@ -1,0 +1,273 @@
+"""From moments to a scaler and a PCA: as Spark ML models, and both steps as one matrix.
+
+Min-max and standard scaling are affine in each feature, so the covariance of the scaled features
+follows from the scatter of the raw ones, and the pass that `fruits.moments` makes fits everything.
+The models are those that Spark's own `MinMaxScaler`, `StandardScaler` and `PCA` learn, up to
+rounding and the sign of a component. As in Spark, the PCA is fitted to centred features, but does
+*not* centre what it transforms: components = scaled @ pc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml.feature import (
+    PCA,
+    MinMaxScaler,
+    MinMaxScalerModel,
+    PCAModel,
+    StandardScaler,
+    StandardScalerModel,
+)
+from pyspark.ml.linalg import DenseMatrix, Vectors
+from pyspark.ml.wrapper import JavaEstimator, JavaModel, JavaParams
+from pyspark.sql import DataFrame
+from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
+
+from fruits.errors import ConfigError, InputError
+from fruits.moments import BLOCK_ROWS, Array, Moments, matrix
+
+SCALERS = ("minmax", "standard", "none")
+"""What `fit_scaler` can fit; "none" leaves the features as they are."""
+
+ScalerModel = MinMaxScalerModel | StandardScalerModel
+AnyModel = TypeVar("AnyModel", bound=JavaModel)
+
+RANK_TOLERANCE = 1e-12
+"""A component with less than this share of the first one's variance is rounding, not variance."""
+
+_TIE = 1e-6
+"""Loadings of a component that differ by less than this, relatively, count as equally large."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """A fitted scaler and PCA, from d features to k components.
+
+    Attributes:
+        scaler: the fitted scaler, or None to take the features as they are.
+        pca: the fitted PCA; it reads what the scaler writes.
+        explained_variance: (d,) float64, the share of every component, kept or not, in the variance
+            of the scaled features; descending, 1 in sum.
+        weights: (d, k) float64 and
+        offset: (k,) float64: both steps in one, components = features @ weights + offset.
+    """
+
+    scaler: ScalerModel | None
+    pca: PCAModel
+    explained_variance: Array
+    weights: Array
+    offset: Array
+
+    @property
+    def components(self) -> int:
+        """k, the number of components that are kept."""
+        return int(self.offset.size)
+
+    @property
+    def stages(self) -> list[ScalerModel | PCAModel]:
+        """The models in the order in which a `PipelineModel` takes them."""
+        return [self.pca] if self.scaler is None else [self.scaler, self.pca]
+
+
+def fit_reduction(
+    moments: Moments,
+    scaler: str,
+    components: int | float,
+    input_col: str = "features",
+    scaled_col: str = "scaled",
+    output_col: str = "pca",
+) -> Reduction:
+    """Fit both steps; as models they take the vectors in `input_col` to `scaled_col`, `output_col`.
+
+    The eigendecomposition runs on the driver, in Python and not in the JVM's heap: a second and
+    200 MB for 2,048 features.
+
+    Raises:
+        InputError: there are fewer than two images, or all have the same features.
+        ConfigError: `scaler` or `components` has a value that cannot be used.
+    """
+    factor, shift = scaling(moments, scaler)
+    explained, axes = principal_axes(moments, factor)
+    possible = min(moments.count, moments.mean.size)
+    kept = choose_components(explained[:possible], components)
+    pc = axes[:, :kept]
+    pca = PCA(k=kept, inputCol=input_col if scaler == "none" else scaled_col, outputCol=output_col)
+    return Reduction(
+        scaler=fit_scaler(moments, scaler, input_col, scaled_col),
+        pca=_fitted(
+            pca,
+            "PCAModel",
+            DenseMatrix(pc.shape[0], kept, pc.ravel(order="F")),
+            Vectors.dense(explained[:kept]),
+        ),
+        explained_variance=explained,
+        weights=factor[:, np.newaxis] * pc,
+        offset=shift @ pc,
+    )
+
+
+def fit_scaler(moments: Moments, kind: str, input_col: str, output_col: str) -> ScalerModel | None:
+    """Build the model that Spark's own scaler learns from these rows, or None for "none".
+
+    "minmax" takes each feature to [0, 1], a constant one to 0.5; "standard" to a mean of 0 and a
+    sample standard deviation of 1, a constant one to 0.
+
+    Raises:
+        ConfigError: `kind` is neither of them.
+    """
+    scaling(moments, kind)
+    if kind == "minmax":
+        return _fitted(
+            MinMaxScaler(inputCol=input_col, outputCol=output_col),
+            "MinMaxScalerModel",
+            Vectors.dense(moments.minimum),
+            Vectors.dense(moments.maximum),
+        )
+    if kind == "standard":
+        return _fitted(
+            StandardScaler(withMean=True, withStd=True, inputCol=input_col, outputCol=output_col),
+            "StandardScalerModel",
+            Vectors.dense(_deviation(moments)),
+            Vectors.dense(moments.mean),
+        )
+    return None
+
+
+def scaling(moments: Moments, kind: str) -> tuple[Array, Array]:
+    """Return factor and shift, (d,) float64 each, with scaled = features * factor + shift.
+
+    Raises:
+        ConfigError: `kind` is not a scaler's name.
+    """
+    if kind == "minmax":
+        factor = _reciprocal(moments.maximum - moments.minimum)
+        return factor, np.where(factor == 0, 0.5, -moments.minimum * factor)
+    if kind == "standard":
+        factor = _reciprocal(_deviation(moments))
+        return factor, -moments.mean * factor
+    if kind == "none":
+        return np.ones_like(moments.mean), np.zeros_like(moments.mean)
+    raise ConfigError(f"scaler: wanted one of {', '.join(SCALERS)}; got {kind!r}")
+
+
+def principal_axes(moments: Moments, factor: Array) -> tuple[Array, Array]:
+    """PCA of features * factor: explained variance (d,) and axes (d, d), in columns, by variance.
+
+    The variances are shares of their sum. Of n < d rows, all from the n-th on is exactly 0. The
+    largest loading of each axis is positive, the first of them where several are as large. Where
+    variances are equal, only the space that their axes span is determined.
+
+    Raises:
+        InputError: there are fewer than two rows, or they do not differ.
+    """
+    if moments.count < 2:
+        raise InputError(f"wanted two images or more for a PCA, found {moments.count}; add images")
+    covariance = moments.scatter * factor
+    covariance *= factor[:, np.newaxis] / (moments.count - 1)
+    ascending, vectors = np.linalg.eigh(covariance)
+    variances, axes = ascending[::-1].clip(min=0), vectors[:, ::-1]
+    variances[moments.count - 1 :] = 0  # n centred rows span n - 1 dimensions: these are rounding
+    if variances[0] == 0:
+        raise InputError(
+            f"wanted images that differ, found {moments.count} with the same features; add others"
+        )
+    size = np.abs(axes)
+    pivot = np.argmax(size >= (1 - _TIE) * size.max(axis=0), axis=0)
+    signs = np.where(np.take_along_axis(axes, pivot[np.newaxis], axis=0) < 0, -1.0, 1.0)
+    return variances / variances.sum(), axes * signs
+
+
+def choose_components(explained_variance: Array, components: int | float) -> int:
+    """Return how many components to keep.
+
+    Args:
+        explained_variance: (m,) descending shares of the m components that there can be: as many
+            as there are features, or images if they are fewer.
+        components: a whole number is that many, also 1. A fraction in (0, 1] is a share of the
+            variance: the fewest components that hold it together, and for 1.0 all that have any.
+
+    Raises:
+        ConfigError: `components` is more than m, or no count and no share.
+    """
+    possible = len(explained_variance)
+    if isinstance(components, Integral) and not isinstance(components, bool) and components >= 1:
+        if components > possible:
+            raise ConfigError(
+                f"components: wanted at most {possible}, the smaller of the numbers of images and "
+                f"features, or a share of variance such as 0.97; got {components}"
+            )
+        return int(components)
+    if isinstance(components, float) and 0 < components <= 1:
+        rank = np.count_nonzero(explained_variance > RANK_TOLERANCE * explained_variance[0])
+        reached = np.cumsum(explained_variance) >= components - RANK_TOLERANCE
+        fewest = int(np.argmax(reached)) + 1 if components < 1 and reached.any() else possible
+        return min(int(rank), fewest)
+    raise ConfigError(
+        "components: wanted a whole number of components from 1, or a share of variance in (0, 1] "
+        f"such as 0.97; got {components!r}"
+    )
+
+
+def project(
+    features: DataFrame, reduction: Reduction, column: str = "features", output_col: str = "pca"
+) -> DataFrame:
+    """Add `output_col`, `array<float>` of k components, as the models would compute them.
+
+    Both steps are one float64 product for each Arrow batch, rounded to float32 at the end; `column`
+    is `array<float>` or `array<double>`, and no other column leaves the JVM.
+    """
+    folded = features.sparkSession.sparkContext.broadcast((reduction.weights, reduction.offset))
+
+    @arrow_udf("array<float>")  # type: ignore[untyped-decorator]
+    def components(columns: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        weights, offset = folded.value
+        for batch in columns:
+            yield _lists(_affine(matrix(batch), weights, offset))
+
+    return features.withColumn(output_col, components(column))
+
+
+def _affine(x: Any, weights: Array, offset: Array) -> Any:
+    """Compute x @ weights + offset in float64 and blocks, (n, d) to (n, k) float32."""
+    y = np.empty((len(x), offset.size), dtype=np.float32)
+    for start in range(0, len(x), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        y[block] = x[block].astype(np.float64) @ weights + offset
+    return y
+
+
+def _lists(y: Any) -> pa.Array:
+    """Make an Arrow list array of (n, k) float32, without a Python object for each number."""
+    offsets = np.arange(len(y) + 1, dtype=np.int32) * y.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(y.ravel()))
+
+
+def _deviation(moments: Moments) -> Array:
+    """Sample standard deviation, (d,); 0 for a single row, as in Spark."""
+    deviation: Array = np.sqrt(np.diag(moments.scatter) / max(moments.count - 1, 1))
+    return deviation
+
+
+def _reciprocal(spread: Array) -> Array:
+    """1 / spread, and 0 for a feature that does not vary."""
+    return np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+
+
+def _fitted(estimator: JavaEstimator[AnyModel], model_class: str, *learned: Any) -> AnyModel:
+    """Make the model that `estimator.fit` would return, had it learned `learned`.
+
+    Spark has no public constructor for its models. This is what `JavaEstimator.fit` does with the
+    Java object that its Scala half makes.
+    """
+    java = JavaParams._new_java_obj(
+        f"org.apache.spark.ml.feature.{model_class}", estimator.uid, *learned
+    )
+    model = estimator._copyValues(estimator._create_model(java))
+    model._transfer_params_to_java()
+    return model

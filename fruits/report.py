@@ -1,0 +1,111 @@
+"""What a run tells of itself: the stages as they pass, the counts, and run.json."""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any, TextIO
+
+from pyspark.sql import SparkSession
+
+from fruits.config import RunConfig
+from fruits.engines import CompiledGraph
+from fruits.outputs import RESULTS, Outputs
+from fruits.reduction import Reduction
+
+PACKAGES = ("fruits", "pyspark", "openvino", "keras", "numpy", "pillow", "pyarrow")
+
+
+class Stages:
+    """Times the stages of a run and says which one is under way.
+
+    Attributes:
+        seconds: of each stage that has ended, by name.
+    """
+
+    def __init__(self, progress: TextIO) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Times what happens inside as the stage ``name``."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - begin, 3)
+        print(f"{name:8} {self.seconds[name]:8.1f} s", file=self._progress, flush=True)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the images: found = extracted + reused + rejected.
+
+    Attributes:
+        found: images that were asked for.
+        extracted: went through the CNN in this run.
+        reused: have features of an earlier run.
+        rejected: yield no features.
+    """
+
+    found: int
+    extracted: int
+    reused: int
+    rejected: int
+
+    @classmethod
+    def of(cls, found: int, missing: int, rejected: int) -> "Counts":
+        """The counts when ``missing`` of ``found`` images had no features at first."""
+        return cls(found, missing - rejected, found - missing, rejected)
+
+    def require(self, rows: int) -> None:
+        """Holds the counts against the rows of features that are there.
+
+        Raises:
+            RuntimeError: when an image was lost or counted twice.
+        """
+        if rows != self.extracted + self.reused:
+            raise RuntimeError(
+                f"wanted {self.extracted} extracted + {self.reused} reused rows of features, "
+                f"there are {rows}: run again with overwrite, and please report this"
+            )
+
+
+def describe(
+    config: RunConfig,
+    counts: Counts,
+    graph: CompiledGraph,
+    reduction: Reduction,
+    seconds: dict[str, float],
+    spark: SparkSession,
+) -> dict[str, Any]:
+    """The content of run.json."""
+    executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
+    speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
+    return {
+        "parameters": config.as_dict(),
+        "counts": asdict(counts),
+        "weights_sha256": graph.weights_sha256,
+        "components": reduction.components,
+        "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
+        "images_per_second": round(speed, 1),
+        "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        # Spark lists the driver among its executors.
+        "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
+    }
+
+
+def summary(report: dict[str, Any], outputs: Outputs) -> str:
+    """The figures of run.json in one line, and where the results lie."""
+    counts, seconds = report["counts"], report["seconds"]
+    figures = (
+        f"{counts['found']:,} images: {counts['extracted']:,} extracted "
+        f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
+        f"{counts['rejected']:,} rejected; {report['components']} components hold "
+        f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
+    )
+    there = [name for name in RESULTS if outputs.exists(name)]
+    return "\n".join([figures, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
