@@ -1,0 +1,180 @@
+"""A synthetic data set laid out like Fruits-360: solid bodies seen from turning angles."""
+
+import json
+import math
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from PIL import Image
+
+from fruits.errors import ConfigError, OutputError
+from fruits.sample.bodies import Body
+from fruits.sample.render import SIDE, render, turned
+from fruits.sample.species import KINDS
+
+MARKER = ".fruits-sample.json"
+_DRAFT = f"{MARKER}.part"
+_FORMAT = 1  # goes up when the same seed draws other pictures
+_QUALITY = 95  # of the JPEG; size and quality are those of Fruits-360
+_FRAMES = 328  # of a full turn in Fruits-360; they number the files
+_LYING = {"": 0.0, "r_": 90.0, "r2_": 40.0}  # series: degrees by which the body lies on its side
+_POOL_FROM = 1500  # training pictures; for fewer, starting processes saves next to nothing
+
+
+def _variety(number: int) -> str:
+    """Name class `number`: all species first, then a second variety of each, and so on."""
+    return f"{KINDS[number % len(KINDS)].name} {number // len(KINDS) + 1}"
+
+
+def _pictures(per_class: int) -> Iterator[tuple[str, float, float]]:
+    """File (part/name), lying and angle of each picture of a class: every fourth is for Test."""
+    total = per_class + math.ceil(per_class / 3)
+    position = 0
+    for series, (prefix, lying) in enumerate(_LYING.items()):
+        size = (total + len(_LYING) - 1 - series) // len(_LYING)
+        for i in range(size):
+            part = "Test" if position % 4 == 1 else "Training"
+            frame = i * max(_FRAMES, size) // size
+            yield f"{part}/{{}}/{prefix}{frame}_{SIDE}.jpg", lying, 360 * i / size
+            position += 1
+
+
+def _draw_class(folder: Path, number: int, per_class: int, seed: int) -> int:
+    """Draw one variety; return the number of its pictures."""
+    name = _variety(number)
+    for part in ("Training", "Test"):
+        (folder / part / name).mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([seed, number])
+    body = Body(KINDS[number % len(KINDS)], rng, 0.03 if number < len(KINDS) else 0.07)
+    first = rng.uniform(0, 360)
+    count = 0
+    for file, lying, angle in _pictures(per_class):
+        picture = Image.fromarray(render(body, turned(lying, first + angle)))
+        picture.save(folder / file.format(name), quality=_QUALITY)
+        count += 1
+    return count
+
+
+def _draw_classes(folder: Path, classes: int, per_class: int, seed: int) -> Iterator[int]:
+    """Draw all varieties, in as many processes as pay off; yield the pictures of each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(cores or 1, classes)
+    if processes < 2 or classes * per_class < _POOL_FROM:
+        for number in range(classes):
+            yield _draw_class(folder, number, per_class, seed)
+        return
+    # A forked child could inherit the locks of the caller's threads; a spawned one does not.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        try:
+            jobs = [
+                pool.submit(_draw_class, folder, number, per_class, seed)
+                for number in range(classes)
+            ]
+            for job in as_completed(jobs):
+                yield job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _local(output: str) -> Path:
+    """Return the folder meant by a path or a `file:` URI."""
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", output)
+    if not output or "\0" in output:
+        raise ConfigError(f"output wants a folder, but is {output!r}: name one.")
+    if not scheme:
+        return Path(output)
+    uri = urlsplit(output)
+    if scheme[1].lower() != "file" or uri.netloc not in ("", "localhost"):
+        raise ConfigError(
+            f"output wants a local folder (a path or a file: URI), but is {output!r}: "
+            "draw the sample on a local disk, then copy it there."
+        )
+    return Path(unquote(uri.path))
+
+
+def _complete(folder: Path, wanted: dict[str, int], total: int) -> bool:
+    """Whether `folder` holds all of the wanted sample; OutputError when it holds other things."""
+    if {entry.name for entry in folder.iterdir()} <= {_DRAFT}:
+        return False
+    try:
+        marker = json.loads((folder / MARKER).read_text())
+        complete = marker.pop("complete") is True
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
+        raise OutputError(
+            f"The sample wants an empty folder, but {folder} holds other things: name another."
+        ) from None
+    if marker != wanted:
+        raise OutputError(
+            f"The sample wants {folder} for {wanted}, but it holds one of {marker}: "
+            "name another folder, or delete this one."
+        )
+    pictures = (path for part in ("Training", "Test") for path in (folder / part).glob("*/*.jpg"))
+    return complete and sum(1 for _ in pictures) >= total
+
+
+def _mark(folder: Path, wanted: dict[str, int], complete: bool) -> None:
+    """Say in the folder whose it is; in one step, so that a reader never sees half of it."""
+    (folder / _DRAFT).write_text(json.dumps({**wanted, "complete": complete}))
+    (folder / _DRAFT).replace(folder / MARKER)
+
+
+def draw_sample(
+    output: str,
+    classes: int = 12,
+    per_class: int = 50,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Draw pictures of fruits to OUTPUT/Training/<variety>/*.jpg and OUTPUT/Test/<variety>/*.jpg.
+
+    Args:
+        output: a folder, made where it is missing: a path or a `file:` URI.
+        classes: how many varieties; a greater number only adds to those of a smaller one.
+        per_class: pictures of each variety in Training; ceil(per_class / 3) more go to Test, so
+            that Test holds every fourth picture of a turn.
+        seed: 0 or more; a machine draws the same bytes for the same seed, whatever the number of
+            processes.
+        progress: called with (pictures so far, pictures in all) after each variety.
+
+    Returns:
+        The number of pictures. A sample that is there already, complete and with these values, is
+        left as it is; one that was interrupted is drawn again.
+
+    Raises:
+        ConfigError: a value cannot be used, or `output` is not local.
+        OutputError: `output` cannot be written, or holds anything else.
+
+    """
+    limits = {"classes": (classes, 1), "per_class": (per_class, 1), "seed": (seed, 0)}
+    for name, (value, least) in limits.items():
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(
+                f"{name} wants a whole number of {least} or more, but is {value!r}: give one."
+            )
+    folder = _local(output)
+    wanted = {"format": _FORMAT, "classes": classes, "per_class": per_class, "seed": seed}
+    total = classes * sum(1 for _ in _pictures(per_class))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if _complete(folder, wanted, total):
+            return total
+        _mark(folder, wanted, complete=False)
+        drawn = 0
+        for count in _draw_classes(folder, classes, per_class, seed):
+            drawn += count
+            if progress:
+                progress(drawn, total)
+        _mark(folder, wanted, complete=True)
+    except OSError as error:
+        raise OutputError(
+            f"The sample wants a folder that can be written at {output}, but: {error}. "
+            "Mend that, or name another folder."
+        ) from error
+    return total
