@@ -4,7 +4,9 @@ FruitsError                 exit status 2, one line on stderr, no traceback
 ├── ConfigError             an option's value
 ├── InputError              the images that were asked for
 ├── BackboneError           a network, its weights or its engine
-└── OutputError             the place where results go
+├── OutputError             the place where results go
+├── StorageError            a store and its credentials
+└── WorkerError             the memory of the workers
 
 Each message says what was wanted, what was there, and what to do.
 Anything else that is raised is a defect or a failing machine: exit status 1.
@@ -29,3 +31,11 @@ class BackboneError(FruitsError):
 
 class OutputError(FruitsError):
     """The output cannot be written, or holds results of other settings."""
+
+
+class StorageError(FruitsError):
+    """A store is unknown, out of reach or refuses its credentials."""
+
+
+class WorkerError(FruitsError):
+    """The workers do not have what they need."""

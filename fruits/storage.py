@@ -7,18 +7,16 @@ Hadoop ``s3a``. Credentials and endpoints come from each library's own default c
 import hashlib
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from fruits.errors import FruitsError
-
-
-class StorageError(FruitsError):
-    """A store is unknown, out of reach or refuses its credentials."""
+from fruits.errors import StorageError
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
@@ -59,6 +57,52 @@ def sha256_of(uri: str) -> str:
     filesystem, path = filesystem_of(uri)
     with filesystem.open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def create(uri: str, content: bytes) -> bool:
+    """Writes a small file unless it is there already; whether it was written."""
+    filesystem, path = filesystem_of(uri)
+    if is_local(filesystem):
+        with _beside(path, content) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        return True
+    filesystem.invalidate_cache()
+    if filesystem.exists(path):
+        return False
+    try:
+        filesystem.pipe_file(path, content, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def replace(uri: str, content: bytes) -> None:
+    """Writes a small file whole: readers see the old content or the new one, nothing between."""
+    filesystem, path = filesystem_of(uri)
+    if not is_local(filesystem):
+        filesystem.pipe_file(path, content)
+        return
+    with _beside(path, content) as temporary:
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _beside(path: str, content: bytes) -> Iterator[str]:
+    """A temporary file in the folder of a path, which is made."""
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"_{uuid.uuid4().hex}.{name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 @contextmanager

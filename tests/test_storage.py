@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fruits.storage import StorageError, filesystem_of, hadoop_uri, sha256_of, store_errors
+from fruits.errors import StorageError
+from fruits.storage import filesystem_of, hadoop_uri, sha256_of, store_errors
 
 
 @pytest.mark.parametrize(
