@@ -9,9 +9,9 @@ rounding and the sign of a component. As in Spark, the PCA is fitted to centred 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,7 +30,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
 from fruits.errors import ConfigError, InputError
-from fruits.moments import BLOCK_ROWS, Array, Moments, matrix
+from fruits.moments import BLOCK_ROWS, Array, Moments, lists, matrix
 
 SCALERS = ("minmax", "standard", "none")
 """What `fit_scaler` can fit; "none" leaves the features as they are."""
@@ -121,7 +121,7 @@ def fit_scaler(moments: Moments, kind: str, input_col: str, output_col: str) -> 
     Raises:
         ConfigError: `kind` is neither of them.
     """
-    scaling(moments, kind)
+    _check_kind(kind)
     if kind == "minmax":
         return _fitted(
             MinMaxScaler(inputCol=input_col, outputCol=output_col),
@@ -145,15 +145,14 @@ def scaling(moments: Moments, kind: str) -> tuple[Array, Array]:
     Raises:
         ConfigError: `kind` is not a scaler's name.
     """
+    _check_kind(kind)
     if kind == "minmax":
         factor = _reciprocal(moments.maximum - moments.minimum)
         return factor, np.where(factor == 0, 0.5, -moments.minimum * factor)
     if kind == "standard":
         factor = _reciprocal(_deviation(moments))
         return factor, -moments.mean * factor
-    if kind == "none":
-        return np.ones_like(moments.mean), np.zeros_like(moments.mean)
-    raise ConfigError(f"scaler: wanted one of {', '.join(SCALERS)}; got {kind!r}")
+    return np.ones_like(moments.mean), np.zeros_like(moments.mean)
 
 
 def principal_axes(moments: Moments, factor: Array) -> tuple[Array, Array]:
@@ -196,22 +195,43 @@ def choose_components(explained_variance: Array, components: int | float) -> int
         ConfigError: `components` is more than m, or no count and no share.
     """
     possible = len(explained_variance)
-    if isinstance(components, Integral) and not isinstance(components, bool) and components >= 1:
+    if isinstance(components, int) and not isinstance(components, bool) and components >= 1:
         if components > possible:
             raise ConfigError(
                 f"components: wanted at most {possible}, the smaller of the numbers of images and "
                 f"features, or a share of variance such as 0.97; got {components}"
             )
-        return int(components)
+        return components
     if isinstance(components, float) and 0 < components <= 1:
         rank = np.count_nonzero(explained_variance > RANK_TOLERANCE * explained_variance[0])
-        reached = np.cumsum(explained_variance) >= components - RANK_TOLERANCE
-        fewest = int(np.argmax(reached)) + 1 if components < 1 and reached.any() else possible
-        return min(int(rank), fewest)
+        if components == 1:
+            return int(rank)
+        together = np.cumsum(explained_variance)
+        return int(min(np.searchsorted(together, components - RANK_TOLERANCE) + 1, rank))
     raise ConfigError(
         "components: wanted a whole number of components from 1, or a share of variance in (0, 1] "
         f"such as 0.97; got {components!r}"
     )
+
+
+def turn(old: Moments, new: Moments, scaler: str) -> dict[str, float]:
+    """How far a basis has turned: the largest principal angle between the leading axes of two PCAs.
+
+    Björck and Golub, "Numerical methods for computing angles between linear subspaces",
+    Mathematics of Computation 27 (1973): the sine is the norm of what one leaves of the other.
+
+    Returns:
+        Degrees from 0 to 90 by the number of leading axes that are compared.
+    """
+    ones, others = (principal_axes(m, scaling(m, scaler)[0])[1] for m in (old, new))
+    possible = min(old.count - 1, new.count - 1, old.mean.size)
+    degrees = {}
+    for count in (1, 2, 10, 100):
+        if count <= possible:
+            one, other = ones[:, :count], others[:, :count]
+            sine = float(np.linalg.norm(other - one @ (one.T @ other), 2))
+            degrees[str(count)] = round(math.degrees(math.asin(min(sine, 1.0))), 6)
+    return degrees
 
 
 def project(
@@ -228,7 +248,7 @@ def project(
     def components(columns: Iterator[pa.Array]) -> Iterator[pa.Array]:
         weights, offset = folded.value
         for batch in columns:
-            yield _lists(_affine(matrix(batch), weights, offset))
+            yield lists(_affine(matrix(batch), weights, offset))
 
     return features.withColumn(output_col, components(column))
 
@@ -242,10 +262,9 @@ def _affine(x: Any, weights: Array, offset: Array) -> Any:
     return y
 
 
-def _lists(y: Any) -> pa.Array:
-    """Make an Arrow list array of (n, k) float32, without a Python object for each number."""
-    offsets = np.arange(len(y) + 1, dtype=np.int32) * y.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(y.ravel()))
+def _check_kind(kind: str) -> None:
+    if kind not in SCALERS:
+        raise ConfigError(f"scaler: wanted one of {', '.join(SCALERS)}; got {kind!r}")
 
 
 def _deviation(moments: Moments) -> Array:
