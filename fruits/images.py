@@ -97,6 +97,11 @@ def without(files: pa.Table, others: pa.Table) -> pa.Table:
     return files.filter(pc.is_in(files["path"], apart["path"]))
 
 
+def among(files: pa.Table, others: pa.Table) -> pa.Table:
+    """The files that are among the others, and alike in length and modification time."""
+    return without(files, without(files, others))
+
+
 def only(rows: DataFrame, files: pa.Table) -> DataFrame:
     """The rows of a Spark table that belong to files, as they are now."""
     known = rows.sparkSession.createDataFrame(files.select(IDENTITY))

@@ -9,11 +9,28 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fruits import features
+from fruits.chunks import REJECTED, ChunkStore
 from fruits.engines import CompiledGraph, featurize
-from fruits.features import FEATURES, REJECTED, extract
+from fruits.features import FEATURES, Extraction
+from fruits.features import extract as extract_files
 from fruits.images import list_images
+from fruits.lock import exclusive
 
 LABELS = {"Apple Red 1": 9, "Pêche #1 50%": 9, "v1.2": 5}
+
+
+def extract(
+    spark: SparkSession,
+    listing: pa.Table,
+    graph: CompiledGraph,
+    folder: Path,
+    chunk: int,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Extraction:
+    with exclusive(f"file:{folder}/_lock") as lock:
+        store = ChunkStore(f"file:{folder}/features", lock)
+        known = store.known(spark)
+        return extract_files(spark, listing, known, graph, store, chunk, progress)
 
 
 def test_features_are_the_same_bit_for_bit_whatever_the_partitions_and_chunks(
@@ -28,9 +45,9 @@ def test_features_are_the_same_bit_for_bit_whatever_the_partitions_and_chunks(
     one_by_one = [next(featurize([Path(path).read_bytes()], graph)) for path in paths]
     for number, (size, chunk) in enumerate([(256, 10_000), (3, 10_000), (4, 7), (256, 1)]):
         monkeypatch.setattr(features, "IMAGES_PER_PARTITION", size)
-        rejected = extract(spark, listing, graph, str(tmp_path / f"out{number}"), chunk)
-        assert rejected.num_rows == 0
-        table = pd.read_parquet(tmp_path / f"out{number}").sort_values("path")
+        out = tmp_path / f"out{number}"
+        assert extract(spark, listing, graph, out, chunk).extracted == len(paths)
+        table = pd.read_parquet(out / "features").sort_values("path")
         np.testing.assert_array_equal(np.stack(table["features"].to_list()), one_by_one)
 
 
@@ -38,8 +55,8 @@ def test_rows_tell_where_features_come_from(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw(LABELS)))
-    extract(spark, listing, graph, str(tmp_path / "out"), 10)
-    rows = spark.read.parquet(str(tmp_path / "out")).orderBy("path").toArrow()
+    extract(spark, listing, graph, tmp_path / "out", 10)
+    rows = spark.read.parquet(str(tmp_path / "out" / "features")).orderBy("path").toArrow()
     assert rows.schema.names == FEATURES.names
     for name in listing.schema.names:
         assert rows[name].to_pylist() == listing[name].to_pylist()
@@ -59,7 +76,8 @@ def test_images_without_features_come_back_with_their_reasons(
     listing = list_images(str(root))
     (root / "Plum" / "9_100.jpg").unlink()
 
-    rejected = extract(spark, listing, graph, str(tmp_path / "out"), 8)
+    extraction = extract(spark, listing, graph, tmp_path / "out", 8)
+    rejected = extraction.rejected
 
     assert rejected.schema == REJECTED
     reasons = {Path(row["path"]).name: row["error"] for row in rejected.to_pylist()}
@@ -70,9 +88,9 @@ def test_images_without_features_come_back_with_their_reasons(
     assert reasons["7_100.jpg"].startswith("damaged: ")
     assert "truncated" in reasons["7_100.jpg"]
     assert reasons["9_100.jpg"].startswith("unreadable: ")
-    committed = pd.read_parquet(tmp_path / "out")["path"]
+    committed = pd.read_parquet(tmp_path / "out" / "features")["path"]
     assert set(committed) | set(rejected["path"].to_pylist()) == set(listing["path"].to_pylist())
-    assert len(committed) == 19
+    assert len(committed) == extraction.extracted == 19
 
 
 def test_a_chunk_in_which_every_image_is_bad_is_no_obstacle(
@@ -81,9 +99,27 @@ def test_a_chunk_in_which_every_image_is_bad_is_no_obstacle(
     root = draw({"Fig": 4})
     for file in (root / "Fig").iterdir():
         file.write_text("no picture")
-    rejected = extract(spark, list_images(str(root)), graph, str(tmp_path / "out"), 10)
-    assert rejected.num_rows == 4
-    assert spark.read.parquet(str(tmp_path / "out")).count() == 0
+    extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 10)
+    assert (extraction.extracted, extraction.rejected.num_rows) == (0, 4)
+    assert spark.read.parquet(str(tmp_path / "out" / "features")).count() == 0
+
+
+def test_contents_that_are_known_under_another_name_cost_no_cnn(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 6})
+    extract(spark, list_images(str(root)), graph, tmp_path / "out", 4)
+    (root / "Fig").rename(root / "Ficus")
+    draw({"Lime": 2}, seed=9)
+    (root / "Lime" / "twin.jpg").write_bytes((root / "Ficus" / "3_100.jpg").read_bytes())
+    extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 4)
+    assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
+    rows = pd.read_parquet(tmp_path / "out" / "features")
+    assert rows["label"].value_counts().to_dict() == {"Fig": 6, "Ficus": 6, "Lime": 3}
+    for _, same in rows.groupby("sha256"):
+        assert len({features.tobytes() for features in same["features"]}) == 1
+    assert rows["sha256"].nunique() == 8
+    assert not rows["path"].duplicated().any()
 
 
 def test_progress_ends_with_all_files(
@@ -91,7 +127,7 @@ def test_progress_ends_with_all_files(
 ) -> None:
     told: list[int] = []
     listing = list_images(str(draw({"Fig": 9})))
-    extract(spark, listing, graph, str(tmp_path / "out"), 4, told.append)
+    extract(spark, listing, graph, tmp_path / "out", 4, told.append)
     assert told == sorted(told)
     assert told[-1] == 9
 
@@ -100,8 +136,9 @@ def test_nothing_to_extract_is_nothing_written(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw({"Fig": 1}))).slice(0, 0)
-    assert extract(spark, listing, graph, str(tmp_path / "out"), 4).equals(REJECTED.empty_table())
-    assert not (tmp_path / "out").exists()
+    extraction = extract(spark, listing, graph, tmp_path / "out", 4)
+    assert extraction == Extraction(0, REJECTED.empty_table())
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +160,7 @@ def test_workers_load_no_tensorflow(
         names = sorted({"tensorflow", "keras", "matplotlib", "openvino"} & sys.modules.keys())
         yield pa.record_batch({"names": [",".join(names)]})
 
-    extract(spark, list_images(str(draw({"Fig": 4}))), graph, str(tmp_path / "out"), 4)
+    extract(spark, list_images(str(draw({"Fig": 4}))), graph, tmp_path / "out", 4)
     rows = spark.range(0, 4, 1, 2).mapInArrow(loaded, "names string").collect()
     assert "openvino" in {row.names for row in rows}
     assert {row.names for row in rows} <= {"openvino", ""}
