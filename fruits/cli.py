@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     option("max_rejected", type=float, metavar="SHARE", help="of the images")
     option("csv", action=argparse.BooleanOptionalAction, help="also write pca.csv")
     option("limit", type=int, metavar="N", help="use so many images, evenly chosen")
+    option(
+        "keep_basis",
+        action=argparse.BooleanOptionalAction,
+        help="project with the model of the last run, without fitting a new one",
+    )
     option("overwrite", action=argparse.BooleanOptionalAction, help="delete earlier results")
     return parser
 

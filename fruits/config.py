@@ -28,6 +28,7 @@ class RunConfig:
         max_rejected: share of the images, in [0, 1], that may be rejected before the run fails.
         csv: also write the components as one CSV file.
         limit: use at most so many images, spread evenly over the listing; ``None`` for all.
+        keep_basis: project with the scaler and the PCA of the last run instead of fitting new ones.
         overwrite: delete earlier results in ``output`` first.
 
     Raises:
@@ -46,6 +47,7 @@ class RunConfig:
     max_rejected: float = 0.05
     csv: bool = True
     limit: int | None = None
+    keep_basis: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -75,10 +77,17 @@ class RunConfig:
             "a whole number of images from 1, or nothing for all",
             self.limit,
         )
-        for name in ("csv", "overwrite"):
+        for name in ("csv", "keep_basis", "overwrite"):
             _require(
                 isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name)
             )
+
+        _require(
+            not (self.keep_basis and self.overwrite),
+            "keep_basis",
+            "an output whose results stay, or no overwrite",
+            self.keep_basis,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The options by name, ready for JSON."""

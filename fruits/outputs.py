@@ -21,13 +21,15 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from fruits.errors import OutputError
-from fruits.images import IDENTITY, only, without
-from fruits.moments import matrix
-from fruits.storage import filesystem_of, hadoop_uri, store_errors
+from fruits.lock import Lock
+from fruits.moments import Moments, matrix
+from fruits.storage import filesystem_of, hadoop_uri, is_local, replace, store_errors
 
 STAGING = "_staging"
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
 IDENTITY_FILE = "features/_backbone.json"
+# The moments that the model was fitted to; Spark ML passes over the file.
+BASIS_FILE = "model/_basis.moments"
 RESULTS = ("features", "pca", "pca.csv", "rejected", "model", "plots", "run.json")
 
 
@@ -45,81 +47,103 @@ class Outputs:
         """The URI of something below the folder, as Hadoop and Spark write it."""
         return f"{hadoop_uri(self.root).rstrip('/')}/{name}"
 
+    def check(self, identity: dict[str, str], overwrite: bool, keep_basis: bool) -> None:
+        """Refuses a folder that does not go with what is asked for.
+
+        Args:
+            identity: of the backbone, :attr:`fruits.engines.CompiledGraph.identity`.
+            overwrite: earlier results may be deleted.
+            keep_basis: the model of an earlier run is wanted.
+
+        Raises:
+            OutputError: when there are features of another backbone, or no model.
+        """
+        with self._errors():
+            there = None if overwrite else self._identity()
+            if there not in (None, identity):
+                differing = [key for key in identity if there.get(key) != identity[key]]
+                raise OutputError(
+                    f"output: {self.root} holds features of "
+                    + ", ".join(f"{key} {there.get(key)}" for key in differing)
+                    + "; wanted "
+                    + ", ".join(f"{key} {identity[key]}" for key in differing)
+                    + "; give another output, or overwrite to replace them"
+                )
+
+            if keep_basis and not self.exists(BASIS_FILE):
+                raise OutputError(
+                    f"output: wanted the model of an earlier run (keep_basis); there is none in "
+                    f"{self.root}: run without it first"
+                )
+
     def prepare(self, identity: dict[str, str], overwrite: bool) -> None:
         """Makes the folder ready for features of one backbone.
 
         Args:
-            identity: of the backbone, :attr:`fruits.engines.CompiledGraph.identity`.
-            overwrite: delete earlier results first.
+            identity: of the backbone.
+            overwrite: delete earlier results.
 
         Raises:
-            OutputError: when the folder cannot be written or holds features of another backbone.
+            OutputError: when the folder cannot be written.
         """
+        with self._errors():
+            if overwrite:
+                for name in RESULTS:
+                    self._delete(name)
+            self._delete(STAGING)
+            self.write(IDENTITY_FILE, json.dumps(identity, indent=2).encode())
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
             with store_errors(self.root):
-                if overwrite:
-                    for name in RESULTS:
-                        self._delete(name)
-                elif (there := self._identity()) != identity and there is not None:
-                    differing = [key for key in identity if there.get(key) != identity[key]]
-                    raise OutputError(
-                        f"output: {self.root} holds features of "
-                        + ", ".join(f"{key} {there.get(key)}" for key in differing)
-                        + "; wanted "
-                        + ", ".join(f"{key} {identity[key]}" for key in differing)
-                        + "; give another output, or overwrite to replace them"
-                    )
-                self._delete(STAGING)
-                self.write(IDENTITY_FILE, json.dumps(identity, indent=2).encode())
+                yield
         except OSError as error:
-            raise OutputError(f"output: {self.root} cannot be written: {error}") from error
+            raise OutputError(f"output: {self.root} cannot be used: {error}") from error
 
     def table(self, spark: SparkSession, name: str) -> DataFrame:
         """One of the Parquet tables."""
         return spark.read.parquet(self.uri(name))
 
-    def committed(self, spark: SparkSession, pile: pa.Table) -> pa.Table:
-        """Which files have features, after those that are gone or have changed were dropped.
+    def staging(self) -> "Outputs":
+        """Where results are made before :meth:`publish` puts them in their places."""
+        return Outputs(self.uri(STAGING))
 
-        Args:
-            spark: the session.
-            pile: all files that there are, a table of :data:`fruits.images.LISTING`.
+    def publish(self, lock: Lock, *names: str, report: dict[str, Any] | None = None) -> None:
+        """Puts staged results in the places of the old ones; what was not made anew goes.
 
-        Returns:
-            The columns :data:`fruits.images.IDENTITY`.
+        With a report, there is no run.json while the results change places, and at the end the new
+        one: who finds a run.json finds the results that it tells of.
         """
-        filesystem, path = filesystem_of(self.uri("features"))
-        if not any(name.endswith(".parquet") for name in filesystem.ls(path, detail=False)):
-            return pile.schema.empty_table().select(IDENTITY)
-        rows = self.table(spark, "features")
-        known = rows.select(IDENTITY).toArrow().cast(pile.select(IDENTITY).schema)
-        stale = without(known, pile)
-        if stale.num_rows:
-            with self.staged("features") as staged:
-                staged.write_table(only(rows, pile), "features")
-                staged.write(IDENTITY_FILE, self.read(IDENTITY_FILE))
-        return without(known, stale)
-
-    @contextmanager
-    def staged(self, *names: str) -> Iterator["Outputs"]:
-        """Results made inside appear whole at the end of the block, or the old ones stay."""
-        staged = Outputs(self.uri(STAGING))
-        yield staged
+        lock.require()
         filesystem, root = filesystem_of(self.root)
-        self._delete("run.json")
+        if report:
+            self._delete("run.json")
         for name in names:
-            self._delete(name)
-            if staged.exists(name):
-                filesystem.mv(f"{root}/{STAGING}/{name}", f"{root}/{name}", recursive=True)
+            old, new = f"{root}/{name}", f"{root}/{STAGING}/{name}"
+            if is_local(filesystem) and filesystem.exists(old):
+                # Two renames: the place is empty for no longer than that.
+                filesystem.mv(old, f"{new}.old", recursive=True)
+            else:
+                self._delete(name)
+            if filesystem.exists(new):
+                filesystem.mv(new, old, recursive=True)
         self._delete(STAGING)
+        if report:
+            replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
 
     def write_table(self, rows: DataFrame, name: str) -> None:
         """Writes a Parquet table."""
         rows.write.mode("overwrite").parquet(self.uri(name))
 
-    def write_model(self, model: PipelineModel, name: str) -> None:
-        """Saves a model."""
-        model.write().overwrite().save(self.uri(name))
+    def write_model(self, model: PipelineModel, basis: Moments) -> None:
+        """Saves the model, and the moments that it was fitted to."""
+        model.write().overwrite().save(self.uri("model"))
+        self.write(BASIS_FILE, basis.to_bytes())
+
+    def basis(self) -> Moments | None:
+        """The moments that the last run's model was fitted to, or None where there is none."""
+        return Moments.from_bytes(self.read(BASIS_FILE)) if self.exists(BASIS_FILE) else None
 
     def write_csv(self, table: str, name: str) -> None:
         """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""
@@ -139,10 +163,6 @@ class Outputs:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
         self.write(name, buffer.getvalue())
-
-    def write_json(self, content: dict[str, Any], name: str) -> None:
-        """Writes a JSON file."""
-        self.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file."""

@@ -2,9 +2,11 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TextIO
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -12,18 +14,22 @@ from tqdm import tqdm
 
 from fruits import plots
 from fruits.backbones import compile_backbone
+from fruits.chunks import ChunkStore
 from fruits.config import RunConfig
-from fruits.engines import CompiledGraph
+from fruits.engines import CompiledGraph, decode
 from fruits.errors import ConfigError, InputError
 from fruits.features import extract
-from fruits.images import evenly, list_images, only, without
-from fruits.moments import collect_moments, matrix
+from fruits.images import among, evenly, list_images, only, read_contents, without
+from fruits.lock import exclusive
+from fruits.moments import matrix
 from fruits.outputs import Outputs
-from fruits.reduction import Reduction, fit_reduction, project
+from fruits.reduction import Reduction, fit_reduction, project, turn
 from fruits.report import Counts, Stages, describe, summary
 from fruits.session import get_spark
 from fruits.storage import hadoop_uri
 from fruits.transformers import pipeline_model
+
+REASONS = ["path", "label", "error"]
 
 # Points of the PC1/PC2 plot: more would hide each other.
 PLOTTED_IMAGES = 20_000
@@ -49,6 +55,22 @@ class Run:
         """The table ``features``, ``pca`` or ``rejected``."""
         return self.outputs.table(self.spark, name)
 
+    def pictures(self, count: int, side: int = 160) -> tuple[list[NDArray[np.uint8]], list[str]]:
+        """Some of the images, spread over the labels, squeezed into squares as the CNN gets them.
+
+        Returns:
+            Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels.
+        """
+        rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
+        some = evenly(rows, count).to_pylist()
+        contents = read_contents((row["path"], row["length"]) for row in some)
+        taken = [
+            (decode(content, side), str(row["label"]))
+            for content, row in zip(contents, some, strict=True)
+            if isinstance(content, bytes)  # and not an image that is gone since
+        ]
+        return [pixels for pixels, _ in taken], [label for _, label in taken]
+
     def summary(self) -> str:
         """The figures in one line, and where the results lie."""
         return summary(self.report, self.outputs)
@@ -72,52 +94,64 @@ def run(config: RunConfig, progress: TextIO = sys.stderr) -> Run:
         listing = evenly(pile, config.limit)
     with stages("compile"):
         graph = compile_backbone(config.backbone, config.weights, config.engine, config.precision)
-        check_before(config, listing.num_rows, graph)
+    check_before(config, listing.num_rows, graph)
+    outputs.check(graph.identity, config.overwrite, config.keep_basis)
+
+    with exclusive(outputs.uri("_lock")) as lock:
         outputs.prepare(graph.identity, config.overwrite)
-    with stages("session"):
-        spark = get_spark()
+        with stages("session"):
+            spark = get_spark()
 
-    with stages("extract"):
-        committed = outputs.committed(spark, pile)
-        missing = without(listing, committed)
-        with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
-            rejected = extract(
-                spark,
-                missing,
-                graph,
-                outputs.uri("features"),
-                config.chunk,
-                lambda done: bar.update(done - bar.n),
-            )
-        with outputs.staged("rejected") as staged:
-            staged.write_table(spark.createDataFrame(rejected), "rejected")
-        counts = Counts.of(listing.num_rows, missing.num_rows, rejected.num_rows)
-        check_after(config, counts, outputs)
+        with stages("extract"):
+            store = ChunkStore(outputs.uri("features"), lock)
+            store.sweep()
+            known, refused = store.known(spark), among(store.refused(), listing)
+            missing = without(without(listing, known), refused)
+            with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
+                fresh = extract(
+                    spark, missing, known, graph, store, config.chunk, partial(advance, bar)
+                )
+            store.drop(spark, without(known, pile))
+            rejected = pa.concat_tables([refused, fresh.rejected])
+            staged = outputs.staging()
+            staged.write_table(spark.createDataFrame(rejected.select(REASONS)), "rejected")
+            counts = Counts.of(listing.num_rows, fresh.extracted, rejected.num_rows)
+            if error := rejected_too_many(counts, config, outputs):
+                outputs.publish(lock, "rejected")
+                raise error
 
-    with stages("fit"):
-        features = outputs.table(spark, "features")
-        if without(committed, listing).num_rows:
-            features = only(features, listing)
-        moments = collect_moments(features)
-        counts.require(moments.count)
-        reduction = fit_reduction(moments, config.scaler, config.components)
+        with stages("fit"):
+            moments = store.moments(spark, listing if config.limit else None)
+            counts.require(moments.count)
+            last = outputs.basis()
+            basis = last if last and config.keep_basis else moments
+            reduction = fit_reduction(basis, config.scaler, config.components)
+            turned = turn(last, moments, config.scaler) if last else None
 
-    with outputs.staged("pca", "pca.csv", "model", "plots") as staged:
         with stages("project"):
+            features = store.table(spark)
+            if config.limit:
+                features = only(features, listing)
             components = project(features, reduction).select("path", "label", "pca")
             staged.write_table(components, "pca")
             if config.csv:
                 staged.write_csv("pca", "pca.csv")
-            staged.write_model(pipeline_model(features, graph, reduction), "model")
+            staged.write_model(pipeline_model(features, graph, reduction), basis)
+
         with stages("plots"):
             variance = reduction.explained_variance
             staged.write_figure(plots.scree(variance, reduction.components), "plots/scree.png")
             points, labels = pc1_pc2(staged.table(spark, "pca"))
             staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
 
-    report = describe(config, counts, graph, reduction, stages.seconds, spark)
-    outputs.write_json(report, "run.json")
+        report = describe(config, counts, graph, reduction, turned, stages.seconds, spark)
+        outputs.publish(lock, "rejected", "pca", "pca.csv", "model", "plots", report=report)
     return Run(spark, outputs, report, reduction)
+
+
+def advance(bar: tqdm, done: int) -> None:
+    """Moves a progress bar on to ``done``."""
+    bar.update(done - bar.n)
 
 
 def check_before(config: RunConfig, found: int, graph: CompiledGraph) -> None:
@@ -143,23 +177,20 @@ def check_before(config: RunConfig, found: int, graph: CompiledGraph) -> None:
         )
 
 
-def check_after(config: RunConfig, counts: Counts, outputs: Outputs) -> None:
-    """Ends a run that rejected too much; what was extracted stays committed.
-
-    Raises:
-        InputError: no image is usable, or more than ``max_rejected`` of them are not.
-    """
+def rejected_too_many(counts: Counts, config: RunConfig, outputs: Outputs) -> InputError | None:
+    """The error that ends a run that rejected too much; what was extracted stays committed."""
+    reasons = f"the reasons are in {outputs.uri('rejected')}"
     if counts.rejected == counts.found:
-        raise InputError(
-            f"images: wanted some that can be used; all {counts.found} were rejected: "
-            f"the reasons are in {outputs.uri('rejected')}"
+        return InputError(
+            f"images: wanted some that can be used; all {counts.found} were rejected: {reasons}"
         )
     if counts.rejected > config.max_rejected * counts.found:
-        raise InputError(
+        return InputError(
             f"images: wanted at most {config.max_rejected:.2%} rejected (max_rejected); "
             f"{counts.rejected} of {counts.found} were ({counts.rejected / counts.found:.2%}): "
-            f"the reasons are in {outputs.uri('rejected')}; the features of the others are kept"
+            f"{reasons}; the features of the others are kept"
         )
+    return None
 
 
 def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:

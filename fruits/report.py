@@ -45,7 +45,7 @@ class Counts:
     Attributes:
         found: images that were asked for.
         extracted: went through the CNN in this run.
-        reused: have features of an earlier run.
+        reused: have features already, under their own name or another.
         rejected: yield no features.
     """
 
@@ -55,9 +55,9 @@ class Counts:
     rejected: int
 
     @classmethod
-    def of(cls, found: int, missing: int, rejected: int) -> "Counts":
-        """The counts when ``missing`` of ``found`` images had no features at first."""
-        return cls(found, missing - rejected, found - missing, rejected)
+    def of(cls, found: int, extracted: int, rejected: int) -> "Counts":
+        """The counts where all others have features of an earlier run."""
+        return cls(found, extracted, found - extracted - rejected, rejected)
 
     def require(self, rows: int) -> None:
         """Holds the counts against the rows of features that are there.
@@ -77,10 +77,15 @@ def describe(
     counts: Counts,
     graph: CompiledGraph,
     reduction: Reduction,
+    turned: dict[str, float] | None,
     seconds: dict[str, float],
     spark: SparkSession,
 ) -> dict[str, Any]:
-    """The content of run.json."""
+    """The content of run.json.
+
+    ``basis_turned_degrees`` is there when an earlier run was fitted to another pile: by the number
+    of leading components, the largest angle between those of then and those of now.
+    """
     executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
     speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
     return {
@@ -89,6 +94,7 @@ def describe(
         "weights_sha256": graph.weights_sha256,
         "components": reduction.components,
         "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
+        "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
         "versions": {"python": platform.python_version()}

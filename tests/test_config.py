@@ -18,6 +18,7 @@ def test_defaults_are_those_of_the_interface() -> None:
         "max_rejected": 0.05,
         "csv": True,
         "limit": None,
+        "keep_basis": False,
         "overwrite": False,
     }
 

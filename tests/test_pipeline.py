@@ -19,6 +19,7 @@ from sklearn.preprocessing import MinMaxScaler
 from fruits.config import RunConfig
 from fruits.engines import CompiledGraph
 from fruits.errors import BackboneError, ConfigError, InputError, OutputError
+from fruits.lock import exclusive
 from fruits.pipeline import Run, run
 
 LABELS = {"Apple Red 1": 14, "Pêche #1 50%": 13, "v1.2": 9}
@@ -153,8 +154,10 @@ def test_a_pile_that_changed_gives_what_a_fresh_run_gives(
     (root / "v1.2" / "1_100.jpg").unlink()
     shutil.copy(root / "v1.2" / "2_100.jpg", root / "v1.2" / "3_100.jpg")
     draw({"Quince": 5}, seed=1)
+    (root / "Apple Red 1").rename(root / "Apple Red 2")
     counts = go(components=6).report["counts"]
-    assert counts == {"found": 40, "extracted": 6, "reused": 34, "rejected": 0}
+    # 3_100.jpg now has the content of its neighbour, and the apples only another name.
+    assert counts == {"found": 40, "extracted": 5, "reused": 35, "rejected": 0}
     grown = results(tmp_path)
     go(components=6, overwrite=True)
     for name, fresh in results(tmp_path).items():
@@ -191,7 +194,9 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(
     resumed = results(tmp_path)
     go(chunk=16, overwrite=True)
     for name, undisturbed in results(tmp_path).items():
-        pd.testing.assert_frame_equal(resumed[name], undisturbed)
+        column = undisturbed.columns[-1]
+        np.testing.assert_array_equal(stacked(resumed[name][column]), stacked(undisturbed[column]))
+        assert resumed[name]["path"].tolist() == undisturbed["path"].tolist()
 
 
 def test_too_many_rejects_fail_the_run_but_keep_what_is_good(
@@ -207,6 +212,72 @@ def test_too_many_rejects_fail_the_run_but_keep_what_is_good(
     assert not (tmp_path / "out" / "run.json").exists()
     counts = go(max_rejected=0.2).report["counts"]
     assert counts == {"found": 10, "extracted": 0, "reused": 8, "rejected": 2}
+
+
+def test_a_failed_run_leaves_the_results_of_the_last_one(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 10})
+    go()
+    before, report = results(tmp_path), (tmp_path / "out" / "run.json").read_text()
+    model = sorted((tmp_path / "out" / "model").rglob("*"))
+    draw({"Lime": 10}, seed=1)
+    for number in range(5):
+        (root / "Lime" / f"{number}_100.jpg").write_text("no picture")
+    with pytest.raises(InputError, match="5 of 20 were"):
+        go()
+    assert (tmp_path / "out" / "run.json").read_text() == report
+    assert sorted((tmp_path / "out" / "model").rglob("*")) == model
+    pd.testing.assert_frame_equal(results(tmp_path)["pca"], before["pca"])
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 15
+
+
+def test_what_a_run_has_refused_is_not_read_again_but_what_it_could_not_read_is(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 10})
+    (root / "Fig" / "0_100.jpg").write_text("no picture")
+    (root / "Fig" / "1_100.jpg").unlink()
+    (root / "Fig" / "1_100.jpg").symlink_to(tmp_path / "gone")
+    counts = go(max_rejected=0.2).report["counts"]
+    assert counts == {"found": 10, "extracted": 8, "reused": 0, "rejected": 2}
+    shutil.copy(root / "Fig" / "2_100.jpg", tmp_path / "gone")
+    counts = go(max_rejected=0.2).report["counts"]
+    assert counts == {"found": 10, "extracted": 0, "reused": 9, "rejected": 1}
+    rejected = pd.read_parquet(tmp_path / "out" / "rejected")
+    assert rejected["error"].str.startswith("not an image").tolist() == [True]
+
+
+def test_a_kept_basis_projects_new_images_with_the_old_model(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 20})
+    with pytest.raises(OutputError, match=r"model of an earlier run.*run without it first"):
+        go(keep_basis=True)
+    assert go(components=4).report["basis_turned_degrees"] is None
+    before = results(tmp_path)["pca"]
+    draw({"Lime": 12}, seed=1)
+    kept = go(components=4, keep_basis=True).report
+    after = results(tmp_path)["pca"]
+    old = after[after["label"] == "Fig"].reset_index(drop=True)
+    np.testing.assert_array_equal(stacked(old["pca"]), stacked(before["pca"]))
+    assert len(after) == 32
+    fitted = go(components=4).report
+    # Both times the old basis is compared with what would be fitted now.
+    assert fitted["basis_turned_degrees"] == kept["basis_turned_degrees"]
+    assert 1 < fitted["basis_turned_degrees"]["1"] <= 90
+    assert go(components=4).report["basis_turned_degrees"]["10"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_second_run_at_the_same_time_is_refused(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 6})
+    with (
+        exclusive(str(tmp_path / "out" / "_lock")),
+        pytest.raises(OutputError, match=r"process \d+ on .* is writing here"),
+    ):
+        go()
 
 
 def test_no_usable_image_is_an_error_whatever_is_allowed(
@@ -264,7 +335,7 @@ def test_no_csv_is_left_of_an_earlier_run(
         ({"limit": 1}, InputError, "wanted two at least"),
         ({"output": "{tmp}/images/out"}, ConfigError, "outside of the images"),
         ({"output": "{tmp}/images"}, ConfigError, "outside of the images"),
-        ({"output": "{tmp}/images/Fig/0_100.jpg/out"}, (OutputError, ConfigError), "output"),
+        ({"keep_basis": True, "overwrite": True}, ConfigError, "keep_basis: wanted"),
         ({"output": "{tmp}/file/out"}, OutputError, "cannot be written"),
         ({"output": "{tmp}/foreign"}, OutputError, "not written by fruits"),
         ({"weights": "{tmp}/none.h5"}, BackboneError, "cannot be read"),
