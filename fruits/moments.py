@@ -13,15 +13,13 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
-from pyspark.sql.types import ArrayType, DoubleType, FloatType
 
 from fruits.errors import InputError
 
@@ -29,14 +27,6 @@ Array = NDArray[np.float64]
 
 BLOCK_ROWS = 2048
 """Rows that are centred and multiplied at once: 32 MiB of float64 for 2,048 features."""
-
-_FAN_IN = 8
-"""Partials that one merging task takes in, and the driver at the end."""
-
-_LEAST_TASKS = 8
-"""Partitions are not joined to fewer: a cluster that grows with its work rests on few cores."""
-
-_PARTIAL = "moments binary, problem string"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,38 +150,15 @@ _HEADER = struct.Struct("<8sQQI")
 """Magic, count, width, CRC-32 of what follows."""
 
 
-def collect_moments(features: DataFrame, column: str = "features") -> Moments:
-    """Moments of a column of `array<float>` or `array<double>`, in one pass over `features`.
-
-    Each task holds a block of rows and two scatter matrices (about 0.2 GB for 2,048 features) and
-    hands on one packed partial. Where there are many, tasks merge them in a tree; the driver takes
-    in the last few. Partitions are joined until there are as many as cores, so `features` should
-    be something that is read or cached, not something still to be computed at length.
+def measured(columns: Iterable[pa.Array]) -> Moments:
+    """Moments of all rows of some list arrays; how they are cut into arrays has no influence.
 
     Raises:
-        InputError: the column has another type, there are no rows, or some are null, not finite or
-            of different lengths.
+        InputError: rows are null, not finite, or of different lengths.
     """
-    kind = features.schema[column].dataType
-    if not (isinstance(kind, ArrayType) and isinstance(kind.elementType, FloatType | DoubleType)):
-        raise InputError(
-            f"column {column!r}: wanted array<float>, found {kind.simpleString()}; "
-            "name the column that the features were extracted to"
-        )
-    tasks = max(features.sparkSession.sparkContext.defaultParallelism, _LEAST_TASKS)
-    partials = features.select(column).coalesce(tasks).mapInArrow(_one_row(_measured), _PARTIAL)
-    while tasks > _FAN_IN:
-        tasks = math.ceil(tasks / _FAN_IN)
-        partials = partials.repartition(tasks).mapInArrow(_one_row(_merged), _PARTIAL)
-    try:
-        total = _merged(partials.toArrow().to_batches())
-    except InputError as error:
-        raise InputError(f"column {column!r}: {error}") from None
-    if total.count == 0:
-        raise InputError(
-            f"column {column!r}: wanted rows of features, found none; "
-            "check that images were found and that not all of them were rejected"
-        )
+    total = Moments.empty()
+    for block in _blocks(map(matrix, columns)):
+        total = total.merge(Moments.of(block))
     return total
 
 
@@ -248,51 +215,3 @@ def _blocks(arrays: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
                 held, room = [], BLOCK_ROWS
     if held:
         yield np.concatenate(held)
-
-
-def measured(columns: Iterable[pa.Array]) -> Moments:
-    """Moments of all rows of some list arrays; how they are cut into arrays has no influence.
-
-    Raises:
-        InputError: rows are null, not finite, or of different lengths.
-    """
-    total = Moments.empty()
-    for block in _blocks(map(matrix, columns)):
-        total = total.merge(Moments.of(block))
-    return total
-
-
-def _measured(batches: Iterable[pa.RecordBatch]) -> Moments:
-    """Moments of the rows of features in the first column."""
-    return measured(batch.column(0) for batch in batches)
-
-
-def _merged(batches: Iterable[pa.RecordBatch]) -> Moments:
-    """Moments of all the partials, or the first problem among them."""
-    total = Moments.empty()
-    for batch in batches:
-        for packed, problem in zip(batch["moments"], batch["problem"], strict=True):
-            if problem.is_valid:
-                raise InputError(problem.as_py())
-            total = total.merge(Moments.from_bytes(packed.as_py()))
-    return total
-
-
-def _one_row(
-    work: Callable[[Iterable[pa.RecordBatch]], Moments],
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Make a task of `work` that yields one partial: what it returns, or what it finds wrong.
-
-    Bad rows stay bad when a task is tried again; handed on, they reach the driver as its own error.
-    """
-
-    def task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        packed, problem = None, None
-        try:
-            packed = work(batches).to_bytes()
-        except InputError as error:
-            problem = str(error)
-        columns = [pa.array([packed], pa.binary()), pa.array([problem], pa.string())]
-        yield pa.RecordBatch.from_arrays(columns, names=["moments", "problem"])
-
-    return task

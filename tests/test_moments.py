@@ -15,9 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
 from sklearn import decomposition, preprocessing  # type: ignore[import-untyped]
 
-from fruits import moments as moments_module
 from fruits.errors import ConfigError, InputError
-from fruits.moments import Moments, collect_moments, lists, matrix
+from fruits.moments import Moments, lists, matrix, measured
 from fruits.reduction import (
     SCALERS,
     choose_components,
@@ -199,78 +198,44 @@ def test_rows_that_make_no_matrix_are_refused(rows: list[Any], message: str) -> 
         matrix(pa.array(rows, pa.list_(pa.float32())))
 
 
-# Spark
+@pytest.mark.parametrize("sizes", [[5000], [0, 1, 2047, 0, 7, 2900, 45, 0], [10] * 500])
+def test_how_rows_are_cut_into_arrays_makes_no_difference_to_a_bit(sizes: list[int]) -> None:
+    x = features(5000)
+    cuts = np.cumsum([0, *sizes])
+
+    total = measured(lists(x[start:end]) for start, end in pairwise(cuts))
+
+    whole = measured([lists(x)])
+    assert total.to_bytes() == whole.to_bytes()
+    assert_same(total, Moments.of(x), 1e-10)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "least_tasks", "fan_in"),
-    [([300], 8, 8), ([0, 1, 250, 0, 7, 42, 0], 8, 8), ([10] * 30, 3, 8), ([0, 20, 0] * 15, 40, 3)],
-    ids=["one partition", "uneven ones", "joined", "merged in a tree"],
-)
-def test_partitions_make_no_difference(
-    spark: SparkSession,
-    monkeypatch: pytest.MonkeyPatch,
-    sizes: list[int],
-    least_tasks: int,
-    fan_in: int,
-) -> None:
-    monkeypatch.setattr(moments_module, "_LEAST_TASKS", least_tasks)
-    monkeypatch.setattr(moments_module, "_FAN_IN", fan_in)
-    x = features()
+def test_doubles_are_taken_as_they_are() -> None:
+    rows = pa.array([[1e15 + 1, 1.0], [1e15 + 3, 2.0]], pa.list_(pa.float64()))
 
-    collected = collect_moments(frame(spark, x, sizes))
-
-    assert_same(collected, Moments.of(x), 1e-10)
-    axes = [principal_axes(m, np.ones(8))[1] for m in (collected, Moments.of(x))]
-    np.testing.assert_allclose(axes[0], axes[1], atol=1e-10)
-
-
-def test_the_size_of_arrow_batches_makes_no_difference(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
-    usual = spark.conf.get(name)
-    x = features(5000, 3)
-    try:
-        spark.conf.set(name, "7")
-        collected = collect_moments(frame(spark, x, [4321, 679]))
-    finally:
-        spark.conf.set(name, str(usual))
-
-    assert_same(collected, Moments.of(x), 1e-10)
-
-
-def test_doubles_are_taken_as_they_are(spark: SparkSession) -> None:
-    table = spark.createDataFrame([([1e15 + 1, 1.0],), ([1e15 + 3, 2.0],)], "f array<double>")
-
-    assert collect_moments(table.coalesce(1), "f").mean.tolist() == [1e15 + 2, 1.5]
+    assert measured([rows]).mean.tolist() == [1e15 + 2, 1.5]
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([([1.0, 2.0],), (None,)], "1 nulls"),
-        ([([1.0, 2.0],), ([1.0, None],)], "1 nulls"),
-        ([([1.0, 2.0],), ([1.0],)], "rows of"),
-        ([([1.0, 2.0],), ([1.0, float("nan")],)], "NaN"),
-        ([], "found none"),
+        ([[1.0, 2.0], None], "1 nulls"),
+        ([[1.0, 2.0], [1.0, None]], "1 nulls"),
+        ([[1.0, 2.0], [1.0]], "rows of"),
+        ([[1.0, 2.0], [1.0, float("nan")]], "NaN"),
     ],
-    ids=["null rows", "null numbers", "lengths", "not finite", "no rows"],
+    ids=["null rows", "null numbers", "lengths", "not finite"],
 )
-@pytest.mark.parametrize("partitions", [1, 2])
-def test_bad_rows_are_one_clear_error(
-    spark: SparkSession, rows: list[Any], message: str, partitions: int
-) -> None:
-    table = spark.createDataFrame(rows, "features array<float>").repartition(partitions)
+@pytest.mark.parametrize("together", [True, False])
+def test_bad_rows_are_one_clear_error(rows: list[Any], message: str, together: bool) -> None:
+    arrays = [
+        pa.array(part, pa.list_(pa.float32()))
+        for part in ([rows] if together else [[r] for r in rows])
+    ]
 
-    with pytest.raises(InputError, match=f"column 'features': .*{message}") as caught:
-        collect_moments(table)
+    with pytest.raises(InputError, match=message) as caught:
+        measured(arrays)
     assert "\n" not in str(caught.value)
-
-
-def test_a_column_of_another_type_is_refused(spark: SparkSession) -> None:
-    with pytest.raises(InputError, match=r"wanted array<float>, found vector"):
-        collect_moments(as_vectors(frame(spark, features(4))))
 
 
 # Scalers
@@ -280,7 +245,7 @@ def test_scalers_are_what_spark_learns_and_survive_saving(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     table = frame(spark, features(), [100, 200])
-    collected = collect_moments(table)
+    collected = Moments.of(features())
     vectors = as_vectors(table).coalesce(1).cache()
     theirs: dict[str, Any] = {
         "minmax": MinMaxScaler(inputCol="features", outputCol="scaled"),
@@ -336,7 +301,7 @@ def test_components_are_what_spark_learns_and_a_saved_model_computes(
     pca = PCA(k=5, inputCol="features" if kind == "none" else "scaled", outputCol="pca")
     expected: Any = Pipeline(stages=[*theirs[kind], pca]).fit(vectors).stages[-1]
 
-    reduction = fit_reduction(collect_moments(table), kind, 5)
+    reduction = fit_reduction(Moments.of(features()), kind, 5)
     PipelineModel([*reduction.stages]).save(str(tmp_path / "model"))
     model = PipelineModel.load(str(tmp_path / "model"))
     loaded: Any = model.stages[-1]
