@@ -16,17 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from py4j.protocol import Py4JJavaError
 from pyspark import Accumulator, AccumulatorParam
 from pyspark.core.broadcast import Broadcast
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from fruits.chunks import REJECTED, ChunkStore
 from fruits.engines import CompiledGraph, featurize
-from fruits.errors import WorkerError
+from fruits.faults import DIED, SparkError
 from fruits.images import LISTING, read_contents
-from fruits.isolation import WorkerKilledError, featurize_apart
+from fruits.isolation import featurize_apart
 from fruits.moments import lists
 
 FEATURES = pa.schema(
@@ -44,9 +42,6 @@ Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
 Featurize = Callable[
     [Iterable[bytes | Exception], CompiledGraph], Iterator[NDArray[np.float32] | str]
 ]
-
-# What Spark says when a Python worker ended without a word.
-DIED = "Python worker exited unexpectedly"
 
 FEATURES_DDL = (
     "path string, label string, sha256 string, length long, modified timestamp, "
@@ -145,28 +140,15 @@ def _write_safely(
     outcome: Accumulator[Outcome],
     done: Accumulator[int],
 ) -> None:
-    """Writes the rows of one chunk; if a worker dies of it, once more with each image apart.
-
-    Raises:
-        WorkerError: when the workers are killed, as they are when memory runs out.
-    """
+    """Writes the rows of one chunk; if a worker dies of it, once more with each image apart."""
     try:
         _write(spark, files, shared, store.uri, featurize, outcome, done)
-    except (PySparkException, Py4JJavaError) as error:
+    except SparkError as error:
         if DIED not in str(error):
             raise
         store.sweep()
         done.value = 0
-        try:
-            _write(spark, files, shared, store.uri, featurize_apart, outcome, done)
-        except (PySparkException, Py4JJavaError) as again:
-            if DIED not in str(again) and WorkerKilledError.__name__ not in str(again):
-                raise
-            raise WorkerError(
-                "a Python worker was killed, most likely because memory ran out: run fewer tasks "
-                "at a time (spark.executor.cores, or --master local[N]), or give the machine or "
-                "the container more memory; what was committed is kept"
-            ) from again
+        _write(spark, files, shared, store.uri, featurize_apart, outcome, done)
 
 
 def _write(

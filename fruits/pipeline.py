@@ -18,6 +18,7 @@ from fruits.chunks import ChunkStore
 from fruits.config import RunConfig
 from fruits.engines import CompiledGraph, decode
 from fruits.errors import ConfigError, InputError
+from fruits.faults import told
 from fruits.features import extract
 from fruits.images import among, evenly, list_images, only, read_contents, without
 from fruits.lock import exclusive
@@ -97,7 +98,7 @@ def run(config: RunConfig, progress: TextIO = sys.stderr) -> Run:
     check_before(config, listing.num_rows, graph)
     outputs.check(graph.identity, config.overwrite, config.keep_basis)
 
-    with exclusive(outputs.uri("_lock")) as lock:
+    with told(), exclusive(outputs.uri("_lock")) as lock:
         outputs.prepare(graph.identity, config.overwrite)
         with stages("session"):
             spark = get_spark()
