@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fruits import weights as weight_files
-from fruits.engines import BATCH, CompiledGraph
+from fruits.engines import BATCH, ENGINES, PRECISIONS, CompiledGraph, one_line
 from fruits.errors import BackboneError, FruitsError
 from fruits.storage import sha256_of
 
@@ -65,12 +65,38 @@ def compile_backbone(
     Raises:
         BackboneError: when the weights are out of reach or do not fit the backbone.
     """
+    for value, known in ((name, BACKBONES), (engine, ENGINES), (precision, PRECISIONS)):
+        if value not in known:
+            raise BackboneError(f"wanted one of {', '.join(known)}; got {value!r}")
     cached = _cache_folder() / f"{name}-{_cache_key(name, weights, engine)}.graph"
-    if not cached.exists():
-        _run_apart(name, weights, engine, str(cached))
-    graph = CompiledGraph.from_bytes(cached.read_bytes())
+    graph = _cached(cached) or _cached_anew(cached, name, weights, engine)
     # The precision is the workers' choice when they load the graph: one cached graph serves both.
     return replace(graph, precision=precision)
+
+
+def _cached(path: Path) -> CompiledGraph | None:
+    """The graph in a file of the cache; None when it is missing or damaged, to be made anew."""
+    try:
+        return CompiledGraph.from_bytes(path.read_bytes())
+    except (OSError, BackboneError):
+        return None
+
+
+def _cached_anew(path: Path, *arguments: str) -> CompiledGraph:
+    """Compiles a graph into a file of the cache, which appears there whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            _run_apart(*arguments, str(part))
+            graph = CompiledGraph.from_bytes(part.read_bytes())
+            part.replace(path)
+    except OSError as error:
+        raise BackboneError(
+            f"the compiled graph cannot be kept in {path.parent}: {error}; "
+            "set FRUITS_CACHE to a folder that can be written"
+        ) from error
+    return graph
 
 
 def _run_apart(*arguments: str) -> None:
@@ -85,7 +111,9 @@ def _run_apart(*arguments: str) -> None:
     if done.returncode == 2:
         raise BackboneError(done.stderr.splitlines()[-1])
     if done.returncode:
-        raise RuntimeError(f"compiling {arguments[0]} failed:\n{done.stderr}")
+        raise RuntimeError(
+            f"compiling {arguments[0]} ended with status {done.returncode}:\n{done.stderr}"
+        )
 
 
 def _compile(name: str, weights: str, engine: str, target: str) -> None:
@@ -99,7 +127,7 @@ def _compile(name: str, weights: str, engine: str, target: str) -> None:
         dimension=model.output_shape[-1],
         parts=_COMPILERS[engine](_traced(name, model)),
     )
-    _write_atomically(Path(target), graph.to_bytes())
+    Path(target).write_bytes(graph.to_bytes())
 
 
 def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
@@ -181,16 +209,9 @@ def _cache_key(name: str, weights: str, engine: str) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)
-
-
 if __name__ == "__main__":
     try:
         _compile(*sys.argv[1:])
     except FruitsError as error:
-        print(error, file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         sys.exit(2)

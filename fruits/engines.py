@@ -5,11 +5,11 @@ batch is fixed and the last one padded: a changing shape would be compiled anew,
 one the features of an image do not depend on where it stands.
 """
 
-import contextlib
 import io
 import json
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -27,10 +27,18 @@ PRECISIONS = ("f32", "bf16")
 # 8 to 16 ran fastest; the smaller one wastes less on the padded last batch of a task.
 BATCH = 8
 
-# Decoded pixels of one image: 64 Mi take 192 MB as RGB. JPEG is decoded at reduced scale, so a
-# photograph of 200 megapixels passes; what does not is more likely a decompression bomb.
+# Decoded pixels of one image: 64 Mi take 256 MB, and four times that as an animated WebP. JPEG is
+# decoded at reduced scale, so a photograph of 200 megapixels passes; what does not is more likely a
+# decompression bomb.
 MAX_PIXELS = 64 << 20
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit looks at the size before the reduction.
+# Each scan of a progressive JPEG passes over all its pixels, 4 ms for 64 Mi; cameras write ten.
+MAX_SCANS = 500
+# Damaged EXIF and the like: what it says against the pixels comes as an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Raster formats alone: Pillow knows others that run a program (EPS) or hide their size (ICO).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -85,12 +93,21 @@ class CompiledGraph:
                 meta = json.loads(archive.read("graph.json"))
                 meta["parts"] = {name: archive.read(name) for name in meta["parts"]}
             return cls(**meta)
-        except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-            raise BackboneError(f"wanted a compiled graph; the data is damaged: {error}") from error
+        except Exception as error:  # A damaged archive can raise nearly anything.
+            raise BackboneError(
+                f"wanted a compiled graph; the data is damaged: {one_line(error)}"
+            ) from error
 
 
 class RejectedImage(Exception):
     """An image that yields no features; the message is the reason."""
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, on one printable line and without addresses in memory."""
+    text = re.sub(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error))
+    line = " ".join(text.split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def decode(content: bytes, side: int) -> NDArray[np.uint8]:
@@ -111,10 +128,10 @@ def decode(content: bytes, side: int) -> NDArray[np.uint8]:
         RejectedImage: with the reason, when the content is no image, damaged or too large.
     """
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Exception as error:
         raise RejectedImage(
-            f"not an image: {_reason(error) if content else 'empty file'}"
+            f"not an image: {one_line(error) if content else 'empty file'}"
         ) from error
     try:
         full = image.size
@@ -125,14 +142,21 @@ def decode(content: bytes, side: int) -> NDArray[np.uint8]:
             raise RejectedImage(
                 f"too large: {full[0]} x {full[1]} pixels to decode, the limit is {MAX_PIXELS}"
             )
+        if image.info.get("progressive") and content.count(b"\xff\xda") > MAX_SCANS:
+            raise RejectedImage(f"too large: more than {MAX_SCANS} scans to decode")
+        # Before the orientation is asked for: Pillow turns a TIFF itself when it loads it.
+        image.load()
         turn = _TURNS.get(_orientation(image) or 0)
-        square = _rgb(image).resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        square = _colours(image).resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        if square.mode == "RGBA":
+            white = Image.new("RGBA", square.size, "white")
+            square = Image.alpha_composite(white, square).convert("RGB")
         return np.asarray(square.transpose(turn) if turn is not None else square)
     except RejectedImage:
         raise
     # Decoders raise nearly anything on damaged files; the row carries what it was.
     except Exception as error:
-        raise RejectedImage(f"damaged: {_reason(error)}") from error
+        raise RejectedImage(f"damaged: {one_line(error)}") from error
 
 
 def featurize(
@@ -155,12 +179,12 @@ def featurize(
         for row, content in enumerate(group):
             try:
                 if isinstance(content, Exception):
-                    raise RejectedImage(f"unreadable: {_reason(content)}")
+                    raise RejectedImage(f"unreadable: {one_line(content)}")
                 pixels[row] = decode(content, graph.side)
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)
         features = network(pixels)
-        finite = np.isfinite(features).all(axis=1)
+        finite = np.all(np.isfinite(features), axis=1, keepdims=True)[:, 0]
         for row, reason in enumerate(reasons):
             if reason is None and not finite[row]:
                 reason = "no features: the network gave values that are not finite"
@@ -211,23 +235,22 @@ def _openvino(graph: CompiledGraph) -> Network:
 def _tensorflow(graph: CompiledGraph) -> Network:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
+    from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
-    # A process that has used TensorFlow before keeps the threads that it has.
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(_threads())
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    if graph.precision == "bf16":
-        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     definition = tf.compat.v1.GraphDef.FromString(graph.parts["graph.pb"])
-    wrapped = tf.compat.v1.wrap_function(
-        lambda: tf.graph_util.import_graph_def(definition, name=""), []
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(definition, name="")
+    # A session has its own threads and precision; tf.config would set those of the whole process.
+    options = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=_threads(),
+        inter_op_parallelism_threads=1,
+        use_per_session_threads=True,
     )
-    function = wrapped.prune("pixels:0", "features:0")
-
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = function(tf.constant(pixels)).numpy()
-        return features
-
+    if graph.precision == "bf16":
+        rewrites = options.graph_options.rewrite_options
+        rewrites.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
+    session = tf.compat.v1.Session(graph=imported, config=options)
+    run: Network = session.make_callable("features:0", ["pixels:0"])
     return run
 
 
@@ -260,19 +283,12 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _colours(image: Image.Image) -> Image.Image:
+    """The image as RGB, or as RGBA where it has transparency."""
     if image.mode.startswith("I"):
         grey = np.asarray(image)
-        return Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        image = Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8))
     if image.mode == "F":
         raise RejectedImage("not an image: floating-point pixels have no defined range")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", text).splitlines()[0]
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)

@@ -6,24 +6,28 @@ with or without the top, or a model of yours with the backbone inside.
 
 import hashlib
 import posixpath
+import re
 import shutil
 import socket
 import tempfile
 import threading
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from fruits.engines import one_line
 from fruits.errors import BackboneError
 from fruits.storage import filesystem_of, sha256_of, store_errors
 
 SUFFIXES = (".h5", ".keras")
 RANDOM_SEED = 0
+IMAGENET_DEVIATIONS = (0.229, 0.224, 0.225)
 
 # Seconds of silence after which a download is given up.
 PATIENCE = 10
@@ -42,11 +46,21 @@ def identity(weights: str) -> str:
             f"weights: wanted imagenet, random, or a Keras file that ends in "
             f"{' or '.join(SUFFIXES)}; got {weights!r}"
         )
+    with _read_errors(weights):
+        return sha256_of(weights)
+
+
+@contextmanager
+def _read_errors(weights: str) -> Iterator[None]:
     try:
         with store_errors(weights):
-            return sha256_of(weights)
-    except OSError as error:
-        raise BackboneError(f"weights: {weights} cannot be read: {error}") from None
+            yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)}"
+        raise BackboneError(
+            f"weights: wanted a Keras weights or model file; {weights} cannot be read: {reason}; "
+            "give the path or URI of one, or imagenet, or random"
+        ) from None
 
 
 def weighted(
@@ -73,10 +87,11 @@ def weighted(
     if weights == "random":
         model = _random(build, preprocess)
         return model, _digest(model)
-    model = build(None)
     with _local_copy(weights) as path:
+        sha256 = identity(str(path))
+        model = build(None)
         _fill(name, model, path, weights)
-    return model, identity(weights)
+    return model, sha256
 
 
 @contextmanager
@@ -87,11 +102,18 @@ def _downloads(name: str) -> Iterator[list[str]]:
     files: list[str] = []
     fetch, timeout = file_utils.get_file, socket.getdefaulttimeout()
 
-    def get_file(fname: str, origin: str, **options: Any) -> str:
-        cached = Path(file_utils.config.keras_home(), options["cache_subdir"], fname)
-        if not cached.exists():
+    def get_file(fname: str, origin: str, cache_subdir: str, **options: Any) -> str:
+        path = Path(file_utils.config.keras_home(), cache_subdir, fname).expanduser()
+        file_hash = options.get("file_hash")
+        if not path.exists() or (file_hash and not file_utils.validate_file(path, file_hash)):
             _require_answer(origin)
-        files.append(fetch(fname, origin, **options))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A download that is killed must not pass for a whole file the next time.
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                Path(fetch(fname, origin, cache_dir=folder, cache_subdir="", **options)).replace(
+                    path
+                )
+        files.append(str(path))
         return files[-1]
 
     file_utils.get_file = get_file
@@ -101,8 +123,9 @@ def _downloads(name: str) -> Iterator[list[str]]:
     except BackboneError:
         raise
     except Exception as error:  # Keras raises a bare Exception for what its download met.
+        what = f"{files[-1]} does not load (delete it)" if files else "Keras' download failed"
         raise BackboneError(
-            f"weights: wanted the ImageNet weights of {name}, but Keras' download failed: {error}; "
+            f"weights: wanted the ImageNet weights of {name}, but {what}: {one_line(error)}; "
             "give the path of a Keras weights file, or backbone EfficientNetLite0, whose weights "
             "are installed already, or weights random for a trial"
         ) from error
@@ -146,17 +169,29 @@ def _random(build: Callable[[str | None], Any], preprocess: Callable[[Any], Any]
     tf.config.experimental.enable_op_determinism()
     model = build(None)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momentum = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0
-    pixels = np.random.default_rng(RANDOM_SEED).uniform(0, 255, (4, *model.input_shape[1:]))
-    model(preprocess(tf.constant(pixels, tf.float32)), training=True)
-    for layer, value in zip(norms, momentum, strict=True):
-        layer.momentum = value
-        variance = float(np.mean(layer.moving_variance + layer.moving_mean**2))
-        layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))
-        layer.moving_variance.assign(np.full(layer.moving_variance.shape, float(f"{variance:.1e}")))
+    for norm in norms:
+        norm.call = _calibrating(norm)
+    # Smooth pictures, as photographs are: networks answer noise by far more.
+    coarse = np.random.default_rng(RANDOM_SEED).integers(0, 256, (8, 6, 6, 3), np.uint8)
+    size = model.input_shape[1:3]
+    pixels = np.stack([np.asarray(Image.fromarray(few).resize(size)) for few in coarse])
+    model(preprocess(tf.constant(pixels, tf.float32)), training=False)
+    for norm in norms:
+        del norm.call
     return model
+
+
+def _calibrating(norm: Any) -> Callable[..., Any]:
+    """A batch normalisation's call that first sets its variance to that of its input."""
+    call = norm.call
+
+    def calibrating_call(inputs: Any, **options: Any) -> Any:
+        # Of a typical image: gated networks magnify the differences between images.
+        variance = float(f"{np.exp(np.mean(np.log(np.mean(np.square(inputs), (1, 2, 3))))):.1e}")
+        norm.moving_variance.assign(np.full(norm.moving_variance.shape, variance))
+        return call(inputs, **options)
+
+    return calibrating_call
 
 
 def _digest(model: Any) -> str:
@@ -169,10 +204,11 @@ def _digest(model: Any) -> str:
 @contextmanager
 def _local_copy(uri: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        filesystem, path = filesystem_of(uri)
-        copy = Path(folder) / posixpath.basename(path)
-        with filesystem.open(path, "rb") as source, copy.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        with _read_errors(uri):
+            filesystem, path = filesystem_of(uri)
+            copy = Path(folder) / posixpath.basename(path)
+            with filesystem.open(path, "rb") as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
         yield copy
 
 
@@ -185,19 +221,17 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
     import h5py
 
     try:
-        if path.suffix == ".keras":
+        if path.suffix.lower() == ".keras":
             with zipfile.ZipFile(path) as archive:
                 path = Path(archive.extract("model.weights.h5", path.parent))
         with h5py.File(path, "r") as file:
             # Files of Keras 2 list their layers in an attribute; those of Keras 3 are trees.
-            legacy = next((g for g in (file, file.get("model_weights")) if _is_legacy(g)), None)
-            if legacy is not None:
-                found = _fill_from_list(model, _arrays(legacy))
-            else:
-                found = _fill_from_tree(model, file, path.parent)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            layers = _listed_layers(file) or _listed_layers(file.get("model_weights", {}))
+            found = _fill_from_list(model, layers) or _fill_from_tree(model, file, path.parent)
+    except Exception as error:  # Damaged files raise nearly anything.
         raise BackboneError(
-            f"weights: {uri} is not a Keras file that can be read: {error}"
+            f"weights: wanted a Keras weights or model file, but {uri} is another or damaged: "
+            f"{one_line(error)}; give a file that Keras has written"
         ) from error
     if not found:
         first = model.weights[0]
@@ -206,29 +240,89 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
             f"{first.path} of shape {tuple(first.shape)}, but they are not all there; "
             f"name the backbone that the file belongs to, or give a file of {name}"
         )
+    for layer in model.layers:
+        if hasattr(layer, "adapt_variance"):
+            _settle_normalization(layer)
 
 
-def _is_legacy(group: Any) -> bool:
-    return group is not None and "layer_names" in group.attrs
+def _settle_normalization(layer: Any) -> None:
+    """Makes a Normalization apply the statistics that it was given.
+
+    EfficientNet's ImageNet files, and all models that began with them, hold standard deviations in
+    place of variances; Keras makes up for it with one more layer, which is not in the model here.
+    """
+    if np.allclose(layer.adapt_variance, IMAGENET_DEVIATIONS, atol=1e-4):
+        layer.adapt_variance.assign(np.square(layer.adapt_variance))
+    layer.finalize_state()
 
 
-def _arrays(group: Any) -> list[np.ndarray[Any, Any]]:
-    layers = [group[layer] for layer in group.attrs["layer_names"]]
-    return [np.asarray(layer[weight]) for layer in layers for weight in layer.attrs["weight_names"]]
+Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def _fill_from_list(model: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> bool:
+def _listed_layers(group: Any) -> list[Arrays]:
+    """For each layer of a legacy file the arrays by name; none for other files."""
+    from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group as names
+
+    if not hasattr(group, "attrs"):
+        return []
+    layers = [group[layer] for layer in names(group, "layer_names")]
+    return [
+        {name: np.asarray(layer[name]) for name in names(layer, "weight_names")} for layer in layers
+    ]
+
+
+def _fill_from_list(model: Any, layers: Sequence[Arrays]) -> bool:
     """Finds the model's variables as a run among the arrays: a top follows, a stem may precede."""
+    arrays = [array for layer in layers for array in layer.values()]
     # A model inside another was written with its trainable variables first.
     for order in (model.weights, [*model.trainable_weights, *model.non_trainable_weights]):
         wanted = [tuple(variable.shape) for variable in order]
         shapes = [array.shape for array in arrays]
         for start in range(len(arrays) - len(wanted) + 1):
             if shapes[start : start + len(wanted)] == wanted:
-                for variable, array in zip(order, arrays[start:], strict=False):
-                    variable.assign(array)
+                _assign(order, arrays[start : start + len(wanted)])
                 return True
-    return False
+    return any(_fill_by_name(model, layer) for layer in layers)
+
+
+def _fill_by_name(model: Any, arrays: Arrays) -> bool:
+    """Finds the variables of a model that was partly frozen inside another: any order is possible.
+
+    What is left over may be the top. Convolutions that are left over tell of a larger network,
+    which has layers of the same names.
+    """
+    theirs = dict(zip(_keys(arrays), arrays.values(), strict=True))
+    ours = dict(zip(_keys(v.path for v in model.weights), model.weights, strict=True))
+    found = [theirs.pop(key, None) for key in ours]
+    if any(
+        array is None or array.shape != tuple(variable.shape)
+        for array, variable in zip(found, ours.values(), strict=True)
+    ) or any(array.ndim > 2 for array in theirs.values()):
+        return False
+    _assign(ours.values(), found)
+    return True
+
+
+def _keys(names: Iterable[str]) -> list[tuple[str, int, str]]:
+    """What identifies each variable: its layer without number, the number's rank, its own name.
+
+    Layers without a name of their own are counted through a session: conv2d_94 in one may be
+    conv2d in another.
+    """
+    parts = []
+    for name in names:
+        layer, _, variable = name.partition(":")[0].rpartition("/")
+        layer = layer.rpartition("/")[2]
+        stem = re.sub(r"_?\d*$", "", layer)
+        number = layer.removeprefix(stem).removeprefix("_")
+        parts.append((stem, int(number or 0), variable.removeprefix("depthwise_")))
+    ranks = {stem: sorted({n for s, n, _ in parts if s == stem}) for stem, _, _ in parts}
+    return [(stem, ranks[stem].index(number), variable) for stem, number, variable in parts]
+
+
+def _assign(variables: Iterable[Any], arrays: Iterable[Any]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 def _fill_from_tree(model: Any, file: Any, folder: Path) -> bool:
