@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fruits.backbones import BACKBONES
 from fruits.config import RunConfig
@@ -35,6 +35,15 @@ def run(**options: object) -> None:
 
     result = run(config)
     print(result.summary())
+
+
+def plan(as_json: bool, **options: object) -> None:
+    """``fruits plan``: what a run will take."""
+    config = RunConfig(**options)  # type: ignore[arg-type]
+    from fruits.plan import plan
+
+    planned = plan(config)
+    print(json.dumps(planned.as_dict(), indent=2) if as_json else planned.text())
 
 
 def report(output: str) -> None:
@@ -97,11 +106,21 @@ def _parser() -> argparse.ArgumentParser:
     telling.set_defaults(command=report)
     telling.add_argument("--output", required=True, metavar="URI", help="folder of the results")
 
+    planning = commands.add_parser("plan", help="predict what a run takes: memory, time, dollars")
+    planning.set_defaults(command=plan)
+    planning.add_argument("--json", action="store_true", dest="as_json", help="for machines")
+    _add_run_options(planning, default=".")
+
     running = commands.add_parser("run", help="extract, reduce and plot")
     running.set_defaults(command=run)
-    option = _options_with_defaults(running)
+    _add_run_options(running, required=True)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser, **output: Any) -> None:
+    option = _options_with_defaults(parser)
     option("images", required=True, metavar="URI", help="folder of images; labels are its folders")
-    option("output", required=True, metavar="URI", help="folder of the results")
+    option("output", **output, metavar="URI", help="folder of the results")
     option("backbone", choices=BACKBONES, help="the network")
     option("weights", metavar="WEIGHTS", help="imagenet, random, or a Keras file")
     option("engine", choices=ENGINES, help="what runs the network")
@@ -118,13 +137,12 @@ def _parser() -> argparse.ArgumentParser:
         help="project with the model of the last run, without fitting a new one",
     )
     option("overwrite", action=argparse.BooleanOptionalAction, help="delete earlier results")
-    return parser
 
 
 def _options_with_defaults(parser: argparse.ArgumentParser):  # type: ignore[no-untyped-def]
     def option(name: str, *, help: str, **settings: object) -> None:
         if not settings.get("required"):
-            settings["default"] = DEFAULTS[name]
+            settings.setdefault("default", DEFAULTS[name])
             help += " (%(default)s)"
         parser.add_argument("--" + name.replace("_", "-"), help=help, **settings)  # type: ignore[arg-type]
 

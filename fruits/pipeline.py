@@ -26,6 +26,7 @@ from fruits.moments import matrix
 from fruits.outputs import Outputs
 from fruits.reduction import Reduction, fit_reduction, project, turn
 from fruits.report import Counts, Stages, describe, summary
+from fruits.room import require_room, this_place
 from fruits.session import get_spark
 from fruits.storage import hadoop_uri
 from fruits.transformers import pipeline_model
@@ -99,9 +100,10 @@ def run(config: RunConfig, progress: TextIO = sys.stderr) -> Run:
     outputs.check(graph.identity, config.overwrite, config.keep_basis)
 
     with told(), exclusive(outputs.uri("_lock")) as lock:
-        outputs.prepare(graph.identity, config.overwrite)
         with stages("session"):
             spark = get_spark()
+        require_room(config, listing.num_rows, graph, this_place(spark))
+        outputs.prepare(graph.identity, config.overwrite)
 
         with stages("extract"):
             store = ChunkStore(outputs.uri("features"), lock)
