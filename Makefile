@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup demo test lint lab clean lock
+.PHONY: setup demo test lint lab bench image up down test-cluster lock clean
 
 setup: .venv/ready
 
@@ -28,7 +28,7 @@ demo: setup
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -m "not cluster"
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -37,6 +37,32 @@ lint: .venv/ready-dev
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=.
+
+# The image; the machine's own certificates are trusted while it is built, and not kept in it.
+CA := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
+
+image:
+	CA_CERTIFICATES=$(CA) docker compose build notebook
+
+# Which profiles: make up PROFILES="cluster s3" WORKERS=3
+WORKERS := 1
+up:
+	docker compose $(PROFILES:%=--profile %) up -d $(if $(filter cluster,$(PROFILES)),--scale worker=$(WORKERS))
+	docker compose logs --no-log-prefix notebook | grep token= || true
+
+down:
+	docker compose --profile '*' down
+
+# Needs root on Debian where no Docker engine runs yet; installs what is missing.
+test-cluster: .venv/ready-dev
+	deploy/docker/engine.sh images
+	command -v chromium >/dev/null || apt-get install -y -qq chromium
+	[ -x /usr/sbin/sshd ] || apt-get install -y -qq openssh-server
+	$(BIN)/python -m pytest tests/cluster -m cluster
+
+# Ours beside the usual ways, on the same images, in one run.
+bench: .venv/ready-dev
+	$(BIN)/python -m benchmarks
 
 # Pins all packages anew. The universal lock holds for every platform and names no host.
 lock:
