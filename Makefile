@@ -60,9 +60,10 @@ test-cluster: .venv/ready-dev
 	[ -x /usr/sbin/sshd ] || apt-get install -y -qq openssh-server
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
-# Ours beside the usual ways, on the same images, in one run.
+# Side by side with other ways to do the same, which get environments of their own in data/bench.
+# make bench BENCH="--images /data/fruits-360/Training --count 13810"
 bench: .venv/ready-dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # Pins all packages anew. The universal lock holds for every platform and names no host.
 lock:
@@ -70,6 +71,10 @@ lock:
 		pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	for peer in ray daft nncf; do \
+		uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+			benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit; \
+	done
 
 clean:
 	rm -rf .venv data

@@ -1,0 +1,190 @@
+"""Measures the whole task side by side: the notebooks of the past, other engines, and ``fruits``.
+
+    python -m benchmarks [--images DIR] [--count N] [--peer-count N] [--slow-count N]
+
+Each contender is a process of its own, one after the other, watched from outside. All have the same
+network, the same random weights and the same machine; the slow ones take fewer images. Everything
+is written below data/bench.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders.task import Task
+from benchmarks.environments import python_of
+from benchmarks.inputs import BACKBONE, CORES, DATA, ROOT, compiled, pile, source_of, weights_file
+from benchmarks.ours import fruits_run, last_line
+from benchmarks.report import Row, bars, table, write_json
+from benchmarks.watch import run_watched
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the task.
+
+    Attributes:
+        title: of its row.
+        count: the option that says how many images it takes.
+        module: in :mod:`benchmarks.contenders`; None for ``fruits run``.
+        environment: a name in ``peers/``; None for the project's own.
+        precision: of the compiled network.
+    """
+
+    title: str
+    count: str
+    module: str | None = None
+    environment: str | None = None
+    precision: str = "f32"
+
+
+CONTENDERS = {
+    "rows": Contender("row UDF, one image a call", "slow_count", "rows"),
+    "pandas": Contender("pandas UDF, Keras predict", "peer_count", "pandas_udf"),
+    "predict": Contender("predict_batch_udf", "peer_count", "predict_batch"),
+    "ray": Contender("Ray Data", "peer_count", "ray_data", "ray"),
+    "daft": Contender("Daft", "peer_count", "daft_files", "daft"),
+    "f32": Contender("fruits, float32", "count"),
+    "bf16": Contender("fruits, bfloat16", "count", precision="bf16"),
+    "bound-f32": Contender("bound, float32", "count", "bound"),
+    "bound-bf16": Contender("bound, bfloat16", "count", "bound", precision="bf16"),
+}
+STAGES = ("start", "extract", "fit", "project", "total")
+ROLES = ("jvm", "driver", "worker", "all")
+
+
+def main() -> None:
+    options = _options()
+    source = source_of(options.images)
+    weights = weights_file()
+    graph, cold = compiled(weights)
+    rows: list[Row] = []
+    for name in options.only:
+        contender = CONTENDERS[name]
+        images = pile(source, getattr(options, contender.count))
+        print(f"{contender.title} ...", flush=True)
+        row = _measure(name, contender, images, weights, graph, options)
+        rows.append({"name": name, "title": contender.title} | row)
+        print(f"  {row.get('error') or row['seconds']}", flush=True)
+    report = {"cores": CORES, "components": options.components, "cold_compile": cold, "rows": rows}
+    print("\n" + describe(report))
+    write_json(report, DATA / "compare.json")
+    plot(rows, DATA / "compare.png")
+
+
+def describe(report: dict[str, Any]) -> str:
+    """The table and what follows from it."""
+    rows = report["rows"]
+    by_name = {row["name"]: row for row in rows if "error" not in row}
+    ours = by_name.get("f32")
+    head = ["", "images", *(f"{stage} s" for stage in STAGES), "images/s", "fruits is x"]
+    head += ["once started/s", *(f"{role} MB" for role in ROLES)]
+    lines, notes = [], []
+    for row in rows:
+        if "error" in row:
+            notes.append(f"{row['title']} could not be run: {row['error']}")
+            continue
+        whole, memory = speed(row), row["memory_mb"]
+        ratio = (speed(ours) or 0.0) / whole if ours and whole else None
+        peaks = [memory.get(role, {}).get("pss") for role in ROLES]
+        seconds = [row["seconds"].get(stage) for stage in STAGES]
+        lines.append([row["title"], row["images"], *seconds, whole, ratio, started(row), *peaks])
+    for precision in ("f32", "bf16"):
+        if {precision, f"bound-{precision}"} <= by_name.keys():
+            share = started(by_name[precision]) / started(by_name[f"bound-{precision}"])
+            first = by_name[precision]["first_images"]
+            notes.append(
+                f"{precision}: {share:.2f} of the bound once started, first images after "
+                f"{first:.1f} s"
+            )
+    notes.append(f"compiling the network the first time takes {report['cold_compile']:.1f} s more")
+    notes.append("MB: peak proportional size of the largest process of its kind, and of the sum")
+    return "\n".join([table(lines, head), "", *notes])
+
+
+def speed(row: Row) -> float | None:
+    """Images per second, everything included; None for the bound, which does only a part."""
+    return None if row["name"].startswith("bound") else row["images"] / row["seconds"]["total"]
+
+
+def started(row: Row) -> float:
+    """Images per second of the extraction once started; of all the work where it is not apart."""
+    seconds = row["seconds"]
+    work = seconds.get("extract") or seconds["total"] - seconds["start"]
+    return float(row.get("steady") or row["images"] / work)
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Speed and memory of each contender."""
+    whole = {row["title"]: row for row in rows if "error" not in row and speed(row)}
+    if whole:
+        speeds = {title: speed(row) or 0.0 for title, row in whole.items()}
+        memory = {title: row["memory_mb"]["all"]["pss"] / 1024 for title, row in whole.items()}
+        rate = "images per second, everything included"
+        title = f"{BACKBONE} features and PCA on {CORES} cores"
+        bars(title, {rate: speeds, "peak memory of all processes, GB": memory}, path, [rate])
+
+
+def _measure(
+    name: str,
+    contender: Contender,
+    images: Path,
+    weights: Path,
+    graph: Path,
+    options: argparse.Namespace,
+) -> Row:
+    output = DATA / "runs" / name
+    if contender.module is None:
+        precision = ("--precision", contender.precision)
+        shared = ("--weights", str(weights), "--components", str(options.components))
+        return fruits_run(images, output, "--backbone", BACKBONE, *shared, *precision)
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    log = output / "log.txt"
+    try:
+        python = python_of(contender.environment) if contender.environment else sys.executable
+    except RuntimeError as error:
+        return {"error": str(error)}
+    task = Task(
+        images=str(images),
+        weights=str(weights),
+        graph=str(graph),
+        precision=contender.precision,
+        output=str(output),
+        components=options.components,
+        cores=CORES,
+        launched=time.time(),
+    )
+    command = [python, "-m", f"benchmarks.contenders.{contender.module}", task.to_json()]
+    # Workers that start elsewhere have to find the contender's module too.
+    watched = run_watched(command, log, {"PYTHONPATH": str(ROOT)}, options.timeout)
+    if watched.status is None:
+        return {"error": f"not done after {options.timeout:.0f} s"}
+    if watched.status:
+        return {"error": f"{last_line(log)} (all of it in {log})"}
+    figures = json.loads((output / "figures.json").read_text())
+    figures["seconds"]["total"] = watched.seconds
+    return {"images": len(task.paths), **figures, "memory_mb": watched.memory}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--images", type=Path, help="folder of JPEG files (drawn without it)")
+    parser.add_argument("--count", type=int, default=10_000, help="for fruits and the bound")
+    parser.add_argument("--peer-count", type=int, default=2_000, help="for batched peers")
+    parser.add_argument("--slow-count", type=int, default=300, help="for the row UDF")
+    parser.add_argument("--components", type=int, default=100, help="of the PCA")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for a contender")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()

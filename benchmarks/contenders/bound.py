@@ -1,0 +1,88 @@
+"""What the machine allows: reading, decoding and the compiled network, in plain processes.
+
+One process for each core, no Spark, nothing written.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contenders.task import Stages, Task, main
+from fruits.engines import BATCH, CompiledGraph, decode, load
+
+
+@dataclass
+class Pace:
+    """How one process came along.
+
+    Attributes:
+        images: that it took.
+        decoding: seconds of reading and decoding.
+        network: seconds of the network.
+    """
+
+    images: int = 0
+    decoding: float = 0.0
+    network: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Images per second."""
+        return self.images / (self.decoding + self.network)
+
+
+def run(task: Task, stage: Stages) -> dict[str, Any]:
+    spawn = multiprocessing.get_context("spawn")
+    barrier, paces = spawn.Barrier(task.cores + 1), spawn.SimpleQueue()
+    processes = [
+        spawn.Process(target=_work, args=(task, number, barrier, paces))
+        for number in range(task.cores)
+    ]
+    for process in processes:
+        process.start()
+    barrier.wait()
+    with stage("extract"):
+        done: list[Pace] = [paces.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return {
+        # The processes end apart; each pace counts while all are at work, or nearly.
+        "steady": sum(pace.speed for pace in done),
+        "decoding_per_core": sum(p.images for p in done) / sum(p.decoding for p in done),
+        "network_per_core": sum(p.images for p in done) / sum(p.network for p in done),
+    }
+
+
+def _work(task: Task, number: int, barrier: Barrier, paces: Any) -> None:
+    graph = CompiledGraph.from_bytes(Path(task.graph).read_bytes())
+    network = load(replace(graph, precision=task.precision))
+    network(np.zeros((BATCH, graph.side, graph.side, 3), np.uint8))
+    batches = list(_batches(task.paths[number :: task.cores]))
+    pace = Pace()
+    barrier.wait()
+    for batch in batches:
+        begin = time.perf_counter()
+        pixels = np.zeros((BATCH, graph.side, graph.side, 3), np.uint8)
+        for row, path in enumerate(batch):
+            pixels[row] = decode(Path(path).read_bytes(), graph.side)
+        between = time.perf_counter()
+        network(pixels)
+        pace.decoding += between - begin
+        pace.network += time.perf_counter() - between
+        pace.images += len(batch)
+    paces.put(pace)
+
+
+def _batches(paths: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(paths), BATCH):
+        yield paths[start : start + BATCH]
+
+
+if __name__ == "__main__":
+    main(run)

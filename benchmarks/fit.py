@@ -1,0 +1,193 @@
+"""Measures the fit: scaler and PCA in one pass against Spark's own, and in a small driver.
+
+    python -m benchmarks.fit [--rows N] [--features N] [--large-rows N] [--large-features N]
+
+The features are drawn: of low rank with noise, cut off at zero as a network's are. Ours are read
+from disk, in chunks as a run leaves them; Spark's own fit has the table in the cache, as vectors.
+Each part is a process of its own, watched from outside.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml.feature import PCA, MinMaxScaler
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from benchmarks.inputs import DATA, ROOT
+from benchmarks.ours import last_line
+from benchmarks.report import table, write_json
+from benchmarks.watch import run_watched
+from fruits.chunks import REJECTED, ChunkStore
+from fruits.lock import exclusive
+from fruits.moments import lists
+from fruits.reduction import fit_reduction, project
+from fruits.session import get_spark
+
+RANK = 200
+CHUNK = 10_000  # What `fruits run` commits at a time.
+PARTITIONS = 8
+FOLDER = DATA / "fit"
+LARGE_DRIVER = "2g"
+
+
+def main() -> None:
+    options = _options()
+    if options.part:
+        _PARTS[options.part](options)
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {}
+    for part, driver in (("against-spark", None), ("large", LARGE_DRIVER)):
+        print(f"{part} ...", flush=True)
+        log, command = FOLDER / f"{part}.log", [sys.executable, "-m", "benchmarks.fit"]
+        # Spark takes the driver's memory from here rather than from conf/.
+        submit = f"--driver-memory {driver} pyspark-shell" if driver else "pyspark-shell"
+        watched = run_watched(
+            [*command, *sys.argv[1:], "--part", part], log, {"PYSPARK_SUBMIT_ARGS": submit}
+        )
+        if watched.status:
+            report[part] = {"error": last_line(log)}
+        else:
+            figures = json.loads((FOLDER / f"{part}.json").read_text())
+            report[part] = figures | {"memory_mb": watched.memory}
+    print("\n" + describe(report))
+    write_json(report, DATA / "fit.json")
+
+
+def describe(report: dict[str, Any]) -> str:
+    """The seconds of each step and the memory of each part."""
+    steps, notes = [], []
+    for part, figures in report.items():
+        if "error" in figures:
+            notes.append(f"{part} could not be run: {figures['error']}")
+            continue
+        size = f"{figures['rows']:,} x {figures['features']:,}"
+        steps += [[step, size, value] for step, value in figures["seconds"].items()]
+        peaks = {role: peak.get("pss") for role, peak in figures["memory_mb"].items()}
+        notes.append(f"{part}: peak MB {peaks}")
+    if "error" not in report["against-spark"]:
+        figures = report["against-spark"]
+        seconds = figures["seconds"]
+        notes += [
+            f"the fit is {seconds['fit, Spark'] / seconds['fit, fruits']:.1f} x as fast as Spark's",
+            f"projecting takes {seconds['project'] / seconds['write components']:.2f} x as long "
+            "as writing the components",
+            f"explained variance differs by {figures['difference']:.1e} at most",
+        ]
+    return "\n".join([table(steps, ["", "table", "seconds"]), "", *notes])
+
+
+@contextmanager
+def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[ChunkStore]:
+    """Features as a run leaves them on disk, in committed chunks."""
+
+    def block(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        basis = np.random.default_rng(0).standard_normal((RANK, features), np.float32)
+        basis *= np.geomspace(1, 0.01, RANK, dtype=np.float32)[:, np.newaxis]
+        for batch in batches:
+            rng = np.random.default_rng(batch["id"].to_numpy())
+            x = rng.standard_normal((len(batch), RANK), np.float32) @ basis
+            x += 0.1 * rng.standard_normal(x.shape, np.float32)
+            columns = [batch["id"].cast(pa.string()), lists(np.maximum(x, 0))]
+            yield pa.RecordBatch.from_arrays(columns, names=["path", "features"])
+
+    root = f"{FOLDER}/{part}"
+    shutil.rmtree(root, ignore_errors=True)
+    with exclusive(f"{root}/_lock") as lock:
+        store = ChunkStore(f"file:{root}/features", lock)
+        for start in range(0, rows, CHUNK):
+            numbers = spark.range(start, min(start + CHUNK, rows), 1, PARTITIONS)
+            table = numbers.mapInArrow(block, "path string, features array<float>")
+            table.write.mode("append").parquet(store.uri)
+            store.commit(REJECTED.empty_table())
+        yield store
+
+
+def kept(table: DataFrame) -> DataFrame:
+    """The table in Spark's cache, all of it."""
+    cached = table.cache()
+    cached.count()
+    return cached
+
+
+def against_spark(options: argparse.Namespace) -> None:
+    """Both fits of the same table: ours reads it from disk, Spark's own has it in the cache."""
+    spark, clock = get_spark(), Clock()
+    k = min(options.components, options.features)
+    with drawn(spark, "against-spark", options.rows, options.features) as store:
+        own = clock("fit, fruits", lambda: fit_reduction(store.moments(spark), "minmax", k))
+        vector = array_to_vector(F.col("features")).alias("vector")
+        cached = kept(store.table(spark).select("features", vector))
+        minmax = MinMaxScaler(inputCol="vector", outputCol="scaled")
+        scaler = clock("scaler, Spark", minmax.fit, cached)
+        pca = PCA(k=k, inputCol="scaled", outputCol="pca")
+        theirs = clock("PCA, Spark", pca.fit, scaler.transform(cached))
+        clock.seconds["fit, Spark"] = clock.seconds["scaler, Spark"] + clock.seconds["PCA, Spark"]
+        projected = project(cached, own).select("pca")
+        clock("project", projected.write.format("noop").mode("overwrite").save)
+        components = kept(projected)
+        target = f"{FOLDER}/against-spark/pca"
+        clock("write components", components.write.parquet, target)
+    difference = np.abs(own.explained_variance[:k] - theirs.explainedVariance.toArray()).max()
+    _save("against-spark", options.rows, options.features, clock, difference=float(difference))
+
+
+def large(options: argparse.Namespace) -> None:
+    """The features of a wider network, with a driver of little memory."""
+    spark, clock = get_spark(), Clock()
+    memory = spark.conf.get("spark.driver.memory")
+    k = min(options.components, options.large_features)
+    with drawn(spark, "large", options.large_rows, options.large_features) as store:
+        own = clock("fit, fruits", lambda: fit_reduction(store.moments(spark), "minmax", k))
+        rows = project(store.table(spark), own).select("path", "pca")
+        clock("project and write", rows.write.parquet, f"{FOLDER}/large/pca")
+    _save("large", options.large_rows, options.large_features, clock, driver_memory=memory)
+
+
+class Clock:
+    """Seconds of named calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Does the work and notes how long it takes."""
+        begin = time.perf_counter()
+        result = work(*arguments)
+        self.seconds[name] = time.perf_counter() - begin
+        return result
+
+
+def _save(part: str, rows: int, features: int, clock: Clock, **more: Any) -> None:
+    figures = {"rows": rows, "features": features, "seconds": clock.seconds} | more
+    (FOLDER / f"{part}.json").write_text(json.dumps(figures))
+
+
+_PARTS = {"against-spark": against_spark, "large": large}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fit", description=__doc__)
+    parser.add_argument("--rows", type=int, default=22_688)
+    parser.add_argument("--features", type=int, default=1_280)
+    parser.add_argument("--large-rows", type=int, default=90_000)
+    parser.add_argument("--large-features", type=int, default=2_048)
+    parser.add_argument("--components", type=int, default=600)
+    parser.add_argument("--part", choices=_PARTS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()

@@ -1,0 +1,90 @@
+"""What the measurements work on: piles of photographs, weights, and compiled networks."""
+
+import hashlib
+import multiprocessing
+import os
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from fruits.backbones import compile_backbone, keras_model
+from fruits.images import list_images
+from fruits.sample import draw_sample
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data" / "bench"
+CORES = len(os.sched_getaffinity(0))
+BACKBONE = "MobileNetV2"
+
+
+def source_of(images: Path | None) -> Path:
+    """The folder of photographs to take from: the given one, or one that is drawn."""
+    if images is not None:
+        return images.resolve()
+    drawn = DATA / "drawn"
+    draw_sample(str(drawn))
+    return drawn
+
+
+def pile(source: Path, count: int) -> Path:
+    """A folder of exactly ``count`` JPEG files, laid out by label, evenly taken from a source.
+
+    Where the source has fewer, its files come again and again, each time with other bytes behind
+    the end of the image, so that no two files are alike.
+    """
+    files = [
+        Path(path.removeprefix("file:")) for path in list_images(str(source))["path"].to_pylist()
+    ]
+    files = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
+    target = DATA / "piles" / f"{name_of(source)}-{count}"
+    if target.exists():
+        return target
+    draft = target.with_name(target.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    for number in range(count):
+        turn, place = divmod(number, len(files))
+        path = files[place if count > len(files) else number * len(files) // count]
+        file = draft / path.parent.name / f"{number:06}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(path.read_bytes() + (b"\0%d" % turn if turn else b""))
+    draft.rename(target)
+    return target
+
+
+def name_of(source: Path) -> str:
+    """A name that no other source has."""
+    return f"{source.name}-{hashlib.sha256(str(source).encode()).hexdigest()[:6]}"
+
+
+def weights_file() -> Path:
+    """Seeded random weights of the network, the same for every contender."""
+    path = DATA / f"{BACKBONE}.weights.h5"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In a process of its own: TensorFlow would stay in this one and disturb what it watches.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            pool.submit(_save_weights, str(path)).result()
+    return path
+
+
+def _save_weights(path: str) -> None:
+    model, _ = keras_model(BACKBONE, "random")
+    model.save_weights(path)
+
+
+def compiled(weights: Path) -> tuple[Path, float]:
+    """The compiled network in a fresh cache, and the seconds that it took to compile.
+
+    Every ``fruits`` that is started from here on finds it there.
+    """
+    cache = DATA / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    os.environ["FRUITS_CACHE"] = str(cache)
+    begin = time.perf_counter()
+    graph = compile_backbone(BACKBONE, str(weights))
+    seconds = time.perf_counter() - begin
+    path = DATA / f"{BACKBONE}.graph"
+    path.write_bytes(replace(graph, precision="f32").to_bytes())
+    return path, seconds

@@ -1,0 +1,158 @@
+"""Measures what fewer bits do to the features, the explained variance and the speed.
+
+    python -m benchmarks.precision --images DIR [--count N] [--int8]
+
+bfloat16, and int8 quantised with images of the same folder, against float32, on one thread.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.environments import python_of
+from benchmarks.inputs import DATA, ROOT, pile
+from benchmarks.report import table, write_json
+from fruits.backbones import compile_backbone
+from fruits.engines import BATCH, CompiledGraph, decode, load
+from fruits.moments import Moments
+from fruits.reduction import choose_components, principal_axes, scaling
+
+Pixels = NDArray[np.uint8]
+Features = NDArray[np.float32]
+
+# Of the images, so many calibrate the int8 network; 300 is what its documentation proposes.
+CALIBRATION = 300
+
+
+def main() -> None:
+    options = _options()
+    graph, network = network_of(options.backbone, options.weights)
+    files = sorted(pile(options.images.resolve(), options.count).glob("*/*.jpg"))
+    labels = np.array([file.parent.name for file in files])
+    pixels = np.stack([decode(file.read_bytes(), graph.side) for file in files])
+    exact, speed = timed(network, pixels)
+    report = {"f32": {"images_per_second": speed} | quality(exact, labels)}
+    others = {
+        "bf16": lambda: timed(network_of(options.backbone, options.weights, "bf16")[1], pixels)
+    }
+    if options.int8:
+        others["int8"] = lambda: quantised(graph, pixels)
+    for name, features_of in others.items():
+        try:
+            features, speed = features_of()
+        except RuntimeError as error:
+            report[name] = {"error": str(error)}
+            continue
+        report[name] = {"images_per_second": speed} | quality(features, labels)
+        report[name] |= movement(exact, features)
+        shares = [_explained(x)[: report["f32"]["components"]] for x in (exact, features)]
+        report[name]["variance moves by"] = float(np.abs(np.subtract(*shares)).max())
+    print(describe(report))
+    write_json({"backbone": options.backbone, "images": len(files), **report}, _file())
+
+
+def describe(report: dict[str, dict[str, Any]]) -> str:
+    """A column for each precision."""
+    names = dict.fromkeys(key for figures in report.values() for key in figures)
+    lines = [[name, *(figures.get(name) for figures in report.values())] for name in names]
+    return table(lines, ["", *report])
+
+
+def network_of(
+    backbone: str, weights: str, precision: str = "f32"
+) -> tuple[CompiledGraph, Callable[[Pixels], Features]]:
+    """A compiled backbone, and a function from any number of squares of pixels to features."""
+    graph = compile_backbone(backbone, weights, precision=precision)
+    return graph, lambda pixels: in_batches(load(graph), pixels)
+
+
+def in_batches(network: Callable[[Pixels], Features], pixels: Pixels) -> Features:
+    """The features of many images, by a network that takes a fixed number at once."""
+    padded = np.concatenate([pixels, np.zeros((-len(pixels) % BATCH, *pixels.shape[1:]), np.uint8)])
+    batches = [network(padded[start : start + BATCH]) for start in range(0, len(padded), BATCH)]
+    return np.concatenate(batches)[: len(pixels)]
+
+
+def timed(network: Callable[[Pixels], Features], pixels: Pixels) -> tuple[Features, float]:
+    """The features, and images per second after a first batch."""
+    network(pixels[:BATCH])
+    begin = time.perf_counter()
+    features = network(pixels)
+    return features, len(pixels) / (time.perf_counter() - begin)
+
+
+def movement(exact: Features, other: Features) -> dict[str, float]:
+    """How far features are from the exact ones: by direction, and relative to their length."""
+    lengths = np.linalg.norm(exact, axis=1)
+    cosine = (exact * other).sum(axis=1) / (lengths * np.linalg.norm(other, axis=1))
+    relative = np.linalg.norm(other - exact, axis=1) / lengths
+    return {
+        "cosine, mean": float(cosine.mean()),
+        "cosine, least": float(cosine.min()),
+        "relative, mean": float(relative.mean()),
+        "relative, greatest": float(relative.max()),
+    }
+
+
+def quality(features: Features, labels: NDArray[Any]) -> dict[str, Any]:
+    """Components of 97 % of the variance, and how often the nearest other image has the label."""
+    explained = _explained(features)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    np.fill_diagonal(likeness, -1)
+    return {
+        "components": choose_components(explained[: len(features)], 0.97),
+        "variance of 10": float(explained[:10].sum()),
+        "neighbour's label": float((labels[likeness.argmax(axis=1)] == labels).mean()),
+    }
+
+
+def quantised(graph: CompiledGraph, pixels: Pixels) -> tuple[Features, float]:
+    """The features and the speed of the network in int8, made in an environment of its own.
+
+    Raises:
+        RuntimeError: when it cannot be installed or run.
+    """
+    folder = DATA / "int8"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "graph").write_bytes(replace(graph, precision="f32").to_bytes())
+    np.save(folder / "pixels.npy", pixels)
+    command = [python_of("nncf"), "-m", "benchmarks.quantise", str(folder), str(CALIBRATION)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    speed = json.loads((folder / "figures.json").read_text())["images_per_second"]
+    return np.load(folder / "features.npy"), speed
+
+
+def _explained(features: Features) -> NDArray[np.float64]:
+    moments = Moments.of(features)
+    return principal_axes(moments, scaling(moments, "minmax")[0])[0]
+
+
+def _file() -> Path:
+    return DATA / "precision.json"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--count", type=int, default=1_000, help="(%(default)s)")
+    parser.add_argument("--int8", action="store_true", help="try int8 as well")
+    parser.add_argument("--backbone", default="EfficientNetLite0", help="(%(default)s)")
+    parser.add_argument("--weights", default="imagenet", help="(%(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()
