@@ -200,7 +200,9 @@ def _rewrite(uri: str, stale: pa.Table) -> None:
         rows = pq.read_table(file, partitioning=None)
     identity = rows.select(IDENTITY).cast(stale.schema)
     buffer = io.BytesIO()
-    pq.write_table(rows.filter(pc.is_in(rows["path"], without(identity, stale)["path"])), buffer)
+    kept = rows.filter(pc.is_in(rows["path"], without(identity, stale)["path"]))
+    # A dictionary of numbers that are all different is longer than the numbers.
+    pq.write_table(kept, buffer, use_dictionary=["label"])
     # Hadoop keeps checksums of local files beside them.
     folder, _, name = uri.rpartition("/")
     _delete(f"{folder}/.{name}.crc")

@@ -63,7 +63,7 @@ def sample(**options: object) -> None:
 
     from fruits.sample import draw_sample
 
-    with tqdm(desc="drawing", unit=" images") as bar:
+    with tqdm(desc="drawing", unit=" images", delay=0.5) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -6,6 +6,7 @@ Only what surely cannot fit is refused: what is counted here is less than any ru
 import math
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pyspark.sql import SparkSession
 from fruits.config import RunConfig
 from fruits.engines import CompiledGraph
 from fruits.errors import ConfigError, FruitsError, OutputError
+from fruits.outputs import RESULTS
 from fruits.storage import filesystem_of, is_local
 
 # Measured: 0.9 GB, 0.3 GB and, without pages that processes share, 0.25 GB.
@@ -133,12 +135,15 @@ def memory_there(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
 
 
 def disk_there(output: str) -> float:
-    """Bytes that a local output may have, what it holds included; infinite for other stores."""
+    """Bytes that a local output may have, earlier results included; infinite for other stores."""
     filesystem, path = filesystem_of(output)
     if not is_local(filesystem):
         return math.inf
-    folder = Path(path)
-    held = filesystem.du(path) if folder.exists() else 0
+    folder, held = Path(path), 0
+    for result in (folder / name for name in RESULTS):
+        for file in (result, *result.rglob("*")):
+            with suppress(OSError):  # Not there, or gone meanwhile.
+                held += file.stat().st_size
     while not folder.exists():
         folder = folder.parent
     return float(shutil.disk_usage(folder).free + held)

@@ -41,17 +41,17 @@ def identity(weights: str) -> str:
     """
     if weights in ("imagenet", "random"):
         return weights
-    if not weights.lower().endswith(SUFFIXES):
-        raise BackboneError(
-            f"weights: wanted imagenet, random, or a Keras file that ends in "
-            f"{' or '.join(SUFFIXES)}; got {weights!r}"
-        )
     with _read_errors(weights):
         return sha256_of(weights)
 
 
 @contextmanager
 def _read_errors(weights: str) -> Iterator[None]:
+    if not weights.lower().endswith(SUFFIXES):
+        raise BackboneError(
+            f"weights: wanted imagenet, random, or a Keras file that ends in "
+            f"{' or '.join(SUFFIXES)}; got {weights!r}"
+        )
     try:
         with store_errors(weights):
             yield
@@ -197,7 +197,7 @@ def _calibrating(norm: Any) -> Callable[..., Any]:
 def _digest(model: Any) -> str:
     digest = hashlib.sha256()
     for variable in model.weights:
-        digest.update(np.asarray(variable).astype("<f4").tobytes())
+        digest.update(variable.numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -313,7 +313,7 @@ def _keys(names: Iterable[str]) -> list[tuple[str, int, str]]:
     for name in names:
         layer, _, variable = name.partition(":")[0].rpartition("/")
         layer = layer.rpartition("/")[2]
-        stem = re.sub(r"_?\d*$", "", layer)
+        stem = re.sub(r"_\d+$", "", layer)
         number = layer.removeprefix(stem).removeprefix("_")
         parts.append((stem, int(number or 0), variable.removeprefix("depthwise_")))
     ranks = {stem: sorted({n for s, n, _ in parts if s == stem}) for stem, _, _ in parts}

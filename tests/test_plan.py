@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fruits.engines import CompiledGraph
 from fruits.errors import ConfigError, InputError, OutputError
 from fruits.images import LISTING, list_images
 from fruits.plan import Plan, Probe, predict, probe
-from fruits.room import Place, memory_there, refusal, this_place
+from fruits.room import Place, disk_there, memory_there, refusal, this_place
 
 CONFIG = RunConfig(images="in", output="out", components=100)
 PLACE = Place(cores=4, local=True, heap=3 << 30, memory=16 << 30)
@@ -159,6 +160,16 @@ def test_an_output_that_the_disk_cannot_hold_is_refused() -> None:
     assert isinstance(error, OutputError)
     assert "out can take 1.0 GB" in str(error)
     assert refusal(CONFIG, 1_000_000, graph_of(), PLACE, 6e9) is None
+
+
+def test_earlier_results_make_room_for_new_ones(tmp_path: Path) -> None:
+    free = disk_there(str(tmp_path / "not" / "yet"))
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "part").write_bytes(bytes(9 << 20))
+    (tmp_path / "something else").write_bytes(bytes(64 << 20))
+    assert abs(disk_there(str(tmp_path)) - shutil.disk_usage(tmp_path).free - (9 << 20)) < 9 << 20
+    assert 0 < free < math.inf
+    assert disk_there("s3://bucket/out") == math.inf
 
 
 def test_a_run_that_cannot_fit_ends_before_it_touches_earlier_results(
