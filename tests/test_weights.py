@@ -24,6 +24,9 @@ from fruits.errors import BackboneError
 from fruits.storage import StorageError
 from fruits.weights import identity, weighted
 
+# Keras' own, on each array that it writes.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
+
 # Weights do not depend on the side; small pictures save time.
 SIDES = {"MobileNetV2": 64, "EfficientNetB0": 64, "InceptionV3": 96}
 
@@ -58,7 +61,9 @@ class Zoo:
                         values += rng.uniform(0, 0.1, values.shape)
                         variable.assign(values)
                 if isinstance(layer, layers.Normalization):
-                    layer.set_weights([np.array([0.1, 0.2, 0.3]), np.array([0.9, 0.5, 0.7]), 5])
+                    layer.set_weights(
+                        [np.array([0.1, 0.2, 0.3]), np.array([0.9, 0.5, 0.7]), np.array(5)]
+                    )
                     layer.finalize_state()
             self.bases[name] = base, base.predict(self.pixels(name), verbose=0)
         return self.bases[name]
@@ -83,7 +88,8 @@ class Zoo:
             variable.assign(np.full(variable.shape, empty, variable.dtype))
         model, sha256 = weighted(name, lambda source: target, None, str(path))
         assert model is target
-        return model, sha256, model.predict(self.pixels(name), verbose=0)
+        # Not predict: it would keep the statistics that Normalization had the first time.
+        return model, sha256, model(self.pixels(name), training=False).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +166,9 @@ def check(zoo, name, path):
     base, features = zoo.base(name)
     model, sha256, found = zoo.fill(name, path)
     assert 0.01 < features.std() < 100
-    assert difference(found, features) < 1e-6
+    assert difference(found, features) < 1e-5
     for variable, wanted in zip(model.weights, base.weights, strict=True):
-        np.testing.assert_array_equal(variable, wanted, err_msg=variable.path)
+        np.testing.assert_array_equal(variable.numpy(), wanted.numpy(), err_msg=variable.path)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest() == identity(str(path))
 
 
@@ -266,15 +272,25 @@ def test_a_file_of_keras_2_with_the_backbone_inside_a_model_is_read(zoo, tmp_pat
 @pytest.fixture(scope="module")
 def imagenet_like(zoo, tmp_path_factory):
     """EfficientNetB0 as Keras builds it for ImageNet, and the same weights in the plain network."""
-    plain = zoo.build("EfficientNetB0")
-    plain.set_weights(zoo.base("EfficientNetB0")[0].get_weights())
-    [norm] = [layer for layer in plain.layers if isinstance(layer, layers.Normalization)]
-    norm.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), 0])
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+    def normalizing(model, variance):
+        [norm] = [layer for layer in model.layers if isinstance(layer, layers.Normalization)]
+        norm.set_weights([mean, variance, np.array(0)])
+        norm.finalize_state()
+        return model
+
+    def build(source):
+        return normalizing(zoo.build("EfficientNetB0"), deviation**2)
+
+    plain, _ = weighted("EfficientNetB0", build, lambda x: x, "random")
+    normalizing(plain, deviation)
     path = keras3_weights(plain, tmp_path_factory.mktemp("imagenet"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
         with_layer = zoo.build("EfficientNetB0", weights="imagenet")
     features = with_layer.predict(zoo.pixels("EfficientNetB0"), verbose=0)
+    assert 0.01 < features.std() < 100
     assert difference(plain.predict(zoo.pixels("EfficientNetB0"), verbose=0), features) > 0.1
     return plain, with_layer, features
 
@@ -286,14 +302,14 @@ def test_a_model_that_began_with_imagenet_weights_keeps_their_scale(
 ):
     _, model, features = imagenet_like
     path = save(ARRANGEMENTS[arrangement](model), tmp_path)
-    assert difference(zoo.fill("EfficientNetB0", path)[2], features) < 1e-5
+    assert difference(zoo.fill("EfficientNetB0", path)[2], features) < 1e-4
 
 
 def test_keras_own_imagenet_file_may_be_given_by_its_path(zoo, tmp_path, imagenet_like):
     # The published file was written before the layer that makes up for the scale.
     plain, _, features = imagenet_like
     path = legacy_weights(plain, tmp_path)
-    assert difference(zoo.fill("EfficientNetB0", path)[2], features) < 1e-5
+    assert difference(zoo.fill("EfficientNetB0", path)[2], features) < 1e-4
 
 
 # Where a file may be
@@ -312,7 +328,7 @@ def test_a_file_is_named_by_a_path_or_a_uri(zoo, tmp_path, monkeypatch):
         assert identity(uri) == sha256
         _, found_sha256, found = zoo.fill("MobileNetV2", uri)
         assert found_sha256 == sha256
-        assert difference(found, zoo.base("MobileNetV2")[1]) < 1e-6
+        assert difference(found, zoo.base("MobileNetV2")[1]) < 1e-5
 
 
 def test_the_suffix_may_be_in_capitals(zoo, tmp_path):
@@ -349,12 +365,12 @@ def test_a_file_of_another_backbone_is_refused(zoo, tmp_path, save, arrangement)
     assert "name the backbone that the file belongs to" in message
 
 
-def tower(depths, width=4):
+def tower(depths):
     """A network with layers named by stage and number, like ResNet's."""
     inputs = x = layers.Input((8, 8, 3))
     for stage, depth in enumerate(depths):
         for number in range(depth):
-            x = layers.Conv2D(width, 1, name=f"stage{stage}_block{number}_conv")(x)
+            x = layers.Conv2D(4 + 2 * stage, 1, name=f"stage{stage}_block{number}_conv")(x)
             x = layers.BatchNormalization(name=f"stage{stage}_block{number}_bn")(x)
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
 
@@ -375,10 +391,18 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def overwrite(path):
-    content = bytearray(path.read_bytes())
-    content[200:1200] = bytes(1000)
-    path.write_bytes(content)
+def overwrite(path, start):
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(1000))
+
+
+def overwrite_structure(path):
+    overwrite(path, 200)
+
+
+def overwrite_values(path):
+    overwrite(path, path.stat().st_size // 2)
 
 
 def drop_weights(path):
@@ -392,16 +416,16 @@ def drop_weights(path):
         (keras3_weights, truncate),
         (keras3_model, truncate),
         (legacy_model, truncate),
-        (legacy_weights, overwrite),
-        (keras3_weights, overwrite),
-        (keras3_model, overwrite),
+        (keras3_weights, overwrite_structure),
+        (legacy_weights, overwrite_structure),
+        (keras3_model, overwrite_values),
         (keras3_model, drop_weights),
     ],
 )
 def test_a_damaged_file_is_refused(zoo, tmp_path, save, damage):
     path = save(zoo.base("MobileNetV2")[0], tmp_path)
     damage(path)
-    assert str(path) in refusal(zoo, "MobileNetV2", path)
+    assert f"{path} is another or damaged: " in refusal(zoo, "MobileNetV2", path)
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.weights.h5", "model.keras"])
@@ -626,7 +650,7 @@ def test_random_weights_are_the_same_whatever_was_made_before(zoo):
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     # Any change of a variable is a change of the digest.
-    second.weights[-1].assign(np.asarray(second.weights[-1]) + 1e-6)
+    second.weights[-1].assign(second.weights[-1].numpy() + 1e-6)
     changed = hashlib.sha256(b"".join(v.numpy().astype("<f4").tobytes() for v in second.weights))
     unchanged = hashlib.sha256(b"".join(v.numpy().astype("<f4").tobytes() for v in first.weights))
     assert unchanged.hexdigest() == digest != changed.hexdigest()

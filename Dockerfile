@@ -1,0 +1,118 @@
+# One image for every role: workbench, master, worker, history server, headless run.
+# docs/docker.md says how it is built and used, and what each part weighs.
+
+# ---- Java, Python and the user: what the image and its build stages stand on.
+FROM debian:trixie-slim AS base
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates openjdk-21-jre-headless python3 tini \
+ && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc/* /usr/share/man/* \
+ && useradd --uid 1000 --create-home --shell /bin/bash fruits
+
+
+# ---- The Python packages, as requirements.lock pins them.
+FROM base AS python
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends binutils python3-pip zip \
+ && rm -rf /var/lib/apt/lists/*
+COPY requirements.lock deploy/docker/requirements.txt /build/
+# The secret "ca", if given, is a PEM file with the certificates to trust instead of pip's own.
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && python3 -m venv --without-pip /opt/fruits \
+ # PySpark comes as source: first what builds it, of the same lock.
+ && awk '/^(setuptools|wheel)==/, /[^\\]$/' /build/requirements.lock > /build/tools.txt \
+ && install="pip --python /opt/fruits/bin/python install --no-compile --no-deps --require-hashes" \
+ && $install -r /build/tools.txt \
+ && $install --no-build-isolation -r /build/requirements.lock -r /build/requirements.txt
+COPY deploy/docker/trim.sh /build/
+RUN sh /build/trim.sh /opt/fruits/lib/python3.13/site-packages
+# Byte code, which an unprivileged user cannot save, of the modules that are imported; not of all.
+RUN cd /tmp && export HOME=/tmp TF_CPP_MIN_LOG_LEVEL=3 MPLBACKEND=agg \
+ && for modules in tensorflow,keras openvino pyspark.sql,pyspark.ml,pyspark.worker,pyspark.daemon \
+        pandas,pyarrow.dataset,pyarrow.parquet,pyarrow.csv matplotlib.pyplot,PIL.Image,tqdm s3fs,boto3 \
+        jupyterlab.labapp,jupyter_server_proxy,ipykernel.kernelapp,matplotlib_inline.backend_inline \
+        papermill.cli,nbconvert.exporters; \
+    do /opt/fruits/bin/python -c "import $modules" || exit; done
+
+
+# ---- The jars for s3a://, as conf/jars pins them.
+FROM base AS jars
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends maven openssl zip \
+ && rm -rf /var/lib/apt/lists/*
+COPY conf/jars /build/
+WORKDIR /build
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.m2 \
+    if [ -s /run/secrets/ca ]; then \
+        openssl pkcs12 -export -nokeys -jdktrust anyExtendedKeyUsage -in /run/secrets/ca \
+            -passout pass:changeit -out /tmp/ca.p12 \
+     && export MAVEN_OPTS="-Djavax.net.ssl.trustStore=/tmp/ca.p12 -Djavax.net.ssl.trustStorePassword=changeit"; \
+    fi \
+ && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=/jars \
+ && cd /jars && sha256sum --check --strict /build/SHA256SUMS && test "$(ls | wc -l)" = "$(wc -l < /build/SHA256SUMS)"
+# Of the bundle's 411 services S3A uses five; "full" keeps them all.
+ARG AWS_BUNDLE=filtered
+RUN services=software/amazon/awssdk/services; \
+    case "$AWS_BUNDLE" in \
+    full) ;; \
+    filtered) zip --quiet --delete /jars/bundle-*.jar "$services/*" \
+        --exclude "$services/s3/*" "$services/sts/*" "$services/kms/*" "$services/sso/*" "$services/ssooidc/*" ;; \
+    *) echo "AWS_BUNDLE: wanted filtered or full; got '$AWS_BUNDLE'" >&2; exit 2 ;; \
+    esac
+
+
+# ---- The package.
+FROM python AS package
+COPY pyproject.toml README.md /build/source/
+COPY fruits /build/source/fruits
+RUN pip --python /opt/fruits/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
+ && pip --python /opt/fruits/bin/python install --prefix=/package --ignore-installed --no-deps --no-index /build/*.whl
+
+
+# ---- ImageNet weights and the graphs compiled from them, of the backbones that are named.
+FROM package AS backbones
+ARG BACKBONES=""
+RUN cp -a /package/. /opt/fruits/ && mkdir -p /baked/fruits /baked/keras
+RUN --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi \
+ && export FRUITS_CACHE=/baked/fruits KERAS_HOME=/baked/keras HOME=/tmp \
+ && for backbone in $BACKBONES; do \
+        /opt/fruits/bin/python -c 'import sys; from fruits.backbones import compile_backbone; compile_backbone(sys.argv[1])' \
+            "$backbone" || exit; \
+    done
+
+
+# ---- The image: slow layers first, the project's own files last.
+FROM base
+ENV PATH=/opt/fruits/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYSPARK_PYTHON=/opt/fruits/bin/python \
+    SPARK_HOME=/opt/fruits/lib/python3.13/site-packages/pyspark \
+    # In memory: what the entrypoint adds to conf/ holds the cluster's secret.
+    SPARK_CONF_DIR=/dev/shm/spark \
+    FRUITS_CACHE=/var/cache/fruits \
+    KERAS_HOME=/var/cache/keras \
+    TF_CPP_MIN_LOG_LEVEL=3
+COPY --from=python /opt/fruits /opt/fruits
+COPY --from=jars /jars/ /opt/fruits/lib/python3.13/site-packages/pyspark/jars/
+RUN install -d -o fruits -g fruits /data /var/lib/spark /var/log/spark-events /home/fruits/notebooks
+COPY --from=backbones --chown=fruits:fruits /baked/ /var/cache/
+COPY --from=package /package /opt/fruits
+COPY conf/spark-defaults.conf conf/log4j2.properties /opt/fruits/conf/
+COPY deploy/docker/jupyter_server_config.py /opt/fruits/etc/jupyter/
+# JupyterLab does not ask for news from outside.
+COPY deploy/docker/page_config.json /opt/fruits/etc/jupyter/labconfig/
+COPY deploy/docker/roles.py /usr/local/bin/roles
+COPY notebooks/ /opt/fruits/notebooks/
+COPY --chown=fruits:fruits notebooks/ /home/fruits/notebooks/
+LABEL org.opencontainers.image.title="fruits" \
+      org.opencontainers.image.description="Folders of photographs to CNN features and PCA, on Spark" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.base.name="debian:trixie-slim"
+USER fruits
+WORKDIR /home/fruits
+EXPOSE 8888
+HEALTHCHECK --start-period=30s --interval=15s --timeout=10s CMD ["roles", "healthy"]
+# The signal goes to the role alone: a worker first hands over what its executors hold.
+ENTRYPOINT ["tini", "--", "roles"]
+CMD ["notebook"]

@@ -1,0 +1,162 @@
+"""docker-compose.yml of this tree, driven from outside."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).parent.parent.parent
+
+# Small chunks, so that there is something between the beginning and the end.
+RUN = ("--backbone", "EfficientNetLite0", "--chunk", "40", "--components", "20")
+
+
+def table(folder: Path, column: str) -> pa.Table:
+    """A table of results in the order of the paths."""
+    rows = pq.read_table(folder)
+    assert rows.num_rows, folder
+    return rows.select(["path", "label", column]).sort_by("path").combine_chunks()
+
+
+def results(folder: Path) -> tuple[pa.Table, pa.Table]:
+    return table(folder / "features", "features"), table(folder / "pca", "pca")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def say(*command: str, timeout: float = 600, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a command; its output and errors are one text."""
+    return subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )
+
+
+def fetch(url: str, timeout: float = 10) -> tuple[int, str]:
+    """Status and text of a page; no redirect is followed."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+            return None
+
+    try:
+        with urllib.request.build_opener(Stay).open(url, timeout=timeout) as page:
+            return page.status, page.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def wait_for(what: Any, seconds: float = 120, every: float = 0.5) -> Any:
+    """The first true answer of a question that is asked again and again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := what():
+                return answer
+        except (OSError, ValueError):
+            pass
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(every)
+
+
+@dataclass
+class Compose:
+    """docker-compose.yml under a project name, with ports and volumes of its own."""
+
+    folder: Path
+    secret: str = field(default_factory=lambda: secrets.token_hex(24))
+    key: str = "fruits-test"
+    secret_key: str = field(default_factory=lambda: secrets.token_hex(20))
+    token: str = field(default_factory=lambda: secrets.token_hex(20))
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = ("NOTEBOOK_PORT", "NOTEBOOK_CLUSTER_PORT", "MASTER_UI_PORT", "HISTORY_PORT")
+        self.ports = {name: free_port() for name in (*names, "S3_PORT")}
+        self.data = self.folder / "data"
+        self.data.mkdir()
+        self.data.chmod(0o777)
+        self.variables |= {
+            "COMPOSE_PROJECT_NAME": os.environ.get("FRUITS_TEST_PROJECT", "fruits-test"),
+            "SPARK_SECRET": self.secret,
+            "JUPYTER_TOKEN": self.token,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": "http://s3:8333",
+            "WORKER_CORES": "1",
+            "WORKER_MEMORY": "3g",
+            "DRIVER_MEMORY": "1500m",
+            "DATA": str(self.data),
+            **{name: str(port) for name, port in self.ports.items()},
+        }
+
+    def __call__(
+        self, *arguments: str, timeout: float = 900, **changes: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        """``docker compose ...`` with what a .env would say; None takes a variable out."""
+        clean = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "SPARK_"))}
+        environment = clean | self.variables | changes
+        return say(
+            *("docker", "compose", "--env-file", "/dev/null", "--project-directory", str(ROOT)),
+            *arguments,
+            timeout=timeout,
+            env={name: value for name, value in environment.items() if value is not None},
+            cwd=ROOT,
+        )
+
+    def ok(self, *arguments: str, **options: Any) -> str:
+        done = self(*arguments, **options)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def fruits(self, *arguments: str, service: str = "run", master: str | None = None) -> str:
+        """The command ``fruits`` in a container of its own."""
+        chosen = ["-e", f"SPARK_MASTER={master}"] if master else []
+        return self.ok(
+            *("run", "--rm", "--no-deps", "-T", "--entrypoint", "roles", *chosen, service),
+            *("fruits", *arguments),
+        )
+
+    def containers(self, service: str) -> list[str]:
+        """The ids of a service's containers that run."""
+        return self.ok("--profile", "*", "ps", "-q", service).split()
+
+    def workers(self, count: int) -> None:
+        """Sees to it that exactly so many workers are registered with the master."""
+        self.ok("--profile", "cluster", "up", "-d", "--no-build", "--scale", f"worker={count}")
+        wait_for(lambda: self.alive() == count, 180)
+
+    def alive(self) -> int:
+        state = json.loads(fetch(f"http://127.0.0.1:{self.ports['MASTER_UI_PORT']}/json/")[1])
+        return sum(worker["state"] == "ALIVE" for worker in state["workers"])
+
+    def store(self) -> Any:
+        """The compose store, as boto3 sees it from outside."""
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.ports['S3_PORT']}",
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+        )

@@ -1,0 +1,218 @@
+"""Workers that are many, that are killed, that are stopped; a master that starts again."""
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from containers import RUN, Compose, fetch, results, say, wait_for
+
+
+class Running(threading.Thread):
+    """A run on the cluster, of chunks small enough to break in between."""
+
+    def __init__(self, cluster: Compose, sample: str, name: str) -> None:
+        super().__init__(daemon=True)
+        self.cluster, self.sample, self.output = cluster, sample, cluster.data / name
+        self.name, self.failure = name, ""
+
+    def run(self) -> None:
+        try:
+            self.cluster.fruits(
+                "run", *RUN, "--images", self.sample, "--output", f"/data/{self.name}"
+            )
+        except AssertionError as error:
+            self.failure = str(error)
+
+    def __enter__(self) -> "Running":
+        """Inside, some chunks are done and some are not."""
+        self.start()
+        wait_for(lambda: self.failure or any(self.output.glob("features/*.parquet")), 300, 0.1)
+        assert not self.failure, self.failure
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.is_alive(), "the run was over before anything happened to it"
+        self.join(600)
+        assert not self.is_alive()
+        assert not self.failure, self.failure
+
+
+def report(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "run.json").read_text())
+    return found
+
+
+@pytest.fixture
+def two_workers(cluster: Compose) -> Compose:
+    cluster.workers(2)
+    return cluster
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_workers_gives_the_same_bits(
+    cluster: Compose, sample: str, local: Path, count: int
+) -> None:
+    cluster.workers(count)
+    cluster.fruits("run", *RUN, "--images", sample, "--output", f"/data/workers-{count}")
+    assert report(cluster.data / f"workers-{count}")["spark"] == {
+        "master": "spark://master:7077",
+        "executors": count,
+    }
+    for there, here in zip(results(cluster.data / f"workers-{count}"), results(local), strict=True):
+        assert there.equals(here)
+
+
+def test_a_killed_worker_loses_nothing(two_workers: Compose, sample: str, local: Path) -> None:
+    with Running(two_workers, sample, "killed") as run:
+        victim = two_workers.containers("worker")[0]
+        assert say("docker", "kill", "--signal", "KILL", victim).returncode == 0
+    for there, here in zip(results(run.output), results(local), strict=True):
+        assert there.equals(here)
+
+
+def test_a_killed_executor_loses_nothing(two_workers: Compose, sample: str, local: Path) -> None:
+    with Running(two_workers, sample, "executor") as run:
+        victim = two_workers.containers("worker")[0]
+        kill = (
+            "for p in /proc/[0-9]*; do grep -qa CoarseGrainedExecutorBackend $p/cmdline"
+            " && [ $(cat $p/comm) = java ] && kill -9 ${p#/proc/} && echo killed; done; true"
+        )
+        assert "killed" in say("docker", "exec", victim, "bash", "-c", kill).stdout
+    for there, here in zip(results(run.output), results(local), strict=True):
+        assert there.equals(here)
+
+
+def test_a_stopped_worker_hands_its_work_over(
+    two_workers: Compose, sample: str, local: Path
+) -> None:
+    with Running(two_workers, sample, "stopped") as run:
+        victim = two_workers.containers("worker")[0]
+        start = time.monotonic()
+        stop = subprocess.Popen(["docker", "stop", "--time", "120", victim], stdout=subprocess.PIPE)
+        states = wait_for(lambda: "DECOMMISSIONED" in master_state(two_workers), 60, 0.2)
+        assert states
+        stop.wait(150)
+        # Not at the end of its patience, when Docker would have killed it.
+        assert time.monotonic() - start < 100
+        assert exit_code(victim) != 137
+    for there, here in zip(results(run.output), results(local), strict=True):
+        assert there.equals(here)
+
+
+def test_a_master_that_starts_again_keeps_the_application(
+    two_workers: Compose, sample: str, local: Path
+) -> None:
+    with Running(two_workers, sample, "restarted") as run:
+        before = applications(two_workers)
+        two_workers.ok("--profile", "cluster", "kill", "-s", "KILL", "master")
+        two_workers.ok("--profile", "cluster", "start", "master")
+        after = wait_for(lambda: applications(two_workers), 120)
+        assert before == after
+    wait_for(lambda: two_workers.alive() == 2)
+    for there, here in zip(results(run.output), results(local), strict=True):
+        assert there.equals(here)
+
+
+def test_a_driver_with_another_secret_is_refused(two_workers: Compose, sample: str) -> None:
+    before = json.loads(master_state(two_workers))
+    done = two_workers(
+        *("run", "--rm", "--no-deps", "-T", "--entrypoint", "roles", "run", "fruits", "run"),
+        *(*RUN, "--images", sample, "--output", "/data/refused"),
+        SPARK_SECRET="0" * 40,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert not list((two_workers.data / "refused").glob("features/*.parquet"))
+    after = json.loads(master_state(two_workers))
+    assert after["activeapps"] == []
+    assert len(after["completedapps"]) == len(before["completedapps"])
+
+
+def test_a_run_without_workers_ends_with_one_line(cluster: Compose) -> None:
+    for worker in cluster.containers("worker"):
+        say("docker", "kill", worker)
+    try:
+        wait_for(lambda: cluster.alive() == 0, 120)
+        done = cluster("run", "--rm", "--no-deps", "-T", "run", "-p", "images", "/data/none")
+        assert done.returncode == 2
+        assert "can take an executor of 1024 MB (workers: there are none)" in done.stdout
+    finally:
+        cluster.workers(1)
+
+
+def test_the_history_server_shows_what_is_over(cluster: Compose, local: Path) -> None:
+    url = f"http://127.0.0.1:{cluster.ports['HISTORY_PORT']}/api/v1/applications?status=completed"
+    names = wait_for(lambda: [app["name"] for app in json.loads(fetch(url)[1])], 60)
+    assert set(names) == {"fruits"}
+
+
+def test_only_loopback_ports_are_published(cluster: Compose) -> None:
+    running = cluster.ok("--profile", "*", "ps", "-q").split()
+    published = say("docker", "inspect", "--format", "{{json .NetworkSettings.Ports}}", *running)
+    hosts = [
+        binding["HostIp"]
+        for ports in map(json.loads, published.stdout.splitlines())
+        for bindings in ports.values()
+        for binding in bindings or ()
+    ]
+    assert hosts
+    assert set(hosts) == {"127.0.0.1"}
+    # The machine's other addresses answer on none of them.
+    for address in say("hostname", "-I").stdout.split():
+        if ":" not in address and not address.startswith("172."):
+            for port in cluster.ports.values():
+                with pytest.raises(OSError, match=r"refused|timed out"):
+                    fetch(f"http://{address}:{port}/", timeout=3)
+
+
+def test_nothing_runs_as_root(cluster: Compose) -> None:
+    for container in cluster.ok("--profile", "*", "ps", "-q").split():
+        users = say("docker", "top", container, "-eo", "pid,uid,comm").stdout.splitlines()[1:]
+        assert users
+        assert not [line for line in users if line.split()[1] == "0"], users
+
+
+def test_no_secret_is_where_it_does_not_belong(cluster: Compose, image: str, local: Path) -> None:
+    running = cluster.ok("--profile", "*", "ps", "-q").split()
+    history = say("docker", "history", "--no-trunc", image).stdout
+    logs = cluster.ok("--profile", "*", "logs", "--no-color")
+    definitions = say("docker", "inspect", *running).stdout
+    commands = "".join(say("docker", "top", one, "-eo", "pid,args").stdout for one in running)
+    assert "org.apache.spark.deploy.master.Master" in commands
+    events = cluster.ok(
+        *("--profile", "cluster", "exec", "-T", "history", "bash", "-c"),
+        "cat /var/log/spark-events/*/* | grep -ac '' ; python - <<'E'\n"
+        "import glob, subprocess, sys\n"
+        "for name in glob.glob('/var/log/spark-events/*/*'):\n"
+        "    data = open(name, 'rb').read()\n"
+        "    if name.endswith('.zstd'):\n"
+        "        import pyarrow as pa\n"
+        "        data = pa.CompressedInputStream(pa.BufferReader(data), 'zstd').read()\n"
+        "    sys.stdout.write(data.decode(errors='replace'))\n"
+        "E",
+    )
+    assert "SparkListenerEnvironmentUpdate" in events
+    for text in (history, logs, definitions, commands, events):
+        assert cluster.secret not in text
+    for text in (history, logs, commands, events):
+        assert cluster.secret_key not in text
+        assert cluster.token not in text
+    for service in ("master", "history"):
+        container = cluster.containers(service)[0]
+        environment = say("docker", "inspect", "--format", "{{.Config.Env}}", container).stdout
+        assert cluster.secret_key not in environment
+
+
+def master_state(cluster: Compose) -> str:
+    return fetch(f"http://127.0.0.1:{cluster.ports['MASTER_UI_PORT']}/json/")[1]
+
+
+def applications(cluster: Compose) -> list[str]:
+    return [app["id"] for app in json.loads(master_state(cluster))["activeapps"]]
+
+
+def exit_code(container: str) -> int:
+    return int(say("docker", "inspect", "--format", "{{.State.ExitCode}}", container).stdout)

@@ -1,0 +1,124 @@
+"""What is in the image, and how it answers what cannot work."""
+
+import json
+import socket
+import time
+
+import pytest
+from containers import Compose, say
+
+MISUSES = {
+    "missing secret": (["worker"], {}, "SPARK_SECRET"),
+    "unknown role": (["wroker"], {}, "wroker: is neither a role"),
+    "empty token": (["notebook"], {"JUPYTER_TOKEN": ""}, "JUPYTER_TOKEN"),
+    "no size": (["notebook"], {"DRIVER_MEMORY": "lots"}, "DRIVER_MEMORY"),
+    "driver too large": (["notebook"], {"DRIVER_MEMORY": "9000g"}, "DRIVER_MEMORY"),
+    "no master": (
+        ["run"],
+        {"SPARK_MASTER": "spark://nowhere.invalid:7077"},
+        "SPARK_SECRET",
+    ),
+}
+
+
+def inspect(image: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(say("docker", "image", "inspect", image).stdout)[0]
+    return found
+
+
+def inside(image: str, command: str) -> str:
+    done = say("docker", "run", "--rm", image, "bash", "-c", command)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+def test_it_is_small_labelled_and_watched(image: str) -> None:
+    found = inspect(image)
+    assert found["Size"] <= 2.2e9  # type: ignore[operator]
+    config = found["Config"]
+    assert config["User"] == "fruits"  # type: ignore[index]
+    assert config["Healthcheck"]["Test"] == ["CMD", "roles", "healthy"]  # type: ignore[index]
+    assert config["Labels"]["org.opencontainers.image.title"] == "fruits"  # type: ignore[index]
+    assert config["Entrypoint"][0] == "tini"  # type: ignore[index]
+
+
+def test_a_command_is_run_as_an_unprivileged_user(image: str) -> None:
+    assert inside(image, "id -u") == "1000"
+
+
+def test_no_build_tools_are_left(image: str) -> None:
+    tools = "gcc cc make mvn javac pip pip3 strip zip git"
+    assert inside(image, f"for t in {tools}; do command -v $t; done; true") == ""
+
+
+def test_what_was_trimmed_is_not_missed(image: str) -> None:
+    modules = "tensorflow, keras, openvino, pyarrow.dataset, pandas, pyspark.ml, jupyterlab, s3fs"
+    inside(image, f"python -c 'import {modules}'")
+    compiled = (
+        "from fruits.backbones import compile_backbone as c;"
+        "print([c('MobileNetV2', 'random', e).dimension for e in ('openvino', 'tensorflow')])"
+    )
+    assert inside(image, f'python -c "{compiled}"').splitlines()[-1] == "[1280, 1280]"
+
+
+def test_the_bundle_holds_the_services_of_s3a_alone(image: str) -> None:
+    code = (
+        "import zipfile, glob, os;"
+        "jar = glob.glob(os.environ['SPARK_HOME'] + '/jars/bundle-*.jar')[0];"
+        "names = [n.split('/') for n in zipfile.ZipFile(jar).namelist()];"
+        "print(*sorted({n[4] for n in names if n[3:4] == ['services'] and len(n) > 5}))"
+    )
+    assert inside(image, f'python -c "{code}"') == "kms s3 sso ssooidc sts"
+
+
+def test_java_and_python_trust_the_public_authorities(image: str) -> None:
+    listed = "keytool -list -cacerts -storepass changeit 2>/dev/null | grep -c trustedCertEntry"
+    assert int(inside(image, listed)) > 100
+    code = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
+    assert int(inside(image, f"python -c '{code}'")) > 100
+
+
+def test_a_role_refuses_root(image: str) -> None:
+    done = say("docker", "run", "--rm", "--user", "0", image, "notebook")
+    assert (done.returncode, done.stdout.count("\n")) == (2, 1)
+    assert "refuses to run as root" in done.stdout
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_what_cannot_work_ends_with_one_line(image: str, misuse: str) -> None:
+    command, environment, expected = MISUSES[misuse]
+    variables = [f"--env={name}={value}" for name, value in environment.items()]
+    start = time.monotonic()
+    done = say("docker", "run", "--rm", *variables, image, *command)
+    assert done.returncode == 2
+    assert done.stdout.count("\n") == 1, done.stdout
+    assert expected in done.stdout
+    assert time.monotonic() - start < 20
+
+
+def test_a_worker_larger_than_the_machine_ends_with_one_line(compose: Compose) -> None:
+    done = compose("run", "--rm", "--no-deps", "-T", "worker", WORKER_MEMORY="9000g")
+    assert done.returncode == 2
+    assert "WORKER_MEMORY: wanted at most" in done.stdout
+
+
+def test_a_worker_too_small_for_its_cores_ends_with_one_line(compose: Compose) -> None:
+    done = compose("run", "--rm", "--no-deps", "-T", "worker", WORKER_MEMORY="1g")
+    assert done.returncode == 2
+    assert "WORKER_MEMORY: wanted 1792m at least for 1 cores; got 1024m" in done.stdout
+
+
+def test_compose_names_the_secret_that_is_missing(compose: Compose) -> None:
+    done = compose("--profile", "cluster", "up", "--no-build", SPARK_SECRET=None, timeout=60)
+    assert done.returncode != 0
+    assert 'environment variable "SPARK_SECRET"' in done.stdout
+
+
+def test_compose_names_the_port_that_is_taken(compose: Compose) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", compose.ports["NOTEBOOK_PORT"]))
+        taken.listen()
+        done = compose("up", "-d", "--no-build", "notebook", timeout=60)
+    assert done.returncode != 0
+    assert "address already in use" in done.stdout
+    compose("rm", "-sf", "notebook")
