@@ -78,16 +78,17 @@ class Run:
         return summary(self.report, self.outputs)
 
 
-def run(config: RunConfig, progress: TextIO = sys.stderr) -> Run:
+def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     """Extracts the features of all images, reduces them, and writes the results.
 
     Args:
         config: what to do.
-        progress: where lines about the progress go.
+        progress: where lines about the progress go; by default stderr.
 
     Raises:
         FruitsError: when something is wrong that the caller can mend; one clear line.
     """
+    progress = progress or sys.stderr
     stages = Stages(progress)
     outputs = Outputs(config.output)
 

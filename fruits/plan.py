@@ -159,16 +159,17 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(config: RunConfig, progress: TextIO = sys.stderr) -> Plan:
+def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
     """Lists the images, probes some of them and reckons what a run takes.
 
     Args:
         config: what to do.
-        progress: where lines about the progress go.
+        progress: where lines about the progress go; by default stderr.
 
     Raises:
         FruitsError: when something is wrong that the caller can mend; one clear line.
     """
+    progress = progress or sys.stderr
     stages = Stages(progress)
     with stages("list"):
         listing = evenly(list_images(config.images), config.limit)
