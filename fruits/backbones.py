@@ -178,8 +178,12 @@ def _openvino_parts(function: Any) -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
+        # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
+        frozen = Path(folder) / "graph.pb"
+        frozen.write_bytes(_tensorflow_parts(function)["graph.pb"])
         # float16 weights would save half the bytes and cost agreement with Keras.
-        openvino.save_model(openvino.convert_model(function), path, compress_to_fp16=False)
+        openvino.save_model(openvino.convert_model(frozen), path, compress_to_fp16=False)
+        frozen.unlink()
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 

@@ -123,11 +123,11 @@ class Outputs:
             old, new = f"{root}/{name}", f"{root}/{STAGING}/{name}"
             if is_local(filesystem) and filesystem.exists(old):
                 # Two renames: the place is empty for no longer than that.
-                filesystem.mv(old, f"{new}.old", recursive=True)
+                _move(filesystem, old, f"{new}.old")
             else:
                 self._delete(name)
             if filesystem.exists(new):
-                filesystem.mv(new, old, recursive=True)
+                _move(filesystem, new, old)
         self._delete(STAGING)
         if report:
             replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
@@ -211,3 +211,14 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     for number, column in enumerate(np.ascontiguousarray(components.T), start=1):
         columns[f"pc{number}"] = pa.array(column)
     return pa.record_batch(columns)
+
+
+def _move(filesystem: Any, source: str, target: str) -> None:
+    """Moves a file or a folder, all its objects at once where a store knows no folders."""
+    if is_local(filesystem):
+        filesystem.mv(source, target, recursive=True)
+        return
+    # fsspec would copy the folders' own names too, which are no objects.
+    objects = [name for name in filesystem.find(source) if not name.endswith("/")]
+    filesystem.copy(objects, [target + name.removeprefix(source) for name in objects])
+    filesystem.rm(source, recursive=True)
