@@ -31,10 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(**options: object) -> None:
     """``fruits run``: the whole chain."""
     config = RunConfig(**options)  # type: ignore[arg-type]
-    from fruits.pipeline import run  # Spark's import takes a second that bad options need not wait.
+    # Spark's import takes a second that bad options need not wait.
+    from fruits.pipeline import run
+    from fruits.session import stop_spark
 
-    result = run(config)
-    print(result.summary())
+    try:
+        print(run(config).summary())
+    finally:
+        # Before the one clear line of an error, so that no log of Spark's comes after it.
+        stop_spark()
 
 
 def plan(as_json: bool, **options: object) -> None:

@@ -21,3 +21,9 @@ def get_spark() -> SparkSession:
     # The workers' Python is the driver's own, not the first one on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return SparkSession.builder.appName("fruits").getOrCreate()
+
+
+def stop_spark() -> None:
+    """Stops the active session, if there is one."""
+    if session := SparkSession.getActiveSession():
+        session.stop()

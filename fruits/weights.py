@@ -172,7 +172,7 @@ def _random(build: Callable[[str | None], Any], preprocess: Callable[[Any], Any]
     for norm in norms:
         norm.call = _calibrating(norm)
     # Smooth pictures, as photographs are: networks answer noise by far more.
-    coarse = np.random.default_rng(RANDOM_SEED).integers(0, 256, (8, 6, 6, 3), np.uint8)
+    coarse = np.random.default_rng(RANDOM_SEED).integers(0, 256, (4, 6, 6, 3), np.uint8)
     size = model.input_shape[1:3]
     pixels = np.stack([np.asarray(Image.fromarray(few).resize(size)) for few in coarse])
     model(preprocess(tf.constant(pixels, tf.float32)), training=False)

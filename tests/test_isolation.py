@@ -57,14 +57,15 @@ def test_a_worker_that_is_killed_ends_the_run_with_advice_and_blames_no_image(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 20})
-    with (root / "Fig" / "17_100.jpg").open("ab") as file:
+    # In the second chunk: paths are in the order of their letters.
+    with (root / "Fig" / "7_100.jpg").open("ab") as file:
         file.write(b"POISON SIGKILL")
     done = run(tmp_path, "--chunk", "10")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("fruits: a Python worker was killed")
     assert "spark.executor.cores" in done.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 10
-    (root / "Fig" / "17_100.jpg").unlink()
+    (root / "Fig" / "7_100.jpg").unlink()
     assert run(tmp_path, "--chunk", "10").returncode == 0
     assert len(pd.read_parquet(tmp_path / "out" / "pca")) == 19
 
