@@ -98,7 +98,7 @@ COPY --from=jars /jars/ /opt/fruits/lib/python3.13/site-packages/pyspark/jars/
 RUN install -d -o fruits -g fruits /data /var/lib/spark /var/log/spark-events /home/fruits/notebooks
 COPY --from=backbones --chown=fruits:fruits /baked/ /var/cache/
 COPY --from=package /package /opt/fruits
-COPY conf/spark-defaults.conf conf/log4j2.properties /opt/fruits/conf/
+COPY conf/spark-defaults.conf conf/log4j2.properties conf/spark-env.sh /opt/fruits/conf/
 COPY deploy/docker/jupyter_server_config.py /opt/fruits/etc/jupyter/
 # JupyterLab does not ask for news from outside.
 COPY deploy/docker/page_config.json /opt/fruits/etc/jupyter/labconfig/

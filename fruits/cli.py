@@ -33,13 +33,11 @@ def run(**options: object) -> None:
     config = RunConfig(**options)  # type: ignore[arg-type]
     # Spark's import takes a second that bad options need not wait.
     from fruits.pipeline import run
-    from fruits.session import stop_spark
+    from fruits.session import own_spark
 
-    try:
+    # Spark ends before the one clear line of an error, so that no log of its own comes after.
+    with own_spark():
         print(run(config).summary())
-    finally:
-        # Before the one clear line of an error, so that no log of Spark's comes after it.
-        stop_spark()
 
 
 def plan(as_json: bool, **options: object) -> None:

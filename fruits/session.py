@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -23,7 +25,13 @@ def get_spark() -> SparkSession:
     return SparkSession.builder.appName("fruits").getOrCreate()
 
 
-def stop_spark() -> None:
-    """Stops the active session, if there is one."""
-    if session := SparkSession.getActiveSession():
-        session.stop()
+@contextmanager
+def own_spark() -> Iterator[None]:
+    """Stops at its end the session that was begun within; one that was there before stays."""
+    before = SparkSession.getActiveSession()
+    try:
+        yield
+    finally:
+        session = SparkSession.getActiveSession()
+        if session and not before:
+            session.stop()

@@ -221,7 +221,8 @@ def healthy() -> bool:
 def configure(role: str) -> None:
     """Writes the configuration: conf/ and below it what the environment says."""
     folder = private(Path(os.environ["SPARK_CONF_DIR"]))
-    shutil.copy(CONF / "log4j2.properties", folder)
+    for name in ("log4j2.properties", "spark-env.sh"):
+        shutil.copy(CONF / name, folder)
     write(
         folder / "spark-defaults.conf",
         (CONF / "spark-defaults.conf").read_text()
