@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from fruits.backbones import BACKBONES
+from fruits.cloud.command import add_cloud
 from fruits.config import RunConfig
 from fruits.engines import ENGINES, PRECISIONS
 from fruits.errors import FruitsError, OutputError
@@ -117,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="extract, reduce and plot")
     running.set_defaults(command=run)
     _add_run_options(running, required=True)
+
+    add_cloud(commands, _add_run_options, DEFAULTS)
     return parser
 
 

@@ -6,7 +6,8 @@ FruitsError                 exit status 2, one line on stderr, no traceback
 ├── BackboneError           a network, its weights or its engine
 ├── OutputError             the place where results go
 ├── StorageError            a store and its credentials
-└── WorkerError             the memory of the workers
+├── WorkerError             the memory of the workers
+└── CloudError              AWS, and what runs there
 
 Each message says what was wanted, what was there, and what to do.
 Anything else that is raised is a defect or a failing machine: exit status 1.
@@ -39,3 +40,7 @@ class StorageError(FruitsError):
 
 class WorkerError(FruitsError):
     """The workers do not have what they need."""
+
+
+class CloudError(FruitsError):
+    """AWS refuses, is out of reach, or does not have what was wanted."""

@@ -15,7 +15,7 @@ from fruits.engines import CompiledGraph
 from fruits.outputs import RESULTS, Outputs
 from fruits.reduction import Reduction
 
-PACKAGES = ("fruits", "pyspark", "openvino", "keras", "numpy", "pillow", "pyarrow")
+PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
 
 class Stages:
@@ -97,7 +97,8 @@ def describe(
         "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
-        "versions": {"python": platform.python_version()}
+        # EMR brings a PySpark that pip does not know of.
+        "versions": {"python": platform.python_version(), "pyspark": spark.version}
         | {package: version(package) for package in PACKAGES},
         # Spark lists the driver among its executors.
         "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},

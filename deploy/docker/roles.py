@@ -41,7 +41,7 @@ MEMORY_ONLY = Path("/dev/shm")
 ROLE = MEMORY_ONLY / "role"
 
 UI_PORTS = {"notebook": 8888, "master": 8080, "worker": 8081, "history": 18080}
-CLUSTER_ROLES = ("master", "worker", "run")
+CLUSTER_ROLES = ("master", "worker")
 
 # Megabytes of a worker's memory: its own JVM; the least heap of an executor; the least that a
 # Python worker, one for each core, needs with a compiled network in it.

@@ -1,0 +1,47 @@
+#!/bin/bash
+# Makes the folder that bootstrap.sh installs from: all wheels of requirements.lock but PySpark, which
+# is EMR's, and the package itself, with a list of their hashes.
+#
+#   deploy/emr/wheels.sh FOLDER [PYTHON]      PYTHON is 3.11, EMR's, or what is given
+#
+# It prints the SHA-256 of FOLDER/requirements.txt: the stack's WheelsSha256. Run it on Linux, on a
+# processor of the kind that the nodes have (x86-64, or arm64 for Graviton).
+set -euo pipefail
+
+folder=${1:?wanted a folder, such as data/wheels}
+python=python${2:-3.11}
+source=$(cd "$(dirname "$0")/../.." && pwd)
+command -v "$python" >/dev/null || { echo "wheels: wanted $python; install it, or name another" >&2; exit 2; }
+[ -z "$(ls -A "$folder" 2>/dev/null)" ] || { echo "wheels: $folder is not empty" >&2; exit 2; }
+mkdir -p "$folder"
+machine=$(uname -m)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# An entry of the lock begins at the margin; its hashes follow, indented.
+awk '/^[^ #]/ { keep = !/^(pyspark|py4j)==/ } keep' "$source/requirements.lock" >"$work/lock"
+
+# Wheels that run with the glibc of Amazon Linux 2023, which is 2.34, and with none newer.
+platforms=(--platform "manylinux2014_$machine")
+for minor in $(seq 17 34); do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
+"$python" -m venv "$work/venv"
+pip=("$work/venv/bin/pip" --quiet --disable-pip-version-check)
+"${pip[@]}" download --no-deps --require-hashes --only-binary :all: "${platforms[@]}" -d "$folder" -r "$work/lock"
+
+# What builds the package is of the lock too.
+"${pip[@]}" install --no-index --no-deps --upgrade --find-links "$folder" setuptools wheel packaging
+mkdir "$work/source"
+cp -r "$source/pyproject.toml" "$source/README.md" "$source/fruits" "$work/source"
+"${pip[@]}" wheel --no-deps --no-index --no-build-isolation -w "$folder" "$work/source"
+
+"$work/venv/bin/python" - "$folder" "$machine" <<'PYTHON'
+import hashlib, pathlib, sys
+
+folder, machine = pathlib.Path(sys.argv[1]), sys.argv[2]
+lines = [f"# python {sys.version_info[0]}.{sys.version_info[1]} {machine}\n"]
+for wheel in sorted(folder.glob("*.whl")):
+    name, version = wheel.name.split("-")[:2]
+    lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+(folder / "requirements.txt").write_text("".join(lines))
+print(hashlib.sha256("".join(lines).encode()).hexdigest())
+PYTHON

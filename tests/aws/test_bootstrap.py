@@ -1,0 +1,258 @@
+"""EMR's bootstrap, in a root of its own, from a local folder in place of S3."""
+
+import hashlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from stacks import ROOT
+
+BOOTSTRAP = ROOT / "deploy" / "emr" / "bootstrap.sh"
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+# Serves s3://bucket/... from $STORE, and writes down what it was asked for.
+AWS = """#!/usr/bin/env python3
+import fnmatch, os, pathlib, shutil, sys
+store, arguments = pathlib.Path(os.environ["STORE"]), sys.argv[1:]
+with open(store / "log", "a") as log:
+    print(*arguments, file=log)
+away = store / "away"
+if away.exists() and (left := int(away.read_text())):
+    away.write_text(str(left - 1))
+    sys.exit("fatal error: Could not connect to the endpoint URL")
+def local(place):
+    return store / place[5:] if place.startswith("s3://") else pathlib.Path(place)
+if arguments[:2] == ["s3api", "put-object"]:
+    bucket, key = (arguments[arguments.index(o) + 1] for o in ("--bucket", "--key"))
+    (store / bucket / key).mkdir(parents=True, exist_ok=True)
+    sys.exit(0)
+source, target = map(local, [a for a in arguments if "/" in a])
+if arguments[:2] == ["s3", "sync"] or "--recursive" in arguments:
+    pattern = arguments[arguments.index("--include") + 1] if "--include" in arguments else "*"
+    for file in source.rglob("*") if source.exists() else ():
+        if file.is_file() and fnmatch.fnmatch(file.name, pattern):
+            place = target / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, place)
+elif source.exists():
+    shutil.copy(source, target)
+else:
+    sys.exit(f"fatal error: An error occurred (404): {source}")
+"""
+
+
+@dataclass
+class Node:
+    """A node's files, and the S3 that it sees."""
+
+    root: Path
+    store: Path
+    path: str
+    sha256: str
+
+    @property
+    def python(self) -> Path:
+        return self.root / "opt" / "fruits" / "bin" / "python"
+
+    def run(self, *more: str, sha256: str | None = None) -> subprocess.CompletedProcess[str]:
+        wheels = ("--wheels", "s3://bucket/fruits/emr/wheels", "--sha256", sha256 or self.sha256)
+        return self.bash(*wheels, "--python", str(self.python), *more)
+
+    def bash(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BOOTSTRAP, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                "PATH": self.path,
+                "STORE": str(self.store),
+                "FRUITS_ROOT": str(self.root),
+                "FRUITS_PAUSE": "0",
+            },
+        )
+
+    def asked(self) -> str:
+        log = self.store / "log"
+        return log.read_text() if log.exists() else ""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A primary node, and a folder of wheels: the package, and one thing that it needs."""
+    wheels = tmp_path / "store" / "bucket" / "fruits" / "emr" / "wheels"
+    wheels.mkdir(parents=True)
+    modules = {"__init__": "", "errors": "", "engines": "import needed\n", "cli": ""}
+    lines = [f"# python {PYTHON} {platform.machine()}\n"]
+    for name, content in (("fruits", modules), ("needed", {"__init__": ""})):
+        file = wheel(wheels, name, content)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        lines.append(f"{name}==1.0 --hash=sha256:{digest}\n")
+    (wheels / "requirements.txt").write_text("".join(lines))
+
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "aws").write_text(AWS.replace("/usr/bin/env python3", sys.executable))
+    (programs / "systemctl").write_text('#!/bin/sh\necho "systemctl $*" >>"$STORE/log"\n')
+    (programs / f"python{PYTHON}").symlink_to(sys.executable)
+    for program in programs.iterdir():
+        program.chmod(0o755)
+
+    root = tmp_path / "root"
+    info = root / "mnt" / "var" / "lib" / "info"
+    info.mkdir(parents=True)
+    (info / "instance.json").write_text('{"isMaster": true, "isRunningNameNode": true}')
+    (root / "home" / "hadoop").mkdir(parents=True)
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    yield Node(root, tmp_path / "store", f"{programs}:/usr/bin:/bin", digest)
+    shutil.rmtree(root)
+
+
+def wheel(folder: Path, name: str, modules: dict[str, str]) -> Path:
+    """A wheel without dependencies."""
+    file = folder / f"{name}-1.0-py3-none-any.whl"
+    about = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(file, "w") as archive:
+        for module, text in modules.items():
+            archive.writestr(f"{name}/{module}.py", text)
+        archive.writestr(
+            f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{about}/RECORD", "")
+    return file
+
+
+def test_a_node_gets_the_wheels_of_the_bucket_and_nothing_else(node: Node) -> None:
+    done = node.run()
+    assert done.returncode == 0, done.stderr
+    check = "import fruits.engines, needed, sys; print(sys.prefix)"
+    found = subprocess.run(
+        [node.python, "-I", "-c", check], capture_output=True, text=True, check=True
+    )
+    assert Path(found.stdout.strip()) == node.python.parent.parent
+    command = (node.root / "usr/local/bin/fruits-env").read_text()
+    assert f"PYSPARK_PYTHON={node.python}" in command
+    assert subprocess.run(["bash", "-n"], input=command, text=True, check=True).returncode == 0
+
+
+def test_a_second_run_changes_nothing(node: Node) -> None:
+    assert node.run().returncode == 0
+    before = {file: file.stat().st_mtime_ns for file in (node.root / "opt").rglob("*")}
+    asked = node.asked()
+    done = node.run()
+    assert done.returncode == 0, done.stderr
+    assert "has these wheels already" in done.stdout
+    assert {file: file.stat().st_mtime_ns for file in (node.root / "opt").rglob("*")} == before
+    assert node.asked() == asked
+
+
+def test_the_primary_node_keeps_its_notebooks_in_s3_and_their_token_to_itself(node: Node) -> None:
+    kept = node.store / "bucket" / "fruits" / "notebooks"
+    kept.mkdir(parents=True)
+    (kept / "mine.ipynb").write_text("{}")
+    options = ("--notebooks", "s3://bucket/fruits/notebooks")
+    done = node.run(*options, "--history", "s3://bucket/fruits/emr/history")
+    assert done.returncode == 0, done.stderr
+    assert (node.store / "bucket/fruits/emr/history").is_dir()
+    home = node.root / "home" / "hadoop"
+    assert (home / "notebooks" / "mine.ipynb").read_text() == "{}"
+    config = home / ".jupyter" / "jupyter_server_config.json"
+    assert config.stat().st_mode & 0o077 == 0
+    token = config.read_text()
+    assert re.search(r'"token": "[0-9a-f]{48}"', token)
+    unit = (node.root / "etc/systemd/system/fruits-notebook.service").read_text()
+    assert "--ip=127.0.0.1" in unit
+    assert "User=hadoop" in unit
+    assert "sync --only-show-errors /home/hadoop/notebooks s3://bucket/fruits/notebooks/" in unit
+    assert "enable --now fruits-notebook.service fruits-keep.timer" in node.asked()
+    # A second run does not change the token of who is logged in.
+    assert node.run(*options).returncode == 0
+    assert config.read_text() == token
+
+
+def test_other_nodes_have_no_workbench(node: Node) -> None:
+    (node.root / "mnt/var/lib/info/instance.json").write_text('{"isMaster": false}')
+    done = node.run("--notebooks", "s3://bucket/n", "--history", "s3://bucket/h")
+    assert done.returncode == 0, done.stderr
+    assert not (node.root / "etc").exists()
+    assert "put-object" not in node.asked()
+
+
+def test_a_list_that_is_not_the_pinned_one_is_refused(node: Node) -> None:
+    done = node.run(sha256="1" * 64)
+    assert done.returncode != 0
+    assert "is not the one of --sha256" in done.stderr
+    assert not node.python.exists()
+
+
+def test_a_wheel_that_was_changed_is_refused(node: Node) -> None:
+    wheels = node.store / "bucket/fruits/emr/wheels"
+    wheel(wheels, "needed", {"__init__": "import os  # and more\n"})
+    done = node.run()
+    assert done.returncode != 0
+    assert "do not match the hashes" in done.stderr.lower()
+    assert not list((node.root / "opt/fruits").glob("installed-*"))
+
+
+def test_a_wheel_that_is_missing_is_not_looked_for_elsewhere(node: Node) -> None:
+    (node.store / "bucket/fruits/emr/wheels/needed-1.0-py3-none-any.whl").unlink()
+    done = node.run()
+    assert done.returncode != 0
+    assert "needed" in done.stderr
+
+
+def test_a_package_that_cannot_be_imported_fails_the_node(node: Node) -> None:
+    wheels = node.store / "bucket/fruits/emr/wheels"
+    file = wheel(wheels, "fruits", {"__init__": "", "errors": "", "engines": "import absent\n"})
+    text = (wheels / "requirements.txt").read_text()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    text = re.sub(r"(fruits==1.0 --hash=sha256:)\w+", rf"\g<1>{digest}", text)
+    (wheels / "requirements.txt").write_text(text)
+    done = node.run(sha256=hashlib.sha256(text.encode()).hexdigest())
+    assert done.returncode != 0
+    assert "cannot be imported" in done.stderr
+
+
+def test_s3_may_be_away_for_a_moment_and_not_for_long(node: Node) -> None:
+    (node.store / "away").write_text("3")
+    assert node.run().returncode == 0
+    shutil.rmtree(node.root / "opt")
+    (node.store / "away").write_text("100")
+    done = node.run()
+    assert done.returncode != 0
+    assert "bootstrap: gave up: aws s3 cp" in done.stderr
+
+
+def test_a_python_that_the_release_does_not_have_is_told_of(node: Node) -> None:
+    wheels = node.store / "bucket/fruits/emr/wheels"
+    text = (wheels / "requirements.txt").read_text().replace(f"python {PYTHON}", "python 3.99")
+    (wheels / "requirements.txt").write_text(text)
+    done = node.run(sha256=hashlib.sha256(text.encode()).hexdigest())
+    assert done.returncode != 0
+    assert "python3.99, which this release does not have" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--wheels", "/folder"], "--wheels: wanted a folder such as s3://"),
+        (["--wheels", "s3://b/w"], "--sha256: wanted what wheels.sh printed; got ''"),
+        (["--wheels", "s3://b/w", "--sha256", "0" * 64, "--python", "python"], "--python: wanted"),
+        (["--wheel", "s3://b/w"], "unknown option --wheel"),
+    ],
+)
+def test_wrong_options_are_one_line(node: Node, arguments: list[str], told: str) -> None:
+    done = node.bash(*arguments)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,572 @@
+"""``fruits cloud launch``, ``status``, ``terminate``: what is made, what it costs, what stays."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cloud_answers import answer, refusal, refused, said
+
+from fruits.cloud import launch, stacks
+from fruits.cloud.account import Account
+from fruits.cloud.costs import estimate
+from fruits.errors import CloudError
+
+IMAGE = ("--image", "registry.example/fruits:1")
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacks, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A stack's name, and its bucket's, of this test alone."""
+    return f"s-{hashlib.sha256(request.node.name.encode()).hexdigest()[:10]}"
+
+
+def launched(capsys: pytest.CaptureFixture[str], kind: str, name: str, *options: str) -> str:
+    common = ("--name", name, "--bucket", name, "--yes")
+    image = () if kind == "emr" else IMAGE
+    return said(capsys, "launch", kind, *common, *image, *options)
+
+
+def there(name: str) -> list[str]:
+    found = boto3.client("cloudformation").describe_stacks()["Stacks"]
+    return [s["StackStatus"] for s in found if s["StackName"] == name]
+
+
+def instances(name: str) -> list[dict[str, Any]]:
+    """Those that run, of a stack's name."""
+    found = boto3.client("ec2").describe_instances(
+        Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
+    )
+    every = [i for r in found["Reservations"] for i in r["Instances"]]
+    return [i for i in every if any(t["Value"].startswith(name) for t in i.get("Tags", ()))]
+
+
+def test_launch_says_what_it_makes_and_costs_and_makes_it(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = launched(capsys, "single", name)
+    assert f"create     stack {name} (single) in us-east-1" in out
+    assert "EC2::Instance" in out
+    assert "Image=registry.example/fruits:1" in out
+    assert "1 x m5.xlarge: 0.192 $ an hour" in out
+    assert "prices on demand, us-east-1, 2026-06; not in them: disks" in out
+    assert "stop 12 hours after" in out
+    assert there(name) == ["CREATE_COMPLETE"]
+    (made,) = instances(name)
+    assert made["InstanceType"] == "m5.xlarge"
+    assert made["InstanceId"] in out
+    assert boto3.client("s3").head_bucket(Bucket=name)
+
+
+@pytest.mark.parametrize("typed", [None, "", "n", "y", "Yes"])
+def test_nothing_is_spent_without_a_yes(
+    aws: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str | None,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return typed is not None
+
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{typed}\n"))
+    arguments = ("launch", "single", "--name", name, "--bucket", name, *IMAGE)
+    if typed and typed.lower().startswith("y"):
+        said(capsys, *arguments)
+        assert there(name) == ["CREATE_COMPLETE"]
+        return
+    line = refused(capsys, *arguments)
+    assert ("--yes says it for scripts" if typed is None else "nothing was done") in line
+    assert there(name) == []
+    assert name not in [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]]
+
+
+def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = launched(capsys, "cluster", name, "--workers", "2")
+    assert "3 x m5.xlarge: 0.576 $ an hour" in out
+    assert len(instances(name)) == 3
+    found = json.loads(said(capsys, "status", "--json"))
+    mine = [item for item in found["items"] if item["stack"] == name]
+    assert {i["name"] for i in mine if i["kind"] == "instance"} == {
+        i["InstanceId"] for i in instances(name)
+    }
+    assert sum(i["dollars"] or 0 for i in mine) == pytest.approx(3 * 0.192)
+    volumes = boto3.client("ec2").describe_volumes(
+        Filters=[
+            {
+                "Name": "attachment.instance-id",
+                "Values": [i["InstanceId"] for i in instances(name)],
+            }
+        ]
+    )["Volumes"]
+    assert {i["name"] for i in mine if i["kind"] == "volume"} == {v["VolumeId"] for v in volumes}
+    assert [i["name"] for i in mine if i["kind"] == "bucket"] == [name]
+    assert [i["state"] for i in mine if i["kind"] == "stack"] == ["CREATE_COMPLETE"]
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """What deploy/emr/wheels.sh makes."""
+    (tmp_path / "fruits-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
+    (tmp_path / "requirements.txt").write_text("fruits==0.1.0 --hash=sha256:00\n")
+    return tmp_path
+
+
+WHEELS_SHA256 = hashlib.sha256(b"fruits==0.1.0 --hash=sha256:00\n").hexdigest()
+WHEELS_KEYS = [
+    "fruits/emr/bootstrap.sh",
+    "fruits/emr/wheels/fruits-0.1.0-py3-none-any.whl",
+    "fruits/emr/wheels/requirements.txt",
+]
+
+
+def test_emr_has_its_wheels_in_the_bucket_before_its_cluster_starts(
+    aws: str, name: str, wheels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boto3.client("s3").create_bucket(Bucket=name)
+    out = launched(capsys, "emr", name, "--wheels", str(wheels), "--workers", "2")
+    assert "3 x m5.xlarge: 0.576 $ an hour; up to 7 by managed scaling: 1.344 $" in out
+    assert "EMR's own charge" in out
+    assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == WHEELS_KEYS
+    clusters = boto3.client("emr").list_clusters()["Clusters"]
+    (cluster,) = (c for c in clusters if c["Name"] == name)
+    assert cluster["Id"] in out
+
+
+def test_a_bucket_is_made_first_then_filled_and_then_the_cluster_is_asked_for(
+    aws: str,
+    name: str,
+    wheels: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # moto cannot change a stack of this template.
+    calls = answer(monkeypatch, {"UpdateStack": {}})
+    launched(capsys, "emr", name, "--wheels", str(wheels))
+    made = {"CreateStack", "PutObject", "UpdateStack"}
+    order = [operation for operation, _ in calls if operation in made]
+    assert order == ["CreateStack", *["PutObject"] * 3, "UpdateStack"]
+    assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == WHEELS_KEYS
+    first, then = (a for operation, a in calls if operation in ("CreateStack", "UpdateStack"))
+    assert values(first)["WheelsSha256"] == ""
+    assert values(then)["WheelsSha256"] == WHEELS_SHA256
+    assert values(then)["CreateBucket"] == "true"
+
+
+def values(request: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request by name; True for those that stay."""
+    return {
+        p["ParameterKey"]: p.get("ParameterValue", p.get("UsePreviousValue"))
+        for p in request["Parameters"]
+    }
+
+
+def test_without_wheels_emr_has_no_cluster_and_costs_nothing_yet(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = launched(capsys, "emr", name)
+    assert "instances  none yet" in out
+    assert "launch again with --wheels" in out
+    line = refused(
+        capsys,
+        "submit",
+        "--name",
+        name,
+        "--images",
+        f"s3://{name}/fruits/a",
+        "--output",
+        f"s3://{name}/fruits/b",
+    )
+    assert "wanted the output ClusterId; it has no cluster yet" in line
+    assert "--wheels" in line
+
+
+def test_status_lists_what_was_left_behind(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ec2, s3 = boto3.client("ec2"), boto3.client("s3")
+    tags = [{"Key": "fruits:stack", "Value": name}]
+    volume = ec2.create_volume(
+        AvailabilityZone="us-east-1a",
+        Size=64,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
+    )["VolumeId"]
+    host = ec2.run_instances(
+        ImageId=ec2.describe_images()["Images"][0]["ImageId"],
+        InstanceType="m8i.xlarge",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )["Instances"][0]["InstanceId"]
+    cluster = boto3.client("emr").run_job_flow(
+        Name="left",
+        ReleaseLabel="emr-spark-8.1.0",
+        Instances={
+            "MasterInstanceType": "m5.xlarge",
+            "InstanceCount": 1,
+            "KeepJobFlowAliveWhenNoSteps": True,
+        },
+        Tags=[{"Key": "fruits:cluster", "Value": name}],
+        JobFlowRole="nodes",
+        ServiceRole="service",
+    )["JobFlowId"]
+    secret = boto3.client("secretsmanager").create_secret(Name=name, SecretString="x", Tags=tags)
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+    s3.put_object(Bucket=name, Key="a", Body=b"x")
+
+    def measured(true: Any, arguments: Any) -> Any:
+        found = true()
+        if arguments["MetricName"] == "BucketSizeBytes":
+            # moto's own counts something else.
+            found["Datapoints"] = [{"Timestamp": datetime.now(UTC), "Average": 2.5e9}]
+        return found
+
+    answer(monkeypatch, {"GetMetricStatistics": measured})
+    found = json.loads(said(capsys, "status", "--json"))
+    mine = {i["name"]: i for i in found["items"] if i["stack"] == name}
+    assert mine[volume]["detail"].endswith("of no instance")
+    assert mine[host]["state"] == "running"
+    assert (mine[cluster]["state"], mine[cluster]["dollars"]) == ("WAITING", None)
+    # A type without a price here is not taken for free.
+    assert mine[host]["dollars"] is None
+    assert mine[secret["ARN"].rpartition(":")[2]]["kind"] == "secret"
+    assert mine[name]["detail"].startswith("2.50 GB in 1 objects")
+    table = said(capsys, "status")
+    (line,) = (line for line in table.splitlines() if f"instance  {host}" in line)
+    assert line.split()[-3:] == ["h", "?", "m8i.xlarge"]
+    assert "and what stands as ?" in table
+    ec2.stop_instances(InstanceIds=[host])
+    (line,) = (t for t in said(capsys, "status").splitlines() if f"instance  {host}" in t)
+    assert line.split()[-3:] == ["h", "-", "m8i.xlarge"]
+    ec2.terminate_instances(InstanceIds=[host])
+    assert f"instance  {host}" not in said(capsys, "status")
+
+
+def test_status_shows_what_it_can_and_says_what_it_cannot(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(capsys, "single", name)
+    answer(monkeypatch, {"DescribeVolumes": refusal("DescribeVolumes", "UnauthorizedOperation")})
+    line = refused(capsys, "status")
+    assert "not all could be seen, more may cost money: volumes: DescribeVolumes" in line
+    assert "(AWS: UnauthorizedOperation); ask whoever manages the account" in line
+
+
+def test_terminate_asks_deletes_all_but_the_bucket_and_says_so(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launched(capsys, "single", name)
+    assert "--yes" in refused(capsys, "terminate", "--name", name)
+    (host,) = instances(name)
+    out = said(capsys, "terminate", "--name", name, "--yes")
+    assert f"EC2::Instance {host['InstanceId']}" in out
+    assert f"keep       s3://{name}" in out
+    assert f"still there, and to be paid: s3://{name}" in out
+    assert there(name) == []
+    assert instances(name) == []
+    assert boto3.client("s3").head_bucket(Bucket=name)
+    assert "there is none in us-east-1" in refused(capsys, "terminate", "--name", name, "--yes")
+
+
+def test_terminate_tells_what_aws_could_not_delete_and_what_outlives_the_stack(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(capsys, "single", name)
+
+    def stuck(true: Any, arguments: Any) -> Any:
+        found = true()
+        for stack in found["Stacks"]:
+            stack["StackStatus"] = "DELETE_FAILED"
+        return found
+
+    reason = "resource sg-1 has a dependent object (DependencyViolation)"
+    events = [event("Group", "DELETE_FAILED", reason, "AWS::EC2::SecurityGroup")]
+    answers = {
+        "DeleteStack": {},
+        "DescribeStacks": stuck,
+        "DescribeStackEvents": {"StackEvents": events},
+    }
+    answer(monkeypatch, answers)
+    line = refused(capsys, "terminate", "--name", name, "--yes")
+    assert f"stack {name} is DELETE_FAILED: Group (AWS::EC2::SecurityGroup): {reason}" in line
+    assert line.endswith(f"then fruits cloud terminate --name {name}")
+    monkeypatch.undo()
+    volume = boto3.client("ec2").create_volume(
+        AvailabilityZone="us-east-1a",
+        Size=64,
+        TagSpecifications=[
+            {"ResourceType": "volume", "Tags": [{"Key": "fruits:stack", "Value": name}]}
+        ],
+    )["VolumeId"]
+    out = said(capsys, "terminate", "--name", name, "--yes")
+    assert f"still there, and to be paid: volume {volume} (available)" in out
+
+
+def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=body)
+    assert name not in said(capsys, "status")
+    assert "leaves it alone" in refused(capsys, "terminate", "--name", name, "--yes")
+    line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
+    assert "is there, and is not of this tool (AWS: AlreadyExistsException)" in line
+    assert there(name) == ["CREATE_COMPLETE"]
+
+
+def test_a_stack_that_is_up_is_changed_and_keeps_what_is_not_named(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(capsys, "cluster", name, "--workers", "1", "--prefix", "mine")
+    # moto cannot change a stack of this template.
+    calls = answer(monkeypatch, {"UpdateStack": {}})
+    out = said(capsys, "launch", "cluster", "--name", name, "--workers", "3", "--yes")
+    assert f"change     stack {name}" in out
+    assert "4 x m5.xlarge" in out
+    (request,) = (arguments for operation, arguments in calls if operation == "UpdateStack")
+    given = values(request)
+    assert given.pop("Workers") == "3"
+    assert {"Bucket", "Prefix", "Image", "SubnetId"} <= given.keys()
+    assert set(given.values()) == {True}
+
+
+def event(resource: str, status: str, reason: str = "", type_: str = "AWS::EC2::Instance") -> Any:
+    return {
+        "StackId": "id",
+        "EventId": resource + status,
+        "StackName": "name",
+        "LogicalResourceId": resource,
+        "PhysicalResourceId": resource,
+        "ResourceType": type_,
+        "Timestamp": datetime.now(UTC),
+        "ResourceStatus": status,
+        "ResourceStatusReason": reason,
+    }
+
+
+QUOTA = (
+    'Resource handler returned message: "You have requested more vCPU capacity than your current '
+    "vCPU limit of 0 allows for the instance bucket. (Service: Ec2, Status Code: 400, Request ID: "
+    '1b2c)" (RequestToken: 9d9d, HandlerErrorCode: GeneralServiceException)'
+)
+DENIED = (
+    "API: iam:CreateRole User: arn:aws:iam::123456789012:user/me is not authorized to perform: "
+    "iam:CreateRole Encoded authorization failure message: AbCdEf123"
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wanted", "unwanted"),
+    [
+        (
+            QUOTA,
+            "more vCPU capacity than your current vCPU limit of 0 allows for the instance bucket "
+            "(AWS: GeneralServiceException); raise the quota",
+            "RequestToken",
+        ),
+        (DENIED, "to perform: iam:CreateRole (AWS: ROLLBACK_COMPLETE); ask whoever", "AbCdEf123"),
+        (
+            "Received 1 FAILURE signal(s) out of 1. Unable to satisfy 100% MinSuccessfulInstances",
+            "the host did not come up",
+            "quota",
+        ),
+        (
+            "We currently do not have sufficient m5.xlarge capacity (Service: Ec2, Status Code: "
+            "500, Error Code: InsufficientInstanceCapacity)",
+            "(AWS: InsufficientInstanceCapacity); take another instance type",
+            "Status Code",
+        ),
+    ],
+)
+def test_a_stack_that_rolled_back_tells_the_reason_of_the_first_failure_in_one_line(
+    aws: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    wanted: str,
+    unwanted: str,
+) -> None:
+    def rolled_back(true: Any, arguments: Any) -> Any:
+        answer = true()
+        for stack in answer["Stacks"]:
+            stack["StackStatus"] = "ROLLBACK_COMPLETE"
+        return answer
+
+    events = [
+        event(name, "ROLLBACK_COMPLETE", type_="AWS::CloudFormation::Stack"),
+        event("Host", "DELETE_COMPLETE"),
+        event("Role", "CREATE_FAILED", "Resource creation cancelled", "AWS::IAM::Role"),
+        event("Host", "CREATE_FAILED", reason),
+        event("Host", "CREATE_IN_PROGRESS"),
+        event(name, "CREATE_IN_PROGRESS", "User Initiated", "AWS::CloudFormation::Stack"),
+    ]
+    answers = {"DescribeStacks": rolled_back, "DescribeStackEvents": {"StackEvents": events}}
+    answer(monkeypatch, answers)
+    arguments = ("launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
+    line = refused(capsys, *arguments)
+    assert line.startswith(f"fruits: stack {name} is ROLLBACK_COMPLETE: Host (AWS::EC2::Instance)")
+    assert wanted in line
+    assert unwanted not in line
+    assert f"fruits cloud terminate --name {name}" in line
+    # It stands in the way of the next one until it is removed, and status shows it.
+    assert "is there, and is ROLLBACK_COMPLETE" in refused(capsys, *arguments)
+    assert "ROLLBACK_COMPLETE" in said(capsys, "status")
+    assert "wanted one that is up; it is ROLLBACK_COMPLETE" in refused(
+        capsys, "tunnel", "--name", name
+    )
+    monkeypatch.undo()
+    said(capsys, "terminate", "--name", name, "--yes")
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "wanted"),
+    [
+        ("CreateStack", "LimitExceededException", "raise the quota"),
+        ("CreateStack", "InsufficientCapabilitiesException", "InsufficientCapabilities"),
+        ("GetTemplateSummary", "ExpiredToken", "the credentials are over"),
+        ("DescribeStacks", "AccessDenied", "ask whoever manages"),
+    ],
+)
+def test_what_aws_refuses_is_one_line_and_nothing_is_made(
+    aws: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    code: str,
+    wanted: str,
+) -> None:
+    answer(monkeypatch, {operation: refusal(operation, code)})
+    line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
+    assert f"{operation}: refused (AWS: {code}); " in line
+    assert wanted in line
+    monkeypatch.undo()
+    assert there(name) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("--name", "1 fruit", *IMAGE), "name: wanted letters"),
+        ((), "wanted values for Image"),
+        ((*IMAGE, "-p", "Imagee=x"), "has no parameter Imagee; it has Bucket"),
+        ((*IMAGE, "--workers", "3"), "has no parameter Workers"),
+        ((*IMAGE, "-p", "Image"), "wanted NAME=VALUE"),
+        ((*IMAGE, "--template", "nowhere.yaml"), "--template names the file"),
+        ((*IMAGE, "--vpc", "vpc-00000000"), "has no default subnet; give --subnet"),
+    ],
+)
+def test_options_that_cannot_work_are_told_before_anything_is_made(
+    aws: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    wanted: str,
+) -> None:
+    given = ("launch", "single", "--name", name, "--bucket", name, "--yes", *arguments)
+    assert wanted in refused(capsys, *given)
+    assert there(name) == []
+
+
+def test_a_bucket_in_another_region_is_told_before_anything_is_made(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = {"LocationConstraint": "eu-west-1"}
+    s3 = boto3.client("s3", region_name="eu-west-1")
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration=where)
+    line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
+    assert "this one is in eu-west-1 (AWS: PermanentRedirect); use --region eu-west-1" in line
+    assert there(name) == []
+
+
+def test_prices_of_another_region_are_not_passed_off_as_its_own() -> None:
+    cost = estimate("cluster", {"InstanceType": "m5.xlarge", "Workers": "3"}, "eu-west-1")
+    assert "us-east-1, 2026-06; eu-west-1 may differ" in cost.text()
+    unknown = estimate("single", {"InstanceType": "m8i.xlarge"}, "us-east-1")
+    assert "1 x m8i.xlarge: price not known" in unknown.text()
+    spot = estimate("emr", {"InstanceType": "m5.xlarge", "Workers": "3", "Spot": "true"}, "x")
+    assert spot.count == 5
+    assert "Spot costs less" in spot.text()
+
+
+def test_a_bucket_that_is_there_is_used_and_not_made(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boto3.client("s3").create_bucket(Bucket=name)
+    assert "CreateBucket=false" in launched(capsys, "single", name)
+
+
+def test_the_bar_follows_what_is_ready(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched(capsys, "single", name)
+    begin = datetime.now(UTC)
+    done = [event(f"R{n}", "CREATE_COMPLETE") for n in range(3)]
+    old = event("Before", "CREATE_COMPLETE") | {"Timestamp": begin - timedelta(days=1)}
+    polls = iter([1, 2, 3])
+    state = {"n": 0}
+
+    def described(true: Any, arguments: Any) -> Any:
+        state["n"] = next(polls)
+        answer = true()
+        if state["n"] < 3:
+            answer["Stacks"][0]["StackStatus"] = "CREATE_IN_PROGRESS"
+        return answer
+
+    def events(true: Any, arguments: Any) -> Any:
+        return {"StackEvents": [*reversed(done[: state["n"]]), old]}
+
+    answer(monkeypatch, {"DescribeStacks": described, "DescribeStackEvents": events})
+    told: list[tuple[int, str]] = []
+    stacks.wait(Account.of(), name, begin, lambda ready, last: told.append((ready, last)))
+    assert told == [(1, "R0"), (2, "R1"), (3, "R2")]
+    made = launch.tqdm
+    monkeypatch.setattr(launch, "tqdm", lambda **options: made(**{**options, "delay": 0}))
+    with launch.Progress("launch", 3) as tell:
+        tell(2, "R1")
+    bar = capsys.readouterr().err
+    assert "2/3" in bar
+    assert "R1" in bar
+
+
+def test_templates_come_from_the_checkout_or_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    assert stacks.deploy_folder() == root / "deploy"
+    monkeypatch.setattr(stacks.fruits, "__file__", str(tmp_path / "lib/fruits/__init__.py"))
+    monkeypatch.setattr(stacks.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(CloudError, match=r"share/fruits/deploy/emr\.yaml.*--template"):
+        stacks.template("emr")
+    (tmp_path / "share/fruits/deploy").mkdir(parents=True)
+    (tmp_path / "share/fruits/deploy/emr.yaml").write_text("Resources: {}")
+    assert stacks.template("emr") == "Resources: {}"
+    (tmp_path / "long.yaml").write_text("#" * 60_000)
+    with pytest.raises(CloudError, match="wanted 51,200 bytes at most"):
+        stacks.template("emr", str(tmp_path / "long.yaml"))
+
+
+def test_help_of_other_commands_imports_no_boto3() -> None:
+    code = (
+        "import sys; from fruits.cli import main\n"
+        "try: main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('boto3' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -1,0 +1,323 @@
+"""``fruits cloud upload``: all that is in a folder, once, as it is."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from cloud_answers import answer, refusal, refused, said
+
+import fruits.cloud.upload
+from fruits.cloud.account import Account
+from fruits.cloud.upload import Uploaded, upload
+from fruits.errors import CloudError, InputError
+
+BUCKET = "fruits-photographs"
+
+
+@pytest.fixture
+def bucket(aws: str, request: pytest.FixtureRequest) -> str:
+    """A new bucket that keeps each version: what was sent twice is there twice."""
+    name = f"{BUCKET}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files whose names ask for trouble."""
+    root = tmp_path / "Training"
+    for name in (
+        "Pear/1.jpg",
+        "Pear 2/1.jpg",
+        "Pear/deep/er/é#?%20 ü.jpg",
+        "top.jpg",
+        "Pear/+.jpg",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode() * 100)
+    (root / "Pear/empty.jpg").write_bytes(b"")
+    return root
+
+
+def objects(bucket: str) -> dict[str, bytes]:
+    found = boto3.resource("s3").Bucket(bucket).objects.all()
+    return {o.key: o.get()["Body"].read() for o in found}
+
+
+def versions(bucket: str) -> int:
+    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
+    return sum(len(page.get("Versions", ())) for page in pages)
+
+
+@pytest.mark.parametrize("prefix", ["", "fruits/photographs"])
+def test_every_file_arrives_under_its_path_with_its_content(
+    bucket: str, folder: Path, prefix: str
+) -> None:
+    done = upload(Account.of(), str(folder), f"s3://{bucket}/{prefix}/")
+    files = {
+        f"{prefix}/{path.relative_to(folder)}".lstrip("/"): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert objects(bucket) == files
+    assert done == Uploaded(6, 0, sum(map(len, files.values())))
+
+
+def test_s3_keeps_the_sha256_of_what_was_read_here(bucket: str, folder: Path) -> None:
+    upload(Account.of(), str(folder), f"s3://{bucket}")
+    head = boto3.client("s3").head_object(Bucket=bucket, Key="top.jpg", ChecksumMode="ENABLED")
+    openssl = subprocess.run(
+        f"openssl dgst -sha256 -binary '{folder}/top.jpg' | openssl base64",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert head["ChecksumSHA256"] == openssl.stdout.strip()
+
+
+def test_what_is_there_is_not_sent_again_and_what_differs_is(bucket: str, folder: Path) -> None:
+    account, uri = Account.of(), f"s3://{bucket}/p"
+    upload(account, str(folder), uri)
+    assert upload(account, str(folder), uri) == Uploaded(0, 6, 0)
+    assert versions(bucket) == 6
+    # The same size and another content.
+    (folder / "top.jpg").write_bytes(b"TOP.JPG" * 100)
+    (folder / "Pear/1.jpg").write_bytes(b"longer" * 1000)
+    assert upload(account, str(folder), uri) == Uploaded(2, 4, 6700)
+    assert objects(bucket)["p/top.jpg"] == b"TOP.JPG" * 100
+    assert versions(bucket) == 8
+
+
+def test_where_the_etag_is_no_md5_the_sha256_decides(
+    bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, uri = Account.of(), f"s3://{bucket}"
+    upload(account, str(folder), uri)
+
+    def encrypted(true: Any, arguments: Any) -> Any:
+        page = true()
+        for item in page.get("Contents", ()):
+            item["ETag"] = '"0123456789abcdef0123456789abcdef"'
+        return page
+
+    answer(monkeypatch, {"ListObjectsV2": encrypted})
+    (folder / "top.jpg").write_bytes(b"TOP.JPG" * 100)
+    assert upload(account, str(folder), uri) == Uploaded(1, 5, 700)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_what_was_interrupted_goes_on_where_it_stopped(
+    bucket: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    count = 1500
+    for n in range(count):
+        (tmp_path / "many" / str(n % 7)).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "many" / str(n % 7) / f"{n}.jpg").write_bytes(os.urandom(5000))
+    command = [sys.executable, "-m", "fruits.cli", "cloud", "upload", str(tmp_path / "many")]
+    command.append(f"s3://{bucket}/p")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while versions(bucket) < 100:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    there = versions(bucket)
+    assert 100 <= there < count
+    if number == signal.SIGINT:
+        assert process.returncode == 2
+        assert "Traceback" not in err
+        assert err.splitlines()[-1].startswith(f"fruits: s3://{bucket}/p: interrupted; the same")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = re.match(r"([\d,]+) files sent .*, ([\d,]+) were there", done.stdout)
+    assert told
+    sent, before = (int(n.replace(",", "")) for n in told.groups())
+    assert (sent + before, before) == (count, there)
+    assert versions(bucket) == count
+
+
+def test_the_bar_counts_the_files(
+    bucket: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fruits.cloud.upload.tqdm
+    monkeypatch.setattr(
+        fruits.cloud.upload, "tqdm", lambda **options: made(**{**options, "delay": 0})
+    )
+    out = said(capsys, "upload", str(folder), f"s3://{bucket}")
+    assert out == f"6 files sent (0.0 MB), 0 were there: s3://{bucket}\n"
+    main_again = fruits.cloud.upload.upload(Account.of(), str(folder), f"s3://{bucket}")
+    assert main_again.there == 6
+    bar = capsys.readouterr().err
+    assert "6/6" in bar
+    assert "6 there already" in bar
+
+
+def test_a_store_that_answers_another_checksum_is_not_believed(
+    bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, {"PutObject": {"ChecksumSHA256": "AAAA"}})
+    with pytest.raises(CloudError, match=r"wanted the SHA-256 .*=; the store answers AAAA"):
+        upload(Account.of(), str(folder), f"s3://{bucket}")
+
+
+def test_files_that_vanish_are_told_after_the_others_are_sent(
+    bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(true: Any, arguments: Any) -> Any:
+        (folder / "top.jpg").unlink(missing_ok=True)
+        return true()
+
+    answer(monkeypatch, {"ListObjectsV2": vanish})
+    with pytest.raises(InputError, match=r"1 of 6 files cannot be read.*top\.jpg"):
+        upload(Account.of(), str(folder), f"s3://{bucket}")
+    monkeypatch.undo()
+    assert len(objects(bucket)) == 5
+
+
+def test_places_and_folders_that_cannot_be_meant_are_refused(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.jpg").symlink_to(tmp_path / "nowhere")
+    assert "wanted a folder" in refused(capsys, "upload", "nowhere", f"s3://{bucket}")
+    assert "there are none" in refused(capsys, "upload", f"{tmp_path}/empty", f"s3://{bucket}")
+    assert "a.jpg" in refused(capsys, "upload", f"{tmp_path}/broken", f"s3://{bucket}")
+    for uri in ("bucket/photographs", "s3:///photographs", "https://bucket/x"):
+        assert "wanted a place in S3" in refused(capsys, "upload", str(tmp_path), uri)
+    assert objects(bucket) == {}
+
+
+def test_a_bucket_that_is_not_there_and_one_elsewhere_are_told_with_the_next_step(
+    bucket: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "upload", str(folder), "s3://no-such-bucket-anywhere/p")
+    assert "there is no such bucket (AWS: NoSuchBucket); check the bucket's name" in line
+    line = refused(capsys, "upload", "--region", "us-west-2", str(folder), f"s3://{bucket}")
+    assert "wanted a bucket in us-west-2; this one is in us-east-1 (AWS: PermanentRedirect)" in line
+    assert "--region us-east-1" in line
+    assert objects(bucket) == {}
+
+
+def test_no_credentials_and_no_region_are_told_with_the_next_step(
+    bucket: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+    assert "(AWS: NoCredentialsError); get credentials" in line
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+    assert "nobody" in line
+    assert "(AWS: ProfileNotFound)" in line
+    monkeypatch.delenv("AWS_PROFILE")
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+    assert "(AWS: NoRegionError); name a region" in line
+
+
+def test_a_store_out_of_reach_is_told(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    aws: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+    answer(monkeypatch, {"HeadBucket": away})
+    line = refused(capsys, "upload", str(folder), "s3://b-c-d")
+    assert "(AWS: EndpointConnectionError); check the network" in line
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("ExpiredToken", "the credentials are over"),
+        ("AccessDenied", "ask whoever manages"),
+        ("SlowDown", "run it again in a minute"),
+        ("RequestTimeTooSkewed", "clock"),
+        ("SomethingNew", "fruits cloud status"),
+    ],
+)
+def test_a_refusal_in_the_middle_ends_with_one_line(
+    bucket: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    advice: str,
+) -> None:
+    answer(monkeypatch, {"PutObject": refusal("PutObject", code, "No.\nNo!")})
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}/p")
+    assert line.startswith(f"fruits: s3://{bucket}/p: PutObject: No. No! (AWS: {code}); ")
+    assert advice in line
+
+
+def test_credentials_that_are_over_are_told_although_an_answer_to_head_says_nothing(
+    bucket: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = refusal("HeadBucket", "400", "Bad Request")
+    over = refusal("ListObjectsV2", "ExpiredToken", "The provided token has expired.")
+    answer(monkeypatch, {"HeadBucket": head, "ListObjectsV2": over})
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+    assert "The provided token has expired (AWS: ExpiredToken); the credentials are over" in line
+
+
+def test_who_may_only_list_is_told_by_aws_itself_and_no_key_is_printed(
+    bucket: str,
+    folder: Path,
+    aws: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    iam = boto3.client("iam")
+    iam.create_user(UserName="reader")
+    allowed = {"Effect": "Allow", "Action": "s3:List*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    enforce(aws, 0)
+    try:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+        denied = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7UNKNOWN")
+        unknown = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+    finally:
+        enforce(aws, math.inf)
+    assert "PutObject" in denied
+    assert "(AWS: AccessDenied); ask whoever manages the account" in denied
+    assert "(AWS: InvalidAccessKeyId); AWS does not know these credentials" in unknown
+    for line in (denied, unknown):
+        assert key["SecretAccessKey"] not in line
+        assert "AKIA" not in line
+
+
+def enforce(url: str, after: float) -> None:
+    """From which request on moto looks at policies."""
+    request = urllib.request.Request(
+        f"{url}/moto-api/reset-auth",
+        data=str(after).encode(),
+        headers={"Content-Type": "text/plain"},
+        method="POST",
+    )
+    urllib.request.urlopen(request)

@@ -1,0 +1,46 @@
+"""docs/aws.md's table of costs follows from its speed and from the prices of the package."""
+
+import json
+import re
+
+from stacks import ROOT, load
+
+IMAGES = (22_688, 90_000, 10_000_000)
+# name, template, hosts beside the workers, minutes to start, EMR's charge as a share of EC2's.
+WAYS = (
+    ("single", "ec2-single", 0, 5, 0.0),
+    ("cluster", "ec2-cluster", 1, 5, 0.0),
+    ("emr", "emr", 1, 10, 0.25),
+)
+
+
+def test_the_table_of_costs_follows_from_speed_and_prices() -> None:
+    text = (ROOT / "docs" / "aws.md").read_text()
+    speed = float(re.search(r"from (\d+) images/s a vCPU", text)[1])  # type: ignore[index]
+    wanted = table(speed)
+    assert wanted in text, f"docs/aws.md should have this table:\n{wanted}"
+
+
+def table(speed: float) -> str:
+    """Time and dollars of each way, for images at so many a second and vCPU."""
+    kind = load("ec2-single")["Parameters"]["InstanceType"]["Default"]
+    terms = json.loads((ROOT / "fruits" / "prices.json").read_text())["types"][kind]
+    lines = [
+        f"| on {kind} | vCPUs that work | $ an hour |"
+        + "".join(f" {n:,} images |" for n in IMAGES),
+        "|---|---|---|" + "---|" * len(IMAGES),
+    ]
+    for name, template, more, start, charge in WAYS:
+        workers = load(template)["Parameters"].get("Workers", {}).get("Default", 1)
+        hourly = (workers + more) * terms["dollars_per_hour"] * (1 + charge)
+        cells = []
+        for images in IMAGES:
+            seconds = 60 * start + images / (speed * workers * terms["vcpus"])
+            cells.append(f" {duration(seconds)}, {seconds / 3600 * hourly:.2f} $ |")
+        vcpus = workers * terms["vcpus"]
+        lines.append(f"| `{name}` | {vcpus} | {hourly:.3f} |" + "".join(cells))
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
