@@ -12,10 +12,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from fruits.errors import OutputError
+from fruits.errors import OutputError, StorageError
 from fruits.storage import create, filesystem_of, replace, store_errors
 
 BEAT_SECONDS = 5.0
@@ -35,18 +35,22 @@ class Lock:
         self._content = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
         self._beats = 0
 
-    def require(self) -> None:
+    def require(self, patient: bool = True) -> None:
         """Makes sure that the lock is still ours, as it is not after a long sleep.
 
         Raises:
             OutputError: when another run took it.
         """
-        owner = _owner(self.uri)
-        if owner is None or owner["id"] != self._content["id"]:
+        owner = _owner(self.uri, patient)
+        if not self.is_held_by(owner):
             raise OutputError(
                 f"output: this run lost {self.uri} to {_name(owner)}, having given no sign of life "
                 "for a while; what it committed is kept: run again when the other one has ended"
             )
+
+    def is_held_by(self, owner: dict[str, Any] | None) -> bool:
+        """Whether the content of a lock file is ours."""
+        return owner is not None and owner["id"] == self._content["id"]
 
     def bytes(self) -> bytes:
         """The content of the file; it changes with every beat."""
@@ -66,8 +70,10 @@ def exclusive(uri: str) -> Iterator[Lock]:
         with store_errors(uri):
             taken_over = False
             while not create(uri, lock.bytes()):
-                taken_over = True
                 owner = _owner(uri)
+                if lock.is_held_by(owner):
+                    break  # The store created it, but its answer was lost on the way.
+                taken_over = True
                 if owner and _is_alive(uri, owner):
                     raise OutputError(
                         f"output: {uri} says that {_name(owner)} is writing here; "
@@ -86,9 +92,17 @@ def exclusive(uri: str) -> Iterator[Lock]:
     thread.start()
     try:
         yield lock
-    finally:
+    except BaseException:
+        # The error is what counts. Where the store is away, the lock stays and is dead in a while.
         ended.set()
         thread.join()
+        with suppress(OutputError, StorageError, OSError), store_errors(uri):
+            lock.require(patient=False)
+            _delete(uri, patient=False)
+        raise
+    ended.set()
+    thread.join()
+    with store_errors(uri):
         lock.require()
         _delete(uri)
 
@@ -96,11 +110,12 @@ def exclusive(uri: str) -> Iterator[Lock]:
 def _keep_alive(lock: Lock, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
         try:
-            lock.require()
-            replace(lock.uri, lock.bytes())
+            with store_errors(lock.uri):
+                lock.require(patient=False)
+                replace(lock.uri, lock.bytes(), patient=False)
         except OutputError:
             return  # The next commit finds out too, and stops the run.
-        except OSError:
+        except (OSError, StorageError):
             continue  # A store that is away for a while; the others cannot reach it either.
 
 
@@ -125,9 +140,9 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _owner(uri: str) -> dict[str, Any] | None:
+def _owner(uri: str, patient: bool = True) -> dict[str, Any] | None:
     """The content of a lock file, or None where there is none (any more)."""
-    filesystem, path = filesystem_of(uri)
+    filesystem, path = filesystem_of(uri, patient)
     filesystem.invalidate_cache()
     try:
         owner: dict[str, Any] = json.loads(filesystem.cat_file(path))
@@ -140,7 +155,7 @@ def _name(owner: dict[str, Any] | None) -> str:
     return f"process {owner['pid']} on {owner['host']}" if owner else "another run"
 
 
-def _delete(uri: str) -> None:
-    filesystem, path = filesystem_of(uri)
+def _delete(uri: str, patient: bool = True) -> None:
+    filesystem, path = filesystem_of(uri, patient)
     if filesystem.exists(path):
         filesystem.rm_file(path)

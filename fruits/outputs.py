@@ -6,9 +6,10 @@ is written last. Only ``features`` grows in place, a chunk at a time.
 
 import io
 import json
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -23,7 +24,14 @@ from pyspark.sql import DataFrame, SparkSession
 from fruits.errors import OutputError
 from fruits.lock import Lock
 from fruits.moments import Moments, matrix
-from fruits.storage import filesystem_of, hadoop_uri, is_local, replace, store_errors
+from fruits.storage import (
+    filesystem_of,
+    first_look,
+    hadoop_uri,
+    is_local,
+    replace,
+    store_errors,
+)
 
 STAGING = "_staging"
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
@@ -39,9 +47,11 @@ class Outputs:
 
     Attributes:
         root: its URI.
+        run: names what this run has made and not yet published.
     """
 
     root: str
+    run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def uri(self, name: str) -> str:
         """The URI of something below the folder, as Hadoop and Spark write it."""
@@ -59,6 +69,9 @@ class Outputs:
             OutputError: when there are features of another backbone, or no model.
         """
         with self._errors():
+            if not is_local(filesystem_of(self.root)[0]):
+                with suppress(FileNotFoundError):  # The folder is not there yet; the store is.
+                    first_look(self.root)
             there = None if overwrite else self._identity()
             if there not in (None, identity):
                 differing = [key for key in identity if there.get(key) != identity[key]]
@@ -106,8 +119,11 @@ class Outputs:
         return spark.read.parquet(self.uri(name))
 
     def staging(self) -> "Outputs":
-        """Where results are made before :meth:`publish` puts them in their places."""
-        return Outputs(self.uri(STAGING))
+        """Where results are made before :meth:`publish` puts them in their places.
+
+        The folder is a new one: some stores still show the folders of what was deleted.
+        """
+        return Outputs(self.uri(f"{STAGING}/{self.run}"))
 
     def publish(self, lock: Lock, *names: str, report: dict[str, Any] | None = None) -> None:
         """Puts staged results in the places of the old ones; what was not made anew goes.
@@ -120,13 +136,15 @@ class Outputs:
         if report:
             self._delete("run.json")
         for name in names:
-            old, new = f"{root}/{name}", f"{root}/{STAGING}/{name}"
-            if is_local(filesystem) and filesystem.exists(old):
-                # Two renames: the place is empty for no longer than that.
-                _move(filesystem, old, f"{new}.old")
-            else:
+            old, new = f"{root}/{name}", f"{root}/{STAGING}/{self.run}/{name}"
+            if not filesystem.exists(new):
                 self._delete(name)
-            if filesystem.exists(new):
+            elif is_local(filesystem):
+                # Two renames: the place is empty for no longer than that.
+                if filesystem.exists(old):
+                    filesystem.mv(old, f"{new}.old", recursive=True)
+                filesystem.mv(new, old, recursive=True)
+            else:
                 _move(filesystem, new, old)
         self._delete(STAGING)
         if report:
@@ -214,11 +232,15 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _move(filesystem: Any, source: str, target: str) -> None:
-    """Moves a file or a folder, all its objects at once where a store knows no folders."""
-    if is_local(filesystem):
-        filesystem.mv(source, target, recursive=True)
-        return
+    """Puts all objects of a source in the place of a target's, in a store that knows no folders.
+
+    What is there goes last: whenever this is broken off, the moments of a model are there.
+    """
     # fsspec would copy the folders' own names too, which are no objects.
     objects = [name for name in filesystem.find(source) if not name.endswith("/")]
-    filesystem.copy(objects, [target + name.removeprefix(source) for name in objects])
+    targets = [target + name.removeprefix(source) for name in objects]
+    outdated = set(filesystem.find(target)) - set(targets)
+    filesystem.copy(objects, targets)
+    if outdated:
+        filesystem.rm(sorted(outdated))
     filesystem.rm(source, recursive=True)

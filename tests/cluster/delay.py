@@ -1,32 +1,117 @@
-"""Passes TCP connections on, each request 20 ms late: ``delay.py PORT HOST PORT``."""
+"""Stands between S3 clients and a store, and is as networks and stores are on a bad day.
 
+    delay.py PORT HOST PORT [--late SECONDS] [--faults SHARE] [--seed N]
+             [--folder FOLDER] [--hold PATTERN]
+
+Each request is passed on late. A share of them meets a fault, one of FAULTS, which FOLDER/faults
+tells. While FOLDER/away is there, nobody is here. At the first request that PATTERN matches,
+FOLDER/held is written, and from then on nothing is passed on.
+"""
+
+import argparse
 import asyncio
-import sys
+import random
+import re
+from pathlib import Path
 
-SECONDS = 0.020
-port, host, target = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
+STATUSES = {"500": ("InternalError", "We failed."), "503": ("SlowDown", "Ask less often.")}
+# "refused" breaks off before the store hears of it, "lost" when it has done what was asked, and
+# "torn" in the middle of the answer.
+FAULTS = (*STATUSES, "slow", "refused", "lost", "torn")
+
+parser = argparse.ArgumentParser()
+parser.add_argument("port", type=int)
+parser.add_argument("host")
+parser.add_argument("target", type=int)
+parser.add_argument("--late", type=float, default=0.020)
+parser.add_argument("--faults", type=float, default=0.0)
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--folder", type=Path, default=Path())
+parser.add_argument("--hold", type=lambda text: re.compile(text.encode()))
+options = parser.parse_args()
+
+chance = random.Random(options.seed)
+connections: set[asyncio.WriteTransport] = set()
+passing_on = asyncio.Event()
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
-    try:
-        while data := await reader.read(1 << 20):
-            await asyncio.sleep(late)
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+def fault_of(data: bytes) -> str:
+    """The fault that a request meets, if any."""
+    if options.hold and options.hold.search(data.partition(b"\r\n")[0]):
+        passing_on.clear()
+        (options.folder / "held").touch()
+    fault = chance.choice(FAULTS) if chance.random() < options.faults else ""
+    if fault:
+        with (options.folder / "faults").open("a") as log:
+            print(fault, data.partition(b"\r\n")[0].decode(), file=log)
+    return fault
+
+
+def answer(status: str, request: bytes) -> bytes:
+    code, message = STATUSES[status]
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    head = f"HTTP/1.1 {status} {code}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return (head + ("" if request.startswith(b"HEAD") else body)).encode()
 
 
 async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    there, back = await asyncio.open_connection(host, target)
-    await asyncio.gather(pump(reader, back, SECONDS), pump(there, writer, 0))
+    """One connection of a client, and the one to the store that belongs to it."""
+    there, back = await asyncio.open_connection(options.host, options.target)
+    connections.update((writer.transport, back.transport))
+    fault = ""
+
+    async def requests() -> None:
+        nonlocal fault
+        while data := await reader.read(1 << 20):
+            if REQUEST.match(data):
+                await asyncio.sleep(options.late)
+                fault = fault_of(data)
+                if fault == "slow":
+                    await asyncio.sleep(2)
+                if fault == "refused":
+                    return
+                if fault in STATUSES:
+                    writer.write(answer(fault, data))
+                    await writer.drain()
+                    await asyncio.sleep(0.1)
+                    return
+            await passing_on.wait()
+            back.write(data)
+            await back.drain()
+
+    async def answers() -> None:
+        while data := await there.read(1 << 20):
+            await passing_on.wait()
+            if fault in ("lost", "torn"):
+                writer.write(data[: len(data) // 2] if fault == "torn" else b"")
+                await writer.drain()
+                return
+            writer.write(data)
+            await writer.drain()
+
+    tasks = [asyncio.ensure_future(one()) for one in (requests, answers)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for transport in (writer.transport, back.transport):
+        connections.discard(transport)
+        transport.abort() if fault else transport.close()
 
 
 async def main() -> None:
-    server = await asyncio.start_server(connection, "0.0.0.0", port)
-    await server.serve_forever()
+    passing_on.set()
+    server = await asyncio.start_server(connection, "0.0.0.0", options.port)
+    while True:
+        await asyncio.sleep(0.1)
+        away = (options.folder / "away").exists()
+        if away and server.is_serving():
+            server.close()
+            for transport in tuple(connections):
+                transport.abort()
+        elif not away and not server.is_serving():
+            server = await asyncio.start_server(connection, "0.0.0.0", options.port)
 
 
 asyncio.run(main())
