@@ -1,13 +1,13 @@
 """The committed chunks of features: which files belong to each, what was rejected, its moments.
 
-A chunk counts from the moment its manifest is there, written last and whole. Parquet files that no
-manifest names are the debris of a broken run. Manifests and moments lie in ``features/_chunks``,
-which readers of Parquet pass over.
+A chunk counts from the moment its manifest is there, written last and whole. Tasks write their rows
+into ``features/_staged``, from where a commit moves those of tasks that succeeded; Parquet files
+that no manifest names are the debris of a broken run. Manifests and moments lie in
+``features/_chunks``. Readers of Parquet pass over both folders.
 """
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,11 +19,27 @@ from pyspark.sql import functions as F
 from fruits.images import IDENTITY, LISTING, without
 from fruits.lock import Lock
 from fruits.moments import Moments, measured
-from fruits.storage import filesystem_of, replace
+from fruits.storage import filesystem_of, move, replace
+from fruits.tasks import each
 
+FEATURES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("sha256", pa.string()),
+        ("length", pa.int64()),
+        ("modified", pa.timestamp("us", tz="UTC")),
+        ("features", pa.list_(pa.float32())),
+    ]
+)
+FEATURES_DDL = (
+    "path string, label string, sha256 string, length long, modified timestamp, "
+    "features array<float>"
+)
 REJECTED = LISTING.append(pa.field("error", pa.string()))
 
 FOLDER = "_chunks"
+STAGED = "_staged"
 
 
 @dataclass(frozen=True)
@@ -63,20 +79,31 @@ class ChunkStore:
 
     def sweep(self) -> None:
         """Deletes what a broken run left behind: files of chunks that were never committed."""
-        filesystem, _ = filesystem_of(self.uri)
-        for path in self._uncommitted():
-            filesystem.rm_file(path)
+        filesystem, path = filesystem_of(self.uri)
+        for name in self._uncommitted():
+            filesystem.rm_file(name)
+        if filesystem.exists(f"{path}/{STAGED}"):
+            filesystem.rm(f"{path}/{STAGED}", recursive=True)
 
-    def commit(self, rejected: pa.Table) -> None:
-        """Makes a chunk of the files that were written since the last commit."""
+    def staged(self, name: str) -> str:
+        """Where a task writes a file of rows, by :func:`write_rows`."""
+        return f"{self.uri}/{STAGED}/{name}"
+
+    def commit(self, files: list[str], rejected: pa.Table) -> None:
+        """Makes a chunk.
+
+        Args:
+            files: names of :meth:`staged` files, in the order of their rows.
+            rejected: what yielded no features, a table of :data:`REJECTED`.
+        """
         self.lock.require()
+        move([self.staged(name) for name in files], self.uri)
         number = max((chunk.number for chunk in self.chunks()), default=-1) + 1
-        files = sorted(path.rpartition("/")[2] for path in self._uncommitted())
         replace(self._side_file(number, "json"), _to_json(Chunk(number, files, rejected)))
 
     def table(self, spark: SparkSession) -> DataFrame:
         """All features that are committed."""
-        return spark.read.parquet(self.uri)
+        return spark.read.schema(FEATURES_DDL).parquet(self.uri)
 
     def known(self, spark: SparkSession) -> pa.Table:
         """Of each committed row, its identity, the start of its digest, and the file it is in.
@@ -120,15 +147,12 @@ class ChunkStore:
         for chunk in self.chunks():
             if names & set(chunk.files):
                 _delete(self._side_file(chunk.number, "moments"))
-        uri, files = self.uri, spark.sparkContext.broadcast((sorted(names), stale.select(IDENTITY)))
-
-        def rewrite(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            names, stale = files.value
-            for number in (n for batch in batches for n in batch["id"].to_pylist()):
-                _rewrite(f"{uri}/{names[number]}", stale)
-            yield from ()
-
-        spark.range(0, len(names), 1, len(names)).mapInArrow(rewrite, "id long").collect()
+        gone = spark.sparkContext.broadcast(stale.select(IDENTITY))
+        each(
+            spark,
+            lambda uri: _rewrite(uri, gone.value),
+            [f"{self.uri}/{name}" for name in sorted(names)],
+        )
 
     def moments(self, spark: SparkSession, listing: pa.Table | None = None) -> Moments:
         """The moments of all features, or of those of some files only.
@@ -147,19 +171,16 @@ class ChunkStore:
         todo = [
             chunk for chunk in chunks if listing is not None or not _there(targets[chunk.number])
         ]
-        jobs = spark.sparkContext.broadcast(
-            [([f"{self.uri}/{name}" for name in c.files], targets[c.number]) for c in todo]
-        )
         paths = spark.sparkContext.broadcast(None if listing is None else listing["path"])
 
-        def measure(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for number in (n for batch in batches for n in batch["id"].to_pylist()):
-                files, target = jobs.value[number]
-                replace(target, measured(_columns(files, paths.value)).to_bytes())
-            yield from ()
+        def measure(job: tuple[list[str], str]) -> None:
+            files, target = job
+            tables = (read_rows(file, ["path", "features"], paths.value) for file in files)
+            columns = (column for table in tables for column in table["features"].chunks)
+            replace(target, measured(columns).to_bytes())
 
-        if todo:
-            spark.range(0, len(todo), 1, len(todo)).mapInArrow(measure, "id long").collect()
+        jobs = [([f"{self.uri}/{name}" for name in c.files], targets[c.number]) for c in todo]
+        each(spark, measure, jobs)
         total = Moments.empty()
         for target in targets.values():
             filesystem, path = filesystem_of(target)
@@ -183,30 +204,28 @@ class ChunkStore:
         ]
 
 
-def _columns(files: list[str], paths: pa.ChunkedArray | None) -> Iterator[pa.Array]:
-    """The features in files, array by array; only those of the given paths."""
-    for uri in files:
-        filesystem, path = filesystem_of(uri)
-        with filesystem.open(path, "rb") as file:
-            table = pq.read_table(file, columns=["path", "features"], partitioning=None)
-        if paths is not None:
-            table = table.filter(pc.is_in(table["path"], paths))
-        yield from table["features"].chunks
+def write_rows(uri: str, rows: pa.Table) -> None:
+    """Writes rows of features, or of components, as one Parquet file, whole."""
+    buffer = io.BytesIO()
+    # A dictionary of numbers that are all different is longer than the numbers.
+    pq.write_table(rows, buffer, use_dictionary=["label"])
+    replace(uri, buffer.getvalue())
+
+
+def read_rows(
+    uri: str, columns: list[str] | None = None, paths: pa.ChunkedArray | None = None
+) -> pa.Table:
+    """Some columns of a file of features, or all; only the rows of the given paths."""
+    filesystem, path = filesystem_of(uri)
+    with filesystem.open(path, "rb") as file:
+        rows = pq.read_table(file, columns=columns, partitioning=None)
+    return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
 
 
 def _rewrite(uri: str, stale: pa.Table) -> None:
-    filesystem, path = filesystem_of(uri)
-    with filesystem.open(path, "rb") as file:
-        rows = pq.read_table(file, partitioning=None)
+    rows = read_rows(uri)
     identity = rows.select(IDENTITY).cast(stale.schema)
-    buffer = io.BytesIO()
-    kept = rows.filter(pc.is_in(rows["path"], without(identity, stale)["path"]))
-    # A dictionary of numbers that are all different is longer than the numbers.
-    pq.write_table(kept, buffer, use_dictionary=["label"])
-    # Hadoop keeps checksums of local files beside them.
-    folder, _, name = uri.rpartition("/")
-    _delete(f"{folder}/.{name}.crc")
-    replace(uri, buffer.getvalue())
+    write_rows(uri, rows.filter(pc.is_in(rows["path"], without(identity, stale)["path"])))
 
 
 def _there(uri: str) -> bool:

@@ -1,57 +1,39 @@
 """Extraction on Spark: the images of a listing -> rows of features, committed chunk by chunk.
 
-An image is read, decoded and run through the CNN inside one Python worker; only its features leave
-it. Each chunk is one Spark job and then one commit, so a broken run loses one at most.
+An image is read, decoded and run through the CNN inside one Python worker, which also writes the
+rows: only the names of files go back to the driver. Each chunk is one Spark job and then one
+commit, so a broken run loses one at most.
 """
 
 import hashlib
-import math
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import Accumulator, AccumulatorParam
+from pyspark import Accumulator
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import SparkSession
 
-from fruits.chunks import REJECTED, ChunkStore
+from fruits.chunks import FEATURES, REJECTED, ChunkStore, write_rows
 from fruits.engines import CompiledGraph, featurize
 from fruits.faults import DIED, SparkError
 from fruits.images import LISTING, read_contents
 from fruits.isolation import featurize_apart
 from fruits.moments import lists
+from fruits.tasks import each, spans
 
-FEATURES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("sha256", pa.string()),
-        ("length", pa.int64()),
-        ("modified", pa.timestamp("us", tz="UTC")),
-        ("features", pa.list_(pa.float32())),
-    ]
-)
 # The backbone, and the digests of what is committed already.
 Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
 Featurize = Callable[
     [Iterable[bytes | Exception], CompiledGraph], Iterator[NDArray[np.float32] | str]
 ]
-
-FEATURES_DDL = (
-    "path string, label string, sha256 string, length long, modified timestamp, "
-    "features array<float>"
-)
-
-# Large enough that a task's start vanishes beside it, small enough to spread over the cores.
-IMAGES_PER_PARTITION = 256
-# Rows that travel from the Python worker to the JVM at once: 0.5 MB of 2,048 features.
-ROWS_PER_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -95,11 +77,10 @@ def extract(
     for start in range(0, files.num_rows, chunk):
         part = files.slice(start, chunk).combine_chunks()
         done = spark.sparkContext.accumulator(0)
-        outcome = spark.sparkContext.accumulator(Outcome(), _Outcomes())
         with _watched(done, start, progress):
-            _write_safely(spark, part, shared, store, outcome, done)
-        store.commit(_with_reasons(part, outcome.value.rejected))
-        total = total.plus(outcome.value)
+            outcome = _extract_safely(spark, part, shared, store, done)
+        store.commit(outcome.files, _with_reasons(part, outcome.rejected))
+        total = total.plus(outcome)
     shared.destroy()
     if total.copies:
         _copy(spark, files, total.copies, store)
@@ -109,109 +90,119 @@ def extract(
 
 @dataclass
 class Outcome:
-    """What became of the images that are not among the written rows, by path.
+    """What a task has made of its images.
 
     Attributes:
-        rejected: the reason why there are no features.
-        copies: the SHA-256 under which there are features already.
+        files: names of the files that hold the rows, in their order.
+        rejected: by path, the reason why there are no features.
+        copies: by path, the SHA-256 under which there are features already.
     """
 
+    files: list[str] = field(default_factory=list)
     rejected: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
 
     def plus(self, other: "Outcome") -> "Outcome":
-        """Both together; what is told twice, by a task that was repeated, counts once."""
-        return Outcome(self.rejected | other.rejected, self.copies | other.copies)
+        """Both together."""
+        return Outcome(
+            self.files + other.files, self.rejected | other.rejected, self.copies | other.copies
+        )
 
 
-class _Outcomes(AccumulatorParam[Outcome]):
-    def zero(self, value: Outcome) -> Outcome:
-        return Outcome()
-
-    def addInPlace(self, one: Outcome, other: Outcome) -> Outcome:  # noqa: N802
-        return one.plus(other)
-
-
-def _write_safely(
+def _extract_safely(
     spark: SparkSession,
     files: pa.Table,
     shared: Shared,
     store: ChunkStore,
-    outcome: Accumulator[Outcome],
     done: Accumulator[int],
-) -> None:
+) -> Outcome:
     """Writes the rows of one chunk; if a worker dies of it, once more with each image apart."""
     try:
-        _write(spark, files, shared, store.uri, featurize, outcome, done)
+        return _extract(spark, files, shared, store, featurize, done)
     except SparkError as error:
         if DIED not in str(error):
             raise
         store.sweep()
         done.value = 0
-        _write(spark, files, shared, store.uri, featurize_apart, outcome, done)
+        return _extract(spark, files, shared, store, featurize_apart, done)
 
 
-def _write(
+def _extract(
     spark: SparkSession,
     files: pa.Table,
     shared: Shared,
-    target: str,
+    store: ChunkStore,
     featurize: Featurize,
-    outcome: Accumulator[Outcome],
     done: Accumulator[int],
-) -> None:
+) -> Outcome:
     """Writes the rows of one chunk, as one Spark job."""
-    listing = spark.sparkContext.broadcast(files)
+    context = spark.sparkContext
+    listing = context.broadcast(files)
+    # A task that is repeated writes the same rows to the same file.
+    target = store.staged(uuid.uuid4().hex)
 
-    def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        numbers = pa.chunked_array([batch["id"] for batch in batches], pa.int64())
-        chosen = listing.value.take(numbers)
-        yield from _rows(chosen, *shared.value, featurize, outcome)
-        done.add(chosen.num_rows)
+    def work(span: range) -> Outcome:
+        chosen = listing.value.slice(span.start, len(span))
+        rows, outcome = _rows(chosen, *shared.value, featurize)
+        if rows.num_rows:
+            uri = f"{target}-{span.start:09}.parquet"
+            write_rows(uri, rows)
+            outcome.files.append(uri.rpartition("/")[2])
+        done.add(len(span))
+        return outcome
 
-    partitions = _partitions(files.num_rows, spark.sparkContext.defaultParallelism)
-    # Row numbers travel to the tasks, and the listing by broadcast: nothing is shuffled.
-    numbers = spark.range(0, files.num_rows, 1, partitions)
-    numbers.mapInArrow(rows, FEATURES_DDL).write.mode("append").parquet(target)
+    outcomes = each(spark, work, spans(files.num_rows, context.defaultParallelism))
     listing.destroy()
+    return reduce(Outcome.plus, outcomes)
 
 
 def _rows(
-    files: pa.Table,
-    graph: CompiledGraph,
-    known: NDArray[np.uint64],
-    featurize: Featurize,
-    outcome: Accumulator[Outcome],
-) -> Iterator[pa.RecordBatch]:
-    """The rows of :data:`FEATURES` that files yield; what yields none goes to ``outcome``."""
+    files: pa.Table, graph: CompiledGraph, known: NDArray[np.uint64], featurize: Featurize
+) -> tuple[pa.Table, Outcome]:
+    """The rows of :data:`FEATURES` that files yield, and what became of the others."""
     paths, lengths = files["path"].to_pylist(), files["length"].to_pylist()
+    outcome = Outcome()
+    # Of each content that goes through the CNN: its place among the files, and its digest.
     places: list[int] = []
     digests: list[str] = []
+    # Files with the content of one before them, and that one's number among the contents.
+    twins: list[tuple[int, int]] = []
+    first: dict[str, int] = {}
 
     def contents() -> Iterator[bytes | OSError]:
         for place, content in enumerate(read_contents(zip(paths, lengths, strict=True))):
             digest = hashlib.sha256(content if isinstance(content, bytes) else b"")
-            if len(known) and isinstance(content, bytes) and _is_among(digest.digest(), known):
-                outcome.add(Outcome(copies={paths[place]: digest.hexdigest()}))
-                continue
+            name = digest.hexdigest()
+            if isinstance(content, bytes):
+                if len(known) and _is_among(digest.digest(), known):
+                    outcome.copies[paths[place]] = name
+                    continue
+                if name in first:
+                    twins.append((place, first[name]))
+                    continue
+                first[name] = len(places)
             places.append(place)
-            digests.append(digest.hexdigest())
+            digests.append(name)
             yield content
 
-    results = enumerate(featurize(contents(), graph))
-    while group := list(islice(results, ROWS_PER_BATCH)):
-        reasons = {paths[places[n]]: result for n, result in group if isinstance(result, str)}
-        if reasons:
-            outcome.add(Outcome(rejected=reasons))
-        good = [(n, result) for n, result in group if not isinstance(result, str)]
-        if good:
-            found = files.take([places[n] for n, _ in good])
-            columns = {
-                **{name: found[name] for name in LISTING.names},
-                "sha256": [digests[n] for n, _ in good],
-                "features": lists(np.stack([result for _, result in good])),
-            }
-            yield from pa.table(columns).select(FEATURES.names).cast(FEATURES).to_batches()
+    made = list(featurize(contents(), graph))
+    results = list(zip(places, digests, made, strict=True))
+    results += [(place, digests[number], made[number]) for place, number in twins]
+    good: list[tuple[int, str, NDArray[np.float32]]] = []
+    for place, name, result in sorted(results, key=lambda one: one[0]):
+        if isinstance(result, str):
+            outcome.rejected[paths[place]] = result
+        else:
+            good.append((place, name, result))
+    if not good:
+        return FEATURES.empty_table(), outcome
+    found = files.take([place for place, _, _ in good])
+    columns = {
+        **{name: found[name] for name in LISTING.names},
+        "sha256": [name for _, name, _ in good],
+        "features": lists(np.stack([features for _, _, features in good])),
+    }
+    return pa.table(columns).select(FEATURES.names).cast(FEATURES), outcome
 
 
 def _copy(spark: SparkSession, files: pa.Table, copies: dict[str, str], store: ChunkStore) -> None:
@@ -220,9 +211,19 @@ def _copy(spark: SparkSession, files: pa.Table, copies: dict[str, str], store: C
     digests = pa.array([copies[path] for path in chosen["path"].to_pylist()])
     named = spark.createDataFrame(chosen.append_column("sha256", digests))
     there = store.table(spark).select("sha256", "features").dropDuplicates(["sha256"])
-    rows = named.join(there, "sha256").select(FEATURES.names)
-    rows.write.mode("append").parquet(store.uri)
-    store.commit(REJECTED.empty_table())
+    rows = named.join(there, "sha256").select(FEATURES.names).orderBy("path")
+    target = store.staged(uuid.uuid4().hex)
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        table = pa.Table.from_batches(batches, FEATURES)
+        if table.num_rows:
+            uri = f"{target}-{uuid.uuid4().hex}.parquet"
+            write_rows(uri, table)
+            first, name = table["path"][:1].combine_chunks(), uri.rpartition("/")[2]
+            yield pa.record_batch({"first": first, "file": [name]})
+
+    written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
+    store.commit(written["file"].to_pylist(), REJECTED.empty_table())
 
 
 def _numbers(digests: pa.ChunkedArray) -> NDArray[np.uint64]:
@@ -234,12 +235,6 @@ def _is_among(digest: bytes, known: NDArray[np.uint64]) -> bool:
     number = np.uint64(int.from_bytes(digest[:8]))
     place = int(np.searchsorted(known, number))
     return place < len(known) and bool(known[place] == number)
-
-
-def _partitions(images: int, slots: int) -> int:
-    """As many as give each a few hundred images, in whole rounds of the cores."""
-    rounds = math.ceil(images / IMAGES_PER_PARTITION / slots)
-    return min(images, rounds * slots)
 
 
 def _with_reasons(files: pa.Table, reasons: dict[str, str]) -> pa.Table:

@@ -17,7 +17,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fruits.errors import InputError
-from fruits.storage import filesystem_of, hadoop_uri, store_errors
+from fruits.storage import filesystem_of, first_look, hadoop_uri, read, store_errors
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 
@@ -53,8 +53,7 @@ def list_images(uri: str) -> pa.Table:
     filesystem, root = filesystem_of(uri)
     try:
         with store_errors(uri):
-            info = filesystem.info(root)
-            if info["type"] != "directory":
+            if first_look(uri)["type"] != "directory":
                 raise InputError(f"images: wanted a folder of images; {uri} is a file")
             files = filesystem.find(root, detail=True)
     except FileNotFoundError:
@@ -102,12 +101,6 @@ def among(files: pa.Table, others: pa.Table) -> pa.Table:
     return without(files, without(files, others))
 
 
-def only(rows: DataFrame, files: pa.Table) -> DataFrame:
-    """The rows of a Spark table that belong to files, as they are now."""
-    known = rows.sparkSession.createDataFrame(files.select(IDENTITY))
-    return rows.join(known, IDENTITY, "left_semi").select(rows.columns)
-
-
 def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:
     """The contents of files, in order, several reads ahead.
 
@@ -116,6 +109,9 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
 
     Yields:
         The bytes, or the error that kept them from being read.
+
+    Raises:
+        StorageError: the store they are in is at fault, not they.
     """
     pending: deque[tuple[Future[bytes | OSError], int]] = deque()
     ahead = 0
@@ -158,12 +154,10 @@ def read_images(spark: SparkSession, uri: str) -> DataFrame:
 
 
 def _read(path: str) -> bytes | OSError:
-    filesystem, name = filesystem_of(path)
     try:
-        content: bytes = filesystem.cat_file(name)
+        return read(path)
     except OSError as error:
         return error
-    return content
 
 
 def _is_image(name: str) -> bool:

@@ -20,11 +20,12 @@ from fruits.engines import CompiledGraph, decode
 from fruits.errors import ConfigError, InputError
 from fruits.faults import told
 from fruits.features import extract
-from fruits.images import among, evenly, list_images, only, read_contents, without
+from fruits.images import among, evenly, list_images, read_contents, without
 from fruits.lock import exclusive
 from fruits.moments import matrix
 from fruits.outputs import Outputs
-from fruits.reduction import Reduction, fit_reduction, project, turn
+from fruits.projection import project
+from fruits.reduction import Reduction, fit_reduction, turn
 from fruits.report import Counts, Stages, describe, summary
 from fruits.room import require_room, this_place
 from fruits.session import get_spark
@@ -124,8 +125,9 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
                 outputs.publish(lock, "rejected")
                 raise error
 
+        some = listing if config.limit else None
         with stages("fit"):
-            moments = store.moments(spark, listing if config.limit else None)
+            moments = store.moments(spark, some)
             counts.require(moments.count)
             last = outputs.basis()
             basis = last if last and config.keep_basis else moments
@@ -133,14 +135,10 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             turned = turn(last, moments, config.scaler) if last else None
 
         with stages("project"):
-            features = store.table(spark)
-            if config.limit:
-                features = only(features, listing)
-            components = project(features, reduction).select("path", "label", "pca")
-            staged.write_table(components, "pca")
+            project(spark, store, reduction, staged.uri("pca"), some)
             if config.csv:
                 staged.write_csv("pca", "pca.csv")
-            staged.write_model(pipeline_model(features, graph, reduction), basis)
+            staged.write_model(pipeline_model(staged.table(spark, "pca"), graph, reduction), basis)
 
         with stages("plots"):
             variance = reduction.explained_variance

@@ -30,12 +30,12 @@ from fruits.backbones import compile_backbone
 from fruits.config import RunConfig
 from fruits.engines import BATCH, CompiledGraph, RejectedImage, decode, featurize
 from fruits.errors import InputError
-from fruits.features import IMAGES_PER_PARTITION, _partitions
 from fruits.images import READ_AHEAD_BYTES, READS, evenly, list_images, read_contents
 from fruits.moments import BLOCK_ROWS, lists
 from fruits.report import Stages
 from fruits.room import Place, disk_there, refusal, size, this_place
 from fruits.session import get_spark
+from fruits.tasks import MOST_IMAGES, spans
 
 PROBED_IMAGES = 48
 MB = 10**6
@@ -247,7 +247,7 @@ def predict(
         "model": weight + 8 * d * k + moments,
     }
     prices = json.loads((files("fruits") / "prices.json").read_text())
-    partition = math.ceil(chunk / _partitions(chunk, place.cores))
+    partition = max(map(len, spans(chunk, place.cores)))
     return Plan(
         images=images,
         bytes=bytes_,
@@ -348,22 +348,15 @@ def _pixels(content: bytes | OSError) -> int:
 
 
 def _row(features: list[Any]) -> float:
-    """Bytes of a row in Parquet, as Spark writes a partition of many."""
+    """Bytes of a row in Parquet, in a file of many."""
     if not features:
         return 0.0
-    # With other numbers, as other images have: the more there are, the longer a dictionary is.
-    copies = range(math.ceil(IMAGES_PER_PARTITION / len(features)))
+    # With other numbers, as other images have.
+    copies = range(math.ceil(MOST_IMAGES / len(features)))
     values = np.concatenate([np.stack(features) * np.float32(1 + n / 1000) for n in copies])
-    table = pa.table({"features": lists(values)})
-
-    def written(use_dictionary: bool) -> tuple[int, int]:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="snappy", use_dictionary=use_dictionary)
-        plain = pq.ParquetFile(buffer).metadata.row_group(0).column(0).total_uncompressed_size
-        return plain, buffer.tell()
-
-    # Spark keeps a dictionary that is shorter than the numbers themselves before compression.
-    return min(written(True), written(False))[1] / len(values) + ROW_BESIDE
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"features": lists(values)}), buffer, use_dictionary=False)
+    return buffer.tell() / len(values) + ROW_BESIDE
 
 
 def _resident(name: str) -> int:

@@ -10,12 +10,11 @@ rounding and the sign of a component. As in Spark, the PCA is fitted to centred 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.ml.feature import (
     PCA,
     MinMaxScaler,
@@ -26,11 +25,9 @@ from pyspark.ml.feature import (
 )
 from pyspark.ml.linalg import DenseMatrix, Vectors
 from pyspark.ml.wrapper import JavaEstimator, JavaModel, JavaParams
-from pyspark.sql import DataFrame
-from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
 from fruits.errors import ConfigError, InputError
-from fruits.moments import BLOCK_ROWS, Array, Moments, lists, matrix
+from fruits.moments import BLOCK_ROWS, Array, Moments
 
 SCALERS = ("minmax", "standard", "none")
 """What `fit_scaler` can fit; "none" leaves the features as they are."""
@@ -234,27 +231,11 @@ def turn(old: Moments, new: Moments, scaler: str) -> dict[str, float]:
     return degrees
 
 
-def project(
-    features: DataFrame, reduction: Reduction, column: str = "features", output_col: str = "pca"
-) -> DataFrame:
-    """Add `output_col`, `array<float>` of k components, as the models would compute them.
+def affine(x: NDArray[np.floating[Any]], weights: Array, offset: Array) -> NDArray[np.float32]:
+    """Return x @ weights + offset, (n, d) to (n, k): what the models would compute.
 
-    Both steps are one float64 product for each Arrow batch, rounded to float32 at the end; `column`
-    is `array<float>` or `array<double>`, and no other column leaves the JVM.
+    In float64 and blocks of rows, rounded to float32 at the end.
     """
-    folded = features.sparkSession.sparkContext.broadcast((reduction.weights, reduction.offset))
-
-    @arrow_udf("array<float>")  # type: ignore[untyped-decorator]
-    def components(columns: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        weights, offset = folded.value
-        for batch in columns:
-            yield lists(_affine(matrix(batch), weights, offset))
-
-    return features.withColumn(output_col, components(column))
-
-
-def _affine(x: Any, weights: Array, offset: Array) -> Any:
-    """Compute x @ weights + offset in float64 and blocks, (n, d) to (n, k) float32."""
     y = np.empty((len(x), offset.size), dtype=np.float32)
     for start in range(0, len(x), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)

@@ -188,13 +188,11 @@ class _FeaturizerReader(MLReader[ImageFeaturizer]):
         return instance
 
 
-def pipeline_model(
-    features: DataFrame, graph: CompiledGraph, reduction: Reduction
-) -> PipelineModel:
+def pipeline_model(rows: DataFrame, graph: CompiledGraph, reduction: Reduction) -> PipelineModel:
     """The whole chain for new images: path and content in; label, features and components out.
 
     Args:
-        features: with a ``label`` column, from which the label index is learned.
+        rows: with a ``label`` column, from which the label index is learned.
         graph: the backbone.
         reduction: the fitted scaler and PCA.
     """
@@ -202,7 +200,7 @@ def pipeline_model(
     return PipelineModel(
         [
             PathToLabel(),
-            index.fit(features.select("label")),
+            index.fit(rows.select("label")),
             ImageFeaturizer(graph=graph, handleInvalid="skip"),
             *reduction.stages,
         ]

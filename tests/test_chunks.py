@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from fruits.chunks import REJECTED, ChunkStore
+from fruits.chunks import FEATURES, REJECTED, ChunkStore, write_rows
 from fruits.engines import CompiledGraph
 from fruits.features import extract
 from fruits.images import list_images, without
@@ -104,6 +104,20 @@ def test_files_that_no_manifest_names_are_swept_away(
     assert len(left) < len(before)
 
 
+def test_rows_are_seen_from_their_commit_on(spark: SparkSession, store: ChunkStore) -> None:
+    row = {"path": "file:/a/Fig/1.jpg", "label": "Fig", "sha256": "00" * 32, "length": 1}
+    rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
+    for name in ("good.parquet", "of-a-task-that-was-killed.parquet"):
+        write_rows(store.staged(name), rows)
+    assert store.table(spark).count() == 0
+    store.commit(["good.parquet"], REJECTED.empty_table())
+    assert store.table(spark).toArrow().to_pylist() == rows.to_pylist()
+    assert [chunk.files for chunk in store.chunks()] == [["good.parquet"]]
+    store.sweep()
+    assert store.table(spark).count() == 1
+    assert not Path(store.uri.removeprefix("file:"), "_staged").exists()
+
+
 def test_dropped_rows_are_gone_and_their_chunk_is_measured_anew(
     spark: SparkSession,
     store: ChunkStore,
@@ -121,7 +135,6 @@ def test_dropped_rows_are_gone_and_their_chunk_is_measured_anew(
     assert sorted(rows["path"]) == sorted(
         path for n, path in enumerate(listing["path"].to_pylist()) if n not in range(3, 7)
     )
-    # Spark checks its own checksums, and still reads the files.
     assert store.table(spark).count() == 16
     kept = [file.name for file in (tmp_path / "out" / "features" / "_chunks").glob("*.moments")]
     assert kept == ["000001.moments"]
@@ -137,6 +150,6 @@ def test_rejects_are_remembered_unless_they_could_not_be_read(
     listing = list_images(str(draw({"Fig": 3})))
     errors = pa.array(["damaged: é", "unreadable: gone", "not an image: x"])
     rejected = listing.append_column("error", errors).cast(REJECTED)
-    store.commit(rejected.slice(0, 2))
-    store.commit(rejected.slice(2))
+    store.commit([], rejected.slice(0, 2))
+    store.commit([], rejected.slice(2))
     assert store.refused().equals(rejected.take([0, 2]))

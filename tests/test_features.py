@@ -8,13 +8,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from fruits import features
-from fruits.chunks import REJECTED, ChunkStore
+from fruits import tasks
+from fruits.chunks import FEATURES, REJECTED, ChunkStore
 from fruits.engines import CompiledGraph, featurize
-from fruits.features import FEATURES, Extraction
+from fruits.features import Extraction
 from fruits.features import extract as extract_files
 from fruits.images import list_images
 from fruits.lock import exclusive
+from fruits.tasks import spans
 
 LABELS = {"Apple Red 1": 9, "Pêche #1 50%": 9, "v1.2": 5}
 
@@ -43,8 +44,8 @@ def test_features_are_the_same_bit_for_bit_whatever_the_partitions_and_chunks(
     listing = list_images(str(draw(LABELS)))
     paths = [path.removeprefix("file:") for path in listing["path"].to_pylist()]
     one_by_one = [next(featurize([Path(path).read_bytes()], graph)) for path in paths]
-    for number, (size, chunk) in enumerate([(256, 10_000), (3, 10_000), (4, 7), (256, 1)]):
-        monkeypatch.setattr(features, "IMAGES_PER_PARTITION", size)
+    for number, (fewest, chunk) in enumerate([(64, 10_000), (3, 10_000), (1, 7), (64, 1)]):
+        monkeypatch.setattr(tasks, "FEWEST_IMAGES", fewest)
         out = tmp_path / f"out{number}"
         assert extract(spark, listing, graph, out, chunk).extracted == len(paths)
         table = pd.read_parquet(out / "features").sort_values("path")
@@ -101,7 +102,7 @@ def test_a_chunk_in_which_every_image_is_bad_is_no_obstacle(
         file.write_text("no picture")
     extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 10)
     assert (extraction.extracted, extraction.rejected.num_rows) == (0, 4)
-    assert spark.read.parquet(str(tmp_path / "out" / "features")).count() == 0
+    assert list((tmp_path / "out" / "features").glob("*.parquet")) == []
 
 
 def test_contents_that_are_known_under_another_name_cost_no_cnn(
@@ -142,12 +143,22 @@ def test_nothing_to_extract_is_nothing_written(
 
 
 @pytest.mark.parametrize(
-    ("images", "slots", "partitions"), [(1, 2, 1), (5, 2, 2), (1260, 2, 6), (10_000, 16, 48)]
+    ("images", "slots", "sizes"),
+    [(1, 2, [1]), (33, 2, [17, 16]), (900, 2, [225, 169, 127, 95, 71, 64, 64, 64, 21])],
 )
-def test_partitions_hold_a_few_hundred_images_in_whole_rounds(
-    images: int, slots: int, partitions: int
+def test_tasks_grow_shorter_towards_the_end_of_a_chunk(
+    images: int, slots: int, sizes: list[int]
 ) -> None:
-    assert features._partitions(images, slots) == partitions
+    assert [len(span) for span in spans(images, slots)] == sizes
+
+
+@pytest.mark.parametrize(("images", "slots"), [(10_000, 1), (10_000, 2), (1_000, 64)])
+def test_tasks_take_every_image_once_and_never_more_than_a_few_hundred(
+    images: int, slots: int
+) -> None:
+    tasks = spans(images, slots)
+    assert [number for span in tasks for number in span] == list(range(images))
+    assert max(map(len, tasks)) <= 512
 
 
 def test_workers_load_no_tensorflow(

@@ -179,7 +179,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(
         [sys.executable, "-m", "fruits.cli", "run", *map(str, arguments)], start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while len(list((tmp_path / "out" / "features").glob("part-*"))) < 6:
+    while len(list((tmp_path / "out" / "features").glob("*.parquet"))) < 6:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)

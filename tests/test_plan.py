@@ -98,7 +98,7 @@ def test_work_is_cut_as_a_run_cuts_it() -> None:
     assert work == {
         "chunk": 10_000,
         "chunks": 3,
-        "partition": 250,
+        "partition": 512,
         "batch": 8,
         "components": 100,
     }
