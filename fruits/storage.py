@@ -43,6 +43,10 @@ def filesystem_of(uri: str, patient: bool = True) -> tuple[Any, str]:
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
     protocol = scheme.group(1).lower() if scheme else "file"
+    if protocol in S3 and not re.match(r"[^:]+://[^/]", uri):
+        raise StorageError(
+            f"{uri}: wanted a URI such as s3a://bucket/key; there is no bucket in it"
+        )
     try:
         filesystem = _s3(patient) if protocol in S3 else fsspec.filesystem(protocol)
     except (ValueError, ImportError) as error:

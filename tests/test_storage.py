@@ -32,6 +32,12 @@ def test_a_scheme_that_nobody_knows_is_refused() -> None:
         filesystem_of("foo://bucket")
 
 
+@pytest.mark.parametrize("uri", ["s3://", "s3a:///key", "s3:bucket/key"])
+def test_an_s3_uri_without_a_bucket_is_refused(uri: str) -> None:
+    with pytest.raises(StorageError, match=r"s3a://bucket/key; there is no bucket"):
+        filesystem_of(uri)
+
+
 def test_the_digest_is_the_files_sha256(tmp_path: Path) -> None:
     file = tmp_path / "weights #1.h5"
     file.write_bytes(b"fruit" * 1_000_000)

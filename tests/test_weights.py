@@ -464,7 +464,6 @@ def test_text_with_the_name_of_a_model_is_refused(zoo, tmp_path, name, content):
         ("memory://none.h5", "none.h5 cannot be read: FileNotFoundError: "),
         ("{tmp}/model.pt", "imagenet, random, or a Keras file that ends in .h5 or .keras; got '"),
         ("ImageNet", "imagenet, random, or a Keras file that ends in .h5 or .keras; got 'Image"),
-        ("s3a:///no-bucket.h5", "no-bucket.h5 cannot be read: ValueError: "),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_to_give(zoo, tmp_path, uri, words):
@@ -487,8 +486,8 @@ def test_a_store_without_credentials_is_named(zoo, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     s3fs.S3FileSystem.clear_instance_cache()
     message = refusal(zoo, "MobileNetV2", "s3a://bucket/model.h5", StorageError)
-    assert message.startswith("s3a://bucket/model.h5: the store cannot be used (NoCredentials")
-    assert "check the bucket, the credentials and the endpoint" in message
+    assert message.startswith("s3a://bucket/model.h5: the store refuses the credentials, or there")
+    assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
 
 
 # Keras' own ImageNet weights

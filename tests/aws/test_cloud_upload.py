@@ -124,7 +124,7 @@ def test_where_the_etag_is_no_md5_the_sha256_decides(
 def test_what_was_interrupted_goes_on_where_it_stopped(
     bucket: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    count = 1500
+    count = 5000
     for n in range(count):
         (tmp_path / "many" / str(n % 7)).mkdir(parents=True, exist_ok=True)
         (tmp_path / "many" / str(n % 7) / f"{n}.jpg").write_bytes(os.urandom(5000))
