@@ -42,7 +42,7 @@ MB = 10**6
 
 # Memory. A JVM's heap does not give back what it has taken, and grows with the graphs that pass
 # through it, up to spark.driver.memory and some beside it.
-JVM, JVM_GRAPHS, JVM_BESIDE_HEAP = 1100 * MB, 8, 400 * MB
+JVM, JVM_GRAPHS, JVM_BESIDE_HEAP = 850 * MB, 8, 400 * MB
 # The listing is widest as one dictionary for each file. Matrices: see fruits.room.
 DRIVER, DRIVER_IMAGE, DRIVER_MATRICES = 235 * MB, 1000, 5
 # PySpark, Arrow and their imports; then the graph's archive, what a probe grows by, and one matrix.
@@ -50,7 +50,7 @@ WORKER = 207 * MB
 
 # Seconds: the first job starts the workers; a chunk is a job and a commit; the other stages with
 # next to no rows; beside decoding and the network an image takes a digest, Arrow and Parquet.
-FIRST_JOB, JOB, FIT, PROJECT, PLOTS, IMAGE = 6.0, 1.0, 0.8, 8.5, 2.0, 0.5e-3
+FIRST_JOB, JOB, FIT, PROJECT, PLOTS, IMAGE = 6.0, 1.0, 0.6, 6.0, 1.4, 0.5e-3
 # One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
 FLOPS, EIGH = 40e9, 1.9e-10
 CSV_SECONDS, CSV_BYTES, CSV_ROW = 130e-9, 11.3, 70
