@@ -124,13 +124,19 @@ def test_where_the_etag_is_no_md5_the_sha256_decides(
 def test_what_was_interrupted_goes_on_where_it_stopped(
     bucket: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    count = 5000
+    count = 1500
     for n in range(count):
         (tmp_path / "many" / str(n % 7)).mkdir(parents=True, exist_ok=True)
         (tmp_path / "many" / str(n % 7) / f"{n}.jpg").write_bytes(os.urandom(5000))
     command = [sys.executable, "-m", "fruits.cli", "cloud", "upload", str(tmp_path / "many")]
     command.append(f"s3://{bucket}/p")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # As from a terminal: what a shell starts in the background ignores SIGINT.
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     while versions(bucket) < 100:
         assert process.poll() is None, process.communicate()
@@ -148,7 +154,9 @@ def test_what_was_interrupted_goes_on_where_it_stopped(
     told = re.match(r"([\d,]+) files sent .*, ([\d,]+) were there", done.stdout)
     assert told
     sent, before = (int(n.replace(",", "")) for n in told.groups())
-    assert (sent + before, before) == (count, there)
+    # What was under way when it was killed may have arrived since.
+    assert before >= there
+    assert sent + before == count
     assert versions(bucket) == count
 
 
