@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from fruits.images import IDENTITY, LISTING, without
 from fruits.lock import Lock
 from fruits.moments import Moments, measured
-from fruits.storage import filesystem_of, move, replace
+from fruits.storage import delete, filesystem_of, move, replace
 from fruits.tasks import each
 
 FEATURES = pa.schema(
@@ -71,11 +71,8 @@ class ChunkStore:
 
     def chunks(self) -> list[Chunk]:
         """The committed chunks, in the order of their commits."""
-        filesystem, path = filesystem_of(f"{self.uri}/{FOLDER}")
-        filesystem.invalidate_cache()
-        names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
-        manifests = sorted(name for name in names if name.endswith(".json"))
-        return [_from_json(filesystem.cat_file(name)) for name in manifests]
+        filesystem, _ = filesystem_of(self.uri)
+        return [_from_json(filesystem.cat_file(name)) for name in self._manifests()]
 
     def sweep(self) -> None:
         """Deletes what a broken run left behind: files of chunks that were never committed."""
@@ -85,20 +82,21 @@ class ChunkStore:
         if filesystem.exists(f"{path}/{STAGED}"):
             filesystem.rm(f"{path}/{STAGED}", recursive=True)
 
-    def staged(self, name: str) -> str:
-        """Where a task writes a file of rows, by :func:`write_rows`."""
-        return f"{self.uri}/{STAGED}/{name}"
+    @property
+    def staged(self) -> str:
+        """The folder into which tasks write files of rows, by :func:`write_rows`."""
+        return f"{self.uri}/{STAGED}"
 
     def commit(self, files: list[str], rejected: pa.Table) -> None:
         """Makes a chunk.
 
         Args:
-            files: names of :meth:`staged` files, in the order of their rows.
+            files: names of those in :attr:`staged`, in the order of their rows.
             rejected: what yielded no features, a table of :data:`REJECTED`.
         """
         self.lock.require()
-        move([self.staged(name) for name in files], self.uri)
-        number = max((chunk.number for chunk in self.chunks()), default=-1) + 1
+        move([f"{self.staged}/{name}" for name in files], self.uri)
+        number = max((_number(name) for name in self._manifests()), default=-1) + 1
         replace(self._side_file(number, "json"), _to_json(Chunk(number, files, rejected)))
 
     def table(self, spark: SparkSession) -> DataFrame:
@@ -146,7 +144,7 @@ class ChunkStore:
         self.lock.require()
         for chunk in self.chunks():
             if names & set(chunk.files):
-                _delete(self._side_file(chunk.number, "moments"))
+                delete(self._side_file(chunk.number, "moments"))
         gone = spark.sparkContext.broadcast(stale.select(IDENTITY))
         each(
             spark,
@@ -189,6 +187,13 @@ class ChunkStore:
                 filesystem.rm_file(path)
         return total
 
+    def _manifests(self) -> list[str]:
+        """Paths of the manifests, in the order of the commits."""
+        filesystem, path = filesystem_of(f"{self.uri}/{FOLDER}")
+        filesystem.invalidate_cache()
+        names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+        return sorted((name for name in names if name.endswith(".json")), key=_number)
+
     def _side_file(self, number: int, suffix: str) -> str:
         return f"{self.uri}/{FOLDER}/{number:06}.{suffix}"
 
@@ -228,15 +233,13 @@ def _rewrite(uri: str, stale: pa.Table) -> None:
     write_rows(uri, rows.filter(pc.is_in(rows["path"], without(identity, stale)["path"])))
 
 
+def _number(manifest: str) -> int:
+    return int(manifest.rpartition("/")[2].removesuffix(".json"))
+
+
 def _there(uri: str) -> bool:
     filesystem, path = filesystem_of(uri)
     return bool(filesystem.exists(path))
-
-
-def _delete(uri: str) -> None:
-    filesystem, path = filesystem_of(uri)
-    if filesystem.exists(path):
-        filesystem.rm_file(path)
 
 
 def _to_json(chunk: Chunk) -> bytes:

@@ -139,15 +139,15 @@ def _extract(
     context = spark.sparkContext
     listing = context.broadcast(files)
     # A task that is repeated writes the same rows to the same file.
-    target = store.staged(uuid.uuid4().hex)
+    job, staged = uuid.uuid4().hex, store.staged
 
     def work(span: range) -> Outcome:
         chosen = listing.value.slice(span.start, len(span))
         rows, outcome = _rows(chosen, *shared.value, featurize)
         if rows.num_rows:
-            uri = f"{target}-{span.start:09}.parquet"
-            write_rows(uri, rows)
-            outcome.files.append(uri.rpartition("/")[2])
+            name = f"{job}-{span.start:09}.parquet"
+            write_rows(f"{staged}/{name}", rows)
+            outcome.files.append(name)
         done.add(len(span))
         return outcome
 
@@ -212,15 +212,14 @@ def _copy(spark: SparkSession, files: pa.Table, copies: dict[str, str], store: C
     named = spark.createDataFrame(chosen.append_column("sha256", digests))
     there = store.table(spark).select("sha256", "features").dropDuplicates(["sha256"])
     rows = named.join(there, "sha256").select(FEATURES.names).orderBy("path")
-    target = store.staged(uuid.uuid4().hex)
+    staged = store.staged
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         table = pa.Table.from_batches(batches, FEATURES)
         if table.num_rows:
-            uri = f"{target}-{uuid.uuid4().hex}.parquet"
-            write_rows(uri, table)
-            first, name = table["path"][:1].combine_chunks(), uri.rpartition("/")[2]
-            yield pa.record_batch({"first": first, "file": [name]})
+            name = f"{uuid.uuid4().hex}.parquet"
+            write_rows(f"{staged}/{name}", table)
+            yield pa.record_batch({"first": table["path"][:1].combine_chunks(), "file": [name]})
 
     written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
     store.commit(written["file"].to_pylist(), REJECTED.empty_table())

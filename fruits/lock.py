@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from fruits.errors import OutputError, StorageError
-from fruits.storage import create, filesystem_of, replace, store_errors
+from fruits.storage import create, delete, filesystem_of, replace, store_errors
 
 BEAT_SECONDS = 5.0
 # Beats without a sign of life after which an owner counts as dead.
@@ -80,7 +80,7 @@ def exclusive(uri: str) -> Iterator[Lock]:
                         "wait for its end, or give another output"
                     )
                 if owner and _owner(uri) == owner:
-                    _delete(uri)
+                    delete(uri)
             if taken_over:
                 # Another run may have found the same one dead, and taken ours for it.
                 time.sleep(BEAT_SECONDS / 2)
@@ -98,13 +98,13 @@ def exclusive(uri: str) -> Iterator[Lock]:
         thread.join()
         with suppress(OutputError, StorageError, OSError), store_errors(uri):
             lock.require(patient=False)
-            _delete(uri, patient=False)
+            delete(uri, patient=False)
         raise
     ended.set()
     thread.join()
     with store_errors(uri):
         lock.require()
-        _delete(uri)
+        delete(uri)
 
 
 def _keep_alive(lock: Lock, ended: threading.Event) -> None:
@@ -153,9 +153,3 @@ def _owner(uri: str, patient: bool = True) -> dict[str, Any] | None:
 
 def _name(owner: dict[str, Any] | None) -> str:
     return f"process {owner['pid']} on {owner['host']}" if owner else "another run"
-
-
-def _delete(uri: str, patient: bool = True) -> None:
-    filesystem, path = filesystem_of(uri, patient)
-    if filesystem.exists(path):
-        filesystem.rm_file(path)

@@ -138,12 +138,13 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             project(spark, store, reduction, staged.uri("pca"), some)
             if config.csv:
                 staged.write_csv("pca", "pca.csv")
-            staged.write_model(pipeline_model(staged.table(spark, "pca"), graph, reduction), basis)
+            components = staged.table(spark, "pca")
+            staged.write_model(pipeline_model(components, graph, reduction), basis)
 
         with stages("plots"):
             variance = reduction.explained_variance
             staged.write_figure(plots.scree(variance, reduction.components), "plots/scree.png")
-            points, labels = pc1_pc2(staged.table(spark, "pca"))
+            points, labels = pc1_pc2(components)
             staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
 
         report = describe(config, counts, graph, reduction, turned, stages.seconds, spark)

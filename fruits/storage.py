@@ -148,6 +148,13 @@ def replace(uri: str, content: bytes, patient: bool = True) -> None:
         os.replace(temporary, path)
 
 
+def delete(uri: str, patient: bool = True) -> None:
+    """Deletes a file, if it is there."""
+    filesystem, path = filesystem_of(uri, patient)
+    if filesystem.exists(path):
+        filesystem.rm_file(path)
+
+
 def move(uris: list[str], folder: str) -> None:
     """Moves files of one folder into another of the same file system."""
     if not uris:

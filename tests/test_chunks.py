@@ -108,7 +108,7 @@ def test_rows_are_seen_from_their_commit_on(spark: SparkSession, store: ChunkSto
     row = {"path": "file:/a/Fig/1.jpg", "label": "Fig", "sha256": "00" * 32, "length": 1}
     rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
     for name in ("good.parquet", "of-a-task-that-was-killed.parquet"):
-        write_rows(store.staged(name), rows)
+        write_rows(f"{store.staged}/{name}", rows)
     assert store.table(spark).count() == 0
     store.commit(["good.parquet"], REJECTED.empty_table())
     assert store.table(spark).toArrow().to_pylist() == rows.to_pylist()

@@ -14,7 +14,7 @@ from fruits.cloud.account import Account
 from fruits.cloud.costs import Estimate, estimate
 from fruits.cloud.failures import aws_errors, line
 from fruits.cloud.stacks import Stack, Summary
-from fruits.cloud.upload import upload
+from fruits.cloud.upload import bucket_and_key, upload
 from fruits.errors import CloudError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
@@ -48,6 +48,11 @@ class Proposal:
     estimate: Estimate
     region: str
 
+    @property
+    def emr_folder(self) -> str:
+        """Where EMR's nodes find what they start with."""
+        return f"s3://{self.parameters['Bucket']}/{self.parameters['Prefix'].strip('/')}/emr"
+
     def text(self) -> str:
         """For people to read before they agree."""
         verb = "change" if self.there else "create"
@@ -62,8 +67,7 @@ class Proposal:
             f"resources  {', '.join(kinds)}; as its conditions have it",
         ]
         if self.wheels:
-            place = f"s3://{self.parameters['Bucket']}/{self.parameters['Prefix']}/emr"
-            lines.append(f"wheels     {self.wheels} to {place}")
+            lines.append(f"wheels     {self.wheels} to {self.emr_folder}")
         lines.append(self.estimate.text())
         hours = self.parameters.get("StopAfterHours")
         if hours and hours != "0":
@@ -208,10 +212,10 @@ def make(account: Account, proposal: Proposal) -> Stack:
 
 
 def _send_wheels(account: Account, proposal: Proposal) -> None:
-    root = f"s3://{proposal.parameters['Bucket']}/{proposal.parameters['Prefix'].strip('/')}/emr"
+    root = proposal.emr_folder
     upload(account, str(proposal.wheels), f"{root}/wheels")
     script = stacks.deploy_folder() / "emr" / "bootstrap.sh"
-    bucket, _, key = f"{root}/bootstrap.sh".removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(f"{root}/bootstrap.sh")
     try:
         content = script.read_bytes()
     except OSError as error:

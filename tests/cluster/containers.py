@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
+import s3fs
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,6 +33,12 @@ def table(folder: Path, column: str) -> pa.Table:
 
 def results(folder: Path) -> tuple[pa.Table, pa.Table]:
     return table(folder / "features", "features"), table(folder / "pca", "pca")
+
+
+def assert_same_bits(folder: Path, other: Path) -> None:
+    """Features and components of two outputs are equal."""
+    for there, here in zip(results(folder), results(other), strict=True):
+        assert there.equals(here)
 
 
 def free_port() -> int:
@@ -160,3 +168,28 @@ class Compose:
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
         )
+
+    def store_files(self) -> s3fs.S3FileSystem:
+        """The same, as a file system."""
+        return s3fs.S3FileSystem(
+            key=self.key,
+            secret=self.secret_key,
+            endpoint_url=f"http://127.0.0.1:{self.ports['S3_PORT']}",
+            client_kwargs={"region_name": "us-east-1"},
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+    def fill_store(self, prefix: str = "") -> None:
+        """Waits for the bucket, and puts the sample into it."""
+        bucket = self.ok("--profile", "s3", "ps", "-aq", "bucket").strip()
+        done = say("docker", "wait", bucket).stdout.strip()
+        assert done == "0", say("docker", "logs", bucket).stdout
+        client, root = self.store(), self.data / "sample"
+
+        def put(file: Path) -> None:
+            key = f"{prefix}{file.relative_to(root)}"
+            client.put_object(Bucket="fruits", Key=key, Body=file.read_bytes())
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(put, root.rglob("*.jpg")))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from containers import RUN, Compose, fetch, results, say, wait_for
+from containers import RUN, Compose, assert_same_bits, fetch, say, wait_for
 
 
 class Running(threading.Thread):
@@ -61,16 +61,14 @@ def test_any_number_of_workers_gives_the_same_bits(
         "master": "spark://master:7077",
         "executors": count,
     }
-    for there, here in zip(results(cluster.data / f"workers-{count}"), results(local), strict=True):
-        assert there.equals(here)
+    assert_same_bits(cluster.data / f"workers-{count}", local)
 
 
 def test_a_killed_worker_loses_nothing(two_workers: Compose, sample: str, local: Path) -> None:
     with Running(two_workers, sample, "killed") as run:
         victim = two_workers.containers("worker")[0]
         assert say("docker", "kill", "--signal", "KILL", victim).returncode == 0
-    for there, here in zip(results(run.output), results(local), strict=True):
-        assert there.equals(here)
+    assert_same_bits(run.output, local)
 
 
 def test_a_killed_executor_loses_nothing(two_workers: Compose, sample: str, local: Path) -> None:
@@ -81,8 +79,7 @@ def test_a_killed_executor_loses_nothing(two_workers: Compose, sample: str, loca
             " && [ $(cat $p/comm) = java ] && kill -9 ${p#/proc/} && echo killed; done; true"
         )
         assert "killed" in say("docker", "exec", victim, "bash", "-c", kill).stdout
-    for there, here in zip(results(run.output), results(local), strict=True):
-        assert there.equals(here)
+    assert_same_bits(run.output, local)
 
 
 def test_a_stopped_worker_hands_its_work_over(
@@ -98,8 +95,7 @@ def test_a_stopped_worker_hands_its_work_over(
         # Not at the end of its patience, when Docker would have killed it.
         assert time.monotonic() - start < 100
         assert exit_code(victim) != 137
-    for there, here in zip(results(run.output), results(local), strict=True):
-        assert there.equals(here)
+    assert_same_bits(run.output, local)
 
 
 def test_a_master_that_starts_again_keeps_the_application(
@@ -112,8 +108,7 @@ def test_a_master_that_starts_again_keeps_the_application(
         after = wait_for(lambda: applications(two_workers), 120)
         assert before == after
     wait_for(lambda: two_workers.alive() == 2)
-    for there, here in zip(results(run.output), results(local), strict=True):
-        assert there.equals(here)
+    assert_same_bits(run.output, local)
 
 
 def test_a_driver_with_another_secret_is_refused(two_workers: Compose, sample: str) -> None:

@@ -2,12 +2,10 @@
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import s3fs
 from containers import RUN, Compose, say
 
 HERE = Path(__file__).parent
@@ -30,28 +28,8 @@ def store(compose: Compose, sample: str) -> Compose:
         *("--profile", "s3", "up", "-d", "--no-build", "s3", "bucket"),
         CERTIFICATE=str(certificate),
     )
-    bucket = compose.ok("--profile", "s3", "ps", "-aq", "bucket").strip()
-    assert say("docker", "wait", bucket).stdout.strip() == "0", say("docker", "logs", bucket).stdout
-    client = compose.store()
-    root = compose.data / "sample"
-
-    def put(file: Path) -> None:
-        client.put_object(Bucket="fruits", Key=f"{file.relative_to(root)}", Body=file.read_bytes())
-
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(put, root.rglob("*.jpg")))
+    compose.fill_store()
     return compose
-
-
-def outside(store: Compose) -> s3fs.S3FileSystem:
-    return s3fs.S3FileSystem(
-        key=store.key,
-        secret=store.secret_key,
-        endpoint_url=f"http://127.0.0.1:{store.ports['S3_PORT']}",
-        client_kwargs={"region_name": "us-east-1"},
-        use_listings_cache=False,
-        skip_instance_cache=True,
-    )
 
 
 def test_the_jars_read_write_list_commit_and_assume_a_role(store: Compose) -> None:
@@ -87,7 +65,7 @@ def test_the_notebook_runs_on_the_cluster_from_s3_to_s3(
     )
     executed = output.split("the executed notebook is ")[1].split()[0]
     assert executed.startswith("/home/fruits/notebooks/runs/")
-    there = outside(store)
+    there = store.store_files()
     names = {name.removeprefix("fruits/out/") for name in there.ls("fruits/out", detail=False)}
     assert {"features", "pca", "pca.csv", "model", "plots", "rejected", "run.json"} <= names
     report = json.loads(there.cat_file("fruits/out/run.json"))

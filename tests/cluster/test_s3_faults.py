@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,30 +24,14 @@ PROXY = "http://localhost:9000"
 def store(compose: Compose, sample: str) -> Compose:
     """The store, with the sample in it."""
     compose.ok("--profile", "s3", "up", "-d", "--no-build", "s3", "bucket")
-    bucket = compose.ok("--profile", "s3", "ps", "-aq", "bucket").strip()
-    assert say("docker", "wait", bucket).stdout.strip() == "0", say("docker", "logs", bucket).stdout
-    client, root = compose.store(), compose.data / "sample"
-
-    def put(file: Path) -> None:
-        key = f"faults/{file.relative_to(root)}"
-        client.put_object(Bucket="fruits", Key=key, Body=file.read_bytes())
-
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(put, root.rglob("*.jpg")))
+    compose.fill_store("faults/")
     return compose
 
 
 @pytest.fixture
 def there(store: Compose) -> s3fs.S3FileSystem:
     """The store as readers see it."""
-    return s3fs.S3FileSystem(
-        key=store.key,
-        secret=store.secret_key,
-        endpoint_url=f"http://127.0.0.1:{store.ports['S3_PORT']}",
-        client_kwargs={"region_name": "us-east-1"},
-        use_listings_cache=False,
-        skip_instance_cache=True,
-    )
+    return store.store_files()
 
 
 def command(output: str, *options: str) -> tuple[str, ...]:
@@ -94,6 +78,11 @@ class Disturbed:
             self.done = pool.submit(self)
             yield pool
 
+    def wait_until(self, happened: Callable[[], object]) -> None:
+        """Waits for something that happens before the end."""
+        wait_for(lambda: self.done.done() or happened(), 200, 0.1)
+        assert not self.done.done(), self.done.result().stdout[-3000:]
+
     def faults(self) -> list[str]:
         """What has happened to its requests."""
         return [line.split()[0] for line in (self.folder / "faults").read_text().splitlines()]
@@ -123,6 +112,11 @@ def report(there: s3fs.S3FileSystem, output: str) -> dict[str, Any]:
     return found
 
 
+def commits(there: s3fs.S3FileSystem, output: str) -> list[str]:
+    """The manifests of the chunks that are committed."""
+    return list(there.glob(f"fruits/{output}/features/_chunks/*.json"))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_store_that_fails_5_percent_of_the_requests_changes_no_bit(
     store: Compose, there: s3fs.S3FileSystem, local: Path, seed: int
@@ -142,9 +136,7 @@ def test_a_store_that_goes_away_for_20_seconds_is_waited_for(
 ) -> None:
     run = Disturbed(store, "away")
     with run.underway():
-        chunks = "fruits/away/features/_chunks"
-        wait_for(lambda: run.done.done() or (there.exists(chunks) and there.ls(chunks)), 200, 0.1)
-        assert not run.done.done(), run.done.result().stdout[-3000:]
+        run.wait_until(lambda: commits(there, "away"))
         (run.folder / "away").touch()
         time.sleep(20)
         assert not run.done.done(), run.done.result().stdout[-3000:]
@@ -162,9 +154,7 @@ def test_a_store_that_stays_away_ends_the_run_with_one_line_and_rejects_nothing(
 ) -> None:
     run = Disturbed(store, "gone")
     with run.underway():
-        chunks = "fruits/gone/features/_chunks"
-        wait_for(lambda: run.done.done() or (there.exists(chunks) and there.ls(chunks)), 200, 0.1)
-        assert not run.done.done(), run.done.result().stdout[-3000:]
+        run.wait_until(lambda: commits(there, "gone"))
         start = time.monotonic()
         (run.folder / "away").touch()
     done = run.done.result()
@@ -173,7 +163,7 @@ def test_a_store_that_stays_away_ends_the_run_with_one_line_and_rejects_nothing(
     last = done.stdout.splitlines()[-1]
     assert last.startswith("fruits: ")
     assert "the store cannot be used" in last
-    manifests = [json.loads(there.cat_file(name)) for name in there.glob(f"{chunks}/*.json")]
+    manifests = [json.loads(there.cat_file(name)) for name in commits(there, "gone")]
     assert manifests
     assert not any(manifest["rejected"] for manifest in manifests)
     store.fruits(*command("gone"), master="local[2]")
@@ -205,8 +195,7 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_
         options=("--components", "12"),
     )
     with run.underway():
-        wait_for(lambda: run.done.done() or (run.folder / "held").exists(), 200, 0.1)
-        assert not run.done.done(), run.done.result().stdout[-3000:]
+        run.wait_until((run.folder / "held").exists)
         assert say("docker", "kill", "--signal", "KILL", run.name).returncode == 0
     assert run.done.result().returncode == 137
 
