@@ -92,6 +92,7 @@ class Compose:
     """docker-compose.yml under a project name, with ports and volumes of its own."""
 
     folder: Path
+    project: str = "fruits-test"
     secret: str = field(default_factory=lambda: secrets.token_hex(24))
     key: str = "fruits-test"
     secret_key: str = field(default_factory=lambda: secrets.token_hex(20))
@@ -105,7 +106,7 @@ class Compose:
         self.data.mkdir()
         self.data.chmod(0o777)
         self.variables |= {
-            "COMPOSE_PROJECT_NAME": os.environ.get("FRUITS_TEST_PROJECT", "fruits-test"),
+            "COMPOSE_PROJECT_NAME": self.project,
             "SPARK_SECRET": self.secret,
             "JUPYTER_TOKEN": self.token,
             "AWS_ACCESS_KEY_ID": self.key,

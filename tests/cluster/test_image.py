@@ -3,6 +3,8 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from containers import Compose, say
@@ -108,17 +110,24 @@ def test_a_worker_too_small_for_its_cores_ends_with_one_line(compose: Compose) -
     assert "WORKER_MEMORY: wanted 1792m at least for 1 cores; got 1024m" in done.stdout
 
 
-def test_compose_names_the_secret_that_is_missing(compose: Compose) -> None:
-    done = compose("--profile", "cluster", "up", "--no-build", SPARK_SECRET=None, timeout=60)
+@pytest.fixture
+def another(image: str, tmp_path: Path) -> Iterator[Compose]:
+    """A project in which nothing runs yet."""
+    another = Compose(tmp_path, "fruits-another")
+    yield another
+    another("--profile", "*", "down", "--volumes")
+
+
+def test_compose_names_the_secret_that_is_missing(another: Compose) -> None:
+    done = another("--profile", "cluster", "up", "--no-build", SPARK_SECRET=None, timeout=60)
     assert done.returncode != 0
     assert 'environment variable "SPARK_SECRET"' in done.stdout
 
 
-def test_compose_names_the_port_that_is_taken(compose: Compose) -> None:
+def test_compose_names_the_port_that_is_taken(another: Compose) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", compose.ports["NOTEBOOK_PORT"]))
+        taken.bind(("127.0.0.1", another.ports["NOTEBOOK_PORT"]))
         taken.listen()
-        done = compose("up", "-d", "--no-build", "notebook", timeout=60)
+        done = another("up", "-d", "--no-build", "notebook", timeout=60)
     assert done.returncode != 0
     assert "address already in use" in done.stdout
-    compose("rm", "-sf", "notebook")
