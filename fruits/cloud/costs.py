@@ -1,4 +1,4 @@
-"""What instances cost an hour, from fruits/prices.json, and what that does not tell."""
+"""What stacks cost an hour, from fruits/prices.json, and what that does not tell."""
 
 import json
 from collections.abc import Mapping
@@ -6,40 +6,64 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-NOT_PRICED = "disks, addresses, traffic, S3, keys and secrets"
+NOT_PRICED = "addresses, traffic, S3, keys and secrets"
+# Of a host's disks, as the templates have them: EMR's nodes have one for the data beside the root.
+DISK_GIB = {"single": 64, "cluster": 64, "emr": 128}
+HOURS_A_MONTH = 730
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of instances on demand.
+    """Prices on demand.
 
     Attributes:
         date: when they were looked up, year and month.
         region: where they hold.
         types: dollars an hour by instance type.
+        disk_gib_month: dollars of a GiB of a disk of type gp3.
+        emr_share: what EMR charges for an instance, as a share of the instance's price.
     """
 
     date: str
     region: str
     types: Mapping[str, float]
+    disk_gib_month: float
+    emr_share: float
 
     @classmethod
     def load(cls) -> "Prices":
         """Those that come with the package."""
         content = json.loads((files("fruits") / "prices.json").read_text())
         types = {name: terms["dollars_per_hour"] for name, terms in content["types"].items()}
-        return cls(content["date"], content["region"], types)
+        return cls(
+            content["date"],
+            content["region"],
+            types,
+            content["disk_dollars_per_gib_month"],
+            content["emr_share"],
+        )
 
-    def of(self, count: int, type_: str) -> float | None:
+    def instances(self, count: int, type_: str) -> float | None:
         """Dollars an hour of so many instances; ``None`` where the type has no price here."""
         price = self.types.get(type_)
         return None if price is None else count * price
 
-    def terms(self, region: str, emr: bool = False, spot: bool = False) -> str:
+    def disks(self, gib: float) -> float:
+        """Dollars an hour of disks of type gp3."""
+        return gib * self.disk_gib_month / HOURS_A_MONTH
+
+    def hosts(self, count: int, type_: str, architecture: str) -> float | None:
+        """Dollars an hour of so many hosts with their disks, and of EMR where it runs them."""
+        instances = self.instances(count, type_)
+        if instances is None:
+            return None
+        charge = instances * self.emr_share * (architecture == "emr")
+        return instances + charge + self.disks(count * DISK_GIB[architecture])
+
+    def terms(self, region: str, spot: bool = False) -> str:
         """What must be known to read the figures, in one line."""
         elsewhere = f"; {region} may differ" if region != self.region else ""
-        beside = NOT_PRICED + (", EMR's own charge (about a quarter of the instances')" * emr)
-        beside += "; Spot costs less, by how much is not known here" * spot
+        beside = NOT_PRICED + "; Spot costs less, by how much is not known here" * spot
         return f"prices on demand, {self.region}, {self.date}{elsewhere}; not in them: {beside}"
 
 
@@ -51,7 +75,8 @@ class Estimate:
         count: of instances to begin with.
         most: to which managed scaling may take that.
         type: of the instances.
-        dollars: an hour to begin with; ``None`` where the type has no price here.
+        dollars: an hour to begin with, disks and EMR's charge included; ``None`` where the type
+            has no price here.
         most_dollars: an hour at most.
         terms: how to read the figures.
     """
@@ -72,7 +97,8 @@ class Estimate:
         if self.most > self.count:
             most = "price not known" if self.most_dollars is None else f"{self.most_dollars:.4g} $"
             more = f"; up to {self.most} by managed scaling: {most}"
-        return f"instances  {self.count} x {self.type}: {price}{more}\n           ({self.terms})"
+        told = f"{self.count} x {self.type} with disks: {price}{more}"
+        return f"instances  {told}\n           ({self.terms})"
 
 
 def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> Estimate:
@@ -100,7 +126,7 @@ def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> E
         count,
         most,
         type_,
-        prices.of(count, type_),
-        prices.of(most, type_),
-        prices.terms(region, emr=architecture == "emr", spot=spot),
+        prices.hosts(count, type_, architecture),
+        prices.hosts(most, type_, architecture),
+        prices.terms(region, spot=spot),
     )

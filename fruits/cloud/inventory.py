@@ -170,12 +170,13 @@ def _instances(
                     if state == "stopped"
                     else None
                     if spot
-                    else prices.of(1, told["InstanceType"]),
+                    else prices.instances(1, told["InstanceType"]),
                     detail=told["InstanceType"] + " spot" * spot,
                 )
 
 
 def _volumes(account: Account, instances: dict[str, str]) -> Iterator[Item]:
+    prices = Prices.load()
     seen: set[str] = set()
     filters = [
         {"Name": "tag-key", "Values": [TAG]},
@@ -194,7 +195,7 @@ def _volumes(account: Account, instances: dict[str, str]) -> Iterator[Item]:
                 stack=instances.get(host) or _stack_of(told.get("Tags")),
                 state=told["State"],
                 since=told["CreateTime"],
-                dollars=None,
+                dollars=prices.disks(told["Size"]) if told.get("VolumeType") == "gp3" else None,
                 detail=f"{told['Size']} GiB {told.get('VolumeType', '')}"
                 + (f" of {host}" if host else ", of no instance"),
             )

@@ -52,8 +52,9 @@ def aws(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))
     before = dict(os.environ)
+    changed = environment(moto, tmp_path_factory.mktemp("aws"))
     os.environ.clear()
-    os.environ.update(environment(moto, tmp_path_factory.mktemp("aws")))
+    os.environ.update(changed)
     yield moto
     os.environ.clear()
     os.environ.update(before)

@@ -12,10 +12,11 @@ from typing import Any
 import boto3
 import pytest
 from cloud_answers import answer, refusal, refused, said
+from stacks import NAMES, load
 
 from fruits.cloud import launch, stacks
 from fruits.cloud.account import Account
-from fruits.cloud.costs import estimate
+from fruits.cloud.costs import Prices, estimate
 from fruits.errors import CloudError
 
 IMAGE = ("--image", "registry.example/fruits:1")
@@ -59,7 +60,7 @@ def test_launch_says_what_it_makes_and_costs_and_makes_it(
     assert f"create     stack {name} (single) in us-east-1" in out
     assert "EC2::Instance" in out
     assert "Image=registry.example/fruits:1" in out
-    assert "1 x m5.xlarge: 0.192 $ an hour" in out
+    assert "1 x m5.xlarge with disks: 0.199 $ an hour" in out
     assert "prices on demand, us-east-1, 2026-06; not in them: disks" in out
     assert "stop 12 hours after" in out
     assert there(name) == ["CREATE_COMPLETE"]
@@ -97,7 +98,7 @@ def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = launched(capsys, "cluster", name, "--workers", "2")
-    assert "3 x m5.xlarge: 0.576 $ an hour" in out
+    assert "3 x m5.xlarge with disks: 0.597 $ an hour" in out
     assert len(instances(name)) == 3
     found = json.loads(said(capsys, "status", "--json"))
     mine = [item for item in found["items"] if item["stack"] == name]
@@ -139,8 +140,7 @@ def test_emr_has_its_wheels_in_the_bucket_before_its_cluster_starts(
 ) -> None:
     boto3.client("s3").create_bucket(Bucket=name)
     out = launched(capsys, "emr", name, "--wheels", str(wheels), "--workers", "2")
-    assert "3 x m5.xlarge: 0.576 $ an hour; up to 7 by managed scaling: 1.344 $" in out
-    assert "EMR's own charge" in out
+    assert "3 x m5.xlarge with disks: 0.7621 $ an hour; up to 7 by managed scaling: 1.778 $" in out
     assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == WHEELS_KEYS
     clusters = boto3.client("emr").list_clusters()["Clusters"]
     (cluster,) = (c for c in clusters if c["Name"] == name)
@@ -498,11 +498,33 @@ def test_a_bucket_in_another_region_is_told_before_anything_is_made(
 def test_prices_of_another_region_are_not_passed_off_as_its_own() -> None:
     cost = estimate("cluster", {"InstanceType": "m5.xlarge", "Workers": "3"}, "eu-west-1")
     assert "us-east-1, 2026-06; eu-west-1 may differ" in cost.text()
-    unknown = estimate("single", {"InstanceType": "m8i.xlarge"}, "us-east-1")
-    assert "1 x m8i.xlarge: price not known" in unknown.text()
+    unknown = estimate("single", {"InstanceType": "x9.xlarge"}, "us-east-1")
+    assert "1 x x9.xlarge with disks: price not known" in unknown.text()
     spot = estimate("emr", {"InstanceType": "m5.xlarge", "Workers": "3", "Spot": "true"}, "x")
     assert spot.count == 5
     assert "Spot costs less" in spot.text()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "dollars"),
+    # Instances, a quarter for EMR, and 0.08 $ a GiB and month of disks of 64 or twice 64 GiB.
+    [
+        ("single", 0.192 + 64 * 0.08 / 730),
+        ("cluster", 4 * (0.192 + 64 * 0.08 / 730)),
+        ("emr", 4 * (0.192 * 1.25 + 128 * 0.08 / 730)),
+    ],
+)
+def test_an_hour_costs_instances_disks_and_what_emr_charges(
+    architecture: str, dollars: float
+) -> None:
+    cost = estimate(architecture, {"InstanceType": "m5.xlarge", "Workers": "3"}, "us-east-1")
+    assert cost.dollars == pytest.approx(dollars)
+
+
+def test_every_type_of_the_templates_has_a_price() -> None:
+    for name in NAMES:
+        for type_ in load(name)["Parameters"]["InstanceType"]["AllowedValues"]:
+            assert Prices.load().instances(1, type_), f"{name}: {type_}"
 
 
 def test_a_bucket_that_is_there_is_used_and_not_made(
