@@ -49,9 +49,11 @@ def filesystem_of(uri: str, patient: bool = True) -> tuple[Any, str]:
         )
     try:
         filesystem = _s3(patient) if protocol in S3 else fsspec.filesystem(protocol)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, TypeError, OSError) as error:
+        # Some add all the places where they have looked for a library.
+        reason = str(error).partition("\n")[0]
         raise StorageError(
-            f"{uri}: wanted a path, or a URI such as s3a://bucket/key: {error}"
+            f"{uri}: wanted a path, or a URI such as s3a://bucket/key: {reason}"
         ) from None
     path = filesystem._strip_protocol(uri)
     return filesystem, os.path.abspath(path) if is_local(filesystem) else path

@@ -27,9 +27,12 @@ def test_relative_paths_start_at_the_working_directory() -> None:
     assert hadoop_uri("pictures") == f"file:{os.getcwd()}/pictures"
 
 
-def test_a_scheme_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(StorageError, match=r"foo://bucket.*s3a://bucket/key"):
-        filesystem_of("foo://bucket")
+# Unknown; without its native library, its host, its package.
+@pytest.mark.parametrize("uri", ["foo://bucket", "hdfs:///a", "ftp://a/b", "gs://bucket/a"])
+def test_a_scheme_that_cannot_be_used_is_refused_in_one_line(uri: str) -> None:
+    with pytest.raises(StorageError, match=rf"{uri}.*s3a://bucket/key") as refused:
+        filesystem_of(uri)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3a:///key", "s3:bucket/key"])
