@@ -27,8 +27,8 @@ def test_relative_paths_start_at_the_working_directory() -> None:
     assert hadoop_uri("pictures") == f"file:{os.getcwd()}/pictures"
 
 
-# Unknown; without its native library, its host, its package.
-@pytest.mark.parametrize("uri", ["foo://bucket", "hdfs:///a", "ftp://a/b", "gs://bucket/a"])
+# Unknown; without its native library, its package.
+@pytest.mark.parametrize("uri", ["foo://bucket", "hdfs:///a", "gs://bucket/a"])
 def test_a_scheme_that_cannot_be_used_is_refused_in_one_line(uri: str) -> None:
     with pytest.raises(StorageError, match=rf"{uri}.*s3a://bucket/key") as refused:
         filesystem_of(uri)

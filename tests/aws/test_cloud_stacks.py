@@ -61,7 +61,7 @@ def test_launch_says_what_it_makes_and_costs_and_makes_it(
     assert "EC2::Instance" in out
     assert "Image=registry.example/fruits:1" in out
     assert "1 x m5.xlarge with disks: 0.199 $ an hour" in out
-    assert "prices on demand, us-east-1, 2026-06; not in them: disks" in out
+    assert "prices on demand, us-east-1, 2026-06; not in them: addresses" in out
     assert "stop 12 hours after" in out
     assert there(name) == ["CREATE_COMPLETE"]
     (made,) = instances(name)
@@ -105,7 +105,8 @@ def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
     assert {i["name"] for i in mine if i["kind"] == "instance"} == {
         i["InstanceId"] for i in instances(name)
     }
-    assert sum(i["dollars"] or 0 for i in mine) == pytest.approx(3 * 0.192)
+    # What launch has said: hosts and their disks.
+    assert sum(i["dollars"] or 0 for i in mine) == pytest.approx(3 * (0.192 + 64 * 0.08 / 730))
     volumes = boto3.client("ec2").describe_volumes(
         Filters=[
             {
@@ -207,7 +208,7 @@ def test_status_lists_what_was_left_behind(
     )["VolumeId"]
     host = ec2.run_instances(
         ImageId=ec2.describe_images()["Images"][0]["ImageId"],
-        InstanceType="m8i.xlarge",
+        InstanceType="x9.xlarge",
         MinCount=1,
         MaxCount=1,
         TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
@@ -248,11 +249,11 @@ def test_status_lists_what_was_left_behind(
     assert mine[name]["detail"].startswith("2.50 GB in 1 objects")
     table = said(capsys, "status")
     (line,) = (line for line in table.splitlines() if f"instance  {host}" in line)
-    assert line.split()[-3:] == ["h", "?", "m8i.xlarge"]
+    assert line.split()[-3:] == ["h", "?", "x9.xlarge"]
     assert "and what stands as ?" in table
     ec2.stop_instances(InstanceIds=[host])
     (line,) = (t for t in said(capsys, "status").splitlines() if f"instance  {host}" in t)
-    assert line.split()[-3:] == ["h", "-", "m8i.xlarge"]
+    assert line.split()[-3:] == ["h", "-", "x9.xlarge"]
     ec2.terminate_instances(InstanceIds=[host])
     assert f"instance  {host}" not in said(capsys, "status")
 
