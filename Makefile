@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup demo test lint lab bench image up down test-cluster lock clean
+.PHONY: setup demo test lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock clean
 
 setup: .venv/ready
 
@@ -28,7 +28,7 @@ demo: setup
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest tests -m "not cluster"
+	$(BIN)/python -m pytest tests -m "not cluster and not yarn"
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -54,11 +54,32 @@ down:
 	docker compose --profile '*' down
 
 # Needs root on Debian where no Docker engine runs yet; installs what is missing.
+CLUSTER := tests/cluster
 test-cluster: .venv/ready-dev
 	deploy/docker/engine.sh images
 	command -v chromium >/dev/null || apt-get install -y -qq chromium
 	[ -x /usr/sbin/sshd ] || apt-get install -y -qq openssh-server
-	$(BIN)/python -m pytest tests/cluster -m cluster
+	$(BIN)/python -m pytest $(CLUSTER) -m cluster
+
+# The tests that run Spark, on the oldest PySpark, whose interface EMR has.
+SPARK_TESTS := $(addprefix tests/test_,$(addsuffix .py,chunks features moments notebook pipeline transformers))
+test-spark-4.1: .venv/ready-dev data/spark-4.1/ready
+	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest $(SPARK_TESTS)
+
+data/spark-4.1/ready: requirements-spark-4.1.lock .venv/ready
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
+		--target $(@D) -r $<
+	@touch $@
+
+# Real YARN and HDFS, from Maven.
+test-yarn: .venv/ready-dev data/environment.tar.gz
+	command -v mvn >/dev/null || apt-get install -y -qq maven
+	$(BIN)/python -m pytest tests/aws -m yarn
+
+# For spark.archives; docs/yarn.md.
+data/environment.tar.gz: requirements.lock pyproject.toml deploy/yarn/pack.sh deploy/emr/wheels.sh $(shell git ls-files fruits)
+	deploy/yarn/pack.sh $@
 
 # Side by side with other ways to do the same, which get environments of their own in data/bench.
 # make bench BENCH="--images /data/fruits-360/Training --count 13810"
@@ -71,6 +92,8 @@ lock:
 		pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	echo "pyspark==4.1.4" | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--no-annotate --python-version 3.11 - -o requirements-spark-4.1.lock
 	for peer in ray daft nncf; do \
 		uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 			benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit; \
