@@ -65,6 +65,9 @@ RUN services=software/amazon/awssdk/services; \
 FROM python AS package
 COPY pyproject.toml README.md /build/source/
 COPY fruits /build/source/fruits
+# What fruits cloud makes stacks of.
+COPY deploy/*.yaml /build/source/deploy/
+COPY deploy/emr/bootstrap.sh /build/source/deploy/emr/
 RUN pip --python /opt/fruits/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
  && pip --python /opt/fruits/bin/python install --prefix=/package --ignore-installed --no-deps --no-index /build/*.whl
 

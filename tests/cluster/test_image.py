@@ -48,6 +48,12 @@ def test_a_command_is_run_as_an_unprivileged_user(image: str) -> None:
     assert inside(image, "id -u") == "1000"
 
 
+def test_it_can_make_stacks(image: str) -> None:
+    folder = "python -c 'from fruits.cloud.stacks import deploy_folder as d; print(d())'"
+    found = inside(image, f"cd $({folder}) && find . -type f | sort").split()
+    assert found == ["./ec2-cluster.yaml", "./ec2-single.yaml", "./emr.yaml", "./emr/bootstrap.sh"]
+
+
 def test_no_build_tools_are_left(image: str) -> None:
     tools = "gcc cc make mvn javac pip pip3 strip zip git"
     assert inside(image, f"for t in {tools}; do command -v $t; done; true") == ""

@@ -65,6 +65,12 @@ def test_the_notebook_runs_on_the_cluster_from_s3_to_s3(
     )
     executed = output.split("the executed notebook is ")[1].split()[0]
     assert executed.startswith("/home/fruits/notebooks/runs/")
+    kept = store.ok(
+        *("run", "--rm", "--no-deps", "-T", "--entrypoint", "cat", "run", executed),
+    )
+    assert "s3a://fruits/Training" in kept
+    for secret in (store.secret, store.secret_key, store.token):
+        assert secret not in kept
     there = store.store_files()
     names = {name.removeprefix("fruits/out/") for name in there.ls("fruits/out", detail=False)}
     assert {"features", "pca", "pca.csv", "model", "plots", "rejected", "run.json"} <= names
