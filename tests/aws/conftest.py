@@ -1,7 +1,6 @@
 """A real server that speaks AWS: moto in a process of its own, on loopback."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 # The one region that moto's EMR knows when it is reached by an address of its own.
 REGION = "us-east-1"
@@ -19,9 +19,7 @@ REGION = "us-east-1"
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server's address; it runs until the tests end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("moto") / "log"
     with log.open("w") as out:

@@ -1,7 +1,6 @@
 """HDFS and YARN on this machine: each daemon a process of its own, as on a real cluster."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.request
@@ -10,14 +9,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from ports import free_port
+
 MEGABYTES = 20 * 1024
 CORES = 8
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Hadoop:

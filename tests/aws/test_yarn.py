@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,6 @@ class Yarn:
     environment: dict[str, str]
     stack: Stack
     store: s3fs.S3FileSystem
-    submitted: list[threading.Thread] = field(default_factory=list)
 
     def submit(self, output: str, mode: str, images: str = "Training") -> "Submitted":
         """Does what EMR does with the step that ``fruits cloud submit`` makes."""
@@ -141,9 +140,12 @@ class Yarn:
         """The chunks of a run that are committed."""
         return list(self.store.glob(f"{BUCKET}/fruits/{output}/features/_chunks/*.json"))
 
-    def results(self, output: str) -> tuple[pa.Table, pa.Table]:
-        root = f"{BUCKET}/fruits/{output}"
-        return results(f"{root}/features", self.store), results(f"{root}/pca", self.store)
+    def assert_same_bits(self, output: str, local: Path) -> None:
+        """Features and components are those of a local run."""
+        for name in ("features", "pca"):
+            here = results(str(local / name))
+            assert here.num_rows == 240
+            assert here.equals(results(f"{BUCKET}/fruits/{output}/{name}", self.store))
 
 
 class Submitted(threading.Thread):
@@ -262,11 +264,7 @@ def test_the_results_are_those_of_a_local_run(yarn: Yarn, local: Path, mode: str
     job = yarn.submit(mode, mode)
     assert job.end() == 0, job.told()[-8000:]
     assert job.application["finalStatus"] == "SUCCEEDED"
-    here = results(str(local / "features")), results(str(local / "pca"))
-    there = yarn.results(mode)
-    assert here[0].num_rows == 240
-    for ours, theirs in zip(here, there, strict=True):
-        assert ours.equals(theirs)
+    yarn.assert_same_bits(mode, local)
     # Executors on nodes of YARN, and the event log in S3.
     containers = yarn.hadoop.containers(job.application["id"])
     assert len({name.split("/")[0] for name in containers}) == 2 + (mode == "cluster")
@@ -281,8 +279,7 @@ def test_a_killed_executor_loses_nothing(yarn: Yarn, local: Path) -> None:
     main = "org.apache.spark.executor.YarnCoarseGrainedExecutorBackend"
     os.kill(processes(main, job.application["id"])[0], signal.SIGKILL)
     assert job.end() == 0, job.told()[-8000:]
-    for name, there in zip(("features", "pca"), yarn.results("executor"), strict=True):
-        assert results(str(local / name)).equals(there)
+    yarn.assert_same_bits("executor", local)
 
 
 def test_a_killed_driver_starts_again_and_goes_on(yarn: Yarn, local: Path) -> None:
@@ -292,8 +289,7 @@ def test_a_killed_driver_starts_again_and_goes_on(yarn: Yarn, local: Path) -> No
     os.kill(processes(main, job.application["id"])[0], signal.SIGKILL)
     kept = {name: yarn.store.modified(name) for name in yarn.committed("driver")}
     assert job.end() == 0, job.told()[-8000:]
-    for name, there in zip(("features", "pca"), yarn.results("driver"), strict=True):
-        assert results(str(local / name)).equals(there)
+    yarn.assert_same_bits("driver", local)
     # What was committed before stayed as it was.
     assert {name: yarn.store.modified(name) for name in kept} == kept
 

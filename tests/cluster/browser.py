@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import websocket
-from containers import free_port, wait_for
+from containers import wait_for
+from ports import free_port
 
 
 class Page:

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import s3fs
+from ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,12 +39,6 @@ def assert_same_bits(folder: Path, other: Path) -> None:
     """Features and components of two outputs are equal."""
     for there, here in zip(results(folder), results(other), strict=True):
         assert there.equals(here)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def say(*command: str, timeout: float = 600, **options: Any) -> subprocess.CompletedProcess[str]:

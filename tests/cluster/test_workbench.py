@@ -13,8 +13,9 @@ import nbformat
 import numpy as np
 import pytest
 from browser import Page, chromium
-from containers import ROOT, Compose, fetch, free_port, say, wait_for
+from containers import ROOT, Compose, fetch, say, wait_for
 from PIL import Image
+from ports import free_port
 
 
 @pytest.fixture(scope="module")
