@@ -4,9 +4,10 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -81,20 +82,21 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
     sent = there = count = 0
     unread: list[OSError] = []
 
-    def collect(done: set[Future[bool]]) -> None:
+    def collect(future: Future[bool]) -> None:
         nonlocal sent, there, count
-        for future in done:
-            file = files.pop(future)
-            try:
-                new = future.result()
-            except OSError as error:
-                unread.append(error)
-                continue
-            sent, there, count = sent + new, there + (not new), count + new * file.size
-            bar.set_postfix_str(f"{there} there already", refresh=False)
-            bar.update()
+        file = files.pop(future)
+        try:
+            new = future.result()
+        except OSError as error:
+            unread.append(error)
+            return
+        sent, there, count = sent + new, there + (not new), count + new * file.size
+        bar.set_postfix_str(f"{there} there already", refresh=False)
+        bar.update()
 
     files: dict[Future[bool], _File] = {}
+    # concurrent.futures.wait takes the locks of all futures, and keeps them when it is interrupted.
+    done: SimpleQueue[Future[bool]] = SimpleQueue()
     with (
         aws_errors(uri),
         tqdm(total=total, desc="upload", unit=" files", delay=0.5) as bar,
@@ -102,10 +104,13 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
     ):
         try:
             for file, etag in _beside_what_is_there(account, bucket, Path(folder), prefix):
-                files[pool.submit(_send, account, bucket, file, etag)] = file
+                future = pool.submit(_send, account, bucket, file, etag)
+                files[future] = file
+                future.add_done_callback(done.put)
                 if len(files) >= WAITING:
-                    collect(wait(files, return_when=FIRST_COMPLETED).done)
-            collect(wait(files).done)
+                    collect(done.get())
+            while files:
+                collect(done.get())
         except BaseException:
             # Those under way end; the others do not begin.
             pool.shutdown(cancel_futures=True)
