@@ -33,6 +33,8 @@ def fruits_run(images: Path, output: Path, *options: str) -> dict[str, Any]:
         return {"error": last_line(log)}
     report = json.loads((results / "run.json").read_text())
     stages = {name: report["seconds"][name] for name in ("extract", "fit", "project")}
+    # The model is saved beside: what the other stages did not cover.
+    stages["project"] += report["seconds"]["model"]
     start = sum(report["seconds"].get(name, 0.0) for name in ("list", "compile", "session"))
     inside = report["seconds"]["total"]
     done = _done(results / "features")

@@ -72,14 +72,7 @@ def network_of(
 ) -> tuple[CompiledGraph, Callable[[Pixels], Features]]:
     """A compiled backbone, and a function from any number of squares of pixels to features."""
     graph = compile_backbone(backbone, weights, precision=precision)
-    return graph, lambda pixels: in_batches(load(graph), pixels)
-
-
-def in_batches(network: Callable[[Pixels], Features], pixels: Pixels) -> Features:
-    """The features of many images, by a network that takes a fixed number at once."""
-    padded = np.concatenate([pixels, np.zeros((-len(pixels) % BATCH, *pixels.shape[1:]), np.uint8)])
-    batches = [network(padded[start : start + BATCH]) for start in range(0, len(padded), BATCH)]
-    return np.concatenate(batches)[: len(pixels)]
+    return graph, load(graph)
 
 
 def timed(network: Callable[[Pixels], Features], pixels: Pixels) -> tuple[Features, float]:

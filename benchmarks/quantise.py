@@ -27,12 +27,9 @@ def main(folder: Path, calibration: int) -> None:
     openvino.save_model(small, folder / "int8.xml", compress_to_fp16=False)
     parts = {f"graph.{kind}": (folder / f"int8.{kind}").read_bytes() for kind in ("xml", "bin")}
     network = load(CompiledGraph(**{**vars(graph), "parts": parts}))
-    # The last batch may be short; the rest of it counts for nothing.
-    rest = np.zeros((-len(pixels) % BATCH, *pixels.shape[1:]), np.uint8)
-    padded = np.concatenate([pixels, rest]).reshape(-1, BATCH, *pixels.shape[1:])
-    network(padded[0])
+    network(pixels[:BATCH])
     begin = time.perf_counter()
-    features = np.concatenate([network(batch) for batch in padded])[: len(pixels)]
+    features = network(pixels)
     speed = len(pixels) / (time.perf_counter() - begin)
     np.save(folder / "features.npy", features)
     (folder / "figures.json").write_text(json.dumps({"images_per_second": speed}))

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.engines import BATCH, CompiledGraph, featurize
+from fruits.engines import GROUP, CompiledGraph, featurize
 
 Results = list[NDArray[np.float32] | str]
 
@@ -32,7 +32,7 @@ def featurize_apart(
     """
     stream = iter(contents)
     with _Child(graph) as child:
-        while group := list(islice(stream, BATCH)):
+        while group := list(islice(stream, GROUP)):
             results = child.results(group)
             if results is None:
                 # One of these is to blame; each gets its own try.

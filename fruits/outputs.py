@@ -4,6 +4,8 @@ Tables and the model are made in ``_staging`` and then put in the place of the o
 is written last. Only ``features`` grows in place, a chunk at a time.
 """
 
+from __future__ import annotations
+
 import io
 import json
 import uuid
@@ -11,16 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
-from matplotlib.figure import Figure
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
+from fruits.chunks import write_rows
 from fruits.errors import OutputError
 from fruits.lock import Lock
 from fruits.moments import Moments, matrix
@@ -32,6 +34,9 @@ from fruits.storage import (
     replace,
     store_errors,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STAGING = "_staging"
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
@@ -118,7 +123,7 @@ class Outputs:
         """One of the Parquet tables."""
         return spark.read.parquet(self.uri(name))
 
-    def staging(self) -> "Outputs":
+    def staging(self) -> Outputs:
         """Where results are made before :meth:`publish` puts them in their places.
 
         The folder is a new one: some stores still show the folders of what was deleted.
@@ -150,9 +155,9 @@ class Outputs:
         if report:
             replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
 
-    def write_table(self, rows: DataFrame, name: str) -> None:
-        """Writes a Parquet table."""
-        rows.write.mode("overwrite").parquet(self.uri(name))
+    def write_table(self, rows: pa.Table, name: str) -> None:
+        """Writes a small Parquet table, as one file."""
+        write_rows(self.uri(f"{name}/000000000.parquet"), rows)
 
     def write_model(self, model: PipelineModel, basis: Moments) -> None:
         """Saves the model, and the moments that it was fitted to."""

@@ -1,8 +1,10 @@
 """The whole flow: a folder of photographs -> features, components, a model and plots."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, TextIO
 
 import numpy as np
@@ -12,7 +14,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from tqdm import tqdm
 
-from fruits import plots
 from fruits.backbones import compile_backbone
 from fruits.chunks import ChunkStore
 from fruits.config import RunConfig
@@ -101,7 +102,10 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     check_before(config, listing.num_rows, graph)
     outputs.check(graph.identity, config.overwrite, config.keep_basis)
 
-    with told(), exclusive(outputs.uri("_lock")) as lock:
+    # Beside the main thread, one for what need not be waited for.
+    with told(), exclusive(outputs.uri("_lock")) as lock, ThreadPoolExecutor(1) as beside:
+        # Matplotlib takes a second to import, in which Spark starts.
+        beside.submit(import_module, "fruits.plots")
         with stages("session"):
             spark = get_spark()
         require_room(config, listing.num_rows, graph, this_place(spark))
@@ -119,7 +123,7 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             store.drop(spark, without(known, pile))
             rejected = pa.concat_tables([refused, fresh.rejected])
             staged = outputs.staging()
-            staged.write_table(spark.createDataFrame(rejected.select(REASONS)), "rejected")
+            staged.write_table(rejected.select(REASONS), "rejected")
             counts = Counts.of(listing.num_rows, fresh.extracted, rejected.num_rows)
             if error := rejected_too_many(counts, config, outputs):
                 outputs.publish(lock, "rejected")
@@ -135,17 +139,23 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             turned = turn(last, moments, config.scaler) if last else None
 
         with stages("project"):
+            model = pipeline_model(without(listing, rejected)["label"], graph, reduction)
+            # Spark ML takes seconds to save it, by a dozen jobs of one small task each.
+            saved = beside.submit(staged.write_model, model, basis)
             project(spark, store, reduction, staged.uri("pca"), some)
             if config.csv:
                 staged.write_csv("pca", "pca.csv")
-            components = staged.table(spark, "pca")
-            staged.write_model(pipeline_model(components, graph, reduction), basis)
 
         with stages("plots"):
+            from fruits import plots
+
             variance = reduction.explained_variance
             staged.write_figure(plots.scree(variance, reduction.components), "plots/scree.png")
-            points, labels = pc1_pc2(components)
+            points, labels = pc1_pc2(staged.table(spark, "pca"))
             staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
+
+        with stages("model"):
+            saved.result()
 
         report = describe(config, counts, graph, reduction, turned, stages.seconds, spark)
         outputs.publish(lock, "rejected", "pca", "pca.csv", "model", "plots", report=report)

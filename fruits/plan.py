@@ -28,7 +28,7 @@ from PIL import Image
 
 from fruits.backbones import compile_backbone
 from fruits.config import RunConfig
-from fruits.engines import BATCH, CompiledGraph, RejectedImage, decode, featurize
+from fruits.engines import BATCH, GROUP, CompiledGraph, RejectedImage, decode, featurize
 from fruits.errors import InputError
 from fruits.images import READ_AHEAD_BYTES, READS, evenly, list_images, read_contents
 from fruits.moments import BLOCK_ROWS, lists
@@ -49,8 +49,9 @@ DRIVER, DRIVER_IMAGE, DRIVER_MATRICES = 235 * MB, 1000, 5
 WORKER = 207 * MB
 
 # Seconds: the first job starts the workers; a chunk is a job and a commit; the other stages with
-# next to no rows; beside decoding and the network an image takes a digest, Arrow and Parquet.
-FIRST_JOB, JOB, FIT, PROJECT, PLOTS, IMAGE = 6.0, 1.0, 0.6, 6.0, 1.4, 0.5e-3
+# next to no rows; the model is saved while these go on; beside decoding and the network an image
+# takes a digest, Arrow and Parquet.
+FIRST_JOB, JOB, FIT, PROJECT, PLOTS, MODEL, IMAGE = 4.0, 0.5, 0.6, 0.5, 1.9, 4.2, 0.5e-3
 # One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
 FLOPS, EIGH = 40e9, 1.9e-10
 CSV_SECONDS, CSV_BYTES, CSV_ROW = 130e-9, 11.3, 70
@@ -228,7 +229,9 @@ def predict(
         fit = FIT + 2 * d * d / FLOPS * chunk * math.ceil(chunks / cores) + EIGH * d**3
         project = PROJECT + usable * 2 * d * k / FLOPS / cores
         project += usable * k * CSV_SECONDS * config.csv
-        parts = seconds | {"extract": extract, "fit": fit, "project": project, "plots": PLOTS}
+        model = max(MODEL - project - PLOTS, 0.0)
+        parts = seconds | {"extract": extract, "fit": fit, "project": project}
+        parts |= {"plots": PLOTS, "model": model}
         return {name: round(taken, 3) for name, taken in parts.items()} | {
             "total": round(sum(parts.values()), 3)
         }
@@ -307,9 +310,9 @@ def _probe(files: list[tuple[str, int]], graph: CompiledGraph) -> Probe:
     read = decoded = network = 0.0
     good: list[Any] = []
     pixels = []
-    for start in range(0, len(some), BATCH):
+    for start in range(0, len(some), GROUP):
         begin = time.perf_counter()
-        contents = list(read_contents(some[start : start + BATCH]))
+        contents = list(read_contents(some[start : start + GROUP]))
         read += time.perf_counter() - begin
         begin = time.perf_counter()
         for content in contents:

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark import keyword_only
 from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.feature import StringIndexer
+from pyspark.ml.feature import StringIndexerModel
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasHandleInvalid, HasInputCol, HasOutputCol
@@ -188,20 +188,23 @@ class _FeaturizerReader(MLReader[ImageFeaturizer]):
         return instance
 
 
-def pipeline_model(rows: DataFrame, graph: CompiledGraph, reduction: Reduction) -> PipelineModel:
+def pipeline_model(
+    labels: pa.ChunkedArray, graph: CompiledGraph, reduction: Reduction
+) -> PipelineModel:
     """The whole chain for new images: path and content in; label, features and components out.
 
     Args:
-        rows: with a ``label`` column, from which the label index is learned.
+        labels: of the images, string; the most frequent one has index 0, and those that are equally
+            frequent are in alphabetical order, as Spark ML's ``StringIndexer`` has them.
         graph: the backbone.
         reduction: the fitted scaler and PCA.
     """
-    index = StringIndexer(inputCol="label", outputCol="labelIndex", handleInvalid="keep")
-    return PipelineModel(
-        [
-            PathToLabel(),
-            index.fit(rows.select("label")),
-            ImageFeaturizer(graph=graph, handleInvalid="skip"),
-            *reduction.stages,
-        ]
+    counts = {count["values"]: count["counts"] for count in labels.value_counts().to_pylist()}
+    index = StringIndexerModel.from_labels(
+        sorted(counts, key=lambda label: (-counts[label], label)),
+        inputCol="label",
+        outputCol="labelIndex",
+        handleInvalid="keep",
     )
+    stages = [PathToLabel(), index, ImageFeaturizer(graph=graph, handleInvalid="skip")]
+    return PipelineModel([*stages, *reduction.stages])

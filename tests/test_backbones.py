@@ -15,7 +15,7 @@ from PIL import Image
 
 from fruits import backbones, engines
 from fruits.backbones import BACKBONES, compile_backbone, keras_model
-from fruits.engines import BATCH, CompiledGraph, decode, featurize, load
+from fruits.engines import CompiledGraph, decode, featurize, load
 from fruits.errors import BackboneError
 
 # Where the documentation of each network says that its preprocessing is, and its input's side.
@@ -42,6 +42,7 @@ DIMENSIONS = {
     "EfficientNetLite0": 1280,
 }
 TOLERANCE = 1e-4
+PICTURES = 8
 
 
 # The second engine runs the graph that was traced for the first: two networks show that.
@@ -108,9 +109,9 @@ def keras_features():
 
 
 def pictures(side):
-    """BATCH different pictures, smooth as photographs are: uint8 (BATCH, side, side, 3)."""
+    """Different pictures, smooth as photographs are: uint8 (PICTURES, side, side, 3)."""
     rng = np.random.default_rng(7)
-    coarse = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in range(2, 2 + BATCH)]
+    coarse = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in range(2, 2 + PICTURES)]
     return np.stack([np.asarray(Image.fromarray(few).resize((side, side))) for few in coarse])
 
 
@@ -147,7 +148,7 @@ def test_features_are_those_that_keras_predicts(name, engine, compiled, keras_fe
     found = features[::2]
 
     assert (graph.engine, graph.side, graph.dimension) == (engine, side, DIMENSIONS[name])
-    assert features.shape == (BATCH, DIMENSIONS[name])
+    assert features.shape == (PICTURES, DIMENSIONS[name])
     assert features.dtype == np.float32
     assert difference(found, wanted) < TOLERANCE
     # Random weights were made by another process, and are the same.
@@ -202,7 +203,7 @@ def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_company
         np.testing.assert_array_equal(
             network(np.roll(pixels, shift, axis=0)), np.roll(together, shift, axis=0)
         )
-    for row in (0, BATCH - 1):
+    for row in (0, PICTURES - 1):
         alone = np.zeros_like(pixels)
         alone[row] = pixels[2]
         np.testing.assert_array_equal(network(alone)[row], together[2])
@@ -220,8 +221,8 @@ def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
     contents = [png(pixels) for pixels in pictures(graph.side)]
     whole = list(featurize(contents, graph))
     longer = list(featurize([*contents, b"no image", *contents[:3]], graph))
-    assert longer[BATCH].startswith("not an image")
-    del longer[BATCH]
+    assert longer[PICTURES].startswith("not an image")
+    del longer[PICTURES]
     np.testing.assert_array_equal(longer, [*whole, *whole[:3]])
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fruits import engines
-from fruits.engines import BATCH, CompiledGraph, RejectedImage, decode, featurize, load
+from fruits.engines import BATCH, GROUP, CompiledGraph, RejectedImage, decode, featurize, load
 from fruits.errors import BackboneError
 
 
@@ -365,15 +365,15 @@ NO_PARTS = CompiledGraph("Mean", "0" * 64, "openvino", "f32", side=16, dimension
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Puts the mean colour in place of a network; collects the batches that it was given."""
-    batches = []
+    """Puts the mean colour in place of a network; collects the groups that it was given."""
+    groups = []
 
     def mean_colour(pixels):
-        batches.append(pixels.copy())
+        groups.append(pixels.copy())
         return pixels.mean(axis=(1, 2)).astype(np.float32)
 
     monkeypatch.setattr(engines, "load", lambda graph: mean_colour)
-    return batches
+    return groups
 
 
 def plain_png(colour):
@@ -381,11 +381,10 @@ def plain_png(colour):
 
 
 def test_features_keep_the_order_of_the_files(seen):
-    colours = [(n, 100 + n, 200 - n) for n in range(2 * BATCH + 3)]
+    colours = [(n, 100 + n, 200 - n) for n in range(2 * GROUP + 3)]
     found = list(featurize(map(plain_png, colours), NO_PARTS))
     np.testing.assert_array_equal(found, colours)
-    assert [batch.shape for batch in seen] == [(BATCH, 16, 16, 3)] * 3
-    assert not seen[-1][3:].any(), "the last batch is padded"
+    assert [group.shape for group in seen] == [(n, 16, 16, 3) for n in (GROUP, GROUP, 3)]
 
 
 def test_reasons_stand_where_the_features_would(seen):
@@ -424,11 +423,11 @@ def test_features_that_are_not_finite_are_no_features(monkeypatch, value):
     assert found[1] == "no features: the network gave values that are not finite"
 
 
-def test_files_are_asked_for_batch_by_batch(seen):
+def test_files_are_asked_for_group_by_group(seen):
     asked = itertools.count()
     endless = (plain_png((next(asked), 0, 0)) for _ in itertools.count())
-    assert len(list(itertools.islice(featurize(endless, NO_PARTS), BATCH + 1))) == BATCH + 1
-    assert next(asked) == 2 * BATCH
+    assert len(list(itertools.islice(featurize(endless, NO_PARTS), GROUP + 1))) == GROUP + 1
+    assert next(asked) == 2 * GROUP
 
 
 def test_no_files_no_features(seen):
@@ -510,3 +509,21 @@ def test_a_network_is_loaded_once_and_kept_for_the_next_task(monkeypatch):
     load(replace(NO_PARTS, precision="bf16"))
     load(NO_PARTS)
     assert loaded == ["f32", "bf16", "f32"]
+
+
+@pytest.mark.parametrize("images", [1, BATCH, 2 * BATCH + 1])
+def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(monkeypatch, images):
+    batches = []
+
+    def loader(graph):
+        def first_pixel(pixels):
+            batches.append(pixels)
+            return pixels[:, 0, 0].astype(np.float32)
+
+        return first_pixel
+
+    monkeypatch.setattr(engines, "_loaded", {})
+    monkeypatch.setattr(engines, "_LOADERS", {"openvino": loader})
+    pixels = np.random.default_rng(0).integers(1, 256, (images, 4, 4, 3), np.uint8)
+    np.testing.assert_array_equal(load(NO_PARTS)(pixels), pixels[:, 0, 0])
+    assert {len(batch) for batch in batches} <= {BATCH}

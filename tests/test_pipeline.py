@@ -71,7 +71,7 @@ def test_a_run_writes_the_whole_layout(
     assert report == result.report
     assert report["counts"] == {"found": 36, "extracted": 35, "reused": 0, "rejected": 1}
     assert report["parameters"]["images"] == str(root)
-    stages = {"session", "compile", "extract", "fit", "project", "plots", "total"}
+    stages = {"session", "compile", "extract", "fit", "project", "plots", "model", "total"}
     assert stages <= report["seconds"].keys()
     assert report["spark"] == {"master": "local[2]", "executors": 1}
     assert len(report["explained_variance"]) == report["components"] == len(pca["pca"][0])

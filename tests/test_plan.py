@@ -99,7 +99,7 @@ def test_work_is_cut_as_a_run_cuts_it() -> None:
         "chunk": 10_000,
         "chunks": 3,
         "partition": 512,
-        "batch": 8,
+        "batch": 2,
         "components": 100,
     }
 

@@ -2,15 +2,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.errors import PythonException
 from pyspark.ml import PipelineModel
+from pyspark.ml.feature import StringIndexer
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 
 from fruits.engines import CompiledGraph, featurize
 from fruits.images import read_images
-from fruits.transformers import ImageFeaturizer, PathToLabel
+from fruits.moments import Moments
+from fruits.reduction import fit_reduction
+from fruits.transformers import ImageFeaturizer, PathToLabel, pipeline_model
 
 
 def test_the_label_of_a_path_is_its_folder(spark: SparkSession) -> None:
@@ -56,6 +60,21 @@ def test_the_cnn_runs_once_for_each_image_however_often_its_result_is_used(
     used = rows.where("features is not null").select("features", col("features").alias("again"))
     plan = used._jdf.queryExecution().executedPlan().toString()
     assert plan.count("featurized(content") == 1
+
+
+def test_labels_have_the_indices_that_spark_gives_them(
+    spark: SparkSession, graph: CompiledGraph
+) -> None:
+    labels = ["Kiwi", "fig", "Kiwi", "Äpfel", "Fig", "fig", "Lemon", "Lemon", "Lemon", "été"]
+    moments = Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
+    model = pipeline_model(pa.chunked_array([labels]), graph, fit_reduction(moments, "minmax", 2))
+    rows = spark.createDataFrame([(label,) for label in [*labels, "new"]], "label string")
+    learned = StringIndexer(inputCol="label", outputCol="learned", handleInvalid="keep").fit(
+        rows.where("label != 'new'")
+    )
+    both = learned.transform(model.stages[1].transform(rows)).collect()
+    assert [row.labelIndex for row in both] == [row.learned for row in both]
+    assert both[-1].learned == 6
 
 
 def test_both_stages_survive_saving_with_their_parameters_and_the_graph(

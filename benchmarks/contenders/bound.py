@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders.task import Stages, Task, main
-from fruits.engines import BATCH, CompiledGraph, decode, load
+from fruits.engines import GROUP, CompiledGraph, decode, load
 
 
 @dataclass
@@ -62,13 +62,13 @@ def run(task: Task, stage: Stages) -> dict[str, Any]:
 def _work(task: Task, number: int, barrier: Barrier, paces: Any) -> None:
     graph = CompiledGraph.from_bytes(Path(task.graph).read_bytes())
     network = load(replace(graph, precision=task.precision))
-    network(np.zeros((BATCH, graph.side, graph.side, 3), np.uint8))
+    network(np.zeros((GROUP, graph.side, graph.side, 3), np.uint8))
     batches = list(_batches(task.paths[number :: task.cores]))
     pace = Pace()
     barrier.wait()
     for batch in batches:
         begin = time.perf_counter()
-        pixels = np.zeros((BATCH, graph.side, graph.side, 3), np.uint8)
+        pixels = np.zeros((len(batch), graph.side, graph.side, 3), np.uint8)
         for row, path in enumerate(batch):
             pixels[row] = decode(Path(path).read_bytes(), graph.side)
         between = time.perf_counter()
@@ -80,8 +80,8 @@ def _work(task: Task, number: int, barrier: Barrier, paces: Any) -> None:
 
 
 def _batches(paths: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(paths), BATCH):
-        yield paths[start : start + BATCH]
+    for start in range(0, len(paths), GROUP):
+        yield paths[start : start + GROUP]
 
 
 if __name__ == "__main__":
