@@ -63,23 +63,23 @@ def _work(task: Task, number: int, barrier: Barrier, paces: Any) -> None:
     graph = CompiledGraph.from_bytes(Path(task.graph).read_bytes())
     network = load(replace(graph, precision=task.precision))
     network(np.zeros((GROUP, graph.side, graph.side, 3), np.uint8))
-    batches = list(_batches(task.paths[number :: task.cores]))
+    groups = list(_groups(task.paths[number :: task.cores]))
     pace = Pace()
     barrier.wait()
-    for batch in batches:
+    for group in groups:
         begin = time.perf_counter()
-        pixels = np.zeros((len(batch), graph.side, graph.side, 3), np.uint8)
-        for row, path in enumerate(batch):
+        pixels = np.zeros((len(group), graph.side, graph.side, 3), np.uint8)
+        for row, path in enumerate(group):
             pixels[row] = decode(Path(path).read_bytes(), graph.side)
         between = time.perf_counter()
         network(pixels)
         pace.decoding += between - begin
         pace.network += time.perf_counter() - between
-        pace.images += len(batch)
+        pace.images += len(group)
     paces.put(pace)
 
 
-def _batches(paths: list[str]) -> Iterator[list[str]]:
+def _groups(paths: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(paths), GROUP):
         yield paths[start : start + GROUP]
 
