@@ -63,7 +63,7 @@ RUN services=software/amazon/awssdk/services; \
 
 # ---- The package.
 FROM python AS package
-COPY pyproject.toml README.md /build/source/
+COPY pyproject.toml README.md LICENSE NOTICE /build/source/
 COPY fruits /build/source/fruits
 # What fruits cloud makes stacks of.
 COPY deploy/*.yaml /build/source/deploy/
@@ -108,9 +108,12 @@ COPY deploy/docker/page_config.json /opt/fruits/etc/jupyter/labconfig/
 COPY deploy/docker/roles.py /usr/local/bin/roles
 COPY notebooks/ /opt/fruits/notebooks/
 COPY --chown=fruits:fruits notebooks/ /home/fruits/notebooks/
+# The version of pyproject.toml, as make image gives it.
+ARG VERSION=development
 LABEL org.opencontainers.image.title="fruits" \
       org.opencontainers.image.description="Folders of photographs to CNN features and PCA, on Spark" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="debian:trixie-slim"
 USER fruits
 WORKDIR /home/fruits

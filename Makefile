@@ -10,13 +10,14 @@ setup: .venv/ready
 	@python=$$(PYTHON="$(PYTHON)" deploy/local/find-python.sh) && \
 	echo "installing into .venv (2.5 GB, a few minutes)" && \
 	{ [ -x $(BIN)/python ] || "$$python" -m venv .venv; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@deploy/local/install.sh $(BIN)/python requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # What tests and lint need beside the package itself.
 .venv/ready-dev: .venv/ready requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@echo "installing what the tests need (0.4 GB)"
+	@deploy/local/install.sh $(BIN)/python requirements-dev.lock
 	@touch $@
 
 demo: setup
@@ -41,8 +42,10 @@ lab: setup
 # The image; the machine's own certificates are trusted while it is built, and not kept in it.
 CA := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
 image:
-	CA_CERTIFICATES=$(CA) docker compose build notebook
+	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build notebook
 
 # Which profiles: make up PROFILES="cluster s3" WORKERS=3
 WORKERS := 1
@@ -89,9 +92,9 @@ bench: .venv/ready-dev
 # Pins all packages anew. The universal lock holds for every platform and names no host.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		pyproject.toml -o requirements.lock
+		--extra workbench pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--group dev --extra workbench -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "pyspark==4.1.4" | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-annotate --python-version 3.11 - -o requirements-spark-4.1.lock
 	for peer in ray daft nncf; do \

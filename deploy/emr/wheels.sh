@@ -31,7 +31,7 @@ pip=("$work/venv/bin/pip" --quiet --disable-pip-version-check)
 # What builds the package is of the lock too.
 "${pip[@]}" install --no-index --no-deps --upgrade --find-links "$folder" setuptools wheel packaging
 mkdir "$work/source"
-cp -r "$source/pyproject.toml" "$source/README.md" "$source/fruits" "$work/source"
+cp -r "$source"/{pyproject.toml,README.md,LICENSE,NOTICE,fruits} "$work/source"
 "${pip[@]}" wheel --no-deps --no-index --no-build-isolation -w "$folder" "$work/source"
 
 "$work/venv/bin/python" - "$folder" "$machine" <<'PYTHON'
