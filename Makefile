@@ -8,7 +8,7 @@ setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
 	@python=$$(PYTHON="$(PYTHON)" deploy/local/find-python.sh) && \
-	echo "installing into .venv (2.5 GB, a few minutes)" && \
+	echo "installing into .venv: 2.8 GB, one to five minutes" && \
 	{ [ -x $(BIN)/python ] || "$$python" -m venv .venv; }
 	@deploy/local/install.sh $(BIN)/python requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
