@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup demo test lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock clean
+.PHONY: setup demo test lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
 
 setup: .venv/ready
 
@@ -45,7 +45,7 @@ CA := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/cer
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 image:
-	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build notebook
+	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build $(IMAGE_OPTIONS) notebook
 
 # Which profiles: make up PROFILES="cluster s3" WORKERS=3
 WORKERS := 1
@@ -101,6 +101,19 @@ lock:
 		uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 			benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit; \
 	done
+
+# What the lock and, where there is one, the image contain: CycloneDX, for scanners.
+SBOM := data/sbom
+sbom: .venv/ready-dev
+	@mkdir -p $(SBOM)
+	$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible \
+		-o $(SBOM)/lock.cdx.json requirements.lock
+	@if docker image inspect fruits >/dev/null 2>&1; then \
+		docker run --rm -i --network none --entrypoint python fruits - <deploy/docker/sbom.py >$(SBOM)/image.cdx.json; \
+	else \
+		echo "no image: make image, then make sbom again"; \
+	fi
+	@ls $(SBOM)/*
 
 clean:
 	rm -rf .venv data

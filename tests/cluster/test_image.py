@@ -2,12 +2,15 @@
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers import Compose, say
+from containers import ROOT, Compose, say
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 MISUSES = {
     "missing secret": (["worker"], {}, "SPARK_SECRET"),
@@ -57,6 +60,18 @@ def test_it_can_make_stacks(image: str) -> None:
 def test_no_build_tools_are_left(image: str) -> None:
     tools = "gcc cc make mvn javac pip pip3 strip zip git"
     assert inside(image, f"for t in {tools}; do command -v $t; done; true") == ""
+
+
+def test_its_bill_of_materials_lists_debian_python_and_java(image: str) -> None:
+    script = (ROOT / "deploy/docker/sbom.py").read_bytes()
+    command = ["docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", "python"]
+    made = subprocess.run([*command, image, "-"], input=script, capture_output=True, check=True)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made.stdout.decode()) is None
+
+    listed = {c["name"]: c["version"] for c in json.loads(made.stdout)["components"]}
+    assert {"openjdk-21-jre-headless", "hadoop-aws", "pyspark", "fruits"} <= listed.keys()
+    openvino = "import importlib.metadata as m; print(m.version('openvino'))"
+    assert listed["openvino"] == inside(image, f'python -c "{openvino}"')
 
 
 def test_what_was_trimmed_is_not_missed(image: str) -> None:
