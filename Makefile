@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup demo test lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
+.PHONY: setup java demo test lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
 
 setup: .venv/ready
 
@@ -20,15 +20,21 @@ setup: .venv/ready
 	@deploy/local/install.sh $(BIN)/python requirements-dev.lock
 	@touch $@
 
-demo: setup
-	$(BIN)/fruits sample --output data/sample
+# Spark needs it; setup does not.
+java:
+	@deploy/local/check-java.sh
+
+data/sample: | .venv/ready
+	$(BIN)/fruits sample --output $@
+
+demo: java setup data/sample
 	@mkdir -p $(DEMO)
 	$(BIN)/papermill notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb --log-output --no-progress-bar \
 		-p images data/sample/Training -p output $(DEMO)/output -p backbone EfficientNetLite0
 	@$(BIN)/fruits report --output $(DEMO)/output
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
-test: .venv/ready-dev
+test: java .venv/ready-dev
 	$(BIN)/python -m pytest tests -m "not cluster and not yarn"
 
 lint: .venv/ready-dev
@@ -36,8 +42,12 @@ lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lab: setup
-	$(BIN)/jupyter lab --notebook-dir=.
+# A copy of the notebook, which you may change and which runs without a network. JupyterLab asks
+# root to say that it knows.
+LAB := data/notebooks/fruits_pca.ipynb
+lab: java setup data/sample
+	@deploy/local/copy-notebook.sh notebooks/fruits_pca.ipynb $(LAB)
+	$(BIN)/jupyter lab --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
 # The image; the machine's own certificates are trusted while it is built, and not kept in it.
 CA := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))

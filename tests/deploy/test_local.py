@@ -1,0 +1,92 @@
+"""The scripts behind ``make setup`` and ``make lab``."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "notebooks/fruits_pca.ipynb"
+
+
+def script(name: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "deploy/local" / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def java(home: Path, said: str) -> None:
+    """Stands for the command of a Java that says of itself what it is."""
+    (home / "bin").mkdir(parents=True)
+    (home / "bin/java").write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+    (home / "bin/java").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [('openjdk version "11.0.22" 2024-01-16', "Java 11"), ('java version "1.8.0_402"', "Java 1")],
+)
+def test_an_old_java_is_one_line_and_status_2(tmp_path: Path, said: str, found: str) -> None:
+    java(tmp_path, said)
+    done = script("check-java.sh", JAVA_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"wanted Java 17 or newer, found {found}: install" in done.stderr
+
+
+def test_a_missing_java_is_one_line_and_status_2(tmp_path: Path) -> None:
+    done = script("check-java.sh", JAVA_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"found none in JAVA_HOME={tmp_path}" in done.stderr
+
+
+@pytest.mark.parametrize("said", ['openjdk version "17.0.10"', 'openjdk version "26" 2026-03-17'])
+def test_a_new_java_is_accepted_without_a_word(tmp_path: Path, said: str) -> None:
+    java(tmp_path, said)
+    done = script("check-java.sh", JAVA_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_copy_of_the_notebook_needs_no_download_and_finds_the_project(tmp_path: Path) -> None:
+    copy = tmp_path / "data/notebooks/fruits_pca.ipynb"
+    assert script("copy-notebook.sh", NOTEBOOK, copy).returncode == 0
+    cells = {cell.id: cell.source for cell in nbformat.read(copy, as_version=4).cells}
+    before = {cell.id: cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
+    changed = {name for name in cells if cells[name] != before[name]}
+    assert changed == {"parameters", "imports"}
+
+    values: dict[str, object] = {}
+    exec(cells["parameters"], values)
+    assert values["backbone"] == "EfficientNetLite0"
+
+    ways = "\n".join(line for line in cells["imports"].splitlines() if "chdir" in line).strip()
+    found = subprocess.run(
+        ["python3", "-c", f"import os; {ways}; print(os.getcwd())"],
+        capture_output=True,
+        text=True,
+        cwd=copy.parent,
+    )
+    assert Path(found.stdout.strip()) == tmp_path.resolve()
+
+
+def test_a_copy_that_was_changed_stays_and_an_outdated_one_is_kept_under_another_name(
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "data/notebooks/fruits_pca.ipynb"
+    script("copy-notebook.sh", NOTEBOOK, copy)
+    copy.write_text("mine")
+    assert script("copy-notebook.sh", NOTEBOOK, copy).stdout == ""
+    assert copy.read_text() == "mine"
+
+    os.utime(copy, (1, 1))
+    told = script("copy-notebook.sh", NOTEBOOK, copy).stdout
+    (old,) = set(copy.parent.iterdir()) - {copy}
+    assert str(old) in told
+    assert old.read_text() == "mine"
+    assert nbformat.read(copy, as_version=4).cells

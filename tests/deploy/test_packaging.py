@@ -1,0 +1,122 @@
+"""What pyproject.toml, the locks and the front door promise."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\s<>=!;\[]", requirement)[0] for requirement in requirements}
+
+
+def locked(lock: Path) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "fruits"):
+        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-build-isolation"]
+    subprocess.run([*build, "--no-deps", "-w", folder, source], check=True)
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_the_core_is_what_a_predictor_needs() -> None:
+    assert names(PROJECT["dependencies"]) == {"fsspec", "numpy", "openvino", "pillow", "pyarrow"}
+
+
+def test_only_the_extra_spark_asks_for_pyspark() -> None:
+    asking = {extra for extra, wanted in EXTRAS.items() if "pyspark" in names(wanted)}
+    assert asking == {"spark"}
+
+
+def test_the_workbench_is_every_extra() -> None:
+    (wanted,) = EXTRAS["workbench"]
+    extras = set(re.fullmatch(r"fruits\[(.*)\]", wanted)[1].split(","))  # type: ignore[index]
+    # "spark" brings "run" with it.
+    assert extras | {"run"} == EXTRAS.keys() - {"workbench"}
+
+
+def test_the_lock_holds_every_extra_and_nothing_that_sends_figures() -> None:
+    wanted = names(PROJECT["dependencies"]).union(*map(names, EXTRAS.values())) - {"fruits"}
+    assert wanted <= locked(ROOT / "requirements.lock")
+    for lock in LOCKS:
+        assert "openvino-telemetry" not in locked(lock), lock
+
+
+def test_what_builds_pyspark_is_in_the_lock() -> None:
+    assert {"setuptools", "wheel"} <= locked(ROOT / "requirements.lock")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_each_pin_has_hashes_and_no_lock_names_a_host(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    entries = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_wheel_holds_each_module_the_prices_the_types_and_the_licence(
+    wheel: zipfile.ZipFile,
+) -> None:
+    inside = set(wheel.namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "fruits"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert set(tracked) <= inside
+    licences = {name.rpartition("/")[2] for name in inside if "/licenses/" in name}
+    assert licences == {"LICENSE", "NOTICE"}
+
+
+def test_the_version_has_one_home() -> None:
+    version = PROJECT["version"]
+    tracked = subprocess.run(
+        ["git", "grep", "-l", "-F", f'"{version}"', "--", "*.py", "Dockerfile", "*.yml", "*.toml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert [name for name in tracked if not name.startswith("tests/")] == ["pyproject.toml"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_continuous_integration_runs_what_a_developer_runs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert any(step.get("run", "").endswith(".ci/run") for step in steps)
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    used = [
+        step["uses"]
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if "uses" in step
+    ]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
+
+
+def test_pre_commit_runs_the_tools_of_the_lock() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {hook["repo"] for hook in hooks} == {"local"}
+    entries = [hook["entry"].split()[0] for repo in hooks for hook in repo["hooks"]]
+    assert set(entries) == {".venv/bin/ruff", ".venv/bin/mypy"}
