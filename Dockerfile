@@ -80,7 +80,7 @@ RUN --mount=type=secret,id=ca \
     if [ -s /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi \
  && export FRUITS_CACHE=/baked/fruits KERAS_HOME=/baked/keras HOME=/tmp \
  && for backbone in $BACKBONES; do \
-        /opt/fruits/bin/python -c 'import sys; from fruits.backbones import compile_backbone; compile_backbone(sys.argv[1])' \
+        /opt/fruits/bin/python -c 'import sys; from fruits.networks.compile import compile_backbone; compile_backbone(sys.argv[1])' \
             "$backbone" || exit; \
     done
 

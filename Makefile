@@ -75,7 +75,7 @@ test-cluster: .venv/ready-dev
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
 
 # The tests that run Spark, on the oldest PySpark, whose interface EMR has.
-SPARK_TESTS := $(addprefix tests/test_,$(addsuffix .py,chunks features moments notebook pipeline transformers))
+SPARK_TESTS := tests/features tests/spark tests/runs/test_notebook.py tests/runs/test_pipeline.py
 test-spark-4.1: .venv/ready-dev data/spark-4.1/ready
 	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest $(SPARK_TESTS)
 

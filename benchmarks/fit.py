@@ -28,12 +28,13 @@ from benchmarks.inputs import DATA, ROOT
 from benchmarks.ours import last_line
 from benchmarks.report import table, write_json
 from benchmarks.watch import run_watched
-from fruits.chunks import REJECTED, ChunkStore, write_rows
-from fruits.lock import exclusive
-from fruits.moments import lists
-from fruits.projection import project
-from fruits.reduction import fit_reduction
-from fruits.session import get_spark
+from fruits.features.rows import REJECTED, lists, write_rows
+from fruits.features.writer import FeatureWriter
+from fruits.reduction.fit import fit_reduction
+from fruits.spark import measure
+from fruits.spark.project import project
+from fruits.spark.session import get_spark
+from fruits.storage.lock import exclusive
 
 RANK = 200
 CHUNK = 10_000  # What `fruits run` commits at a time.
@@ -91,7 +92,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 @contextmanager
-def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[ChunkStore]:
+def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[FeatureWriter]:
     """Features as a run leaves them on disk, in committed chunks."""
 
     root = f"{FOLDER}/{part}"
@@ -111,7 +112,7 @@ def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[
             yield pa.record_batch({"file": [file]})
 
     with exclusive(f"{root}/_lock") as lock:
-        store = ChunkStore(f"file:{root}/features", lock)
+        store = FeatureWriter(f"file:{root}/features", lock)
         for start in range(0, rows, CHUNK):
             numbers = spark.range(start, min(start + CHUNK, rows), 1, PARTITIONS)
             files = numbers.mapInArrow(block, "file string").toArrow()["file"].to_pylist()
@@ -131,9 +132,11 @@ def against_spark(options: argparse.Namespace) -> None:
     spark, clock = get_spark(), Clock()
     k = min(options.components, options.features)
     with drawn(spark, "against-spark", options.rows, options.features) as store:
-        own = clock("fit, fruits", lambda: fit_reduction(store.moments(spark), "minmax", k))
+        own = clock(
+            "fit, fruits", lambda: fit_reduction(measure.moments(spark, store), "minmax", k)
+        )
         vector = array_to_vector(F.col("features")).alias("vector")
-        cached = kept(store.table(spark).select("features", vector))
+        cached = kept(measure.read_table(spark, store).select("features", vector))
         minmax = MinMaxScaler(inputCol="vector", outputCol="scaled")
         scaler = clock("scaler, Spark", minmax.fit, cached)
         pca = PCA(k=k, inputCol="scaled", outputCol="pca")
@@ -153,7 +156,9 @@ def large(options: argparse.Namespace) -> None:
     memory = spark.conf.get("spark.driver.memory")
     k = min(options.components, options.large_features)
     with drawn(spark, "large", options.large_rows, options.large_features) as store:
-        own = clock("fit, fruits", lambda: fit_reduction(store.moments(spark), "minmax", k))
+        own = clock(
+            "fit, fruits", lambda: fit_reduction(measure.moments(spark, store), "minmax", k)
+        )
         clock("project and write", project, spark, store, own, f"file:{FOLDER}/large/pca")
     _save("large", options.large_rows, options.large_features, clock, driver_memory=memory)
 

@@ -21,7 +21,7 @@ from benchmarks.inputs import DATA, ROOT, name_of, pile, source_of
 from benchmarks.ours import fruits_run
 from benchmarks.precision import movement, network_of
 from benchmarks.report import bars, table, write_json
-from fruits.engines import decode
+from fruits.sources.decode import decode
 
 ROLES = ("jvm", "driver", "worker", "all")
 

@@ -9,9 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from fruits.backbones import compile_backbone, keras_model
-from fruits.images import list_images
+from fruits.networks.compile import compile_backbone, keras_model
 from fruits.sample import draw_sample
+from fruits.sources.folder import list_images
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data" / "bench"

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from benchmarks.environments import python_of
 from benchmarks.inputs import DATA, ROOT, pile
 from benchmarks.report import table, write_json
-from fruits.backbones import compile_backbone
-from fruits.engines import BATCH, CompiledGraph, decode, load
-from fruits.moments import Moments
-from fruits.reduction import choose_components, principal_axes, scaling
+from fruits.features.moments import Moments
+from fruits.networks.compile import compile_backbone
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import BATCH, load
+from fruits.reduction.fit import choose_components, principal_axes, scaling
+from fruits.sources.decode import decode
 
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]

@@ -13,7 +13,8 @@ import nncf
 import numpy as np
 import openvino
 
-from fruits.engines import BATCH, CompiledGraph, load
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import BATCH, load
 
 
 def main(folder: Path, calibration: int) -> None:

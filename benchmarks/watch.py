@@ -129,7 +129,7 @@ def _role(pid: int, root: int) -> str | None:
     if not program.startswith(("python", "ray::")) or any("/ray/" in a for a in arguments[1:]):
         return "service"
     # The network is compiled in a process that is gone before the work begins.
-    return "compile" if "fruits.backbones" in arguments else "worker"
+    return "compile" if "fruits.networks.compile" in arguments else "worker"
 
 
 def _kilobytes(pid: int, file: str, name: str) -> float:

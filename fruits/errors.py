@@ -13,6 +13,8 @@ Each message says what was wanted, what was there, and what to do.
 Anything else that is raised is a defect or a failing machine: exit status 1.
 """
 
+import re
+
 
 class FruitsError(Exception):
     """Root of every error that a user can mend."""
@@ -44,3 +46,10 @@ class WorkerError(FruitsError):
 
 class CloudError(FruitsError):
     """AWS refuses, is out of reach, or does not have what was wanted."""
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, on one printable line and without addresses in memory."""
+    text = re.sub(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error))
+    line = " ".join(text.split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

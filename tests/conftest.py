@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.backbones import compile_backbone
-from fruits.engines import CompiledGraph
+from fruits.networks.compile import compile_backbone
+from fruits.networks.graph import CompiledGraph
 
 # Before the first session: two cores, whatever the machine has, and no web server.
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
@@ -19,7 +19,7 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    from fruits.session import get_spark
+    from fruits.spark.session import get_spark
 
     session = get_spark()
     yield session

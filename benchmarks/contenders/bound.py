@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders.task import Stages, Task, main
-from fruits.engines import GROUP, CompiledGraph, decode, load
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import GROUP, load
+from fruits.sources.decode import decode
 
 
 @dataclass

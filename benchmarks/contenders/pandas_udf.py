@@ -19,7 +19,7 @@ from benchmarks.contenders.task import (
     pixels_of,
     preprocess,
 )
-from fruits.session import get_spark
+from fruits.spark.session import get_spark
 
 # What the notebooks give to `repartition`.
 PARTITIONS = 20

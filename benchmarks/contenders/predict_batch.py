@@ -20,7 +20,7 @@ from benchmarks.contenders.task import (
     main,
     pixels_of,
 )
-from fruits.session import get_spark
+from fruits.spark.session import get_spark
 
 
 def run(task: Task, stage: Stages) -> None:

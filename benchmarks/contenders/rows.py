@@ -16,7 +16,7 @@ from benchmarks.contenders.task import (
     pixels_of,
     preprocess,
 )
-from fruits.session import get_spark
+from fruits.spark.session import get_spark
 
 
 def run(task: Task, stage: Stages) -> None:

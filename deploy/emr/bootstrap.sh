@@ -80,7 +80,7 @@ install_wheels() {
     as_root "$python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-index \
         --find-links "$folder" --no-deps --require-hashes -r "$folder/requirements.txt"
     # The modules that work without PySpark, which EMR installs after the bootstrap.
-    "$python" -I -c 'import fruits.errors, fruits.engines' || fail "the package is installed and cannot be imported"
+    "$python" -I -c 'import fruits.errors, fruits.networks.runtime' || fail "the package is installed and cannot be imported"
     as_root touch "$done_mark"
 }
 

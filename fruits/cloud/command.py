@@ -176,7 +176,7 @@ def _submit(
     from fruits.cloud import jobs
     from fruits.cloud.account import Account
     from fruits.cloud.stacks import require
-    from fruits.config import RunConfig
+    from fruits.runs.config import RunConfig
 
     RunConfig(**options)
     account = Account.of(region)

@@ -135,7 +135,7 @@ def wheel(folder: Path, name: str, modules: dict[str, str]) -> Path:
 def test_a_node_gets_the_wheels_of_the_bucket_and_nothing_else(node: Node) -> None:
     done = node.run()
     assert done.returncode == 0, done.stderr
-    check = "import fruits.engines, needed, sys; print(sys.prefix)"
+    check = "import fruits.networks.runtime, needed, sys; print(sys.prefix)"
     found = subprocess.run(
         [node.python, "-I", "-c", check], capture_output=True, text=True, check=True
     )

@@ -13,7 +13,7 @@ from cloud_answers import answer, refusal, refused, said
 from stacks import create
 
 from fruits.cloud import jobs
-from fruits.config import RunConfig
+from fruits.runs.config import RunConfig
 
 CREATE = {"single": "ec2-single", "cluster": "ec2-cluster", "emr": "emr"}
 
@@ -129,7 +129,7 @@ def test_emr_gets_a_step_that_runs_the_package_under_yarn(
 
 
 def test_the_step_s_arguments_mean_the_same_to_fruits_run() -> None:
-    from fruits.cli import _parser
+    from fruits.cli.commands import _parser
 
     options = {"images": "s3://b/i", "output": "s3://b/o", "csv": False, "components": 0.5}
     options |= {"keep_basis": True, "max_rejected": 0.1}

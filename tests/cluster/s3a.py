@@ -2,7 +2,7 @@
 
 import json
 
-from fruits.session import get_spark
+from fruits.spark.session import get_spark
 
 BUCKET = "s3a://fruits"
 spark = get_spark()

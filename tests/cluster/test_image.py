@@ -78,7 +78,7 @@ def test_what_was_trimmed_is_not_missed(image: str) -> None:
     modules = "tensorflow, keras, openvino, pyarrow.dataset, pandas, pyspark.ml, jupyterlab, s3fs"
     inside(image, f"python -c 'import {modules}'")
     compiled = (
-        "from fruits.backbones import compile_backbone as c;"
+        "from fruits.networks.compile import compile_backbone as c;"
         "print([c('MobileNetV2', 'random', e).dimension for e in ('openvino', 'tensorflow')])"
     )
     assert inside(image, f'python -c "{compiled}"').splitlines()[-1] == "[1280, 1280]"

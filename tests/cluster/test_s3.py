@@ -137,7 +137,7 @@ def test_reading_small_objects_does_not_wait_for_each(store: Compose) -> None:
     (store.data / "delay.py").write_text((HERE / "delay.py").read_text())
     (store.data / "read.py").write_text(
         "import time\n"
-        "from fruits.images import list_images, read_contents\n"
+        "from fruits.sources.folder import list_images, read_contents\n"
         "files = list_images('s3a://fruits/Training')\n"
         "paths = list(zip(files['path'].to_pylist(), files['length'].to_pylist()))\n"
         "list(read_contents(paths[:20]))\n"

@@ -1,0 +1,5 @@
+"""The command ``fruits``."""
+
+from fruits.cli.commands import main
+
+__all__ = ["main"]

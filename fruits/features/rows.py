@@ -1,0 +1,92 @@
+"""Rows of features: their schema, Arrow lists <-> NumPy matrices, and Parquet files of them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fruits.errors import InputError
+from fruits.sources.listing import LISTING
+from fruits.storage.files import replace
+from fruits.storage.location import filesystem_of
+
+FEATURES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("sha256", pa.string()),
+        ("length", pa.int64()),
+        ("modified", pa.timestamp("us", tz="UTC")),
+        ("features", pa.list_(pa.float32())),
+    ]
+)
+
+
+FEATURES_DDL = (
+    "path string, label string, sha256 string, length long, modified timestamp, "
+    "features array<float>"
+)
+
+
+REJECTED = LISTING.append(pa.field("error", pa.string()))
+
+
+def write_rows(uri: str, rows: pa.Table) -> None:
+    """Writes rows of features, or of components, as one Parquet file, whole."""
+    buffer = io.BytesIO()
+    # A dictionary of numbers that are all different is longer than the numbers.
+    pq.write_table(rows, buffer, use_dictionary=["label"])
+    replace(uri, buffer.getvalue())
+
+
+def read_rows(
+    uri: str, columns: list[str] | None = None, paths: pa.ChunkedArray | None = None
+) -> pa.Table:
+    """Some columns of a file of features, or all; only the rows of the given paths."""
+    filesystem, path = filesystem_of(uri)
+    with filesystem.open(path, "rb") as file:
+        rows = pq.read_table(file, columns=columns, partitioning=None)
+    return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
+
+
+def matrix(column: pa.Array) -> NDArray[np.floating[Any]]:
+    """View an Arrow list array of n rows of d numbers as (n, d), without a copy.
+
+    Raises:
+        InputError: there is a null, or rows differ in length or have none.
+    """
+    numbers = column.flatten()  # of the rows in this slice only; null rows have none
+    nulls = column.null_count or numbers.null_count
+    if nulls:
+        raise InputError(
+            f"wanted numbers in every row, found {nulls} nulls; leave out the rejected images"
+        )
+    lengths = np.diff(column.offsets.to_numpy())
+    if len(lengths) == 0:
+        return np.empty((0, 0), dtype=np.float32)
+    check_widths(int(lengths.min()), int(lengths.max()))
+    if lengths[0] == 0:
+        raise InputError("wanted numbers in every row, found rows of none; extract them again")
+    rows: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=True)
+    return rows.reshape(len(lengths), -1)
+
+
+def lists(rows: NDArray[np.floating[Any]]) -> pa.Array:
+    """Make an Arrow list array of (n, d) numbers; the inverse of `matrix`, without a copy."""
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(rows.ravel()))
+
+
+def check_widths(one: int, other: int) -> None:
+    """Raises InputError unless two rows have the same number of features."""
+    if one != other:
+        raise InputError(
+            f"wanted rows of one length, found rows of {one} and of {other} numbers; "
+            "extract all features with one backbone"
+        )

@@ -1,0 +1,79 @@
+"""The table of features below an output: its committed chunks, read without a lock or Spark.
+
+A chunk counts from the moment its manifest is there, written last and whole. Manifests and moments
+lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin with ``_``.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.features.rows import REJECTED
+from fruits.storage.location import filesystem_of
+
+FOLDER = "_chunks"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Images that were committed together.
+
+    Attributes:
+        number: counts the commits.
+        files: names of the Parquet files, in the order of their rows.
+        rejected: what yielded no features, a table of :data:`REJECTED`.
+    """
+
+    number: int
+    files: list[str]
+    rejected: pa.Table
+
+
+class FeatureTable:
+    """The committed features below an output folder.
+
+    Args:
+        uri: of the folder ``features``, as Hadoop writes it.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def chunks(self) -> list[Chunk]:
+        """The committed chunks, in the order of their commits."""
+        filesystem, _ = filesystem_of(self.uri)
+        return [_from_json(filesystem.cat_file(name)) for name in self.manifests()]
+
+    def files(self) -> list[str]:
+        """URIs of all committed files of rows, in the order of the commits."""
+        return [f"{self.uri}/{name}" for chunk in self.chunks() for name in chunk.files]
+
+    def refused(self) -> pa.Table:
+        """The images whose contents yielded no features; those that could not be read may yet."""
+        tables = [chunk.rejected for chunk in self.chunks()]
+        rejected = pa.concat_tables([REJECTED.empty_table(), *tables])
+        return rejected.filter(pc.invert(pc.starts_with(rejected["error"], "unreadable")))
+
+    def manifests(self) -> list[str]:
+        """Paths of the manifests, in the order of the commits."""
+        filesystem, path = filesystem_of(f"{self.uri}/{FOLDER}")
+        filesystem.invalidate_cache()
+        names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+        return sorted((name for name in names if name.endswith(".json")), key=chunk_number)
+
+    def side_file(self, number: int, suffix: str) -> str:
+        """URI of what is kept next to the manifest of a chunk."""
+        return f"{self.uri}/{FOLDER}/{number:06}.{suffix}"
+
+
+def chunk_number(manifest: str) -> int:
+    """The number of a chunk, from the path of its manifest."""
+    return int(manifest.rpartition("/")[2].removesuffix(".json"))
+
+
+def _from_json(data: bytes) -> Chunk:
+    content = json.loads(data)
+    rejected = pa.Table.from_pylist(content["rejected"], REJECTED)
+    return Chunk(content["number"], content["files"], rejected)

@@ -1,0 +1,76 @@
+"""Commits features, chunk by chunk, under the lock of their output.
+
+Tasks write their rows into ``features/_staged``, from where a commit moves those of tasks that
+succeeded; Parquet files that no manifest names were left behind by an interrupted run.
+"""
+
+import json
+
+import pyarrow as pa
+
+from fruits.features.rows import REJECTED
+from fruits.features.table import Chunk, FeatureTable, chunk_number
+from fruits.storage.files import move, replace
+from fruits.storage.location import filesystem_of
+from fruits.storage.lock import Lock
+
+STAGED = "_staged"
+
+
+class FeatureWriter(FeatureTable):
+    """The features below an output folder, for the run that may change them.
+
+    Args:
+        uri: of the folder ``features``, as Hadoop writes it.
+        lock: of the output; nothing is committed without it.
+    """
+
+    def __init__(self, uri: str, lock: Lock) -> None:
+        super().__init__(uri)
+        self.lock = lock
+
+    def sweep(self) -> None:
+        """Deletes what a broken run left behind: files of chunks that were never committed."""
+        filesystem, path = filesystem_of(self.uri)
+        for name in self._uncommitted():
+            filesystem.rm_file(name)
+        if filesystem.exists(f"{path}/{STAGED}"):
+            filesystem.rm(f"{path}/{STAGED}", recursive=True)
+
+    @property
+    def staged(self) -> str:
+        """The folder into which tasks write files of rows, by :func:`write_rows`."""
+        return f"{self.uri}/{STAGED}"
+
+    def commit(self, files: list[str], rejected: pa.Table) -> None:
+        """Makes a chunk.
+
+        Args:
+            files: names of those in :attr:`staged`, in the order of their rows.
+            rejected: what yielded no features, a table of :data:`REJECTED`.
+        """
+        self.lock.require()
+        move([f"{self.staged}/{name}" for name in files], self.uri)
+        number = max((chunk_number(name) for name in self.manifests()), default=-1) + 1
+        replace(self.side_file(number, "json"), _to_json(Chunk(number, files, rejected)))
+
+    def _uncommitted(self) -> list[str]:
+        filesystem, path = filesystem_of(self.uri)
+        filesystem.invalidate_cache()
+        committed = {name for chunk in self.chunks() for name in chunk.files}
+        names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+        return [
+            name
+            for name in names
+            if name.endswith(".parquet") and name.rpartition("/")[2] not in committed
+        ]
+
+
+def _to_json(chunk: Chunk) -> bytes:
+    rejected = chunk.rejected.set_column(
+        REJECTED.get_field_index("modified"),
+        "modified",
+        chunk.rejected["modified"].cast(pa.int64()),
+    )
+    content = {"number": chunk.number, "files": chunk.files, "rejected": rejected.to_pylist()}
+    return json.dumps(content, ensure_ascii=False, indent=1).encode()

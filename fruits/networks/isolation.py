@@ -1,0 +1,104 @@
+"""Features made in a process of its own, so that an image that crashes it is only rejected.
+
+Decoders and engines are native code: a poisoned file may end the process that reads it. This is
+slower than :func:`fruits.networks.runtime.featurize`,
+and for the chunks in which a worker has died.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from multiprocessing.connection import Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import GROUP, featurize
+
+Results = list[NDArray[np.float32] | str]
+
+
+class WorkerKilledError(Exception):
+    """The process was killed from outside, as the kernel does when memory runs out."""
+
+
+def featurize_in_subprocess(
+    contents: Iterable[bytes | Exception], graph: CompiledGraph
+) -> Iterator[NDArray[np.float32] | str]:
+    """The features of image files, in order, like :func:`fruits.networks.runtime.featurize`.
+
+    Raises:
+        WorkerKilledError: when the process was killed from outside: no image is to blame.
+    """
+    stream = iter(contents)
+    with _Child(graph) as child:
+        while group := list(islice(stream, GROUP)):
+            results = child.results(group)
+            if results is None:
+                # One of these is to blame; each gets its own try.
+                for content in group:
+                    yield from child.results([content]) or [f"crashed: {child.death}"]
+            else:
+                yield from results
+
+
+class _Child:
+    """A process that featurizes, and is started again when it has died."""
+
+    def __init__(self, graph: CompiledGraph) -> None:
+        self.graph = graph
+        self.death = ""
+        self._start()
+
+    def __enter__(self) -> "_Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.join()
+
+    def results(self, contents: list[bytes | Exception]) -> Results | None:
+        """The results, or None when the process died of these contents."""
+        try:
+            self._connection.send(contents)
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            self.death = _cause(self._process.exitcode)
+            self._start()
+            return None
+        if isinstance(answer, Exception):
+            raise answer
+        results: Results = answer
+        return results
+
+    def _start(self) -> None:
+        # Not a fork: the worker's threads and the engine's would not survive it.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self.graph), daemon=True)
+        self._process.start()
+        theirs.close()
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code == -signal.SIGKILL:
+        raise WorkerKilledError("killed by SIGKILL")
+    if exit_code is not None and exit_code < 0:
+        return f"the decoder or the engine died of {signal.Signals(-exit_code).name}"
+    return f"the decoder or the engine ended the process with status {exit_code}"
+
+
+def _serve(connection: Connection, graph: CompiledGraph) -> None:
+    while True:
+        try:
+            contents = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: Results | Exception = list(featurize(contents, graph))
+        except Exception as error:
+            answer = error
+        connection.send(answer)

@@ -1,0 +1,250 @@
+"""What is written where, below one output folder.
+
+Tables and the model are made in ``_staging`` and then put in the place of the old ones; run.json
+is written last. Only ``features`` grows in place, a chunk at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.dataset as pads
+from matplotlib.figure import Figure
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+
+from fruits.errors import OutputError
+from fruits.features.moments import Moments
+from fruits.features.rows import matrix, write_rows
+from fruits.storage.failures import store_errors
+from fruits.storage.files import first_look, replace
+from fruits.storage.location import filesystem_of, hadoop_uri, is_local
+from fruits.storage.lock import Lock
+
+STAGING = "_staging"
+
+
+# Which backbone made the features; the leading underscore hides it from readers of Parquet.
+IDENTITY_FILE = "features/_backbone.json"
+
+
+# The moments that the model was fitted to; Spark ML passes over the file.
+BASIS_FILE = "model/_basis.moments"
+
+
+RESULTS = ("features", "pca", "pca.csv", "rejected", "model", "plots", "run.json")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The output folder of a run.
+
+    Attributes:
+        root: its URI.
+        run: names what this run has made and not yet published.
+    """
+
+    root: str
+    run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def uri(self, name: str) -> str:
+        """The URI of something below the folder, as Hadoop and Spark write it."""
+        return f"{hadoop_uri(self.root).rstrip('/')}/{name}"
+
+    def check(self, identity: dict[str, str], overwrite: bool, keep_basis: bool) -> None:
+        """Refuses a folder that does not go with what is asked for.
+
+        Args:
+            identity: of the backbone, :attr:`fruits.networks.graph.CompiledGraph.identity`.
+            overwrite: earlier results may be deleted.
+            keep_basis: the model of an earlier run is wanted.
+
+        Raises:
+            OutputError: when there are features of another backbone, or no model.
+        """
+        with self._errors():
+            if not is_local(filesystem_of(self.root)[0]):
+                with suppress(FileNotFoundError):  # The folder is not there yet; the store is.
+                    first_look(self.root)
+            there = None if overwrite else self._identity()
+            if there not in (None, identity):
+                differing = [key for key in identity if there.get(key) != identity[key]]
+                raise OutputError(
+                    f"output: {self.root} holds features of "
+                    + ", ".join(f"{key} {there.get(key)}" for key in differing)
+                    + "; wanted "
+                    + ", ".join(f"{key} {identity[key]}" for key in differing)
+                    + "; give another output, or overwrite to replace them"
+                )
+
+            if keep_basis and not self.exists(BASIS_FILE):
+                raise OutputError(
+                    f"output: wanted the model of an earlier run (keep_basis); there is none in "
+                    f"{self.root}: run without it first"
+                )
+
+    def prepare(self, identity: dict[str, str], overwrite: bool) -> None:
+        """Makes the folder ready for features of one backbone.
+
+        Args:
+            identity: of the backbone.
+            overwrite: delete earlier results.
+
+        Raises:
+            OutputError: when the folder cannot be written.
+        """
+        with self._errors():
+            if overwrite:
+                for name in RESULTS:
+                    self._delete(name)
+            self._delete(STAGING)
+            self.write(IDENTITY_FILE, json.dumps(identity, indent=2).encode())
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with store_errors(self.root):
+                yield
+        except OSError as error:
+            raise OutputError(f"output: {self.root} cannot be used: {error}") from error
+
+    def table(self, spark: SparkSession, name: str) -> DataFrame:
+        """One of the Parquet tables."""
+        return spark.read.parquet(self.uri(name))
+
+    def staging(self) -> Outputs:
+        """Where results are made before :meth:`publish` puts them in their places.
+
+        The folder is a new one: some stores still show the folders of what was deleted.
+        """
+        return Outputs(self.uri(f"{STAGING}/{self.run}"))
+
+    def publish(self, lock: Lock, *names: str, report: dict[str, Any] | None = None) -> None:
+        """Puts staged results in the places of the old ones; what was not made anew goes.
+
+        With a report, there is no run.json while the results change places, and at the end the new
+        one: who finds a run.json finds the results that it tells of.
+        """
+        lock.require()
+        filesystem, root = filesystem_of(self.root)
+        if report:
+            self._delete("run.json")
+        for name in names:
+            old, new = f"{root}/{name}", f"{root}/{STAGING}/{self.run}/{name}"
+            if not filesystem.exists(new):
+                self._delete(name)
+            elif is_local(filesystem):
+                # Two renames: the place is empty for no longer than that.
+                if filesystem.exists(old):
+                    filesystem.mv(old, f"{new}.old", recursive=True)
+                filesystem.mv(new, old, recursive=True)
+            else:
+                _move(filesystem, new, old)
+        self._delete(STAGING)
+        if report:
+            replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
+
+    def write_table(self, rows: pa.Table, name: str) -> None:
+        """Writes a small Parquet table, as one file."""
+        write_rows(self.uri(f"{name}/000000000.parquet"), rows)
+
+    def write_model(self, model: PipelineModel, basis: Moments) -> None:
+        """Saves the model, and the moments that it was fitted to."""
+        model.write().overwrite().save(self.uri("model"))
+        self.write(BASIS_FILE, basis.to_bytes())
+
+    def basis(self) -> Moments | None:
+        """The moments that the last run's model was fitted to, or None where there is none."""
+        return Moments.from_bytes(self.read(BASIS_FILE)) if self.exists(BASIS_FILE) else None
+
+    def write_csv(self, table: str, name: str) -> None:
+        """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""
+        filesystem, path = filesystem_of(self.uri(table))
+        dataset = pads.dataset(path, filesystem=filesystem, format="parquet")
+        with self.open(name) as file:
+            writer = None
+            for batch in dataset.to_batches(batch_size=4096):
+                flat = _flat(batch)
+                writer = writer or pacsv.CSVWriter(file, flat.schema)
+                writer.write(flat)
+            if writer is not None:
+                writer.close()
+
+    def write_figure(self, figure: Figure, name: str) -> None:
+        """Writes a picture as PNG."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+        self.write(name, buffer.getvalue())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a small file."""
+        with self.open(name) as file:
+            file.write(content)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Opens a file for writing; its folder is made."""
+        filesystem, path = filesystem_of(self.uri(name))
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        file: IO[bytes] = filesystem.open(path, "wb")
+        return file
+
+    def exists(self, name: str) -> bool:
+        """Whether something is there."""
+        filesystem, path = filesystem_of(self.uri(name))
+        return bool(filesystem.exists(path))
+
+    def read(self, name: str) -> bytes:
+        """Reads a small file."""
+        filesystem, path = filesystem_of(self.uri(name))
+        content: bytes = filesystem.cat_file(path)
+        return content
+
+    def _identity(self) -> dict[str, str] | None:
+        """Of the backbone whose features are there, or None where there are none."""
+        if self.exists(IDENTITY_FILE):
+            identity: dict[str, str] = json.loads(self.read(IDENTITY_FILE))
+            return identity
+        if self.exists("features"):
+            raise OutputError(
+                f"output: {self.uri('features')} was not written by fruits; "
+                "give another output, or overwrite to replace it"
+            )
+        return None
+
+    def _delete(self, name: str) -> None:
+        filesystem, path = filesystem_of(self.uri(name))
+        if filesystem.exists(path):
+            filesystem.rm(path, recursive=True)
+
+
+def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
+    components = matrix(batch["pca"])
+    columns = {"path": batch["path"], "label": batch["label"]}
+    for number, column in enumerate(np.ascontiguousarray(components.T), start=1):
+        columns[f"pc{number}"] = pa.array(column)
+    return pa.record_batch(columns)
+
+
+def _move(filesystem: Any, source: str, target: str) -> None:
+    """Puts all objects of a source in the place of a target's, in a store that knows no folders.
+
+    What is there goes last: whenever this is broken off, the moments of a model are there.
+    """
+    # fsspec would copy the folders' own names too, which are no objects.
+    objects = [name for name in filesystem.find(source) if not name.endswith("/")]
+    targets = [target + name.removeprefix(source) for name in objects]
+    outdated = set(filesystem.find(target)) - set(targets)
+    filesystem.copy(objects, targets)
+    if outdated:
+        filesystem.rm(sorted(outdated))
+    filesystem.rm(source, recursive=True)

@@ -1,0 +1,224 @@
+"""The whole flow: a folder of photographs -> features, components, a model and plots."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from tqdm import tqdm
+
+from fruits.errors import ConfigError, InputError
+from fruits.features.rows import matrix
+from fruits.features.writer import FeatureWriter
+from fruits.networks.compile import compile_backbone
+from fruits.networks.graph import CompiledGraph
+from fruits.reduction.fit import Reduction, fit_reduction, principal_angles
+from fruits.runs.capacity import require_capacity, this_place
+from fruits.runs.config import RunConfig
+from fruits.runs.outputs import Outputs
+from fruits.runs.progress import Stages
+from fruits.runs.report import Counts, describe, summary
+from fruits.sources.decode import decode
+from fruits.sources.folder import list_images, read_contents
+from fruits.sources.listing import anti_join, sample_evenly, semi_join
+from fruits.spark import measure
+from fruits.spark.extract import extract
+from fruits.spark.failures import spark_errors
+from fruits.spark.ml_stages import pipeline_model
+from fruits.spark.project import project
+from fruits.spark.session import get_spark
+from fruits.storage.location import hadoop_uri
+from fruits.storage.lock import exclusive
+
+REASONS = ["path", "label", "error"]
+
+
+# Points of the PC1/PC2 plot: more would hide each other.
+PLOTTED_IMAGES = 20_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has made.
+
+    Attributes:
+        spark: the session.
+        outputs: where everything lies.
+        report: the content of run.json.
+        reduction: the fitted scaler and PCA.
+    """
+
+    spark: SparkSession
+    outputs: Outputs
+    report: dict[str, Any]
+    reduction: Reduction
+
+    def table(self, name: str) -> DataFrame:
+        """The table ``features``, ``pca`` or ``rejected``."""
+        return self.outputs.table(self.spark, name)
+
+    def pictures(self, count: int, side: int = 160) -> tuple[list[NDArray[np.uint8]], list[str]]:
+        """Some of the images, spread over the labels, squeezed into squares as the CNN gets them.
+
+        Returns:
+            Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels.
+        """
+        rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
+        some = sample_evenly(rows, count).to_pylist()
+        contents = read_contents((row["path"], row["length"]) for row in some)
+        taken = [
+            (decode(content, side), str(row["label"]))
+            for content, row in zip(contents, some, strict=True)
+            if isinstance(content, bytes)  # and not an image that is gone since
+        ]
+        return [pixels for pixels, _ in taken], [label for _, label in taken]
+
+    def summary(self) -> str:
+        """The figures in one line, and where the results lie."""
+        return summary(self.report, self.outputs)
+
+
+def run(config: RunConfig, progress: TextIO | None = None) -> Run:
+    """Extracts the features of all images, reduces them, and writes the results.
+
+    Args:
+        config: what to do.
+        progress: where lines about the progress go; by default stderr.
+
+    Raises:
+        FruitsError: when something is wrong that the caller can mend; one clear line.
+    """
+    progress = progress or sys.stderr
+    stages = Stages(progress)
+    outputs = Outputs(config.output)
+
+    with stages("list"):
+        pile = list_images(config.images)
+        listing = sample_evenly(pile, config.limit)
+    with stages("compile"):
+        graph = compile_backbone(config.backbone, config.weights, config.engine, config.precision)
+    check_before(config, listing.num_rows, graph)
+    outputs.check(graph.identity, config.overwrite, config.keep_basis)
+
+    # Beside the main thread, one for what need not be waited for.
+    with spark_errors(), exclusive(outputs.uri("_lock")) as lock, ThreadPoolExecutor(1) as beside:
+        # Matplotlib takes a second to import, in which Spark starts.
+        beside.submit(import_module, "fruits.plots")
+        with stages("session"):
+            spark = get_spark()
+        require_capacity(config, listing.num_rows, graph, this_place(spark))
+        outputs.prepare(graph.identity, config.overwrite)
+
+        with stages("extract"):
+            store = FeatureWriter(outputs.uri("features"), lock)
+            store.sweep()
+            known, refused = measure.known(spark, store), semi_join(store.refused(), listing)
+            missing = anti_join(anti_join(listing, known), refused)
+            with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
+                fresh = extract(
+                    spark, missing, known, graph, store, config.chunk, partial(advance, bar)
+                )
+            measure.drop(spark, store, anti_join(known, pile))
+            rejected = pa.concat_tables([refused, fresh.rejected])
+            staged = outputs.staging()
+            staged.write_table(rejected.select(REASONS), "rejected")
+            counts = Counts.of(listing.num_rows, fresh.extracted, rejected.num_rows)
+            if error := rejected_too_many(counts, config, outputs):
+                outputs.publish(lock, "rejected")
+                raise error
+
+        some = listing if config.limit else None
+        with stages("fit"):
+            moments = measure.moments(spark, store, some)
+            counts.require(moments.count)
+            last = outputs.basis()
+            basis = last if last and config.keep_basis else moments
+            reduction = fit_reduction(basis, config.scaler, config.components)
+            turned = principal_angles(last, moments, config.scaler) if last else None
+
+        with stages("project"):
+            model = pipeline_model(anti_join(listing, rejected)["label"], graph, reduction)
+            # Spark ML takes seconds to save it, by a dozen jobs of one small task each.
+            saved = beside.submit(staged.write_model, model, basis)
+            project(spark, store, reduction, staged.uri("pca"), some)
+            if config.csv:
+                staged.write_csv("pca", "pca.csv")
+
+        with stages("plots"):
+            from fruits import plots
+
+            variance = reduction.explained_variance
+            staged.write_figure(plots.scree(variance, reduction.components), "plots/scree.png")
+            points, labels = pc1_pc2(staged.table(spark, "pca"))
+            staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
+
+        with stages("model"):
+            saved.result()
+
+        report = describe(config, counts, graph, reduction, turned, stages.seconds, spark)
+        outputs.publish(lock, "rejected", "pca", "pca.csv", "model", "plots", report=report)
+    return Run(spark, outputs, report, reduction)
+
+
+def advance(bar: tqdm, done: int) -> None:
+    """Moves a progress bar on to ``done``."""
+    bar.update(done - bar.n)
+
+
+def check_before(config: RunConfig, found: int, graph: CompiledGraph) -> None:
+    """Finds out before any long work what cannot end well.
+
+    Raises:
+        ConfigError: more components are wanted than there can be, or the output is in the input.
+        InputError: fewer than two images.
+    """
+    if found < 2:
+        raise InputError(f"images: wanted two at least for a PCA; found {found} in {config.images}")
+    possible = min(found, graph.dimension)
+    if isinstance(config.components, int) and config.components > possible:
+        raise ConfigError(
+            f"components: wanted at most {possible} ({found} images, {graph.dimension} features "
+            f"of {graph.backbone}); got {config.components}"
+        )
+    images, output = hadoop_uri(config.images) + "/", hadoop_uri(config.output) + "/"
+    if output.startswith(images):
+        raise ConfigError(
+            f"output: wanted a folder outside of the images, whose plots would else be taken for "
+            f"images; {config.output} is below {config.images}"
+        )
+
+
+def rejected_too_many(counts: Counts, config: RunConfig, outputs: Outputs) -> InputError | None:
+    """The error that ends a run that rejected too much; what was extracted stays committed."""
+    reasons = f"the reasons are in {outputs.uri('rejected')}"
+    if counts.rejected == counts.found:
+        return InputError(
+            f"images: wanted some that can be used; all {counts.found} were rejected: {reasons}"
+        )
+    if counts.rejected > config.max_rejected * counts.found:
+        return InputError(
+            f"images: wanted at most {config.max_rejected:.2%} rejected (max_rejected); "
+            f"{counts.rejected} of {counts.found} were ({counts.rejected / counts.found:.2%}): "
+            f"{reasons}; the features of the others are kept"
+        )
+    return None
+
+
+def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:
+    """The first two components of some images, for a plot, and their labels.
+
+    Returns:
+        float32 of shape (n, 2), or (n, 1) where there is only one component, with n of about
+        :data:`PLOTTED_IMAGES` at most; and n labels.
+    """
+    fraction = min(1.0, PLOTTED_IMAGES / components.count())
+    chosen = components.sample(fraction=fraction, seed=0) if fraction < 1 else components
+    rows = chosen.select("label", F.slice("pca", 1, 2).alias("pca")).toArrow()
+    return matrix(rows["pca"].combine_chunks()), rows["label"].to_pylist()

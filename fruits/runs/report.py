@@ -1,0 +1,95 @@
+"""The counts of a run, run.json, and the figures in one line."""
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from fruits.networks.graph import CompiledGraph
+from fruits.reduction.fit import Reduction
+from fruits.runs.config import RunConfig
+from fruits.runs.outputs import RESULTS, Outputs
+
+PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the images: found = extracted + reused + rejected.
+
+    Attributes:
+        found: images that were asked for.
+        extracted: went through the CNN in this run.
+        reused: have features already, under their own name or another.
+        rejected: yield no features.
+    """
+
+    found: int
+    extracted: int
+    reused: int
+    rejected: int
+
+    @classmethod
+    def of(cls, found: int, extracted: int, rejected: int) -> "Counts":
+        """The counts where all others have features of an earlier run."""
+        return cls(found, extracted, found - extracted - rejected, rejected)
+
+    def require(self, rows: int) -> None:
+        """Holds the counts against the rows of features that are there.
+
+        Raises:
+            RuntimeError: when an image was lost or counted twice.
+        """
+        if rows != self.extracted + self.reused:
+            raise RuntimeError(
+                f"wanted {self.extracted} extracted + {self.reused} reused rows of features, "
+                f"there are {rows}: run again with overwrite, and please report this"
+            )
+
+
+def describe(
+    config: RunConfig,
+    counts: Counts,
+    graph: CompiledGraph,
+    reduction: Reduction,
+    turned: dict[str, float] | None,
+    seconds: dict[str, float],
+    spark: SparkSession,
+) -> dict[str, Any]:
+    """The content of run.json.
+
+    ``basis_turned_degrees`` is there when an earlier run was fitted to another pile: by the number
+    of leading components, the largest angle between those of then and those of now.
+    """
+    executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
+    speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
+    return {
+        "parameters": config.as_dict(),
+        "counts": asdict(counts),
+        "weights_sha256": graph.weights_sha256,
+        "components": reduction.components,
+        "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
+        "basis_turned_degrees": turned,
+        "images_per_second": round(speed, 1),
+        "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
+        # EMR brings a PySpark that pip does not know of.
+        "versions": {"python": platform.python_version(), "pyspark": spark.version}
+        | {package: version(package) for package in PACKAGES},
+        # Spark lists the driver among its executors.
+        "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
+    }
+
+
+def summary(report: dict[str, Any], outputs: Outputs) -> str:
+    """The figures of run.json in one line, and where the results lie."""
+    counts, seconds = report["counts"], report["seconds"]
+    figures = (
+        f"{counts['found']:,} images: {counts['extracted']:,} extracted "
+        f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
+        f"{counts['rejected']:,} rejected; {report['components']} components hold "
+        f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
+    )
+    there = [name for name in RESULTS if outputs.exists(name)]
+    return "\n".join([figures, *(f"  {name:9} {outputs.uri(name)}" for name in there)])

@@ -1,0 +1,110 @@
+"""Spark jobs over the table of features: which rows are known, dropping rows, and their moments."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fruits.features.moments import Moments, measured
+from fruits.features.rows import FEATURES_DDL, read_rows, write_rows
+from fruits.features.table import FeatureTable
+from fruits.features.writer import FeatureWriter
+from fruits.sources.listing import IDENTITY, LISTING, anti_join
+from fruits.spark.tasks import run_tasks
+from fruits.storage.files import delete, replace
+from fruits.storage.location import filesystem_of
+
+
+def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
+    """All features that are committed."""
+    return spark.read.schema(FEATURES_DDL).parquet(table.uri)
+
+
+def known(spark: SparkSession, table: FeatureTable) -> pa.Table:
+    """Of each committed row, its identity, the start of its digest, and the file it is in.
+
+    Returns:
+        Columns :data:`fruits.sources.listing.IDENTITY`, ``digest`` (8 bytes) and ``file``.
+    """
+    schema = pa.schema([LISTING.field(name) for name in IDENTITY])
+    schema = schema.append(pa.field("digest", pa.binary())).append(pa.field("file", pa.string()))
+    if not any(chunk.files for chunk in table.chunks()):
+        return schema.empty_table()
+    rows = read_table(spark, table).select(
+        *IDENTITY,
+        F.unhex(F.substring("sha256", 1, 16)).alias("digest"),
+        F.col("_metadata.file_name").alias("file"),
+    )
+    return rows.toArrow().cast(schema)
+
+
+def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
+    """Drops rows, file by file; each file is replaced whole.
+
+    The moments of the chunks that lose rows are dropped as well, to be measured anew:
+    subtraction would cost digits, and cannot bring back a minimum.
+
+    Args:
+        spark: the session.
+        writer: of the features.
+        stale: some of the rows of :meth:`known`.
+    """
+    names = set(pc.unique(stale["file"]).to_pylist())
+    if not names:
+        return
+    writer.lock.require()
+    for chunk in writer.chunks():
+        if names & set(chunk.files):
+            delete(writer.side_file(chunk.number, "moments"))
+    gone = spark.sparkContext.broadcast(stale.select(IDENTITY))
+    run_tasks(
+        spark,
+        lambda uri: _rewrite(uri, gone.value),
+        [f"{writer.uri}/{name}" for name in sorted(names)],
+    )
+
+
+def moments(spark: SparkSession, table: FeatureTable, listing: pa.Table | None = None) -> Moments:
+    """The moments of all features, or of those of some files only.
+
+    A chunk is measured by one task, in the order of its rows, and merged in the order of the
+    commits: the result depends on neither the cluster nor on where a run was broken off. What
+    was measured is kept, so that old features are not read again when the pile has grown.
+
+    Args:
+        spark: the session.
+        table: the features.
+        listing: the files that count, a table with ``path``; None for all.
+    """
+    chunks = [chunk for chunk in table.chunks() if chunk.files]
+    suffix = "moments" if listing is None else "part.moments"
+    targets = {chunk.number: table.side_file(chunk.number, suffix) for chunk in chunks}
+    todo = [chunk for chunk in chunks if listing is not None or not _there(targets[chunk.number])]
+    paths = spark.sparkContext.broadcast(None if listing is None else listing["path"])
+
+    def measure(job: tuple[list[str], str]) -> None:
+        files, target = job
+        tables = (read_rows(file, ["path", "features"], paths.value) for file in files)
+        columns = (column for table in tables for column in table["features"].chunks)
+        replace(target, measured(columns).to_bytes())
+
+    jobs = [([f"{table.uri}/{name}" for name in c.files], targets[c.number]) for c in todo]
+    run_tasks(spark, measure, jobs)
+    total = Moments.empty()
+    for target in targets.values():
+        filesystem, path = filesystem_of(target)
+        total = total.merge(Moments.from_bytes(filesystem.cat_file(path)))
+        if listing is not None:
+            filesystem.rm_file(path)
+    return total
+
+
+def _rewrite(uri: str, stale: pa.Table) -> None:
+    rows = read_rows(uri)
+    identity = rows.select(IDENTITY).cast(stale.schema)
+    write_rows(uri, rows.filter(pc.is_in(rows["path"], anti_join(identity, stale)["path"])))
+
+
+def _there(uri: str) -> bool:
+    filesystem, path = filesystem_of(uri)
+    return bool(filesystem.exists(path))

@@ -1,0 +1,212 @@
+"""The Spark ML side of extraction: stages of a PipelineModel that save and load."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyspark import keyword_only
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.feature import StringIndexerModel
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param.shared import HasHandleInvalid, HasInputCol, HasOutputCol
+from pyspark.ml.util import (
+    DefaultParamsReadable,
+    DefaultParamsReader,
+    DefaultParamsWritable,
+    DefaultParamsWriter,
+    MLReadable,
+    MLReader,
+    MLWritable,
+    MLWriter,
+)
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
+
+from fruits.errors import InputError
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import featurize
+from fruits.reduction.fit import Reduction
+from fruits.spark.models import reduction_stages
+from fruits.spark.read_images import label_of
+
+# A compiled graph is saved in pieces: one row of hundreds of megabytes is more than Parquet likes.
+BLOCK_BYTES = 8 << 20
+
+
+class PathToLabel(
+    Transformer,
+    HasInputCol,
+    HasOutputCol,
+    DefaultParamsReadable["PathToLabel"],
+    DefaultParamsWritable,
+):
+    """The label of an image: the name of the folder in its path.
+
+    Args:
+        inputCol: column of paths or URIs, string; by default ``path``.
+        outputCol: column of labels, string; by default ``label``.
+    """
+
+    @keyword_only
+    def __init__(self, *, inputCol: str = "path", outputCol: str = "label") -> None:  # noqa: N803
+        super().__init__()
+        self._setDefault(inputCol="path", outputCol="label")
+        self._set(**self._input_kwargs)  # type: ignore[attr-defined]
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        return dataset.withColumn(self.getOutputCol(), label_of(F.col(self.getInputCol())))
+
+
+class ImageFeaturizer(
+    Transformer,
+    HasInputCol,
+    HasOutputCol,
+    HasHandleInvalid,
+    MLReadable["ImageFeaturizer"],
+    MLWritable,
+):
+    """Contents of image files -> features, with a compiled backbone.
+
+    The graph is part of the transformer and saved with it: applying it needs neither Keras nor
+    TensorFlow (engine ``openvino``) nor the weights' file.
+
+    Args:
+        graph: the backbone, from :func:`fruits.networks.compile.compile_backbone`.
+        inputCol: column of contents, binary; by default ``content``.
+        outputCol: column of features, vector of ``graph.dimension``; by default ``features``.
+        errorCol: column of the reasons why an image has no features, string; it is null where there
+            are features. By default ``error``; only ``handleInvalid="keep"`` shows it.
+        handleInvalid: what becomes of an image without features: ``error`` (the default) fails the
+            job with the reason, ``skip`` leaves the row out, ``keep`` gives null features.
+    """
+
+    errorCol: Param[str] = Param(  # noqa: N815
+        Params._dummy(),
+        "errorCol",
+        "column of the reasons why an image has no features",
+        typeConverter=TypeConverters.toString,
+    )
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        graph: CompiledGraph | None = None,
+        inputCol: str = "content",  # noqa: N803
+        outputCol: str = "features",  # noqa: N803
+        errorCol: str = "error",  # noqa: N803
+        handleInvalid: str = "error",  # noqa: N803
+    ) -> None:
+        super().__init__()
+        self._setDefault(
+            inputCol="content", outputCol="features", errorCol="error", handleInvalid="error"
+        )
+        settings = dict(self._input_kwargs)  # type: ignore[attr-defined]
+        self.graph: CompiledGraph | None = settings.pop("graph", None)
+        self._set(**settings)
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        if self.graph is None:
+            raise ValueError("ImageFeaturizer: wanted a compiled graph; give graph=...")
+        graph = dataset.sparkSession.sparkContext.broadcast(self.graph)
+        strict = self.getHandleInvalid() == "error"
+
+        @arrow_udf("struct<features: array<float>, error: string>")  # type: ignore[untyped-decorator]
+        def featurized(columns: Iterator[pa.Array]) -> Iterator[pa.Array]:
+            for contents in columns:
+                rows = [
+                    {"features": None, "error": result}
+                    if isinstance(result, str)
+                    else {"features": result, "error": None}
+                    for result in featurize((c.as_buffer() for c in contents), graph.value)
+                ]
+                errors = [row["error"] for row in rows if row["error"]]
+                if strict and errors:
+                    raise InputError(
+                        f"an image has no features: {errors[0]}; "
+                        'handleInvalid "skip" leaves such rows out, "keep" shows the reasons'
+                    )
+                yield pa.array(rows, _RESULT)
+
+        # Spark repeats a deterministic function in every place that uses its result: here, the CNN.
+        result = featurized.asNondeterministic()(self.getInputCol())
+        rows = dataset.withColumn("_featurized", result)
+        if self.getHandleInvalid() == "skip":
+            rows = rows.where("_featurized.error is null")
+        rows = rows.withColumn(
+            self.getOutputCol(),
+            F.when(
+                F.col("_featurized.error").isNull(), array_to_vector(F.col("_featurized.features"))
+            ),
+        )
+        if self.getHandleInvalid() == "keep":
+            rows = rows.withColumn(self.getOrDefault(self.errorCol), F.col("_featurized.error"))
+        return rows.drop("_featurized")
+
+    def write(self) -> MLWriter:
+        """Saves the parameters and the compiled graph."""
+        return _FeaturizerWriter(self)
+
+    @classmethod
+    def read(cls) -> "MLReader[ImageFeaturizer]":
+        """Loads what :meth:`write` saved."""
+        return _FeaturizerReader()
+
+
+_RESULT = pa.struct([("features", pa.list_(pa.float32())), ("error", pa.string())])
+
+
+class _FeaturizerWriter(MLWriter):
+    def __init__(self, instance: ImageFeaturizer) -> None:
+        super().__init__()
+        self.instance = instance
+
+    def saveImpl(self, path: str) -> None:  # noqa: N802
+        assert self.instance.graph is not None
+        spark = self.sparkSession
+        DefaultParamsWriter.saveMetadata(self.instance, path, spark)
+        data = spark.sparkContext.broadcast(self.instance.graph.to_bytes())
+
+        def blocks(_: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for number, start in enumerate(range(0, len(data.value), BLOCK_BYTES)):
+                block = data.value[start : start + BLOCK_BYTES]
+                yield pa.record_batch({"number": pa.array([number], pa.int32()), "block": [block]})
+
+        one_task = spark.range(0, 1, 1, 1).mapInArrow(blocks, "number int, block binary")
+        one_task.write.parquet(f"{path}/graph")
+
+
+class _FeaturizerReader(MLReader[ImageFeaturizer]):
+    def load(self, path: str) -> ImageFeaturizer:
+        spark: SparkSession = self.sparkSession
+        metadata: dict[str, Any] = DefaultParamsReader.loadMetadata(path, spark)
+        blocks = spark.read.parquet(f"{path}/graph").orderBy("number").collect()
+        data = b"".join(bytes(row.block) for row in blocks)
+        instance = ImageFeaturizer(graph=CompiledGraph.from_bytes(data))
+        instance._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(instance, metadata)
+        return instance
+
+
+def pipeline_model(
+    labels: pa.ChunkedArray, graph: CompiledGraph, reduction: Reduction
+) -> PipelineModel:
+    """The whole chain for new images: path and content in; label, features and components out.
+
+    Args:
+        labels: of the images, string; the most frequent one has index 0, and those that are equally
+            frequent are in alphabetical order, as Spark ML's ``StringIndexer`` has them.
+        graph: the backbone.
+        reduction: the fitted scaler and PCA.
+    """
+    counts = {count["values"]: count["counts"] for count in labels.value_counts().to_pylist()}
+    index = StringIndexerModel.from_labels(
+        sorted(counts, key=lambda label: (-counts[label], label)),
+        inputCol="label",
+        outputCol="labelIndex",
+        handleInvalid="keep",
+    )
+    stages = [PathToLabel(), index, ImageFeaturizer(graph=graph, handleInvalid="skip")]
+    return PipelineModel([*stages, *reduction_stages(reduction)])

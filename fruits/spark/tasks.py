@@ -1,0 +1,66 @@
+"""How images are spread over Spark tasks, and one task for each item of a list.
+
+The tasks run in the same Python workers as functions on Arrow batches do, which are started once
+and keep what they have loaded; those of an RDD would be started beside them.
+"""
+
+import math
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+# Images of a task: so many that its start (50 ms of a Python worker) vanishes beside them, and so
+# few at the end of a chunk that no core waits long for the last one.
+MOST_IMAGES = 512
+
+
+FEWEST_IMAGES = 64
+
+
+def run_tasks(
+    spark: SparkSession, work: Callable[[Item], Result], items: Sequence[Item]
+) -> list[Result]:
+    """The results of ``work`` for each item, in order; what it raises, the job raises."""
+    if not items:
+        return []
+    shared = spark.sparkContext.broadcast(items)
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for number in (n for batch in batches for n in batch["id"].to_pylist()):
+            result = pickle.dumps(work(shared.value[number]))
+            yield pa.record_batch({"id": [number], "result": [result]})
+
+    numbers = spark.range(0, len(items), 1, len(items))
+    rows = numbers.mapInArrow(run, "id long, result binary").toArrow().sort_by("id")
+    shared.destroy()
+    return [pickle.loads(result) for result in rows["result"].to_pylist()]
+
+
+def task_ranges(images: int, slots: int) -> list[range]:
+    """The images of each task: long spans first, ever shorter ones at the end of a chunk.
+
+    "Guided self-scheduling" of Polychronopoulos and Kuck, IEEE Transactions on Computers 36
+    (1987), pp. 1425-1439, with half of its shares, since tasks do not start all at once.
+
+    Args:
+        images: of the chunk.
+        slots: tasks that run at a time.
+    """
+    found: list[range] = []
+    start = 0
+    fewest = min(FEWEST_IMAGES, math.ceil(images / slots))
+    while start < images:
+        share = math.ceil((images - start) / (2 * slots))
+        stop = min(images, start + min(max(share, fewest), MOST_IMAGES))
+        found.append(range(start, stop))
+        start = stop
+    return found

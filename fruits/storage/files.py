@@ -1,0 +1,132 @@
+"""Reads, creates, replaces, moves and deletes files of any store, whole or not at all."""
+
+import hashlib
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fruits.errors import StorageError
+from fruits.storage.failures import status_of, store_errors
+from fruits.storage.location import filesystem_of, is_local
+
+PRECONDITION_FAILED = 412
+
+
+def first_look(uri: str) -> dict[str, Any]:
+    """What a store says of a file or a folder: ``type`` and the like.
+
+    Asked first, so that a store that is out of reach, or refuses, is told of in seconds; what comes
+    after waits for a store that is away.
+
+    Raises:
+        OSError: there is no such thing, or it may not be looked at.
+        StorageError: the store cannot be used.
+    """
+    filesystem, path = filesystem_of(uri, patient=False)
+    with store_errors(uri):
+        found: dict[str, Any] = filesystem.info(path)
+    return found
+
+
+def sha256_of(uri: str) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    first_look(uri)
+    filesystem, path = filesystem_of(uri)
+    with filesystem.open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(uri: str) -> bytes:
+    """A file's content.
+
+    Raises:
+        OSError: the file's own fault: it is missing, is a folder, or may not be read.
+        StorageError: the fault of the store that it is in, which has not passed.
+    """
+    filesystem, path = filesystem_of(uri)
+    try:
+        with store_errors(uri):
+            content: bytes = filesystem.cat_file(path)
+    except StorageError as error:
+        # One object that may not be read; refused credentials have other codes.
+        if error.__cause__ and status_of(error.__cause__)[1] == "AccessDenied":
+            raise PermissionError(str(error.__cause__)) from error
+        raise
+    return content
+
+
+def create(uri: str, content: bytes) -> bool:
+    """Writes a small file unless it is there already; whether it was written."""
+    filesystem, path = filesystem_of(uri)
+    if is_local(filesystem):
+        with _beside(path, content) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        return True
+    filesystem.invalidate_cache()
+    if filesystem.exists(path):
+        return False
+    try:
+        filesystem.pipe_file(path, content, mode="create")
+    except OSError as error:
+        # Not every store says which condition it was that failed.
+        if isinstance(error, FileExistsError) or status_of(error)[0] == PRECONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def replace(uri: str, content: bytes, patient: bool = True) -> None:
+    """Writes a small file whole: readers see the old content or the new one, nothing between."""
+    filesystem, path = filesystem_of(uri, patient)
+    if not is_local(filesystem):
+        filesystem.pipe_file(path, content)
+        return
+    with _beside(path, content) as temporary:
+        os.replace(temporary, path)
+
+
+def delete(uri: str, patient: bool = True) -> None:
+    """Deletes a file, if it is there."""
+    filesystem, path = filesystem_of(uri, patient)
+    if filesystem.exists(path):
+        filesystem.rm_file(path)
+
+
+def move(uris: list[str], folder: str) -> None:
+    """Moves files of one folder into another of the same file system."""
+    if not uris:
+        return
+    filesystem, target = filesystem_of(folder)
+    names = [filesystem_of(uri)[1] for uri in uris]
+    targets = [f"{target}/{posixpath.basename(name)}" for name in names]
+    if is_local(filesystem):
+        os.makedirs(target, exist_ok=True)
+        for name, new in zip(names, targets, strict=True):
+            os.replace(name, new)
+    else:
+        # Lists, so that a store copies many at a time.
+        filesystem.copy(names, targets)
+        filesystem.rm(names)
+
+
+@contextmanager
+def _beside(path: str, content: bytes) -> Iterator[str]:
+    """A temporary file in the folder of a path, which is made."""
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"_{uuid.uuid4().hex}.{name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        Path(temporary).unlink(missing_ok=True)

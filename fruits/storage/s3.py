@@ -1,0 +1,96 @@
+"""S3 as fsspec sees it, with one home for patience: a store that fails or is away is asked again.
+
+What passes by itself (no connection, no answer, a status of 500 or more, too many requests) is
+repeated; what does not (no such object, refused credentials) is told at once.
+"""
+
+import asyncio
+import random
+import time
+from typing import Any
+
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    ConnectionError as NoConnectionError,
+)
+from s3fs import S3FileSystem
+from s3fs.core import S3_RETRYABLE_ERRORS
+
+from fruits.storage.failures import status_of, unusable
+
+# Seconds for which a store is waited for.
+PATIENCE = 60.0
+
+
+# Seconds between two tries.
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+# Statuses below 500 that pass too, and the one above that does not: what the store cannot do.
+TIMED_OUT, TOO_MANY, NOT_IMPLEMENTED = 408, 429, 501
+
+
+PASSING = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
+
+
+class PatientS3(S3FileSystem):  # type: ignore[misc]
+    """An S3 file system whose every request is repeated until it succeeds or patience ends.
+
+    Args:
+        patience: seconds after which a request that keeps failing is given up, with a
+            :class:`fruits.errors.StorageError`.
+        options: of :class:`s3fs.S3FileSystem`.
+    """
+
+    def __init__(self, *arguments: Any, patience: float = PATIENCE, **options: Any) -> None:
+        self.patience = patience
+        # Listings that are kept do not know what Spark has written since.
+        super().__init__(*arguments, use_listings_cache=False, **options)
+        if not patience:
+            self.retries = 1
+
+    async def _call_s3(self, method: str, *arguments: Any, **options: Any) -> Any:
+        deadline = time.monotonic() + self.patience
+        pause = SHORTEST_PAUSE
+        while True:
+            try:
+                return await super()._call_s3(method, *arguments, **options)
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                if time.monotonic() >= deadline:
+                    # Not one of the errors that s3fs would itself repeat.
+                    place = "/".join(str(options[n]) for n in ("Bucket", "Key") if n in options)
+                    raise unusable(f"s3a://{place}", error) from error
+            # Not all readers at the same moment.
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    async def _cat_file(self, path: str, *arguments: Any, **options: Any) -> bytes:
+        # One request, not one for the length before it, whose answer would not say why it refuses.
+        content: bytes = await super()._cat_file(
+            path, *arguments, **{"max_concurrency": 1} | options
+        )
+        return content
+
+
+def s3(patient: bool) -> PatientS3:
+    """The S3 file system of this process, by the default chain of credentials and endpoints.
+
+    Args:
+        patient: wait for a store that is away; otherwise tell of it in seconds.
+    """
+    # botocore's own repetitions would multiply with ours.
+    attempts = {"mode": "standard", "total_max_attempts": 1 if patient else 3}
+    timeouts = {"connect_timeout": 5, "read_timeout": 15 if patient else 10}
+    return PatientS3(
+        patience=PATIENCE if patient else 0.0, config_kwargs={"retries": attempts, **timeouts}
+    )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error may be gone at the next try."""
+    status, code = status_of(error)
+    if status:
+        passing = status >= 500 or status in (TIMED_OUT, TOO_MANY) or code == "RequestTimeout"
+        return passing and status != NOT_IMPLEMENTED
+    return isinstance(error, PASSING)

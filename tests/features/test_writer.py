@@ -1,0 +1,158 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.features.moments import Moments
+from fruits.features.rows import FEATURES, REJECTED, write_rows
+from fruits.features.writer import FeatureWriter
+from fruits.networks.graph import CompiledGraph
+from fruits.sources.folder import list_images
+from fruits.sources.listing import anti_join
+from fruits.spark import measure
+from fruits.spark.extract import extract
+from fruits.storage.lock import exclusive
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureWriter]:
+    with exclusive(str(tmp_path / "out" / "_lock")) as lock:
+        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+
+
+@pytest.fixture
+def grow(
+    spark: SparkSession, graph: CompiledGraph, store: FeatureWriter
+) -> Callable[[pa.Table, int], None]:
+    def grow(listing: pa.Table, chunk: int) -> None:
+        known = measure.known(spark, store)
+        extract(spark, anti_join(listing, known), known, graph, store, chunk)
+
+    return grow
+
+
+def test_moments_are_those_of_the_rows(
+    spark: SparkSession,
+    store: FeatureWriter,
+    grow: Callable[[pa.Table, int], None],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    listing = list_images(str(draw({"Fig": 30})))
+    grow(listing, 12)
+    rows = np.stack(pd.read_parquet(tmp_path / "out" / "features")["features"].to_list())
+    moments = measure.moments(spark, store)
+    assert moments.count == 30
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0, dtype=np.float64), atol=1e-12)
+    np.testing.assert_array_equal(moments.maximum, rows.max(axis=0))
+    covariance = np.cov(rows.astype(np.float64), rowvar=False)
+    np.testing.assert_allclose(moments.scatter / 29, covariance, atol=1e-12 * covariance.max())
+
+
+def test_moments_of_a_chunk_are_measured_once(
+    spark: SparkSession,
+    store: FeatureWriter,
+    grow: Callable[[pa.Table, int], None],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    grow(list_images(str(draw({"Fig": 10}))), 10)
+    measure.moments(spark, store)
+    file = tmp_path / "out" / "features" / "_chunks" / "000000.moments"
+    before = file.stat().st_mtime_ns
+    grow(list_images(str(draw({"Lime": 10}, seed=1))), 10)
+    assert measure.moments(spark, store).count == 20
+    assert file.stat().st_mtime_ns == before
+
+
+def test_moments_of_some_files_leave_those_of_all_alone(
+    spark: SparkSession,
+    store: FeatureWriter,
+    grow: Callable[[pa.Table, int], None],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    listing = list_images(str(draw({"Fig": 10})))
+    grow(listing, 5)
+    some = listing.slice(2, 5)
+    moments = measure.moments(spark, store, some)
+    rows = pd.read_parquet(tmp_path / "out" / "features")
+    rows = rows[rows["path"].isin(some["path"].to_pylist())]
+    assert moments.count == 5
+    expected = np.stack(rows["features"].to_list()).mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(moments.mean, expected, atol=1e-12)
+    assert list((tmp_path / "out" / "features" / "_chunks").glob("*.moments")) == []
+    assert measure.moments(spark, store).count == 10
+
+
+def test_files_that_no_manifest_names_are_swept_away(
+    store: FeatureWriter,
+    grow: Callable[[pa.Table, int], None],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    grow(list_images(str(draw({"Fig": 10}))), 5)
+    features = tmp_path / "out" / "features"
+    before = sorted(features.iterdir())
+    (features / "_chunks" / "000001.json").unlink()
+    store.sweep()
+    left = {file.name for file in features.glob("*.parquet")}
+    assert left == set(json.loads((features / "_chunks" / "000000.json").read_text())["files"])
+    assert len(left) < len(before)
+
+
+def test_rows_are_seen_from_their_commit_on(spark: SparkSession, store: FeatureWriter) -> None:
+    row = {"path": "file:/a/Fig/1.jpg", "label": "Fig", "sha256": "00" * 32, "length": 1}
+    rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
+    for name in ("good.parquet", "of-a-task-that-was-killed.parquet"):
+        write_rows(f"{store.staged}/{name}", rows)
+    assert measure.read_table(spark, store).count() == 0
+    store.commit(["good.parquet"], REJECTED.empty_table())
+    assert measure.read_table(spark, store).toArrow().to_pylist() == rows.to_pylist()
+    assert [chunk.files for chunk in store.chunks()] == [["good.parquet"]]
+    store.sweep()
+    assert measure.read_table(spark, store).count() == 1
+    assert not Path(store.uri.removeprefix("file:"), "_staged").exists()
+
+
+def test_dropped_rows_are_gone_and_their_chunk_is_measured_anew(
+    spark: SparkSession,
+    store: FeatureWriter,
+    grow: Callable[[pa.Table, int], None],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    listing = list_images(str(draw({"Fig": 20})))
+    grow(listing, 10)
+    measure.moments(spark, store)
+    known = measure.known(spark, store)
+    gone = known.filter(pc.is_in(known["path"], listing["path"].slice(3, 4)))
+    measure.drop(spark, store, gone)
+    rows = pd.read_parquet(tmp_path / "out" / "features")
+    assert sorted(rows["path"]) == sorted(
+        path for n, path in enumerate(listing["path"].to_pylist()) if n not in range(3, 7)
+    )
+    assert measure.read_table(spark, store).count() == 16
+    kept = [file.name for file in (tmp_path / "out" / "features" / "_chunks").glob("*.moments")]
+    assert kept == ["000001.moments"]
+    moments = measure.moments(spark, store)
+    expected = Moments.of(np.stack(rows["features"].to_list()))
+    assert moments.count == 16
+    np.testing.assert_allclose(moments.scatter, expected.scatter, atol=1e-9)
+
+
+def test_rejects_are_remembered_unless_they_could_not_be_read(
+    store: FeatureWriter, draw: Callable[..., Path]
+) -> None:
+    listing = list_images(str(draw({"Fig": 3})))
+    errors = pa.array(["damaged: é", "unreadable: gone", "not an image: x"])
+    rejected = listing.append_column("error", errors).cast(REJECTED)
+    store.commit([], rejected.slice(0, 2))
+    store.commit([], rejected.slice(2))
+    assert store.refused().equals(rejected.take([0, 2]))

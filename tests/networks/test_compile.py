@@ -1,0 +1,457 @@
+import io
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from runpy import run_module
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from fruits.errors import BackboneError
+from fruits.networks import compile as backbones
+from fruits.networks import runtime as engines
+from fruits.networks.catalogue import BACKBONES
+from fruits.networks.compile import compile_backbone, keras_model
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import featurize, load
+from fruits.sources.decode import decode
+
+# Where the documentation of each network says that its preprocessing is, and its input's side.
+PUBLISHED = {
+    "MobileNetV2": ("keras.applications.mobilenet_v2", 224),
+    "MobileNetV3Large": ("keras.applications.mobilenet_v3", 224),
+    "ResNet50": ("keras.applications.resnet50", 224),
+    "ResNet50V2": ("keras.applications.resnet_v2", 224),
+    "EfficientNetB0": ("keras.applications.efficientnet", 224),
+    "EfficientNetV2B0": ("keras.applications.efficientnet_v2", 224),
+    "InceptionV3": ("keras.applications.inception_v3", 299),
+    "VGG16": ("keras.applications.vgg16", 224),
+    "EfficientNetLite0": ("fruits.networks.efficientnet_lite", 224),
+}
+DIMENSIONS = {
+    "MobileNetV2": 1280,
+    "MobileNetV3Large": 960,
+    "ResNet50": 2048,
+    "ResNet50V2": 2048,
+    "EfficientNetB0": 1280,
+    "EfficientNetV2B0": 1280,
+    "InceptionV3": 2048,
+    "VGG16": 512,
+    "EfficientNetLite0": 1280,
+}
+TOLERANCE = 1e-4
+PICTURES = 8
+
+
+# The second engine runs the graph that was traced for the first: two networks show that.
+CASES = [
+    (name, engine)
+    for name in BACKBONES
+    for engine in engines.ENGINES
+    if engine == "openvino" or name in ("MobileNetV2", "EfficientNetB0")
+]
+
+COMPILE_PROGRAM = """
+import sys
+from fruits.networks import compile as backbones
+backbones._run_apart = backbones._compile
+for case in sys.argv[1:]:
+    name, engine = case.split()
+    backbones.compile_backbone(name, "random", engine)
+    print(case, flush=True)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of the module's own: each backbone is compiled once, and for these tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRUITS_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def compiled(cache):
+    """Gives the graphs with random weights, which one other process makes meanwhile."""
+    cases = [f"{name} {engine}" for name, engine in CASES]
+    command = [sys.executable, "-c", COMPILE_PROGRAM, *cases]
+    done = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+        def compiled(name, engine="openvino"):
+            while f"{name} {engine}" not in done:
+                done.append(process.stdout.readline().strip())
+                assert done[-1], "the process has ended early"
+            return compile_backbone(name, "random", engine)
+
+        yield compiled
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def keras_features():
+    """Keras' own prediction of every other picture, made once for each backbone."""
+    made = {}
+
+    def keras_features(name):
+        if name not in made:
+            module, side = PUBLISHED[name]
+            model, sha256 = keras_model(name, "random")
+            pixels = pictures(side)[::2].astype(np.float32)
+            prepared = import_module(module).preprocess_input(pixels)
+            made[name] = model.predict(prepared, verbose=0), sha256
+        return made[name]
+
+    return keras_features
+
+
+def pictures(side):
+    """Different pictures, smooth as photographs are: uint8 (PICTURES, side, side, 3)."""
+    rng = np.random.default_rng(7)
+    coarse = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in range(2, 2 + PICTURES)]
+    return np.stack([np.asarray(Image.fromarray(few).resize((side, side))) for few in coarse])
+
+
+def difference(found, wanted):
+    """The largest difference, relative to the features' own size."""
+    return np.abs(found - wanted).max() / np.abs(wanted).max()
+
+
+def cosine(found, wanted):
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    return ((found * wanted).sum(axis=1) / lengths).min()
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# What a compiled backbone computes
+
+
+def test_every_backbone_is_tested():
+    assert set(PUBLISHED) == set(DIMENSIONS) == set(BACKBONES)
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+def test_features_are_those_that_keras_predicts(name, engine, compiled, keras_features):
+    wanted, sha256 = keras_features(name)
+    graph = compiled(name, engine)
+    side = PUBLISHED[name][1]
+
+    features = load(graph)(pictures(side))
+    found = features[::2]
+
+    assert (graph.engine, graph.side, graph.dimension) == (engine, side, DIMENSIONS[name])
+    assert features.shape == (PICTURES, DIMENSIONS[name])
+    assert features.dtype == np.float32
+    assert difference(found, wanted) < TOLERANCE
+    # Random weights were made by another process, and are the same.
+    assert graph.weights_sha256 == sha256
+    # The comparison can tell: features are of order one, and those of other pictures differ.
+    assert 0.05 < wanted.std() < 20
+    assert difference(np.roll(wanted, 1, axis=0), wanted) > 100 * TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def mobilenet():
+    return keras_model("MobileNetV2", "random")[0]
+
+
+@pytest.mark.parametrize("size", [(100, 100), (60, 90), (400, 300), (640, 480)])
+def test_a_file_is_read_as_keras_reads_it(tmp_path, size, compiled, mobilenet):
+    from keras.applications.mobilenet_v2 import preprocess_input
+    from keras.utils import img_to_array, load_img
+
+    path = tmp_path / "picture.jpg"
+    Image.fromarray(pictures(224)[3]).resize(size).save(path, quality=90)
+    loaded = load_img(path, target_size=(224, 224), interpolation="bicubic")
+    found = decode(path.read_bytes(), 224)
+    # Files of less than twice the wanted side are decoded in full, others at a reduced scale.
+    assert np.abs(found - img_to_array(loaded)).max() <= (0 if max(size) <= 448 else 12)
+
+    wanted = mobilenet.predict(preprocess_input(img_to_array(loaded)[None]), verbose=0)
+    [features] = featurize([path.read_bytes()], compiled("MobileNetV2"))
+    assert difference(features, wanted[0]) < (TOLERANCE if max(size) <= 448 else 0.1)
+
+
+def test_pixels_are_interpolated_as_tensorflow_interpolates_them():
+    import tensorflow as tf
+
+    for height, width in ((300, 500), (40, 30)):
+        noise = np.random.default_rng(0).integers(64, 192, (height, width, 3), np.uint8)
+        wanted = tf.image.resize(noise, (224, 224), method="bicubic", antialias=True)
+        found = decode(png(noise), 224)
+        # Pillow keeps whole numbers between its two directions.
+        assert np.abs(found - wanted.numpy()).max() < 2
+
+
+@pytest.fixture(params=engines.ENGINES)
+def graph(request, compiled):
+    return compiled("MobileNetV2", request.param)
+
+
+def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_company(graph):
+    network, pixels = load(graph), pictures(graph.side)
+    together = network(pixels)
+    for shift in (1, 3):
+        np.testing.assert_array_equal(
+            network(np.roll(pixels, shift, axis=0)), np.roll(together, shift, axis=0)
+        )
+    for row in (0, PICTURES - 1):
+        alone = np.zeros_like(pixels)
+        alone[row] = pixels[2]
+        np.testing.assert_array_equal(network(alone)[row], together[2])
+
+
+def test_the_answer_stays_when_the_next_one_is_made(graph):
+    network, pixels = load(graph), pictures(graph.side)
+    first = network(pixels)
+    kept = first.copy()
+    network(255 - pixels)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
+    contents = [png(pixels) for pixels in pictures(graph.side)]
+    whole = list(featurize(contents, graph))
+    longer = list(featurize([*contents, b"no image", *contents[:4]], graph))
+    assert longer[PICTURES].startswith("not an image")
+    del longer[PICTURES]
+    np.testing.assert_array_equal(longer, [*whole, *whole[:4]])
+
+
+def test_bf16_gives_nearly_the_same_features_and_leaves_f32_as_it_was(graph):
+    pixels = pictures(graph.side)
+    exact = load(graph)(pixels)
+    # Engines fall back to float32 where the processor has no bfloat16.
+    short = load(replace(graph, precision="bf16"))(pixels)
+    assert cosine(short, exact) > 0.99
+    assert difference(short, exact) < 0.1
+    np.testing.assert_array_equal(load(graph)(pixels), exact)
+
+
+# The cache of compiled graphs
+
+WARM_PROGRAM = """
+import sys
+import numpy as np
+from fruits.networks.compile import compile_backbone
+from fruits.networks.runtime import featurize
+graph = compile_backbone("MobileNetV2", "random")
+np.save(sys.argv[2], list(featurize([open(sys.argv[1], "rb").read()], graph)))
+print(*sorted({"tensorflow", "keras", "openvino"} & set(sys.modules)))
+"""
+
+
+def test_a_second_run_takes_the_graph_from_the_cache_and_imports_no_tensorflow(
+    cache, compiled, tmp_path
+):
+    graph = compiled("MobileNetV2")
+    for case in CASES:
+        compiled(*case)
+    [content] = [png(pictures(224)[2])]
+    (tmp_path / "picture.png").write_bytes(content)
+    before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+
+    done = subprocess.run(
+        [sys.executable, "-c", WARM_PROGRAM, tmp_path / "picture.png", tmp_path / "found.npy"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["openvino"]
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "found.npy"), list(featurize([content], graph))
+    )
+
+
+def test_one_cached_graph_serves_both_precisions(compiled, monkeypatch):
+    graph = compiled("MobileNetV2")
+    monkeypatch.setattr(backbones, "_run_apart", None)
+    assert compile_backbone("MobileNetV2", "random", precision="bf16") == replace(
+        graph, precision="bf16"
+    )
+
+
+@pytest.fixture
+def own_cache(cache, compiled, tmp_path, monkeypatch):
+    """A cache of the test's own; returns the file that MobileNetV2 has there, and its content."""
+    graph = compiled("MobileNetV2")
+    files = {path.name: path.read_bytes() for path in cache.glob("MobileNetV2-*.graph")}
+    [name] = [name for name, data in files.items() if CompiledGraph.from_bytes(data) == graph]
+    folder = tmp_path / "deep" / "cache"
+    monkeypatch.setenv("FRUITS_CACHE", str(folder))
+    return folder / name, files[name]
+
+
+CONCURRENT_PROGRAM = """
+import sys, time
+from pathlib import Path
+from fruits.networks import compile as backbones
+def compile_slowly(name, weights, engine, target):
+    content = Path(sys.argv[1]).read_bytes()
+    with open(target, "wb") as file:
+        file.write(content[:1000])
+        file.flush()
+        time.sleep(1)
+        file.write(content[1000:])
+backbones._run_apart = compile_slowly
+print(backbones.compile_backbone("MobileNetV2", "random").weights_sha256)
+"""
+
+
+def test_processes_that_compile_at_once_all_get_a_graph(own_cache, tmp_path):
+    path, content = own_cache
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content[:-1000])  # Damaged, so that all compile.
+    (tmp_path / "content").write_bytes(content)
+
+    command = [sys.executable, "-c", CONCURRENT_PROGRAM, tmp_path / "content"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+
+    sha256 = CompiledGraph.from_bytes(content).weights_sha256
+    assert [run.communicate()[0].strip() for run in runs] == [sha256] * 3
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"hello",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+    ],
+    ids=["empty", "text", "truncated", "one bit"],
+)
+def test_a_damaged_graph_in_the_cache_is_made_anew(own_cache, damage, monkeypatch):
+    path, content = own_cache
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damage(content))
+    compiled = []
+
+    def compile_apart(*arguments):
+        compiled.append(arguments[:-1])
+        Path(arguments[-1]).write_bytes(content)
+
+    monkeypatch.setattr(backbones, "_run_apart", compile_apart)
+    for _ in range(2):
+        assert compile_backbone("MobileNetV2", "random") == CompiledGraph.from_bytes(content)
+    assert compiled == [("MobileNetV2", "random", "openvino")]
+    assert path.read_bytes() == content
+
+
+def test_a_graph_in_the_cache_can_be_read_by_all_who_share_it(cache, compiled):
+    compiled("MobileNetV2")
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in cache.glob("MobileNetV2-*.graph"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_other_weights_engines_and_backbones_have_graphs_of_their_own(tmp_path, monkeypatch):
+    def compile_apart(name, weights, engine, target):
+        graph = CompiledGraph(name, weights, engine, "f32", 224, 3, {})
+        Path(target).write_bytes(graph.to_bytes())
+
+    monkeypatch.setattr(backbones, "_run_apart", compile_apart)
+    monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "cache"))
+    for content in (b"one", b"other"):
+        (tmp_path / f"{content.decode()}.h5").write_bytes(content)
+    cases = [
+        ("MobileNetV2", "random", "openvino"),
+        ("MobileNetV2", "random", "tensorflow"),
+        ("MobileNetV2", "imagenet", "openvino"),
+        ("MobileNetV2", str(tmp_path / "one.h5"), "openvino"),
+        ("MobileNetV2", str(tmp_path / "other.h5"), "openvino"),
+        ("VGG16", "random", "openvino"),
+    ]
+    for _ in range(2):
+        for case in cases:
+            graph = compile_backbone(*case)
+            assert (graph.backbone, graph.weights_sha256, graph.engine) == case
+    # A file is told by its content, wherever it is and whatever it was before.
+    (tmp_path / "copy.h5").write_bytes(b"one")
+    assert compile_backbone("MobileNetV2", str(tmp_path / "copy.h5")).weights_sha256 == cases[3][1]
+    (tmp_path / "one.h5").write_bytes(b"changed")
+    (tmp_path / "other.h5").unlink()
+    compile_backbone("MobileNetV2", str(tmp_path / "one.h5"))
+    assert len(list((tmp_path / "cache").iterdir())) == len(cases) + 1
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "MobileNetV9"}, {"engine": "torch"}, {"precision": "f16"}]
+)
+def test_an_unknown_value_is_refused_with_the_known_ones(options):
+    with pytest.raises(BackboneError, match=r"wanted one of .*, .*; got '(MobileNetV9|torch|f16)'"):
+        compile_backbone(**{"name": "MobileNetV2", "weights": "random", **options})
+
+
+def test_what_compiling_refuses_is_told_in_one_line(tmp_path, monkeypatch, capfd):
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file["nothing"] = np.zeros(3)
+    arguments = [
+        "fruits.networks.compile",
+        "MobileNetV2",
+        str(path),
+        "openvino",
+        str(tmp_path / "graph"),
+    ]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.delitem(sys.modules, "fruits.networks.compile")
+    with pytest.raises(SystemExit) as ended:
+        run_module("fruits.networks.compile", run_name="__main__")
+    assert ended.value.code == 2
+    last_line = capfd.readouterr().err.splitlines()[-1]
+    assert last_line.startswith(f"weights: {path} does not fit MobileNetV2: wanted 260 arrays")
+    assert last_line.endswith("give a file of MobileNetV2")
+
+
+def stand_in(tmp_path, monkeypatch, script):
+    """Puts a shell script in place of the Python that compiles."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "cache"))
+
+
+def test_that_line_comes_back_as_the_error(tmp_path, monkeypatch):
+    script = "echo Downloading; echo noise >&2; echo 'weights: out of reach; go on' >&2; exit 2"
+    stand_in(tmp_path, monkeypatch, script)
+    with pytest.raises(BackboneError) as caught:
+        compile_backbone("MobileNetV2", "random")
+    assert str(caught.value) == "weights: out of reach; go on"
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_compiler_that_crashes_is_no_error_of_the_users(tmp_path, monkeypatch):
+    stand_in(tmp_path, monkeypatch, "echo out of luck >&2; kill -9 $$")
+    with pytest.raises(RuntimeError, match=r"compiling MobileNetV2 .* -9:\nout of luck"):
+        compile_backbone("MobileNetV2", "random")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named_before_anything_is_compiled(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(backbones, "_run_apart", None)
+    with pytest.raises(BackboneError, match=r"cannot be kept in .*file/cache.*set FRUITS_CACHE"):
+        compile_backbone("MobileNetV2", "random")

@@ -1,0 +1,89 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.isolation import featurize_in_subprocess
+from fruits.networks.runtime import featurize
+
+# Ends the process that decodes certain contents, as broken native code would.
+POISON = """
+import os, signal
+import fruits.networks.runtime as engines
+decode = engines.decode
+def poisoned(content, side):
+    for name in ("SIGSEGV", "SIGKILL"):
+        if f"POISON {name}".encode() in content:
+            os.kill(os.getpid(), getattr(signal, name))
+    return decode(content, side)
+engines.decode = poisoned
+"""
+
+
+def test_features_are_the_same_apart(graph: CompiledGraph, draw: Callable[..., Path]) -> None:
+    files = sorted((draw({"Fig": 19}) / "Fig").iterdir())
+    contents: list[bytes | Exception] = [file.read_bytes() for file in files]
+    contents[4] = b"no picture"
+    contents[9] = PermissionError("not for you")
+    for ours, theirs in zip(
+        featurize_in_subprocess(contents, graph), featurize(contents, graph), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_image_that_crashes_the_worker_is_rejected_and_the_others_are_not(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 40})
+    for number in (3, 31):
+        with (root / "Fig" / f"{number}_100.jpg").open("ab") as file:
+            file.write(b"POISON SIGSEGV")
+    done = run(tmp_path, "--max-rejected", "0.05")
+    assert done.returncode == 0, done.stderr
+    rejected = pd.read_parquet(tmp_path / "out" / "rejected")
+    assert {Path(path).name for path in rejected["path"]} == {"3_100.jpg", "31_100.jpg"}
+    assert rejected["error"].str.contains("crashed: .*SIGSEGV").all()
+    rows = pd.read_parquet(tmp_path / "out" / "features")
+    assert len(rows) == 38
+    assert not rows["path"].duplicated().any()
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_advice_and_blames_no_image(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 20})
+    # In the second chunk: paths are in the order of their letters.
+    with (root / "Fig" / "7_100.jpg").open("ab") as file:
+        file.write(b"POISON SIGKILL")
+    done = run(tmp_path, "--chunk", "10")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("fruits: a Python worker was killed")
+    assert "spark.executor.cores" in done.stderr
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 10
+    (root / "Fig" / "7_100.jpg").unlink()
+    assert run(tmp_path, "--chunk", "10").returncode == 0
+    assert len(pd.read_parquet(tmp_path / "out" / "pca")) == 19
+
+
+def run(tmp_path: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    (tmp_path / "site").mkdir(exist_ok=True)
+    (tmp_path / "site" / "sitecustomize.py").write_text(POISON)
+    arguments = ["--images", f"{tmp_path}/images", "--output", f"{tmp_path}/out"]
+    arguments += ["--backbone", "EfficientNetLite0"]
+    return subprocess.run(
+        [sys.executable, "-m", "fruits.cli", "run", *arguments, *options],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}/site"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _compiled(graph: CompiledGraph) -> None:
+    """The graph is in the cache before a run is started."""

@@ -1,0 +1,382 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import MinMaxScaler
+
+from fruits.errors import BackboneError, ConfigError, InputError, OutputError
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
+from fruits.storage.lock import exclusive
+
+LABELS = {"Apple Red 1": 14, "Pêche #1 50%": 13, "v1.2": 9}
+
+pytestmark = pytest.mark.usefixtures("spark", "graph")
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Callable[..., Run]:
+    """Runs the pipeline on tmp_path/images with the small pretrained backbone."""
+
+    def go(**options: Any) -> Run:
+        settings = {
+            "images": str(tmp_path / "images"),
+            "output": str(tmp_path / "out"),
+            "backbone": "EfficientNetLite0",
+            **options,
+        }
+        return run(RunConfig(**settings))
+
+    return go
+
+
+def test_a_run_writes_the_whole_layout(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw(LABELS)
+    (root / "v1.2" / "0_100.jpg").write_text("no picture")
+    result = go()
+
+    out = tmp_path / "out"
+    names = ["features", "model", "pca", "pca.csv", "plots", "rejected", "run.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    features = pd.read_parquet(out / "features")
+    columns = ["path", "label", "sha256", "length", "modified", "features"]
+    assert features.columns.tolist() == columns
+    assert features["features"].map(len).unique().tolist() == [1280]
+    assert features["features"][0].dtype == np.float32
+    assert set(features["label"]) == set(LABELS)
+    rejected = pd.read_parquet(out / "rejected")
+    assert rejected.columns.tolist() == ["path", "label", "error"]
+    assert rejected["path"].tolist() == [f"file:{root}/v1.2/0_100.jpg"]
+    pca = pd.read_parquet(out / "pca")
+    assert pca.columns.tolist() == ["path", "label", "pca"]
+    for name in ("scree.png", "pc1_pc2.png"):
+        assert (out / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+    report = json.loads((out / "run.json").read_text())
+    assert report == result.report
+    assert report["counts"] == {"found": 36, "extracted": 35, "reused": 0, "rejected": 1}
+    assert report["parameters"]["images"] == str(root)
+    stages = {"session", "compile", "extract", "fit", "project", "plots", "model", "total"}
+    assert stages <= report["seconds"].keys()
+    assert report["spark"] == {"master": "local[2]", "executors": 1}
+    assert len(report["explained_variance"]) == report["components"] == len(pca["pca"][0])
+    assert sum(report["explained_variance"]) >= 0.97 > sum(report["explained_variance"][:-1])
+    assert len(report["weights_sha256"]) == 64
+    assert report["images_per_second"] > 0
+    assert {"pyspark", "openvino", "keras", "python"} <= report["versions"].keys()
+
+
+def test_components_are_those_of_scikit_learn(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw(LABELS)
+    report = go(components=12).report
+    features = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
+    ours = pd.read_parquet(tmp_path / "out" / "pca").sort_values("path")
+    scaled = MinMaxScaler().fit_transform(stacked(features["features"]).astype(np.float64))
+    theirs = PCA(12, svd_solver="full").fit(scaled)
+    np.testing.assert_allclose(
+        report["explained_variance"], theirs.explained_variance_ratio_, rtol=1e-6
+    )
+    expected = scaled @ theirs.components_.T  # Spark's PCA does not centre what it projects.
+    actual = stacked(ours["pca"])
+    expected *= np.sign((expected * actual).sum(axis=0))
+    np.testing.assert_allclose(actual, expected, atol=1e-6 * np.abs(expected).max())
+
+    csv = pd.read_csv(tmp_path / "out" / "pca.csv", dtype={"label": str}).sort_values("path")
+    assert csv.columns.tolist() == ["path", "label", *(f"pc{n}" for n in range(1, 13))]
+    assert csv["label"].tolist() == ours["label"].tolist()
+    np.testing.assert_array_equal(csv.iloc[:, 2:].to_numpy(np.float32), actual)
+
+
+def test_the_saved_model_gives_the_same_components_in_a_new_process(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw(LABELS)
+    go(scaler="standard", components=5)
+    # A folder of its own and no weights: nothing but the saved model can have made the features.
+    code = """
+import sys
+from pyspark.ml import PipelineModel
+from fruits.spark.read_images import read_images
+from fruits.spark.session import get_spark
+spark = get_spark()
+model = PipelineModel.load(sys.argv[1] + "/out/model")
+rows = model.transform(read_images(spark, sys.argv[1] + "/images"))
+rows.select("path", "label", "labelIndex", "pca").toPandas().to_pickle(sys.argv[1] + "/new.pkl")
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=tmp_path)
+    new = pd.read_pickle(tmp_path / "new.pkl").sort_values("path")
+    old = pd.read_parquet(tmp_path / "out" / "pca").sort_values("path")
+    assert new["path"].tolist() == old["path"].tolist()
+    assert new["label"].tolist() == old["label"].tolist()
+    assert new.groupby("label")["labelIndex"].unique().map(len).eq(1).all()
+    components = stacked(old["pca"])
+    same = np.stack([vector.toArray() for vector in new["pca"]])
+    np.testing.assert_allclose(same, components, atol=1e-6 * np.abs(components).max())
+
+
+def test_a_second_run_reuses_the_features_and_gives_the_same_results(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw(LABELS)
+    first = go().report
+    before = results(tmp_path)
+    second = go().report
+    assert second["counts"] == {"found": 36, "extracted": 0, "reused": 36, "rejected": 0}
+    assert second["images_per_second"] == 0
+    assert second["explained_variance"] == first["explained_variance"]
+    for table, old in results(tmp_path).items():
+        pd.testing.assert_frame_equal(old, before[table])
+
+
+def test_a_pile_that_changed_gives_what_a_fresh_run_gives(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw(LABELS)
+    go(components=6)
+    (root / "v1.2" / "1_100.jpg").unlink()
+    shutil.copy(root / "v1.2" / "2_100.jpg", root / "v1.2" / "3_100.jpg")
+    draw({"Quince": 5}, seed=1)
+    (root / "Apple Red 1").rename(root / "Apple Red 2")
+    counts = go(components=6).report["counts"]
+    # 3_100.jpg now has the content of its neighbour, and the apples only another name.
+    assert counts == {"found": 40, "extracted": 5, "reused": 35, "rejected": 0}
+    grown = results(tmp_path)
+    go(components=6, overwrite=True)
+    for name, fresh in results(tmp_path).items():
+        assert fresh["path"].is_unique
+        column = fresh.columns[-1]
+        pd.testing.assert_frame_equal(grown[name].drop(columns=column), fresh.drop(columns=column))
+        np.testing.assert_allclose(
+            stacked(grown[name][column]), stacked(fresh[column]), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_run_that_was_killed_goes_on_where_it_stopped(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({f"Variety {n}": 40 for n in range(8)})
+    arguments = ["--images", tmp_path / "images", "--output", tmp_path / "out", "--chunk", 16]
+    arguments += ["--backbone", "EfficientNetLite0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fruits.cli", "run", *map(str, arguments)], start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "out" / "features").glob("*.parquet"))) < 6:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / "run.json").exists()
+
+    counts = go(chunk=16).report["counts"]
+    assert counts["found"] == 320
+    assert counts["reused"] >= 32
+    assert counts["extracted"] == 320 - counts["reused"]
+    resumed = results(tmp_path)
+    go(chunk=16, overwrite=True)
+    for name, undisturbed in results(tmp_path).items():
+        column = undisturbed.columns[-1]
+        np.testing.assert_array_equal(stacked(resumed[name][column]), stacked(undisturbed[column]))
+        assert resumed[name]["path"].tolist() == undisturbed["path"].tolist()
+
+
+def test_too_many_rejects_fail_the_run_but_keep_what_is_good(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 10})
+    for number in range(2):
+        (root / "Fig" / f"{number}_100.jpg").write_text("no picture")
+    with pytest.raises(InputError, match=r"at most 5.00%.*2 of 10 were.*rejected.*are kept"):
+        go()
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 8
+    assert len(pd.read_parquet(tmp_path / "out" / "rejected")) == 2
+    assert not (tmp_path / "out" / "run.json").exists()
+    counts = go(max_rejected=0.2).report["counts"]
+    assert counts == {"found": 10, "extracted": 0, "reused": 8, "rejected": 2}
+
+
+def test_a_failed_run_leaves_the_results_of_the_last_one(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 10})
+    go()
+    before, report = results(tmp_path), (tmp_path / "out" / "run.json").read_text()
+    model = sorted((tmp_path / "out" / "model").rglob("*"))
+    draw({"Lime": 10}, seed=1)
+    for number in range(5):
+        (root / "Lime" / f"{number}_100.jpg").write_text("no picture")
+    with pytest.raises(InputError, match="5 of 20 were"):
+        go()
+    assert (tmp_path / "out" / "run.json").read_text() == report
+    assert sorted((tmp_path / "out" / "model").rglob("*")) == model
+    pd.testing.assert_frame_equal(results(tmp_path)["pca"], before["pca"])
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 15
+
+
+def test_what_a_run_has_refused_is_not_read_again_but_what_it_could_not_read_is(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 10})
+    (root / "Fig" / "0_100.jpg").write_text("no picture")
+    (root / "Fig" / "1_100.jpg").unlink()
+    (root / "Fig" / "1_100.jpg").symlink_to(tmp_path / "gone")
+    counts = go(max_rejected=0.2).report["counts"]
+    assert counts == {"found": 10, "extracted": 8, "reused": 0, "rejected": 2}
+    shutil.copy(root / "Fig" / "2_100.jpg", tmp_path / "gone")
+    counts = go(max_rejected=0.2).report["counts"]
+    assert counts == {"found": 10, "extracted": 0, "reused": 9, "rejected": 1}
+    rejected = pd.read_parquet(tmp_path / "out" / "rejected")
+    assert rejected["error"].str.startswith("not an image").tolist() == [True]
+
+
+def test_a_kept_basis_projects_new_images_with_the_old_model(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 20})
+    with pytest.raises(OutputError, match=r"model of an earlier run.*run without it first"):
+        go(keep_basis=True)
+    assert go(components=4).report["basis_turned_degrees"] is None
+    before = results(tmp_path)["pca"]
+    draw({"Lime": 12}, seed=1)
+    kept = go(components=4, keep_basis=True).report
+    after = results(tmp_path)["pca"]
+    old = after[after["label"] == "Fig"].reset_index(drop=True)
+    np.testing.assert_array_equal(stacked(old["pca"]), stacked(before["pca"]))
+    assert len(after) == 32
+    fitted = go(components=4).report
+    # Both times the old basis is compared with what would be fitted now.
+    assert fitted["basis_turned_degrees"] == kept["basis_turned_degrees"]
+    assert 1 < fitted["basis_turned_degrees"]["1"] <= 90
+    assert go(components=4).report["basis_turned_degrees"]["10"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_second_run_at_the_same_time_is_refused(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 6})
+    with (
+        exclusive(str(tmp_path / "out" / "_lock")),
+        pytest.raises(OutputError, match=r"process \d+ on .* is writing here"),
+    ):
+        go()
+
+
+def test_no_usable_image_is_an_error_whatever_is_allowed(
+    go: Callable[..., Run], draw: Callable[..., Path]
+) -> None:
+    for file in (draw({"Fig": 3}) / "Fig").iterdir():
+        file.write_text("no picture")
+    with pytest.raises(InputError, match=r"all 3 were rejected: the reasons are in .*rejected"):
+        go(max_rejected=1.0)
+
+
+def test_features_of_other_settings_are_never_mixed_in(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 6})
+    go()
+    before = results(tmp_path)
+    with pytest.raises(OutputError, match=r"holds features of .*weights_sha256.*overwrite"):
+        go(weights="random")
+    with pytest.raises(OutputError, match=r"precision f32; wanted precision bf16.*overwrite"):
+        go(precision="bf16")
+    for table, old in results(tmp_path).items():
+        pd.testing.assert_frame_equal(old, before[table])
+    assert go(weights="random", overwrite=True).report["counts"]["extracted"] == 6
+
+
+def test_a_limit_is_no_loss_of_features(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 12, "Lime": 12})
+    go()
+    report = go(limit=8).report
+    assert report["counts"] == {"found": 8, "extracted": 0, "reused": 8, "rejected": 0}
+    pca = pd.read_parquet(tmp_path / "out" / "pca")
+    assert pca["label"].value_counts().to_dict() == {"Fig": 4, "Lime": 4}
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 24
+    assert go().report["counts"]["reused"] == 24
+
+
+def test_no_csv_is_left_of_an_earlier_run(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 6})
+    go()
+    assert (tmp_path / "out" / "pca.csv").exists()
+    go(csv=False)
+    assert not (tmp_path / "out" / "pca.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"images": "{tmp}/nowhere"}, InputError, "does not exist"),
+        ({"components": 7}, ConfigError, "wanted at most 6 .*got 7"),
+        ({"limit": 1}, InputError, "wanted two at least"),
+        ({"output": "{tmp}/images/out"}, ConfigError, "outside of the images"),
+        ({"output": "{tmp}/images"}, ConfigError, "outside of the images"),
+        ({"keep_basis": True, "overwrite": True}, ConfigError, "keep_basis: wanted"),
+        ({"output": "{tmp}/file/out"}, OutputError, "cannot be written"),
+        ({"output": "{tmp}/foreign"}, OutputError, "not written by fruits"),
+        ({"weights": "{tmp}/none.h5"}, BackboneError, "cannot be read"),
+        ({"weights": "{tmp}/file"}, BackboneError, "imagenet, random, or"),
+    ],
+)
+def test_what_cannot_end_well_ends_before_anything_is_written(
+    go: Callable[..., Run],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    draw({"Fig": 6})
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "foreign" / "features").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    filled = {
+        name: value.format(tmp=tmp_path) if isinstance(value, str) else value
+        for name, value in options.items()
+    }
+    with pytest.raises(error, match=message) as caught:
+        go(**filled)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def stacked(column: "pd.Series[Any]") -> NDArray[Any]:
+    return np.stack(column.to_list())
+
+
+def results(tmp_path: Path) -> dict[str, pd.DataFrame]:
+    return {
+        name: pd.read_parquet(tmp_path / "out" / name).sort_values("path", ignore_index=True)
+        for name in ("features", "pca")
+    }
+
+
+def test_the_graph_is_the_one_that_the_run_names(
+    go: Callable[..., Run], draw: Callable[..., Path], graph: CompiledGraph
+) -> None:
+    draw({"Fig": 4})
+    assert go().report["weights_sha256"] == graph.weights_sha256

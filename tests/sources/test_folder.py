@@ -1,0 +1,135 @@
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.errors import InputError
+from fruits.sources import folder as images
+from fruits.sources.folder import list_images, read_contents
+from fruits.sources.listing import LISTING, anti_join, sample_evenly
+from fruits.spark.read_images import read_images
+
+AWKWARD = ["Apple Red 1", "v1.2", "Pêche é", "50% off", "No #1", "a%20b", "x::y", "[abc]", "{a,b}"]
+
+
+def test_labels_are_parent_folders_whatever_their_names(draw: Callable[..., Path]) -> None:
+    root = draw(dict.fromkeys(AWKWARD, 1))
+    listing = list_images(str(root))
+    assert listing.schema == LISTING
+    assert sorted(listing["label"].to_pylist()) == sorted(AWKWARD)
+    assert listing["path"].to_pylist() == sorted(f"file:{root}/{a}/0_100.jpg" for a in AWKWARD)
+
+
+def test_length_and_modification_time_are_the_files_own(draw: Callable[..., Path]) -> None:
+    root = draw({"Kiwi": 1})
+    file = root / "Kiwi" / "0_100.jpg"
+    os.utime(file, (1_700_000_000.25, 1_700_000_000.25))
+    row = list_images(str(root)).to_pylist()[0]
+    assert row["length"] == file.stat().st_size
+    assert row["modified"] == datetime.fromtimestamp(1_700_000_000.25, UTC)
+
+
+def test_spark_lists_the_same_files_labels_lengths_and_times(
+    spark: SparkSession, draw: Callable[..., Path]
+) -> None:
+    root = draw(dict.fromkeys([*AWKWARD[:7], "UPPER"], 2))
+    (root / "UPPER" / "0_100.jpg").rename(root / "UPPER" / "0_100.JPG")
+    ours = list_images(str(root))
+    theirs = read_images(spark, str(root)).drop("content").toArrow()
+    # Spark's file listing keeps milliseconds.
+    key = [("path", "ascending")]
+    theirs = theirs.sort_by(key).select(["path", "label", "length"]).to_pylist()
+    assert ours.sort_by(key).select(["path", "label", "length"]).to_pylist() == theirs
+
+
+def test_files_that_are_no_images_are_passed_over(draw: Callable[..., Path]) -> None:
+    root = draw({"Fig": 1})
+    for name in ("README.md", "._0_100.jpg", "_SUCCESS", "notes.jpg.txt"):
+        (root / "Fig" / name).write_text("x")
+    (root / "folder.jpg").mkdir()
+    for suffix in ("PNG", "webp", "tiff", "gif", "bmp", "JPEG"):
+        (root / "Fig" / f"a.{suffix}").write_bytes(b"")
+    names = [Path(path).name for path in list_images(str(root))["path"].to_pylist()]
+    assert sorted(names) == ["0_100.jpg", "a.JPEG", "a.PNG", "a.bmp", "a.gif", "a.tiff", "a.webp"]
+
+
+def test_missing_empty_and_imageless_folders_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        list_images(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="none among the 0 files"):
+        list_images(str(tmp_path))
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"\.jpg .*none among the 1 files"):
+        list_images(str(tmp_path))
+    with pytest.raises(InputError, match="is a file"):
+        list_images(str(tmp_path / "a.txt"))
+
+
+def test_contents_come_in_order_and_an_unreadable_file_is_an_error_in_its_place(
+    draw: Callable[..., Path],
+) -> None:
+    root = draw({"Lime": 40})
+    listing = list_images(str(root))
+    paths = [(row["path"], row["length"]) for row in listing.to_pylist()]
+    paths[7] = (f"file:{root}/Lime/gone.jpg", 10)
+    paths[8] = (f"file:{root}/Lime", 10)
+    contents = list(read_contents(paths))
+    assert isinstance(contents[7], FileNotFoundError)
+    assert isinstance(contents[8], IsADirectoryError)
+    for (path, _), content in zip(paths, contents, strict=True):
+        if isinstance(content, bytes):
+            assert content == Path(path.removeprefix("file:")).read_bytes()
+    assert sum(isinstance(content, bytes) for content in contents) == 38
+
+
+def test_reads_overlap_but_the_bytes_held_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, most, together, reading = 0, 0, 0, 0
+    lock = threading.Lock()
+
+    def slow(path: str) -> bytes:
+        nonlocal held, most, together, reading
+        with lock:
+            reading += 1
+            together = max(together, reading)
+            held += 10 << 20
+            most = max(most, held)
+        time.sleep(0.01)
+        with lock:
+            reading -= 1
+        return path.encode()
+
+    monkeypatch.setattr(images, "_read", slow)
+    for number, content in enumerate(read_contents((str(n), 10 << 20) for n in range(50))):
+        assert content == str(number).encode()
+        with lock:
+            held -= 10 << 20
+    assert together > 1
+    assert most <= images.READ_AHEAD_BYTES + (20 << 20)
+
+
+def test_a_limit_is_spread_over_the_labels(draw: Callable[..., Path]) -> None:
+    listing = list_images(str(draw({"A": 30, "B": 30, "C": 30})))
+    chosen = sample_evenly(listing, 9)["label"].to_pylist()
+    assert {label: chosen.count(label) for label in "ABC"} == {"A": 3, "B": 3, "C": 3}
+    assert sample_evenly(listing, None).num_rows == sample_evenly(listing, 1000).num_rows == 90
+
+
+def test_changed_files_count_as_missing(draw: Callable[..., Path]) -> None:
+    root = draw({"Pear": 4})
+    before = list_images(str(root))
+    os.utime(root / "Pear" / "1_100.jpg", (1, 1))
+    (root / "Pear" / "2_100.jpg").unlink()
+    after = list_images(str(root))
+    assert _names(anti_join(after, before)) == ["1_100.jpg"]
+    assert _names(anti_join(before, after)) == ["1_100.jpg", "2_100.jpg"]
+    assert anti_join(after, after).num_rows == 0
+
+
+def _names(table: pa.Table) -> list[str]:
+    return [Path(path).name for path in table["path"].to_pylist()]

@@ -1,0 +1,179 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.features.rows import FEATURES, REJECTED
+from fruits.features.writer import FeatureWriter
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import featurize
+from fruits.sources.folder import list_images
+from fruits.spark import measure, tasks
+from fruits.spark.extract import Extraction
+from fruits.spark.extract import extract as extract_files
+from fruits.spark.tasks import task_ranges
+from fruits.storage.lock import exclusive
+
+LABELS = {"Apple Red 1": 9, "Pêche #1 50%": 9, "v1.2": 5}
+
+
+def extract(
+    spark: SparkSession,
+    listing: pa.Table,
+    graph: CompiledGraph,
+    folder: Path,
+    chunk: int,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Extraction:
+    with exclusive(f"file:{folder}/_lock") as lock:
+        store = FeatureWriter(f"file:{folder}/features", lock)
+        known = measure.known(spark, store)
+        return extract_files(spark, listing, known, graph, store, chunk, progress)
+
+
+def test_features_are_the_same_bit_for_bit_whatever_the_partitions_and_chunks(
+    spark: SparkSession,
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing = list_images(str(draw(LABELS)))
+    paths = [path.removeprefix("file:") for path in listing["path"].to_pylist()]
+    one_by_one = [next(featurize([Path(path).read_bytes()], graph)) for path in paths]
+    for number, (fewest, chunk) in enumerate([(64, 10_000), (3, 10_000), (1, 7), (64, 1)]):
+        monkeypatch.setattr(tasks, "FEWEST_IMAGES", fewest)
+        out = tmp_path / f"out{number}"
+        assert extract(spark, listing, graph, out, chunk).extracted == len(paths)
+        table = pd.read_parquet(out / "features").sort_values("path")
+        np.testing.assert_array_equal(np.stack(table["features"].to_list()), one_by_one)
+
+
+def test_rows_tell_where_features_come_from(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    listing = list_images(str(draw(LABELS)))
+    extract(spark, listing, graph, tmp_path / "out", 10)
+    rows = spark.read.parquet(str(tmp_path / "out" / "features")).orderBy("path").toArrow()
+    assert rows.schema.names == FEATURES.names
+    for name in listing.schema.names:
+        assert rows[name].to_pylist() == listing[name].to_pylist()
+    for path, digest in zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True):
+        content = Path(path.removeprefix("file:")).read_bytes()
+        assert digest == hashlib.sha256(content).hexdigest()
+
+
+def test_images_without_features_come_back_with_their_reasons(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Plum": 20, "Fig": 3})
+    (root / "Plum" / "3_100.jpg").write_bytes(b"")
+    (root / "Plum" / "5_100.jpg").write_text("no picture")
+    whole = (root / "Plum" / "7_100.jpg").read_bytes()
+    (root / "Plum" / "7_100.jpg").write_bytes(whole[: len(whole) // 2])
+    listing = list_images(str(root))
+    (root / "Plum" / "9_100.jpg").unlink()
+
+    extraction = extract(spark, listing, graph, tmp_path / "out", 8)
+    rejected = extraction.rejected
+
+    assert rejected.schema == REJECTED
+    reasons = {Path(row["path"]).name: row["error"] for row in rejected.to_pylist()}
+    assert set(rejected["label"].to_pylist()) == {"Plum"}
+    assert reasons.keys() == {"3_100.jpg", "5_100.jpg", "7_100.jpg", "9_100.jpg"}
+    assert reasons["3_100.jpg"].startswith("not an image: empty")
+    assert reasons["5_100.jpg"].startswith("not an image: ")
+    assert reasons["7_100.jpg"].startswith("damaged: ")
+    assert "truncated" in reasons["7_100.jpg"]
+    assert reasons["9_100.jpg"].startswith("unreadable: ")
+    committed = pd.read_parquet(tmp_path / "out" / "features")["path"]
+    assert set(committed) | set(rejected["path"].to_pylist()) == set(listing["path"].to_pylist())
+    assert len(committed) == extraction.extracted == 19
+
+
+def test_a_chunk_in_which_every_image_is_bad_is_no_obstacle(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 4})
+    for file in (root / "Fig").iterdir():
+        file.write_text("no picture")
+    extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 10)
+    assert (extraction.extracted, extraction.rejected.num_rows) == (0, 4)
+    assert list((tmp_path / "out" / "features").glob("*.parquet")) == []
+
+
+def test_contents_that_are_known_under_another_name_cost_no_cnn(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 6})
+    extract(spark, list_images(str(root)), graph, tmp_path / "out", 4)
+    (root / "Fig").rename(root / "Ficus")
+    draw({"Lime": 2}, seed=9)
+    (root / "Lime" / "twin.jpg").write_bytes((root / "Ficus" / "3_100.jpg").read_bytes())
+    extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 4)
+    assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
+    rows = pd.read_parquet(tmp_path / "out" / "features")
+    assert rows["label"].value_counts().to_dict() == {"Fig": 6, "Ficus": 6, "Lime": 3}
+    for _, same in rows.groupby("sha256"):
+        assert len({features.tobytes() for features in same["features"]}) == 1
+    assert rows["sha256"].nunique() == 8
+    assert not rows["path"].duplicated().any()
+
+
+def test_progress_ends_with_all_files(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    told: list[int] = []
+    listing = list_images(str(draw({"Fig": 9})))
+    extract(spark, listing, graph, tmp_path / "out", 4, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 9
+
+
+def test_nothing_to_extract_is_nothing_written(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    listing = list_images(str(draw({"Fig": 1}))).slice(0, 0)
+    extraction = extract(spark, listing, graph, tmp_path / "out", 4)
+    assert extraction == Extraction(0, REJECTED.empty_table())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "slots", "sizes"),
+    [(1, 2, [1]), (33, 2, [17, 16]), (900, 2, [225, 169, 127, 95, 71, 64, 64, 64, 21])],
+)
+def test_tasks_grow_shorter_towards_the_end_of_a_chunk(
+    images: int, slots: int, sizes: list[int]
+) -> None:
+    assert [len(span) for span in task_ranges(images, slots)] == sizes
+
+
+@pytest.mark.parametrize(("images", "slots"), [(10_000, 1), (10_000, 2), (1_000, 64)])
+def test_tasks_take_every_image_once_and_never_more_than_a_few_hundred(
+    images: int, slots: int
+) -> None:
+    tasks = task_ranges(images, slots)
+    assert [number for span in tasks for number in span] == list(range(images))
+    assert max(map(len, tasks)) <= 512
+
+
+def test_workers_load_no_tensorflow(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    def loaded(batches: object) -> object:
+        import sys
+
+        list(batches)  # type: ignore[call-overload]
+        names = sorted({"tensorflow", "keras", "matplotlib", "openvino"} & sys.modules.keys())
+        yield pa.record_batch({"names": [",".join(names)]})
+
+    extract(spark, list_images(str(draw({"Fig": 4}))), graph, tmp_path / "out", 4)
+    rows = spark.range(0, 4, 1, 2).mapInArrow(loaded, "names string").collect()
+    assert "openvino" in {row.names for row in rows}
+    assert {row.names for row in rows} <= {"openvino", ""}

@@ -1,0 +1,97 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.errors import PythonException
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import StringIndexer
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import col
+
+from fruits.features.moments import Moments
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import featurize
+from fruits.reduction.fit import fit_reduction
+from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, pipeline_model
+from fruits.spark.read_images import read_images
+
+
+def test_the_label_of_a_path_is_its_folder(spark: SparkSession) -> None:
+    paths = ["file:/a/b/Apple Red 1/r_0_100.jpg", "s3a://b/x/50% #1/y.z/é.png"]
+    rows = spark.createDataFrame([(p,) for p in paths], "uri string")
+    labels = PathToLabel(inputCol="uri", outputCol="fruit").transform(rows).collect()
+    assert [row.fruit for row in labels] == ["Apple Red 1", "y.z"]
+
+
+def test_features_are_vectors_beside_the_columns_that_were_there(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
+) -> None:
+    images = read_images(spark, str(draw({"Fig": 11})))
+    rows = ImageFeaturizer(graph=graph).transform(images).orderBy("path").collect()
+    assert rows[0].__fields__ == [*images.columns, "features"]
+    for row in rows:
+        expected = next(featurize([bytes(row.content)], graph))
+        np.testing.assert_array_equal(row.features.toArray().astype(np.float32), expected)
+
+
+def test_an_image_without_features_fails_is_skipped_or_kept_with_its_reason(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
+) -> None:
+    root = draw({"Fig": 9})
+    (root / "Fig" / "4_100.jpg").write_text("no picture")
+    images = read_images(spark, str(root))
+    with pytest.raises(PythonException, match="not an image"):
+        ImageFeaturizer(graph=graph).transform(images).collect()
+    skipped = ImageFeaturizer(graph=graph, handleInvalid="skip").transform(images)
+    assert skipped.count() == 8
+    assert "error" not in skipped.columns
+    keep = ImageFeaturizer(graph=graph, handleInvalid="keep", errorCol="why")
+    bad = keep.transform(images).where("features is null").collect()
+    assert [(Path(row.path).name, row.why[:12]) for row in bad] == [("4_100.jpg", "not an image")]
+    assert keep.transform(images).where("why is null and features is not null").count() == 8
+
+
+def test_the_cnn_runs_once_for_each_image_however_often_its_result_is_used(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
+) -> None:
+    images = read_images(spark, str(draw({"Fig": 4})))
+    rows = ImageFeaturizer(graph=graph, handleInvalid="skip").transform(images)
+    used = rows.where("features is not null").select("features", col("features").alias("again"))
+    plan = used._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("featurized(content") == 1
+
+
+def test_labels_have_the_indices_that_spark_gives_them(
+    spark: SparkSession, graph: CompiledGraph
+) -> None:
+    labels = ["Kiwi", "fig", "Kiwi", "Äpfel", "Fig", "fig", "Lemon", "Lemon", "Lemon", "été"]
+    moments = Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
+    model = pipeline_model(pa.chunked_array([labels]), graph, fit_reduction(moments, "minmax", 2))
+    rows = spark.createDataFrame([(label,) for label in [*labels, "new"]], "label string")
+    learned = StringIndexer(inputCol="label", outputCol="learned", handleInvalid="keep").fit(
+        rows.where("label != 'new'")
+    )
+    both = learned.transform(model.stages[1].transform(rows)).collect()
+    assert [row.labelIndex for row in both] == [row.learned for row in both]
+    assert both[-1].learned == 6
+
+
+def test_both_stages_survive_saving_with_their_parameters_and_the_graph(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    stages = [
+        PathToLabel(outputCol="fruit"),
+        ImageFeaturizer(graph=graph, outputCol="vector", handleInvalid="skip"),
+    ]
+    model = PipelineModel(stages)
+    model.write().save(str(tmp_path / "model"))
+    loaded = PipelineModel.load(str(tmp_path / "model"))
+    featurizer = loaded.stages[1]
+    assert isinstance(featurizer, ImageFeaturizer)
+    assert featurizer.graph == graph
+    assert featurizer.uid == stages[1].uid
+    assert featurizer.getHandleInvalid() == "skip"
+    images = read_images(spark, str(draw({"Fig": 3})))
+    assert loaded.transform(images).collect() == model.transform(images).collect()
