@@ -153,7 +153,3 @@ def _options_with_defaults(parser: argparse.ArgumentParser):  # type: ignore[no-
         parser.add_argument("--" + name.replace("_", "-"), help=help, **settings)  # type: ignore[arg-type]
 
     return option
-
-
-if __name__ == "__main__":
-    sys.exit(main())
