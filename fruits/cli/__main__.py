@@ -2,6 +2,6 @@
 
 import sys
 
-from fruits.cli.commands import main
+from fruits.cli import main
 
 sys.exit(main())

@@ -39,11 +39,12 @@ def add_cloud(
         defaults: of those options.
     """
     cloud = commands.add_parser("cloud", help="AWS: upload, launch, submit, status, terminate")
-    actions = cloud.add_subparsers(required=True, metavar="COMMAND")
+    cloud.set_defaults(parser=cloud)
+    actions = cloud.add_subparsers(metavar="COMMAND")
 
     def action(name: str, function: Callable[..., None], help: str, named: bool = True) -> Any:
         parser = actions.add_parser(name, help=help)
-        parser.set_defaults(command=function)
+        parser.set_defaults(command=function, parser=parser)
         parser.add_argument("--region", help="of AWS; by default the environment's")
         if named:
             parser.add_argument("--name", default="fruits", help="of the stack (%(default)s)")
@@ -76,7 +77,7 @@ def add_cloud(
         default="cluster",
         help="of Spark's driver on EMR (%(default)s)",
     )
-    add_run_options(submitting, required=True)
+    add_run_options(submitting)
     submitting.set_defaults(run_defaults=defaults)
 
     telling = action("status", _status, "all that costs money", named=False)

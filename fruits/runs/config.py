@@ -7,56 +7,60 @@ from fruits.errors import ConfigError
 from fruits.networks.catalogue import BACKBONES
 from fruits.networks.graph import ENGINES, PRECISIONS
 from fruits.reduction.fit import SCALERS
+from fruits.runs.options import option, options
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """The options of ``fruits run``, which are the parameters of the notebook.
 
-    Attributes:
-        images: URI of the folder of images (``file:``, ``s3a:``, ``s3:``, or a plain path); the
-            label of an image is its parent folder.
-        output: URI of the folder that receives the results.
-        backbone: a name in :data:`fruits.networks.catalogue.BACKBONES`.
-        weights: ``"imagenet"``, ``"random"``, or the path or URI of a Keras weights or model file.
-        engine: what runs the network, one of :data:`fruits.networks.graph.ENGINES`.
-        precision: of the network's arithmetic, one of :data:`fruits.networks.graph.PRECISIONS`.
-        scaler: applied to the features before PCA, one of :data:`fruits.reduction.SCALERS`.
-        components: an ``int`` is a number of components; a ``float`` in (0, 1] is the share of the
-            variance that they shall explain.
-        chunk: images committed at a time; what an interrupted run may have to do again.
-        max_rejected: share of the images, in [0, 1], that may be rejected before the run fails.
-        csv: also write the components as one CSV file.
-        limit: use at most so many images, spread evenly over the listing; ``None`` for all.
-        keep_basis: project with the scaler and the PCA of the last run instead of fitting new ones.
-        overwrite: delete earlier results in ``output`` first.
+    What each one means is said once, in its ``help``; ``fruits run --help`` prints it.
 
     Raises:
         ConfigError: when a value is out of range or unknown.
     """
 
-    images: str
-    output: str
-    backbone: str = "MobileNetV2"
-    weights: str = "imagenet"
-    engine: str = "openvino"
-    precision: str = "f32"
-    scaler: str = "minmax"
-    components: int | float = 0.97
-    chunk: int = 10_000
-    max_rejected: float = 0.05
-    csv: bool = True
-    limit: int | None = None
-    keep_basis: bool = False
-    overwrite: bool = False
+    images: str = option(metavar="URI", help="folder of images; its sub-folders are the labels")
+    output: str = option(metavar="URI", help="folder of the results")
+    backbone: str = option(
+        "MobileNetV2", choices=BACKBONES, help="the network; EfficientNetLite0 needs no download"
+    )
+    weights: str = option(
+        "imagenet", metavar="WEIGHTS", help="imagenet, random, or the path or URI of a Keras file"
+    )
+    engine: str = option("openvino", choices=ENGINES, help="what runs the network")
+    precision: str = option(
+        "f32",
+        choices=PRECISIONS,
+        help="of the arithmetic; bf16 is faster where the processor has it",
+    )
+    scaler: str = option("minmax", choices=SCALERS, help="applied to the features before PCA")
+    components: int | float = option(
+        0.97, metavar="N", help="a share of the variance such as 0.97, or a number such as 600"
+    )
+    chunk: int = option(10_000, metavar="N", help="images that are committed at a time")
+    max_rejected: float = option(
+        0.05, metavar="SHARE", help="the run fails if more than this share cannot be used"
+    )
+    csv: bool = option(True, help="also write the components as one CSV file")
+    limit: int | None = option(
+        None, metavar="N", help="use at most so many images, evenly chosen; all if left out"
+    )
+    keep_basis: bool = option(
+        False, help="use the scaler and the PCA of the last run instead of fitting new ones"
+    )
+    overwrite: bool = option(False, help="delete earlier results in the output first")
 
     def __post_init__(self) -> None:
         for name in ("images", "output", "weights"):
             _require(bool(getattr(self, name)), name, "a path or URI", getattr(self, name))
-        _one_of("backbone", self.backbone, BACKBONES)
-        _one_of("engine", self.engine, ENGINES)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("scaler", self.scaler, SCALERS)
+        for about in options(RunConfig):
+            value = getattr(self, about.name)
+            if about.choices:
+                wanted = "one of " + ", ".join(about.choices)
+                _require(value in about.choices, about.name, wanted, value)
+            if about.parse is bool:
+                _require(isinstance(value, bool), about.name, "true or false", value)
         _require(
             _is_int(self.components, 1)
             or (isinstance(self.components, float) and 0 < self.components <= 1),
@@ -77,11 +81,6 @@ class RunConfig:
             "a whole number of images from 1, or nothing for all",
             self.limit,
         )
-        for name in ("csv", "keep_basis", "overwrite"):
-            _require(
-                isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name)
-            )
-
         _require(
             not (self.keep_basis and self.overwrite),
             "keep_basis",
@@ -100,10 +99,6 @@ def _is_int(value: object, least: int) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _one_of(name: str, value: object, choices: Any) -> None:
-    _require(value in choices, name, "one of " + ", ".join(choices), value)
 
 
 def _require(holds: bool, name: str, wanted: str, value: object) -> None:

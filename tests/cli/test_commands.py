@@ -10,7 +10,6 @@ from fruits.cli import main
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        ([], "required"),
         (["run"], "--images, --output"),
         (["run", "--images", "a", "--output", "b", "--backbone", "X"], "MobileNetV2"),
         (["run", "--images", "a", "--output", "b", "--engine", "X"], "openvino"),

@@ -1,0 +1,111 @@
+"""The parser of ``fruits``: options as they are declared, mistakes as one line."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING
+from typing import Any, NoReturn
+
+from fruits.runs.config import RunConfig
+from fruits.runs.options import Option, options
+
+# More choices than these are listed in the help of the option, not in its usage.
+FEW = 4
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` that answers a mistake with one line and status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with the message, what was perhaps meant, and where help is."""
+        wrong = re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)$", message)
+        if wrong:
+            choices = [choice.strip("'\" ") for choice in wrong[2].split(",")]
+            message += _nearest(wrong[1], choices)
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Names a misspelt option before a required one is missed."""
+        flags = list(self._option_string_actions)
+        for flag in (text.partition("=")[0] for text in args or ()):
+            if flag == "--" or self._subparsers:
+                break
+            if flag.startswith("--") and not any(known.startswith(flag) for known in flags):
+                self.error(f"{flag} is not an option{_nearest(flag, flags)}")
+        return super().parse_known_args(args, namespace)
+
+    def add_command(
+        self, commands: Any, name: str, function: Callable[..., None], help: str
+    ) -> "Parser":
+        """Adds a command that calls a function with its options as keyword arguments.
+
+        Args:
+            commands: what ``add_subparsers`` returned.
+            name: of the command.
+            function: what is called.
+            help: one line.
+        """
+        parser: Parser = commands.add_parser(name, help=help, description=_sentence(help))
+        parser.set_defaults(command=function, parser=parser)
+        return parser
+
+    def parse(self, arguments: Sequence[str] | None) -> tuple[Callable[..., None], dict[str, Any]]:
+        """The function of a command, and its options; help where there is no command."""
+        found, unknown = self.parse_known_args(arguments)
+        values = vars(found)
+        parser: Parser = values.pop("parser", self)
+        if unknown:
+            parser.error(f"{' '.join(unknown)}: not understood")
+        if "command" not in values:
+            parser.print_help()
+            parser.exit(0)
+        return values.pop("command"), values
+
+
+def add_run_options(parser: argparse.ArgumentParser, output: str | None = None) -> None:
+    """Adds the options of ``fruits run``.
+
+    Args:
+        parser: of the command.
+        output: its default where the command needs no output.
+    """
+    for option in options(RunConfig):
+        default = option.default
+        if option.name == "output" and output is not None:
+            default = output
+        add_option(parser, option, default)
+
+
+def add_option(parser: argparse.ArgumentParser, option: Option, default: Any) -> None:
+    """Adds one option as its field declares it; without a default it is required."""
+    settings: dict[str, Any] = {"help": option.help}
+    if default is MISSING:
+        settings["required"] = True
+    else:
+        settings["default"] = default
+    if option.parse is bool:
+        settings["action"] = argparse.BooleanOptionalAction
+        if default is True:
+            settings["help"] += "; on by default"
+    else:
+        settings |= {"type": option.parse, "choices": option.choices, "metavar": option.metavar}
+        if option.choices and len(option.choices) > FEW:
+            settings["metavar"] = "NAME"
+            settings["help"] += ": " + ", ".join(option.choices)
+        if default not in (MISSING, None):
+            settings["help"] += f" (default: {default})"
+    settings["help"] = settings["help"].replace("%", "%%")
+    parser.add_argument(option.flag, **settings)
+
+
+def _nearest(wrong: str, known: Sequence[str]) -> str:
+    by_case = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(wrong.lower(), by_case, n=1)
+    return f"; did you mean {by_case[found[0]]}?" if found else ""
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,46 @@
+"""The public interface: what ``import fruits`` offers, and what it costs."""
+
+import subprocess
+import sys
+
+import fruits
+
+NAMES = {
+    "BackboneError",
+    "CloudError",
+    "ConfigError",
+    "FruitsError",
+    "InputError",
+    "OutputError",
+    "RunConfig",
+    "StorageError",
+    "WorkerError",
+    "__version__",
+    "run",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(fruits.__all__) == NAMES
+    assert list(fruits.__all__) == sorted(fruits.__all__)
+    assert set(dir(fruits)) == NAMES
+
+
+def test_each_public_name_can_be_had() -> None:
+    for name in NAMES:
+        assert getattr(fruits, name)
+    assert issubclass(fruits.InputError, fruits.FruitsError)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    assert not hasattr(fruits, "nothing")
+
+
+def test_import_brings_nothing_but_the_standard_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import fruits\n"
+        "new = {m.partition('.')[0] for m in set(sys.modules) - before}\n"
+        "print(*sorted(new - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["fruits"], done.stderr
