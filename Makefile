@@ -29,9 +29,9 @@ data/sample: | .venv/ready
 
 demo: java setup data/sample
 	@mkdir -p $(DEMO)
-	$(BIN)/papermill notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb --log-output --no-progress-bar \
-		-p images data/sample/Training -p output $(DEMO)/output -p backbone EfficientNetLite0
-	@$(BIN)/fruits report --output $(DEMO)/output
+	@echo "running notebooks/fruits_pca.ipynb on local Spark: less than a minute"
+	@$(BIN)/python deploy/local/demo.py notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb \
+		images=data/sample/Training output=$(DEMO)/output backbone=EfficientNetLite0
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
 test: java .venv/ready-dev

@@ -17,7 +17,11 @@ import re
 
 
 class FruitsError(Exception):
-    """Root of every error that a user can mend."""
+    """Root of every error that the user can fix."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the one line, as the command line does."""
+        return [f"fruits: {self}"]
 
 
 class ConfigError(FruitsError):

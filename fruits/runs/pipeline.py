@@ -113,6 +113,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         beside.submit(import_module, "fruits.plots")
         with stages("session"):
             spark = get_spark()
+        if page := spark.sparkContext.uiWebUrl:
+            print(f"Spark's page, until the run ends: {page}", file=progress, flush=True)
         require_capacity(config, listing.num_rows, graph, this_place(spark))
         outputs.prepare(graph.identity, config.overwrite)
 

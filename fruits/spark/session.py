@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
+
+from fruits.spark.java import require_java
 
 CHECKOUT_CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -17,11 +20,17 @@ def get_spark() -> SparkSession:
     Nothing is set here but the application's name: master, memory and endpoints come from
     ``SPARK_CONF_DIR`` and the environment. Where neither ``SPARK_CONF_DIR`` nor ``SPARK_HOME``
     says which configuration holds, the one beside this package does.
+
+    Raises:
+        ConfigError: when there is no Java that Spark can use.
     """
     if not {"SPARK_CONF_DIR", "SPARK_HOME"} & os.environ.keys() and CHECKOUT_CONF.is_dir():
         os.environ["SPARK_CONF_DIR"] = str(CHECKOUT_CONF)
     # The workers' Python is the driver's own, not the first one on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Where a platform has started Spark's Java, its port is here.
+    if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        require_java()
     return SparkSession.builder.appName("fruits").getOrCreate()
 
 
