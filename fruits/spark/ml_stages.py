@@ -9,7 +9,7 @@ from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import StringIndexerModel
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.ml.param.shared import HasHandleInvalid, HasInputCol, HasOutputCol
+from pyspark.ml.param.shared import HasHandleInvalid, HasInputCol, HasInputCols, HasOutputCol
 from pyspark.ml.util import (
     DefaultParamsReadable,
     DefaultParamsReader,
@@ -44,6 +44,9 @@ class PathToLabel(
 ):
     """The label of an image: the name of the folder in its path.
 
+    A dataset without the column of paths is returned as it is, so that a saved model takes contents
+    alone; labels that it has already then stay.
+
     Args:
         inputCol: column of paths or URIs, string; by default ``path``.
         outputCol: column of labels, string; by default ``label``.
@@ -56,6 +59,8 @@ class PathToLabel(
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
+        if not has_column(dataset, self.getInputCol()):
+            return dataset
         return dataset.withColumn(self.getOutputCol(), label_of(F.col(self.getInputCol())))
 
 
@@ -77,9 +82,10 @@ class ImageFeaturizer(
         inputCol: column of contents, binary; by default ``content``.
         outputCol: column of features, vector of ``graph.dimension``; by default ``features``.
         errorCol: column of the reasons why an image has no features, string; it is null where there
-            are features. By default ``error``; only ``handleInvalid="keep"`` shows it.
+            are features. By default ``error``; ``handleInvalid`` "keep" and "nan" write it.
         handleInvalid: what becomes of an image without features: ``error`` (the default) fails the
-            job with the reason, ``skip`` leaves the row out, ``keep`` gives null features.
+            job with the reason, ``skip`` leaves the row out, ``keep`` gives null features, ``nan``
+            gives NaN features, which Spark's own models take where null would fail.
     """
 
     errorCol: Param[str] = Param(  # noqa: N815
@@ -120,13 +126,13 @@ class ImageFeaturizer(
                     {"features": None, "error": result}
                     if isinstance(result, str)
                     else {"features": result, "error": None}
-                    for result in featurize((c.as_buffer() for c in contents), graph.value)
+                    for result in featurize(map(_content, contents), graph.value)
                 ]
                 errors = [row["error"] for row in rows if row["error"]]
                 if strict and errors:
                     raise InputError(
                         f"an image has no features: {errors[0]}; "
-                        'handleInvalid "skip" leaves such rows out, "keep" shows the reasons'
+                        'handleInvalid "keep" returns such rows with the reason, "skip" drops them'
                     )
                 yield pa.array(rows, _RESULT)
 
@@ -135,13 +141,14 @@ class ImageFeaturizer(
         rows = dataset.withColumn("_featurized", result)
         if self.getHandleInvalid() == "skip":
             rows = rows.where("_featurized.error is null")
-        rows = rows.withColumn(
-            self.getOutputCol(),
-            F.when(
-                F.col("_featurized.error").isNull(), array_to_vector(F.col("_featurized.features"))
-            ),
+        vector = F.when(
+            F.col("_featurized.error").isNull(), array_to_vector(F.col("_featurized.features"))
         )
-        if self.getHandleInvalid() == "keep":
+        if self.getHandleInvalid() == "nan":
+            nan = F.array_repeat(F.lit(float("nan")), self.graph.dimension)
+            vector = vector.otherwise(array_to_vector(nan))
+        rows = rows.withColumn(self.getOutputCol(), vector)
+        if self.getHandleInvalid() in ("keep", "nan"):
             rows = rows.withColumn(self.getOrDefault(self.errorCol), F.col("_featurized.error"))
         return rows.drop("_featurized")
 
@@ -153,6 +160,51 @@ class ImageFeaturizer(
     def read(cls) -> "MLReader[ImageFeaturizer]":
         """Loads what :meth:`write` saved."""
         return _FeaturizerReader()
+
+
+class InvalidToNull(
+    Transformer,
+    HasInputCols,
+    DefaultParamsReadable["InvalidToNull"],
+    DefaultParamsWritable,
+):
+    """Sets what was computed for an image without features to null; its row stays.
+
+    Args:
+        inputCols: columns that become null where ``errorCol`` is not null; missing ones are
+            skipped.
+        errorCol: column of the reasons, string; by default ``error``.
+    """
+
+    errorCol: Param[str] = Param(  # noqa: N815
+        Params._dummy(),
+        "errorCol",
+        "column of the reasons why an image has no features",
+        typeConverter=TypeConverters.toString,
+    )
+
+    @keyword_only
+    def __init__(self, *, inputCols: list[str] | None = None, errorCol: str = "error") -> None:  # noqa: N803
+        super().__init__()
+        self._setDefault(inputCols=[], errorCol="error")
+        self._set(**self._input_kwargs)  # type: ignore[attr-defined]
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        good = F.col(self.getOrDefault(self.errorCol)).isNull()
+        names = [name for name in self.getInputCols() if has_column(dataset, name)]
+        return dataset.withColumns({name: F.when(good, F.col(name)) for name in names})
+
+
+def has_column(dataset: DataFrame, name: str) -> bool:
+    """Whether Spark finds a column of this name, by the session's rule for upper and lower case."""
+    if dataset.sparkSession.conf.get("spark.sql.caseSensitive") == "true":
+        return name in dataset.columns
+    return name.lower() in (column.lower() for column in dataset.columns)
+
+
+def _content(value: pa.BinaryScalar) -> bytes | Exception:
+    """The content of an image, without a copy; a null is a file that could not be read."""
+    return value.as_buffer() if value.is_valid else ValueError("the content is null")
 
 
 _RESULT = pa.struct([("features", pa.list_(pa.float32())), ("error", pa.string())])
@@ -193,7 +245,10 @@ class _FeaturizerReader(MLReader[ImageFeaturizer]):
 def pipeline_model(
     labels: pa.ChunkedArray, graph: CompiledGraph, reduction: Reduction
 ) -> PipelineModel:
-    """The whole chain for new images: path and content in; label, features and components out.
+    """The whole chain for new images: content in, and path where there is one; components out.
+
+    Every row comes back: an image that yields no features has the reason in ``error`` and null in
+    ``features``, ``scaled`` and ``pca``.
 
     Args:
         labels: of the images, string; the most frequent one has index 0, and those that are equally
@@ -208,5 +263,9 @@ def pipeline_model(
         outputCol="labelIndex",
         handleInvalid="keep",
     )
-    stages = [PathToLabel(), index, ImageFeaturizer(graph=graph, handleInvalid="skip")]
-    return PipelineModel([*stages, *reduction_stages(reduction)])
+    featurizer = ImageFeaturizer(graph=graph, handleInvalid="nan")
+    reduced = reduction_stages(reduction)
+    computed = [featurizer.getOutputCol(), *(stage.getOutputCol() for stage in reduced)]
+    return PipelineModel(
+        [PathToLabel(), index, featurizer, *reduced, InvalidToNull(inputCols=computed)]
+    )

@@ -25,7 +25,7 @@ def test_the_label_of_a_path_is_its_folder(spark: SparkSession) -> None:
     assert [row.fruit for row in labels] == ["Apple Red 1", "y.z"]
 
 
-def test_features_are_vectors_beside_the_columns_that_were_there(
+def test_features_are_vectors_next_to_the_columns_that_were_there(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
 ) -> None:
     images = read_images(spark, str(draw({"Fig": 11})))
@@ -95,3 +95,43 @@ def test_both_stages_survive_saving_with_their_parameters_and_the_graph(
     assert featurizer.getHandleInvalid() == "skip"
     images = read_images(spark, str(draw({"Fig": 3})))
     assert loaded.transform(images).collect() == model.transform(images).collect()
+
+
+def small_model(graph: CompiledGraph, scaler: str = "minmax") -> PipelineModel:
+    moments = Moments.of(np.random.default_rng(0).normal(size=(9, graph.dimension)))
+    return pipeline_model(pa.chunked_array([["Fig"]]), graph, fit_reduction(moments, scaler, 3))
+
+
+@pytest.mark.parametrize("scaler", ["minmax", "standard", "none"])
+def test_the_model_returns_every_row_and_says_why_one_has_no_components(
+    spark: SparkSession,
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    scaler: str,
+    tmp_path: Path,
+) -> None:
+    root = draw({"Fig": 5})
+    (root / "Fig" / "2_100.jpg").write_text("no picture")
+    small_model(graph, scaler).save(str(tmp_path / "model"))
+    model = PipelineModel.load(str(tmp_path / "model"))
+    rows = model.transform(read_images(spark, str(root))).orderBy("path").collect()
+    assert [row.error is None for row in rows] == [True, True, False, True, True]
+    assert rows[2].error.startswith("not an image")
+    assert (rows[2].features, rows[2].pca, rows[2].label) == (None, None, "Fig")
+    for row in (rows[0], rows[1], rows[3], rows[4]):
+        assert np.isfinite(row.pca.toArray()).all()
+
+
+def test_the_model_takes_contents_without_a_path_and_null_contents(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
+) -> None:
+    images = read_images(spark, str(draw({"Fig": 3})))
+    model = small_model(graph)
+    expected = [row.pca for row in model.transform(images).orderBy("path").collect()]
+    contents = [
+        (number, bytes(row.content)) for number, row in enumerate(images.orderBy("path").collect())
+    ]
+    alone = spark.createDataFrame([*contents, (3, None)], "id int, content binary")
+    rows = model.transform(alone).orderBy("id").collect()
+    assert [row.pca for row in rows] == [*expected, None]
+    assert rows[3].error == "unreadable: the content is null"
