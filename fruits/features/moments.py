@@ -1,91 +1,125 @@
-"""One pass over a feature column: count, mean, range and centred scatter, in pieces that merge.
+"""One pass over a feature column: exact counts, sums and products, for all rows and for each label.
 
-Everything that the scalers and the PCA have to know about the features is in `Moments`, so the
-table of features is read once, whatever is fitted afterwards. Partial moments are merged with the
-pairwise update of Chan, Golub and LeVeque, "Algorithms for computing the sample variance: analysis
-and recommendations", The American Statistician 37 (1983), pp. 242-247. Only centred sums are ever
-added, so a mean far larger than the spread does little harm: at a million times the spread, the
-scatter of one block is good to 14 digits, a merged one to 11; a plain sum of squares would keep 4.
+Everything that the scalers, the PCA and the classifier have to know about the features is in
+`Moments`, so the table of features is read once, whatever is fitted afterwards. The sums are exact
+(`fruits.features.products`): merged in any order, over any cuts into chunks, or with rows added and
+taken off again, they are the same, bit for bit. So whatever is fitted depends on the *set* of
+images alone. Results are rounded once, at the end, after the mean was taken off exactly: a mean far
+larger than the spread does no harm.
 """
 
 from __future__ import annotations
 
-import math
-import struct
-import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fruits.errors import InputError
+from fruits.features.exact import Exact, carry, to_float
+from fruits.features.products import BLOCK_ROWS, Array, LabelSums, ProductSums
 from fruits.features.rows import check_widths, matrix
 
-Array = NDArray[np.float64]
+Label = str | None
 
-
-BLOCK_ROWS = 2048
-"""Rows that are centred and multiplied at once: 32 MiB of float64 for 2,048 features."""
+_ROWS_AT_ONCE = 64
+"""Rows of the scatter that are computed at once: a few megabytes, which stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean, range and centred scatter of n rows of d features.
+    """Exact sums over n rows of d features.
 
     Attributes:
-        count: n, the number of rows.
-        mean: (d,) float64, in the units of the features, as are the next two.
-        minimum: (d,) float64.
-        maximum: (d,) float64.
-        scatter: (d, d) float64, symmetric: the sum over the rows of (x - mean)(x - mean)^T, in
-            squared units. Divided by n - 1 it is the sample covariance.
+        width: d.
+        labels: of each label, sorted, None (no label) first: count, sums and range of its rows.
+        products: the sums of all x_i x_j with i <= j, by rows.
 
-    A feature that never changes has exactly its value as its mean, and zeros in the scatter.
+    The results below are float64, good to a unit or two in the last place. A feature that never
+    changes has exactly its value as its mean, and zeros in the scatter.
     """
 
-    count: int
-    mean: Array
-    minimum: Array
-    maximum: Array
-    scatter: Array
+    width: int
+    labels: dict[Label, LabelSums]
+    products: Exact
 
     @classmethod
     def empty(cls) -> Moments:
         """No rows, of any width: merging it changes nothing."""
-        return cls(0, np.empty(0), np.empty(0), np.empty(0), np.empty((0, 0)))
+        return cls(0, {}, Exact.zeros(0))
 
     @classmethod
-    def of(cls, x: NDArray[np.floating[Any]]) -> Moments:
-        """Moments of the rows of `x`, (n, d) float32 or float64, in float64.
-
-        The corrected two-pass algorithm of Chan, Golub and LeVeque: what the rounded mean leaves
-        behind is measured and taken off.
+    def of(cls, x: NDArray[np.floating[Any]], labels: Sequence[Label] | None = None) -> Moments:
+        """Moments of the rows of `x`, (n, d) float32 or float64, with n labels, or without.
 
         Raises:
-            InputError: a feature is NaN or infinite.
+            InputError: a feature is NaN, infinite, or a float64 beyond all reason.
         """
-        count, width = x.shape
-        if count == 0:
-            return cls.empty()
-        minimum, maximum = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
-        if not np.isfinite([minimum, maximum]).all():
-            raise InputError(
-                "wanted finite features, found NaN or infinite ones; "
-                "check the backbone's weights and extract the features again"
-            )
-        # A rounded mean can lie outside the range. Held within it, a constant is centred to zero.
-        centre = np.clip(x.mean(axis=0, dtype=np.float64), minimum, maximum)
-        scatter, rest = np.zeros((width, width)), np.zeros(width)
-        for start in range(0, count, BLOCK_ROWS):
-            z = np.subtract(x[start : start + BLOCK_ROWS], centre, dtype=np.float64)
-            scatter += z.T @ z  # the transpose of itself: numpy calls BLAS syrk
-            rest += z.sum(axis=0)
-        scatter -= np.outer(rest, rest) / count
-        mean = np.clip(centre + rest / count, minimum, maximum)
-        return cls(count, mean, minimum, maximum, scatter)
+        return _measured([(x, labels)])
+
+    @property
+    def count(self) -> int:
+        """n, the number of rows."""
+        return sum(sums.count for sums in self.labels.values())
+
+    @cached_property
+    def total(self) -> Exact:
+        """(d,) the sums of the features."""
+        return sum((s.total for s in self.labels.values()), Exact.zeros(self.width))
+
+    @cached_property
+    def mean(self) -> Array:
+        """(d,) in the units of the features."""
+        mean = self.total.to_float() / max(self.count, 1)
+        # A rounded mean can lie outside the range; a constant is its own.
+        return np.fmin(np.fmax(mean, _lowest(self.labels)), _highest(self.labels))
+
+    @cached_property
+    def minimum(self) -> Array:
+        """(d,) in the units of the features.
+
+        Raises:
+            ValueError: it has to be found again, see `unranged`.
+        """
+        self._check_ranged()
+        return _lowest(self.labels)
+
+    @cached_property
+    def maximum(self) -> Array:
+        """(d,), as `minimum`."""
+        self._check_ranged()
+        return _highest(self.labels)
+
+    @cached_property
+    def scatter(self) -> Array:
+        """(d, d), symmetric: the sum over the rows of (x - mean)(x - mean)^T, in squared units.
+
+        Divided by n - 1 it is the sample covariance. n times it is n sum x x^T - (sum x)(sum x)^T:
+        whole numbers of some 24 bits each are multiplied and subtracted, and only then rounded.
+        """
+        return _scatter(self.count, self.width, self.total, self.products)
+
+    @property
+    def unranged(self) -> list[Label]:
+        """Labels of which rows were taken off that were at the end of a range.
+
+        Their `minimum` and `maximum` are NaN where that happened; give them those of the rows that
+        stay, by `with_range`.
+        """
+        return [
+            label
+            for label, sums in self.labels.items()
+            if np.isnan(sums.minimum).any() or np.isnan(sums.maximum).any()
+        ]
+
+    def with_range(self, label: Label, minimum: Array, maximum: Array) -> Moments:
+        """The same moments with the range of one label, (d,) each, which was found again."""
+        # Plus zero: a zero has no sign.
+        ranged = replace(self.labels[label], minimum=minimum + 0.0, maximum=maximum + 0.0)
+        return replace(self, labels=self.labels | {label: ranged})
 
     def merge(self, other: Moments) -> Moments:
         """Moments of the rows of both.
@@ -93,65 +127,72 @@ class Moments:
         Raises:
             InputError: the two are of different widths.
         """
-        if self.count == 0 or other.count == 0:
-            return self if other.count == 0 else other
-        check_widths(self.mean.size, other.mean.size)
-        count = self.count + other.count
-        delta = other.mean - self.mean
-        between = delta * math.sqrt(self.count * (other.count / count))
-        scatter = np.outer(between, between)
-        scatter += self.scatter
-        scatter += other.scatter
-        return Moments(
-            count,
-            self.mean + delta * (other.count / count),
-            np.minimum(self.minimum, other.minimum),
-            np.maximum(self.maximum, other.maximum),
-            scatter,
-        )
+        if not self.labels or not other.labels:
+            return self if not other.labels else other
+        check_widths(self.width, other.width)
+        labels = self.labels | other.labels
+        for label in self.labels.keys() & other.labels.keys():
+            one, another = self.labels[label], other.labels[label]
+            labels[label] = LabelSums(
+                one.count + another.count,
+                one.total + another.total,
+                np.minimum(one.minimum, another.minimum),
+                np.maximum(one.maximum, another.maximum),
+            )
+        return Moments(self.width, _sorted(labels), self.products + other.products)
+
+    def subtract(self, other: Moments) -> Moments:
+        """Moments of the rows without those of `other`, which must be among them.
+
+        All sums are those that measuring the rows that stay would give. The range of a label is
+        kept where no row at its end was taken off, see `unranged`.
+
+        Raises:
+            ValueError: there are more rows of a label in `other`, or of another width.
+        """
+        if not other.labels:
+            return self
+        labels = dict(self.labels)
+        for label, gone in other.labels.items():
+            had = labels.pop(label, None)
+            if had is None or had.count < gone.count or self.width != other.width:
+                raise ValueError(
+                    f"wanted moments of rows that are among these; got {gone.count} of {label!r} "
+                    f"with {other.width} features, there are {had.count if had else 0} with "
+                    f"{self.width}"
+                )
+            if had.count > gone.count:
+                labels[label] = LabelSums(
+                    had.count - gone.count,
+                    had.total - gone.total,
+                    np.where(gone.minimum > had.minimum, had.minimum, np.nan),
+                    np.where(gone.maximum < had.maximum, had.maximum, np.nan),
+                )
+        if not labels:
+            return Moments.empty()
+        return Moments(self.width, _sorted(labels), self.products - other.products)
 
     def to_bytes(self) -> bytes:
-        """Pack into `_HEADER`, then mean, range and the scatter's upper triangle by rows.
+        """Pack: equal moments into equal bytes, see `fruits.features.moments_file`."""
+        from fruits.features.moments_file import pack
 
-        Little-endian float64: 6.6 MB for 1,280 features, 17 MB for 2,048.
-        """
-        width = self.mean.size
-        triangle = (self.scatter[row, row:] for row in range(width))
-        body = np.concatenate([self.mean, self.minimum, self.maximum, *triangle], dtype="<f8").data
-        return b"".join([_HEADER.pack(_MAGIC, self.count, width, zlib.crc32(body)), body])
+        return pack(self)
 
     @staticmethod
     def from_bytes(packed: bytes | bytearray) -> Moments:
         """Unpack what `to_bytes` made.
 
         Raises:
+            OldMoments: an earlier version of this package made it: measure again.
             ValueError: the bytes are something else, cut short, or damaged.
         """
-        if len(packed) < _HEADER.size or not packed.startswith(_MAGIC):
-            raise ValueError(f"wanted packed moments, found {len(packed)} bytes of something else")
-        _, count, width, checksum = _HEADER.unpack_from(packed)
-        body = memoryview(packed)[_HEADER.size :]
-        wanted = 8 * (3 * width + width * (width + 1) // 2)
-        if len(body) != wanted or zlib.crc32(body) != checksum:
-            raise ValueError(
-                f"wanted packed moments of {width} features in {wanted} bytes, found {len(body)} "
-                "bytes that are cut short or damaged"
-            )
-        numbers = np.frombuffer(body, dtype="<f8")
-        mean, minimum, maximum = numbers[: 3 * width].astype(np.float64).reshape(3, width)
-        scatter, start = np.empty((width, width)), 3 * width
-        for row in range(width):
-            end = start + width - row
-            scatter[row, row:] = scatter[row:, row] = numbers[start:end]
-            start = end
-        return Moments(count, mean, minimum, maximum, scatter)
+        from fruits.features.moments_file import unpack
 
+        return unpack(packed)
 
-_MAGIC = b"moments1"
-
-
-_HEADER = struct.Struct("<8sQQI")
-"""Magic, count, width, CRC-32 of what follows."""
+    def _check_ranged(self) -> None:
+        if labels := self.unranged:
+            raise ValueError(f"wanted the ranges of the labels {labels}, of which rows are gone")
 
 
 def measured(columns: Iterable[pa.Array]) -> Moments:
@@ -160,26 +201,108 @@ def measured(columns: Iterable[pa.Array]) -> Moments:
     Raises:
         InputError: rows are null, not finite, or of different lengths.
     """
-    total = Moments.empty()
-    for block in _blocks(map(matrix, columns)):
-        total = total.merge(Moments.of(block))
-    return total
+    return _measured((matrix(column), None) for column in columns)
 
 
-def _blocks(arrays: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """Regroup (n, d) arrays of any n into arrays of BLOCK_ROWS rows; the last may be shorter."""
+def measured_by_label(batches: Iterable[pa.RecordBatch]) -> Moments:
+    """Moments of batches with the columns `features`, of lists of numbers, and `label`, of strings.
+
+    Raises:
+        InputError: features are null, not finite, or of different lengths.
+    """
+    return _measured((matrix(rows["features"]), rows["label"].to_pylist()) for rows in batches)
+
+
+def _measured(
+    tables: Iterable[tuple[NDArray[np.floating[Any]], Sequence[Label] | None]],
+) -> Moments:
+    sums: ProductSums | None = None
+    for x, labels in _blocks(tables):
+        if sums is None:
+            sums = ProductSums(x.shape[1])
+        sums.add(*_by_label(x, labels))
+    if sums is None:
+        return Moments.empty()
+    products = sums.products()
+    return Moments(sums.width, _sorted(sums.labels), products)
+
+
+def _by_label(x: NDArray[Any], labels: list[Label]) -> tuple[NDArray[Any], dict[Label, slice]]:
+    """The rows in the order of their labels, and where each label's are."""
+    rows: dict[Label, list[int]] = {}
+    for number, label in enumerate(labels):
+        rows.setdefault(label, []).append(number)
+    order = [number for numbers in rows.values() for number in numbers]
+    ends = np.cumsum([0, *map(len, rows.values())]).tolist()
+    bounds = {label: slice(*ends[at : at + 2]) for at, label in enumerate(rows)}
+    return (x if order == list(range(len(x))) else x[order]), bounds
+
+
+def _sorted(labels: dict[Label, LabelSums]) -> dict[Label, LabelSums]:
+    return dict(sorted(labels.items(), key=lambda item: (item[0] is not None, item[0] or "")))
+
+
+def _lowest(labels: dict[Label, LabelSums]) -> Array:
+    """(d,) the smallest of the minima; NaN where one is not known."""
+    lowest: Array = np.minimum.reduce([s.minimum for s in labels.values()] or [np.empty(0)])
+    return lowest
+
+
+def _highest(labels: dict[Label, LabelSums]) -> Array:
+    highest: Array = np.maximum.reduce([s.maximum for s in labels.values()] or [np.empty(0)])
+    return highest
+
+
+def _scatter(count: int, width: int, total: Exact, products: Exact) -> Array:
+    sum_low, sums = total.halves()
+    product_low, squares = products.halves()
+    # From here on, a word counts 2^24, and the first one of them all 2^(24 low).
+    low = min(2 * sum_low, product_low)
+    ends = (2 * sum_low + 2 * len(sums), product_low + len(squares))
+    words = max(ends) - low + 3
+    factors = sums.astype(np.float64)
+    scatter = np.zeros((width, width))
+    starts = np.cumsum([0, *range(width, 0, -1)])  # of the rows in the packed triangle
+    for first in range(0, width, _ROWS_AT_ONCE):
+        last = min(first + _ROWS_AT_ONCE, width)
+        block = np.zeros((words, last - first, width - first), np.int64)
+        own = block[product_low - low :][: len(squares)]
+        for row in range(first, last):
+            own[:, row - first, row - first :] = squares[:, starts[row] : starts[row + 1]]
+        own *= count
+        for place in range(2 * len(sums) - 1):
+            pairs = range(max(0, place - len(sums) + 1), min(place, len(sums) - 1) + 1)
+            left = factors[list(pairs), first:last]
+            right = factors[[place - pair for pair in pairs], first:]
+            # 24 and 24 bits: exact for 32 words, in whatever order they are added.
+            block[2 * sum_low - low + place] -= (left.T @ right).astype(np.int64)
+        carry(block, 24)
+        scatter[first:last, first:] = to_float(block, 24 * low, 24)
+    scatter /= max(count, 1)
+    upper = np.triu(scatter)  # below the diagonal of a block are no sums
+    return upper + np.triu(upper, 1).T
+
+
+def _blocks(
+    tables: Iterable[tuple[NDArray[np.floating[Any]], Sequence[Label] | None]],
+) -> Iterator[tuple[NDArray[Any], list[Label]]]:
+    """Regroup arrays of any number of rows into those of BLOCK_ROWS; the last may be shorter."""
     held: list[NDArray[Any]] = []
-    room = BLOCK_ROWS
-    for array in arrays:
-        left = array
-        while len(left):
-            taken, left = left[:room], left[room:]
+    names: list[Label] = []
+    for x, labels in tables:
+        own = [None] * len(x) if labels is None else list(labels)
+        if len(own) != len(x):
+            raise ValueError(f"wanted a label for each of {len(x)} rows, got {len(own)}")
+        start = 0
+        while start < len(x):
+            end = min(len(x), start + BLOCK_ROWS - len(names))
             if held:
-                check_widths(held[0].shape[1], taken.shape[1])
-            held.append(taken)
-            room -= len(taken)
-            if room == 0:
-                yield np.concatenate(held)
-                held, room = [], BLOCK_ROWS
+                check_widths(held[0].shape[1], x.shape[1])
+            held.append(x[start:end])
+            names += own[start:end]
+            start = end
+            if len(names) == BLOCK_ROWS:
+                yield np.concatenate(held), names
+                held, names = [], []
     if held:
-        yield np.concatenate(held)
+        yield np.concatenate(held), names

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fruits.errors import ConfigError, InputError
-from fruits.features.moments import Array, Moments
+from fruits.features.moments import Moments
+from fruits.features.products import Array
 
 SCALERS = ("minmax", "standard", "none")
 """Scalers by name; "none" leaves the features as they are."""

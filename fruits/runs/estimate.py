@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from fruits.errors import InputError
-from fruits.features.moments import BLOCK_ROWS
+from fruits.features.products import BLOCK_ROWS
 from fruits.features.rows import lists
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
@@ -68,6 +68,12 @@ FIRST_JOB, JOB, FIT, PROJECT, PLOTS, MODEL, IMAGE = 4.0, 0.5, 0.6, 0.5, 1.9, 4.2
 
 # One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
 FLOPS, EIGH = 40e9, 1.9e-10
+# Exact moments take three products and what belongs to them, of one half each.
+MEASURE = 2.2
+
+
+# Exact moments, compressed: of each product of two features, and of a feature for each label.
+PRODUCT_BYTES, LABEL_BYTES = 11, 20
 
 
 CSV_SECONDS, CSV_BYTES, CSV_ROW = 130e-9, 11.3, 70
@@ -229,14 +235,16 @@ def predict(
     usable = round(images * (1 - probe.rejected / probe.images))
     k = config.components if isinstance(config.components, int) else max(min(usable - 1, d), 1)
     chunk, chunks = min(config.chunk, images), math.ceil(images / config.chunk)
-    moments = 8 * (3 * d + d * (d + 1) // 2)
+    labels = len(pc.unique(listing["label"]))
+    moments = PRODUCT_BYTES * d * (d + 1) // 2 + LABEL_BYTES * d * labels
 
     def memory(cores: int, local: bool) -> dict[str, int]:
         jvm = min(JVM + JVM_GRAPHS * weight, place.heap + JVM_BESIDE_HEAP)
         driver = DRIVER + weight + DRIVER_MATRICES * 8 * d * d + DRIVER_IMAGE * images
         ahead = min(READ_AHEAD_BYTES, READS * bytes_ // images)
-        block = 16 * d * min(chunk, BLOCK_ROWS)
-        worker = WORKER + weight + probe.memory + ahead + 8 * d * d + block
+        # While it measures: four limbs of a block of rows, and six sums of products.
+        measuring = 8 * (4 * d * min(chunk, BLOCK_ROWS) + 6 * d * d)
+        worker = WORKER + weight + probe.memory + ahead + measuring
         together = jvm + driver + local * min(cores, images) * worker
         names = ("driver JVM", "driver Python", "each Python worker", "all on this machine")
         return dict(zip(names, (jvm, driver, worker, together), strict=True))
@@ -245,7 +253,7 @@ def predict(
         # Reads go on beside the rest; a worker that waits for them waits for nothing else.
         image = max(probe.read, probe.decode + probe.network) + IMAGE
         extract = FIRST_JOB + probe.load + JOB * (chunks - 1) + images * image / min(cores, images)
-        fit = FIT + 2 * d * d / FLOPS * chunk * math.ceil(chunks / cores) + EIGH * d**3
+        fit = FIT + MEASURE * 2 * d * d / FLOPS * chunk * math.ceil(chunks / cores) + EIGH * d**3
         project = PROJECT + usable * 2 * d * k / FLOPS / cores
         project += usable * k * CSV_SECONDS * config.csv
         model = max(MODEL - project - PLOTS, 0.0)

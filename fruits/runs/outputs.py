@@ -25,6 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fruits.errors import OutputError
 from fruits.features.moments import Moments
+from fruits.features.moments_file import OldMoments
 from fruits.features.rows import matrix, write_rows
 from fruits.storage.failures import store_errors
 from fruits.storage.files import first_look, replace
@@ -87,10 +88,10 @@ class Outputs:
                     + "; give another output, or overwrite to replace them"
                 )
 
-            if keep_basis and not self.exists(BASIS_FILE):
+            if keep_basis and self.basis() is None:
                 raise OutputError(
-                    f"output: wanted the model of an earlier run (keep_basis); there is none in "
-                    f"{self.root}: run without it first"
+                    f"output: wanted the model of an earlier run (keep_basis); there is none of "
+                    f"this version in {self.root}: run without it first"
                 )
 
     def prepare(self, identity: dict[str, str], overwrite: bool) -> None:
@@ -164,8 +165,13 @@ class Outputs:
         self.write(BASIS_FILE, basis.to_bytes())
 
     def basis(self) -> Moments | None:
-        """The moments that the last run's model was fitted to, or None where there is none."""
-        return Moments.from_bytes(self.read(BASIS_FILE)) if self.exists(BASIS_FILE) else None
+        """The moments that the last run's model was fitted to.
+
+        None where there is no model, or one of a version that kept other moments.
+        """
+        with suppress(OldMoments):
+            return Moments.from_bytes(self.read(BASIS_FILE)) if self.exists(BASIS_FILE) else None
+        return None
 
     def write_csv(self, table: str, name: str) -> None:
         """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""

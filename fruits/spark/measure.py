@@ -5,7 +5,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fruits.features.moments import Moments, measured
+from fruits.features.moments import Moments, measured_by_label
+from fruits.features.moments_file import is_current
 from fruits.features.rows import FEATURES_DDL, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
@@ -41,8 +42,7 @@ def known(spark: SparkSession, table: FeatureTable) -> pa.Table:
 def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
     """Drops rows, file by file; each file is replaced whole.
 
-    The moments of the chunks that lose rows are dropped as well, to be measured anew:
-    subtraction would cost digits, and cannot bring back a minimum.
+    The moments of the chunks that lose rows are dropped as well, to be measured anew.
 
     Args:
         spark: the session.
@@ -67,9 +67,9 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
 def moments(spark: SparkSession, table: FeatureTable, listing: pa.Table | None = None) -> Moments:
     """The moments of all features, or of those of some files only.
 
-    A chunk is measured by one task, in the order of its rows, and merged in the order of the
-    commits: the result depends on neither the cluster nor on where a run was broken off. What
-    was measured is kept, so that old features are not read again when the pile has grown.
+    The sums are exact, so the result depends on the set of rows alone: not on the cluster, on how
+    they were committed, nor on where a run was interrupted. What was measured is kept for each
+    chunk, so that old features are not read again when the table has grown.
 
     Args:
         spark: the session.
@@ -79,14 +79,17 @@ def moments(spark: SparkSession, table: FeatureTable, listing: pa.Table | None =
     chunks = [chunk for chunk in table.chunks() if chunk.files]
     suffix = "moments" if listing is None else "part.moments"
     targets = {chunk.number: table.side_file(chunk.number, suffix) for chunk in chunks}
-    todo = [chunk for chunk in chunks if listing is not None or not _there(targets[chunk.number])]
+    todo = [
+        chunk for chunk in chunks if listing is not None or not _measured(targets[chunk.number])
+    ]
     paths = spark.sparkContext.broadcast(None if listing is None else listing["path"])
 
     def measure(job: tuple[list[str], str]) -> None:
         files, target = job
-        tables = (read_rows(file, ["path", "features"], paths.value) for file in files)
-        columns = (column for table in tables for column in table["features"].chunks)
-        replace(target, measured(columns).to_bytes())
+        columns = ["path", "label", "features"]
+        tables = (read_rows(file, columns, paths.value) for file in files)
+        batches = (batch for table in tables for batch in table.to_batches())
+        replace(target, measured_by_label(batches).to_bytes())
 
     jobs = [([f"{table.uri}/{name}" for name in c.files], targets[c.number]) for c in todo]
     run_tasks(spark, measure, jobs)
@@ -105,6 +108,10 @@ def _rewrite(uri: str, stale: pa.Table) -> None:
     write_rows(uri, rows.filter(pc.is_in(rows["path"], anti_join(identity, stale)["path"])))
 
 
-def _there(uri: str) -> bool:
+def _measured(uri: str) -> bool:
+    """Whether moments are there, and not of a version that kept less."""
     filesystem, path = filesystem_of(uri)
-    return bool(filesystem.exists(path))
+    try:
+        return is_current(filesystem.cat_file(path, start=0, end=8))
+    except FileNotFoundError:
+        return False

@@ -1,5 +1,7 @@
+import math
 from collections.abc import Callable, Iterator
-from functools import reduce
+from fractions import Fraction
+from functools import partial, reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from pyspark.sql.functions import col
 from sklearn import decomposition, preprocessing  # type: ignore[import-untyped]
 
 from fruits.errors import ConfigError, InputError
-from fruits.features.moments import Moments, measured
+from fruits.features.moments import Moments, measured, measured_by_label
+from fruits.features.moments_file import OldMoments, is_current
 from fruits.features.rows import lists, matrix
 from fruits.reduction.fit import SCALERS, choose_components, fit_reduction, principal_axes
 from fruits.reduction.transform import affine
@@ -60,15 +63,6 @@ def column(table: DataFrame, name: str) -> Rows:
     return np.array([row[name] for row in sorted(rows, key=lambda row: int(row["id"]))])
 
 
-def assert_same(one: Moments, other: Moments, tolerance: float) -> None:
-    assert one.count == other.count
-    np.testing.assert_array_equal(one.minimum, other.minimum)
-    np.testing.assert_array_equal(one.maximum, other.maximum)
-    np.testing.assert_allclose(one.mean, other.mean, rtol=tolerance)
-    scale = np.sqrt(np.outer(np.diag(other.scatter), np.diag(other.scatter)))
-    assert (np.abs(one.scatter - other.scatter) <= tolerance * scale).all()
-
-
 def up_to_sign(axes: Rows, like: Rows) -> Rows:
     turned: Rows = axes * np.sign((axes * like).sum(axis=0))
     return turned
@@ -77,39 +71,244 @@ def up_to_sign(axes: Rows, like: Rows) -> Rows:
 # Moments
 
 
-@pytest.mark.parametrize(("pieces", "tolerance"), [(1, 1e-14), (40, 1e-11)])
-def test_moments_are_those_of_two_passes_even_where_the_mean_dwarfs_the_spread(
-    pieces: int, tolerance: float
-) -> None:
-    x = np.random.default_rng(1).normal(1e4, 1e-2, size=(20_000, 12))
+Labels = list[str | None]
+
+
+def bits(moments: Moments) -> dict[str, Any]:
+    """Everything that a fit may use."""
+    names = ("count", "mean", "minimum", "maximum", "scatter")
+    values = {name: np.asarray(getattr(moments, name)).tobytes() for name in names}
+    for label, sums in moments.labels.items():
+        values[f"label {label}"] = (sums.count, sums.total.to_float().tobytes())
+    return values
+
+
+def hard(rows: int = 200, width: int = 9, seed: int = 0) -> Rows:
+    """float32 of magnitudes that no single grid holds, and their labels."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, width)) * 10.0 ** rng.integers(-3, 2, (rows, width))
+    x[:, 0] *= 1e-11
+    x[:, 1] *= 1e6
+    x[:, 2] = np.where(rng.random(rows) < 0.01, 1e-42, 0)  # a denormal, now and then
+    x[:, 3] = 1e4 + rng.normal(size=rows) * 1e-2
+    x[:, 4] = rng.choice([1e-30, 1e-3, 1e30], rows)
+    x[:, 5] = rng.choice([-0.0, 0.0], rows)
+    return x.astype(np.float32)
+
+
+def names_of(rows: int, labels: int = 4) -> Labels:
+    return [None if n % labels == 0 else f"l{n % labels}" for n in range(rows)]
+
+
+def fractions_of(x: Rows) -> tuple[list[Fraction], list[list[Fraction]]]:
+    """Mean and scatter without any rounding."""
+    rows = [[Fraction(float(value)) for value in row] for row in x]
+    mean = [sum(column, Fraction()) / len(rows) for column in zip(*rows, strict=True)]
+    centred = [[v - m for v, m in zip(row, mean, strict=True)] for row in rows]
+    columns = list(zip(*centred, strict=True))
+    return mean, [
+        [sum((a * b for a, b in zip(one, other, strict=True)), Fraction()) for other in columns]
+        for one in columns
+    ]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        features(60),
+        hard(60),
+        hard(60).astype(np.float64),
+        np.random.default_rng(1).normal(1e4, 1e-2, size=(50, 5)),
+        np.random.default_rng(2).normal(size=(50, 5)) * 1e-11,
+        np.random.default_rng(3).normal(size=(50, 5)) * 1e6,
+        -np.abs(np.random.default_rng(4).normal(size=(50, 5))).astype(np.float32),
+        np.full((50, 3), 1e-45, np.float32) * np.arange(50, dtype=np.float32)[:, None],
+        np.array([[1e120, 1.0], [1e120 + 1e105, -1e-120], [0.0, 3.0]]),
+    ],
+    ids=["features", "mixed", "doubles", "far", "small", "large", "negative", "denormal", "wild"],
+)
+def test_mean_and_scatter_are_those_of_fractions_rounded_once(x: Rows) -> None:
+    mean, scatter = fractions_of(x)
+
+    moments = Moments.of(x)
+
+    close = partial(np.testing.assert_allclose, rtol=4e-16, atol=0)
+    close(moments.mean, np.array(mean, float), rtol=1e-15)
+    close(moments.scatter, np.array(scatter, float))
+    np.testing.assert_array_equal(moments.minimum, x.min(axis=0))
+    np.testing.assert_array_equal(moments.maximum, x.max(axis=0))
+
+
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_moments_are_those_of_two_passes_in_80_bits(pieces: int) -> None:
+    if np.finfo(np.longdouble).nmant < 60:
+        pytest.skip("this processor has no 80-bit numbers")
+    x = np.maximum(np.random.default_rng(1).normal(0.3, 0.4, size=(20_000, 12)), 0)
+    x = np.column_stack([x, x[:, 0] * 1e-11, x[:, 1] * 1e6]).astype(np.float32)
     exact = x.astype(np.longdouble)
     centred = exact - exact.mean(axis=0)
-    expected = Moments(
-        len(x),
-        exact.mean(axis=0).astype(np.float64),
-        x.min(axis=0),
-        x.max(axis=0),
-        (centred.T @ centred).astype(np.float64),
-    )
+    expected = centred.T @ centred
 
     merged = reduce(Moments.merge, map(Moments.of, np.array_split(x, pieces)))
 
-    assert_same(merged, expected, tolerance)
+    np.testing.assert_allclose(merged.mean, exact.mean(axis=0).astype(float), rtol=1e-15)
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    assert (np.abs(merged.scatter - expected) <= 1e-15 * scale).all()
 
 
-def test_merging_is_associative_and_commutative_and_nothing_is_its_neutral_element() -> None:
-    a, b, c = (Moments.of(x) for x in np.split(features(), [7, 100]))
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_rows_and_merges_makes_no_difference_to_a_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, labels = np.concatenate([hard(), features(3000, 9)]), names_of(3200)
+    whole = Moments.of(x, labels)
+    order = rng.permutation(len(x))
+    cuts = np.sort(rng.integers(0, len(x), 6))
 
-    assert_same(a.merge(b).merge(c), a.merge(b.merge(c)), 1e-12)
-    assert_same(a.merge(b), b.merge(a), 1e-12)
+    parts = [Moments.of(x[some], [labels[n] for n in some]) for some in np.split(order, cuts)]
+    rng.shuffle(parts)  # type: ignore[arg-type]
+    one_by_one = reduce(Moments.merge, parts)
+    in_pairs = parts[0].merge(parts[1]).merge(reduce(Moments.merge, parts[2:]))
+
+    for merged in (one_by_one, in_pairs):
+        assert bits(merged) == bits(whole)
+        assert merged.to_bytes() == whole.to_bytes()
+
+
+@pytest.mark.parametrize("gone", [slice(0, 1), slice(0, 199), slice(50, 150), slice(0, 0)])
+def test_what_is_taken_off_was_never_there(gone: slice) -> None:
+    x, labels = hard(), names_of(200)
+    rest = np.delete(np.arange(200), gone)
+    expected = Moments.of(x[rest], [labels[row] for row in rest])
+
+    left = Moments.of(x, labels).subtract(Moments.of(x[gone], labels[gone]))
+
+    np.testing.assert_array_equal(left.scatter, expected.scatter)
+    np.testing.assert_array_equal(left.products.words, expected.products.words)
+    assert left.labels.keys() == expected.labels.keys()
+    for label in left.unranged:
+        own = x[[row for row in rest if labels[row] == label]].astype(np.float64)
+        left = left.with_range(label, own.min(axis=0), own.max(axis=0))
+    assert bits(left) == bits(expected)
+    assert left.to_bytes() == expected.to_bytes()
+
+
+def test_all_rows_taken_off_leave_nothing() -> None:
+    moments = Moments.of(hard(), names_of(200))
+
+    assert moments.subtract(moments).count == 0
+    assert moments.subtract(moments).merge(moments) is moments
+
+
+def test_a_range_is_lost_only_where_a_row_at_its_end_was_taken_off() -> None:
+    x = np.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [2.0, 7.0]], np.float32)
+    all_rows = Moments.of(x, ["a"] * 4)
+
+    inner = all_rows.subtract(Moments.of(np.array([[2.0, 6.0]], np.float32), ["a"]))
+    outer = all_rows.subtract(Moments.of(x[3:], ["a"]))
+
+    assert inner.unranged == []
+    assert inner.maximum.tolist() == [3, 7]
+    assert outer.unranged == ["a"]
+    assert Moments.from_bytes(outer.to_bytes()).unranged == ["a"]
+    with pytest.raises(ValueError, match=r"ranges of the labels \['a'\]"):
+        _ = outer.maximum
+    assert outer.with_range("a", x[:3].min(axis=0), x[:3].max(axis=0)).maximum.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [(np.ones((3, 2)), ["a"] * 3), (np.ones((1, 2)), ["b"]), (np.ones((1, 3)), ["a"])],
+    ids=["more rows", "another label", "another width"],
+)
+def test_rows_that_are_not_there_cannot_be_taken_off(gone: tuple[Rows, Labels]) -> None:
+    with pytest.raises(ValueError, match="wanted moments of rows that are among these"):
+        Moments.of(np.ones((2, 2)), ["a", "a"]).subtract(Moments.of(*gone))
+
+
+def test_each_label_has_its_count_its_sum_and_its_range() -> None:
+    x, labels = hard(), names_of(200)
+
+    moments = Moments.of(x, labels)
+
+    assert list(moments.labels) == [None, "l1", "l2", "l3"]
+    for label, sums in moments.labels.items():
+        own = x[[name == label for name in labels]]
+        exact = [sum(map(Fraction, column)) for column in own.astype(float).T.tolist()]
+        assert sums.count == 50
+        np.testing.assert_allclose(sums.total.to_float(), np.array(exact, float), rtol=3e-16)
+        np.testing.assert_array_equal(sums.minimum, own.min(axis=0))
+        np.testing.assert_array_equal(sums.maximum, own.max(axis=0))
+
+
+def test_more_labels_than_a_block_has_rows() -> None:
+    x = features(5000, 3)
+
+    moments = Moments.of(x, [str(n) for n in range(5000)])
+
+    assert len(moments.labels) == 5000
+    np.testing.assert_array_equal(moments.labels["4999"].total.to_float(), x[4999])
+    np.testing.assert_array_equal(moments.scatter, Moments.of(x).scatter)
+
+
+def test_a_hundred_million_rows_do_not_overflow() -> None:
+    rows = np.full((2048, 2), [5.999999, 1e6], np.float32)
+    moments = Moments.of(rows)
+    for _ in range(16):  # 134 million rows
+        moments = moments.merge(moments)
+    other = moments.merge(Moments.of(np.zeros((1, 2))))
+
+    count, value = 2048 << 16, Fraction(float(np.float32(5.999999)))
+    assert moments.count == count
+    assert moments.mean.tolist() == rows[0].tolist()
+    assert not moments.scatter.any()
+    exact = value**2 * count - (value * count) ** 2 / (count + 1)
+    assert other.scatter[0, 0] == pytest.approx(float(exact), rel=4e-16)
+
+
+def test_a_change_of_magnitude_between_blocks_is_followed() -> None:
+    parts = [features(2048) * np.float32(factor) for factor in (1, 1e-20, 1e10, 3, 1e-20)]
+    x = np.concatenate(parts)
+
+    merged = reduce(Moments.merge, map(Moments.of, parts))
+
+    assert bits(Moments.of(x)) == bits(merged)
+
+
+def test_more_blocks_than_a_sum_of_blocks_can_take() -> None:
+    x = features(70 * 2048, 2, constant=False)
+
+    exact = x.astype(np.float64).T.tolist()
+
+    assert Moments.of(x).mean.tolist() == pytest.approx([math.fsum(c) / len(x) for c in exact])
+    assert bits(Moments.of(x)) == bits(
+        Moments.of(x[: len(x) // 2]).merge(Moments.of(x[len(x) // 2 :]))
+    )
+
+
+def test_nothing_is_the_neutral_element() -> None:
+    a = Moments.of(features())
+
     assert a.merge(Moments.empty()) is a
     assert Moments.empty().merge(a) is a
+    assert Moments.empty().mean.size == 0
 
 
-def test_the_scatter_is_exactly_symmetric() -> None:
-    merged = reduce(Moments.merge, map(Moments.of, np.array_split(features(), 9)))
+def test_one_row_has_a_mean_and_no_scatter() -> None:
+    x = features(1)
 
-    np.testing.assert_array_equal(merged.scatter, merged.scatter.T)
+    single = Moments.of(x)
+
+    assert single.mean.tolist() == x[0].tolist()
+    assert not single.scatter.any()
+
+
+def test_a_wide_row_has_all_its_products() -> None:
+    x = np.maximum(np.random.default_rng(5).normal(size=(20, 700)), 0).astype(np.float32)
+
+    scatter = Moments.of(x).scatter
+
+    np.testing.assert_array_equal(scatter, scatter.T)
+    np.testing.assert_allclose(scatter, np.cov(x.astype(float).T) * 19, atol=1e-13)
 
 
 @pytest.mark.parametrize("value", [0.1, 1e30, -7.7e-12])
@@ -124,12 +323,19 @@ def test_a_constant_feature_has_exactly_no_scatter(value: float) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_features_that_are_not_finite_are_refused(bad: float) -> None:
-    x = features(20)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_features_that_are_not_finite_are_refused(bad: float, dtype: type) -> None:
+    x = features(20).astype(dtype)
     x[11, 2] = bad
 
     with pytest.raises(InputError, match="NaN or infinite"):
         Moments.of(x)
+
+
+@pytest.mark.parametrize("value", [1e-200, -1e200])
+def test_doubles_whose_squares_are_no_numbers_are_refused(value: float) -> None:
+    with pytest.raises(InputError, match="wanted features between 2\\^-400 and 2\\^400"):
+        Moments.of(np.array([[value, 1.0]]))
 
 
 def test_moments_of_other_widths_do_not_merge() -> None:
@@ -138,15 +344,22 @@ def test_moments_of_other_widths_do_not_merge() -> None:
 
 
 def test_bytes_hold_all_of_the_moments() -> None:
-    original = Moments.of(features(50, 70))
+    original = Moments.of(hard(50, 70), [*names_of(48), "é\n", "漢"])
 
-    packed = original.to_bytes()
-    restored = Moments.from_bytes(packed)
+    restored = Moments.from_bytes(original.to_bytes())
 
-    assert len(packed) < 8 * (70 * 71 / 2 + 3 * 70) + 64
-    for name in ("count", "mean", "minimum", "maximum", "scatter"):
-        np.testing.assert_array_equal(getattr(restored, name), getattr(original, name))
+    assert bits(restored) == bits(original)
+    assert restored.to_bytes() == original.to_bytes()
+    assert bits(restored.merge(original)) == bits(original.merge(original))
     assert Moments.from_bytes(Moments.empty().to_bytes()).count == 0
+
+
+def test_bytes_are_few() -> None:
+    x = np.abs(np.random.default_rng(0).normal(size=(300, 200))).astype(np.float32)
+    one, other = (len(Moments.of(x, labels).to_bytes()) for labels in (None, names_of(300, 11)))
+
+    assert one < 12 * 200 * 201 / 2
+    assert other - one < 10 * 25 * 200
 
 
 @pytest.mark.parametrize(
@@ -164,6 +377,15 @@ def test_bytes_hold_all_of_the_moments() -> None:
 def test_damaged_bytes_are_refused(damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(ValueError, match="wanted packed moments"):
         Moments.from_bytes(damage(Moments.of(features()).to_bytes()))
+
+
+def test_bytes_of_an_earlier_version_are_known_as_such() -> None:
+    old = b"moments1" + bytes(500)
+
+    with pytest.raises(OldMoments, match="an earlier one"):
+        Moments.from_bytes(old)
+    assert not is_current(old[:8])
+    assert is_current(Moments.of(features()).to_bytes()[:8])
 
 
 # Arrow
@@ -203,7 +425,16 @@ def test_how_rows_are_cut_into_arrays_makes_no_difference_to_a_bit(sizes: list[i
 
     whole = measured([lists(x)])
     assert total.to_bytes() == whole.to_bytes()
-    assert_same(total, Moments.of(x), 1e-10)
+    assert total.to_bytes() == Moments.of(x).to_bytes()
+
+
+def test_batches_have_labels() -> None:
+    x, labels = features(5000), names_of(5000)
+    rows = pa.record_batch({"label": pa.array(labels), "features": lists(x)})
+
+    total = measured_by_label(rows.slice(start, 700) for start in range(0, 5000, 700))
+
+    assert total.to_bytes() == Moments.of(x, labels).to_bytes()
 
 
 def test_doubles_are_taken_as_they_are() -> None:

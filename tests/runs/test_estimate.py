@@ -81,7 +81,7 @@ def test_memory_is_told_by_process_and_counts_each_worker() -> None:
 
 def test_output_is_what_the_good_images_take() -> None:
     output = predicted(48_000, rejected=12).output
-    moments = 5 * 4 * 1280 * 1284  # of each chunk: half of a matrix, and three vectors
+    moments = 5 * 11 * 1280 * 1281 // 2  # of each chunk, the products of two features
     assert output["features"] == pytest.approx(36_000 * 4000 + moments, rel=0.01)
     assert output["pca"] == pytest.approx(36_000 * 400, rel=0.05)
     assert output.pop("total") == sum(output.values())

@@ -1,0 +1,112 @@
+"""Arrays of exact binary numbers: sums of floating-point products that have no rounding error.
+
+A number is `sum over k of words[k] * 2^(48 * (low + k))`, its words whole numbers of 48 bits with a
+sign. Sums and differences are exact, so their order has no influence, and every value has one
+representation only: equal values have equal words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD_BITS = 48
+"""Bits of a word: 15 of an int64 are left for carries, and half a word times a count fits."""
+
+_MASK = (1 << WORD_BITS) - 1
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """m numbers.
+
+    Attributes:
+        low: the power of 2^48 that the first word counts.
+        words: (k, m) int64, each in [-2^47, 2^47), the lowest first; neither the first nor the last
+            row of words is zero everywhere, so that zeros have no words at all.
+    """
+
+    low: int
+    words: Ints
+
+    @classmethod
+    def zeros(cls, size: int) -> Exact:
+        """`size` zeros."""
+        return cls(0, np.zeros((0, size), np.int64))
+
+    @classmethod
+    def sum_of(cls, size: int, terms: Iterable[tuple[Ints, int]]) -> Exact:
+        """The sum of some `values * 2^exponent`, of (size,) int64 values."""
+        cut = [(values, *divmod(exponent, WORD_BITS)) for values, exponent in terms]
+        low = min((place for _, place, _ in cut), default=0)
+        high = max((place for _, place, _ in cut), default=0)
+        words = np.zeros((high - low + 4, size), np.int64)
+        for values, place, shift in cut:
+            # Bits that are shifted beyond the word are those of the next ones.
+            upper = values >> (WORD_BITS - shift)
+            own = words[place - low :]
+            own[0] += (values << shift) & _MASK
+            own[1] += upper & _MASK
+            own[2] += upper >> WORD_BITS
+        return cls._carried(low, words)
+
+    def __add__(self, other: Exact) -> Exact:
+        return self._plus(other, 1)
+
+    def __sub__(self, other: Exact) -> Exact:
+        return self._plus(other, -1)
+
+    def to_float(self) -> NDArray[np.float64]:
+        """(m,) float64, rounded: good to one unit in the last place."""
+        return to_float(self.words, WORD_BITS * self.low, WORD_BITS)
+
+    def halves(self) -> tuple[int, Ints]:
+        """The same numbers in words of 24 bits: the power of 2^24 of the first; (2k, m) int64."""
+        half = WORD_BITS // 2
+        upper = (self.words + (1 << (half - 1))) >> half
+        halves = np.empty((2 * len(self.words), self.words.shape[1]), np.int64)
+        halves[0::2], halves[1::2] = self.words - (upper << half), upper
+        return 2 * self.low, halves
+
+    def _plus(self, other: Exact, sign: int) -> Exact:
+        if len(other.words) == 0:
+            return self
+        ends = [one.low + len(one.words) for one in (self, other) if len(one.words)]
+        low = min(one.low for one in (self, other) if len(one.words))
+        words = np.zeros((max(ends) - low + 1, self.words.shape[1]), np.int64)
+        words[self.low - low :][: len(self.words)] = self.words
+        words[other.low - low :][: len(other.words)] += sign * other.words
+        return self._carried(low, words)
+
+    @classmethod
+    def _carried(cls, low: int, words: Ints) -> Exact:
+        """Take what is too much for a word to the next one; the last has to have room for it."""
+        carry(words, WORD_BITS)
+        used = np.flatnonzero(words.any(axis=1))
+        if len(used) == 0:
+            return cls.zeros(words.shape[1])
+        return cls(low + int(used[0]), words[used[0] : used[-1] + 1])
+
+
+def carry(words: Ints, bits: int) -> None:
+    """Bring all words but the last, (k, ...) int64, into [-2^(bits-1), 2^(bits-1)), in place."""
+    for lower, upper in pairwise(words):
+        over = (lower + (1 << (bits - 1))) >> bits
+        upper += over
+        over <<= bits
+        lower -= over
+
+
+def to_float(words: Ints, exponent: int, bits: int) -> NDArray[np.float64]:
+    """Round carried words, (k, ...) int64 of `bits` bits, the first counting 2^exponent."""
+    total = np.zeros(words.shape[1:])
+    for number, word in enumerate(words):
+        # From the lowest: all errors but that of the last addition vanish against the result.
+        total += word * 2.0 ** (exponent + bits * number)
+    return total
