@@ -1,18 +1,20 @@
 #!/bin/bash
-# Bootstrap action of EMR: puts the package and what it needs on a node, from S3 alone.
+# Bootstrap action of EMR: installs the package and what it needs on a node, from S3 only.
 #
-#   bootstrap.sh --wheels s3://BUCKET/PREFIX/emr/wheels --sha256 HEX --python /opt/fruits/bin/python
+#   bootstrap.sh --wheels s3://BUCKET/software/HEX --sha256 HEX --python /opt/fruits/bin/python
 #                [--notebooks s3://...] [--history s3://...]
 #
-# wheels.sh made the folder and printed HEX, the SHA-256 of its requirements.txt, which in turn holds
-# that of each wheel: what is installed is what was built, whoever can write to the bucket.
+# wheels.sh made the folder and printed HEX, the SHA-256 of its requirements.txt. That file holds the
+# SHA-256 of each wheel. HEX comes from the stack and not from the bucket: only what was built is
+# installed, whoever can write to the bucket. The nodes cannot: their role forbids it.
 #
-# --python     the interpreter that PYSPARK_PYTHON names; an environment is made for it where there is
-#              none. PySpark itself is EMR's, and not among the wheels
-# --notebooks  on the primary node: JupyterLab on port 8888 of the loopback, its notebooks kept there
-# --history    on the primary node: the folder of Spark's event logs, which Spark wants to exist
+# --python     the interpreter that PYSPARK_PYTHON names; if it does not exist, an environment is made.
+#              PySpark is EMR's own, and not among the wheels
+# --notebooks  on the primary node: JupyterLab on port 8888 of the loopback, and where its notebooks
+#              are kept
+# --history    on the primary node: the folder of Spark's event logs, which must exist for Spark
 #
-# A second run changes nothing. Whatever fails ends the bootstrap, and with it the node, with a line.
+# Running it again changes nothing. Any failure ends the bootstrap, and so the node, with one line.
 set -Eeuo pipefail
 
 fail() {
@@ -33,24 +35,26 @@ while [ $# -gt 0 ]; do
     esac
     shift $(($# > 1 ? 2 : 1))
 done
-[[ $wheels == s3://?*/?* ]] || fail "--wheels: wanted a folder such as s3://bucket/fruits/emr/wheels; got '$wheels'"
+[[ $wheels == s3://?*/?* ]] || fail "--wheels: wanted a folder such as s3://bucket/software/...; got '$wheels'"
 [[ $sha256 =~ ^[0-9a-f]{64}$ ]] || fail "--sha256: wanted what wheels.sh printed; got '$sha256'"
 [[ $python == /*/bin/python ]] || fail "--python: wanted a path such as /opt/fruits/bin/python; got '$python'"
+[[ -z $notebooks || $notebooks == s3://?*/?* ]] || fail "--notebooks: wanted a folder such as s3://bucket/fruits/notebooks; got '$notebooks'"
+[[ -z $history || $history == s3://?*/?* ]] || fail "--history: wanted a folder such as s3://bucket/fruits/emr/history; got '$history'"
 
-# Where the node's own files are; tests have another place.
+# The root of the node's own files; tests use another one.
 root=${FRUITS_ROOT:-}
 environment=${python%/bin/python}
 done_mark=$environment/installed-$sha256
 primary=false
 if grep -qE '"isMaster": *true' "$root/mnt/var/lib/info/instance.json"; then primary=true; fi
 
-# EMR runs this as hadoop, who may use sudo; tests run it as who they are.
+# EMR runs this as hadoop, who may use sudo; tests run it as their own user.
 as_root() {
     if [ -n "$root" ] || [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# S3 may be away for a moment.
-persist() {
+# S3 may not answer for a moment.
+retry() {
     local try
     for try in 1 2 3 4 5; do
         "$@" && return
@@ -62,30 +66,33 @@ persist() {
 install_wheels() {
     local folder
     folder=$(mktemp -d)
-    # shellcheck disable=SC2064  # the folder of now
+    # shellcheck disable=SC2064  # the folder's present value
     trap "rm -rf '$folder'" EXIT
-    persist aws s3 cp --only-show-errors "${wheels%/}/requirements.txt" "$folder/requirements.txt"
+    retry aws s3 cp --only-show-errors "${wheels%/}/requirements.txt" "$folder/requirements.txt"
     echo "$sha256  $folder/requirements.txt" | sha256sum --check --strict --quiet ||
-        fail "$wheels/requirements.txt is not the one of --sha256: give the stack the sum of the wheels that are there"
-    persist aws s3 cp --only-show-errors --recursive --exclude '*' --include '*.whl' "${wheels%/}/" "$folder/"
+        fail "$wheels/requirements.txt does not have the SHA-256 of --sha256: give the stack the sum that wheels.sh printed"
+    retry aws s3 cp --only-show-errors --recursive --exclude '*' --include '*.whl' "${wheels%/}/" "$folder/"
 
     local base
     base=$(sed -n 's/^# python \(3\.[0-9]*\) .*/\1/p' "$folder/requirements.txt")
-    [ -n "$base" ] || fail "$wheels/requirements.txt does not say which Python its wheels are for"
+    [ -n "$base" ] || fail "$wheels/requirements.txt does not name the Python of its wheels"
     if ! [ -x "$python" ]; then
-        command -v "python$base" >/dev/null || fail "the wheels are for python$base, which this release does not have"
+        command -v "python$base" >/dev/null || fail "the wheels need python$base, which this release does not have"
         as_root "python$base" -m venv "$environment"
     fi
-    # The wheels are the whole closure: nothing is looked up, and each has its hash.
+    # The wheels are complete: pip looks for nothing elsewhere, and checks the hash of each.
     as_root "$python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-index \
         --find-links "$folder" --no-deps --require-hashes -r "$folder/requirements.txt"
     # The modules that work without PySpark, which EMR installs after the bootstrap.
     "$python" -I -c 'import fruits.errors, fruits.networks.runtime' || fail "the package is installed and cannot be imported"
+    # What jobs start with: root's file on this node, not one of the bucket.
+    printf 'import sys\n\nfrom fruits.cli import main\n\nsys.exit(main())\n' | as_root tee "$environment/run.py" >/dev/null
+    as_root chmod 0644 "$environment/run.py"
     as_root touch "$done_mark"
 }
 
-# Everything of this environment: fruits and JupyterLab on the driver's node use EMR's own Spark.
-write_command() {
+# Commands that use this environment and EMR's own Spark: fruits and JupyterLab.
+write_commands() {
     as_root install -d "$root/usr/local/bin"
     as_root tee "$root/usr/local/bin/fruits-env" >/dev/null <<END
 #!/bin/bash
@@ -99,17 +106,19 @@ END
     as_root chmod 0755 "$root/usr/local/bin/fruits-env" "$root/usr/local/bin/fruits"
 }
 
-# A bucket has no folders, and Spark does not write event logs into one that is not there.
+# A bucket has no folders, and Spark does not write event logs to a folder that does not exist.
 make_history() {
     local rest=${history#s3://}
-    persist aws s3api put-object --bucket "${rest%%/*}" --key "${rest#*/}/" --output text >/dev/null
+    retry aws s3api put-object --bucket "${rest%%/*}" --key "${rest#*/}/" --output text >/dev/null
 }
 
-# JupyterLab with its token; notebooks come from S3 once, and go there each minute and at the end.
+# JupyterLab with its token. Notebooks are copied from S3 once, and to S3 each minute and at the end.
+# Only *.ipynb is copied from there: jobs can write to that folder, and JupyterLab and kernels would
+# load modules and settings from it by themselves. A notebook runs when a person runs it.
 write_workbench() {
     local home=$root/home/hadoop
     install -d -m 0700 "$home/notebooks" "$home/.jupyter"
-    persist aws s3 sync --only-show-errors "${notebooks%/}/" "$home/notebooks"
+    retry aws s3 sync --only-show-errors --exclude '*' --include '*.ipynb' "${notebooks%/}/" "$home/notebooks"
     if ! [ -e "$home/.jupyter/jupyter_server_config.json" ]; then
         (umask 077 && printf '{"IdentityProvider": {"token": "%s"}}\n' "$(od -An -tx1 -N24 /dev/urandom | tr -d ' \n')" \
             >"$home/.jupyter/jupyter_server_config.json")
@@ -131,7 +140,7 @@ WantedBy=multi-user.target
 END
     as_root tee "$units/fruits-keep.service" >/dev/null <<END
 [Unit]
-Description=Keeps notebooks in S3
+Description=Copies notebooks to S3
 [Service]
 Type=oneshot
 User=hadoop
@@ -153,7 +162,7 @@ if [ -e "$done_mark" ]; then
 else
     install_wheels
 fi
-write_command
+write_commands
 if $primary && [ -n "$history" ]; then make_history; fi
 if $primary && [ -n "$notebooks" ]; then write_workbench; fi
 echo "bootstrap: $python is ready"

@@ -1,34 +1,38 @@
 #!/bin/bash
-# Makes the folder that bootstrap.sh installs from: all wheels of requirements.lock but PySpark, which
-# is EMR's, and the package itself, with a list of their hashes.
+# Makes the folder that bootstrap.sh installs from: the package, all wheels of requirements.lock
+# except those below, and a list of their hashes.
 #
-#   deploy/emr/wheels.sh FOLDER [PYTHON]      PYTHON is 3.11, EMR's, or what is given
+#   deploy/emr/wheels.sh FOLDER [PYTHON]      PYTHON is the version of the nodes, by default 3.11
 #
-# It prints the SHA-256 of FOLDER/requirements.txt: the stack's WheelsSha256. Run it on Linux, on a
-# processor of the kind that the nodes have (x86-64, or arm64 for Graviton).
+# It prints the SHA-256 of FOLDER/requirements.txt, which is the stack's WheelsSha256. Run it on Linux,
+# on the same kind of processor as the nodes (x86-64, or arm64 for Graviton).
 set -euo pipefail
 
 folder=${1:?wanted a folder, such as data/wheels}
+# A name that begins with a hyphen is no option.
+[[ $folder != -* ]] || folder=./$folder
 python=python${2:-3.11}
 source=$(cd "$(dirname "$0")/../.." && pwd)
-command -v "$python" >/dev/null || { echo "wheels: wanted $python; install it, or name another" >&2; exit 2; }
-[ -z "$(ls -A "$folder" 2>/dev/null)" ] || { echo "wheels: $folder is not empty" >&2; exit 2; }
+command -v "$python" >/dev/null || { echo "wheels: wanted $python; install it, or name another version" >&2; exit 2; }
+[ -z "$(ls -A "$folder" 2>/dev/null)" ] || { echo "wheels: wanted an empty folder; $folder is not empty" >&2; exit 2; }
 mkdir -p "$folder"
 machine=$(uname -m)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# An entry of the lock begins at the margin; its hashes follow, indented.
-awk '/^[^ #]/ { keep = !/^(pyspark|py4j)==/ } keep' "$source/requirements.lock" >"$work/lock"
+# Left out: PySpark, which is EMR's own, and OpenVINO's telemetry, which sends data about the use of
+# OpenVINO to its maker; OpenVINO works without it. An entry of the lock begins at the left margin;
+# its hashes follow, indented.
+awk '/^[^ #]/ { keep = !/^(pyspark|py4j|openvino-telemetry)==/ } keep' "$source/requirements.lock" >"$work/lock"
 
-# Wheels that run with the glibc of Amazon Linux 2023, which is 2.34, and with none newer.
+# Wheels that run with glibc 2.34, the one of Amazon Linux 2023.
 platforms=(--platform "manylinux2014_$machine")
 for minor in $(seq 17 34); do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
 "$python" -m venv "$work/venv"
 pip=("$work/venv/bin/pip" --quiet --disable-pip-version-check)
 "${pip[@]}" download --no-deps --require-hashes --only-binary :all: "${platforms[@]}" -d "$folder" -r "$work/lock"
 
-# What builds the package is of the lock too.
+# The tools that build the package are in the lock too.
 "${pip[@]}" install --no-index --no-deps --upgrade --find-links "$folder" setuptools wheel packaging
 mkdir "$work/source"
 cp -r "$source"/{pyproject.toml,README.md,LICENSE,NOTICE,fruits} "$work/source"

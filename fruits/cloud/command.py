@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from fruits.errors import CloudError, ConfigError
 
 if TYPE_CHECKING:
-    from fruits.cloud.inventory import Inventory
+    from fruits.cloud.inventory import Inventory, Item
 
 ARCHITECTURES = ("single", "cluster", "emr")
 # Options of launch that are parameters of the templates.
 PARAMETERS = {
-    "bucket": ("Bucket", "S3 bucket of photographs and results; made if it is not there"),
-    "prefix": ("Prefix", "the folder of the bucket that the stack may touch"),
-    "image": ("Image", "of containers, in a registry that the hosts reach"),
+    "bucket": ("Bucket", "S3 bucket for photographs and results; made if it does not exist"),
+    "prefix": ("Prefix", "the only folder of the bucket that the stack may use"),
+    "image": ("Image", "of the containers, in a registry that the hosts can reach"),
     "instance_type": ("InstanceType", "of all hosts"),
-    "workers": ("Workers", "how many"),
+    "workers": ("Workers", "number of workers"),
     "key_name": ("KeyName", "EC2 key pair for SSH"),
-    "ssh_cidr": ("SshCidr", "who may use SSH, such as 203.0.113.7/32; nobody by default"),
-    "vpc": ("VpcId", "the account's default by default"),
-    "subnet": ("SubnetId", "likewise"),
-    "release_label": ("ReleaseLabel", "of EMR"),
+    "ssh_cidr": ("SshCidr", "addresses that may use SSH, such as 203.0.113.7/32; default: none"),
+    "vpc": ("VpcId", "default: the account's default VPC"),
+    "subnet": ("SubnetId", "default: a default subnet of the VPC"),
+    "release_label": ("ReleaseLabel", "release of EMR"),
 }
 
 
@@ -45,73 +45,82 @@ def add_cloud(
     def action(name: str, function: Callable[..., None], help: str, named: bool = True) -> Any:
         parser = actions.add_parser(name, help=help)
         parser.set_defaults(command=function, parser=parser)
-        parser.add_argument("--region", help="of AWS; by default the environment's")
+        parser.add_argument("--region", help="of AWS; default: the environment's")
         if named:
             parser.add_argument("--name", default="fruits", help="of the stack (%(default)s)")
         return parser
 
-    uploading = action("upload", _upload, "a folder to S3", named=False)
-    uploading.add_argument("folder", help="with its subfolders")
-    uploading.add_argument("uri", metavar="URI", help="s3://bucket/prefix")
+    upload = action("upload", _upload, "upload a folder to S3", named=False)
+    upload.add_argument("folder", help="to upload, with its subfolders")
+    upload.add_argument("uri", metavar="URI", help="s3://bucket/prefix")
 
-    launching = action("launch", _launch, "make a stack, or change one; says the cost and asks")
-    launching.add_argument("architecture", choices=ARCHITECTURES)
+    launch = action("launch", _launch, "make or change a stack; shows the cost and asks first")
+    launch.add_argument("architecture", choices=ARCHITECTURES)
     for option, (_, help_) in PARAMETERS.items():
-        launching.add_argument("--" + option.replace("_", "-"), help=help_)
-    launching.add_argument("--spot", action=argparse.BooleanOptionalAction, help="Spot workers")
-    launching.add_argument("--wheels", metavar="DIR", help="of deploy/emr/wheels.sh, for EMR")
-    launching.add_argument(
-        *("-p", "--parameter"),
+        launch.add_argument("--" + option.replace("_", "-"), help=help_)
+    launch.add_argument("--spot", action=argparse.BooleanOptionalAction, help="Spot workers")
+    launch.add_argument("--wheels", metavar="DIR", help="made by deploy/emr/wheels.sh, for EMR")
+    launch.add_argument(
+        "--versioning",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="turn on versioning in a bucket that exists, so that a job cannot destroy results",
+    )
+    launch.add_argument(
+        "-p",
+        "--parameter",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="any parameter of the template",
     )
-    launching.add_argument("--template", metavar="FILE", help="instead of the package's own")
-    launching.add_argument("--yes", action="store_true", help="do not ask")
+    launch.add_argument("--template", metavar="FILE", help="to use instead of the package's own")
+    launch.add_argument("--yes", action="store_true", help="do not ask")
 
-    submitting = action("submit", _submit, "run the package on a stack")
-    submitting.add_argument(
-        *("--deploy-mode",),
+    submit = action("submit", _submit, "run the package on a stack")
+    submit.add_argument(
+        "--deploy-mode",
         choices=("cluster", "client"),
         default="cluster",
         help="of Spark's driver on EMR (%(default)s)",
     )
-    add_run_options(submitting)
-    submitting.set_defaults(run_defaults=defaults)
+    add_run_options(submit)
+    submit.set_defaults(run_defaults=defaults)
 
-    telling = action("status", _status, "all that costs money", named=False)
-    telling.add_argument("--json", action="store_true", dest="as_json", help="for machines")
+    status = action("status", _status, "list everything that costs money", named=False)
+    status.add_argument("--json", action="store_true", dest="as_json", help="for programs")
 
-    logging = action("logs", _logs, "state and output of a job")
-    logging.add_argument("--job", help="as submit printed it; the last one by default")
-    logging.add_argument("--lines", type=int, default=50, help="of each file (%(default)s)")
+    logs = action("logs", _logs, "show the state and the output of a job")
+    logs.add_argument("--job", help="as submit printed it; default: the last one")
+    logs.add_argument("--lines", type=int, default=50, help="of each file (%(default)s)")
 
-    tunneling = action("tunnel", _tunnel, "the way to JupyterLab and Spark's pages")
-    tunneling.add_argument("--page", help="notebook, master, history or yarn; all by default")
-    tunneling.add_argument("-i", "--identity", metavar="FILE", help="private key for ssh")
-    tunneling.add_argument("--open", action="store_true", dest="opens", help="execute it")
+    tunnel = action("tunnel", _tunnel, "show how to reach JupyterLab and Spark's pages")
+    tunnel.add_argument("--page", help="notebook, master, history or yarn; default: all")
+    tunnel.add_argument("-i", "--identity", metavar="FILE", help="private key for ssh")
+    tunnel.add_argument("--open", action="store_true", dest="opens", help="run the commands")
 
-    ending = action("terminate", _terminate, "delete a stack; the bucket stays")
-    ending.add_argument("--yes", action="store_true", help="do not ask")
+    terminate = action("terminate", _terminate, "delete a stack; the bucket stays")
+    terminate.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def ask(question: str, yes: bool) -> None:
-    """Asks before something is spent or lost.
+    """Asks before money is spent or something is deleted.
 
     Raises:
-        CloudError: when the answer is not yes, or nobody is there to answer.
+        CloudError: when the answer is not yes, or there is no terminal to answer on.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CloudError(f"{question}: nobody is there to answer; --yes says it for scripts")
+        raise CloudError(f"{question}: there is no terminal to answer on; scripts give --yes")
     try:
         answer = input(f"{question}? [y/N] ")
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         answer = ""
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{question}: interrupted; nothing was done") from None
     if answer.strip().lower() not in ("y", "yes"):
-        raise CloudError(f"{question}: not agreed to; nothing was done")
+        raise CloudError(f"{question}: the answer was not yes; nothing was done")
 
 
 def _upload(region: str | None, folder: str, uri: str) -> None:
@@ -121,9 +130,12 @@ def _upload(region: str | None, folder: str, uri: str) -> None:
     try:
         done = upload(Account.of(region), folder, uri)
     except KeyboardInterrupt:
-        raise CloudError(f"{uri}: interrupted; the same command goes on where it stopped") from None
+        raise KeyboardInterrupt(
+            f"{uri}: interrupted; the same command continues where it stopped"
+        ) from None
     print(
-        f"{done.sent:,} files sent ({done.bytes / 1e6:,.1f} MB), {done.there:,} were there: {uri}"
+        f"{done.sent:,} files sent ({done.bytes / 1e6:,.1f} MB), "
+        f"{done.there:,} were there already: {uri}"
     )
 
 
@@ -135,11 +147,14 @@ def _launch(
     template: str | None,
     wheels: str | None,
     spot: bool | None,
+    versioning: bool,
     yes: bool,
     **options: str | None,
 ) -> None:
-    from fruits.cloud import launch
     from fruits.cloud.account import Account
+    from fruits.cloud.failures import printable
+    from fruits.cloud.launch import make
+    from fruits.cloud.proposal import propose
 
     given = {PARAMETERS[option][0]: value for option, value in options.items() if value is not None}
     if spot is not None:
@@ -150,21 +165,21 @@ def _launch(
             raise ConfigError(f"parameter: wanted NAME=VALUE; got {text!r}")
         given[key] = value
     account = Account.of(region)
-    proposal = launch.propose(account, architecture, name, given, template, wheels)
+    proposal = propose(account, architecture, name, given, template, wheels, versioning)
     print(proposal.text(), flush=True)
     ask("launch", yes)
     try:
-        stack = launch.make(account, proposal)
+        stack = make(account, proposal)
     except KeyboardInterrupt:
-        raise CloudError(
-            f"stack {name}: no longer waited for; AWS goes on and it costs money: see fruits cloud "
-            f"status, and fruits cloud terminate --name {name}"
+        raise KeyboardInterrupt(
+            f"stack {name}: interrupted; AWS continues to make it, and it costs money: see fruits "
+            f"cloud status, and fruits cloud terminate --name {name}"
         ) from None
     print(f"stack {name} is {stack.status}")
     for key, value in filter(all, stack.outputs.items()):
-        print(f"  {key:16} {value}")
+        print(printable(f"  {key:16} {value}"))
     if architecture == "emr" and not stack.outputs.get("ClusterId"):
-        print("there is no cluster yet: launch again with --wheels, from deploy/emr/wheels.sh")
+        print("there is no cluster yet: launch again with --wheels, made by deploy/emr/wheels.sh")
 
 
 def _submit(
@@ -176,15 +191,15 @@ def _submit(
 ) -> None:
     from fruits.cloud import jobs
     from fruits.cloud.account import Account
-    from fruits.cloud.stacks import require
+    from fruits.cloud.stacks import checked_name, require
     from fruits.runs.config import RunConfig
 
     RunConfig(**options)
     account = Account.of(region)
-    stack = require(account, name)
-    said = {n: value for n, value in options.items() if value != run_defaults.get(n)}
-    job = jobs.submit(account, stack, said, deploy_mode)
-    print(f"{job} is submitted; fruits cloud logs --name {name} --job {job}")
+    stack = require(account, checked_name(name))
+    changed = {n: value for n, value in options.items() if value != run_defaults.get(n)}
+    job = jobs.submit(account, stack, changed, deploy_mode)
+    print(f"{job} is submitted; to see its output: fruits cloud logs --name {name} --job {job}")
 
 
 def _status(region: str | None, as_json: bool) -> None:
@@ -198,33 +213,50 @@ def _status(region: str | None, as_json: bool) -> None:
         print(json.dumps({**asdict(found), "dollars": found.dollars}, indent=2, default=str))
     else:
         print(_table(found, account.region, Prices.load().terms(account.region)))
-    if found.unseen:
-        raise CloudError(f"not all could be seen, more may cost money: {'; '.join(found.unseen)}")
+    if found.not_seen:
+        raise CloudError(
+            f"some items could not be listed, and may cost money: {'; '.join(found.not_seen)}"
+        )
 
 
 def _table(found: "Inventory", region: str, terms: str) -> str:
+    from fruits.cloud.costs import amount
+    from fruits.cloud.failures import printable
+
     if not found.items:
-        return f"nothing of this tool is there in {region}" * (not found.unseen)
-    lines = [f"{'':9} {'in ' + region:24} {'stack':14} {'state':16} {'age':>8} {'$/hour':>7}"]
-    for item in found.items:
-        hours = item.hours
-        age = "" if hours is None else f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
-        price = "?" if item.dollars is None else f"{item.dollars:.4g}" if item.dollars else "-"
-        lines.append(
-            f"{item.kind:9} {item.name:24} {item.stack:14} {item.state:16} {age:>8} {price:>7}  "
-            f"{item.detail}".rstrip()
-        )
-    lines.append(f"{found.dollars:.4g} $ an hour, and what stands as ? ({terms})")
-    return "\n".join(lines)
+        # Only if everything could be looked at, there is nothing.
+        return "" if found.not_seen else f"nothing of this tool exists in {region}"
+    lines = [f"{'':9} {'in ' + region:24} {'stack':14} {'state':16} {'age':>8} {'an hour':>8}"]
+    lines += [
+        f"{item.kind:9} {item.name:24} {item.stack:14} {item.state:16} {_age(item):>8} "
+        f"{_price(item):>8}  {item.detail}".rstrip()
+        for item in found.items
+    ]
+    lines.append(f"{amount(found.dollars)} an hour, without the items marked ? ({terms})")
+    return printable("\n".join(lines))
+
+
+def _age(item: "Item") -> str:
+    if item.hours is None:
+        return ""
+    return f"{item.hours:.1f} h" if item.hours < 48 else f"{item.hours / 24:.0f} d"
+
+
+def _price(item: "Item") -> str:
+    from fruits.cloud.costs import amount
+
+    if item.dollars is None:
+        return "?"
+    return amount(item.dollars) if item.dollars else "-"
 
 
 def _logs(region: str | None, name: str, job: str | None, lines: int) -> None:
-    from fruits.cloud import jobs
+    from fruits.cloud import logs
     from fruits.cloud.account import Account
-    from fruits.cloud.stacks import require
+    from fruits.cloud.stacks import checked_name, require
 
     account = Account.of(region)
-    print(jobs.logs(account, require(account, name), job, lines))
+    print(logs.logs(account, require(account, checked_name(name)), job, lines))
 
 
 def _tunnel(
@@ -232,27 +264,27 @@ def _tunnel(
 ) -> None:
     from fruits.cloud import tunnel
     from fruits.cloud.account import Account
-    from fruits.cloud.stacks import require
+    from fruits.cloud.stacks import checked_name, require
 
     account = Account.of(region)
-    way = tunnel.tunnel(account, require(account, name), page, identity)
+    way = tunnel.tunnel(account, require(account, checked_name(name)), page, identity)
     print(way.text(), flush=True)
     if opens and (status := tunnel.open_tunnel(way)):
-        raise CloudError(f"tunnel: it ended with status {status}; what it said is above")
+        raise CloudError(f"tunnel: it ended with status {status}; its messages are above")
 
 
 def _terminate(region: str | None, name: str, yes: bool) -> None:
     from fruits.cloud.account import Account
-    from fruits.cloud.terminate import left, terminate, what_goes
+    from fruits.cloud.terminate import plan_termination, remaining, terminate
 
     account = Account.of(region)
-    stack, text = what_goes(account, name)
+    stack, text = plan_termination(account, name)
     print(text, flush=True)
     ask("terminate", yes)
     try:
         terminate(account, stack)
     except KeyboardInterrupt:
-        raise CloudError(
-            f"stack {name}: no longer waited for; AWS goes on deleting it: see fruits cloud status"
+        raise KeyboardInterrupt(
+            f"stack {name}: interrupted; AWS continues to delete it: see fruits cloud status"
         ) from None
-    print(left(account, stack))
+    print(remaining(account, stack))

@@ -1,4 +1,4 @@
-"""What stacks cost an hour, from fruits/prices.json, and what that does not tell."""
+"""What stacks cost an hour, by fruits/prices.json, and what these figures leave out."""
 
 import json
 from collections.abc import Mapping
@@ -6,21 +6,26 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-NOT_PRICED = "addresses, traffic, S3, keys and secrets"
-# Of a host's disks, as the templates have them: EMR's nodes have one for the data beside the root.
+NOT_INCLUDED = "addresses, traffic, S3, keys and secrets"
+# The disks of a host, as in the templates: a node of EMR has one for data in addition to the root.
 DISK_GIB = {"single": 64, "cluster": 64, "emr": 128}
 HOURS_A_MONTH = 730
 
 
+def amount(dollars: float | None) -> str:
+    """An amount an hour for people to read, such as ``$0.199``."""
+    return "price not known" if dollars is None else f"${dollars:,.3f}"
+
+
 @dataclass(frozen=True)
 class Prices:
-    """Prices on demand.
+    """On-demand prices.
 
     Attributes:
         date: when they were looked up, year and month.
-        region: where they hold.
+        region: to which they apply.
         types: dollars an hour by instance type.
-        disk_gib_month: dollars of a GiB of a disk of type gp3.
+        disk_gib_month: dollars a month for one GiB of a gp3 disk.
         emr_share: what EMR charges for an instance, as a share of the instance's price.
     """
 
@@ -32,7 +37,7 @@ class Prices:
 
     @classmethod
     def load(cls) -> "Prices":
-        """Those that come with the package."""
+        """The prices that come with the package."""
         content = json.loads((files("fruits") / "prices.json").read_text())
         types = {name: terms["dollars_per_hour"] for name, terms in content["types"].items()}
         return cls(
@@ -44,27 +49,31 @@ class Prices:
         )
 
     def instances(self, count: int, type_: str) -> float | None:
-        """Dollars an hour of so many instances; ``None`` where the type has no price here."""
+        """Dollars an hour for ``count`` instances; ``None`` if the type has no price here."""
         price = self.types.get(type_)
         return None if price is None else count * price
 
     def disks(self, gib: float) -> float:
-        """Dollars an hour of disks of type gp3."""
+        """Dollars an hour for gp3 disks."""
         return gib * self.disk_gib_month / HOURS_A_MONTH
 
     def hosts(self, count: int, type_: str, architecture: str) -> float | None:
-        """Dollars an hour of so many hosts with their disks, and of EMR where it runs them."""
+        """Dollars an hour for ``count`` hosts with their disks, with EMR's charge on EMR."""
         instances = self.instances(count, type_)
         if instances is None:
             return None
-        charge = instances * self.emr_share * (architecture == "emr")
+        charge = instances * self.emr_share if architecture == "emr" else 0.0
         return instances + charge + self.disks(count * DISK_GIB[architecture])
 
     def terms(self, region: str, spot: bool = False) -> str:
-        """What must be known to read the figures, in one line."""
-        elsewhere = f"; {region} may differ" if region != self.region else ""
-        beside = NOT_PRICED + "; Spot costs less, by how much is not known here" * spot
-        return f"prices on demand, {self.region}, {self.date}{elsewhere}; not in them: {beside}"
+        """What a reader of the figures must know, in one line."""
+        parts = [f"on-demand prices, {self.region}, {self.date}"]
+        if region != self.region:
+            parts.append(f"prices in {region} may differ")
+        parts.append(f"not included: {NOT_INCLUDED}")
+        if spot:
+            parts.append("Spot costs less, how much less is not known here")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -72,13 +81,13 @@ class Estimate:
     """What a stack will cost.
 
     Attributes:
-        count: of instances to begin with.
-        most: to which managed scaling may take that.
+        count: number of instances at the start.
+        most: number of instances to which managed scaling may grow the cluster.
         type: of the instances.
-        dollars: an hour to begin with, disks and EMR's charge included; ``None`` where the type
-            has no price here.
+        dollars: an hour at the start, with disks and EMR's charge; ``None`` if the type has no
+            price here.
         most_dollars: an hour at most.
-        terms: how to read the figures.
+        terms: what a reader of the figures must know.
     """
 
     count: int
@@ -92,13 +101,14 @@ class Estimate:
         """For people to read."""
         if not self.count:
             return "instances  none yet"
-        price = "price not known" if self.dollars is None else f"{self.dollars:.4g} $ an hour"
-        more = ""
+        hourly = amount(self.dollars)
+        if self.dollars is not None:
+            hourly += " an hour"
         if self.most > self.count:
-            most = "price not known" if self.most_dollars is None else f"{self.most_dollars:.4g} $"
-            more = f"; up to {self.most} by managed scaling: {most}"
-        told = f"{self.count} x {self.type} with disks: {price}{more}"
-        return f"instances  {told}\n           ({self.terms})"
+            hourly += f"; up to {self.most} by managed scaling: {amount(self.most_dollars)}"
+        return (
+            f"instances  {self.count} x {self.type} with disks: {hourly}\n           ({self.terms})"
+        )
 
 
 def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> Estimate:
@@ -106,7 +116,7 @@ def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> E
 
     Args:
         architecture: ``single``, ``cluster`` or ``emr``.
-        parameters: of the stack, all of them, by name.
+        parameters: all parameters of the stack by name.
         region: where it will be.
     """
     prices = Prices.load()
@@ -115,12 +125,13 @@ def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> E
     count = most = 1
     if architecture == "cluster":
         count = most = 1 + workers
+    elif architecture == "emr" and parameters.get("WheelsSha256") == "":
+        count = most = 0
     elif architecture == "emr":
-        # With Spot, one core node on demand holds HDFS beside the workers.
-        count = 1 + workers + spot
+        # With Spot there is one more node, on demand, which holds HDFS.
+        core = 1 if spot else 0
+        count = 1 + workers + core
         most = max(count, 1 + int(parameters.get("MaxWorkers") or 0))
-        if parameters.get("WheelsSha256") == "":
-            count = most = 0
     type_ = str(parameters.get("InstanceType"))
     return Estimate(
         count,

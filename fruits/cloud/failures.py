@@ -1,4 +1,4 @@
-"""What AWS refuses, in one line: what was wanted, what AWS said with its code, what to do next."""
+"""What AWS refuses, as one line: what was wanted, the answer and code of AWS, what to do next."""
 
 import re
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from fruits.errors import CloudError
 
-# What to do, by the codes of AWS and the exceptions of botocore.
+# What to do, by the error codes of AWS and the exceptions of botocore.
 ADVICE = {
     "get credentials: aws configure, aws sso login, or AWS_PROFILE": (
         *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
         *("ProfileNotFound", "NoAuthTokenError"),
     ),
-    "the credentials are over: get new ones (aws sso login, or new keys), and run it again": (
+    "the credentials have expired: get new ones (aws sso login, or new keys), and run it again": (
         *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
         *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"),
     ),
@@ -40,26 +40,26 @@ ADVICE = {
         *("IllegalLocationConstraintException",),
     ),
     "check the bucket's name": ("NoSuchBucket", "404", "InvalidBucketName"),
-    "the bucket is somebody else's: choose another name": ("BucketAlreadyExists",),
-    "raise the quota in the console's Service Quotas, or take fewer or smaller instances": (
+    "the bucket belongs to another account: choose another name": ("BucketAlreadyExists",),
+    "raise the quota in the console's Service Quotas, or use fewer or smaller instances": (
         *("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"),
         *("LimitExceeded", "LimitExceededException", "ServiceQuotaExceededException"),
         *("VolumeLimitExceeded", "TooManyBuckets", "AddressLimitExceeded", "QuotaExceeded"),
     ),
-    "take another instance type or a subnet in another zone, or try later": (
+    "use another instance type or a subnet in another zone, or try later": (
         *("InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported"),
         *("SpotMaxPriceTooLow", "InsufficientCapacity"),
     ),
-    "AWS asks for patience: run it again in a minute": (
+    "AWS limits the rate of requests: run it again in a minute": (
         *("Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"),
         *("TooManyRequestsException", "ServiceUnavailable", "InternalError", "InternalFailure"),
     ),
-    "the account is not signed up for that here: see the console, or choose another region": (
+    "the account has not enabled this service here: see the console, or choose another region": (
         *("OptInRequired", "SubscriptionRequiredException", "InvalidRegion"),
     ),
-    "Systems Manager does not reach the host: it may still start, be stopped, or have no way out; "
-    "see fruits cloud status": ("InvalidInstanceId", "TargetNotConnected"),
-    "a file changed while it was read, or was damaged on its way: run it again": (
+    "Systems Manager cannot reach the host: it may still be starting, be stopped, or have no route "
+    "to the internet; see fruits cloud status": ("InvalidInstanceId", "TargetNotConnected"),
+    "a file changed while it was read, or was damaged on the way: run it again": (
         *("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"),
     ),
     "check the network, and AWS_ENDPOINT_URL if it is set": (
@@ -68,24 +68,24 @@ ADVICE = {
         *("ResponseStreamingError", "ResponseParserError"),
     ),
 }
-BY_CODE = {code: advice for advice, codes in ADVICE.items() for code in codes}
+ADVICE_BY_CODE = {code: advice for advice, codes in ADVICE.items() for code in codes}
 
-# Resources of a stack often say in words only what went wrong in the service behind them.
-BY_WORDS = {
-    r"vCPU|quota|limit (of|exceeded)|exceeded.*limit": BY_CODE["VcpuLimitExceeded"],
-    r"not authorized|access denied": BY_CODE["AccessDenied"],
-    r"capacity": BY_CODE["InsufficientInstanceCapacity"],
-    r"signal": "the host did not come up; aws ec2 get-console-output may tell why",
+# The events of a stack often describe in words only what went wrong in another service.
+ADVICE_BY_PATTERN = {
+    r"vCPU|quota|limit (of|exceeded)|exceeded.*limit": ADVICE_BY_CODE["VcpuLimitExceeded"],
+    r"not authorized|access denied": ADVICE_BY_CODE["AccessDenied"],
+    r"capacity": ADVICE_BY_CODE["InsufficientInstanceCapacity"],
+    r"signal": "the host did not start correctly; aws ec2 get-console-output may show why",
 }
-NOT_KNOWN = "see what there is with fruits cloud status"
+DEFAULT_ADVICE = "look at fruits cloud status"
 
 
 @contextmanager
-def aws_errors(wanted: str) -> Iterator[None]:
+def aws_errors(subject: str) -> Iterator[None]:
     """Turns what boto3 raises inside into one clear line.
 
     Args:
-        wanted: what was to be done or looked at; the line begins with it.
+        subject: what was to be done or looked at; the line begins with it.
 
     Raises:
         CloudError: with the code of AWS, or the name of botocore's exception.
@@ -93,38 +93,61 @@ def aws_errors(wanted: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        told = error.response.get("Error", {})
-        code = str(told.get("Code") or type(error).__name__)
-        message = f"{error.operation_name}: {told.get('Message') or 'refused'}"
-        raise CloudError(line(wanted, message, code)) from error
+        details = error.response.get("Error", {})
+        code = str(details.get("Code") or type(error).__name__)
+        message = f"{error.operation_name}: {details.get('Message') or 'refused'}"
+        raise CloudError(line(subject, message, code)) from error
     except (BotoCoreError, ResponseParserError) as error:
-        raise CloudError(line(wanted, str(error), type(error).__name__)) from error
+        raise CloudError(line(subject, str(error), type(error).__name__)) from error
 
 
-def line(wanted: str, message: str, code: str, advice: str | None = None) -> str:
-    """One line: what was wanted, what AWS said, its code, the next step."""
-    return f"{wanted}: {plain(message)} (AWS: {code}); {advice or BY_CODE.get(code, NOT_KNOWN)}"
+def line(subject: str, message: str, code: str, advice: str | None = None) -> str:
+    """One line: the subject, the message and the code of AWS, the next step."""
+    next_step = advice or ADVICE_BY_CODE.get(code, DEFAULT_ADVICE)
+    return printable(f"{subject}: {plain(message)} (AWS: {code}); {next_step}")
 
 
 def plain(message: str) -> str:
-    """A message of AWS on one line, without what only AWS can read."""
+    """A message of AWS on one line, without the parts that only AWS can read."""
     message = re.sub(r"\s*Encoded authorization failure message: \S+", "", message)
     message = re.sub(r"\s*\((RequestToken|Service): [^)]*\)", "", message)
     message = re.sub(r'^Resource handler returned message: "(.*)"\s*$', r"\1", message.strip())
     return " ".join(message.split()).rstrip(" .")
 
 
+def printable(text: str) -> str:
+    r"""A text of somebody else, safe to show on a terminal.
+
+    Logs, tags, names and messages come from machines that run other people's code. Characters that
+    would move the cursor, change colours, or hide or reorder text are shown as escapes such as
+    ``\x1b``; only line breaks and tabs stay as they are.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or letter in "\n\t"
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in text
+    )
+
+
 def of_resource(reason: str, status: str) -> tuple[str, str]:
-    """The code in the reason that a resource of a stack gives, and what to do.
+    """The error code in the reason that a resource of a stack gives, and what to do.
 
     Args:
-        reason: in words, with a code of the service somewhere, or none.
-        status: of the resource, which stands for a code where there is none.
+        reason: a text with an error code of the service somewhere in it, or none.
+        status: of the resource, which replaces the code where there is none.
     """
     words = re.findall(r"\b[A-Z]\w+", reason)
-    known = next((word for word in words if word in BY_CODE), "")
+    known = next((word for word in words if word in ADVICE_BY_CODE), "")
+    advice = ADVICE_BY_CODE.get(known)
+    if advice is None:
+        matching = (
+            text
+            for pattern, text in ADVICE_BY_PATTERN.items()
+            if re.search(pattern, reason, re.IGNORECASE)
+        )
+        advice = next(matching, "correct that")
+    if known:
+        return known, advice
     handler = re.search(r"(?:HandlerErrorCode|Error Code): (\w+)", reason)
-    advice = BY_CODE.get(known) or next(
-        (a for said, a in BY_WORDS.items() if re.search(said, reason, re.IGNORECASE)), "mend that"
-    )
-    return known or (handler.group(1) if handler else status), advice
+    return handler.group(1) if handler else status, advice

@@ -1,10 +1,10 @@
-"""All that costs money: stacks of this tool, what they hold, and what was left behind.
+"""Everything that costs money: stacks of this tool, what they contain, and what was left behind.
 
-What belongs to a stack is known by the stack's own list, and by the tag that CloudFormation puts on
-everything it makes, which is still there when the stack is not.
+What belongs to a stack is known by the stack's own list of resources, and by the tag that
+CloudFormation puts on everything it makes, which remains when the stack is deleted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,14 +12,15 @@ from typing import Any
 from fruits.cloud.account import Account
 from fruits.cloud.costs import Prices
 from fruits.cloud.failures import aws_errors
+from fruits.cloud.machines import BILLED_CLUSTERS, BILLED_INSTANCES
 from fruits.cloud.stacks import TAG, Stack, ours, resources
 from fruits.errors import CloudError
 
-LIVE_CLUSTERS = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
-LIVE_INSTANCES = ("pending", "running", "stopping", "stopped", "shutting-down")
-# EC2 takes no more values of a filter in one request.
+# The tag of what EMR makes, which does not pass on the tag of the stack.
+CLUSTER_TAG = "fruits:cluster"
+# EC2 accepts no more values of a filter in one request.
 MOST_VALUES = 200
-# Kinds that cost by being there and are not looked at one by one.
+# Kinds that cost money by existing, and are not looked at one by one.
 CHARGED = {
     "secretsmanager:secret": "secret",
     "kms:key": "key",
@@ -32,14 +33,14 @@ CHARGED = {
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that is there.
+    """One thing that exists.
 
     Attributes:
         kind: ``stack``, ``instance``, ``volume``, ``cluster``, ``bucket``, ``secret`` and so on.
-        name: by which AWS knows it.
-        stack: the name of the stack that made it, if that is known.
+        name: its identifier in AWS.
+        stack: the name of the stack that made it, if known.
         state: as AWS calls it.
-        since: when it was made, if AWS tells.
+        since: when it was made, if AWS says so.
         dollars: an hour; ``None`` where that is not known here.
         detail: its size or type.
     """
@@ -55,9 +56,9 @@ class Item:
     @property
     def hours(self) -> float | None:
         """Its age."""
-        return (
-            None if self.since is None else (datetime.now(UTC) - self.since).total_seconds() / 3600
-        )
+        if self.since is None:
+            return None
+        return (datetime.now(UTC) - self.since).total_seconds() / 3600
 
 
 @dataclass
@@ -65,75 +66,78 @@ class Inventory:
     """What was found, and what could not be looked at.
 
     Attributes:
-        items: all that is there.
-        unseen: why kinds of things could not be listed; they may be there.
+        items: everything that was found.
+        not_seen: why some kinds could not be listed; there may be items of them.
     """
 
     items: list[Item]
-    unseen: list[str]
+    not_seen: list[str]
 
     @property
     def dollars(self) -> float:
-        """An hour, of all whose price is known."""
+        """Dollars an hour of all items whose price is known."""
         return sum(item.dollars or 0 for item in self.items)
 
 
 def inventory(account: Account) -> Inventory:
-    """Looks at all that costs money in the account's region."""
+    """Lists everything of this tool that costs money in the account's region."""
     found = Inventory([], [])
 
-    def look(items: Callable[[], Iterator[Item]], kind: str) -> None:
+    def collect(items: Callable[[], Iterator[Item]], kind: str) -> None:
         try:
             with aws_errors(kind):
                 found.items.extend(items())
         except CloudError as error:
-            found.unseen.append(str(error))
+            found.not_seen.append(str(error))
 
     stacks: list[Stack] = []
-    made: dict[str, dict[str, str]] = {}
+    # The names of stacks by the identifiers of their resources, by type.
+    owners: dict[str, dict[str, str]] = {}
 
-    def of_stacks() -> Iterator[Item]:
+    def list_stacks() -> Iterator[Item]:
         for stack in ours(account):
             stacks.append(stack)
             kind = stack.outputs.get("Architecture", "")
             yield Item("stack", stack.name, stack.name, stack.status, stack.created, 0.0, kind)
             for type_, name in resources(account, stack):
-                made.setdefault(type_, {})[name] = stack.name
+                owners.setdefault(type_, {})[name] = stack.name
 
-    look(of_stacks, "stacks")
-    look(lambda: _clusters(account, made.get("AWS::EMR::Cluster", {})), "EMR clusters")
-    groups = made.get("AWS::AutoScaling::AutoScalingGroup", {})
-    instances = made.get("AWS::EC2::Instance", {})
-    look(lambda: _instances(account, instances, groups), "instances")
-    held = {item.name: item.stack for item in found.items if item.kind == "instance"}
-    look(lambda: _volumes(account, held), "volumes")
-    named = {s.outputs["Bucket"]: s.name for s in stacks if s.outputs.get("Bucket")}
-    look(lambda: _tagged(account, named | made.get("AWS::S3::Bucket", {})), "what is tagged")
+    collect(list_stacks, "stacks")
+    collect(lambda: _clusters(account, owners.get("AWS::EMR::Cluster", {})), "EMR clusters")
+    groups = owners.get("AWS::AutoScaling::AutoScalingGroup", {})
+    instances = owners.get("AWS::EC2::Instance", {})
+    collect(lambda: _instances(account, instances, groups), "instances")
+    hosts = {item.name: item.stack for item in found.items if item.kind == "instance"}
+    collect(lambda: _volumes(account, hosts), "volumes")
+    buckets = {s.outputs["Bucket"]: s.name for s in stacks if s.outputs.get("Bucket")}
+    buckets |= owners.get("AWS::S3::Bucket", {})
+    collect(lambda: _tagged(account, buckets), "tagged resources")
     return found
 
 
-def _stack_of(tags: Any) -> str:
+def _stack_of(tags: Iterable[Mapping[str, str]] | None) -> str:
     by_key = {tag["Key"]: tag["Value"] for tag in tags or ()}
-    names = (TAG, "aws:cloudformation:stack-name", "fruits:cluster")
+    names = (TAG, "aws:cloudformation:stack-name", CLUSTER_TAG)
     return next((by_key[name] for name in names if name in by_key), "")
 
 
-def _clusters(account: Account, of_stacks: dict[str, str]) -> Iterator[Item]:
-    for told in account.pages(
-        "emr", "list_clusters", "Clusters", ClusterStates=list(LIVE_CLUSTERS)
+def _clusters(account: Account, owners: Mapping[str, str]) -> Iterator[Item]:
+    for listed in account.pages(
+        "emr", "list_clusters", "Clusters", ClusterStates=list(BILLED_CLUSTERS)
     ):
-        cluster = account.client("emr").describe_cluster(ClusterId=told["Id"])["Cluster"]
-        stack = of_stacks.get(told["Id"]) or _stack_of(cluster.get("Tags"))
+        id_, status = listed["Id"], listed["Status"]
+        cluster = account.client("emr").describe_cluster(ClusterId=id_)["Cluster"]
+        stack = owners.get(id_) or _stack_of(cluster.get("Tags"))
         if stack:
-            since = told["Status"]["Timeline"]["CreationDateTime"]
-            detail = f"{cluster.get('ReleaseLabel', '')}, EMR's charge beside its instances"
-            yield Item("cluster", told["Id"], stack, told["Status"]["State"], since, None, detail)
+            since = status["Timeline"]["CreationDateTime"]
+            detail = f"{cluster.get('ReleaseLabel', '')}, EMR's charge, without its instances"
+            yield Item("cluster", id_, stack, status["State"], since, None, detail)
 
 
 def _instances(
-    account: Account, of_stacks: dict[str, str], groups: dict[str, str]
+    account: Account, owners: Mapping[str, str], groups: Mapping[str, str]
 ) -> Iterator[Item]:
-    members = dict(of_stacks)
+    members = dict(owners)
     if groups:
         for group in account.pages(
             *("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups"),
@@ -142,85 +146,82 @@ def _instances(
             stack = groups[group["AutoScalingGroupName"]]
             members |= {member["InstanceId"]: stack for member in group["Instances"]}
     prices = Prices.load()
-    filters: list[dict[str, Any]] = [
-        {"Name": "tag-key", "Values": [TAG]},
-        # Those of EMR have the cluster's own tags.
-        {"Name": "tag-key", "Values": ["fruits:cluster"]},
-        *_by_values("instance-id", members),
-    ]
     seen: set[str] = set()
-    for filter_ in filters:
+    for filter_ in _filters("instance-id", members):
         for reservation in account.pages(
             "ec2", "describe_instances", "Reservations", Filters=[filter_]
         ):
-            for told in reservation["Instances"]:
-                state = told["State"]["Name"]
-                if told["InstanceId"] in seen or state not in LIVE_INSTANCES:
+            for instance in reservation["Instances"]:
+                id_, state = instance["InstanceId"], instance["State"]["Name"]
+                if id_ in seen or state not in BILLED_INSTANCES:
                     continue
-                seen.add(told["InstanceId"])
-                spot = told.get("InstanceLifecycle") == "spot"
+                seen.add(id_)
+                spot = instance.get("InstanceLifecycle") == "spot"
+                type_ = instance["InstanceType"]
                 yield Item(
                     kind="instance",
-                    name=told["InstanceId"],
-                    stack=members.get(told["InstanceId"]) or _stack_of(told.get("Tags")),
+                    name=id_,
+                    stack=members.get(id_) or _stack_of(instance.get("Tags")),
                     state=state,
-                    since=told["LaunchTime"],
-                    # A stopped host costs its disks; what Spot costs is not known here.
-                    dollars=0.0
-                    if state == "stopped"
-                    else None
-                    if spot
-                    else prices.instances(1, told["InstanceType"]),
-                    detail=told["InstanceType"] + " spot" * spot,
+                    since=instance["LaunchTime"],
+                    dollars=_instance_dollars(prices, type_, state, spot),
+                    detail=f"{type_} spot" if spot else type_,
                 )
 
 
-def _volumes(account: Account, instances: dict[str, str]) -> Iterator[Item]:
+def _instance_dollars(prices: Prices, type_: str, state: str, spot: bool) -> float | None:
+    if state == "stopped":
+        # Its disks are items of their own.
+        return 0.0
+    return None if spot else prices.instances(1, type_)
+
+
+def _volumes(account: Account, hosts: Mapping[str, str]) -> Iterator[Item]:
     prices = Prices.load()
     seen: set[str] = set()
-    filters = [
-        {"Name": "tag-key", "Values": [TAG]},
-        {"Name": "tag-key", "Values": ["fruits:cluster"]},
-        *_by_values("attachment.instance-id", instances),
-    ]
-    for filter_ in filters:
-        for told in account.pages("ec2", "describe_volumes", "Volumes", Filters=[filter_]):
-            if told["VolumeId"] in seen:
+    for filter_ in _filters("attachment.instance-id", hosts):
+        for volume in account.pages("ec2", "describe_volumes", "Volumes", Filters=[filter_]):
+            id_, type_, size = volume["VolumeId"], volume.get("VolumeType", ""), volume["Size"]
+            if id_ in seen:
                 continue
-            seen.add(told["VolumeId"])
-            host = next((a["InstanceId"] for a in told.get("Attachments", ())), "")
+            seen.add(id_)
+            host = next((a["InstanceId"] for a in volume.get("Attachments", ())), "")
             yield Item(
                 kind="volume",
-                name=told["VolumeId"],
-                stack=instances.get(host) or _stack_of(told.get("Tags")),
-                state=told["State"],
-                since=told["CreateTime"],
-                dollars=prices.disks(told["Size"]) if told.get("VolumeType") == "gp3" else None,
-                detail=f"{told['Size']} GiB {told.get('VolumeType', '')}"
-                + (f" of {host}" if host else ", of no instance"),
+                name=id_,
+                stack=hosts.get(host) or _stack_of(volume.get("Tags")),
+                state=volume["State"],
+                since=volume["CreateTime"],
+                dollars=prices.disks(size) if type_ == "gp3" else None,
+                detail=f"{size} GiB {type_}" + (f" of {host}" if host else ", of no instance"),
             )
 
 
-def _by_values(name: str, values: Any) -> list[dict[str, Any]]:
+def _filters(name: str, values: Iterable[str]) -> list[dict[str, Any]]:
+    """Filters of EC2, of which an item must pass one: by our tags, or by the values of a name."""
     every = sorted(values)
     return [
-        {"Name": name, "Values": every[start : start + MOST_VALUES]}
-        for start in range(0, len(every), MOST_VALUES)
+        {"Name": "tag-key", "Values": [TAG, CLUSTER_TAG]},
+        *(
+            {"Name": name, "Values": every[start : start + MOST_VALUES]}
+            for start in range(0, len(every), MOST_VALUES)
+        ),
     ]
 
 
-def _tagged(account: Account, buckets: dict[str, str]) -> Iterator[Item]:
+def _tagged(account: Account, owners: Mapping[str, str]) -> Iterator[Item]:
+    buckets = dict(owners)
     others = {}
-    for told in account.pages(
+    for resource in account.pages(
         *("resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList"),
         TagFilters=[{"Key": TAG}],
     ):
-        _, _, service, _, _, rest = told["ResourceARN"].split(":", 5)
+        _, _, service, _, _, rest = resource["ResourceARN"].split(":", 5)
         if service == "s3":
-            buckets.setdefault(rest, _stack_of(told["Tags"]))
+            buckets.setdefault(rest, _stack_of(resource["Tags"]))
         else:
             kind, _, name = rest.replace(":", "/").partition("/")
-            others[f"{service}:{kind}", name] = _stack_of(told["Tags"])
+            others[f"{service}:{kind}", name] = _stack_of(resource["Tags"])
     for bucket, stack in sorted(buckets.items()):
         if item := _bucket(account, bucket, stack):
             yield item
@@ -230,7 +231,7 @@ def _tagged(account: Account, buckets: dict[str, str]) -> Iterator[Item]:
 
 
 def _bucket(account: Account, bucket: str, stack: str) -> Item | None:
-    """A bucket with its size of a day or two ago, which CloudWatch tells without listing it."""
+    """A bucket with its size one or two days ago, which CloudWatch knows without listing it."""
     if account.bucket_region(bucket) is None:
         return None
     now = datetime.now(UTC)
@@ -256,5 +257,5 @@ def _bucket(account: Account, bucket: str, stack: str) -> Item | None:
     detail = "size not known yet"
     if measured:
         size, count = (measured.get(name, 0) for name in ("BucketSizeBytes", "NumberOfObjects"))
-        detail = f"{size / 1e9:,.2f} GB in {count:,.0f} objects, a day ago or two"
+        detail = f"{size / 1e9:,.2f} GB in {count:,.0f} objects, one or two days ago"
     return Item("bucket", bucket, stack, "", None, None, detail)

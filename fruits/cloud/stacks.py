@@ -1,26 +1,23 @@
-"""Stacks of CloudFormation: their templates, what they will hold, their life and their failures."""
+"""Stacks of CloudFormation: which are ours; making, changing, waiting, deleting, failing."""
 
-import sysconfig
+import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import fruits
 from fruits.cloud.account import Account
-from fruits.cloud.failures import aws_errors, line, of_resource, plain
+from fruits.cloud.failures import aws_errors, line, of_resource, plain, printable
+from fruits.cloud.templates import TEMPLATES, Summary, summarize_stack
 from fruits.errors import CloudError
 
-TEMPLATES = {"single": "ec2-single.yaml", "cluster": "ec2-cluster.yaml", "emr": "emr.yaml"}
-# On each stack; CloudFormation hands it on to what the stack makes. Its value is the stack's name.
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+# The tag of each stack; CloudFormation copies it to all resources. Its value is the stack's name.
 TAG = "fruits:stack"
-MOST_BYTES = 51_200
 POLL_SECONDS = 5.0
-# Clocks of AWS and of this machine differ.
-CLOCKS = timedelta(minutes=2)
+# The clocks of AWS and of this machine may differ by this much.
+CLOCK_TOLERANCE = timedelta(minutes=2)
 WORKING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 
 
@@ -29,13 +26,13 @@ class Stack:
     """A stack as CloudFormation describes it.
 
     Attributes:
-        name: and
-        id: which names it even when it is deleted.
+        name: as given by the user.
+        id: its ARN, which identifies it even after it was deleted.
         status: such as ``CREATE_COMPLETE``.
         created: when.
-        parameters: and
-        outputs: by name.
-        tags: by key.
+        parameters: values by name.
+        outputs: values by name.
+        tags: values by key.
     """
 
     name: str
@@ -47,64 +44,74 @@ class Stack:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Stack":
+    def of(cls, description: Mapping[str, Any]) -> "Stack":
         """From an element of DescribeStacks."""
         return cls(
-            told["StackName"],
-            told["StackId"],
-            told["StackStatus"],
-            told["CreationTime"],
-            {p["ParameterKey"]: p["ParameterValue"] for p in told.get("Parameters", ())},
-            {o["OutputKey"]: o.get("OutputValue", "") for o in told.get("Outputs", ())},
-            {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())},
+            description["StackName"],
+            description["StackId"],
+            description["StackStatus"],
+            description["CreationTime"],
+            {p["ParameterKey"]: p["ParameterValue"] for p in description.get("Parameters", ())},
+            {o["OutputKey"]: o.get("OutputValue", "") for o in description.get("Outputs", ())},
+            {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())},
         )
 
     @property
-    def is_ours(self) -> bool:
-        """Whether this tool made it, or one of its templates."""
-        return TAG in self.tags or self.outputs.get("Architecture") in TEMPLATES
+    def is_tagged(self) -> bool:
+        """Whether ``fruits cloud launch`` made it: it carries the tag with its own name."""
+        return self.tags.get(TAG) == self.name
 
-    def output(self, name: str) -> str:
-        """An output.
+    def output(self, name: str, pattern: re.Pattern[str] | None = None) -> str:
+        """The value of an output.
+
+        Args:
+            name: of the output.
+            pattern: that the value must match.
 
         Raises:
-            CloudError: when the stack is not up, or has none of that name.
+            CloudError: when the stack is not up, has no such output, or its value does not match.
         """
         if self.status not in WORKING:
             raise CloudError(
                 line(
                     f"stack {self.name}",
-                    f"wanted one that is up; it is {self.status}",
+                    f"wanted a stack that is up; it is {self.status}",
                     self.status,
                     f"wait, or see why with fruits cloud status; fruits cloud terminate --name "
                     f"{self.name} removes it",
                 )
             )
-        if not self.outputs.get(name):
+        value = self.outputs.get(name)
+        if not value:
             advice = "was it made by another template?"
             if name == "ClusterId" and self.outputs.get("Architecture") == "emr":
                 advice = (
                     f"it has no cluster yet: fruits cloud launch emr --name {self.name} --wheels"
                 )
             raise CloudError(f"stack {self.name}: wanted the output {name}; {advice}")
-        return self.outputs[name]
+        if pattern and not pattern.fullmatch(value):
+            raise CloudError(
+                f"stack {self.name}: wanted an output {name} of the form {pattern.pattern}; got "
+                f"{printable(repr(value))}; was it made by another template?"
+            )
+        return value
 
 
 def find(account: Account, name: str) -> Stack | None:
-    """The stack of that name, or with that identity; ``None`` if there is none."""
+    """The stack with that name or ARN; ``None`` if there is none."""
     try:
         with aws_errors(f"stack {name}"):
-            told = account.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+            answer = account.client("cloudformation").describe_stacks(StackName=name)
     except CloudError as error:
-        # CloudFormation has no code of its own for that.
+        # CloudFormation has no error code of its own for this.
         if "does not exist" in str(error):
             return None
         raise
-    return Stack.of(told)
+    return Stack.of(answer["Stacks"][0])
 
 
 def require(account: Account, name: str) -> Stack:
-    """The stack of that name.
+    """The stack with that name or ARN.
 
     Raises:
         CloudError: when there is none.
@@ -116,85 +123,57 @@ def require(account: Account, name: str) -> Stack:
                 f"stack {name}",
                 f"there is none in {account.region}",
                 "ValidationError",
-                "see fruits cloud status; --name and --region say which",
+                "look at fruits cloud status, and choose with --name and --region",
             )
         )
     return stack
 
 
-def ours(account: Account) -> list[Stack]:
-    """All stacks of this tool that are not deleted."""
-    with aws_errors("stacks"):
-        told = account.pages("cloudformation", "describe_stacks", "Stacks")
-        return [stack for stack in map(Stack.of, told) if stack.is_ours]
-
-
-def template(architecture: str, file: str | None = None) -> str:
-    """The text of a template.
-
-    Args:
-        architecture: a key of :data:`TEMPLATES`.
-        file: its path, or ``None`` for the one that comes with the package.
+def checked_name(name: str) -> str:
+    """The name, if a stack can have it.
 
     Raises:
-        CloudError: when it is not there, or too long.
+        CloudError: when it cannot.
     """
-    path = Path(file) if file else deploy_folder() / TEMPLATES[architecture]
-    try:
-        body = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    if not NAME.fullmatch(name):
         raise CloudError(
-            f"template: wanted {path}; {error}; --template names the file, which is in the folder "
-            "deploy of a checkout"
-        ) from None
-    if len(body.encode()) > MOST_BYTES:
-        raise CloudError(f"{path}: wanted {MOST_BYTES:,} bytes at most; there are {len(body):,}")
-    return body
+            f"name: wanted letters, digits and hyphens, a letter first; got {printable(repr(name))}"
+        )
+    return name
 
 
-def deploy_folder() -> Path:
-    """The folder of templates and of what nodes start with: of the checkout, or installed."""
-    checkout = Path(fruits.__file__).parents[1] / "deploy"
-    if (checkout / TEMPLATES["single"]).exists():
-        return checkout
-    return Path(sysconfig.get_path("data")) / "share" / "fruits" / "deploy"
+def ours(account: Account) -> list[Stack]:
+    """All stacks that this tool or one of its templates made, except deleted ones."""
+    with aws_errors("stacks"):
+        found = account.pages("cloudformation", "describe_stacks", "Stacks")
+        stacks = [Stack.of(description) for description in found]
+        return [
+            stack
+            for stack in stacks
+            if stack.is_tagged
+            or (stack.outputs.get("Architecture") in TEMPLATES and has_our_template(account, stack))
+        ]
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a template asks for and makes.
-
-    Attributes:
-        defaults: by parameter; ``None`` where a value must be given.
-        resources: how many at most of each type.
-    """
-
-    defaults: Mapping[str, str | None]
-    resources: Mapping[str, int]
+def has_our_template(account: Account, stack: Stack) -> bool:
+    """Whether the template that a stack was made from is one of this tool, by its metadata."""
+    return summarize_stack(account, stack.id).architecture in TEMPLATES
 
 
-def summarize(account: Account, body: str) -> Summary:
-    """What a template asks for and makes, by CloudFormation itself."""
-    with aws_errors("template"):
-        told = account.client("cloudformation").get_template_summary(TemplateBody=body)
-    return Summary(
-        {p["ParameterKey"]: p.get("DefaultValue") for p in told["Parameters"]},
-        Counter(told.get("ResourceTypes", ())),
-    )
-
-
-def start(account: Account, name: str, body: str, given: Mapping[str, str], known: Summary) -> str:
-    """Begins to make a stack, or to change the one that is there; returns its identity.
+def start(
+    account: Account, name: str, body: str, given: Mapping[str, str], summary: Summary
+) -> str:
+    """Starts to make a stack, or to change the one with that name; returns its ARN.
 
     Args:
         account: where.
         name: of the stack.
         body: of its template.
         given: values of parameters; the others keep theirs, or have their defaults.
-        known: what the template asks for.
+        summary: of the template.
     """
     client = account.client("cloudformation")
-    there = find(account, name)
+    existing = find(account, name)
     request: dict[str, Any] = {
         "StackName": name,
         "TemplateBody": body,
@@ -205,24 +184,24 @@ def start(account: Account, name: str, body: str, given: Mapping[str, str], know
         ],
     }
     with aws_errors(f"stack {name}"):
-        if there is None:
+        if existing is None:
             return str(client.create_stack(**request, OnFailure="ROLLBACK")["StackId"])
         request["Parameters"] += [
             {"ParameterKey": key, "UsePreviousValue": True}
-            for key in known.defaults
-            if key in there.parameters and key not in given
+            for key in summary.defaults
+            if key in existing.parameters and key not in given
         ]
         client.update_stack(**request)
-    return there.id
+    return existing.id
 
 
 def events(account: Account, stack_id: str, since: datetime) -> list[dict[str, Any]]:
-    """What happened in a stack since then, the latest first."""
+    """The events of a stack since a time, the latest first."""
     found = []
     for event in account.pages(
         "cloudformation", "describe_stack_events", "StackEvents", StackName=stack_id
     ):
-        if event["Timestamp"] < since - CLOCKS:
+        if event["Timestamp"] < since - CLOCK_TOLERANCE:
             break
         found.append(event)
     return found
@@ -235,9 +214,10 @@ def wait(
 
     Args:
         account: where.
-        stack_id: its identity.
+        stack_id: its ARN.
         since: when that began.
-        progress: is told how many resources are ready, and the one that changed last.
+        progress: is called with the number of resources that are ready and the name of the one
+            that changed last.
 
     Raises:
         CloudError: when it fails, with the reason of the first resource that did.
@@ -261,7 +241,7 @@ def failure(stack: Stack, happened: list[dict[str, Any]]) -> str:
     """Why a stack failed, in one line: the reason of the first resource that did."""
     for event in reversed(happened):
         reason = event.get("ResourceStatusReason", "")
-        # What was under way when the first one failed is cancelled, which tells nothing.
+        # Resources that were being made when the first one failed are cancelled: not the reason.
         if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason.lower():
             what = f"{event['LogicalResourceId']} ({event['ResourceType']}): {plain(reason)}"
             break
@@ -269,15 +249,15 @@ def failure(stack: Stack, happened: list[dict[str, Any]]) -> str:
         what, reason = "AWS gives no reason", ""
     code, advice = of_resource(reason, stack.status)
     command = f"fruits cloud terminate --name {stack.name}"
-    if not stack.status.startswith(("DELETE", "UPDATE")):
-        command += ", and launch again"
-    elif stack.status.startswith("UPDATE"):
+    if stack.status.startswith("UPDATE"):
         command = f"fruits cloud launch --name {stack.name} again"
+    elif not stack.status.startswith("DELETE"):
+        command += ", and launch again"
     return line(f"stack {stack.name} is {stack.status}", what, code, f"{advice}; then {command}")
 
 
 def delete(account: Account, stack: Stack) -> datetime:
-    """Begins to delete a stack; returns when."""
+    """Starts to delete a stack; returns when it did."""
     begin = datetime.now(UTC)
     with aws_errors(f"stack {stack.name}"):
         account.client("cloudformation").delete_stack(StackName=stack.id)
@@ -285,7 +265,7 @@ def delete(account: Account, stack: Stack) -> datetime:
 
 
 def resources(account: Account, stack: Stack) -> Iterator[tuple[str, str]]:
-    """The type and the name of each thing that a stack has."""
+    """The type and the identifier of each resource that a stack has."""
     with aws_errors(f"stack {stack.name}"):
         for item in account.pages(
             *("cloudformation", "list_stack_resources", "StackResourceSummaries"),

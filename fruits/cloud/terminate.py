@@ -1,59 +1,76 @@
-"""Deleting a stack, and saying what is left."""
+"""Deleting a stack, and saying what remains."""
 
 from fruits.cloud import stacks
 from fruits.cloud.account import Account
+from fruits.cloud.failures import printable
 from fruits.cloud.inventory import inventory
 from fruits.cloud.launch import Progress
 from fruits.cloud.stacks import Stack
 from fruits.errors import CloudError
 
-KEPT = "AWS::S3::"
+RETAINED = "AWS::S3::"
 
 
-def what_goes(account: Account, name: str) -> tuple[Stack, str]:
+def plan_termination(account: Account, name: str) -> tuple[Stack, str]:
     """A stack of this tool, and what is deleted with it, for people to read.
 
+    Only a stack that carries the tag of ``fruits cloud launch`` with its own name, and whose
+    present template says that it is one of this tool, is deleted.
+
     Raises:
-        CloudError: when there is none, or it is somebody else's.
+        CloudError: when there is no such stack, or it is not one of this tool.
     """
-    stack = stacks.require(account, name)
-    if not stack.is_ours:
-        raise CloudError(f"stack {name}: it was not made by this tool, which leaves it alone")
-    goes = [f"{type_} {id_}" for type_, id_ in stacks.resources(account, stack)]
-    kept = stack.outputs.get("Bucket") or stack.parameters.get("Bucket", "")
+    stack = stacks.require(account, stacks.checked_name(name))
+    if not stack.is_tagged or not stacks.has_our_template(account, stack):
+        missing = "template of this tool" if stack.is_tagged else f"tag {stacks.TAG}={name}"
+        raise CloudError(
+            f"stack {name}: wanted one that fruits cloud launch made; it has no {missing}, so it "
+            f"is left alone; if it is yours: aws cloudformation delete-stack --stack-name {name}"
+        )
+    deleted = [f"{type_} {id_}" for type_, id_ in stacks.resources(account, stack)]
+    bucket = _bucket(stack)
     lines = [f"delete     stack {name} in {account.region}, {stack.status}, with"]
-    lines += [f"  {text.removeprefix('AWS::')}" for text in goes if not text.startswith(KEPT)]
-    if kept:
-        lines.append(f"keep       s3://{kept} with all that is in it")
-    return stack, "\n".join(lines)
+    lines += [
+        f"  {text.removeprefix('AWS::')}" for text in deleted if not text.startswith(RETAINED)
+    ]
+    if bucket:
+        lines.append(f"keep       s3://{bucket} with everything in it")
+    return stack, printable("\n".join(lines))
 
 
 def terminate(account: Account, stack: Stack) -> None:
     """Deletes a stack, and waits until it is gone.
 
     Raises:
-        CloudError: when something of it cannot be deleted.
+        CloudError: when a resource cannot be deleted.
     """
     count = sum(1 for _ in stacks.resources(account, stack))
     begin = stacks.delete(account, stack)
-    with Progress("terminate", count) as told:
-        stacks.wait(account, stack.id, begin, told)
+    with Progress("terminate", count) as show:
+        stacks.wait(account, stack.id, begin, show)
 
 
-def left(account: Account, stack: Stack) -> str:
-    """What is still there of a stack that was deleted, and costs money, for people to read."""
+def remaining(account: Account, stack: Stack) -> str:
+    """What remains of a deleted stack and costs money, for people to read."""
     lines = [f"stack {stack.name} is deleted"]
-    bucket = stack.outputs.get("Bucket") or stack.parameters.get("Bucket", "")
+    bucket = _bucket(stack)
     if bucket and account.bucket_region(bucket):
+        # aws s3 rb --force leaves old versions, and then fails.
+        command = f"b = boto3.resource('s3').Bucket('{bucket}')"
         lines.append(
-            f"still there, and to be paid: s3://{bucket}; aws s3 rb --force s3://{bucket} deletes "
-            "it with all that is in it"
+            f"still there, and billed: s3://{bucket}; to delete it with everything in it, old "
+            f'versions too: python -c "import boto3; {command}; b.object_versions.delete(); '
+            'b.delete()"'
         )
     found = inventory(account)
     lines += [
-        f"still there, and to be paid: {item.kind} {item.name} ({item.state})"
+        f"still there, and billed: {item.kind} {item.name} ({item.state})"
         for item in found.items
         if item.stack == stack.name and item.name != bucket and item.state != "shutting-down"
     ]
-    lines += [f"could not be looked at: {reason}" for reason in found.unseen]
-    return "\n".join(lines)
+    lines += [f"could not be looked at: {reason}" for reason in found.not_seen]
+    return printable("\n".join(lines))
+
+
+def _bucket(stack: Stack) -> str:
+    return stack.outputs.get("Bucket") or stack.parameters.get("Bucket", "")

@@ -1,24 +1,31 @@
-"""The way to the pages of a stack: lines of ssh, or of Session Manager, printed or executed."""
+"""Access to the web pages of a stack: commands of ssh or Session Manager, printed or executed."""
 
+import re
 import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
 
 from fruits.cloud.account import Account
-from fruits.cloud.failures import aws_errors
-from fruits.cloud.jobs import cluster, host_of, instance
+from fruits.cloud.failures import printable
+from fruits.cloud.machines import job_host, primary_node, running_instance
 from fruits.cloud.stacks import Stack
 from fruits.errors import CloudError
+
+# The user and the host become one argument of ssh.
+USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a stack.
+    """A web page of a stack.
 
     Attributes:
         port: on the host, and on this machine.
-        on_loopback: whether it is on the host's loopback, or on its private address only.
+        on_loopback: whether it listens on the host's loopback, or only on its private address.
     """
 
     port: int
@@ -38,8 +45,8 @@ PAGES = {
         "history": Page(18080, False),
     },
 }
-# What tells the token of JupyterLab, on the host.
-TOKEN = {
+# The command on the host that prints JupyterLab's token.
+TOKEN_COMMAND = {
     "single": "sudo docker logs fruits-notebook",
     "cluster": "sudo docker logs fruits-notebook",
     "emr": "fruits-env jupyter server list",
@@ -51,9 +58,9 @@ class Tunnel:
     """How to reach a stack.
 
     Attributes:
-        commands: that hold the tunnel open while they run.
+        commands: that keep the tunnel open while they run.
         pages: addresses on this machine by name.
-        token: the command that tells JupyterLab's address with its token.
+        token: the command that prints JupyterLab's address with its token.
     """
 
     commands: list[list[str]]
@@ -64,7 +71,8 @@ class Tunnel:
         """For people to read."""
         lines = [shlex.join(command) for command in self.commands]
         lines += [f"  {name:9} {address}" for name, address in self.pages.items()]
-        return "\n".join([*lines, "JupyterLab's token is told by", f"  {shlex.join(self.token)}"])
+        lines += ["to print JupyterLab's token:", f"  {shlex.join(self.token)}"]
+        return printable("\n".join(lines))
 
 
 def tunnel(
@@ -75,66 +83,81 @@ def tunnel(
     Args:
         account: where.
         stack: that is up.
-        page: one of them, or ``None`` for all.
+        page: one of its pages, or ``None`` for all.
         identity: file of the private key for ssh.
 
     Raises:
-        CloudError: when the host does not run, or has no such page.
+        CloudError: when the host does not run, has no such page, or the stack names a user or a
+            host that is none.
     """
     architecture = stack.output("Architecture")
-    pages = PAGES[architecture]
+    pages = PAGES.get(architecture, {})
     if page and page not in pages:
-        raise CloudError(f"page: {architecture} has {', '.join(pages)}; got {page!r}")
+        raise CloudError(
+            f"page: {printable(architecture)} has {', '.join(pages) or 'none'}; got {page!r}"
+        )
     if page:
         pages = {page: pages[page]}
-    host = host_of(stack) if architecture != "emr" else _primary(account, stack)
-    told = instance(account, host)
-    private = told.get("PrivateIpAddress", "")
-    token = TOKEN[architecture]
+    if not pages:
+        raise CloudError(
+            f"stack {stack.name}: wanted one of {', '.join(PAGES)}; it is "
+            f"{printable(repr(architecture))}"
+        )
+    host = primary_node(account, stack) if architecture == "emr" else job_host(stack)
+    described = running_instance(account, host)
+    token = TOKEN_COMMAND[architecture]
     addresses = {name: f"http://localhost:{p.port}" for name, p in pages.items()}
     if stack.output("AccessMode") == "ssh":
-        # Not the stack's output: a host that was stopped and started has another name.
-        name = told.get("PublicDnsName") or told["PrivateDnsName"]
-        key = ["-i", identity] if identity else []
-        target = f"{stack.output('SshUser')}@{name}"
-        forward = [
-            word
-            for p in pages.values()
-            for word in ("-L", f"{p.port}:{'localhost' if p.on_loopback else private}:{p.port}")
-        ]
-        return Tunnel(
-            [["ssh", "-N", "-o", "ExitOnForwardFailure=yes", *key, *forward, target]],
-            addresses,
-            ["ssh", *key, target, token],
-        )
+        commands, options = _by_ssh(stack, described, pages, identity)
+        return Tunnel(commands, addresses, ["ssh", *options, token])
     session = ["aws", "ssm", "start-session", "--region", account.region, "--target", host]
-    commands = []
-    for p in pages.values():
-        document = "AWS-StartPortForwardingSession"
-        parameters = f"portNumber={p.port},localPortNumber={p.port}"
-        if not p.on_loopback:
-            document += "ToRemoteHost"
-            parameters += f",host={private}"
-        commands.append([*session, "--document-name", document, "--parameters", parameters])
+    forwards = [
+        [*session, *_forward_by_session_manager(p, _address(described))] for p in pages.values()
+    ]
     interactive = ["--document-name", "AWS-StartInteractiveCommand", "--parameters"]
-    return Tunnel(commands, addresses, [*session, *interactive, f"command={token}"])
+    return Tunnel(forwards, addresses, [*session, *interactive, f"command={token}"])
 
 
-def _primary(account: Account, stack: Stack) -> str:
-    """The instance of the cluster's primary node."""
-    identity = stack.output("ClusterId")
-    cluster(account, identity)
-    with aws_errors(f"cluster {identity}"):
-        found = account.client("emr").list_instances(
-            ClusterId=identity, InstanceGroupTypes=["MASTER"], InstanceStates=["RUNNING"]
-        )["Instances"]
-    if not found:
-        raise CloudError(f"cluster {identity}: its primary node does not run yet; try again")
-    return str(found[0]["Ec2InstanceId"])
+def _by_ssh(
+    stack: Stack, described: dict[str, Any], pages: dict[str, Page], identity: str | None
+) -> tuple[list[list[str]], list[str]]:
+    """The command that forwards all pages, and the arguments by which ssh reaches the host."""
+    # Not the output of the stack: a host that was stopped and started has another name.
+    name = described.get("PublicDnsName") or described["PrivateDnsName"]
+    if not HOST.fullmatch(name):
+        raise CloudError(f"stack {stack.name}: wanted a host name; got {printable(repr(name))}")
+    private = _address(described)
+    key = ["-i", identity] if identity else []
+    # What follows -- is never read as an option.
+    target = ["--", f"{stack.output('SshUser', USER)}@{name}"]
+    forward = [
+        word
+        for p in pages.values()
+        for word in ("-L", f"{p.port}:{'localhost' if p.on_loopback else private}:{p.port}")
+    ]
+    command = ["ssh", "-N", "-o", "ExitOnForwardFailure=yes", *key, *forward, *target]
+    return [command], [*key, *target]
+
+
+def _address(described: dict[str, Any]) -> str:
+    try:
+        return str(ip_address(described["PrivateIpAddress"]))
+    except ValueError:
+        got = printable(repr(described["PrivateIpAddress"]))
+        raise CloudError(f"instance: wanted an address; got {got}") from None
+
+
+def _forward_by_session_manager(page: Page, address: str) -> list[str]:
+    document = "AWS-StartPortForwardingSession"
+    parameters = f"portNumber={page.port},localPortNumber={page.port}"
+    if not page.on_loopback:
+        document += "ToRemoteHost"
+        parameters += f",host={address}"
+    return ["--document-name", document, "--parameters", parameters]
 
 
 def open_tunnel(way: Tunnel) -> int:
-    """Executes the commands, until one of them ends or the user ends them; the first one's status.
+    """Executes the commands until one ends or the user stops them; the first one's exit status.
 
     Raises:
         CloudError: when a program is missing.
@@ -144,7 +167,9 @@ def open_tunnel(way: Tunnel) -> int:
         programs.add("session-manager-plugin")
     for program in sorted(programs):
         if not shutil.which(program):
-            raise CloudError(f"tunnel: wanted the program {program}; install it, or run elsewhere")
+            raise CloudError(
+                f"tunnel: wanted the program {program}; install it, or use another machine"
+            )
     running = [subprocess.Popen(command) for command in way.commands]
     try:
         return running[0].wait()

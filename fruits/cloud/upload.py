@@ -1,35 +1,42 @@
-"""A folder of files to S3: many at a time, each verified, and none that is there already."""
+"""A folder of files to S3: many at the same time, each verified, and none that is there already."""
 
 import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from queue import SimpleQueue
-from urllib.parse import urlsplit
+from typing import Any
 
+from s3transfer.exceptions import CancelledError  # type: ignore[import-untyped]
+from s3transfer.manager import TransferConfig, TransferManager  # type: ignore[import-untyped]
+from s3transfer.utils import ChunksizeAdjuster  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from fruits.cloud.account import CONNECTIONS, Account
+from fruits.cloud.buckets import bucket_and_key
 from fruits.cloud.failures import aws_errors
 from fruits.errors import CloudError, InputError
 
-# What S3 takes in one request: a file goes up whole, or not at all.
-MOST_BYTES = 5 * 2**30
+# A file of this size or more is sent in parts of this size, as the AWS CLI does. S3 takes at most
+# 10,000 parts: s3transfer makes the parts of files beyond 80 GB larger.
+PART_BYTES = 8 * 2**20
 # Files that wait for their turn.
 WAITING = 16 * CONNECTIONS
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What became of the files of a folder.
+    """What happened to the files of a folder.
 
     Attributes:
-        sent: files that went up, and
-        there: files that were there with the same content.
-        bytes: of those that went up.
+        sent: number of files that were sent.
+        there: number of files that were in the bucket with the same content.
+        bytes: size of the files that were sent.
     """
 
     sent: int
@@ -44,36 +51,24 @@ class _File:
     size: int
 
 
-def bucket_and_key(uri: str) -> tuple[str, str]:
-    """The bucket and the key, without slashes at its ends, of ``s3://bucket/key``.
-
-    Raises:
-        CloudError: when it is something else.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme not in ("s3", "s3a") or not parts.netloc or parts.query or parts.fragment:
-        raise CloudError(f"{uri}: wanted a place in S3 such as s3://bucket/fruits/photographs")
-    return parts.netloc, parts.path.strip("/")
-
-
 def upload(account: Account, folder: str, uri: str) -> Uploaded:
-    """Sends the files of a folder and of its subfolders; what is there already stays.
+    """Sends the files of a folder and of its subfolders; files that are there already stay.
 
     A file is there if the object has its size and its checksum. S3 computes the SHA-256 of what it
     receives, and refuses what differs from what was read here.
 
     Args:
         account: with the right to list and to write there.
-        folder: of any files; symbolic links to files are followed, those to folders are not.
+        folder: of any files; symbolic links to files are followed, links to folders are not.
         uri: ``s3://bucket/prefix``; a file's key is its path below the folder.
 
     Raises:
-        InputError: when the folder holds nothing, or files cannot be read; the others are sent.
-        CloudError: when S3 refuses; what was sent stays, and the same command goes on.
+        InputError: when the folder is empty, or files cannot be read; the others are sent.
+        CloudError: when S3 refuses; what was sent stays, and the same command continues.
     """
     bucket, prefix = bucket_and_key(uri)
     if not Path(folder).is_dir():
-        raise InputError(f"{folder}: wanted a folder; it is not there")
+        raise InputError(f"{folder}: wanted a folder; there is none of that name")
     total = sum(len(files) for files in _folders(Path(folder), prefix))
     if not total:
         raise InputError(f"{folder}: wanted files to upload; there are none")
@@ -90,7 +85,11 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
         except OSError as error:
             unread.append(error)
             return
-        sent, there, count = sent + new, there + (not new), count + new * file.size
+        if new:
+            sent += 1
+            count += file.size
+        else:
+            there += 1
         bar.set_postfix_str(f"{there} there already", refresh=False)
         bar.update()
 
@@ -101,10 +100,11 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
         aws_errors(uri),
         tqdm(total=total, desc="upload", unit=" files", delay=0.5) as bar,
         ThreadPoolExecutor(CONNECTIONS) as pool,
+        _Sender(account, bucket) as sender,
     ):
         try:
-            for file, etag in _beside_what_is_there(account, bucket, Path(folder), prefix):
-                future = pool.submit(_send, account, bucket, file, etag)
+            for file, etag in _with_etags(account, bucket, Path(folder), prefix):
+                future = pool.submit(sender.send, file, etag)
                 files[future] = file
                 future.add_done_callback(done.put)
                 if len(files) >= WAITING:
@@ -112,20 +112,20 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
             while files:
                 collect(done.get())
         except BaseException:
-            # Those under way end; the others do not begin.
-            pool.shutdown(cancel_futures=True)
+            # Small files that are being sent are finished, the files after them are not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     if unread:
         raise InputError(
             f"{folder}: {len(unread)} of {total} files cannot be read, such as {unread[0]}; "
-            "mend them, and run it again: the others are there"
+            "correct that, and run it again: the other files are sent"
         )
     return Uploaded(sent, there, count)
 
 
 def _folders(folder: Path, prefix: str) -> Iterator[list[_File]]:
     """The files of each folder, in order."""
-    for root, names, files in os.walk(folder, onerror=_fail):
+    for root, names, files in os.walk(folder, onerror=_raise_input_error):
         names.sort()
         below = Path(root).relative_to(folder)
         found = []
@@ -137,24 +137,22 @@ def _folders(folder: Path, prefix: str) -> Iterator[list[_File]]:
                 size = path.stat().st_size
             except (OSError, UnicodeEncodeError) as error:
                 raise InputError(f"{path!a}: wanted a readable file; {error}") from None
-            if size > MOST_BYTES:
-                raise InputError(f"{path}: wanted at most 5 GiB; there are {size / 2**30:.1f}")
             found.append(_File(path, key, size))
         if found:
             yield found
 
 
-def _fail(error: OSError) -> None:
+def _raise_input_error(error: OSError) -> None:
     raise InputError(f"{error.filename}: cannot be listed: {error.strerror}")
 
 
-def _beside_what_is_there(
+def _with_etags(
     account: Account, bucket: str, folder: Path, prefix: str
 ) -> Iterator[tuple[_File, str | None]]:
-    """Each file with the ETag of the object of its name and size, if there is one."""
+    """Each file with the ETag of the object that has its key and size, if there is one."""
     for files in _folders(folder, prefix):
-        above = files[0].key.rpartition("/")[0]
-        within = f"{above}/" if above else ""
+        parent = files[0].key.rpartition("/")[0]
+        within = f"{parent}/" if parent else ""
         objects = account.pages(
             *("s3", "list_objects_v2", "Contents"), Bucket=bucket, Prefix=within, Delimiter="/"
         )
@@ -164,37 +162,117 @@ def _beside_what_is_there(
             yield file, etag if size == file.size else None
 
 
-def _send(account: Account, bucket: str, file: _File, etag: str | None) -> bool:
-    """Whether a file had to be sent."""
-    client = account.client("s3")
-    with file.path.open("rb") as content:
-        if etag:
-            # Without a key of KMS, the ETag is the MD5.
-            if etag == hashlib.file_digest(content, _md5).hexdigest():
-                return False
-            content.seek(0)
-        digest = hashlib.file_digest(content, "sha256").digest()
-        sha256 = base64.b64encode(digest).decode()
-        if etag:
-            head = client.head_object(Bucket=bucket, Key=file.key, ChecksumMode="ENABLED")
-            if head.get("ChecksumSHA256") == sha256:
-                return False
-        content.seek(0)
-        answer = client.put_object(
-            Bucket=bucket,
-            Key=file.key,
-            Body=content,
-            ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=sha256,
+class _Sender:
+    """Sends files from many threads: small ones in one request, large ones in parts."""
+
+    def __init__(self, account: Account, bucket: str) -> None:
+        self._client, self._bucket = account.client("s3"), bucket
+        config = TransferConfig(
+            multipart_threshold=PART_BYTES,
+            multipart_chunksize=PART_BYTES,
+            max_request_concurrency=CONNECTIONS // 2,
         )
-    if answer.get("ChecksumSHA256") != sha256:
-        raise CloudError(
-            f"s3://{bucket}/{file.key}: wanted the SHA-256 {sha256}; the store answers "
-            f"{answer.get('ChecksumSHA256')}; run it again"
+        self._parts = TransferManager(self._client, config)
+
+    def __enter__(self) -> "_Sender":
+        self._parts.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        # After an error it gives up the large files that are being sent, and deletes their parts.
+        self._parts.__exit__(*error)
+
+    def send(self, file: _File, etag: str | None) -> bool:
+        """Whether a file had to be sent.
+
+        Args:
+            file: to send.
+            etag: of the object that has its key and its size, if there is one.
+        """
+        part_bytes = part_size(file.size)
+        with file.path.open("rb") as content:
+            if etag:
+                # An object may have been sent in one request that is sent in parts today.
+                parts = part_bytes if "-" in etag else 0
+                if self._is_there(file, etag, content, parts):
+                    return False
+            sha256 = checksum(content, "sha256", part_bytes)
+            if part_bytes:
+                answer = self._send_parts(file)
+            else:
+                content.seek(0)
+                answer = self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=file.key,
+                    Body=content,
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=sha256,
+                )
+        if _sha256_of(answer) != sha256:
+            raise CloudError(
+                f"s3://{self._bucket}/{file.key}: wanted the SHA-256 {sha256}; the store answers "
+                f"{_sha256_of(answer)}; run it again"
+            )
+        return True
+
+    def _is_there(self, file: _File, etag: str, content: BufferedReader, part_bytes: int) -> bool:
+        # Unless a key of KMS encrypts the object, the ETag is its MD5.
+        if etag == checksum(content, "md5", part_bytes):
+            return True
+        found = _sha256_of(self._head(file))
+        return found is not None and found == checksum(content, "sha256", part_bytes)
+
+    def _send_parts(self, file: _File) -> dict[str, Any]:
+        """Sends a large file, and asks S3 for the checksum of all that it has then."""
+        try:
+            self._parts.upload(
+                *(str(file.path), self._bucket, file.key),
+                extra_args={"ChecksumAlgorithm": "SHA256"},
+            ).result()
+        except CancelledError as error:
+            raise CloudError(f"s3://{self._bucket}/{file.key}: given up") from error
+        return self._head(file)
+
+    def _head(self, file: _File) -> dict[str, Any]:
+        return dict(
+            self._client.head_object(Bucket=self._bucket, Key=file.key, ChecksumMode="ENABLED")
         )
-    return True
 
 
-def _md5() -> "hashlib._Hash":
-    # Not for security: allowed where a FIPS module forbids it.
-    return hashlib.md5(usedforsecurity=False)
+def part_size(size: int) -> int:
+    """The size of the parts in which a file of a size is sent; 0 if it is sent in one request."""
+    if size < PART_BYTES:
+        return 0
+    return int(ChunksizeAdjuster().adjust_chunksize(PART_BYTES, size))
+
+
+def checksum(content: BufferedReader, algorithm: str, part_bytes: int = 0) -> str:
+    """The checksum that S3 keeps of a file: MD5 in hexadecimal digits, SHA-256 in base64.
+
+    Args:
+        content: of the file, read from its beginning.
+        algorithm: ``md5`` or ``sha256``.
+        part_bytes: size of the parts in which it is sent; 0 if it is sent in one request. The
+            checksum of parts is the checksum of their checksums; an MD5 ends with their number.
+    """
+    content.seek(0)
+    # MD5 is not used for security here: so it is allowed where a FIPS module forbids it.
+    new = partial(hashlib.new, algorithm, usedforsecurity=False)
+    digest, ending = new(), ""
+    if part_bytes:
+        number = 0
+        while part := content.read(part_bytes):
+            digest.update(new(part).digest())
+            number += 1
+        ending = f"-{number}"
+    else:
+        digest = hashlib.file_digest(content, new)
+    if algorithm == "md5":
+        return digest.hexdigest() + ending
+    return base64.b64encode(digest.digest()).decode()
+
+
+def _sha256_of(answer: Mapping[str, Any]) -> str | None:
+    """The SHA-256 in an answer of S3, without the number of parts that may follow it."""
+    found = answer.get("ChecksumSHA256")
+    return None if found is None else str(found).partition("-")[0]

@@ -46,10 +46,10 @@ def refusal(operation: str, code: str, message: str = "refused", status: int = 4
     )
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line with which a command ends that must end with status 2."""
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    """The one line with which a command ends that must end with this status."""
     capsys.readouterr()
-    assert main(["cloud", *arguments]) == 2
+    assert main(["cloud", *arguments]) == status
     # What is above may be a bar.
     lines = capsys.readouterr().err.splitlines()
     assert not [line for line in lines if line.startswith(("Traceback", "  File"))], lines

@@ -12,11 +12,11 @@ from cfnlint.decode import cfn_yaml
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("ec2-single", "ec2-cluster", "emr")
 
-# What has no default, beside the network.
+# Parameters without a default, except the network; and what a cluster of EMR needs.
 NEEDED = {
     "ec2-single": {"Image": "registry.example/fruits:1"},
     "ec2-cluster": {"Image": "registry.example/fruits:1"},
-    "emr": {"WheelsSha256": "0" * 64},
+    "emr": {"WheelsSha256": "0" * 64, "BootstrapSha256": "1" * 64},
 }
 SSH = {"SshCidr": "203.0.113.7/32", "KeyName": "mine"}
 

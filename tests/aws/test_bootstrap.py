@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from stacks import ROOT
 
+from fruits.cloud.jobs import ENTRY
+
 BOOTSTRAP = ROOT / "deploy" / "emr" / "bootstrap.sh"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -48,6 +50,9 @@ else:
 """
 
 
+MAIN = 'def main():\n    print("the package\'s main")\n    return 7\n'
+
+
 @dataclass
 class Node:
     """A node's files, and the S3 that it sees."""
@@ -62,7 +67,7 @@ class Node:
         return self.root / "opt" / "fruits" / "bin" / "python"
 
     def run(self, *more: str, sha256: str | None = None) -> subprocess.CompletedProcess[str]:
-        wheels = ("--wheels", "s3://bucket/fruits/emr/wheels", "--sha256", sha256 or self.sha256)
+        wheels = ("--wheels", "s3://bucket/software/wheels", "--sha256", sha256 or self.sha256)
         return self.bash(*wheels, "--python", str(self.python), *more)
 
     def bash(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,12 +89,16 @@ class Node:
         return log.read_text() if log.exists() else ""
 
 
+# Options that are complete.
+GIVEN = ["--wheels", "s3://b/w", "--sha256", "0" * 64, "--python", "/opt/fruits/bin/python"]
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     """A primary node, and a folder of wheels: the package, and one thing that it needs."""
-    wheels = tmp_path / "store" / "bucket" / "fruits" / "emr" / "wheels"
+    wheels = tmp_path / "store" / "bucket" / "software" / "wheels"
     wheels.mkdir(parents=True)
-    modules = {"__init__": "", "errors": "", "engines": "import needed\n", "cli": ""}
+    modules = {"cli": MAIN, **package("needed")}
     lines = [f"# python {PYTHON} {platform.machine()}\n"]
     for name, content in (("fruits", modules), ("needed", {"__init__": ""})):
         file = wheel(wheels, name, content)
@@ -113,6 +122,12 @@ def node(tmp_path: Path) -> Iterator[Node]:
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     yield Node(root, tmp_path / "store", f"{programs}:/usr/bin:/bin", digest)
     shutil.rmtree(root)
+
+
+def package(imported: str) -> dict[str, str]:
+    """The modules that a node imports to check the package; one of them imports another module."""
+    runtime = {"networks/__init__": "", "networks/runtime": f"import {imported}\n"}
+    return {"__init__": "", "errors": "", **runtime}
 
 
 def wheel(folder: Path, name: str, modules: dict[str, str]) -> Path:
@@ -158,14 +173,16 @@ def test_a_second_run_changes_nothing(node: Node) -> None:
 
 def test_the_primary_node_keeps_its_notebooks_in_s3_and_their_token_to_itself(node: Node) -> None:
     kept = node.store / "bucket" / "fruits" / "notebooks"
-    kept.mkdir(parents=True)
-    (kept / "mine.ipynb").write_text("{}")
+    (kept / "more").mkdir(parents=True)
+    for name in ("mine.ipynb", "more/second.ipynb"):
+        (kept / name).write_text("{}")
     options = ("--notebooks", "s3://bucket/fruits/notebooks")
     done = node.run(*options, "--history", "s3://bucket/fruits/emr/history")
     assert done.returncode == 0, done.stderr
     assert (node.store / "bucket/fruits/emr/history").is_dir()
     home = node.root / "home" / "hadoop"
-    assert (home / "notebooks" / "mine.ipynb").read_text() == "{}"
+    for name in ("mine.ipynb", "more/second.ipynb"):
+        assert (home / "notebooks" / name).read_text() == "{}"
     config = home / ".jupyter" / "jupyter_server_config.json"
     assert config.stat().st_mode & 0o077 == 0
     token = config.read_text()
@@ -180,6 +197,31 @@ def test_the_primary_node_keeps_its_notebooks_in_s3_and_their_token_to_itself(no
     assert config.read_text() == token
 
 
+def test_nothing_that_jobs_can_write_is_loaded_by_itself(node: Node) -> None:
+    kept = node.store / "bucket" / "fruits" / "notebooks"
+    kept.mkdir(parents=True)
+    for name in ("numpy.py", "jupyter_config.py", "sitecustomize.py", ".bashrc", "a.ipynb.py"):
+        (kept / name).write_text("raise SystemExit")
+    (kept / "mine.ipynb").write_text("{}")
+    done = node.run("--notebooks", "s3://bucket/fruits/notebooks")
+    assert done.returncode == 0, done.stderr
+    notebooks = node.root / "home" / "hadoop" / "notebooks"
+    assert [file.name for file in notebooks.rglob("*")] == ["mine.ipynb"]
+
+
+def test_jobs_start_with_a_file_of_the_node_that_runs_the_package(node: Node) -> None:
+    assert node.run().returncode == 0
+    program = node.python.parent.parent / "run.py"
+    # The place that steps name, below the node's root.
+    assert str(program).removeprefix(str(node.root)) == ENTRY
+    assert program.stat().st_mode & 0o022 == 0
+    done = subprocess.run(
+        [node.python, program], env={}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (7, "the package's main\n"), done.stderr
+    assert "run.py" not in node.asked()
+
+
 def test_other_nodes_have_no_workbench(node: Node) -> None:
     (node.root / "mnt/var/lib/info/instance.json").write_text('{"isMaster": false}')
     done = node.run("--notebooks", "s3://bucket/n", "--history", "s3://bucket/h")
@@ -191,12 +233,12 @@ def test_other_nodes_have_no_workbench(node: Node) -> None:
 def test_a_list_that_is_not_the_pinned_one_is_refused(node: Node) -> None:
     done = node.run(sha256="1" * 64)
     assert done.returncode != 0
-    assert "is not the one of --sha256" in done.stderr
+    assert "does not have the SHA-256 of --sha256" in done.stderr
     assert not node.python.exists()
 
 
 def test_a_wheel_that_was_changed_is_refused(node: Node) -> None:
-    wheels = node.store / "bucket/fruits/emr/wheels"
+    wheels = node.store / "bucket/software/wheels"
     wheel(wheels, "needed", {"__init__": "import os  # and more\n"})
     done = node.run()
     assert done.returncode != 0
@@ -205,15 +247,15 @@ def test_a_wheel_that_was_changed_is_refused(node: Node) -> None:
 
 
 def test_a_wheel_that_is_missing_is_not_looked_for_elsewhere(node: Node) -> None:
-    (node.store / "bucket/fruits/emr/wheels/needed-1.0-py3-none-any.whl").unlink()
+    (node.store / "bucket/software/wheels/needed-1.0-py3-none-any.whl").unlink()
     done = node.run()
     assert done.returncode != 0
     assert "needed" in done.stderr
 
 
 def test_a_package_that_cannot_be_imported_fails_the_node(node: Node) -> None:
-    wheels = node.store / "bucket/fruits/emr/wheels"
-    file = wheel(wheels, "fruits", {"__init__": "", "errors": "", "engines": "import absent\n"})
+    wheels = node.store / "bucket/software/wheels"
+    file = wheel(wheels, "fruits", package("absent"))
     text = (wheels / "requirements.txt").read_text()
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     text = re.sub(r"(fruits==1.0 --hash=sha256:)\w+", rf"\g<1>{digest}", text)
@@ -233,8 +275,8 @@ def test_s3_may_be_away_for_a_moment_and_not_for_long(node: Node) -> None:
     assert "bootstrap: gave up: aws s3 cp" in done.stderr
 
 
-def test_a_python_that_the_release_does_not_have_is_told_of(node: Node) -> None:
-    wheels = node.store / "bucket/fruits/emr/wheels"
+def test_a_python_that_the_release_does_not_have_is_named(node: Node) -> None:
+    wheels = node.store / "bucket/software/wheels"
     text = (wheels / "requirements.txt").read_text().replace(f"python {PYTHON}", "python 3.99")
     (wheels / "requirements.txt").write_text(text)
     done = node.run(sha256=hashlib.sha256(text.encode()).hexdigest())
@@ -243,16 +285,18 @@ def test_a_python_that_the_release_does_not_have_is_told_of(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "wanted"),
     [
         (["--wheels", "/folder"], "--wheels: wanted a folder such as s3://"),
         (["--wheels", "s3://b/w"], "--sha256: wanted what wheels.sh printed; got ''"),
         (["--wheels", "s3://b/w", "--sha256", "0" * 64, "--python", "python"], "--python: wanted"),
         (["--wheel", "s3://b/w"], "unknown option --wheel"),
+        ([*GIVEN, "--notebooks", "--delete"], "--notebooks: wanted a folder such as s3://"),
+        ([*GIVEN, "--history", "/tmp/x"], "--history: wanted a folder such as s3://"),
     ],
 )
-def test_wrong_options_are_one_line(node: Node, arguments: list[str], told: str) -> None:
+def test_wrong_options_are_one_line(node: Node, arguments: list[str], wanted: str) -> None:
     done = node.bash(*arguments)
     assert done.returncode != 0
-    assert told in done.stderr
+    assert wanted in done.stderr
     assert done.stderr.count("\n") == 1

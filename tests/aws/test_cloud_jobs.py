@@ -103,8 +103,12 @@ def test_a_host_is_told_to_run_the_notebook_with_what_differs_from_the_defaults(
 
 @pytest.mark.parametrize("mode", ["cluster", "client"])
 def test_emr_gets_a_step_that_runs_the_package_under_yarn(
-    made: dict[str, dict[str, str]], mode: str, capsys: pytest.CaptureFixture[str]
+    made: dict[str, dict[str, str]],
+    mode: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    calls = answer(monkeypatch, {})
     outputs = made["emr"]
     options = ("--deploy-mode", mode, "--scaler", "none", "--limit", "5", "--overwrite")
     out = said(capsys, "submit", "--name", "emr", *places(outputs), *options)
@@ -119,13 +123,12 @@ def test_emr_gets_a_step_that_runs_the_package_under_yarn(
     at = words.index("run")
     root = f"s3://{outputs['Bucket']}/fruits"
     assert words[at:] == [
-        *("run", "--images", f"{root}/Training", "--output", f"{root}/out 1"),
-        *("--scaler", "none", "--limit", "5", "--overwrite"),
+        *("run", f"--images={root}/Training", f"--output={root}/out 1"),
+        *("--scaler=none", "--limit=5", "--overwrite"),
     ]
-    key = words[at - 1].removeprefix(f"s3a://{outputs['Bucket']}/")
-    entry = boto3.client("s3").get_object(Bucket=outputs["Bucket"], Key=key)["Body"].read()
-    compile(entry, key, "exec")
-    assert b"fruits.cli" in entry
+    # A file of the node, not one of the bucket, which jobs can write.
+    assert words[at - 1] == jobs.ENTRY == "/opt/fruits/run.py"
+    assert "PutObject" not in [name for name, _ in calls]
 
 
 def test_the_step_s_arguments_mean_the_same_to_fruits_run() -> None:
@@ -161,20 +164,23 @@ def test_places_that_the_stack_may_not_touch_are_refused(
     assert "components: wanted" in line
 
 
-def test_a_host_that_is_busy_unknown_or_stopped_is_told(
+def test_a_host_that_is_busy_unknown_or_stopped_is_one_line(
     made: dict[str, dict[str, str]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = ("submit", "--name", "single", *places(made["single"]))
-    busy = {"Status": "Failed", "StandardErrorContent": "x\na run is under way there already\n"}
+    busy = {
+        "Status": "Failed",
+        "StandardErrorContent": "x\na run is under way on this host already\n",
+    }
     answer(monkeypatch, {"GetCommandInvocation": busy})
-    assert "a run is under way there already (AWS: Failed)" in refused(capsys, *arguments)
+    assert "a run is under way on this host already (AWS: Failed)" in refused(capsys, *arguments)
     monkeypatch.undo()
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
     unknown = refusal("SendCommand", "InvalidInstanceId", "Instances not in a valid state")
     answer(monkeypatch, {"SendCommand": unknown})
-    assert "(AWS: InvalidInstanceId); Systems Manager does not reach the host" in refused(
+    assert "(AWS: InvalidInstanceId); Systems Manager cannot reach the host" in refused(
         capsys, *arguments
     )
     monkeypatch.undo()
@@ -190,7 +196,7 @@ def test_a_host_that_is_busy_unknown_or_stopped_is_told(
         ec2.start_instances(InstanceIds=[host])
 
 
-def test_a_cluster_that_died_tells_why(
+def test_why_a_cluster_ended_is_shown(
     made: dict[str, dict[str, str]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -210,8 +216,8 @@ def test_a_cluster_that_died_tells_why(
     answer(monkeypatch, {"DescribeCluster": dead})
     for command in (("submit", *places(made["emr"])), ("tunnel",)):
         line = refused(capsys, *command, "--name", "emr")
-        assert "wanted it live; it is TERMINATED_WITH_ERRORS. On the master instance" in line
-        assert "(AWS: BOOTSTRAP_FAILURE); fruits cloud logs tells more" in line
+        assert "wanted it running; it is TERMINATED_WITH_ERRORS. On the master instance" in line
+        assert "(AWS: BOOTSTRAP_FAILURE); see fruits cloud logs" in line
 
 
 def test_logs_of_a_host_are_its_journal(
@@ -219,8 +225,8 @@ def test_logs_of_a_host_are_its_journal(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = {"Status": "Success", "StandardOutputContent": "Result=success\n12 images\n"}
-    calls = answer(monkeypatch, {"GetCommandInvocation": told})
+    output = {"Status": "Success", "StandardOutputContent": "Result=success\n12 images\n"}
+    calls = answer(monkeypatch, {"GetCommandInvocation": output})
     job = "fruits-job-20260624T101500Z-0a1b"
     out = said(capsys, "logs", "--name", "single", "--job", job, "--lines", "7")
     assert "12 images" in out
@@ -228,7 +234,7 @@ def test_logs_of_a_host_are_its_journal(
     assert script[0] == f"unit={job}"
     assert '-n 7 -u "$unit"' in script[-1]
     line = refused(capsys, "logs", "--name", "single", "--job", "x; reboot")
-    assert "wanted a job as fruits cloud submit prints it" in line
+    assert "wanted one as fruits cloud submit prints it" in line
     assert len([n for n, _ in calls if n == "SendCommand"]) == 1
 
 
@@ -320,7 +326,7 @@ def test_the_tunnel_to_emr_ends_at_its_primary_node(
     assert "hadoop@" in out
 
 
-def test_open_executes_the_line_and_tells_a_missing_program(
+def test_open_executes_the_line_and_names_a_missing_program(
     made: dict[str, dict[str, str]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

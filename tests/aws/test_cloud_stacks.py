@@ -12,9 +12,9 @@ from typing import Any
 import boto3
 import pytest
 from cloud_answers import answer, refusal, refused, said
-from stacks import NAMES, load
+from stacks import NAMES, ROOT, load
 
-from fruits.cloud import launch, stacks
+from fruits.cloud import launch, stacks, templates
 from fruits.cloud.account import Account
 from fruits.cloud.costs import Prices, estimate
 from fruits.errors import CloudError
@@ -60,9 +60,9 @@ def test_launch_says_what_it_makes_and_costs_and_makes_it(
     assert f"create     stack {name} (single) in us-east-1" in out
     assert "EC2::Instance" in out
     assert "Image=registry.example/fruits:1" in out
-    assert "1 x m5.xlarge with disks: 0.199 $ an hour" in out
-    assert "prices on demand, us-east-1, 2026-06; not in them: addresses" in out
-    assert "stop 12 hours after" in out
+    assert "1 x m5.xlarge with disks: $0.199 an hour" in out
+    assert "on-demand prices, us-east-1, 2026-06; not included: addresses" in out
+    assert "stop 12 hours after they start" in out
     assert there(name) == ["CREATE_COMPLETE"]
     (made,) = instances(name)
     assert made["InstanceType"] == "m5.xlarge"
@@ -89,16 +89,43 @@ def test_nothing_is_spent_without_a_yes(
         assert there(name) == ["CREATE_COMPLETE"]
         return
     line = refused(capsys, *arguments)
-    assert ("--yes says it for scripts" if typed is None else "nothing was done") in line
+    assert ("scripts give --yes" if typed is None else "nothing was done") in line
     assert there(name) == []
     assert name not in [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]]
+
+
+def interrupted(true: Any, arguments: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_one_line_that_says_what_goes_on(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("launch", "single", "--name", name, "--bucket", name, *IMAGE)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, *_: object) -> str:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert "interrupted; nothing was done" in refused(capsys, *arguments, status=130)
+    assert there(name) == []
+    answer(monkeypatch, {"DescribeStackEvents": interrupted})
+    line = refused(capsys, *arguments, "--yes", status=130)
+    assert "interrupted; AWS continues to make it, and it costs money" in line
+    assert f"fruits cloud terminate --name {name}" in line
+    line = refused(capsys, "terminate", "--name", name, "--yes", status=130)
+    assert "interrupted; AWS continues to delete it: see fruits cloud status" in line
 
 
 def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = launched(capsys, "cluster", name, "--workers", "2")
-    assert "3 x m5.xlarge with disks: 0.597 $ an hour" in out
+    assert "3 x m5.xlarge with disks: $0.597 an hour" in out
     assert len(instances(name)) == 3
     found = json.loads(said(capsys, "status", "--json"))
     mine = [item for item in found["items"] if item["stack"] == name]
@@ -129,11 +156,16 @@ def wheels(tmp_path: Path) -> Path:
 
 
 WHEELS_SHA256 = hashlib.sha256(b"fruits==0.1.0 --hash=sha256:00\n").hexdigest()
-WHEELS_KEYS = [
-    "fruits/emr/bootstrap.sh",
-    "fruits/emr/wheels/fruits-0.1.0-py3-none-any.whl",
-    "fruits/emr/wheels/requirements.txt",
-]
+BOOTSTRAP = (ROOT / "deploy/emr/bootstrap.sh").read_bytes()
+BOOTSTRAP_SHA256 = hashlib.sha256(BOOTSTRAP).hexdigest()
+# Below the one prefix that no node may write, under names that have the SHA-256 in them.
+SOFTWARE_KEYS = sorted(
+    [
+        f"software/bootstrap-{BOOTSTRAP_SHA256}.sh",
+        f"software/{WHEELS_SHA256}/fruits-0.1.0-py3-none-any.whl",
+        f"software/{WHEELS_SHA256}/requirements.txt",
+    ]
+)
 
 
 def test_emr_has_its_wheels_in_the_bucket_before_its_cluster_starts(
@@ -141,8 +173,8 @@ def test_emr_has_its_wheels_in_the_bucket_before_its_cluster_starts(
 ) -> None:
     boto3.client("s3").create_bucket(Bucket=name)
     out = launched(capsys, "emr", name, "--wheels", str(wheels), "--workers", "2")
-    assert "3 x m5.xlarge with disks: 0.7621 $ an hour; up to 7 by managed scaling: 1.778 $" in out
-    assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == WHEELS_KEYS
+    assert "3 x m5.xlarge with disks: $0.762 an hour; up to 7 by managed scaling: $1.778" in out
+    assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == SOFTWARE_KEYS
     clusters = boto3.client("emr").list_clusters()["Clusters"]
     (cluster,) = (c for c in clusters if c["Name"] == name)
     assert cluster["Id"] in out
@@ -161,10 +193,11 @@ def test_a_bucket_is_made_first_then_filled_and_then_the_cluster_is_asked_for(
     made = {"CreateStack", "PutObject", "UpdateStack"}
     order = [operation for operation, _ in calls if operation in made]
     assert order == ["CreateStack", *["PutObject"] * 3, "UpdateStack"]
-    assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == WHEELS_KEYS
+    assert [o.key for o in boto3.resource("s3").Bucket(name).objects.all()] == SOFTWARE_KEYS
     first, then = (a for operation, a in calls if operation in ("CreateStack", "UpdateStack"))
-    assert values(first)["WheelsSha256"] == ""
+    assert values(first)["WheelsSha256"] == values(first)["BootstrapSha256"] == ""
     assert values(then)["WheelsSha256"] == WHEELS_SHA256
+    assert values(then)["BootstrapSha256"] == BOOTSTRAP_SHA256
     assert values(then)["CreateBucket"] == "true"
 
 
@@ -250,7 +283,7 @@ def test_status_lists_what_was_left_behind(
     table = said(capsys, "status")
     (line,) = (line for line in table.splitlines() if f"instance  {host}" in line)
     assert line.split()[-3:] == ["h", "?", "x9.xlarge"]
-    assert "and what stands as ?" in table
+    assert "without the items marked ?" in table
     ec2.stop_instances(InstanceIds=[host])
     (line,) = (t for t in said(capsys, "status").splitlines() if f"instance  {host}" in t)
     assert line.split()[-3:] == ["h", "-", "x9.xlarge"]
@@ -264,7 +297,7 @@ def test_status_shows_what_it_can_and_says_what_it_cannot(
     launched(capsys, "single", name)
     answer(monkeypatch, {"DescribeVolumes": refusal("DescribeVolumes", "UnauthorizedOperation")})
     line = refused(capsys, "status")
-    assert "not all could be seen, more may cost money: volumes: DescribeVolumes" in line
+    assert "some items could not be listed, and may cost money: volumes: DescribeVolumes" in line
     assert "(AWS: UnauthorizedOperation); ask whoever manages the account" in line
 
 
@@ -277,14 +310,14 @@ def test_terminate_asks_deletes_all_but_the_bucket_and_says_so(
     out = said(capsys, "terminate", "--name", name, "--yes")
     assert f"EC2::Instance {host['InstanceId']}" in out
     assert f"keep       s3://{name}" in out
-    assert f"still there, and to be paid: s3://{name}" in out
+    assert f"still there, and billed: s3://{name}" in out
     assert there(name) == []
     assert instances(name) == []
     assert boto3.client("s3").head_bucket(Bucket=name)
     assert "there is none in us-east-1" in refused(capsys, "terminate", "--name", name, "--yes")
 
 
-def test_terminate_tells_what_aws_could_not_delete_and_what_outlives_the_stack(
+def test_terminate_names_what_aws_could_not_delete_and_what_outlives_the_stack(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched(capsys, "single", name)
@@ -315,7 +348,7 @@ def test_terminate_tells_what_aws_could_not_delete_and_what_outlives_the_stack(
         ],
     )["VolumeId"]
     out = said(capsys, "terminate", "--name", name, "--yes")
-    assert f"still there, and to be paid: volume {volume} (available)" in out
+    assert f"still there, and billed: volume {volume} (available)" in out
 
 
 def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
@@ -324,9 +357,9 @@ def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
     body = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=body)
     assert name not in said(capsys, "status")
-    assert "leaves it alone" in refused(capsys, "terminate", "--name", name, "--yes")
+    assert "is left alone" in refused(capsys, "terminate", "--name", name, "--yes")
     line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
-    assert "is there, and is not of this tool (AWS: AlreadyExistsException)" in line
+    assert "exists, and is not of this tool (AWS: AlreadyExistsException)" in line
     assert there(name) == ["CREATE_COMPLETE"]
 
 
@@ -383,18 +416,18 @@ DENIED = (
         (DENIED, "to perform: iam:CreateRole (AWS: ROLLBACK_COMPLETE); ask whoever", "AbCdEf123"),
         (
             "Received 1 FAILURE signal(s) out of 1. Unable to satisfy 100% MinSuccessfulInstances",
-            "the host did not come up",
+            "the host did not start correctly",
             "quota",
         ),
         (
             "We currently do not have sufficient m5.xlarge capacity (Service: Ec2, Status Code: "
             "500, Error Code: InsufficientInstanceCapacity)",
-            "(AWS: InsufficientInstanceCapacity); take another instance type",
+            "(AWS: InsufficientInstanceCapacity); use another instance type",
             "Status Code",
         ),
     ],
 )
-def test_a_stack_that_rolled_back_tells_the_reason_of_the_first_failure_in_one_line(
+def test_the_reason_of_the_first_failure_of_a_stack_is_one_line(
     aws: str,
     name: str,
     capsys: pytest.CaptureFixture[str],
@@ -426,9 +459,9 @@ def test_a_stack_that_rolled_back_tells_the_reason_of_the_first_failure_in_one_l
     assert unwanted not in line
     assert f"fruits cloud terminate --name {name}" in line
     # It stands in the way of the next one until it is removed, and status shows it.
-    assert "is there, and is ROLLBACK_COMPLETE" in refused(capsys, *arguments)
+    assert "exists, and is ROLLBACK_COMPLETE" in refused(capsys, *arguments)
     assert "ROLLBACK_COMPLETE" in said(capsys, "status")
-    assert "wanted one that is up; it is ROLLBACK_COMPLETE" in refused(
+    assert "wanted a stack that is up; it is ROLLBACK_COMPLETE" in refused(
         capsys, "tunnel", "--name", name
     )
     monkeypatch.undo()
@@ -440,7 +473,7 @@ def test_a_stack_that_rolled_back_tells_the_reason_of_the_first_failure_in_one_l
     [
         ("CreateStack", "LimitExceededException", "raise the quota"),
         ("CreateStack", "InsufficientCapabilitiesException", "InsufficientCapabilities"),
-        ("GetTemplateSummary", "ExpiredToken", "the credentials are over"),
+        ("GetTemplateSummary", "ExpiredToken", "the credentials have expired"),
         ("DescribeStacks", "AccessDenied", "ask whoever manages"),
     ],
 )
@@ -469,11 +502,11 @@ def test_what_aws_refuses_is_one_line_and_nothing_is_made(
         ((*IMAGE, "-p", "Imagee=x"), "has no parameter Imagee; it has Bucket"),
         ((*IMAGE, "--workers", "3"), "has no parameter Workers"),
         ((*IMAGE, "-p", "Image"), "wanted NAME=VALUE"),
-        ((*IMAGE, "--template", "nowhere.yaml"), "--template names the file"),
+        ((*IMAGE, "--template", "nowhere.yaml"), "name the file with --template"),
         ((*IMAGE, "--vpc", "vpc-00000000"), "has no default subnet; give --subnet"),
     ],
 )
-def test_options_that_cannot_work_are_told_before_anything_is_made(
+def test_options_that_cannot_work_are_refused_before_anything_is_made(
     aws: str,
     name: str,
     capsys: pytest.CaptureFixture[str],
@@ -485,7 +518,7 @@ def test_options_that_cannot_work_are_told_before_anything_is_made(
     assert there(name) == []
 
 
-def test_a_bucket_in_another_region_is_told_before_anything_is_made(
+def test_a_bucket_in_another_region_is_refused_before_anything_is_made(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = {"LocationConstraint": "eu-west-1"}
@@ -498,7 +531,7 @@ def test_a_bucket_in_another_region_is_told_before_anything_is_made(
 
 def test_prices_of_another_region_are_not_passed_off_as_its_own() -> None:
     cost = estimate("cluster", {"InstanceType": "m5.xlarge", "Workers": "3"}, "eu-west-1")
-    assert "us-east-1, 2026-06; eu-west-1 may differ" in cost.text()
+    assert "us-east-1, 2026-06; prices in eu-west-1 may differ" in cost.text()
     unknown = estimate("single", {"InstanceType": "x9.xlarge"}, "us-east-1")
     assert "1 x x9.xlarge with disks: price not known" in unknown.text()
     spot = estimate("emr", {"InstanceType": "m5.xlarge", "Workers": "3", "Spot": "true"}, "x")
@@ -556,13 +589,13 @@ def test_the_bar_follows_what_is_ready(
         return {"StackEvents": [*reversed(done[: state["n"]]), old]}
 
     answer(monkeypatch, {"DescribeStacks": described, "DescribeStackEvents": events})
-    told: list[tuple[int, str]] = []
-    stacks.wait(Account.of(), name, begin, lambda ready, last: told.append((ready, last)))
-    assert told == [(1, "R0"), (2, "R1"), (3, "R2")]
+    shown: list[tuple[int, str]] = []
+    stacks.wait(Account.of(), name, begin, lambda ready, last: shown.append((ready, last)))
+    assert shown == [(1, "R0"), (2, "R1"), (3, "R2")]
     made = launch.tqdm
     monkeypatch.setattr(launch, "tqdm", lambda **options: made(**{**options, "delay": 0}))
-    with launch.Progress("launch", 3) as tell:
-        tell(2, "R1")
+    with launch.Progress("launch", 3) as show:
+        show(2, "R1")
     bar = capsys.readouterr().err
     assert "2/3" in bar
     assert "R1" in bar
@@ -572,17 +605,17 @@ def test_templates_come_from_the_checkout_or_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = Path(__file__).parents[2]
-    assert stacks.deploy_folder() == root / "deploy"
-    monkeypatch.setattr(stacks.fruits, "__file__", str(tmp_path / "lib/fruits/__init__.py"))
-    monkeypatch.setattr(stacks.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert templates.deploy_folder() == root / "deploy"
+    monkeypatch.setattr(templates.fruits, "__file__", str(tmp_path / "lib/fruits/__init__.py"))
+    monkeypatch.setattr(templates.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(CloudError, match=r"share/fruits/deploy/emr\.yaml.*--template"):
-        stacks.template("emr")
+        templates.template("emr")
     (tmp_path / "share/fruits/deploy").mkdir(parents=True)
     (tmp_path / "share/fruits/deploy/emr.yaml").write_text("Resources: {}")
-    assert stacks.template("emr") == "Resources: {}"
+    assert templates.template("emr") == "Resources: {}"
     (tmp_path / "long.yaml").write_text("#" * 60_000)
     with pytest.raises(CloudError, match="wanted 51,200 bytes at most"):
-        stacks.template("emr", str(tmp_path / "long.yaml"))
+        templates.template("emr", str(tmp_path / "long.yaml"))
 
 
 def test_help_of_other_commands_imports_no_boto3() -> None:

@@ -4,10 +4,12 @@ import hashlib
 import json
 import math
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -20,7 +22,7 @@ from cloud_answers import answer, refusal, refused, said
 
 import fruits.cloud.upload
 from fruits.cloud.account import Account
-from fruits.cloud.upload import Uploaded, upload
+from fruits.cloud.upload import PART_BYTES, Uploaded, part_size, upload
 from fruits.errors import CloudError, InputError
 
 BUCKET = "fruits-photographs"
@@ -120,6 +122,156 @@ def test_where_the_etag_is_no_md5_the_sha256_decides(
     assert upload(account, str(folder), uri) == Uploaded(1, 5, 700)
 
 
+# ---- Large files, in parts
+
+LARGE = 3 * PART_BYTES + 12_345
+
+
+@pytest.fixture
+def large(folder: Path) -> Path:
+    """A file of four parts beside small ones."""
+    file = folder / "Pear" / "large.tif"
+    file.write_bytes(random.Random(7).randbytes(LARGE))
+    return file
+
+
+def unfinished(bucket: str) -> list[Any]:
+    return boto3.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+
+
+def test_a_large_file_arrives_in_parts_and_is_not_sent_again(
+    bucket: str, folder: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, uri = Account.of(), f"s3://{bucket}/p"
+    calls = answer(monkeypatch, {})
+    done = upload(account, str(folder), uri)
+    assert done.sent == 7
+    parts = [a["PartNumber"] for name, a in calls if name == "UploadPart"]
+    assert sorted(parts) == [1, 2, 3, 4]
+    assert objects(bucket)["p/Pear/large.tif"] == large.read_bytes()
+    assert upload(account, str(folder), uri) == Uploaded(0, 7, 0)
+    # The same size and another content, in the last part only.
+    with large.open("r+b") as file:
+        file.seek(LARGE - 5)
+        file.write(b"other")
+    assert upload(account, str(folder), uri) == Uploaded(1, 6, LARGE)
+    assert objects(bucket)["p/Pear/large.tif"] == large.read_bytes()
+    assert unfinished(bucket) == []
+
+
+def test_the_checksum_of_parts_is_the_one_that_openssl_computes(
+    bucket: str, folder: Path, large: Path
+) -> None:
+    upload(Account.of(), str(folder), f"s3://{bucket}")
+    head = boto3.client("s3").head_object(
+        Bucket=bucket, Key="Pear/large.tif", ChecksumMode="ENABLED"
+    )
+    split = f"split -b {PART_BYTES} --filter='openssl dgst -sha256 -binary' '{large}'"
+    digest = f"{split} | openssl dgst -sha256 -binary | openssl base64"
+    done = subprocess.run(digest, shell=True, capture_output=True, text=True, check=True)
+    assert head["ChecksumSHA256"].partition("-")[0] == done.stdout.strip()
+
+
+def test_a_large_object_that_was_sent_in_one_request_is_there_as_well(
+    bucket: str, folder: Path, large: Path
+) -> None:
+    s3 = boto3.client("s3")
+    small = sum(file.stat().st_size for file in folder.rglob("*.jpg"))
+    s3.put_object(Bucket=bucket, Key="Pear/large.tif", Body=large.read_bytes())
+    assert upload(Account.of(), str(folder), f"s3://{bucket}") == Uploaded(6, 1, small)
+
+
+def test_a_large_file_whose_etag_is_no_md5_is_known_by_its_sha256(
+    bucket: str, folder: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, uri = Account.of(), f"s3://{bucket}"
+    upload(account, str(folder), uri)
+
+    def encrypted(true: Any, arguments: Any) -> Any:
+        page = true()
+        for item in page.get("Contents", ()):
+            if item["Key"] == "Pear/large.tif":
+                item["ETag"] = '"0123456789abcdef0123456789abcdef-4"'
+        return page
+
+    answer(monkeypatch, {"ListObjectsV2": encrypted})
+    assert upload(account, str(folder), uri).sent == 0
+
+
+def test_a_large_file_that_changes_while_it_is_sent_is_not_believed(
+    bucket: str, folder: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changes(true: Any, arguments: Any) -> Any:
+        large.write_bytes(b"z" * LARGE)
+        return true()
+
+    answer(monkeypatch, {"CreateMultipartUpload": changes})
+    with pytest.raises(CloudError, match=r"large\.tif: wanted the SHA-256 .*; the store answers"):
+        upload(Account.of(), str(folder), f"s3://{bucket}")
+    monkeypatch.undo()
+    # The next run sees that the object is not the file's.
+    large.write_bytes(b"y" * LARGE)
+    assert upload(Account.of(), str(folder), f"s3://{bucket}").sent == 1
+
+
+def test_a_refused_part_ends_with_one_line_and_leaves_no_parts(
+    bucket: str,
+    folder: Path,
+    large: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer(monkeypatch, {"UploadPart": refusal("UploadPart", "AccessDenied", "No.")})
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}/p")
+    assert line.startswith(f"fruits: s3://{bucket}/p: UploadPart: No (AWS: AccessDenied); ask")
+    monkeypatch.undo()
+    assert unfinished(bucket) == []
+    assert len(objects(bucket)) <= 6
+
+
+def test_an_interrupt_gives_up_a_large_file_and_deletes_its_parts(
+    bucket: str,
+    folder: Path,
+    large: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupted = threading.Event()
+
+    def interrupt(true: Any, arguments: Any) -> Any:
+        if arguments["PartNumber"] > 1 and not interrupted.is_set():
+            interrupted.set()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            # Until the others are cancelled.
+            time.sleep(0.5)
+        return true()
+
+    calls = answer(monkeypatch, {"UploadPart": interrupt})
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}", status=130)
+    assert "interrupted; the same command continues where it stopped" in line
+    assert "AbortMultipartUpload" in [name for name, _ in calls]
+    monkeypatch.undo()
+    assert unfinished(bucket) == []
+    assert "Pear/large.tif" not in objects(bucket)
+    assert upload(Account.of(), str(folder), f"s3://{bucket}").sent >= 1
+    assert objects(bucket)["Pear/large.tif"] == large.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("size", "part"),
+    # At most 10,000 parts: 5 TiB too.
+    [(PART_BYTES, PART_BYTES), (10_000 * PART_BYTES, PART_BYTES), (5 * 2**40, 1024 * 2**20)],
+)
+def test_the_largest_objects_have_parts_enough(size: int, part: int) -> None:
+    found = part_size(size)
+    assert found == part
+    assert math.ceil(size / found) <= 10_000
+    assert part_size(PART_BYTES - 1) == 0
+
+
+# ---- Interrupts
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_what_was_interrupted_goes_on_where_it_stopped(
     bucket: str, tmp_path: Path, number: signal.Signals
@@ -147,13 +299,13 @@ def test_what_was_interrupted_goes_on_where_it_stopped(
     there = versions(bucket)
     assert 100 <= there < count
     if number == signal.SIGINT:
-        assert process.returncode == 2
+        assert process.returncode == 130
         assert "Traceback" not in err
         assert err.splitlines()[-1].startswith(f"fruits: s3://{bucket}/p: interrupted; the same")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = re.match(r"([\d,]+) files sent .*, ([\d,]+) were there", done.stdout)
-    assert told
-    sent, before = (int(n.replace(",", "")) for n in told.groups())
+    counts = re.match(r"([\d,]+) files sent .*, ([\d,]+) were there already", done.stdout)
+    assert counts
+    sent, before = (int(n.replace(",", "")) for n in counts.groups())
     # What was under way when it was killed may have arrived since; an interrupt waits for it.
     assert before >= there if number == signal.SIGKILL else before == there
     assert sent + before == count
@@ -168,7 +320,7 @@ def test_the_bar_counts_the_files(
         fruits.cloud.upload, "tqdm", lambda **options: made(**{**options, "delay": 0})
     )
     out = said(capsys, "upload", str(folder), f"s3://{bucket}")
-    assert out == f"6 files sent (0.0 MB), 0 were there: s3://{bucket}\n"
+    assert out == f"6 files sent (0.0 MB), 0 were there already: s3://{bucket}\n"
     main_again = fruits.cloud.upload.upload(Account.of(), str(folder), f"s3://{bucket}")
     assert main_again.there == 6
     bar = capsys.readouterr().err
@@ -259,7 +411,7 @@ def test_a_store_out_of_reach_is_told(
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("ExpiredToken", "the credentials are over"),
+        ("ExpiredToken", "the credentials have expired"),
         ("AccessDenied", "ask whoever manages"),
         ("SlowDown", "run it again in a minute"),
         ("RequestTimeTooSkewed", "clock"),
@@ -280,14 +432,16 @@ def test_a_refusal_in_the_middle_ends_with_one_line(
     assert advice in line
 
 
-def test_credentials_that_are_over_are_told_although_an_answer_to_head_says_nothing(
+def test_expired_credentials_are_named_although_an_answer_to_head_has_no_code(
     bucket: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = refusal("HeadBucket", "400", "Bad Request")
     over = refusal("ListObjectsV2", "ExpiredToken", "The provided token has expired.")
     answer(monkeypatch, {"HeadBucket": head, "ListObjectsV2": over})
     line = refused(capsys, "upload", str(folder), f"s3://{bucket}")
-    assert "The provided token has expired (AWS: ExpiredToken); the credentials are over" in line
+    assert (
+        "The provided token has expired (AWS: ExpiredToken); the credentials have expired" in line
+    )
 
 
 def test_who_may_only_list_is_told_by_aws_itself_and_no_key_is_printed(
@@ -314,7 +468,7 @@ def test_who_may_only_list_is_told_by_aws_itself_and_no_key_is_printed(
         enforce(aws, math.inf)
     assert "PutObject" in denied
     assert "(AWS: AccessDenied); ask whoever manages the account" in denied
-    assert "(AWS: InvalidAccessKeyId); AWS does not know these credentials" in unknown
+    assert "(AWS: InvalidClientTokenId); AWS does not know these credentials" in unknown
     for line in (denied, unknown):
         assert key["SecretAccessKey"] not in line
         assert "AKIA" not in line

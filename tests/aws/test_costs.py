@@ -16,7 +16,7 @@ WAYS = (
 
 def test_the_table_of_costs_follows_from_speed_and_prices() -> None:
     text = (ROOT / "docs" / "aws.md").read_text()
-    speed = float(re.search(r"from (\d+) images/s a vCPU", text)[1])  # type: ignore[index]
+    speed = float(re.search(r"(\d+) images/s per vCPU", text)[1])  # type: ignore[index]
     wanted = table(speed)
     assert wanted in text, f"docs/aws.md should have this table:\n{wanted}"
 
@@ -26,8 +26,7 @@ def table(speed: float) -> str:
     kind = load("ec2-single")["Parameters"]["InstanceType"]["Default"]
     terms = json.loads((ROOT / "fruits" / "prices.json").read_text())["types"][kind]
     lines = [
-        f"| on {kind} | vCPUs that work | $ an hour |"
-        + "".join(f" {n:,} images |" for n in IMAGES),
+        f"| on {kind} | vCPUs of workers | an hour |" + "".join(f" {n:,} images |" for n in IMAGES),
         "|---|---|---|" + "---|" * len(IMAGES),
     ]
     for name, template, more, start, charge in WAYS:
@@ -36,9 +35,9 @@ def table(speed: float) -> str:
         cells = []
         for images in IMAGES:
             seconds = 60 * start + images / (speed * workers * terms["vcpus"])
-            cells.append(f" {duration(seconds)}, {seconds / 3600 * hourly:.2f} $ |")
+            cells.append(f" {duration(seconds)}, ${seconds / 3600 * hourly:.2f} |")
         vcpus = workers * terms["vcpus"]
-        lines.append(f"| `{name}` | {vcpus} | {hourly:.3f} |" + "".join(cells))
+        lines.append(f"| `{name}` | {vcpus} | ${hourly:.3f} |" + "".join(cells))
     return "\n".join(lines)
 
 

@@ -5,12 +5,17 @@ from typing import Any
 
 import boto3
 import pytest
-from evaluator import allows
+from evaluator import allows as evaluate
 from stacks import NAMES, SSH, create, group_template, load, resources, role_policies, roles
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 BUCKET = "arn:aws:s3:::{}-bucket"
 EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
+
+
+def allows(given: list[dict[str, Any]], action: str, resource: str = "*", **context: Any) -> bool:
+    """Whether a role may make a call to something in the account of the tests."""
+    return evaluate(given, action, resource, **{"aws__ResourceAccount": ACCOUNT, **context})
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,66 @@ def test_machines_work_in_their_prefix_and_nowhere_else(
         assert not allows(given, "s3:ListBucket", bucket, s3__prefix=prefix)
     assert not allows(given, "s3:ListBucket", bucket)
     assert not allows(given, "s3:ListBucket", "arn:aws:s3:::another-bucket", s3__prefix="fruits/")
+
+
+# What an administrator may attach to a role one day.
+ANYTHING = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+@pytest.mark.parametrize("role", MACHINES)
+def test_no_machine_writes_what_machines_execute_whatever_else_it_may_do(
+    policies: dict[str, list[dict[str, Any]]], role: str
+) -> None:
+    software = f"{BUCKET.format(MACHINES[role])}/software"
+    keys = ("bootstrap-0123.sh", "0123/requirements.txt", "0123/fruits-1-py3.whl", "tls.zip")
+    for given in (policies[role], [*policies[role], ANYTHING]):
+        for key in keys:
+            for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"):
+                assert not allows(given, action, f"{software}/{key}"), (action, key)
+        # Nor is it enough to have what the role itself allows in its own prefix.
+        assert allows(given, "s3:PutObject", software.replace("/software", "/fruits/software/x"))
+
+
+@pytest.mark.parametrize("role", MACHINES)
+def test_no_machine_destroys_old_versions_whatever_else_it_may_do(
+    policies: dict[str, list[dict[str, Any]]], role: str
+) -> None:
+    bucket = BUCKET.format(MACHINES[role])
+    for given in (policies[role], [*policies[role], ANYTHING]):
+        for action in (
+            *("s3:PutBucketVersioning", "s3:PutLifecycleConfiguration", "s3:DeleteBucket"),
+            *("s3:PutBucketPolicy", "s3:DeleteBucketPolicy"),
+        ):
+            assert not allows(given, action, bucket), action
+        assert not allows(given, "s3:DeleteObjectVersion", f"{bucket}/fruits/results/pca.csv")
+
+
+def test_nodes_of_emr_read_what_they_install_and_hosts_of_ec2_have_nothing_there(
+    policies: dict[str, list[dict[str, Any]]],
+) -> None:
+    for role, name in MACHINES.items():
+        given, bucket = policies[role], BUCKET.format(name)
+        reads = name == "emr"
+        assert allows(given, "s3:GetObject", f"{bucket}/software/bootstrap-01.sh") == reads
+        listing = {"s3__prefix": "software/0123/"}
+        assert allows(given, "s3:ListBucket", bucket, **listing) == reads
+        assert not allows(given, "s3:GetObject", f"{bucket}/software-of-others/x")
+
+
+@pytest.mark.parametrize("role", MACHINES)
+def test_a_bucket_of_that_name_in_another_account_is_not_used(
+    policies: dict[str, list[dict[str, Any]]], role: str
+) -> None:
+    bucket = BUCKET.format(MACHINES[role])
+    theirs = {"aws__ResourceAccount": "210987654321"}
+    for action in WORK:
+        assert not allows(policies[role], action, f"{bucket}/fruits/results/pca.csv", **theirs)
+    for prefix in ("fruits/", "software/0123/"):
+        listing = {"s3__prefix": prefix, **theirs}
+        assert not allows(policies[role], "s3:ListBucket", bucket, **listing)
+    for action in ("s3:GetBucketLocation", "s3:ListBucketMultipartUploads"):
+        assert allows(policies[role], action, bucket)
+        assert not allows(policies[role], action, bucket, **theirs)
 
 
 @pytest.mark.parametrize("role", MACHINES)

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from stacks import NAMES, listed, load, nodes, path, resources, statements
 
+from fruits.cloud.buckets import KEPT_DAYS, RULE, SOFTWARE
+from fruits.cloud.jobs import ENTRY
+from fruits.cloud.templates import IDENTITY, TEMPLATES
+
 # Calls that know no resources, so that a policy cannot name any.
 WITHOUT_RESOURCES = re.compile(
     r"ec2:Describe\w+|ssm:UpdateInstanceInformation|ssmmessages:\w+|ec2messages:\w+"
@@ -20,7 +24,8 @@ COMMON = {"Bucket", "CreateBucket", "Prefix", "VpcId", "SubnetId", "KeyName", "S
 PARAMETERS = {
     "ec2-single": COMMON | {"InstanceType", "Image"},
     "ec2-cluster": COMMON | {"InstanceType", "Image", "Workers", "Spot"},
-    "emr": COMMON | {"InstanceType", "Workers", "Spot", "ReleaseLabel", "WheelsSha256"},
+    "emr": COMMON
+    | {"InstanceType", "Workers", "Spot", "ReleaseLabel", "WheelsSha256", "BootstrapSha256"},
 }
 OUTPUTS = {
     "ec2-single": {"InstanceId", "MasterDns"},
@@ -85,6 +90,7 @@ def test_what_templates_share_they_have_word_for_word() -> None:
         ours = {s["Sid"]: s for _, s in statements(single) if "Sid" in s}
         theirs = {s["Sid"]: s for _, s in statements(other) if "Sid" in s}
         shared = {"ListThePrefix", "KnowTheBucket", "AskForThePrefix", "UseThePrefix"}
+        shared |= {"NeverChangeTheSoftware", "NeverDestroyVersions"}
         for sid in shared | {"AnswerSessions"}:
             assert theirs[sid] == ours[sid]
 
@@ -180,6 +186,48 @@ def test_a_role_is_passed_to_machines_only_and_is_the_nodes_own() -> None:
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
 
 
+def test_a_template_says_which_it_is(name: str, template: dict[str, Any]) -> None:
+    assert TEMPLATES[template["Metadata"][IDENTITY]] == f"{name}.yaml"
+
+
+def test_the_software_is_nobodys_prefix(template: dict[str, Any]) -> None:
+    pattern = template["Parameters"]["Prefix"]["AllowedPattern"]
+    for prefix in (SOFTWARE, f"{SOFTWARE}/x", f"{SOFTWARE}/x/y"):
+        assert not re.fullmatch(pattern, prefix)
+    for prefix in ("fruits", f"{SOFTWARE}s", f"my-{SOFTWARE}", f"fruits/{SOFTWARE}", "a/b_c/d-1"):
+        assert re.fullmatch(pattern, prefix)
+
+
+def test_all_that_nodes_of_emr_execute_is_in_the_software_and_has_its_digest() -> None:
+    template = load("emr")
+    (cluster,) = resources(template, "AWS::EMR::Cluster").values()
+    (action,) = cluster["BootstrapActions"]
+    script = action["ScriptBootstrapAction"]
+    assert script["Path"] == {
+        "Fn::Sub": f"s3://${{Bucket}}/{SOFTWARE}/bootstrap-${{BootstrapSha256}}.sh"
+    }
+    options = dict(zip(script["Args"][::2], script["Args"][1::2], strict=True))
+    wheels = {"Fn::Sub": f"s3://${{Bucket}}/{SOFTWARE}/${{WheelsSha256}}"}
+    assert options["--wheels"] == wheels
+    assert options["--sha256"] == {"Ref": "WheelsSha256"}
+    # Jobs start with root's own file beside the environment.
+    assert options["--python"].replace("bin/python", "run.py") == ENTRY
+    assert "Steps" not in cluster
+    certificates = template["Parameters"]["TlsCertificates"]["AllowedPattern"]
+    assert re.fullmatch(certificates, f"s3://my-fruits/{SOFTWARE}/tls.zip")
+    for place in ("s3://my-fruits/fruits/emr/tls.zip", "s3://my-fruits/tls.zip", "tls.zip"):
+        assert not re.fullmatch(certificates, place)
+
+
+def test_wheels_start_no_cluster_without_the_digest_of_the_bootstrap() -> None:
+    rule = load("emr")["Rules"]["WheelsNeedTheBootstrap"]
+    given = {"Fn::Not": [{"Fn::Equals": [{"Ref": "WheelsSha256"}, ""]}]}
+    assert rule["RuleCondition"] == given
+    assert rule["Assertions"][0]["Assert"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "BootstrapSha256"}, ""]}]
+    }
+
+
 # ---- Disks, metadata, secrets, the bucket
 
 
@@ -241,17 +289,27 @@ def test_no_secret_is_in_a_template(template: dict[str, Any]) -> None:
         assert "SecretString" not in secret
 
 
-def test_the_bucket_is_private_and_ends_stale_uploads(template: dict[str, Any]) -> None:
+def test_the_bucket_is_private_keeps_versions_and_ends_stale_uploads(
+    template: dict[str, Any],
+) -> None:
     (bucket,) = resources(template, "AWS::S3::Bucket").values()
     names = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
     assert bucket["PublicAccessBlockConfiguration"] == dict.fromkeys(names, True)
     assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
     assert not {"AccessControl", "WebsiteConfiguration", "CorsConfiguration"} & bucket.keys()
-    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
-    assert rule["Status"] == "Enabled"
-    assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] <= 7
-    # It ends uploads, of whatever name, and never objects.
-    assert rule.keys() == {"Id", "Status", "AbortIncompleteMultipartUpload"}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert {rule["Status"] for rule in rules.values()} == {"Enabled"}
+    # They end uploads, old versions and markers that hide nothing, and never present objects.
+    actions = {name: rule.keys() - {"Id", "Status"} for name, rule in rules.items()}
+    assert actions == {
+        "end-stale-uploads": {"AbortIncompleteMultipartUpload"},
+        RULE: {"NoncurrentVersionExpiration"},
+        "end-delete-markers": {"ExpiredObjectDeleteMarker"},
+    }
+    uploads = rules["end-stale-uploads"]["AbortIncompleteMultipartUpload"]
+    assert uploads["DaysAfterInitiation"] <= 7
+    assert rules[RULE]["NoncurrentVersionExpiration"] == {"NoncurrentDays": KEPT_DAYS}
 
 
 def test_the_bucket_outlives_the_stack(template: dict[str, Any]) -> None:

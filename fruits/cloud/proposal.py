@@ -1,0 +1,244 @@
+"""What launching would do: what a stack is given, and what is said before money is spent."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fruits.cloud import stacks, templates
+from fruits.cloud.account import Account
+from fruits.cloud.buckets import KEPT_DAYS, SOFTWARE, Versioning, versioning
+from fruits.cloud.costs import Estimate, estimate
+from fruits.cloud.failures import aws_errors, line, printable
+from fruits.cloud.stacks import Stack
+from fruits.cloud.templates import Summary
+from fruits.errors import CloudError
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is to be made or changed.
+
+    Attributes:
+        architecture: ``single``, ``cluster`` or ``emr``.
+        name: of the stack.
+        body: of its template.
+        summary: of its template.
+        given: values of parameters that are sent to CloudFormation.
+        parameters: all values, also defaults and those that stay.
+        existing: the stack that has the name already.
+        wheels: folder of wheels that are uploaded first.
+        bucket: versioning of the bucket, if it exists already.
+        enables_versioning: whether versioning is turned on in the bucket.
+        estimate: what it costs.
+        region: where.
+    """
+
+    architecture: str
+    name: str
+    body: str
+    summary: Summary
+    given: Mapping[str, str]
+    parameters: Mapping[str, str]
+    existing: Stack | None
+    wheels: str | None
+    bucket: Versioning | None
+    enables_versioning: bool
+    estimate: Estimate
+    region: str
+
+    @property
+    def software(self) -> str:
+        """Where the nodes of EMR find what they install; none of them may write there."""
+        return f"s3://{self.parameters['Bucket']}/{SOFTWARE}"
+
+    def text(self) -> str:
+        """For people to read before they agree."""
+        verb = "change" if self.existing else "create"
+        types = [
+            f"{count} x {type_}" if count > 1 else type_
+            for type_, count in sorted(
+                (type_.removeprefix("AWS::"), n) for type_, n in self.summary.resources.items()
+            )
+        ]
+        shown = [f"{name}={value}" for name, value in self.parameters.items() if value]
+        lines = [
+            f"{verb:10} stack {self.name} ({self.architecture}) in {self.region}",
+            f"with       {', '.join(shown)}",
+            f"resources  at most {', '.join(types)}",
+        ]
+        if self.wheels:
+            lines.append(f"wheels     {self.wheels} to {self.software}")
+        if self.bucket and self.enables_versioning:
+            lines.append(
+                f"bucket     versioning will be turned on: what a job deletes or overwrites can be "
+                f"brought back for {KEPT_DAYS} days"
+            )
+        elif self.bucket and not self.bucket.enabled:
+            lines.append("bucket     versioning is off: a job can destroy what is in the prefix")
+        lines.append(self.estimate.text())
+        hours = self.parameters.get("StopAfterHours")
+        if hours and hours != "0":
+            lines.append(f"ends       the hosts stop {hours} hours after they start")
+        if idle := self.parameters.get("IdleTimeout"):
+            lines.append(f"ends       the cluster ends after {int(idle) / 60:.0f} idle minutes")
+        return printable("\n".join(lines))
+
+
+def propose(
+    account: Account,
+    architecture: str,
+    name: str,
+    given: Mapping[str, str],
+    file: str | None = None,
+    wheels: str | None = None,
+    with_versioning: bool = True,
+) -> Proposal:
+    """What launching would do; nothing is made yet.
+
+    Args:
+        account: where.
+        architecture: a key of :data:`fruits.cloud.templates.TEMPLATES`.
+        name: of the stack, which is changed if it exists.
+        given: values of the template's parameters.
+        file: a template to use instead of the package's own.
+        wheels: the folder that deploy/emr/wheels.sh made, for EMR.
+        with_versioning: whether versioning is turned on in a bucket that exists and has it off.
+
+    Raises:
+        CloudError: when the template does not have a parameter, or needs one more; when a stack of
+            that name exists and cannot be changed; when the bucket is in another region or account.
+    """
+    stacks.checked_name(name)
+    body = templates.template(architecture, file)
+    summary = templates.summarize(account, body)
+    if summary.architecture != architecture:
+        raise CloudError(
+            f"template: wanted one whose Metadata has {templates.IDENTITY}: {architecture}, as "
+            f"those in deploy/ have; got {summary.architecture or 'none'}"
+        )
+    existing = stacks.find(account, name)
+    if existing:
+        _require_changeable(existing, architecture)
+    before = dict(existing.parameters) if existing else {}
+    given = dict(given)
+    if wheels:
+        given |= {"WheelsSha256": _wheels_sha256(wheels), "BootstrapSha256": bootstrap()[1]}
+    unknown = given.keys() - summary.defaults.keys()
+    if unknown:
+        raise CloudError(
+            f"{architecture}: has no parameter {printable(', '.join(sorted(unknown)))}; "
+            f"it has {', '.join(summary.defaults)}"
+        )
+    if before.get("WheelsSha256") and not (
+        before.get("BootstrapSha256") or given.get("BootstrapSha256")
+    ):
+        raise CloudError(
+            f"stack {name}: an earlier version made it, which kept what the nodes install at "
+            "another place; give --wheels"
+        )
+    if not existing:
+        _choose_network(account, given, summary)
+    bucket = given.get("Bucket") or before.get("Bucket")
+    found = _existing_bucket(account, bucket) if bucket else None
+    if not existing and bucket and "CreateBucket" in summary.defaults:
+        given.setdefault("CreateBucket", "false" if found else "true")
+    parameters = {
+        key: given.get(key, before.get(key, default)) for key, default in summary.defaults.items()
+    }
+    missing = [key for key, value in parameters.items() if value is None]
+    if missing:
+        raise CloudError(
+            f"{architecture}: wanted values for {', '.join(missing)}; give them by their options, "
+            "or by --parameter NAME=VALUE"
+        )
+    values = {key: str(value) for key, value in parameters.items()}
+    return Proposal(
+        architecture=architecture,
+        name=name,
+        body=body,
+        summary=summary,
+        given=given,
+        parameters=values,
+        existing=existing,
+        wheels=wheels,
+        bucket=found,
+        # CloudFormation does it in a bucket that a stack has made.
+        enables_versioning=bool(
+            with_versioning and found and not found.enabled and values.get("CreateBucket") != "true"
+        ),
+        estimate=estimate(architecture, values, account.region),
+        region=account.region,
+    )
+
+
+def _existing_bucket(account: Account, bucket: str) -> Versioning | None:
+    if account.bucket_region(bucket) is None:
+        return None
+    account.require_bucket(bucket)
+    return versioning(account, bucket)
+
+
+def _require_changeable(existing: Stack, architecture: str) -> None:
+    if existing.status not in stacks.WORKING:
+        command = f"fruits cloud terminate --name {existing.name}"
+        raise CloudError(
+            line(
+                f"stack {existing.name}",
+                f"exists, and is {existing.status}",
+                "AlreadyExistsException",
+                f"wait until it is ready, or remove it: {command}; or give another --name",
+            )
+        )
+    found = existing.outputs.get("Architecture") if existing.is_tagged else None
+    if found != architecture:
+        raise CloudError(
+            line(
+                f"stack {existing.name}",
+                f"exists, and is {found or 'not of this tool'}",
+                "AlreadyExistsException",
+                "give another --name",
+            )
+        )
+
+
+def _choose_network(account: Account, given: dict[str, str], summary: Summary) -> None:
+    """The default network of the account, where none is given."""
+    if not {"VpcId", "SubnetId"} <= summary.defaults.keys() or "SubnetId" in given:
+        return
+    ec2 = account.client("ec2")
+    with aws_errors("network"):
+        if "VpcId" not in given:
+            found = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+            if not found:
+                raise CloudError(
+                    f"network: {account.region} has no default VPC; give --vpc and --subnet"
+                )
+            given["VpcId"] = found[0]["VpcId"]
+        filters = [
+            {"Name": "vpc-id", "Values": [given["VpcId"]]},
+            {"Name": "default-for-az", "Values": ["true"]},
+        ]
+        subnets = ec2.describe_subnets(Filters=filters)["Subnets"]
+    if not subnets:
+        raise CloudError(f"network: {given['VpcId']} has no default subnet; give --subnet")
+    given["SubnetId"] = min(subnets, key=lambda s: str(s["AvailabilityZone"]))["SubnetId"]
+
+
+def _wheels_sha256(folder: str) -> str:
+    try:
+        return hashlib.sha256((Path(folder) / "requirements.txt").read_bytes()).hexdigest()
+    except OSError:
+        raise CloudError(
+            f"{folder}: wanted a folder made by deploy/emr/wheels.sh, with its requirements.txt"
+        ) from None
+
+
+def bootstrap() -> tuple[bytes, str]:
+    """The script that the nodes of EMR start with, and its SHA-256."""
+    script = templates.deploy_folder() / "emr" / "bootstrap.sh"
+    try:
+        content = script.read_bytes()
+    except OSError as error:
+        raise CloudError(f"{script}: wanted the script of EMR's nodes; {error}") from None
+    return content, hashlib.sha256(content).hexdigest()
