@@ -132,12 +132,11 @@ def test_emr_gets_a_step_that_runs_the_package_under_yarn(
 
 
 def test_the_step_s_arguments_mean_the_same_to_fruits_run() -> None:
-    from fruits.cli.commands import _parser
+    from fruits.cli.commands import make_parser
 
     options = {"images": "s3://b/i", "output": "s3://b/o", "csv": False, "components": 0.5}
     options |= {"keep_basis": True, "max_rejected": 0.1}
-    parsed = vars(_parser().parse_args(["run", *jobs.arguments(options)]))
-    parsed.pop("command")
+    _, parsed = make_parser().parse(["run", *jobs.arguments(options)])
     assert RunConfig(**parsed) == RunConfig(**options)  # type: ignore[arg-type]
 
 
