@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes the folder that bootstrap.sh installs from: the package, all wheels of requirements.lock
-# except those below, and a list of their hashes.
+# except PySpark, which is EMR's own, and a list of their hashes.
 #
 #   deploy/emr/wheels.sh FOLDER [PYTHON]      PYTHON is the version of the nodes, by default 3.11
 #
@@ -20,10 +20,8 @@ machine=$(uname -m)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Left out: PySpark, which is EMR's own, and OpenVINO's telemetry, which sends data about the use of
-# OpenVINO to its maker; OpenVINO works without it. An entry of the lock begins at the left margin;
-# its hashes follow, indented.
-awk '/^[^ #]/ { keep = !/^(pyspark|py4j|openvino-telemetry)==/ } keep' "$source/requirements.lock" >"$work/lock"
+# An entry of the lock begins at the left margin; its hashes follow, indented.
+awk '/^[^ #]/ { keep = !/^(pyspark|py4j)==/ } keep' "$source/requirements.lock" >"$work/lock"
 
 # Wheels that run with glibc 2.34, the one of Amazon Linux 2023.
 platforms=(--platform "manylinux2014_$machine")
