@@ -24,7 +24,7 @@ from benchmarks.report import table, write_json
 from fruits.features.moments import Moments
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import BATCH, load
+from fruits.networks.runtime import GROUP, load
 from fruits.reduction.fit import choose_components, principal_axes, scaling
 from fruits.sources.decode import decode
 
@@ -79,7 +79,7 @@ def network_of(
 
 def timed(network: Callable[[Pixels], Features], pixels: Pixels) -> tuple[Features, float]:
     """The features, and images per second after a first batch."""
-    network(pixels[:BATCH])
+    network(pixels[:GROUP])
     begin = time.perf_counter()
     features = network(pixels)
     return features, len(pixels) / (time.perf_counter() - begin)

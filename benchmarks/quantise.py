@@ -14,21 +14,22 @@ import numpy as np
 import openvino
 
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import BATCH, load
+from fruits.networks.runtime import BATCH_SIZES, load
 
 
 def main(folder: Path, calibration: int) -> None:
     graph = CompiledGraph.from_bytes((folder / "graph").read_bytes())
     pixels = np.load(folder / "pixels.npy")
-    whole = len(pixels) // BATCH * BATCH
-    batches = pixels[:whole].reshape(-1, BATCH, *pixels.shape[1:])
-    chosen = np.linspace(0, len(batches) - 1, min(len(batches), calibration // BATCH)).astype(int)
+    batch = BATCH_SIZES[graph.engine]
+    whole = len(pixels) // batch * batch
+    batches = pixels[:whole].reshape(-1, batch, *pixels.shape[1:])
+    chosen = np.linspace(0, len(batches) - 1, min(len(batches), calibration // batch)).astype(int)
     model = openvino.Core().read_model(graph.parts["graph.xml"], graph.parts["graph.bin"])
     small = nncf.quantize(model, nncf.Dataset(batches[chosen]), subset_size=len(chosen))
     openvino.save_model(small, folder / "int8.xml", compress_to_fp16=False)
     parts = {f"graph.{kind}": (folder / f"int8.{kind}").read_bytes() for kind in ("xml", "bin")}
     network = load(CompiledGraph(**{**vars(graph), "parts": parts}))
-    network(pixels[:BATCH])
+    network(pixels[:batch])
     begin = time.perf_counter()
     features = network(pixels)
     speed = len(pixels) / (time.perf_counter() - begin)

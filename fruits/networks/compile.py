@@ -16,7 +16,7 @@ from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES
 from fruits.networks.graph import ENGINES, PRECISIONS, CompiledGraph
-from fruits.networks.runtime import BATCH
+from fruits.networks.runtime import BATCH_SIZES
 from fruits.storage.files import sha256_of
 
 
@@ -97,7 +97,7 @@ def _compile(name: str, weights: str, engine: str, target: str) -> None:
         precision="f32",
         side=BACKBONES[name].side,
         dimension=model.output_shape[-1],
-        parts=_COMPILERS[engine](_traced(name, model)),
+        parts=_COMPILERS[engine](_traced(name, model, BATCH_SIZES[engine])),
     )
     Path(target).write_bytes(graph.to_bytes())
 
@@ -131,7 +131,7 @@ def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
     return model, sha256
 
 
-def _traced(name: str, model: Any) -> Any:
+def _traced(name: str, model: Any, batch: int) -> Any:
     """The backbone with its own preprocessing, as a TensorFlow function of uint8 pixels."""
     import tensorflow as tf
 
@@ -141,7 +141,7 @@ def _traced(name: str, model: Any) -> Any:
     def features(pixels: Any) -> Any:
         return model(preprocess(tf.cast(pixels, tf.float32)), training=False)
 
-    signature = tf.TensorSpec((BATCH, side, side, 3), tf.uint8, name="pixels")
+    signature = tf.TensorSpec((batch, side, side, 3), tf.uint8, name="pixels")
     return tf.function(features, autograph=False).get_concrete_function(signature)
 
 
@@ -181,7 +181,7 @@ def _cache_folder() -> Path:
 
 def _cache_key(name: str, weights: str, engine: str) -> str:
     made_by = [version(package) for package in ("keras", "openvino")]
-    identity = [name, weight_files.identity(weights), engine, BATCH, *made_by]
+    identity = [name, weight_files.identity(weights), engine, BATCH_SIZES[engine], *made_by]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
 """Contents of image files -> features: decode them, and run a compiled graph. Knows no Spark.
 
-An engine runs a graph "uint8 RGB (BATCH, side, side, 3) in, float32 (BATCH, dimension) out". The
+An engine runs a graph "uint8 RGB (batch, side, side, 3) in, float32 (batch, dimension) out". The
 batch is fixed and the last one padded: a changing shape would be compiled anew, and with a fixed
-one the features of an image do not depend on where it stands.
+one the features of an image do not depend on its position in the batch.
 """
 
 import gc
@@ -17,9 +17,11 @@ from fruits.errors import one_line
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.decode import RejectedImage, decode
 
-# Images that the network takes at once: what it makes of two stays in a core's cache. MobileNetV2
-# in float32 runs a fifth faster than with 8, and no network more than a twentieth below its best.
-BATCH = 2
+# Images that a network takes at once, by engine. OpenVINO: the intermediate results of two images
+# stay in a core's cache; MobileNetV2 in float32 runs a fifth faster than with 8, and no network is
+# more than 5 % below its best. TensorFlow: on processors without AVX-512 the features of an image
+# depend in the last bits on its position in the batch, so it gets one image at a time.
+BATCH_SIZES = {"openvino": 2, "tensorflow": 1}
 
 
 # Images that are decoded in a row before the network has its turn: the code and the tables of each
@@ -71,7 +73,7 @@ def load(graph: CompiledGraph) -> Network:
     key = tuple(graph.identity.values())
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = _in_batches(_LOADERS[graph.engine](graph))
+        _loaded[key] = _in_batches(_LOADERS[graph.engine](graph), BATCH_SIZES[graph.engine])
         # What is loaded by now stays. PySpark collects garbage after each task, and would look
         # through all these modules each time, for 80 ms.
         gc.freeze()
@@ -81,13 +83,13 @@ def load(graph: CompiledGraph) -> Network:
 _loaded: dict[tuple[str, ...], Network] = {}
 
 
-def _in_batches(network: Network) -> Network:
-    """For any number of images, of a network that takes :data:`BATCH`."""
+def _in_batches(network: Network, size: int) -> Network:
+    """A network for any number of images, made from one that takes ``size`` images."""
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        padding = np.zeros((-len(pixels) % BATCH, *pixels.shape[1:]), np.uint8)
+        padding = np.zeros((-len(pixels) % size, *pixels.shape[1:]), np.uint8)
         padded = np.concatenate([pixels, padding]) if len(padding) else pixels
-        batches = [network(padded[n : n + BATCH]) for n in range(0, len(padded), BATCH)]
+        batches = [network(padded[n : n + size]) for n in range(0, len(padded), size)]
         return np.concatenate(batches)[: len(pixels)]
 
     return run

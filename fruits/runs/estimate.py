@@ -31,7 +31,7 @@ from fruits.features.products import BLOCK_ROWS
 from fruits.features.rows import lists
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import BATCH, GROUP, featurize
+from fruits.networks.runtime import BATCH_SIZES, GROUP, featurize
 from fruits.runs.capacity import Place, disk_there, refusal, size, this_place
 from fruits.runs.config import RunConfig
 from fruits.runs.progress import Stages
@@ -288,7 +288,7 @@ def predict(
             "chunk": chunk,
             "chunks": chunks,
             "partition": partition,
-            "batch": BATCH,
+            "batch": BATCH_SIZES[graph.engine],
             "components": k,
         },
         memory=memory(place.cores, place.local),

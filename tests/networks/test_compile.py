@@ -15,10 +15,9 @@ from PIL import Image
 
 from fruits.errors import BackboneError
 from fruits.networks import compile as backbones
-from fruits.networks import runtime as engines
 from fruits.networks.catalogue import BACKBONES
 from fruits.networks.compile import compile_backbone, keras_model
-from fruits.networks.graph import CompiledGraph
+from fruits.networks.graph import ENGINES, CompiledGraph
 from fruits.networks.runtime import featurize, load
 from fruits.sources.decode import decode
 
@@ -53,7 +52,7 @@ PICTURES = 8
 CASES = [
     (name, engine)
     for name in BACKBONES
-    for engine in engines.ENGINES
+    for engine in ENGINES
     if engine == "openvino" or name in ("MobileNetV2", "EfficientNetB0")
 ]
 
@@ -195,7 +194,7 @@ def test_pixels_are_interpolated_as_tensorflow_interpolates_them():
         assert np.abs(found - wanted.numpy()).max() < 2
 
 
-@pytest.fixture(params=engines.ENGINES)
+@pytest.fixture(params=ENGINES)
 def graph(request, compiled):
     return compiled("MobileNetV2", request.param)
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from fruits.errors import BackboneError
 from fruits.networks import runtime as engines
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import BATCH, GROUP, featurize, load
+from fruits.networks.runtime import BATCH_SIZES, GROUP, featurize, load
 from fruits.sources.decode import RejectedImage, decode
 
 
@@ -293,7 +293,7 @@ def test_a_large_photograph_looks_like_all_of_its_pixels(large_photograph):
 
 
 def test_the_limit_holds_for_the_pixels_that_are_decoded(monkeypatch):
-    monkeypatch.setattr(engines, "MAX_PIXELS", 100_000)
+    monkeypatch.setattr("fruits.sources.decode.MAX_PIXELS", 100_000)
     image = picture(600, 400)
     assert difference(decode(encode(image, "JPEG"), 64), squeezed(image, 64)) < 20
     wanted = "too large: 600 x 400 pixels to decode, the limit is 100000"
@@ -503,7 +503,7 @@ def test_a_network_is_loaded_once_and_kept_for_the_next_task(monkeypatch):
 
     def loader(graph):
         loaded.append(graph.precision)
-        return lambda pixels: np.zeros((BATCH, 3), np.float32)
+        return lambda pixels: np.zeros((len(pixels), 3), np.float32)
 
     monkeypatch.setattr(engines, "_loaded", {})
     monkeypatch.setattr(engines, "_LOADERS", {"openvino": loader})
@@ -513,8 +513,12 @@ def test_a_network_is_loaded_once_and_kept_for_the_next_task(monkeypatch):
     assert loaded == ["f32", "bf16", "f32"]
 
 
-@pytest.mark.parametrize("images", [1, BATCH, 2 * BATCH + 1])
-def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(monkeypatch, images):
+# One image at a time for TensorFlow, whose features would depend on the position in the batch.
+@pytest.mark.parametrize(("engine", "size"), [("openvino", 2), ("tensorflow", 1)])
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(
+    monkeypatch, images, engine, size
+):
     batches = []
 
     def loader(graph):
@@ -525,7 +529,8 @@ def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(monkey
         return first_pixel
 
     monkeypatch.setattr(engines, "_loaded", {})
-    monkeypatch.setattr(engines, "_LOADERS", {"openvino": loader})
+    monkeypatch.setattr(engines, "_LOADERS", {engine: loader})
     pixels = np.random.default_rng(0).integers(1, 256, (images, 4, 4, 3), np.uint8)
-    np.testing.assert_array_equal(load(NO_PARTS)(pixels), pixels[:, 0, 0])
-    assert {len(batch) for batch in batches} <= {BATCH}
+    network = load(replace(NO_PARTS, engine=engine))
+    np.testing.assert_array_equal(network(pixels), pixels[:, 0, 0])
+    assert {len(batch) for batch in batches} == {size} == {BATCH_SIZES[engine]}
