@@ -5,6 +5,7 @@ In place of Amazon's own: moto for S3, and an archive of the packages for the bo
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from hadoop import Hadoop
 from stacks import ROOT, load, resources
 
 from fruits.cloud.account import Account
-from fruits.cloud.jobs import arguments, submit
+from fruits.cloud.jobs import ENTRY, arguments, submit
 from fruits.cloud.stacks import Stack
 from fruits.cloud.upload import upload
 from fruits.sample import draw_sample
@@ -132,7 +133,12 @@ class Yarn:
         identity = submit(Account.of(), self.stack, options, mode)
         cluster = self.stack.output("ClusterId")
         described = boto3.client("emr").describe_step(ClusterId=cluster, StepId=identity)
-        submitted = Submitted(self, described["Step"]["Config"]["Args"])
+        # The file that the bootstrap writes on a node of EMR is in this folder here.
+        command = [
+            word.replace(ENTRY, str(self.folder / "run.py"))
+            for word in described["Step"]["Config"]["Args"]
+        ]
+        submitted = Submitted(self, command)
         submitted.start()
         return submitted
 
@@ -226,6 +232,9 @@ def yarn(
     # The driver of the client mode finds its environment where the executors find theirs.
     (folder / "environment").mkdir()
     subprocess.run(["tar", "-xzf", ARCHIVE, "-C", folder / "environment"], check=True)
+    bootstrap = (ROOT / "deploy" / "emr" / "bootstrap.sh").read_text()
+    (program,) = re.findall(r"printf '(.*)' \| as_root tee .*/run\.py\"", bootstrap)
+    (folder / "run.py").write_text(program.replace("\\n", "\n"))
     conf = folder / "conf"
     conf.mkdir()
     lines = (f"{name} {value}\n" for name, value in settings(hadoop, jars, aws).items())
