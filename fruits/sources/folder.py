@@ -1,26 +1,28 @@
-"""A URI -> the images below it: path, label, length, modified, and their contents.
+"""A folder of images, in any store: what is in it, and the contents.
 
-Files are listed and read through fsspec, because their bytes are wanted in Python: a read through
-the JVM would copy each of them twice and fetch one at a time.
+Files are listed and read in Python, because their bytes are wanted there: a read through the JVM
+would copy each of them twice and fetch one at a time.
 """
 
-import posixpath
+import errno
+import os
+import re
+import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
-from typing import Any
+from functools import partial
 
 import pyarrow as pa
 
-from fruits.errors import InputError
-from fruits.sources.listing import LISTING
+from fruits.errors import InputError, one_line
+from fruits.sources.listing import LISTING, Listing
+from fruits.sources.formats import SUFFIXES
+from fruits.sources.selection import Selection
 from fruits.storage.failures import store_errors
 from fruits.storage.files import first_look, read
-from fruits.storage.location import filesystem_of, hadoop_uri
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp")
-
+from fruits.storage.location import Location
+from fruits.storage.walk import Entry, walk
 
 # Reads under way at once for each task: enough to hide 20 ms of latency behind the CNN.
 READS = 16
@@ -30,44 +32,71 @@ READS = 16
 READ_AHEAD_BYTES = 64 << 20
 
 
-def list_images(uri: str) -> pa.Table:
-    """Every image file below ``uri``, in the order of the paths.
+# The longest file that is read: no image that may be decoded is longer, and memory is finite.
+MAX_BYTES = 1 << 30
 
-    Files whose names do not end like an image's (:data:`SUFFIXES`) and hidden ones are passed over.
+
+def find_images(place: str | Location) -> Listing:
+    """Every image file below a folder, and how many files were passed over.
+
+    What counts as an image is in :mod:`fruits.sources.selection`, which links are followed in
+    :mod:`fruits.storage.walk`. A link with the name of an image that leads nowhere is listed: the
+    run rejects it with the reason.
 
     Returns:
-        A table of :data:`LISTING`; ``path`` is written as Spark's ``binaryFile`` source writes it,
-        ``length`` is in bytes.
+        The images in the order of their paths; the label is the name of the folder that an image is
+        in, in Unicode's normal form C, so that one name typed on two systems is one label.
 
     Raises:
-        InputError: when ``uri`` is missing, is not a folder, cannot be read or holds no image.
+        InputError: the folder is missing, is a file or holds no image; it, or one in it, cannot be
+            listed.
+        StorageError: the store cannot be used.
     """
-    filesystem, root = filesystem_of(uri)
+    location = Location.of(place)
+    selection = Selection()
+    found: list[Entry] = []
+    linked: list[str] = []
     try:
-        with store_errors(uri):
-            if first_look(uri)["type"] != "directory":
-                raise InputError(f"images: wanted a folder of images; {uri} is a file")
-            files = filesystem.find(root, detail=True)
-    except FileNotFoundError:
-        raise InputError(f"images: wanted a folder of images; {uri} does not exist") from None
+        with store_errors(location.uri):
+            if not location.is_local:
+                # A store that is out of reach is an error within seconds.
+                first_look(location)
+            for entry in walk(location, selection.enters):
+                if entry.kind == "linked folder":
+                    linked.append(entry.target)
+                elif _is_item(entry, selection):
+                    found.append(entry)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _missing(place, location, error) from None
     except OSError as error:
-        raise InputError(f"images: {uri} cannot be read: {error}") from None
-    names = sorted(name for name in files if _is_image(name))
-    if not names:
+        raise _unlistable(location, error) from None
+    if not found:
+        count = sum(selection.passed_over.values())
         raise InputError(
             f"images: wanted files that end in {' '.join(SUFFIXES)}; "
-            f"there are none among the {len(files)} files below {uri}"
+            f"there are none among the {count} files below {place}{selection.described(': ')}"
         )
-    prefix = hadoop_uri(uri).removesuffix(root)
-    return pa.table(
+    found.sort()
+    prefix = location.uri.rstrip("/")
+    folders = (entry.name.rpartition("/")[0].rpartition("/")[2] for entry in found)
+    images = pa.table(
         {
-            "path": [_text(prefix + name) for name in names],
-            "label": [_text(posixpath.basename(posixpath.dirname(name))) for name in names],
-            "length": [files[name]["size"] for name in names],
-            "modified": [_modified(files[name]) for name in names],
+            "path": [_text(f"{prefix}/{entry.name}") for entry in found],
+            "label": [
+                unicodedata.normalize("NFC", _text(folder)) or _own_name(location)
+                for folder in folders
+            ],
+            "length": [entry.length for entry in found],
+            "modified": [entry.modified for entry in found],
         },
         schema=LISTING,
     )
+    return Listing(images, dict(sorted(selection.passed_over.items())), linked)
+
+
+def list_images(place: str | Location) -> pa.Table:
+    """The images of :func:`find_images`, a table of :data:`LISTING`."""
+    return find_images(place).images
 
 
 def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:
@@ -90,32 +119,80 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
                 future, read = pending.popleft()
                 ahead -= read
                 yield future.result()
-            pending.append((pool.submit(_read, path), length))
+            task = partial(_read, path) if length <= MAX_BYTES else partial(_too_long, length)
+            pending.append((pool.submit(task), length))
             ahead += length
         while pending:
             yield pending.popleft()[0].result()
 
 
+def _too_long(length: int) -> OSError:
+    return OSError(errno.EFBIG, f"{length:,} bytes, the limit is {MAX_BYTES:,}")
+
+
 def _read(path: str) -> bytes | OSError:
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        if not (name := _bytes_of(path)):
+            return error
+        path = name
+    except OSError as error:
+        return error
     try:
         return read(path)
     except OSError as error:
         return error
 
 
-def _is_image(name: str) -> bool:
-    base = posixpath.basename(name)
-    return base.lower().endswith(SUFFIXES) and not base.startswith((".", "_"))
+def _is_item(entry: Entry, selection: Selection) -> bool:
+    """Whether an entry is listed; another one is counted."""
+    if entry.kind == "special file":
+        selection.passed_over["special files"] += 1
+        return False
+    if entry.kind == "repeated folder":
+        selection.passed_over["repeated folders"] += 1
+        return False
+    if entry.kind == "broken link" and not entry.name.lower().endswith(SUFFIXES):
+        selection.passed_over["broken links"] += 1
+        return False
+    return selection.is_image(entry.name)
 
 
-def _modified(info: dict[str, Any]) -> datetime | int:
-    """Modification time of a file: local files carry seconds, object stores a datetime."""
-    if "mtime" in info and not isinstance(info["mtime"], datetime):
-        return int(info["mtime"] * 1_000_000)
-    modified: datetime = info.get("LastModified") or info["mtime"]
-    return modified
+def _missing(place: str | Location, location: Location, error: OSError) -> InputError:
+    if isinstance(error, NotADirectoryError) and error.filename in (location.path, location.uri):
+        return InputError(f"images: wanted a folder of images; {place} is a file")
+    if error.filename in (None, location.path, location.uri) or not location.is_local:
+        encoded = re.search(r"%[0-9A-Fa-f]{2}", location.uri)
+        literal = f"; names are literal: write a space for %20 ({encoded[0]})" if encoded else ""
+        return InputError(f"images: wanted a folder of images; {place} does not exist{literal}")
+    return InputError(
+        f"images: {error.filename} went away while {place} was listed; "
+        "run again when nothing in it is renamed or deleted"
+    )
+
+
+def _unlistable(location: Location, error: OSError) -> InputError:
+    folder = error.filename or location.uri
+    who = f" by user {os.geteuid()}" if location.is_local else ""
+    reason = error.strerror or one_line(error)
+    return InputError(
+        f"images: {_text(str(folder))} cannot be listed{who} ({reason}): let that user read it and "
+        "enter it, or move it out of the images; leaving it out would lose images"
+    )
+
+
+def _own_name(location: Location) -> str:
+    """The label of images that lie in the folder itself."""
+    return unicodedata.normalize("NFC", _text(location.path.rpartition("/")[2]))
 
 
 def _text(name: str) -> str:
-    """A name fit for a table; one that is not UTF-8 is escaped (and will be found unreadable)."""
+    r"""A name fit for a table: of one that is not UTF-8, the bytes that are not, as `\udce9`."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _bytes_of(path: str) -> str | None:
+    """The name of which :func:`_text` made a path, or None where it did not change it."""
+    name = re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda found: chr(int(found[1], 16)), path)
+    return name if name != path else None

@@ -1,5 +1,7 @@
 """Tables of files: their schema, and the set operations on them."""
 
+from dataclasses import dataclass, field
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,6 +16,23 @@ LISTING = pa.schema(
 
 
 IDENTITY = ["path", "length", "modified"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source contains.
+
+    Attributes:
+        images: a table of :data:`LISTING`, in the order of the paths. `path` is a URI as Spark's
+            `binaryFile` source writes it, `length` is in bytes.
+        passed_over: how many files are no images, by the reasons that
+            :attr:`fruits.sources.selection.Selection.passed_over` names.
+        linked: real paths of the folders to which links in the images led.
+    """
+
+    images: pa.Table
+    passed_over: dict[str, int] = field(default_factory=dict)
+    linked: list[str] = field(default_factory=list)
 
 
 def sample_evenly(listing: pa.Table, limit: int | None) -> pa.Table:

@@ -1,10 +1,13 @@
 """Images and their contents as a Spark DataFrame, for a saved model."""
 
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fruits.sources.folder import SUFFIXES
-from fruits.storage.location import hadoop_uri
+from fruits.sources.folder import READ_AHEAD_BYTES, list_images, read_contents
+from fruits.storage.location import Location
 
 
 def label_of(path: Column) -> Column:
@@ -12,22 +15,44 @@ def label_of(path: Column) -> Column:
     return F.element_at(F.split(path, "/"), -2)
 
 
-def read_images(spark: SparkSession, uri: str) -> DataFrame:
-    """The images below ``uri`` with their contents, read by Spark itself.
+def read_images(spark: SparkSession, place: str | Location) -> DataFrame:
+    """The images below a folder with their contents: the same ones that a run finds there.
 
-    This is what a saved model is applied to: ``model.transform(read_images(spark, uri))``.
+    This is what a saved model is applied to: `model.transform(read_images(spark, place))`. The
+    folder is listed at once, the contents are read when the table is used.
 
     Returns:
-        path string, label string, content binary, length long, modified timestamp.
+        path string, label string, content binary, length long, modified timestamp. The content of a
+        file that cannot be read is null.
+
+    Raises:
+        InputError: as :func:`fruits.sources.folder.find_images`.
+        StorageError: the store cannot be used.
     """
-    pattern = "*.{" + ",".join(s + "," + s.upper() for s in (s[1:] for s in SUFFIXES)) + "}"
-    files = spark.read.format("binaryFile").options(
-        recursiveFileLookup=True, pathGlobFilter=pattern
-    )
-    return files.load(hadoop_uri(uri)).select(
-        "path",
-        label_of(F.col("path")).alias("label"),
-        "content",
-        "length",
-        F.col("modificationTime").alias("modified"),
-    )
+    # Spark's own listing leaves out names that begin with "_", and takes "[a]" for a pattern.
+    files = spark.createDataFrame(list_images(place))
+    columns = "path string, label string, content binary, length long, modified timestamp"
+    return files.mapInArrow(_with_contents, columns)
+
+
+def _with_contents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        lengths = batch["length"].to_pylist()
+        read = read_contents(zip(batch["path"].to_pylist(), lengths, strict=True))
+        contents: list[bytes | None] = []
+        start = size = 0
+        for number, content in enumerate(read, start=1):
+            contents.append(content if isinstance(content, bytes) else None)
+            size += lengths[number - 1]
+            # Contents of a few large photographs at a time are in memory.
+            if size >= READ_AHEAD_BYTES or number == batch.num_rows:
+                part = batch.slice(start, number - start)
+                columns = {
+                    "path": part["path"],
+                    "label": part["label"],
+                    "content": pa.array(contents, pa.binary()),
+                    "length": part["length"],
+                    "modified": part["modified"],
+                }
+                yield pa.record_batch(columns)
+                contents, start, size = [], number, 0

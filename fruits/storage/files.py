@@ -1,8 +1,10 @@
 """Reads, creates, replaces, moves and deletes files of any store, whole or not at all."""
 
+import errno
 import hashlib
 import os
 import posixpath
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +13,12 @@ from typing import Any
 
 from fruits.errors import StorageError
 from fruits.storage.failures import status_of, store_errors
-from fruits.storage.location import filesystem_of, is_local
+from fruits.storage.location import Location, filesystem_of, is_local, listed_at
 
 PRECONDITION_FAILED = 412
 
 
-def first_look(uri: str) -> dict[str, Any]:
+def first_look(place: str | Location) -> dict[str, Any]:
     """What a store says of a file or a folder: ``type`` and the like.
 
     Asked first, so that a store that is out of reach, or refuses, is told of in seconds; what comes
@@ -26,7 +28,8 @@ def first_look(uri: str) -> dict[str, Any]:
         OSError: there is no such thing, or it may not be looked at.
         StorageError: the store cannot be used.
     """
-    filesystem, path = filesystem_of(uri, patient=False)
+    uri = str(place)
+    filesystem, path = filesystem_of(uri, retry=False)
     with store_errors(uri):
         found: dict[str, Any] = filesystem.info(path)
     return found
@@ -41,13 +44,15 @@ def sha256_of(uri: str) -> str:
 
 
 def read(uri: str) -> bytes:
-    """A file's content.
+    """The content of a file that a listing names.
 
     Raises:
         OSError: the file's own fault: it is missing, is a folder, or may not be read.
         StorageError: the fault of the store that it is in, which has not passed.
     """
-    filesystem, path = filesystem_of(uri)
+    filesystem, path = listed_at(uri)
+    if is_local(filesystem):
+        return _read_local(path)
     try:
         with store_errors(uri):
             content: bytes = filesystem.cat_file(path)
@@ -57,6 +62,18 @@ def read(uri: str) -> bytes:
             raise PermissionError(str(error.__cause__)) from error
         raise
     return content
+
+
+def _read_local(path: str) -> bytes:
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return file.read()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Opening a pipe would wait for someone to write into it.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def create(uri: str, content: bytes) -> bool:

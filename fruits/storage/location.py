@@ -1,11 +1,15 @@
-"""Resolves a URI once: its fsspec file system, its path there, and how Hadoop writes it.
+"""Resolves a place once: its fsspec file system, its path there, and how Hadoop writes it.
 
-A plain path is a local one. ``s3://`` and ``s3a://`` are the same store: fsspec calls it ``s3``,
-Hadoop ``s3a``. Credentials and endpoints come from each library's own default chain.
+A plain path is a local one. `s3://` and `s3a://` are the same store: fsspec calls it `s3`, Hadoop
+`s3a`. Credentials and endpoints come from each library's own default chain. Names are literal:
+nothing in them is a pattern, and `%20` is three letters.
 """
+
+from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import fsspec
@@ -15,43 +19,144 @@ from fruits.errors import StorageError
 
 S3 = ("s3", "s3a")
 
+# A scheme has two letters at least, and only `file:` goes without two slashes.
+_SCHEME = re.compile(r"(?:(file):|([A-Za-z][A-Za-z0-9+.-]+)://|(s3a?):)", re.IGNORECASE)
 
-def filesystem_of(uri: str, patient: bool = True) -> tuple[Any, str]:
-    """The fsspec file system of a URI, and the URI's path there.
+# Hadoop and Spark take a path with any of these for a pattern.
+_PATTERN = re.compile(r"[{}\[\]*?\\]")
+
+# The local machine, as the host of a `file:` URI.
+_THIS_HOST = ("", "localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or a folder of a store; it need not exist.
+
+    Attributes:
+        filesystem: of fsspec.
+        path: in the file system, without a slash at its end; absolute where it is local.
+        uri: as Hadoop writes it: `file:/a/b` for local paths, `s3a://bucket/key`.
+    """
+
+    filesystem: Any
+    path: str
+    uri: str
+
+    @classmethod
+    def of(cls, place: str | Location, retry: bool = True) -> Location:
+        """The location of a path or a URI.
+
+        Args:
+            place: what a user or a table says; a location is returned as it is.
+            retry: whether requests to a store that does not answer are repeated for a minute.
+
+        Raises:
+            StorageError: no file system is known for the scheme, or the path cannot be one.
+        """
+        if isinstance(place, Location):
+            return place
+        filesystem, path = filesystem_of(place, retry)
+        return cls(filesystem, path, _uri(filesystem, path))
+
+    def __truediv__(self, name: str) -> Location:
+        """The location of something below this folder."""
+        path = f"{self.path.rstrip('/')}/{name}"
+        return Location(self.filesystem, path, f"{self.uri.rstrip('/')}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine's own file system."""
+        return is_local(self.filesystem)
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether it is in a store that speaks S3."""
+        return "s3" in _protocols(self.filesystem)
+
+    @property
+    def for_spark(self) -> str:
+        """What `spark.read` and Spark ML's `load` take for exactly this place: no pattern."""
+        return _PATTERN.sub(r"\\\g<0>", self.uri)
+
+    def contains(self, other: Location) -> bool:
+        """Whether another place is this one or below it, wherever links lead."""
+        if not (self.is_local and other.is_local):
+            same_store = (
+                self.is_local == other.is_local
+                and self.uri.split(":")[0] == (other.uri.split(":")[0])
+            )
+            return same_store and f"{other.path}/".startswith(f"{self.path.rstrip('/')}/")
+        inner, outer = os.path.realpath(other.path), os.path.realpath(self.path)
+        if f"{inner}/".startswith(f"{outer.rstrip('/')}/"):
+            return True
+        # Mounts and file systems that ignore case have several paths for one folder.
+        return any(_is_same(folder, outer) for folder in _upwards(inner))
+
+
+def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
+    """The fsspec file system of a path or URI, and the path there.
 
     Args:
         uri: of a file or a folder.
-        patient: a store that is away for a while is waited for; otherwise that is told in seconds.
+        retry: whether requests to a store that does not answer are repeated for a minute; else they
+            fail within seconds.
 
     Raises:
-        StorageError: when no file system is known for the scheme.
+        StorageError: no file system is known for the scheme, or the path cannot be one.
     """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
-    protocol = scheme.group(1).lower() if scheme else "file"
-    if protocol in S3 and not re.match(r"[^:]+://[^/]", uri):
-        raise StorageError(
-            f"{uri}: wanted a URI such as s3a://bucket/key; there is no bucket in it"
-        )
+    if not uri or "\0" in uri:
+        raise StorageError(f"wanted a path, or a URI such as s3a://bucket/key; got {uri!r}")
+    found = _SCHEME.match(uri)
+    if not found:
+        return fsspec.filesystem("file"), _local_path(uri)
+    protocol = next(filter(None, found.groups())).lower()
+    if protocol == "file":
+        return fsspec.filesystem("file"), _local_path(_without_host(uri, uri[found.end() :]))
+    if protocol in S3:
+        return _s3_path(uri, retry)
     try:
-        filesystem = _s3(patient) if protocol in S3 else fsspec.filesystem(protocol)
+        filesystem = fsspec.filesystem(protocol)
     except (ValueError, ImportError, TypeError, OSError) as error:
         # Some add all the places where they have looked for a library.
         reason = str(error).partition("\n")[0]
         raise StorageError(
             f"{uri}: wanted a path, or a URI such as s3a://bucket/key: {reason}"
         ) from None
-    path = filesystem._strip_protocol(uri)
-    return filesystem, os.path.abspath(path) if is_local(filesystem) else path
+    return filesystem, filesystem._strip_protocol(protocol + uri[len(protocol) :])
 
 
-def hadoop_uri(uri: str) -> str:
-    """The URI as Hadoop and Spark write it: ``file:/a/b`` for local paths, ``s3a`` for ``s3``."""
-    filesystem, path = filesystem_of(uri)
-    if is_local(filesystem):
-        return f"file:{path}"
-    protocols = filesystem.protocol
-    protocol = protocols if isinstance(protocols, str) else protocols[0]
-    return f"{'s3a' if protocol == 's3' else protocol}://{path.lstrip('/')}"
+def listed_at(uri: str) -> tuple[Any, str]:
+    """The file system and the path of a file that a listing names: nothing in it is changed.
+
+    Args:
+        uri: a :attr:`Location.uri`, and below it whatever a store allows in a name.
+    """
+    scheme, _, path = uri.partition(":")
+    if scheme == "file":
+        return fsspec.filesystem("file"), path
+    if scheme in S3:
+        from fruits.storage.s3 import s3
+
+        return s3(True), path.removeprefix("//")
+    return filesystem_of(uri)
+
+
+def hadoop_uri(place: str | Location) -> str:
+    """The URI as Hadoop writes it: `file:/a/b` for local paths, `s3a` for `s3`."""
+    return Location.of(place).uri
+
+
+def spark_path(place: str | Location) -> str:
+    """What `spark.read` and Spark ML's `load` take for exactly this place.
+
+    Where they read, they take `{}[]*?` for a pattern; where they write, they do not: write to
+    :func:`hadoop_uri`.
+    """
+    return Location.of(place).for_spark
 
 
 def is_local(filesystem: Any) -> bool:
@@ -59,8 +164,79 @@ def is_local(filesystem: Any) -> bool:
     return isinstance(filesystem, LocalFileSystem)
 
 
-def _s3(patient: bool) -> Any:
+def _uri(filesystem: Any, path: str) -> str:
+    if is_local(filesystem):
+        return f"file:{path}"
+    protocol = _protocols(filesystem)[0]
+    return f"{'s3a' if protocol in S3 else protocol}://{path.lstrip('/')}"
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    protocols: str | tuple[str, ...] = filesystem.protocol
+    return (protocols,) if isinstance(protocols, str) else tuple(protocols)
+
+
+def _local_path(path: str) -> str:
+    """The absolute path, without `..` and doubled slashes, where the system would look for it."""
+    if path == "~" or path.startswith("~/"):
+        path = os.path.expanduser(path)
+    windows = re.match(r"[A-Za-z]:[\\/]|\\\\", path)
+    if windows and not os.path.lexists(path):
+        raise StorageError(
+            f"{path}: wanted a path of this system, or a URI such as s3a://bucket/key; got one of "
+            "Windows: give the path under which the folder is mounted here, such as /mnt/c/photos"
+        )
+    parts = path.split("/")
+    if ".." in parts:
+        # The folder above is that of a link's target, not that of the link.
+        after = len(parts) - parts[::-1].index("..")
+        path = "/".join([os.path.realpath("/".join(parts[:after])), *parts[after:]])
+    # Two slashes at the beginning have a meaning of their own that no system here has.
+    return re.sub(r"^/+", "/", os.path.abspath(path))
+
+
+def _without_host(uri: str, path: str) -> str:
+    """The path of a `file:` URI."""
+    if not path.startswith("//"):
+        return path
+    host, slash, rest = path[2:].partition("/")
+    if host.lower() not in _THIS_HOST:
+        raise StorageError(
+            f"{uri}: wanted a file of this machine; got one of the machine {host}: "
+            f"write file:///{host}/{rest} if {host} is a folder"
+        )
+    return slash + rest
+
+
+def _s3_path(uri: str, retry: bool) -> tuple[Any, str]:
+    path = re.match(r"[^:]+://([^/].*)", uri, re.DOTALL)
+    if not path:
+        raise StorageError(
+            f"{uri}: wanted a URI such as s3a://bucket/key; there is no bucket in it"
+        )
+    # Hadoop would look for what has other names than in fsspec.
+    parts = [part for part in path[1].split("/") if part]
+    if not {".", ".."}.isdisjoint(parts):
+        raise StorageError(
+            f"{uri}: wanted a URI such as s3a://bucket/key; . and .. have no meaning in S3"
+        )
     # Only where it is needed: the import takes a second.
     from fruits.storage.s3 import s3
 
-    return s3(patient)
+    return s3(retry), "/".join(parts)
+
+
+def _upwards(path: str) -> list[str]:
+    """A path and all folders above it."""
+    found = [path]
+    while (parent := os.path.dirname(path)) != path:
+        path = parent
+        found.append(path)
+    return found
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # One of them is not there.
+        return False

@@ -184,7 +184,7 @@ def test_at_first_a_store_that_is_away_is_told_in_seconds(
         store.server_close()
     else:
         store.answers["a.jpg"] = [answer] * 1000
-    filesystem, path = filesystem_of("s3a://fruits/a.jpg", patient=False)
+    filesystem, path = filesystem_of("s3a://fruits/a.jpg", retry=False)
     start = time.monotonic()
     with pytest.raises(StorageError, match="the store cannot be used"):
         filesystem.info(path)

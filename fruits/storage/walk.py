@@ -1,0 +1,192 @@
+"""Every file below a folder, of any store; what cannot be listed is an error, never left out.
+
+Symbolic links are followed. A link to a folder is a folder of its own, also where its target is
+listed under another name. Two kinds of links are not entered: a link to a folder that contains the
+link, and, below a folder that a link led to, a link to a folder to which that link has led already.
+So every walk ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from fruits.storage.location import Location
+
+Kind = Literal["file", "special file", "broken link", "linked folder", "repeated folder"]
+
+# What a link says that leads nowhere, or round in a circle.
+_BROKEN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+class Entry(NamedTuple):
+    """What a walk has found.
+
+    Attributes:
+        name: its path below the folder that was asked for, with `/`. Bytes that are not UTF-8 are
+            surrogates, as Python has them.
+        kind: a linked folder has been entered, a repeated one has not.
+        length: of a file, in bytes.
+        modified: time of a file's last change, in microseconds since 1970 began, or a datetime.
+        target: of a linked folder, its real path.
+    """
+
+    name: str
+    kind: Kind = "file"
+    length: int = 0
+    modified: datetime | int = 0
+    target: str = ""
+
+
+def walk(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
+    """Every file below a folder, in no particular order.
+
+    Args:
+        root: the folder.
+        enters: whether a folder is to be entered, by its name as in :class:`Entry`. A store without
+            folders lists the files in them all the same.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or a folder has gone while it was listed.
+        NotADirectoryError: it is a file.
+        OSError: a folder cannot be listed. `filename` is that folder, where the store has folders.
+    """
+    if root.is_local:
+        return _walk_local(root.path, enters)
+    if root.is_s3:
+        return _walk_s3(root)
+    return _walk_other(root, enters)
+
+
+class _Folder(NamedTuple):
+    """A local folder that is still to be listed.
+
+    Attributes:
+        name: as in :class:`Entry`; "" for the root.
+        path: its path.
+        above: identities (device, number) of the folders that contain it, itself included.
+        led: below a link, identities of the folders to which that link has led; else None.
+    """
+
+    name: str
+    path: str
+    above: frozenset[tuple[int, int]]
+    led: set[tuple[int, int]] | None = None
+
+
+def _walk_local(root: str, enters: Callable[[str], bool]) -> Iterator[Entry]:
+    pending = [_Folder("", root, _containing(root))]
+    while pending:
+        folder = pending.pop()
+        found: list[_Folder] = []
+        with os.scandir(folder.path) as entries:
+            for entry in sorted(entries, key=lambda one: one.name):
+                name = f"{folder.name}/{entry.name}" if folder.name else entry.name
+                try:
+                    one = _look(entry, name, folder, enters)
+                except FileNotFoundError:
+                    continue  # Deleted since the folder was listed: it is not there.
+                except PermissionError as error:
+                    # A folder that can be read but not entered: it is at fault, not the file.
+                    at_fault = entry.path if entry.is_symlink() else folder.path
+                    raise PermissionError(error.errno, error.strerror, at_fault) from None
+                if isinstance(one, _Folder):
+                    found.append(one)
+                    if entry.is_symlink():
+                        yield Entry(name, "linked folder", target=os.path.realpath(one.path))
+                elif one:
+                    yield one
+        # The last one is listed next: in the order of the names.
+        pending += reversed(found)
+
+
+def _look(
+    entry: os.DirEntry[str], name: str, folder: _Folder, enters: Callable[[str], bool]
+) -> Entry | _Folder | None:
+    """What an entry of a folder is; None for a folder that is not to be entered."""
+    if not entry.is_symlink():
+        if entry.is_dir(follow_symlinks=False):
+            above = folder.above | {_identity(entry.stat(follow_symlinks=False))}
+            return _Folder(name, entry.path, above, folder.led) if enters(name) else None
+        return _file(name, entry.stat(follow_symlinks=False))
+    try:
+        status = os.stat(entry.path)
+    except OSError as error:
+        if error.errno not in _BROKEN:
+            raise
+        own = entry.stat(follow_symlinks=False)
+        return _file(name, own)._replace(kind="broken link")
+    if not stat.S_ISDIR(status.st_mode):
+        return _file(name, status)
+    if not enters(name):
+        return None
+    identity = _identity(status)
+    led = set() if folder.led is None else folder.led
+    if identity in folder.above or identity in led:
+        return Entry(name, "repeated folder")
+    led.add(identity)
+    return _Folder(name, entry.path, folder.above | _containing(entry.path), led)
+
+
+def _file(name: str, status: os.stat_result) -> Entry:
+    kind: Kind = "file" if stat.S_ISREG(status.st_mode) else "special file"
+    return Entry(name, kind, status.st_size, status.st_mtime_ns // 1000)
+
+
+def _containing(path: str) -> frozenset[tuple[int, int]]:
+    """Identities of a folder and of all that contain it, where its path really leads."""
+    path = os.path.realpath(path)
+    found = {_identity(os.stat(path))}
+    while (parent := os.path.dirname(path)) != path:
+        path = parent
+        found.add(_identity(os.stat(path)))
+    return frozenset(found)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _walk_s3(root: Location) -> Iterator[Entry]:
+    # One request for each thousand objects; a folder is no more than what their names begin with.
+    files = root.filesystem.find(root.path, detail=True)
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root.uri)
+    if list(files) == [root.path]:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.uri)
+    start = len(root.path) + 1
+    for path, info in files.items():
+        # Consoles make an empty object that stands for a folder.
+        if not path.endswith("/"):
+            yield Entry(path[start:], "file", info["size"], info["LastModified"])
+
+
+def _walk_other(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
+    if root.filesystem.info(root.path)["type"] != "directory":
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.uri)
+    pending = [root.path]
+    start = len(root.path.rstrip("/")) + 1
+    while pending:
+        for info in root.filesystem.ls(pending.pop(), detail=True):
+            name = info["name"][start:]
+            if info["type"] == "file":
+                yield Entry(name, "file", info["size"] or 0, _modified(info))
+            elif info["type"] != "directory":
+                yield Entry(name, "special file")
+            elif enters(name):
+                pending.append(info["name"])
+
+
+def _modified(info: dict[str, Any]) -> datetime | int:
+    """When a file was last changed, under the names that file systems have for it; 0 if unknown."""
+    for key in ("LastModified", "mtime", "last_modified", "updated", "created"):
+        modified = info.get(key)
+        if isinstance(modified, datetime):
+            return modified
+        if modified is not None:
+            return int(modified * 1_000_000)
+    return 0
