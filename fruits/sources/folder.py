@@ -16,8 +16,8 @@ from functools import partial
 import pyarrow as pa
 
 from fruits.errors import InputError, one_line
-from fruits.sources.listing import LISTING, Listing
 from fruits.sources.formats import SUFFIXES
+from fruits.sources.listing import LISTING, Listing
 from fruits.sources.selection import Selection
 from fruits.storage.failures import store_errors
 from fruits.storage.files import first_look, read
