@@ -3,7 +3,10 @@
 demo.py NOTEBOOK COPY NAME=VALUE...      COPY receives the results; NAME is a parameter
 """
 
+import logging
+import signal
 import sys
+from typing import TextIO
 
 import papermill
 from papermill.exceptions import PapermillExecutionError
@@ -15,16 +18,40 @@ PRIVATE = Config({"KernelManager": {"transport": "ipc"}})
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 
+class Screen:
+    """Passes on what the cells print, until the user has seen enough."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Writes at once, so that progress is seen."""
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        """As files have it."""
+        self.stream.flush()
+
+
+def interrupt(*_: object) -> None:
+    """Ends the kernel in peace: what it says of that, and another Ctrl-C, are passed over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable()
+    raise KeyboardInterrupt
+
+
 def main(notebook: str, copy: str, *options: str) -> int:
     """Returns the exit status: 0 done, 1 a cell failed, 130 interrupted."""
+    signal.signal(signal.SIGINT, interrupt)
     try:
         papermill.execute_notebook(
             notebook,
             copy,
             parameters=dict(option.split("=", 1) for option in options),
             progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
+            stdout_file=Screen(sys.stdout),
+            stderr_file=Screen(sys.stderr),
             config=PRIVATE,
             extra_arguments=QUIET,
         )
@@ -32,7 +59,7 @@ def main(notebook: str, copy: str, *options: str) -> int:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; make demo goes on after what is committed", file=sys.stderr)
+        print("\ninterrupted; make demo goes on after what is committed", file=sys.stderr)
         return 130
     return 0
 
