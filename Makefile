@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup java demo test lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
+.PHONY: setup java demo test check lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
 
 setup: .venv/ready
 
@@ -35,7 +35,13 @@ demo: java setup data/sample
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
 test: java .venv/ready-dev
-	$(BIN)/python -m pytest tests -m "not cluster and not yarn"
+	@echo "all tests but those of make test-cluster (Docker) and make test-yarn (Maven): ten to twenty"
+	@echo "minutes on two cores; what is skipped is listed at the end, with what it needs"
+	$(BIN)/python -m pytest tests -m "not cluster and not yarn" --durations=5
+
+# What to run while you work. Without Java, so that no test starts Spark without its marker.
+check: lint
+	JAVA_HOME=$(CURDIR)/no-java $(BIN)/python -m pytest tests -q -m "not cluster and not yarn and not spark"
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -75,9 +81,8 @@ test-cluster: .venv/ready-dev
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
 
 # The tests that run Spark, on the oldest PySpark, whose interface EMR has.
-SPARK_TESTS := tests/features tests/spark tests/runs/test_notebook.py tests/runs/test_pipeline.py
-test-spark-4.1: .venv/ready-dev data/spark-4.1/ready
-	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest $(SPARK_TESTS)
+test-spark-4.1: java .venv/ready-dev data/spark-4.1/ready
+	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest tests/features tests/spark tests/runs -m spark
 
 data/spark-4.1/ready: requirements-spark-4.1.lock .venv/ready
 	rm -rf $(@D)

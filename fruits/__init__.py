@@ -15,10 +15,13 @@ if TYPE_CHECKING:
         StorageError,
         WorkerError,
     )
+    from fruits.features.table import open_features
     from fruits.runs.config import RunConfig
+    from fruits.runs.estimate import plan as estimate
     from fruits.runs.pipeline import run
 
-# Where each name is. Nothing is imported before it is used: Spark takes a second.
+# Where each name is, and what it is called there if that differs. Nothing is imported before it is
+# used: Spark takes a second.
 _HOMES = {
     "BackboneError": "fruits.errors",
     "CloudError": "fruits.errors",
@@ -29,6 +32,8 @@ _HOMES = {
     "RunConfig": "fruits.runs.config",
     "StorageError": "fruits.errors",
     "WorkerError": "fruits.errors",
+    "estimate": "fruits.runs.estimate:plan",
+    "open_features": "fruits.features.table",
     "run": "fruits.runs.pipeline",
 }
 __all__ = [
@@ -42,6 +47,8 @@ __all__ = [
     "StorageError",
     "WorkerError",
     "__version__",
+    "estimate",
+    "open_features",
     "run",
 ]
 
@@ -50,7 +57,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("fruits")
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        module, _, attribute = _HOMES[name].partition(":")
+        return getattr(import_module(module), attribute or name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -17,6 +17,13 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests whose fixtures start Spark; others that do so have the marker themselves."""
+    for item in items:
+        if {"spark", "executed"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.spark)
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     from fruits.spark.session import get_spark

@@ -16,6 +16,8 @@ NAMES = {
     "StorageError",
     "WorkerError",
     "__version__",
+    "estimate",
+    "open_features",
     "run",
 }
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import dataset
 
+from fruits.errors import OutputError
 from fruits.features.rows import REJECTED
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import filesystem_of, hadoop_uri
 
 FOLDER = "_chunks"
 
@@ -66,6 +68,29 @@ class FeatureTable:
     def side_file(self, number: int, suffix: str) -> str:
         """URI of what is kept next to the manifest of a chunk."""
         return f"{self.uri}/{FOLDER}/{number:06}.{suffix}"
+
+
+def open_features(output: str) -> dataset.Dataset:
+    """The features of a run, without Spark, and also while a run goes on.
+
+    Args:
+        output: path or URI of the output folder.
+
+    Returns:
+        The committed rows, which are read when they are asked for: ``to_table()`` for all,
+        ``to_batches()`` for one part after the other. The column ``features`` is a list of float32.
+
+    Raises:
+        OutputError: when no features are committed there.
+        StorageError: when the store is unknown.
+    """
+    table = FeatureTable(f"{hadoop_uri(output).rstrip('/')}/features")
+    files = table.files()
+    if not files:
+        raise OutputError(f"output: wanted the output of a run; no features in {table.uri}")
+    filesystem, _ = filesystem_of(table.uri)
+    paths = [filesystem_of(file)[1] for file in files]
+    return dataset.dataset(paths, filesystem=filesystem, format="parquet")
 
 
 def chunk_number(manifest: str) -> int:

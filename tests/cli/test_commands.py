@@ -56,6 +56,7 @@ def test_bad_input_is_told_in_a_new_process_without_a_traceback(tmp_path: Path) 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.spark
 def test_a_sample_and_a_run_end_with_status_0_and_say_where_things_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ def test_features_are_the_same_apart(graph: CompiledGraph, draw: Callable[..., P
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.spark
 def test_an_image_that_crashes_the_worker_is_rejected_and_the_others_are_not(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_an_image_that_crashes_the_worker_is_rejected_and_the_others_are_not(
     assert not rows["path"].duplicated().any()
 
 
+@pytest.mark.spark
 def test_a_worker_that_is_killed_ends_the_run_with_advice_and_blames_no_image(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:

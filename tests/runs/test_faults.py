@@ -21,6 +21,8 @@ from fruits.runs.pipeline import run
 from fruits.sources.folder import list_images
 from fruits.spark import extract as features
 
+pytestmark = pytest.mark.spark
+
 COMMAND = [sys.executable, "-m", "fruits.cli", "run", "--backbone", "EfficientNetLite0"]
 
 

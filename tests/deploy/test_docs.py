@@ -1,0 +1,51 @@
+"""The pages that a newcomer reads: their links and commands exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fruits.cli.commands import make_parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"])
+def test_make_targets_that_are_named_exist(name: str) -> None:
+    targets = set(re.findall(r"^([\w.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z][\w.-]*)", (ROOT / name).read_text(), re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+def test_commands_are_understood_as_they_are_written(name: str) -> None:
+    lines = re.findall(r"^\.venv/bin/fruits (.*)$", (ROOT / name).read_text(), re.MULTILINE)
+    assert lines
+    for line in lines:
+        command, _ = make_parser().parse(line.split())
+        assert callable(command)
+
+
+def test_each_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert [page for page in pages if f"]({page})" not in index] == []
+
+
+def test_no_page_names_this_machine() -> None:
+    tracked = subprocess.run(
+        ["git", "grep", "-lE", "/work/(main|wt|shared)", "--", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert tracked == ""

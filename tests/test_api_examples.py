@@ -1,0 +1,32 @@
+"""The examples of docs/api.md, as they are written, one after the other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import fruits
+from fruits.sample import draw_sample
+
+PAGE = Path(__file__).parent.parent / "docs/api.md"
+
+
+@pytest.mark.spark
+def test_the_examples_of_the_page_run_and_use_each_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_sample("data/sample", classes=3, per_class=8)
+    examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    for example in examples:
+        exec(compile(example, str(PAGE), "exec"), names)
+
+    out = capsys.readouterr().out
+    assert "24 images: 24 extracted" in out
+    assert "'found': 24" in out
+    assert "(24, 1280) float32" in out
+    assert "scaler: wanted one of minmax, standard, none; got 'robust'" in out
+    assert fruits.__version__ in out
+
+    assert all(name in PAGE.read_text() for name in fruits.__all__)
