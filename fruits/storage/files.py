@@ -116,6 +116,21 @@ def delete(uri: str, patient: bool = True) -> None:
         filesystem.rm_file(path)
 
 
+def delete_folder(place: str | Location) -> None:
+    """Deletes a folder, or a file, with all that is below it, if it is there.
+
+    Raises:
+        OSError: something in it cannot be deleted.
+    """
+    location = Location.of(place)
+    filesystem, path = location.filesystem, location.path
+    if location.is_s3:
+        # A store without folders: what their names begin with. None of it is a pattern.
+        filesystem.delete_objects([*filesystem.find(path)])
+    elif filesystem.lexists(path):
+        filesystem.rm(path, recursive=True)
+
+
 def move(uris: list[str], folder: str) -> None:
     """Moves files of one folder into another of the same file system."""
     if not uris:
@@ -130,7 +145,11 @@ def move(uris: list[str], folder: str) -> None:
     else:
         # Lists, so that a store copies many at a time.
         filesystem.copy(names, targets)
-        filesystem.rm(names)
+        if Location.of(folder).is_s3:
+            filesystem.delete_objects(names)
+        else:
+            for name in names:
+                filesystem.rm_file(name)
 
 
 @contextmanager

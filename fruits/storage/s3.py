@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import (  # type: ignore[import-untyped]
     ConnectionError as NoConnectionError,
 )
+from fsspec.asyn import sync
 from s3fs import S3FileSystem
 from s3fs.core import S3_RETRYABLE_ERRORS
 
@@ -23,6 +24,10 @@ PATIENCE = 60.0
 
 # Seconds between two tries.
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+# Objects that S3 deletes in one request.
+MOST_DELETED = 1000
 
 
 # Statuses below 500 that pass too, and the one above that does not: what the store cannot do.
@@ -64,6 +69,35 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
             # Not all readers at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        """Bucket and key; s3fs would cut off what follows "?versionId=" in a name."""
+        bucket, _, key = path.removeprefix("s3://").removeprefix("s3a://").partition("/")
+        return bucket, key, None
+
+    def delete_objects(self, paths: list[str]) -> None:
+        """Deletes objects by their exact names; s3fs takes "*" in a name for a pattern.
+
+        Args:
+            paths: of objects of one bucket.
+
+        Raises:
+            OSError: one of them cannot be deleted; s3fs would pass over that.
+        """
+        for start in range(0, len(paths), MOST_DELETED):
+            sync(self.loop, self._delete_objects, paths[start : start + MOST_DELETED])
+
+    async def _delete_objects(self, paths: list[str]) -> None:
+        bucket = self.split_path(paths[0])[0]
+        objects = [{"Key": self.split_path(path)[1]} for path in paths]
+        answer = await self._call_s3(
+            "delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True}
+        )
+        for refused in answer.get("Errors", []):
+            raise OSError(
+                f"{bucket}/{refused['Key']} cannot be deleted "
+                f"({refused['Code']}: {refused.get('Message')})"
+            )
 
     async def _cat_file(self, path: str, *arguments: Any, **options: Any) -> bytes:
         # One request, not one for the length before it, whose answer would not say why it refuses.

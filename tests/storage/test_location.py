@@ -1,5 +1,6 @@
 import hashlib
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from fruits.errors import StorageError
 from fruits.storage.failures import store_errors
 from fruits.storage.files import sha256_of
-from fruits.storage.location import filesystem_of, hadoop_uri
+from fruits.storage.location import Location, filesystem_of, hadoop_uri
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,16 @@ from fruits.storage.location import filesystem_of, hadoop_uri
         ("/data/../data/x/", "file:/data/x"),
         ("s3://bucket/key", "s3a://bucket/key"),
         ("s3a://bucket/a b/c::d", "s3a://bucket/a b/c::d"),
+        ("file://localhost/data/x", "file:/data/x"),
+        ("FILE:///data/X", "file:/data/X"),
+        ("file:////data//x//", "file:/data/x"),
+        ("//data/x", "file:/data/x"),
+        ("file:///data/a%20b?c#d", "file:/data/a%20b?c#d"),
+        ("/data/[a]{b,c}*\\", "file:/data/[a]{b,c}*\\"),
+        ("/", "file:/"),
+        ("S3A://bucket//a//b/", "s3a://bucket/a/b"),
+        ("s3://bucket", "s3a://bucket"),
+        ("s3://bucket/a?b#c%20[d]", "s3a://bucket/a?b#c%20[d]"),
     ],
 )
 def test_uris_are_written_as_hadoop_writes_them(uri: str, expected: str) -> None:
@@ -27,6 +38,75 @@ def test_uris_are_written_as_hadoop_writes_them(uri: str, expected: str) -> None
 
 def test_relative_paths_start_at_the_working_directory() -> None:
     assert hadoop_uri("pictures") == f"file:{os.getcwd()}/pictures"
+
+
+@pytest.mark.parametrize("name", ["a:b", "photos:2024/all", "x::y", "data:x", "~name", "C:x"])
+def test_a_name_with_a_colon_or_a_tilde_is_a_name(name: str) -> None:
+    assert Location.of(name).path == f"{os.getcwd()}/{name}"
+
+
+def test_a_tilde_alone_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/fruit")
+    assert hadoop_uri("~/photos") == "file:/home/fruit/photos"
+    assert hadoop_uri("~") == "file:/home/fruit"
+    assert hadoop_uri("/data/~/photos") == "file:/data/~/photos"
+
+
+def test_two_dots_after_a_link_lead_where_the_system_goes(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "deep")
+    expected = f"{tmp_path}/disk/x"
+    assert Location.of(f"{tmp_path}/link/../x").path == expected
+    assert os.path.samefile(f"{tmp_path}/link/..", Location.of(f"{tmp_path}/link/..").path)
+    # Without them the name stays as it was given.
+    assert Location.of(f"{tmp_path}/link/x").path == f"{tmp_path}/link/x"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("", "got ''"),
+        ("a\0b", "wanted a path"),
+        ("C:\\photos", "one of Windows.*/mnt/c"),
+        ("C:/photos", "one of Windows"),
+        (r"\\\\server\share", "one of Windows"),
+        ("file://server/share", "the machine server"),
+        ("s3a://bucket/a/../b", r"no meaning in S3"),
+        ("s3a://bucket/./b", r"no meaning in S3"),
+    ],
+)
+def test_a_place_that_cannot_be_meant_is_refused_in_one_line(place: str, reason: str) -> None:
+    with pytest.raises(StorageError, match=reason) as refused:
+        Location.of(place)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_location_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    location = Location.of("photos")
+    monkeypatch.chdir("/")
+    assert Location.of(location) is location
+    assert location == Location.of(f"{tmp_path}/photos") == pickle.loads(pickle.dumps(location))
+    assert str(location / "a b" / "1.jpg") == f"file:{tmp_path}/photos/a b/1.jpg"
+    assert (Location.of("/") / "a").uri == "file:/a"
+    assert (Location.of("s3://bucket") / "a").path == "bucket/a"
+
+
+def test_what_contains_what_goes_by_where_links_lead(tmp_path: Path) -> None:
+    (tmp_path / "images" / "Fig").mkdir(parents=True)
+    (tmp_path / "way").symlink_to(tmp_path / "images" / "Fig")
+    images = Location.of(str(tmp_path / "images"))
+    for inside in ("images", "images/out", "way", "way/out/deep"):
+        assert images.contains(Location.of(str(tmp_path / inside))), inside
+    for outside in ("", "images2", "images2/images", "out"):
+        assert not images.contains(Location.of(str(tmp_path / outside))), outside
+    assert Location.of("/").contains(images)
+    bucket = Location.of("s3a://bucket/a")
+    assert bucket.contains(Location.of("s3://bucket/a/b"))
+    assert Location.of("s3://bucket").contains(bucket)
+    assert not bucket.contains(Location.of("s3://bucket/ab"))
+    assert not bucket.contains(Location.of("/bucket/a/b"))
+    assert not Location.of("/").contains(bucket)
 
 
 # Unknown; without its native library, its package.

@@ -1,0 +1,155 @@
+from collections.abc import Iterator
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from fruits.errors import InputError
+from fruits.sources.folder import find_images, read_contents
+from fruits.storage.files import delete, delete_folder, move
+from fruits.storage.location import Location
+from fruits.storage.s3 import PatientS3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty bucket of a real server that speaks S3."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    PatientS3.clear_instance_cache()
+    store = boto3.resource("s3", region_name="us-east-1")
+    bucket = store.create_bucket(Bucket="fruits")
+    yield bucket
+    bucket.objects.all().delete()
+    PatientS3.clear_instance_cache()
+
+
+def keys(bucket: Any) -> list[str]:
+    return [one.key for one in bucket.objects.all()]
+
+
+def fill(bucket: Any, *names: str) -> None:
+    for name in names:
+        bucket.put_object(Key=name, Body=name.encode())
+
+
+def test_a_prefix_that_is_an_object_too_is_a_folder(bucket: Any) -> None:
+    fill(bucket, "photos/Fig/1.jpg", "photos/Fig", "photos", "photos.jpg", "photos2/Fig/2.jpg")
+    bucket.put_object(Key="photos/", Body=b"")
+    bucket.put_object(Key="photos/Fig/", Body=b"")
+    for place in ("s3a://fruits/photos", "s3://fruits/photos/", "S3A://fruits//photos"):
+        listing = find_images(place)
+        assert listing.images["path"].to_pylist() == ["s3a://fruits/photos/Fig/1.jpg"]
+        assert listing.images["label"].to_pylist() == ["Fig"]
+        assert listing.passed_over == {"no suffix": 1}
+    with pytest.raises(InputError, match=r"s3a://fruits/photos\.jpg is a file"):
+        find_images("s3a://fruits/photos.jpg")
+    with pytest.raises(InputError, match=r"s3a://fruits/photo does not exist"):
+        find_images("s3a://fruits/photo")
+    with pytest.raises(InputError, match=r"s3a://nowhere/photos does not exist"):
+        find_images("s3a://nowhere/photos")
+
+
+def test_a_whole_bucket_is_a_folder_and_the_rule_is_that_of_disks(bucket: Any) -> None:
+    fill(bucket, "Fig/_DSC1.JPG", ".trash/Fig/1.jpg", ".trash/Fig/2.jpg", "Fig/@eaDir/1.jpg")
+    fill(bucket, "Fig/n.txt", "_Kiwi/1.heic", "2.jpg")
+    listing = find_images("s3a://fruits")
+    assert listing.images["path"].to_pylist() == [
+        *("s3a://fruits/2.jpg", "s3a://fruits/Fig/_DSC1.JPG", "s3a://fruits/_Kiwi/1.heic"),
+    ]
+    assert listing.images["label"].to_pylist() == ["fruits", "Fig", "_Kiwi"]
+    assert listing.passed_over == {".txt": 1, "@eaDir": 1, "hidden": 1}
+
+
+ODD = ["?.jpg", "a#b.jpg", "%41.jpg", "a+b.jpg", "[x].jpg", "{a,b}.jpg", "*.jpg", "\\.jpg", " .jpg"]
+ODD += ["e\u0301.jpg", "a//b.jpg", "x?versionId=1.jpg", "a::b.jpg"]
+
+
+def test_every_name_that_an_object_can_have_is_listed_and_read(bucket: Any) -> None:
+    fill(bucket, *(f"photos [1]/{name}" for name in ODD))
+    rows = find_images("s3a://fruits/photos [1]").images.to_pylist()
+    assert {row["path"] for row in rows} == {f"s3a://fruits/photos [1]/{name}" for name in ODD}
+    for row, content in zip(
+        rows, read_contents((row["path"], row["length"]) for row in rows), strict=True
+    ):
+        assert content == row["path"].removeprefix("s3a://fruits/").encode()
+
+
+def test_names_are_no_patterns_where_objects_are_deleted_and_moved(bucket: Any) -> None:
+    fill(bucket, "out*/pca/1", "out1/pca/1", "out1/pca/[ab]", "out1/pca/a", "out1/pca/b")
+    delete_folder("s3a://fruits/out*/pca")
+    assert keys(bucket) == ["out1/pca/1", "out1/pca/[ab]", "out1/pca/a", "out1/pca/b"]
+    delete("s3a://fruits/out1/pca/[ab]")
+    assert keys(bucket) == ["out1/pca/1", "out1/pca/a", "out1/pca/b"]
+    fill(bucket, "out1/staged/?")
+    move(["s3a://fruits/out1/staged/?"], "s3a://fruits/o*")
+    assert keys(bucket) == ["o*/?", "out1/pca/1", "out1/pca/a", "out1/pca/b"]
+    delete_folder("s3a://fruits/nothing")
+
+
+def test_an_object_that_cannot_be_deleted_is_an_error(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bucket, "out/pca/1")
+    call = PatientS3._call_s3
+    refused = {"Key": "out/pca/1", "Code": "AccessDenied", "Message": "locked"}
+
+    async def refuse(self: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        answer = await call(self, method, *arguments, **options)
+        return answer | {"Errors": [refused]} if method == "delete_objects" else answer
+
+    monkeypatch.setattr(PatientS3, "_call_s3", refuse)
+    with pytest.raises(OSError, match=r"fruits/out/pca/1.*AccessDenied: locked"):
+        delete_folder("s3a://fruits/out")
+
+
+def test_a_store_without_a_listing_of_its_own_is_walked_by_the_same_rule() -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("Fig/_1.jpg", "Fig/.2.jpg", ".x/3.jpg", "Lime/[4].PNG", "Lime/5.txt"):
+        memory.pipe_file(f"/walked/{name}", name.encode())
+    listing = find_images("memory://walked")
+    paths = listing.images["path"].to_pylist()
+    assert paths == ["memory://walked/Fig/_1.jpg", "memory://walked/Lime/[4].PNG"]
+    assert listing.passed_over == {".txt": 1, "hidden": 2}
+    contents = read_contents(zip(paths, listing.images["length"].to_pylist(), strict=True))
+    assert list(contents) == [b"Fig/_1.jpg", b"Lime/[4].PNG"]
+    memory.rm("/walked", recursive=True)
+
+
+def test_a_folder_that_another_store_refuses_to_list_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/refused/Fig/1.jpg", b"x")
+    memory.pipe_file("/refused/Lime/1.jpg", b"x")
+    ls = type(memory).ls
+
+    def refuse(self: Any, path: str, **options: Any) -> Any:
+        if path.endswith("Lime"):
+            raise PermissionError(13, "Permission denied", path)
+        return ls(self, path, **options)
+
+    monkeypatch.setattr(type(memory), "ls", refuse)
+    with pytest.raises(InputError, match=r"/refused/Lime cannot be listed"):
+        find_images("memory://refused")
+    monkeypatch.undo()
+    memory.rm("/refused", recursive=True)
+
+
+def test_a_location_in_s3_is_one_of_s3(bucket: Any) -> None:
+    assert Location.of("s3a://fruits/a").is_s3
+    assert not Location.of("memory://a").is_s3
+    assert not Location.of("/a").is_s3
