@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fruits.features.rows import REJECTED
 from fruits.features.table import Chunk, FeatureTable, chunk_number
-from fruits.storage.files import move, replace
+from fruits.storage.files import delete_folder, move, replace
 from fruits.storage.location import filesystem_of
 from fruits.storage.lock import Lock
 
@@ -31,11 +31,10 @@ class FeatureWriter(FeatureTable):
 
     def sweep(self) -> None:
         """Deletes what a broken run left behind: files of chunks that were never committed."""
-        filesystem, path = filesystem_of(self.uri)
+        filesystem, _ = filesystem_of(self.uri)
         for name in self._uncommitted():
             filesystem.rm_file(name)
-        if filesystem.exists(f"{path}/{STAGED}"):
-            filesystem.rm(f"{path}/{STAGED}", recursive=True)
+        delete_folder(self.staged)
 
     @property
     def staged(self) -> str:

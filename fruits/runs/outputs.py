@@ -28,8 +28,8 @@ from fruits.features.moments import Moments
 from fruits.features.moments_file import OldMoments
 from fruits.features.rows import matrix, write_rows
 from fruits.storage.failures import store_errors
-from fruits.storage.files import first_look, replace
-from fruits.storage.location import filesystem_of, hadoop_uri, is_local
+from fruits.storage.files import delete_files, delete_folder, first_look, replace
+from fruits.storage.location import Location, filesystem_of, hadoop_uri, is_local, spark_path
 from fruits.storage.lock import Lock
 
 STAGING = "_staging"
@@ -121,7 +121,7 @@ class Outputs:
 
     def table(self, spark: SparkSession, name: str) -> DataFrame:
         """One of the Parquet tables."""
-        return spark.read.parquet(self.uri(name))
+        return spark.read.parquet(spark_path(self.uri(name)))
 
     def staging(self) -> Outputs:
         """Where results are made before :meth:`publish` puts them in their places.
@@ -150,7 +150,10 @@ class Outputs:
                     filesystem.mv(old, f"{new}.old", recursive=True)
                 filesystem.mv(new, old, recursive=True)
             else:
-                _move(filesystem, new, old)
+                _move(
+                    Location.of(self.uri(f"{STAGING}/{self.run}/{name}")),
+                    Location.of(self.uri(name)),
+                )
         self._delete(STAGING)
         if report:
             replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
@@ -228,9 +231,7 @@ class Outputs:
         return None
 
     def _delete(self, name: str) -> None:
-        filesystem, path = filesystem_of(self.uri(name))
-        if filesystem.exists(path):
-            filesystem.rm(path, recursive=True)
+        delete_folder(self.uri(name))
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -241,16 +242,16 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch(columns)
 
 
-def _move(filesystem: Any, source: str, target: str) -> None:
+def _move(source: Location, target: Location) -> None:
     """Puts all objects of a source in the place of a target's, in a store that knows no folders.
 
     What is there goes last: whenever this is broken off, the moments of a model are there.
     """
+    filesystem = source.filesystem
     # fsspec would copy the folders' own names too, which are no objects.
-    objects = [name for name in filesystem.find(source) if not name.endswith("/")]
-    targets = [target + name.removeprefix(source) for name in objects]
-    outdated = set(filesystem.find(target)) - set(targets)
+    objects = [name for name in filesystem.find(source.path) if not name.endswith("/")]
+    targets = [target.path + name.removeprefix(source.path) for name in objects]
+    outdated = set(filesystem.find(target.path)) - set(targets)
     filesystem.copy(objects, targets)
-    if outdated:
-        filesystem.rm(sorted(outdated))
-    filesystem.rm(source, recursive=True)
+    delete_files(target, sorted(outdated))
+    delete_folder(source)

@@ -22,11 +22,11 @@ from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, fit_reduction, principal_angles
 from fruits.runs.capacity import require_capacity, this_place
 from fruits.runs.config import RunConfig
-from fruits.runs.outputs import Outputs
+from fruits.runs.outputs import RESULTS, STAGING, Outputs
 from fruits.runs.progress import Stages
 from fruits.runs.report import Counts, describe, summary
 from fruits.sources.decode import decode
-from fruits.sources.folder import list_images, read_contents
+from fruits.sources.folder import find_images, read_contents
 from fruits.sources.listing import anti_join, sample_evenly, semi_join
 from fruits.spark import measure
 from fruits.spark.extract import extract
@@ -34,7 +34,7 @@ from fruits.spark.failures import spark_errors
 from fruits.spark.ml_stages import pipeline_model
 from fruits.spark.project import project
 from fruits.spark.session import get_spark
-from fruits.storage.location import hadoop_uri
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 REASONS = ["path", "label", "error"]
@@ -100,10 +100,12 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     outputs = Outputs(config.output)
 
     with stages("list"):
-        pile = list_images(config.images)
+        found = find_images(config.images)
+        pile = found.images
         listing = sample_evenly(pile, config.limit)
     with stages("compile"):
         graph = compile_backbone(config.backbone, config.weights, config.engine, config.precision)
+    require_apart(config, found.linked)
     check_before(config, listing.num_rows, graph)
     outputs.check(graph.identity, config.overwrite, config.keep_basis)
 
@@ -178,7 +180,7 @@ def check_before(config: RunConfig, found: int, graph: CompiledGraph) -> None:
     """Finds out before any long work what cannot end well.
 
     Raises:
-        ConfigError: more components are wanted than there can be, or the output is in the input.
+        ConfigError: more components are wanted than there can be.
         InputError: fewer than two images.
     """
     if found < 2:
@@ -189,12 +191,32 @@ def check_before(config: RunConfig, found: int, graph: CompiledGraph) -> None:
             f"components: wanted at most {possible} ({found} images, {graph.dimension} features "
             f"of {graph.backbone}); got {config.components}"
         )
-    images, output = hadoop_uri(config.images) + "/", hadoop_uri(config.output) + "/"
-    if output.startswith(images):
-        raise ConfigError(
-            f"output: wanted a folder outside of the images, whose plots would else be taken for "
-            f"images; {config.output} is below {config.images}"
-        )
+
+
+def require_apart(config: RunConfig, linked: list[str]) -> None:
+    """Makes sure that results are not taken for images, and images not replaced by results.
+
+    Args:
+        config: what to do.
+        linked: real paths of the folders to which links in the images lead.
+
+    Raises:
+        ConfigError: the output is in the images, or the images are where results go.
+    """
+    images, output = Location.of(config.images), Location.of(config.output)
+    for folder in (images, *map(Location.of, linked)):
+        if folder.contains(output):
+            where = config.images if folder is images else f"{folder}, a part of {config.images}"
+            raise ConfigError(
+                "output: wanted a folder outside of the images, whose plots would else be taken "
+                f"for images; {config.output} is below {where}: give another output"
+            )
+    for name in (*RESULTS, STAGING):
+        if (output / name).contains(images):
+            raise ConfigError(
+                f"output: wanted a folder that a run may fill; the images {config.images} are in "
+                f"{output / name}, which results replace: give another output"
+            )
 
 
 def rejected_too_many(counts: Counts, config: RunConfig, outputs: Outputs) -> InputError | None:

@@ -13,12 +13,12 @@ from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY, LISTING, anti_join
 from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete, replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import filesystem_of, spark_path
 
 
 def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
     """All features that are committed."""
-    return spark.read.schema(FEATURES_DDL).parquet(table.uri)
+    return spark.read.schema(FEATURES_DDL).parquet(spark_path(table.uri))
 
 
 def known(spark: SparkSession, table: FeatureTable) -> pa.Table:

@@ -126,9 +126,26 @@ def delete_folder(place: str | Location) -> None:
     filesystem, path = location.filesystem, location.path
     if location.is_s3:
         # A store without folders: what their names begin with. None of it is a pattern.
-        filesystem.delete_objects([*filesystem.find(path)])
+        delete_files(location, [*filesystem.find(path)])
     elif filesystem.lexists(path):
         filesystem.rm(path, recursive=True)
+
+
+def delete_files(folder: Location, paths: list[str]) -> None:
+    """Deletes files of one store, by their exact names.
+
+    Args:
+        folder: any place in the store.
+        paths: of the files, in its file system.
+
+    Raises:
+        OSError: one of them cannot be deleted.
+    """
+    if folder.is_s3:
+        folder.filesystem.delete_objects(paths)
+        return
+    for path in paths:
+        folder.filesystem.rm_file(path)
 
 
 def move(uris: list[str], folder: str) -> None:
@@ -145,11 +162,7 @@ def move(uris: list[str], folder: str) -> None:
     else:
         # Lists, so that a store copies many at a time.
         filesystem.copy(names, targets)
-        if Location.of(folder).is_s3:
-            filesystem.delete_objects(names)
-        else:
-            for name in names:
-                filesystem.rm_file(name)
+        delete_files(Location.of(folder), names)
 
 
 @contextmanager

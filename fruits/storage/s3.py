@@ -72,7 +72,9 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
 
     def split_path(self, path: str) -> tuple[str, str, None]:
         """Bucket and key; s3fs would cut off what follows "?versionId=" in a name."""
-        bucket, _, key = path.removeprefix("s3://").removeprefix("s3a://").partition("/")
+        bucket, _, key = (
+            path.removeprefix("s3://").removeprefix("s3a://").lstrip("/").partition("/")
+        )
         return bucket, key, None
 
     def delete_objects(self, paths: list[str]) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from pyspark.ml import PipelineModel
+from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler
 
@@ -20,6 +22,8 @@ from fruits.errors import BackboneError, ConfigError, InputError, OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
+from fruits.spark.read_images import read_images
+from fruits.storage.location import spark_path
 from fruits.storage.lock import exclusive
 
 LABELS = {"Apple Red 1": 14, "Pêche #1 50%": 13, "v1.2": 9}
@@ -331,10 +335,13 @@ def test_no_csv_is_left_of_an_earlier_run(
     ("options", "error", "message"),
     [
         ({"images": "{tmp}/nowhere"}, InputError, "does not exist"),
-        ({"components": 7}, ConfigError, "wanted at most 6 .*got 7"),
+        ({"components": 9}, ConfigError, "wanted at most 8 .*got 9"),
         ({"limit": 1}, InputError, "wanted two at least"),
         ({"output": "{tmp}/images/out"}, ConfigError, "outside of the images"),
         ({"output": "{tmp}/images"}, ConfigError, "outside of the images"),
+        ({"output": "{tmp}/way/out"}, ConfigError, "outside of the images"),
+        ({"output": "{tmp}/disk/out"}, ConfigError, "disk, a part of"),
+        ({"images": "{tmp}/out/plots/a", "output": "{tmp}/out"}, ConfigError, "results replace"),
         ({"keep_basis": True, "overwrite": True}, ConfigError, "keep_basis: wanted"),
         ({"output": "{tmp}/file/out"}, OutputError, "cannot be written"),
         ({"output": "{tmp}/foreign"}, OutputError, "not written by fruits"),
@@ -353,6 +360,10 @@ def test_what_cannot_end_well_ends_before_anything_is_written(
     draw({"Fig": 6})
     (tmp_path / "file").write_text("x")
     (tmp_path / "foreign" / "features").mkdir(parents=True)
+    draw({"Fig": 2}, folder="disk")
+    draw({"Fig": 2}, folder="out/plots/a")
+    (tmp_path / "way").symlink_to("images/Fig")
+    (tmp_path / "images" / "Lime").symlink_to(tmp_path / "disk")
     before = sorted(tmp_path.rglob("*"))
     filled = {
         name: value.format(tmp=tmp_path) if isinstance(value, str) else value
@@ -362,6 +373,35 @@ def test_what_cannot_end_well_ends_before_anything_is_written(
         go(**filled)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_name_of_images_or_output_is_a_pattern(
+    spark: SparkSession, go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Bait: folders that the names would match, were they patterns."""
+    odd = "o[u]t {a,b}*?, 50%"
+    for bait in ("out a, 50%", "out {a,b}x?, 50%"):
+        draw({"Fig": 2}, folder=f"{bait}/images", seed=5)
+        (tmp_path / bait / "out").mkdir()
+    images = draw({"Fi*": 3, "Fig": 3, "[Fig]": 2}, folder=f"{odd}/images")
+    output = tmp_path / odd / "out"
+    run = go(images=str(images), output=str(output))
+    assert run.report["counts"]["found"] == 8
+    assert run.table("pca").count() == run.table("features").count() == 8
+    before = run.table("pca").toPandas().sort_values("path", ignore_index=True)
+    again = go(images=str(images), output=str(output), overwrite=True)
+    after = again.table("pca").toPandas().sort_values("path", ignore_index=True)
+    pd.testing.assert_frame_equal(before, after)
+    model = PipelineModel.load(spark_path(str(output / "model")))
+    transformed = model.transform(read_images(spark, str(images))).select("path", "pca").toPandas()
+    transformed = transformed.sort_values("path", ignore_index=True)
+    assert transformed["path"].to_list() == after["path"].to_list()
+    pcas = np.stack([row.toArray() for row in transformed["pca"]])
+    np.testing.assert_allclose(pcas, stacked(after["pca"]), atol=1e-5)
+    # Nothing of the others was touched.
+    for bait in ("out a, 50%", "out {a,b}x?, 50%"):
+        there = [path.name for path in sorted((tmp_path / bait).rglob("*"))]
+        assert there == ["images", "Fig", "0_100.jpg", "1_100.jpg", "out"]
 
 
 def stacked(column: "pd.Series[Any]") -> NDArray[Any]:
