@@ -28,7 +28,7 @@ from fruits.features.moments import Moments
 from fruits.features.moments_file import OldMoments
 from fruits.features.rows import matrix, write_rows
 from fruits.storage.failures import store_errors
-from fruits.storage.files import delete_files, delete_folder, first_look, replace
+from fruits.storage.files import delete_files, delete_folder, probe, replace
 from fruits.storage.location import Location, filesystem_of, hadoop_uri, is_local, spark_path
 from fruits.storage.lock import Lock
 
@@ -76,7 +76,7 @@ class Outputs:
         with self._errors():
             if not is_local(filesystem_of(self.root)[0]):
                 with suppress(FileNotFoundError):  # The folder is not there yet; the store is.
-                    first_look(self.root)
+                    probe(self.root)
             there = None if overwrite else self._identity()
             if there not in (None, identity):
                 differing = [key for key in identity if there.get(key) != identity[key]]
@@ -150,10 +150,8 @@ class Outputs:
                     filesystem.mv(old, f"{new}.old", recursive=True)
                 filesystem.mv(new, old, recursive=True)
             else:
-                _move(
-                    Location.of(self.uri(f"{STAGING}/{self.run}/{name}")),
-                    Location.of(self.uri(name)),
-                )
+                place = Location.of(self.root)
+                _move(place / STAGING / self.run / name, place / name)
         self._delete(STAGING)
         if report:
             replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())

@@ -20,7 +20,7 @@ from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.selection import Selection
 from fruits.storage.failures import store_errors
-from fruits.storage.files import first_look, read
+from fruits.storage.files import probe, read
 from fruits.storage.location import Location
 from fruits.storage.walk import Entry, walk
 
@@ -60,7 +60,7 @@ def find_images(place: str | Location) -> Listing:
         with store_errors(location.uri):
             if not location.is_local:
                 # A store that is out of reach is an error within seconds.
-                first_look(location)
+                probe(location)
             for entry in walk(location, selection.enters):
                 if entry.kind == "linked folder":
                     linked.append(entry.target)

@@ -1,4 +1,4 @@
-"""Turns what an object store's client raises into one clear line."""
+"""One clear line for each error of an object store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Any
 
 from fruits.errors import StorageError
 
-# What a store answers to those who may not, and botocore says where there are no keys at all.
+# Codes with which a store refuses a request.
 REFUSALS = {
     *("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"),
     *("InvalidToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed"),
@@ -14,19 +14,25 @@ REFUSALS = {
 }
 
 
+# What botocore raises where there are no credentials at all.
 KEYLESS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
 
 
+# Packages whose errors are those of an object store.
 CLIENTS = ("botocore", "aiobotocore", "aiohttp")
 
 
 @contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turns what an object store's client raises into one clear line.
+    """Replaces the errors of an object store's client by one clear line.
+
+    A missing file, and one that exists already, keep their errors.
+
+    Args:
+        uri: what the block works on, for the message.
 
     Raises:
-        StorageError: in the place of any such error but that something is missing, or is there
-            already.
+        StorageError: the store refuses, or cannot be used.
     """
     try:
         yield
@@ -36,15 +42,15 @@ def store_errors(uri: str) -> Iterator[None]:
         origins = {type(one).__module__.partition(".")[0] for one in (error, error.__cause__)}
         if origins.isdisjoint(CLIENTS):
             raise
-        raise unusable(uri, error) from error
+        raise storage_error(uri, error) from error
 
 
-def unusable(uri: str, error: Exception) -> StorageError:
-    """What to tell of an error of an object store's client."""
-    told = _answer(error).get("Error", {})
-    code = told.get("Code")
+def storage_error(uri: str, error: Exception) -> StorageError:
+    """The error to raise for one of an object store's client."""
+    answer = _answer(error).get("Error", {})
+    code = answer.get("Code")
     if code in REFUSALS or type(error).__name__ in KEYLESS:
-        what = f"{code}: {told.get('Message')}" if code else str(error)
+        what = f"{code}: {answer.get('Message')}" if code else str(error)
         clock = ", and this machine's clock" if code == "RequestTimeTooSkewed" else ""
         return StorageError(
             f"{uri}: the store refuses the credentials, or there are none ({what}); check "
@@ -58,14 +64,14 @@ def unusable(uri: str, error: Exception) -> StorageError:
 
 
 def status_of(error: BaseException) -> tuple[int, str]:
-    """Status and code of a store's answer; 0 and nothing where it did not answer."""
+    """Status and code of a store's answer; 0 and "" where it did not answer."""
     answer = _answer(error)
     status: int = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status, answer.get("Error", {}).get("Code", "")
 
 
 def _answer(error: BaseException) -> dict[str, Any]:
-    """What a store answered, as botocore keeps it; s3fs makes an OSError of botocore's."""
+    """A store's answer, as botocore keeps it; s3fs makes an OSError of botocore's error."""
     for one in (error, error.__cause__):
         if answer := getattr(one, "response", None):
             found: dict[str, Any] = answer

@@ -1,4 +1,4 @@
-"""Reads, creates, replaces, moves and deletes files of any store, whole or not at all."""
+"""Reads, creates, replaces, moves and deletes files of any store; none is ever half written."""
 
 import errno
 import hashlib
@@ -18,11 +18,11 @@ from fruits.storage.location import Location, filesystem_of, is_local, listed_at
 PRECONDITION_FAILED = 412
 
 
-def first_look(place: str | Location) -> dict[str, Any]:
+def probe(place: str | Location) -> dict[str, Any]:
     """What a store says of a file or a folder: ``type`` and the like.
 
-    Asked first, so that a store that is out of reach, or refuses, is told of in seconds; what comes
-    after waits for a store that is away.
+    Call it before other requests: it fails within seconds where a store is out of reach or refuses,
+    while those repeat a request for a minute.
 
     Raises:
         OSError: there is no such thing, or it may not be looked at.
@@ -37,7 +37,7 @@ def first_look(place: str | Location) -> dict[str, Any]:
 
 def sha256_of(uri: str) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
-    first_look(uri)
+    probe(uri)
     filesystem, path = filesystem_of(uri)
     with filesystem.open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -47,8 +47,8 @@ def read(uri: str) -> bytes:
     """The content of a file that a listing names.
 
     Raises:
-        OSError: the file's own fault: it is missing, is a folder, or may not be read.
-        StorageError: the fault of the store that it is in, which has not passed.
+        OSError: this file cannot be read: it is missing, is a folder, or reading it is forbidden.
+        StorageError: the store cannot be used, also after retries.
     """
     filesystem, path = listed_at(uri)
     if is_local(filesystem):
@@ -77,10 +77,10 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def create(uri: str, content: bytes) -> bool:
-    """Writes a small file unless it is there already; whether it was written."""
+    """Writes a small file unless it exists; returns whether it was written."""
     filesystem, path = filesystem_of(uri)
     if is_local(filesystem):
-        with _beside(path, content) as temporary:
+        with _temporary_file(path, content) as temporary:
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -99,19 +99,19 @@ def create(uri: str, content: bytes) -> bool:
     return True
 
 
-def replace(uri: str, content: bytes, patient: bool = True) -> None:
-    """Writes a small file whole: readers see the old content or the new one, nothing between."""
-    filesystem, path = filesystem_of(uri, patient)
+def replace(uri: str, content: bytes, retry: bool = True) -> None:
+    """Writes a small file; readers see the old content or the new one, never a part."""
+    filesystem, path = filesystem_of(uri, retry)
     if not is_local(filesystem):
         filesystem.pipe_file(path, content)
         return
-    with _beside(path, content) as temporary:
+    with _temporary_file(path, content) as temporary:
         os.replace(temporary, path)
 
 
-def delete(uri: str, patient: bool = True) -> None:
+def delete(uri: str, retry: bool = True) -> None:
     """Deletes a file, if it is there."""
-    filesystem, path = filesystem_of(uri, patient)
+    filesystem, path = filesystem_of(uri, retry)
     if filesystem.exists(path):
         filesystem.rm_file(path)
 
@@ -166,8 +166,8 @@ def move(uris: list[str], folder: str) -> None:
 
 
 @contextmanager
-def _beside(path: str, content: bytes) -> Iterator[str]:
-    """A temporary file in the folder of a path, which is made."""
+def _temporary_file(path: str, content: bytes) -> Iterator[str]:
+    """A temporary file next to a path; the folder is created where it is missing."""
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f"_{uuid.uuid4().hex}.{name}.tmp")

@@ -102,7 +102,7 @@ def exclusive(uri: str) -> Iterator[Lock]:
         thread.join()
         with suppress(OutputError, StorageError, OSError), store_errors(uri):
             lock.require(patient=False)
-            delete(uri, patient=False)
+            delete(uri, retry=False)
         raise
     ended.set()
     thread.join()
@@ -116,7 +116,7 @@ def _keep_alive(lock: Lock, ended: threading.Event) -> None:
         try:
             with store_errors(lock.uri):
                 lock.require(patient=False)
-                replace(lock.uri, lock.bytes(), patient=False)
+                replace(lock.uri, lock.bytes(), retry=False)
         except OutputError:
             return  # The next commit finds out too, and stops the run.
         except (OSError, StorageError):

@@ -1,7 +1,7 @@
-"""S3 as fsspec sees it, with one home for patience: a store that fails or is away is asked again.
+"""S3 as fsspec sees it, with one place for retries: a request that fails is repeated for a minute.
 
-What passes by itself (no connection, no answer, a status of 500 or more, too many requests) is
-repeated; what does not (no such object, refused credentials) is told at once.
+Repeated is what may succeed later: no connection, no answer, a status of 500 or more, too many
+requests. All other errors are raised at once: no such object, refused credentials.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from fsspec.asyn import sync
 from s3fs import S3FileSystem
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from fruits.storage.failures import status_of, unusable
+from fruits.storage.failures import status_of, storage_error
 
-# Seconds for which a store is waited for.
-PATIENCE = 60.0
+# Seconds for which a request is repeated.
+RETRY_SECONDS = 60.0
 
 
 # Seconds between two tries.
@@ -34,27 +34,29 @@ MOST_DELETED = 1000
 TIMED_OUT, TOO_MANY, NOT_IMPLEMENTED = 408, 429, 501
 
 
-PASSING = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
+PASSING_ERRORS = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
 
 
-class PatientS3(S3FileSystem):  # type: ignore[misc]
-    """An S3 file system whose every request is repeated until it succeeds or patience ends.
+class RetryingS3(S3FileSystem):  # type: ignore[misc]
+    """An S3 file system that repeats every request until it succeeds or the time is up.
 
     Args:
-        patience: seconds after which a request that keeps failing is given up, with a
+        retry_seconds: after these, a request that keeps failing raises
             :class:`fruits.errors.StorageError`.
         options: of :class:`s3fs.S3FileSystem`.
     """
 
-    def __init__(self, *arguments: Any, patience: float = PATIENCE, **options: Any) -> None:
-        self.patience = patience
+    def __init__(
+        self, *arguments: Any, retry_seconds: float = RETRY_SECONDS, **options: Any
+    ) -> None:
+        self.retry_seconds = retry_seconds
         # Listings that are kept do not know what Spark has written since.
         super().__init__(*arguments, use_listings_cache=False, **options)
-        if not patience:
+        if not retry_seconds:
             self.retries = 1
 
     async def _call_s3(self, method: str, *arguments: Any, **options: Any) -> Any:
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.retry_seconds
         pause = SHORTEST_PAUSE
         while True:
             try:
@@ -65,7 +67,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
                 if time.monotonic() >= deadline:
                     # Not one of the errors that s3fs would itself repeat.
                     place = "/".join(str(options[n]) for n in ("Bucket", "Key") if n in options)
-                    raise unusable(f"s3a://{place}", error) from error
+                    raise storage_error(f"s3a://{place}", error) from error
             # Not all readers at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(LONGEST_PAUSE, 2 * pause)
@@ -109,17 +111,18 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
         return content
 
 
-def s3(patient: bool) -> PatientS3:
+def s3(retry: bool) -> RetryingS3:
     """The S3 file system of this process, by the default chain of credentials and endpoints.
 
     Args:
-        patient: wait for a store that is away; otherwise tell of it in seconds.
+        retry: repeat requests for :data:`RETRY_SECONDS`; otherwise they fail within seconds.
     """
     # botocore's own repetitions would multiply with ours.
-    attempts = {"mode": "standard", "total_max_attempts": 1 if patient else 3}
-    timeouts = {"connect_timeout": 5, "read_timeout": 15 if patient else 10}
-    return PatientS3(
-        patience=PATIENCE if patient else 0.0, config_kwargs={"retries": attempts, **timeouts}
+    attempts = {"mode": "standard", "total_max_attempts": 1 if retry else 3}
+    timeouts = {"connect_timeout": 5, "read_timeout": 15 if retry else 10}
+    return RetryingS3(
+        retry_seconds=RETRY_SECONDS if retry else 0.0,
+        config_kwargs={"retries": attempts, **timeouts},
     )
 
 
@@ -129,4 +132,4 @@ def is_passing(error: BaseException) -> bool:
     if status:
         passing = status >= 500 or status in (TIMED_OUT, TOO_MANY) or code == "RequestTimeout"
         return passing and status != NOT_IMPLEMENTED
-    return isinstance(error, PASSING)
+    return isinstance(error, PASSING_ERRORS)

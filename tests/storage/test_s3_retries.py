@@ -11,7 +11,7 @@ from fruits.errors import StorageError
 from fruits.spark.failures import spark_errors
 from fruits.storage.files import create, read, replace
 from fruits.storage.location import filesystem_of
-from fruits.storage.s3 import PatientS3
+from fruits.storage.s3 import RetryingS3
 
 CONTENT = b"a picture" * 1000
 
@@ -84,9 +84,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_REGION", "us-east-1")
-        PatientS3.clear_instance_cache()
+        RetryingS3.clear_instance_cache()
         yield server
-        PatientS3.clear_instance_cache()
+        RetryingS3.clear_instance_cache()
 
 
 def test_what_passes_is_asked_for_again(store: Store) -> None:
@@ -144,7 +144,7 @@ def test_an_answer_without_a_reason_names_the_credentials_too(store: Store) -> N
 def test_a_store_that_stays_away_is_one_line_when_patience_ends(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fruits.storage.s3.PATIENCE", 2.0)
+    monkeypatch.setattr("fruits.storage.s3.RETRY_SECONDS", 2.0)
     store.answers["a.jpg"] = [(503, "SlowDown")] * 1000
     start = time.monotonic()
     with pytest.raises(

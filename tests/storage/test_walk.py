@@ -10,7 +10,7 @@ from fruits.errors import InputError
 from fruits.sources.folder import find_images, read_contents
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location
-from fruits.storage.s3 import PatientS3
+from fruits.storage.s3 import RetryingS3
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    PatientS3.clear_instance_cache()
+    RetryingS3.clear_instance_cache()
     store = boto3.resource("s3", region_name="us-east-1")
     bucket = store.create_bucket(Bucket="fruits")
     yield bucket
     bucket.objects.all().delete()
-    PatientS3.clear_instance_cache()
+    RetryingS3.clear_instance_cache()
 
 
 def keys(bucket: Any) -> list[str]:
@@ -104,14 +104,14 @@ def test_an_object_that_cannot_be_deleted_is_an_error(
     bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(bucket, "out/pca/1")
-    call = PatientS3._call_s3
+    call = RetryingS3._call_s3
     refused = {"Key": "out/pca/1", "Code": "AccessDenied", "Message": "locked"}
 
     async def refuse(self: Any, method: str, *arguments: Any, **options: Any) -> Any:
         answer = await call(self, method, *arguments, **options)
         return answer | {"Errors": [refused]} if method == "delete_objects" else answer
 
-    monkeypatch.setattr(PatientS3, "_call_s3", refuse)
+    monkeypatch.setattr(RetryingS3, "_call_s3", refuse)
     with pytest.raises(OSError, match=r"fruits/out/pca/1.*AccessDenied: locked"):
         delete_folder("s3a://fruits/out")
 
