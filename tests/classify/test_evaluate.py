@@ -1,0 +1,164 @@
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn import metrics  # type: ignore[import-untyped]
+
+from fruits.classify.evaluate import Evaluation, count_identical, evaluate, similarity_order
+from fruits.classify.model import ranked
+from fruits.errors import InputError
+
+LABELS = [f"l{n}" for n in range(8)]
+
+
+def drawn_evaluation(
+    rows: int = 500, extra: tuple[str, ...] = ()
+) -> tuple[Evaluation, list[str], np.ndarray]:
+    """An evaluation of drawn probabilities, the true labels, and the probabilities."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(rows, 8))
+    truth = [LABELS[n] for n in rng.integers(0, 6, rows)]  # l6 and l7 are never true
+    logits[np.arange(rows), [LABELS.index(t) for t in truth]] += 1.5
+    truth[: len(extra)] = extra
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    best = ranked(chances, 5)
+    places = np.array([LABELS.index(t) if t in LABELS else -1 for t in truth])
+    evaluation = evaluate(
+        "split",
+        LABELS,
+        truth,
+        predicted=best[:, 0],
+        confidence=chances.max(axis=1),
+        top=best,
+        likelihood=np.where(places >= 0, chances[np.arange(rows), places], np.nan),
+        most_frequent="l2",
+        unknown=np.arange(rows) < 5,
+        nearest=best[:, 1],
+    )
+    return evaluation, truth, chances
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    result, truth, chances = drawn_evaluation()
+    guesses = [LABELS[n] for n in chances.argmax(axis=1)]
+    places = [LABELS.index(t) for t in truth]
+
+    assert result.images == 500
+    assert result.accuracy == pytest.approx(metrics.accuracy_score(truth, guesses))
+    assert result.balanced_accuracy == pytest.approx(
+        np.mean(metrics.recall_score(truth, guesses, average=None, labels=LABELS[:6]))
+    )
+    assert result.top5 == pytest.approx(
+        metrics.top_k_accuracy_score(places, chances, k=5, labels=range(8))
+    )
+    assert result.log_loss == pytest.approx(metrics.log_loss(places, chances, labels=range(8)))
+    assert result.most_frequent == truth.count("l2") / 500
+    assert result.nearest_mean == np.mean(ranked(chances, 2)[:, 1] == places)
+    assert result.unknown == 0.01
+    expected = metrics.precision_recall_fscore_support(
+        truth, guesses, labels=LABELS, zero_division=0
+    )
+    by_label = {figures.label: figures for figures in result.labels}
+    assert sorted(by_label) == LABELS
+    for number, label in enumerate(LABELS):
+        own = by_label[label]
+        found = (own.precision, own.recall, own.f1, own.images)
+        assert found == pytest.approx([column[number] for column in expected])
+    matrix = metrics.confusion_matrix(truth, guesses, labels=LABELS)
+    assert {(a, b): n for a, b, n in result.confusion} == {
+        (LABELS[a], LABELS[b]): matrix[a, b] for a, b in zip(*matrix.nonzero(), strict=True)
+    }
+
+
+def test_the_calibration_error_is_the_difference_of_confidence_and_accuracy_by_bins() -> None:
+    result, truth, chances = drawn_evaluation()
+    right = np.array([LABELS[n] for n in chances.argmax(axis=1)]) == truth
+    confidence = chances.max(axis=1)
+    edges = np.linspace(0, 1, 16)
+    expected = 0.0
+    for low, high in pairwise(edges):
+        own = (confidence >= low) & (confidence < high)
+        if own.any():
+            expected += own.mean() * abs(confidence[own].mean() - right[own].mean())
+
+    assert result.calibration_error == pytest.approx(expected)
+    assert sum(one.images for one in result.bins) == 500
+
+
+def test_the_worst_confusions_come_first() -> None:
+    worst = drawn_evaluation()[0].worst(3)
+
+    assert len(worst) == 3
+    assert all(true != predicted for true, predicted, _ in worst)
+    assert worst[0][2] >= worst[1][2] >= worst[2][2] > 0
+
+
+def test_labels_that_training_has_not_count_as_wrong_and_are_listed() -> None:
+    known, _, _ = drawn_evaluation()
+    result, truth, _ = drawn_evaluation(extra=("Kiwi", "Kiwi", "Plum"))
+
+    assert result.unseen_labels == {"Kiwi": 2, "Plum": 1}
+    assert result.images == 500
+    assert result.accuracy <= known.accuracy
+    assert next(f for f in result.labels if f.label == "Kiwi").recall == 0
+    assert result.log_loss is not None
+    assert "Kiwi" in truth
+
+
+def test_where_training_knows_no_label_there_is_no_log_loss() -> None:
+    result = evaluate(
+        "split",
+        ["a", "b"],
+        ["x", "y"],
+        np.zeros(2, np.int64),
+        np.ones(2),
+        np.zeros((2, 2), np.int64),
+        np.full(2, np.nan),
+        most_frequent="a",
+    )
+
+    assert result.log_loss is None
+    assert result.accuracy == 0
+    assert result.unseen_labels == {"x": 1, "y": 1}
+
+
+def test_an_evaluation_is_plain_json() -> None:
+    result = drawn_evaluation()[0]
+
+    content = json.loads(json.dumps(result.to_json(), allow_nan=False))
+
+    assert content["scheme"] == "split"
+    assert content["labels"][0].keys() == {
+        "label",
+        "images",
+        "predicted",
+        "precision",
+        "recall",
+        "f1",
+    }
+
+
+def test_no_images_are_one_clear_line() -> None:
+    nothing = np.empty(0, np.int64)
+    with pytest.raises(InputError, match=r"wanted labelled images to evaluate \(split\)"):
+        evaluate(
+            "split",
+            ["a"],
+            [],
+            nothing,
+            np.empty(0),
+            nothing.reshape(0, 1),
+            np.empty(0),
+            most_frequent="a",
+        )
+
+
+def test_identical_images_are_counted_by_their_digests() -> None:
+    assert count_identical(["a", "b", "b"], ["b", "c", "b", "a"]) == 3
+
+
+def test_neighbours_in_the_order_of_labels_are_alike() -> None:
+    line = np.array([[5.0], [0.0], [1.0], [4.0], [6.0]])
+
+    assert similarity_order(line) == [4, 0, 3, 2, 1]

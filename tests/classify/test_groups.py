@@ -1,0 +1,103 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from fruits.classify.groups import FOLDS, TRAIN_ONLY, assign_folds, group_images
+from fruits.sources.naming import Naming
+
+FILMS = [
+    f"/d/Training/{label}/{film}{frame}_100.jpg"
+    for label in ("Fig", "Lime")
+    for film in ("", "r_", "r2_")
+    for frame in range(12)
+]
+
+
+def parents(paths: list[str]) -> list[str]:
+    return [path.split("/")[-2] for path in paths]
+
+
+def test_films_of_a_folder_are_groups() -> None:
+    groups = group_images(FILMS, parents(FILMS))
+
+    assert groups.kinds == {"film": 2}
+    assert set(Counter(groups.names).values()) == {12}
+    assert len(set(groups.names)) == 6
+    assert "6 groups" in groups.describe()
+    assert "2 by film" in groups.describe()
+
+
+def test_a_label_of_several_folders_is_grouped_by_folder() -> None:
+    paths = [p.replace("Fig/", "Fig 1/") for p in FILMS] + ["/d/Training/Fig 2/1_100.jpg"]
+    labels = [label.split()[0] for label in parents(paths)]
+
+    groups = group_images(paths, labels)
+
+    assert groups.kinds == {"film": 1, "folder": 1}
+    of_fig = {name for name, label in zip(groups.names, labels, strict=True) if label == "Fig"}
+    assert len(of_fig) == 2
+
+
+def test_names_that_show_nothing_are_cut_into_blocks_of_neighbours() -> None:
+    paths = [f"/d/Fig/IMG_{n}.jpg" for n in range(100)]
+
+    groups = group_images(paths[::-1], ["Fig"] * 100)
+
+    assert groups.kinds == {"block": 1}
+    assert list(Counter(groups.names).values()) == [20] * FOLDS
+    assert len(set(groups.names[:20])) == 1  # 99 to 80: by number, not by letter
+
+
+def test_an_expression_makes_the_groups_and_what_it_misses_is_alone() -> None:
+    rules = Naming(group=r"/(?P<group>r\d*)_")
+
+    groups = group_images(FILMS, parents(FILMS), rules)
+
+    assert groups.kinds == {"expression": 2}
+    assert Counter(groups.names)["r"] == Counter(groups.names)["r2"] == 24
+    assert sum(count == 1 for count in Counter(groups.names).values()) == 24
+
+
+def test_few_images_make_few_blocks() -> None:
+    groups = group_images(["/d/Fig/1.jpg", "/d/Fig/2.jpg", "/d/Lime/1.jpg"], ["Fig", "Fig", "Lime"])
+
+    assert len(set(groups.names)) == 3
+    assert assign_folds(groups.names, ["Fig", "Fig", "Lime"]).tolist()[2] == TRAIN_ONLY
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_group_is_in_one_fold_whatever_the_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = [f"l{n}" for n in rng.integers(0, 6, 500)]
+    names = [f"{label} g{n}" for label, n in zip(labels, rng.integers(0, 9, 500), strict=True)]
+    order = rng.permutation(500)
+
+    folds = assign_folds(names, labels)
+    again = assign_folds([names[n] for n in order], [labels[n] for n in order])
+
+    np.testing.assert_array_equal(again, folds[order])
+    by_group: dict[str, set[int]] = {}
+    for name, fold in zip(names, folds.tolist(), strict=True):
+        by_group.setdefault(name, set()).add(fold)
+    assert all(len(own) == 1 for own in by_group.values())
+    assert min(np.bincount(folds)) > 50
+    for label in set(labels):  # with nine groups, a label is in every fold
+        assert {f for f, own in zip(folds.tolist(), labels, strict=True) if own == label} == set(
+            range(FOLDS)
+        )
+
+
+def test_a_label_of_one_group_is_never_held_out() -> None:
+    folds = assign_folds(["a", "a", "b", "c"], ["one", "one", "two", "two"])
+
+    assert folds.tolist()[:2] == [TRAIN_ONLY, TRAIN_ONLY]
+    assert folds[2] != folds[3]
+
+
+def test_a_group_of_several_labels_stays_together() -> None:
+    folds = assign_folds(["a", "a", "a", "b", "b"], ["x", "x", "y", "x", "y"])
+
+    assert len(set(folds[:3].tolist())) == 1
+    assert len(set(folds[3:].tolist())) == 1
+    assert folds[0] != folds[3]

@@ -1,0 +1,161 @@
+import math
+
+import numpy as np
+import pytest
+from drawing import drawn, folds_of
+from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
+from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
+    LinearDiscriminantAnalysis,
+)
+
+from fruits.classify.calibrate import fit_temperature, fit_threshold
+from fruits.classify.fit import SHRINKAGES
+from fruits.classify.groups import assign_folds
+from fruits.classify.model import softmax
+from fruits.classify.train import SCHEME, train
+from fruits.errors import InputError
+from fruits.features.moments import Moments
+
+
+def test_trials_are_what_fitting_without_each_fold_gives() -> None:
+    x, names, groups = drawn()
+    numbers = assign_folds(groups, names)
+    exact, labels = x.astype(np.float64), np.array(names)
+
+    training = train(*folds_of(x, names, groups))
+
+    for trial in training.trials:
+        right = 0
+        for fold in range(5):
+            held = numbers == fold
+            theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=trial.shrinkage)
+            theirs.fit(exact[~held], labels[~held])
+            right += int((theirs.predict(exact[held]) == labels[held]).sum())
+        assert trial.accuracy == right / len(x)
+    assert [trial.shrinkage for trial in training.trials] == list(SHRINKAGES)
+    best = max(trial.accuracy for trial in training.trials)
+    chosen = [t for t in training.trials if t.shrinkage == training.classifier.shrinkage]
+    assert chosen[0].accuracy == best
+
+
+def test_the_evaluation_is_of_the_images_held_out() -> None:
+    x, names, groups = drawn()
+
+    training = train(*folds_of(x, names, groups, ("none", "sqrt")))
+
+    evaluation = training.evaluation
+    assert evaluation is not None
+    assert evaluation.scheme == SCHEME
+    assert evaluation.images == len(x)
+    assert evaluation.accuracy == max(trial.accuracy for trial in training.trials)
+    assert {trial.transform for trial in training.trials} == {"none", "sqrt"}
+    assert evaluation.unknown <= 0.05
+    assert evaluation.calibration_error < 0.06
+    assert evaluation.nearest_mean is not None
+    assert evaluation.most_frequent <= evaluation.nearest_mean
+
+
+def test_groups_make_the_difference_that_they_are_for() -> None:
+    x, names, groups = drawn(rows=2000, groups=5)
+    alone = [str(n) for n in range(len(x))]
+
+    together, scattered = (train(*folds_of(x, names, g)).evaluation for g in (groups, alone))
+
+    assert together is not None
+    assert scattered is not None
+    assert scattered.accuracy > together.accuracy + 0.03
+
+
+def test_the_order_of_images_makes_no_difference_to_a_bit() -> None:
+    x, names, groups = drawn()
+    order = np.random.default_rng(3).permutation(len(x))
+    shuffled = x[order], [names[n] for n in order], [groups[n] for n in order]
+
+    one, other = train(*folds_of(x, names, groups)), train(*folds_of(*shuffled))
+
+    assert one.trials == other.trials
+    assert one.classifier.shrinkage == other.classifier.shrinkage
+    assert one.classifier.coefficients.tobytes() == other.classifier.coefficients.tobytes()
+    assert one.classifier.threshold == other.classifier.threshold
+    assert one.classifier.temperature == pytest.approx(other.classifier.temperature, rel=1e-9)
+
+
+def test_where_nothing_can_be_held_out_there_is_a_classifier_and_no_evaluation() -> None:
+    x, names, _ = drawn(60)
+
+    training = train({"none": Moments.of(x, names)}, [])
+
+    assert training.evaluation is None
+    assert training.trials == []
+    assert training.classifier.temperature == 1
+    assert training.classifier.threshold == math.inf
+
+
+def test_a_label_that_only_one_fold_has_counts_as_wrong_there() -> None:
+    x, names, groups = drawn()
+    rare = [n for n, group in enumerate(groups) if group == groups[0]]
+    for n in rare:
+        names[n] = "rare"
+    groups[rare[0]] = "other"  # two groups, but both may be held out at once
+    total, folds = folds_of(
+        x, names, ["all" if names[n] == "rare" else g for n, g in enumerate(groups)]
+    )
+
+    training = train(total, folds)
+
+    assert "rare" in training.classifier.labels
+    assert training.evaluation is not None
+    assert training.evaluation.images == len(x) - len(rare)  # a label of one group is not tested
+
+
+def test_one_label_is_one_clear_line() -> None:
+    x, _, groups = drawn(50)
+    with pytest.raises(InputError, match="wanted two labels at least"):
+        train(*folds_of(x, ["Fig"] * 50, groups))
+
+
+# Calibration
+
+
+def test_the_temperature_has_the_smallest_log_loss() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 20_000)
+    logits = rng.normal(size=(20_000, 5))
+    logits[np.arange(20_000), truth] += 1
+    logits *= 7
+
+    def loss(logarithm: float) -> float:
+        chances = softmax(logits / math.exp(logarithm))
+        return float(-np.log(chances[np.arange(20_000), truth]).mean())
+
+    best = math.exp(minimize_scalar(loss, bounds=(-3, 5), method="bounded").x)
+
+    assert fit_temperature(logits, truth) == pytest.approx(best, rel=0.01)
+    assert fit_temperature(logits - 1e4, truth) == pytest.approx(best, rel=0.01)
+    unseen = np.append(truth, -1)
+    with_other = np.vstack([logits, logits[:1]])
+    assert fit_temperature(with_other, unseen) == fit_temperature(logits, truth)
+
+
+def test_images_that_are_all_right_do_not_make_it_certain() -> None:
+    logits = np.eye(3)[[0, 1, 2] * 10] * 50
+
+    temperature = fit_temperature(logits, np.array([0, 1, 2] * 10))
+
+    confidence = softmax(logits / temperature).max()
+    assert 0.9 < confidence < 0.999
+
+
+def test_nothing_held_out_leaves_the_temperature_alone() -> None:
+    assert fit_temperature(np.empty((0, 3)), np.empty(0, np.int64)) == 1
+    assert fit_temperature(np.ones((2, 3)), np.array([-1, -1])) == 1
+    assert fit_threshold(np.empty(0)) == math.inf
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1])
+def test_the_threshold_is_exceeded_by_the_rate_at_most(rate: float) -> None:
+    distances = np.random.default_rng(0).gamma(3, size=5000)
+
+    above = (distances > fit_threshold(distances, rate)).mean()
+
+    assert rate - 0.001 <= above <= rate
