@@ -7,6 +7,7 @@ FruitsError                 exit status 2, one line on stderr, no traceback
 ├── OutputError             the place where results go
 ├── StorageError            a store and its credentials
 ├── WorkerError             the memory of the workers
+├── ClusterError            a Spark cluster and its secret
 └── CloudError              AWS, and what runs there
 
 Each message says what was wanted, what was there, and what to do.
@@ -46,6 +47,10 @@ class StorageError(FruitsError):
 
 class WorkerError(FruitsError):
     """The workers do not have what they need."""
+
+
+class ClusterError(FruitsError):
+    """A Spark cluster does not let this program in."""
 
 
 class CloudError(FruitsError):

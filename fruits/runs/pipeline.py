@@ -10,11 +10,13 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from tqdm import tqdm
 
 from fruits.errors import ConfigError, InputError
+from fruits.features.moments import Moments
 from fruits.features.rows import matrix
 from fruits.features.writer import FeatureWriter
 from fruits.networks.compile import compile_backbone
@@ -34,6 +36,7 @@ from fruits.spark.failures import spark_errors
 from fruits.spark.ml_stages import pipeline_model
 from fruits.spark.project import project
 from fruits.spark.session import get_spark
+from fruits.spark.tasks import described
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
@@ -114,7 +117,7 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         # Matplotlib takes a second to import, in which Spark starts.
         beside.submit(import_module, "fruits.plots")
         with stages("session"):
-            spark = get_spark()
+            spark = get_spark(config.output)
         if page := spark.sparkContext.uiWebUrl:
             print(f"Spark's page, until the run ends: {page}", file=progress, flush=True)
         require_capacity(config, listing.num_rows, graph, this_place(spark))
@@ -150,7 +153,7 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         with stages("project"):
             model = pipeline_model(anti_join(listing, rejected)["label"], graph, reduction)
             # Spark ML takes seconds to save it, by a dozen jobs of one small task each.
-            saved = beside.submit(staged.write_model, model, basis)
+            saved = beside.submit(save_model, spark, staged, model, basis)
             project(spark, store, reduction, staged.uri("pca"), some)
             if config.csv:
                 staged.write_csv("pca", "pca.csv")
@@ -160,7 +163,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
 
             variance = reduction.explained_variance
             staged.write_figure(plots.scree(variance, reduction.components), "plots/scree.png")
-            points, labels = pc1_pc2(staged.table(spark, "pca"))
+            with described(spark, "plots: the first two components"):
+                points, labels = pc1_pc2(staged.table(spark, "pca"))
             staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
 
         with stages("model"):
@@ -169,6 +173,12 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         report = describe(config, counts, graph, reduction, turned, stages.seconds, spark)
         outputs.publish(lock, "rejected", "pca", "pca.csv", "model", "plots", report=report)
     return Run(spark, outputs, report, reduction)
+
+
+def save_model(spark: SparkSession, staged: Outputs, model: PipelineModel, basis: Moments) -> None:
+    """Saves the model, by jobs that are called so."""
+    with described(spark, "model: save"):
+        staged.write_model(model, basis)
 
 
 def advance(bar: tqdm, done: int) -> None:

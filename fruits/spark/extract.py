@@ -30,7 +30,7 @@ from fruits.sources.folder import read_contents
 from fruits.sources.listing import LISTING
 from fruits.spark.failures import DIED, SparkError
 from fruits.spark.measure import read_table
-from fruits.spark.tasks import run_tasks, task_ranges
+from fruits.spark.tasks import described, run_tasks, task_ranges
 
 # The backbone, and the digests of what is committed already.
 Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
@@ -156,7 +156,8 @@ def _extract(
         done.add(len(span))
         return outcome
 
-    outcomes = run_tasks(spark, work, task_ranges(files.num_rows, context.defaultParallelism))
+    spans = task_ranges(files.num_rows, context.defaultParallelism)
+    outcomes = run_tasks(spark, work, spans, f"extract: {files.num_rows:,} images")
     listing.destroy()
     return reduce(Outcome.plus, outcomes)
 
@@ -228,7 +229,8 @@ def _copy(
             write_rows(f"{staged}/{name}", table)
             yield pa.record_batch({"first": table["path"][:1].combine_chunks(), "file": [name]})
 
-    written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
+    with described(spark, f"extract: {len(copies):,} copies of known images"):
+        written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
     store.commit(written["file"].to_pylist(), REJECTED.empty_table())
 
 

@@ -61,6 +61,7 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
         spark,
         lambda uri: _rewrite(uri, gone.value),
         [f"{writer.uri}/{name}" for name in sorted(names)],
+        f"drop: {stale.num_rows:,} images that are gone",
     )
 
 
@@ -92,7 +93,7 @@ def moments(spark: SparkSession, table: FeatureTable, listing: pa.Table | None =
         replace(target, measured_by_label(batches).to_bytes())
 
     jobs = [([f"{table.uri}/{name}" for name in c.files], targets[c.number]) for c in todo]
-    run_tasks(spark, measure, jobs)
+    run_tasks(spark, measure, jobs, f"fit: moments of {len(jobs):,} chunks")
     total = Moments.empty()
     for target in targets.values():
         filesystem, path = filesystem_of(target)

@@ -48,6 +48,6 @@ def project(
             columns = {"path": rows["path"], "label": rows["label"], "pca": lists(components)}
             write_rows(f"{uri}/{number:09}.parquet", pa.table(columns))
 
-    run_tasks(spark, work, list(enumerate(groups)))
+    run_tasks(spark, work, list(enumerate(groups)), f"project: {len(files):,} files of features")
     folded.destroy()
     paths.destroy()

@@ -9,20 +9,25 @@ from pathlib import Path
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from fruits.spark.cluster import require_cluster
 from fruits.spark.java import require_java
 
 CHECKOUT_CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-def get_spark() -> SparkSession:
+def get_spark(purpose: str = "") -> SparkSession:
     """The active Spark session, or a new one that conf/spark-defaults.conf describes.
 
     Nothing is set here but the application's name: master, memory and endpoints come from
     ``SPARK_CONF_DIR`` and the environment. Where neither ``SPARK_CONF_DIR`` nor ``SPARK_HOME``
     says which configuration holds, the one beside this package does.
 
+    Args:
+        purpose: tells applications apart in Spark's lists: this one is ``fruits: PURPOSE``.
+
     Raises:
         ConfigError: when there is no Java that Spark can use.
+        ClusterError: when the master of a standalone cluster refuses the secret or is missing.
     """
     if not {"SPARK_CONF_DIR", "SPARK_HOME"} & os.environ.keys() and CHECKOUT_CONF.is_dir():
         os.environ["SPARK_CONF_DIR"] = str(CHECKOUT_CONF)
@@ -31,7 +36,9 @@ def get_spark() -> SparkSession:
     # Where a platform has started Spark's Java, its port is here.
     if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
         require_java()
-    return SparkSession.builder.appName("fruits").getOrCreate()
+    if SparkSession.getActiveSession() is None:
+        require_cluster()
+    return SparkSession.builder.appName(f"fruits: {purpose}" if purpose else "fruits").getOrCreate()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ and keep what they have loaded; those of an RDD would be started beside them.
 import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TypeVar, cast
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -18,6 +19,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+# The local property that Spark's pages show as the description of a job.
+DESCRIPTION = "spark.job.description"
+
+
 # Images of a task: so many that its start (50 ms of a Python worker) vanishes beside them, and so
 # few at the end of a chunk that no core waits long for the last one.
 MOST_IMAGES = 512
@@ -26,10 +31,33 @@ MOST_IMAGES = 512
 FEWEST_IMAGES = 64
 
 
+@contextmanager
+def described(spark: SparkSession, description: str) -> Iterator[None]:
+    """Names the jobs of this thread within, as Spark's pages show them; then as it was before."""
+    context = spark.sparkContext
+    before = context.getLocalProperty(DESCRIPTION)
+    context.setLocalProperty(DESCRIPTION, description)
+    try:
+        yield
+    finally:
+        # None takes the property away, which the annotation of PySpark does not say.
+        context.setLocalProperty(DESCRIPTION, cast(str, before))
+
+
 def run_tasks(
-    spark: SparkSession, work: Callable[[Item], Result], items: Sequence[Item]
+    spark: SparkSession,
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    description: str,
 ) -> list[Result]:
-    """The results of ``work`` for each item, in order; what it raises, the job raises."""
+    """The results of ``work`` for each item, in order; what it raises, the job raises.
+
+    Args:
+        spark: the session.
+        work: done once for each item, in some Python worker.
+        items: what there is to do.
+        description: of the job, for Spark's pages, such as ``"extract: 512 images"``.
+    """
     if not items:
         return []
     shared = spark.sparkContext.broadcast(items)
@@ -40,7 +68,8 @@ def run_tasks(
             yield pa.record_batch({"id": [number], "result": [result]})
 
     numbers = spark.range(0, len(items), 1, len(items))
-    rows = numbers.mapInArrow(run, "id long, result binary").toArrow().sort_by("id")
+    with described(spark, description):
+        rows = numbers.mapInArrow(run, "id long, result binary").toArrow().sort_by("id")
     shared.destroy()
     return [pickle.loads(result) for result in rows["result"].to_pylist()]
 

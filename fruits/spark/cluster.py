@@ -1,0 +1,119 @@
+"""Whether a standalone cluster lets this driver or worker in, known in seconds.
+
+Spark itself asks a master again for a minute, prints a Java trace each time, and says neither that
+the secret is wrong nor that there is no master; its worker goes on for ever. A worker is checked by
+a command, ``python -m fruits.spark.cluster spark://HOST:PORT``: status 2 and one line if refused.
+"""
+
+import sys
+import time
+from urllib.parse import urlsplit
+
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkConf, SparkContext
+
+from fruits.errors import ClusterError
+
+# The name by which every part of Spark introduces itself, whatever its user.
+SPARK_USER = "sparkSaslUser"
+
+# It logs the trace of an error that it also raises.
+NOISY = "org.apache.spark.network.client.TransportClientFactory"
+
+
+def require_cluster(seconds: float = 20.0) -> None:
+    """Makes sure that the standalone master of the configuration accepts this driver.
+
+    Args:
+        seconds: that a master which is starting may take to answer.
+
+    Raises:
+        ClusterError: when the master refuses the secret, or none answers.
+    """
+    SparkContext._ensure_initialized()
+    where = SparkConf().get("spark.master") or ""
+    if not where.startswith("spark://"):
+        return
+    deadline = time.monotonic() + seconds
+    while not is_accepted(where):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"no master answers at {where}; wanted a running cluster: start it")
+        time.sleep(1)
+
+
+def is_accepted(where: str) -> bool:
+    """Asks a master, in the way of Spark's own parts, to let us in.
+
+    Args:
+        where: the master's address. Several may be given, as in ``spark://one:7077,two:7077``; the
+            first that answers decides.
+
+    Returns:
+        False if none answers. True also if no secret is configured, since none is asked for then.
+
+    Raises:
+        ClusterError: when the master refuses the secret.
+    """
+    SparkContext._ensure_initialized()
+    conf = SparkConf()
+    secret = conf.get("spark.authenticate.secret")
+    if not secret:
+        return True
+    jvm = SparkContext._jvm
+    assert jvm is not None
+    network, settings = jvm.org.apache.spark.network, jvm.java.util.HashMap()
+    for name, value in conf.getAll():
+        if name.startswith(("spark.network.", "spark.authenticate", "spark.rpc.")):
+            settings.put(name, value)
+    transport = network.util.TransportConf("rpc", network.util.MapConfigProvider(settings))
+    keys = network.sasl.ShuffleSecretManager()
+    keys.registerApp(SPARK_USER, secret)
+    handshake = jvm.java.util.ArrayList()
+    handshake.add(network.crypto.AuthClientBootstrap(transport, SPARK_USER, keys))
+    context = network.TransportContext(transport, network.server.NoOpRpcHandler())
+    clients = context.createClientFactory(handshake)
+    logging = jvm.org.apache.logging.log4j
+    level = logging.LogManager.getLogger(NOISY).getLevel()
+    logging.core.config.Configurator.setLevel(NOISY, logging.Level.OFF)
+    try:
+        for address in where.removeprefix("spark://").split(","):
+            master = urlsplit(f"spark://{address}")
+            try:
+                clients.createClient(master.hostname, master.port or 7077)
+                return True
+            except Py4JJavaError as error:
+                if not is_unreachable(error):
+                    raise ClusterError(
+                        f"the master at spark://{address} refuses the secret of this container or "
+                        "program; wanted the cluster's own one (SPARK_SECRET, or "
+                        "spark.authenticate.secret)"
+                    ) from None
+    finally:
+        logging.core.config.Configurator.setLevel(NOISY, level)
+        clients.close()
+        context.close()
+    return False
+
+
+def is_unreachable(error: Py4JJavaError) -> bool:
+    """Whether there was no connection at all, so that no secret was looked at."""
+    cause, kinds = error.java_exception, []
+    while cause is not None:
+        kinds.append(cause.getClass().getName())
+        cause = cause.getCause()
+    network = ("java.net.", "java.nio.channels.", "io.netty.channel.")
+    return any(kind.startswith(network) for kind in kinds)
+
+
+def main(where: str) -> int:
+    """The command; see above."""
+    try:
+        is_accepted(where)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
