@@ -186,6 +186,9 @@ def _cache_key(name: str, weights: str, engine: str) -> str:
 
 
 if __name__ == "__main__":
+    # OpenVINO's converter reports its use to Intel through this package where it is installed;
+    # None makes its import fail, and the converter goes on without.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         _compile(*sys.argv[1:])
     except FruitsError as error:
