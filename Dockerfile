@@ -1,8 +1,11 @@
 # One image for every role: workbench, master, worker, history server, headless run.
 # docs/docker.md says how it is built and used, and what each part weighs.
 
-# ---- Java, Python and the user: what the image and its build stages stand on.
-FROM debian:trixie-slim AS base
+# The base image; docs/docker.md says how to pin it by digest.
+ARG BASE_IMAGE=debian:trixie-slim
+
+# ---- Java, Python and the user: the start of the image and of its build stages.
+FROM ${BASE_IMAGE} AS base
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates openjdk-21-jre-headless python3 tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc/* /usr/share/man/* \
@@ -14,14 +17,14 @@ FROM base AS python
 RUN apt-get update \
  && apt-get install -y --no-install-recommends binutils python3-pip zip \
  && rm -rf /var/lib/apt/lists/*
-COPY requirements.lock deploy/docker/requirements.txt /build/
+COPY requirements.lock deploy/docker/requirements.txt deploy/docker/download.sh /build/
 # The secret "ca", if given, is a PEM file with the certificates to trust instead of pip's own.
 RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 -m venv --without-pip /opt/fruits \
  # PySpark comes as source: first what builds it, of the same lock.
  && awk '/^(setuptools|wheel)==/, /[^\\]$/' /build/requirements.lock > /build/tools.txt \
- && install="pip --python /opt/fruits/bin/python install --no-compile --no-deps --require-hashes" \
+ && install="sh /build/download.sh pip --python /opt/fruits/bin/python install --no-compile --no-deps --require-hashes" \
  && $install -r /build/tools.txt \
  && $install --no-build-isolation -r /build/requirements.lock -r /build/requirements.txt
 COPY deploy/docker/trim.sh /build/
@@ -40,7 +43,7 @@ FROM base AS jars
 RUN apt-get update \
  && apt-get install -y --no-install-recommends maven openssl zip \
  && rm -rf /var/lib/apt/lists/*
-COPY conf/jars /build/
+COPY conf/jars deploy/docker/download.sh /build/
 WORKDIR /build
 RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.m2 \
     if [ -s /run/secrets/ca ]; then \
@@ -48,7 +51,7 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.m2 \
             -passout pass:changeit -out /tmp/ca.p12 \
      && export MAVEN_OPTS="-Djavax.net.ssl.trustStore=/tmp/ca.p12 -Djavax.net.ssl.trustStorePassword=changeit"; \
     fi \
- && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=/jars \
+ && sh /build/download.sh mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=/jars \
  && cd /jars && sha256sum --check --strict /build/SHA256SUMS && test "$(ls | wc -l)" = "$(wc -l < /build/SHA256SUMS)"
 # Of the bundle's 411 services S3A uses five; "full" keeps them all.
 ARG AWS_BUNDLE=filtered
@@ -80,9 +83,16 @@ RUN --mount=type=secret,id=ca \
     if [ -s /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi \
  && export FRUITS_CACHE=/baked/fruits KERAS_HOME=/baked/keras HOME=/tmp \
  && for backbone in $BACKBONES; do \
-        /opt/fruits/bin/python -c 'import sys; from fruits.networks.compile import compile_backbone; compile_backbone(sys.argv[1])' \
+        sh /build/download.sh \
+            /opt/fruits/bin/python -c 'import sys; from fruits.networks.compile import compile_backbone; compile_backbone(sys.argv[1])' \
             "$backbone" || exit; \
     done
+
+
+# ---- The sample, which a new volume for /data starts with.
+FROM package AS sample
+RUN cp -a /package/. /opt/fruits/ && mkdir /data \
+ && HOME=/tmp /opt/fruits/bin/fruits sample --output /data/sample >/dev/null 2>&1
 
 
 # ---- The image: slow layers first, the project's own files last.
@@ -93,19 +103,25 @@ ENV PATH=/opt/fruits/bin:$PATH \
     SPARK_HOME=/opt/fruits/lib/python3.13/site-packages/pyspark \
     # In memory: what the entrypoint adds to conf/ holds the cluster's secret.
     SPARK_CONF_DIR=/dev/shm/spark \
+    # On disk: in many containers /tmp is memory.
+    SPARK_LOCAL_DIRS=/var/lib/spark/local \
     FRUITS_CACHE=/var/cache/fruits \
     KERAS_HOME=/var/cache/keras \
     TF_CPP_MIN_LOG_LEVEL=3
 COPY --from=python /opt/fruits /opt/fruits
 COPY --from=jars /jars/ /opt/fruits/lib/python3.13/site-packages/pyspark/jars/
-RUN install -d -o fruits -g fruits /data /var/lib/spark /var/log/spark-events /home/fruits/notebooks
+RUN install -d -o fruits -g fruits /var/lib/spark /var/log/spark-events /home/fruits/notebooks \
+ # "data/sample/Training", the notebook's own images, is /data/sample/Training.
+ && ln -s /data /home/fruits/data
+COPY --from=sample --chown=fruits:fruits /data /data
 COPY --from=backbones --chown=fruits:fruits /baked/ /var/cache/
 COPY --from=package /package /opt/fruits
 COPY conf/spark-defaults.conf conf/log4j2.properties conf/spark-env.sh /opt/fruits/conf/
 COPY deploy/docker/jupyter_server_config.py /opt/fruits/etc/jupyter/
 # JupyterLab does not ask for news from outside.
 COPY deploy/docker/page_config.json /opt/fruits/etc/jupyter/labconfig/
-COPY deploy/docker/roles.py /usr/local/bin/roles
+COPY deploy/docker/roles/*.py /opt/fruits/roles/
+COPY deploy/docker/roles/roles /usr/local/bin/
 COPY notebooks/ /opt/fruits/notebooks/
 COPY --chown=fruits:fruits notebooks/ /home/fruits/notebooks/
 # The version of pyproject.toml, as make image gives it.

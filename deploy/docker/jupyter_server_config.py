@@ -1,6 +1,16 @@
 """JupyterLab of the image; the token comes from the entrypoint."""
 
+import warnings
+
+from jupyter_server.serverapp import JupyterServerAuthWarning
+
 c = get_config()  # noqa: F821
+
+# Extensions add pages that do not declare who may see them, which gives 50 lines of warnings. None
+# is open: allow_unauthenticated_access is False below.
+warnings.simplefilter("ignore", JupyterServerAuthWarning)
+# LabApp logs where it is installed, whatever the server's own level is.
+c.LabApp.log_level = "WARN"
 
 # The container's ports are open to its own network only; docker-compose.yml publishes on loopback.
 c.ServerApp.ip = "0.0.0.0"

@@ -119,7 +119,9 @@ def test_a_driver_with_another_secret_is_refused(two_workers: Compose, sample: s
         SPARK_SECRET="0" * 40,
         timeout=300,
     )
-    assert done.returncode != 0
+    assert done.returncode == 2
+    assert done.stdout.count("\n") == 1, done.stdout
+    assert "the master at spark://master:7077 refuses the secret" in done.stdout
     assert not list((two_workers.data / "refused").glob("features/*.parquet"))
     after = json.loads(master_state(two_workers))
     assert after["activeapps"] == []
@@ -139,9 +141,18 @@ def test_a_run_without_workers_ends_with_one_line(cluster: Compose) -> None:
 
 
 def test_the_history_server_shows_what_is_over(cluster: Compose, local: Path) -> None:
-    url = f"http://127.0.0.1:{cluster.ports['HISTORY_PORT']}/api/v1/applications?status=completed"
-    names = wait_for(lambda: [app["name"] for app in json.loads(fetch(url)[1])], 60)
-    assert set(names) == {"fruits"}
+    url = f"http://127.0.0.1:{cluster.ports['HISTORY_PORT']}/api/v1/applications"
+
+    def ended() -> dict[str, str]:
+        listed = json.loads(fetch(f"{url}?status=completed")[1])
+        return {app["name"]: app["id"] for app in listed}
+
+    names = wait_for(lambda: (found := ended()) and "fruits: /data/local" in found and found, 60)
+    assert all(name.startswith("fruits: /data/") for name in names)
+    jobs = json.loads(fetch(f"{url}/{names['fruits: /data/local']}/jobs")[1])
+    stages = {job.get("description", "no description").partition(":")[0] for job in jobs}
+    assert {"extract", "fit", "project", "model", "plots"} <= stages
+    assert "no description" not in stages
 
 
 def test_only_loopback_ports_are_published(cluster: Compose) -> None:

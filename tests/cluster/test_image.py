@@ -74,6 +74,16 @@ def test_its_bill_of_materials_lists_debian_python_and_java(image: str) -> None:
     assert listed["openvino"] == inside(image, f'python -c "{openvino}"')
 
 
+def test_nothing_reports_its_use(image: str) -> None:
+    found = inside(
+        image,
+        "find / -xdev -name 'openvino_telemetry*' 2>/dev/null;"
+        'python -c "from fruits.networks.compile import compile_backbone as c;'
+        "c('MobileNetV2', 'random')\"; ls ~/intel 2>/dev/null; true",
+    )
+    assert found == ""
+
+
 def test_what_was_trimmed_is_not_missed(image: str) -> None:
     modules = "tensorflow, keras, openvino, pyarrow.dataset, pandas, pyspark.ml, jupyterlab, s3fs"
     inside(image, f"python -c 'import {modules}'")

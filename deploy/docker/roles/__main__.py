@@ -1,0 +1,267 @@
+"""The image's entrypoint: ``roles ROLE [ARGUMENT...]``.
+
+    notebook   JupyterLab (the default)
+    run        the notebook from top to bottom, by papermill: -p NAME VALUE ...
+    master, worker, history   the parts of a Spark cluster
+    bucket     makes the bucket of an S3 store: NAME
+    check      whether this environment's secrets and sizes can work
+    healthy    whether the container's role answers
+    anything else is a command, which finds Spark configured
+
+What only the environment knows is added to conf/spark-defaults.conf here; docs/docker.md explains
+the variables. What cannot work ends with status 2 and one line.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import settings
+from cluster import executors, require_cluster, require_secret
+from support import fail, fetch, private, write
+
+NOTEBOOK = Path("/opt/fruits/notebooks/fruits_pca.ipynb")
+SPARK_CLASS = f"{os.environ.get('SPARK_HOME')}/bin/spark-class"
+HOME = Path("/home/fruits")
+EXECUTED = HOME / "notebooks/runs"
+DATA = Path("/data")
+MEMORY_ONLY = Path("/dev/shm")
+ROLE = MEMORY_ONLY / "role"
+
+UI_PORTS = {"notebook": 8888, "master": 8080, "worker": 8081, "history": 18080}
+
+# Seconds that a worker which is stopped gives its executors.
+HAND_OVER = 90
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Becomes what the first argument says."""
+    role, *rest = arguments or ["notebook"]
+    if role == "healthy":
+        sys.exit(0 if healthy() else 1)
+    known = {
+        "notebook": notebook,
+        "run": run,
+        "master": master,
+        "worker": worker,
+        "history": history,
+        "bucket": bucket,
+        "check": check,
+    }
+    if role in known and os.geteuid() == 0:
+        fail(role, "refuses to run as root; leave out --user, or give another user")
+    settings.configure(role)
+    if role in known:
+        ROLE.write_text(role)
+        known[role](rest)
+    try:
+        os.execvp(role, [role, *rest])
+    except OSError as error:
+        fail(role, f"is neither a role ({', '.join(known)}) nor a command: {error.strerror}")
+
+
+# ---- Roles
+
+
+def notebook(arguments: Sequence[str]) -> None:
+    """JupyterLab, with a token that is given, or made up and printed once."""
+    given = settings.token("notebook")
+    os.environ.pop("JUPYTER_TOKEN", None)
+    token = given or secrets.token_hex(24)
+    # By a file: the environment is inherited by every notebook, and a command line is seen by all.
+    folder = private(MEMORY_ONLY / "jupyter")
+    write(folder / "jupyter_server_config.json", json.dumps({"IdentityProvider": {"token": token}}))
+    os.environ["JUPYTER_CONFIG_PATH"] = str(folder)
+    # Nobody else uses this container's scratch space: what a killed session left can go.
+    shutil.rmtree(settings.SCRATCH / "local", ignore_errors=True)
+    address = f"http://localhost:{os.environ.get('NOTEBOOK_PORT') or 8888}/lab"
+    if given is None:
+        print(f"JupyterLab: {address}?token={token}", flush=True)
+    else:
+        print(f"JupyterLab: {address} (its token is the value of JUPYTER_TOKEN)", flush=True)
+    os.execvp("jupyter", ["jupyter", "lab", "--log-level=WARN", *arguments])
+
+
+def run(arguments: Sequence[str]) -> NoReturn:
+    """The notebook by papermill; what it raised is one line, and the notebook is kept."""
+    require_images(arguments)
+    require_cluster("run")
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    if not (HOME / "data").exists():
+        # In a home of memory. The notebook's own paths begin with "data".
+        (HOME / "data").symlink_to(DATA)
+    when = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    executed = EXECUTED / f"fruits_pca-{when}.ipynb"
+    print(f"run: the executed notebook is {executed}", flush=True)
+    command = ["papermill", "--cwd", "/home/fruits", "--log-output", "--no-progress-bar"]
+    process = subprocess.Popen(
+        [*command, str(NOTEBOOK), str(executed), *arguments], stderr=subprocess.PIPE, text=True
+    )
+    forward(signal.SIGTERM, process)
+    forward(signal.SIGINT, process)
+    last = ""
+    quiet = False
+    for line in process.stderr or ():
+        # papermill repeats the failed cell's traceback, which the executed notebook holds.
+        quiet = quiet or line.startswith(("Traceback (most recent call last)", "Usage: "))
+        if line.strip():
+            last = line.strip()
+        if not quiet:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+    status = process.wait()
+    if status == 0:
+        sys.exit(0)
+    name, value = raised(executed)
+    if name:
+        print(f"fruits: {value}" if is_mendable(name) else f"run: {name}: {value}", file=sys.stderr)
+        sys.exit(2 if is_mendable(name) else 1)
+    print(f"run: {last}", file=sys.stderr)
+    sys.exit(status if status > 0 else 128 - status)
+
+
+def master(arguments: Sequence[str]) -> None:
+    """Spark's master, through whose UI those of workers and applications are reached."""
+    Path("/var/lib/spark/recovery").mkdir(exist_ok=True)
+    spark_class("deploy.master.Master", "--host", socket.gethostname(), *arguments)
+
+
+def worker(arguments: Sequence[str]) -> NoReturn:
+    """Spark's worker; when it is stopped, its executors first hand over what they hold."""
+    memory, cores = settings.worker_memory("worker")
+    where = os.environ.get("SPARK_MASTER", "spark://master:7077")
+    require_secret("worker", where)
+    process = subprocess.Popen(
+        [
+            *(SPARK_CLASS, "org.apache.spark.deploy.worker.Worker"),
+            *("--cores", str(cores), "--memory", f"{settings.executor_heap(memory)}M"),
+            *("--work-dir", "/var/lib/spark/work", "--webui-port", "8081", where, *arguments),
+        ]
+    )
+
+    def hand_over(number: int, frame: object) -> None:
+        process.send_signal(signal.SIGPWR)
+        deadline = time.monotonic() + HAND_OVER
+        time.sleep(2)
+        while time.monotonic() < deadline and process.poll() is None and executors():
+            time.sleep(0.5)
+        process.terminate()
+
+    signal.signal(signal.SIGTERM, hand_over)
+    forward(signal.SIGINT, process)
+    status = process.wait()
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+def history(arguments: Sequence[str]) -> None:
+    """Spark's history server."""
+    spark_class("deploy.history.HistoryServer", *arguments)
+
+
+def bucket(arguments: Sequence[str]) -> NoReturn:
+    """Makes a bucket, once its store answers."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if len(arguments) != 1:
+        fail("bucket", "wanted the name of one bucket")
+    config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+    error: Exception | None = None
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            store = boto3.client("s3", config=config)
+            names = [there["Name"] for there in store.list_buckets()["Buckets"]]
+            if arguments[0] not in names:
+                store.create_bucket(Bucket=arguments[0])
+            print(f"bucket: {arguments[0]} is there")
+            sys.exit(0)
+        except (BotoCoreError, ClientError) as raised_now:
+            error = raised_now
+            refused = isinstance(error, ClientError)
+            if refused and error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                break
+            time.sleep(1)
+    fail("bucket", f"{arguments[0]} cannot be made: {error}")
+
+
+def check(arguments: Sequence[str]) -> NoReturn:
+    """Nothing, unless the environment cannot work."""
+    settings.check()
+    sys.exit(0)
+
+
+def healthy() -> bool:
+    """Whether what this container is for answers; a command has nothing to answer."""
+    role = ROLE.read_text() if ROLE.exists() else ""
+    if role not in UI_PORTS:
+        return True
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        # JupyterLab refuses who has no token, but it answers.
+        return fetch("127.0.0.1", UI_PORTS[role], "/")[0] < 500
+    return False
+
+
+# ---- Small things
+
+
+def require_images(arguments: Sequence[str]) -> None:
+    """Ends with one line if no images are named and the notebook's own ones are not there."""
+    sample = DATA / "sample/Training"
+    if (
+        "images" not in arguments
+        and not set(arguments) & {"-f", "-y", "-b"}
+        and not sample.is_dir()
+    ):
+        fail(
+            "run",
+            f"wanted images, such as -p images /data/photographs; got none, and no {sample} "
+            "(which is drawn by: fruits sample --output /data/sample)",
+        )
+
+
+def spark_class(name: str, *arguments: str) -> None:
+    """Becomes one of Spark's daemons."""
+    os.environ.setdefault("SPARK_DAEMON_MEMORY", f"{settings.DAEMON}m")
+    os.execv(SPARK_CLASS, [SPARK_CLASS, f"org.apache.spark.{name}", *arguments])
+
+
+def raised(notebook: Path) -> tuple[str, str]:
+    """Name and message of the error in an executed notebook."""
+    with contextlib.suppress(OSError, ValueError):
+        for cell in json.loads(notebook.read_text())["cells"]:
+            for output in cell.get("outputs", ()):
+                if output["output_type"] == "error":
+                    return output["ename"], output["evalue"]
+    return "", ""
+
+
+def is_mendable(name: str) -> bool:
+    """Whether an error is one that the caller can mend."""
+    import fruits.errors
+    import fruits.storage
+
+    found = getattr(fruits.errors, name, None) or getattr(fruits.storage, name, None)
+    return isinstance(found, type) and issubclass(found, fruits.errors.FruitsError)
+
+
+def forward(number: signal.Signals, process: "subprocess.Popen[Any]") -> None:
+    """Passes a signal on to a child."""
+    signal.signal(number, lambda *_: process.send_signal(number))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
