@@ -63,11 +63,10 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 image:
 	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build $(IMAGE_OPTIONS) notebook
 
-# Which profiles: make up PROFILES="cluster s3" WORKERS=3
-WORKERS := 1
+# Which profiles: make up PROFILES="cluster s3" WORKERS=3; without WORKERS, as .env says.
 up:
-	docker compose $(PROFILES:%=--profile %) up -d $(if $(filter cluster,$(PROFILES)),--scale worker=$(WORKERS))
-	docker compose logs --no-log-prefix notebook | grep token= || true
+	docker compose $(PROFILES:%=--profile %) up -d $(if $(WORKERS),--scale worker=$(WORKERS))
+	docker compose logs --no-log-prefix notebook | grep JupyterLab: || true
 
 down:
 	docker compose --profile '*' down

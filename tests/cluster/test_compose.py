@@ -1,6 +1,7 @@
 """docker-compose.yml as its users meet it: what it refuses, prints, isolates and leaves behind."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,24 @@ def test_the_printed_addresses_have_the_published_ports_and_nothing_follows(fres
         code = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)"
         url = f"http://localhost:8888/api/contents?token={token}"
         assert say("docker", "exec", container, "python", "-c", code, url).stdout == "200\n"
+
+
+def test_a_folder_that_user_1000_cannot_list_ends_the_run_with_its_name(
+    compose: Compose, sample: str
+) -> None:
+    images = compose.data / "partly"
+    shutil.copytree(compose.data / "sample" / "Training", images)
+    closed = sorted(folder for folder in images.iterdir() if folder.is_dir())[1]
+    closed.chmod(0o700)
+    done = compose(
+        *("run", "--rm", "--no-deps", "-T", "-e", "SPARK_MASTER=local[2]", "--entrypoint", "roles"),
+        *("run", "fruits", "run", *RUN, "--images", "/data/partly", "--output", "/data/partly-out"),
+    )
+    assert done.returncode == 2, done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("fruits: ")]
+    assert len(lines) == 1, done.stdout
+    assert f"/data/partly/{closed.name} cannot be listed by user 1000" in lines[0]
+    assert not list((compose.data / "partly-out").glob("features/*"))
 
 
 # ---- Refused before anything starts
