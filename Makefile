@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup java demo test check lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
+.PHONY: setup java sample demo test check lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
 
 setup: .venv/ready
 
@@ -24,10 +24,11 @@ setup: .venv/ready
 java:
 	@deploy/local/check-java.sh
 
-data/sample: | .venv/ready
-	$(BIN)/fruits sample --output $@
+# Draws what is missing of it.
+sample: setup
+	@$(BIN)/fruits sample --output data/sample
 
-demo: java setup data/sample
+demo: java sample
 	@mkdir -p $(DEMO)
 	@echo "running notebooks/fruits_pca.ipynb on local Spark: less than a minute"
 	@$(BIN)/python deploy/local/demo.py notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb \
@@ -51,7 +52,7 @@ lint: .venv/ready-dev
 # A copy of the notebook, which you may change and which runs without a network. JupyterLab asks
 # root to say that it knows.
 LAB := data/notebooks/fruits_pca.ipynb
-lab: java setup data/sample
+lab: java sample
 	@deploy/local/copy-notebook.sh notebooks/fruits_pca.ipynb $(LAB)
 	$(BIN)/jupyter lab --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
