@@ -14,7 +14,7 @@ setup: .venv/ready
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# What tests and lint need beside the package itself.
+# What tests and lint need in addition to the package.
 .venv/ready-dev: .venv/ready requirements-dev.lock
 	@echo "installing what the tests need (0.4 GB)"
 	@deploy/local/install.sh $(BIN)/python requirements-dev.lock

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.contenders.task import Task
 from benchmarks.environments import python_of
-from benchmarks.inputs import BACKBONE, CORES, DATA, ROOT, compiled, pile, source_of, weights_file
+from benchmarks.inputs import BACKBONE, CORES, DATA, ROOT, compiled, source_of, subset, weights_file
 from benchmarks.ours import fruits_run, last_line
 from benchmarks.report import Row, bars, table, write_json
 from benchmarks.watch import run_watched
@@ -67,7 +67,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in options.only:
         contender = CONTENDERS[name]
-        images = pile(source, getattr(options, contender.count))
+        images = subset(source, getattr(options, contender.count))
         print(f"{contender.title} ...", flush=True)
         row = _measure(name, contender, images, weights, graph, options)
         rows.append({"name": name, "title": contender.title} | row)
@@ -114,7 +114,7 @@ def speed(row: Row) -> float | None:
 
 
 def started(row: Row) -> float:
-    """Images per second of the extraction once started; of all the work where it is not apart."""
+    """Images per second of the extraction, or of all the work where that is not timed by itself."""
     seconds = row["seconds"]
     work = seconds.get("extract") or seconds["total"] - seconds["start"]
     return float(row.get("steady") or row["images"] / work)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth [--images DIR] [--counts N ...] [--photographs DIR]
 
-Seconds an image and the peak memory of each process should not depend on the size of the pile, nor
+Seconds an image and the peak memory of each process should not depend on the number of images, nor
 memory on that of the photographs.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.inputs import DATA, ROOT, name_of, pile, source_of
+from benchmarks.inputs import DATA, ROOT, name_of, source_of, subset
 from benchmarks.ours import fruits_run
 from benchmarks.precision import movement, network_of
 from benchmarks.report import bars, table, write_json
@@ -32,7 +32,7 @@ def main() -> None:
     runs = []
     for count in options.counts:
         print(f"{count:,} images ...", flush=True)
-        images = pile(source, count)
+        images = subset(source, count)
         runs.append(fruits_run(images, DATA / "runs" / "growth", *_network_options(options)))
         runs[-1]["images"] = count
     print("large photographs ...", flush=True)
@@ -106,7 +106,7 @@ def enlarged(source: Path, megapixels: float, count: int) -> Path:
     target = DATA / "piles" / f"{name_of(source)}-{count}-of-{megapixels:g}-megapixels"
     size = (round(1000 * (megapixels * 4 / 3) ** 0.5), round(1000 * (megapixels * 3 / 4) ** 0.5))
     rng = np.random.default_rng(0)
-    for path in sorted(pile(source, count).glob("*/*.jpg")):
+    for path in sorted(subset(source, count).glob("*/*.jpg")):
         file = target / path.parent.name / path.name
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def source_of(images: Path | None) -> Path:
     return drawn
 
 
-def pile(source: Path, count: int) -> Path:
+def subset(source: Path, count: int) -> Path:
     """A folder of exactly ``count`` JPEG files, laid out by label, evenly taken from a source.
 
     Where the source has fewer, its files come again and again, each time with other bytes behind

@@ -19,7 +19,7 @@ def fruits_run(images: Path, output: Path, *options: str) -> dict[str, Any]:
     """The figures of one run into a fresh output.
 
     Returns:
-        images; seconds of start (all that is not told apart: imports, listing, the compiled
+        images; seconds of start (all that is not listed by itself: imports, listing, the compiled
         network, Spark, plots, the end), extract, fit, project and total; images per second once
         started; seconds until the first images were done; memory_mb by role; or an error.
     """
@@ -33,7 +33,7 @@ def fruits_run(images: Path, output: Path, *options: str) -> dict[str, Any]:
         return {"error": last_line(log)}
     report = json.loads((results / "run.json").read_text())
     stages = {name: report["seconds"][name] for name in ("extract", "fit", "project")}
-    # The model is saved beside: what the other stages did not cover.
+    # The model is saved while other stages run: the time that they did not cover.
     stages["project"] += report["seconds"]["model"]
     start = sum(report["seconds"].get(name, 0.0) for name in ("list", "compile", "session"))
     inside = report["seconds"]["total"]

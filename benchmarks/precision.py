@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.environments import python_of
-from benchmarks.inputs import DATA, ROOT, pile
+from benchmarks.inputs import DATA, ROOT, subset
 from benchmarks.report import table, write_json
 from fruits.features.moments import Moments
 from fruits.networks.compile import compile_backbone
@@ -38,7 +38,7 @@ CALIBRATION = 300
 def main() -> None:
     options = _options()
     graph, network = network_of(options.backbone, options.weights)
-    files = sorted(pile(options.images.resolve(), options.count).glob("*/*.jpg"))
+    files = sorted(subset(options.images.resolve(), options.count).glob("*/*.jpg"))
     labels = np.array([file.parent.name for file in files])
     pixels = np.stack([decode(file.read_bytes(), graph.side) for file in files])
     exact, speed = timed(network, pixels)

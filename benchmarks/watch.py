@@ -46,7 +46,7 @@ def run_watched(
     Args:
         command: the program and its arguments.
         log: where stdout and stderr go.
-        environment: variables beside those of this process.
+        environment: variables in addition to those of this process.
         timeout: seconds after which all its processes are ended.
     """
     mark = f"{MARK}={uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""What can go wrong and is the caller's to mend.
+"""The errors that the user can fix.
 
 FruitsError                 exit status 2, one line on stderr, no traceback
 ├── ConfigError             an option's value

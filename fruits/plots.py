@@ -24,7 +24,7 @@ SEPARATE_BARS = 60
 NAMED_LABELS = 200
 
 _INK, _MUTED, _ACCENT, _MARK = "#222222", "#c3c9d0", "#3f90da", "#bd1f01"
-# Ten colours chosen to stay apart for the colour-blind too; with the markers, 140 combinations.
+# Ten colours that colour-blind people can tell apart; with the markers, 140 combinations.
 _COLOURS = matplotlib.color_sequences["petroff10"]
 _MARKERS = "os^DvPX*<>pdh8"
 
@@ -156,7 +156,7 @@ def stage_seconds(seconds: Mapping[str, float]) -> Figure:
     """How long each stage of a run took.
 
     Args:
-        seconds: by stage, in order; "total" is told in the title.
+        seconds: by stage, in order; "total" is in the title.
     """
     stages = {name: value for name, value in seconds.items() if name != "total"}
     total = seconds.get("total", sum(stages.values()))
@@ -212,7 +212,7 @@ def _points(axes: Axes, points: Array, inverse: Numbers, count: int) -> list[Lin
 
 
 def _name(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]) -> None:
-    """Writes texts beside their centres (n, 2), each where it hides no earlier one."""
+    """Writes texts next to their centres (n, 2), each where it covers no earlier one."""
     font = FontProperties(size=6.5)
     # Offsets hold for one size of the axes: the layout is made, and then stays.
     figure.draw_without_rendering()

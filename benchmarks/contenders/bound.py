@@ -54,7 +54,7 @@ def run(task: Task, stage: Stages) -> dict[str, Any]:
     for process in processes:
         process.join()
     return {
-        # The processes end apart; each pace counts while all are at work, or nearly.
+        # The processes end at different times; speeds count while nearly all are at work.
         "steady": sum(pace.speed for pace in done),
         "decoding_per_core": sum(p.images for p in done) / sum(p.decoding for p in done),
         "network_per_core": sum(p.images for p in done) / sum(p.network for p in done),
