@@ -1,0 +1,115 @@
+"""PNG: transparency at every depth, which Pillow compares after it has dropped bits."""
+
+import functools
+import io
+import struct
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFile
+
+from fruits.sources.limits import RejectedImage, check_size
+
+# Chunks of a file: Pillow's loop over them takes microseconds for each.
+MAX_CHUNKS = 1 << 18
+# Metadata: Pillow decompresses and keeps them all; beyond this it gets the picture alone.
+_MUCH_METADATA = 1 << 20
+_MANY_CHUNKS = 200
+
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+# Bit depths of each colour type: grey, RGB, palette, grey with alpha, RGB with alpha.
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+
+
+def load(content: bytes) -> Image.Image:
+    """The pixels of a PNG file, of 8 bits, with their transparency.
+
+    Raises:
+        RejectedImage: it costs too much or is damaged.
+    """
+    if len(content) < 33 or content[12:16] != b"IHDR":
+        raise RejectedImage("damaged: truncated: PNG without a header")
+    width, height, depth, kind = struct.unpack_from(">IIBB", content, 16)
+    check_size(width, height)
+    if depth not in _DEPTHS.get(kind, ()):
+        raise RejectedImage(f"damaged: PNG of colour type {kind} with {depth} bits per sample")
+    key, content = _look_through(content)
+    image = _open(content)
+    image.load()
+    if kind == 3:
+        if (image.getextrema()[1]) * 3 >= len(image.palette.palette):  # type: ignore
+            raise RejectedImage("damaged: PNG with pixels that its palette lacks")
+    elif key is not None:
+        return _with_key(image, content, key, depth, kind)
+    return high_bits(image) if image.mode.startswith("I") else image
+
+
+def high_bits(image: Image.Image) -> Image.Image:
+    """The eight high bits of 16-bit grey."""
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _open(content: bytes) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(content), formats=("PNG",))
+
+
+def _look_through(content: bytes) -> tuple[bytes | None, bytes]:
+    """What "tRNS" says, and the file, without its metadata where they are a burden."""
+    key = None
+    needed = [(0, 8)]
+    chunks = metadata = others = 0
+    place, size = 8, len(content)
+    while place + 12 <= size:
+        end = place + 12 + int.from_bytes(content[place : place + 4])
+        name = content[place + 4 : place + 8]
+        chunks += 1
+        if chunks > MAX_CHUNKS:
+            raise RejectedImage(f"too large: PNG of more than {MAX_CHUNKS} chunks")
+        if name in _PIXELS or (name == b"eXIf" and end - place < 65_536):
+            needed.append((place, end))
+            if name == b"tRNS":
+                key = content[place + 8 : end - 4]
+        else:
+            others += 1
+            metadata += end - place
+        place = end
+        if name == b"IEND":
+            break
+    if others > _MANY_CHUNKS or metadata > _MUCH_METADATA:
+        content = b"".join(content[begin:end] for begin, end in needed)
+    return key, content
+
+
+def _with_key(image: Image.Image, content: bytes, key: bytes, depth: int, kind: int) -> Image.Image:
+    """The image with the pixels transparent that have exactly the colour of "tRNS"."""
+    samples = 1 if kind == 0 else 3
+    if kind in (4, 6) or len(key) < 2 * samples:
+        raise RejectedImage("damaged: PNG with transparency that does not fit its colour type")
+    colour = [value & ((1 << depth) - 1) for value in struct.unpack_from(f">{samples}H", key)]
+    image.info.pop("transparency", None)
+    if kind == 0 and depth == 16:
+        transparent = Image.fromarray(np.where(np.asarray(image) == colour[0], 255, 0).astype("u1"))
+        image = high_bits(image)
+    elif kind == 0:
+        image = image.convert("L")
+        transparent = _equal(image, [colour[0] * (255 // ((1 << depth) - 1))])
+    else:
+        transparent = _equal(image, [value >> (depth - 8) for value in colour])
+        if depth == 16:
+            # Pillow keeps the high bytes; as numbers of the other byte order, it keeps the low.
+            low = _open(content)
+            low.tile = [low.tile[0]._replace(args="RGB;16L")]
+            low.load()
+            equal = _equal(low, [value & 255 for value in colour])
+            transparent = ImageChops.darker(transparent, equal)
+    image = image.convert("RGBA")
+    image.putalpha(ImageChops.invert(transparent))
+    return image
+
+
+def _equal(image: Image.Image, colour: list[int]) -> Image.Image:
+    """255 where the image has exactly this colour, else 0."""
+    masks = [
+        band.point([255 * (level == value) for level in range(256)])
+        for band, value in zip(image.split(), colour, strict=True)
+    ]
+    return functools.reduce(ImageChops.darker, masks)
