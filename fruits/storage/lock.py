@@ -1,8 +1,9 @@
 """One run at a time for each output: a lock file that its owner keeps alive.
 
-A lock is dead when its process is gone from this machine, or when its content stands still while we
-watch: no clock is compared, so clocks may differ. On local disks and S3 the file is created only if
-it is not there; other stores are asked first.
+The owner writes to the file every few seconds. A lock that does not change while we watch has no
+owner any more: no clock is compared, so clocks may differ. Only where the owner is provably a
+process of this boot and of this namespace of process ids, that process is asked for instead. On
+local disks and S3 the file is created only if it is not there; other stores are asked first.
 """
 
 import json
@@ -13,22 +14,65 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from fruits.errors import OutputError, StorageError
+from fruits.errors import OutputError, StorageError, one_line
 from fruits.storage.failures import store_errors
 from fruits.storage.files import create, delete, replace
 from fruits.storage.location import filesystem_of
+from fruits.storage.processes import Process
 
+# Seconds from one change of the file to the next.
 BEAT_SECONDS = 5.0
 
 
-# Beats without a sign of life after which an owner counts as dead.
-PATIENCE = 4
+# A lock that has not changed for so many beats has no owner any more.
+BEATS_MISSED = 4
+
+
+# A name that can be neither created nor read so often never will be: a link that leads nowhere.
+_MOST_TRIES = 100
+
+
+# Of the locks that this process has now. A process outlives its locks, as a notebook does.
+_OWN_IDS: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What a lock file says, also a damaged one.
+
+    Attributes:
+        content: of the file; as long as it changes, the owner is alive.
+        id: of the lock, or None where the file is damaged.
+        name: for messages, on one line.
+        process: that wrote it, or None where the file does not say.
+    """
+
+    content: bytes
+    id: str | None
+    name: str
+    process: Process | None
+
+    @classmethod
+    def of(cls, content: bytes) -> "Owner":
+        """Reads the content of a lock file."""
+        try:
+            fields = json.loads(content)
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict):
+            return cls(content, None, "another run (the file is damaged)", None)
+        pid, host, number = fields.get("pid"), fields.get("host"), fields.get("id")
+        name = "another run"
+        if isinstance(host, str) and type(pid) is int:
+            name = one_line(f"process {pid} on {host}"[:200])
+        known = isinstance(number, str)
+        return cls(content, number if known else None, name, Process.from_json(fields))
 
 
 class Lock:
-    """A lock that is held.
+    """A lock that this process has.
 
     Args:
         uri: of the lock file.
@@ -36,25 +80,29 @@ class Lock:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._content = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+        self.id = uuid.uuid4().hex
+        self._content = {"host": socket.gethostname(), "pid": os.getpid(), "id": self.id}
+        if process := Process.current():
+            self._content |= asdict(process)
         self._beats = 0
 
-    def require(self, patient: bool = True) -> None:
+    def require(self, retry: bool = True) -> None:
         """Makes sure that the lock is still ours, as it is not after a long sleep.
 
         Raises:
             OutputError: when another run took it.
         """
-        owner = _owner(self.uri, patient)
+        owner = _owner(self.uri, retry)
         if not self.is_held_by(owner):
             raise OutputError(
-                f"output: this run lost {self.uri} to {_name(owner)}, having given no sign of life "
-                "for a while; what it committed is kept: run again when the other one has ended"
+                f"output: this run lost {self.uri} to {owner.name if owner else 'another run'}, "
+                "because it could not write to it for a while; what it committed is kept: run "
+                "again when the other one has ended"
             )
 
-    def is_held_by(self, owner: dict[str, Any] | None) -> bool:
+    def is_held_by(self, owner: Owner | None) -> bool:
         """Whether the content of a lock file is ours."""
-        return owner is not None and owner["id"] == self._content["id"]
+        return owner is not None and owner.id == self.id
 
     def bytes(self) -> bytes:
         """The content of the file; it changes with every beat."""
@@ -70,17 +118,35 @@ def exclusive(uri: str) -> Iterator[Lock]:
         OutputError: when another run that is alive holds it.
     """
     lock = Lock(uri)
+    _OWN_IDS.add(lock.id)
+    try:
+        _acquire(lock)
+        with _kept_alive(lock):
+            yield lock
+    finally:
+        _OWN_IDS.discard(lock.id)
+
+
+def _acquire(lock: Lock) -> None:
+    """Creates the file, once no other run has it."""
+    uri = lock.uri
     try:
         with store_errors(uri):
-            taken_over = False
+            taken_over, tries = False, 0
             while not create(uri, lock.bytes()):
                 owner = _owner(uri)
                 if lock.is_held_by(owner):
                     break  # The store created it, but its answer was lost on the way.
                 taken_over = True
+                tries += 1
+                if tries > _MOST_TRIES:
+                    raise OutputError(
+                        f"output: {uri} can neither be created nor read; delete it, or give "
+                        "another output"
+                    )
                 if owner and _is_alive(uri, owner):
                     raise OutputError(
-                        f"output: {uri} says that {_name(owner)} is writing here; "
+                        f"output: {uri} says that {owner.name} is writing here; "
                         "wait for its end, or give another output"
                     )
                 if owner and _owner(uri) == owner:
@@ -91,31 +157,36 @@ def exclusive(uri: str) -> Iterator[Lock]:
                 lock.require()
     except OSError as error:
         raise OutputError(f"output: {uri} cannot be written: {error}") from error
+
+
+@contextmanager
+def _kept_alive(lock: Lock) -> Iterator[None]:
+    """Changes the file now and then within the block; at the end it is deleted."""
     ended = threading.Event()
     thread = threading.Thread(target=_keep_alive, args=(lock, ended), daemon=True)
     thread.start()
     try:
-        yield lock
+        yield
     except BaseException:
         # The error is what counts. Where the store is away, the lock stays and is dead in a while.
         ended.set()
         thread.join()
-        with suppress(OutputError, StorageError, OSError), store_errors(uri):
-            lock.require(patient=False)
-            delete(uri, retry=False)
+        with suppress(OutputError, StorageError, OSError), store_errors(lock.uri):
+            lock.require(retry=False)
+            delete(lock.uri, retry=False)
         raise
     ended.set()
     thread.join()
-    with store_errors(uri):
+    with store_errors(lock.uri):
         lock.require()
-        delete(uri)
+        delete(lock.uri)
 
 
 def _keep_alive(lock: Lock, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
         try:
             with store_errors(lock.uri):
-                lock.require(patient=False)
+                lock.require(retry=False)
                 replace(lock.uri, lock.bytes(), retry=False)
         except OutputError:
             return  # The next commit finds out too, and stops the run.
@@ -123,10 +194,11 @@ def _keep_alive(lock: Lock, ended: threading.Event) -> None:
             continue  # A store that is away for a while; the others cannot reach it either.
 
 
-def _is_alive(uri: str, owner: dict[str, Any]) -> bool:
-    if owner["host"] == socket.gethostname() and not _runs(owner["pid"]):
-        return False
-    deadline = time.monotonic() + PATIENCE * BEAT_SECONDS
+def _is_alive(uri: str, owner: Owner) -> bool:
+    process = owner.process
+    if process and (runs := process.runs()) is not None:
+        return runs and (process != Process.current() or owner.id in _OWN_IDS)
+    deadline = time.monotonic() + BEATS_MISSED * BEAT_SECONDS
     while time.monotonic() < deadline:
         time.sleep(BEAT_SECONDS / 5)
         if _owner(uri) != owner:
@@ -134,26 +206,11 @@ def _is_alive(uri: str, owner: dict[str, Any]) -> bool:
     return False
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _owner(uri: str, patient: bool = True) -> dict[str, Any] | None:
-    """The content of a lock file, or None where there is none (any more)."""
-    filesystem, path = filesystem_of(uri, patient)
+def _owner(uri: str, retry: bool = True) -> Owner | None:
+    """What a lock file says, or None where there is none (any more)."""
+    filesystem, path = filesystem_of(uri, retry)
     filesystem.invalidate_cache()
     try:
-        owner: dict[str, Any] = json.loads(filesystem.cat_file(path))
+        return Owner.of(filesystem.cat_file(path))
     except FileNotFoundError:
         return None
-    return owner
-
-
-def _name(owner: dict[str, Any] | None) -> str:
-    return f"process {owner['pid']} on {owner['host']}" if owner else "another run"

@@ -1,7 +1,11 @@
 import json
+import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from fruits.errors import OutputError
 from fruits.storage import lock as locks
 from fruits.storage.lock import exclusive
+from fruits.storage.processes import Process
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +69,178 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> N
     assert Path(uri).exists()
     with exclusive(uri) as lock:
         lock.require()
+
+
+def write(file: Path, process: Process, **fields: object) -> None:
+    """A lock file of a process, as a run on the host of this name writes it."""
+    content = {"host": os.uname().nodename, "id": "x", "beat": 1} | asdict(process) | fields
+    file.write_text(json.dumps(content))
+
+
+@contextmanager
+def beating(file: Path, process: Process) -> Iterator[None]:
+    """The owner of a lock file that writes to it, until the end of the block."""
+    over = threading.Event()
+
+    def beat() -> None:
+        number = 1
+        while not over.wait(0.02):
+            number += 1
+            temporary = file.with_suffix(".new")
+            write(temporary, process, beat=number)
+            temporary.replace(file)
+
+    write(file, process)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def this_process() -> Process:
+    process = Process.current()
+    assert process
+    return process
+
+
+def ended_process() -> Process:
+    """One of this boot and namespace that is gone."""
+    code = """from fruits.storage.processes import Process; p = Process.current(); print(
+    p.boot, p.namespace, p.pid, p.started)"""
+    out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    boot, namespace, pid, started = out.stdout.decode().split()
+    return Process(boot, namespace, int(pid), int(started))
+
+
+@pytest.mark.parametrize("place", ["boot", "namespace"])
+def test_a_process_that_is_gone_here_may_live_in_another_container_or_machine(
+    tmp_path: Path, place: str
+) -> None:
+    # Containers may have one host name, and each counts its processes from 1.
+    elsewhere = replace(ended_process(), **{place: "another"})
+    with (
+        beating(tmp_path / "_lock", elsewhere),
+        pytest.raises(OutputError, match=f"process {elsewhere.pid} on .* is writing here"),
+        exclusive(str(tmp_path / "_lock")),
+    ):
+        pytest.fail("the owner is alive")
+
+
+@pytest.mark.parametrize("place", ["boot", "namespace"])
+def test_a_process_that_runs_here_is_no_sign_of_life_of_one_elsewhere(
+    tmp_path: Path, place: str
+) -> None:
+    file = tmp_path / "_lock"
+    write(file, replace(this_process(), **{place: "another"}))
+    with exclusive(str(file)) as lock:
+        lock.require()
+
+
+def test_a_process_id_that_is_used_again_is_not_the_owner(tmp_path: Path) -> None:
+    file = tmp_path / "_lock"
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        write(file, replace(this_process(), pid=parent.pid, started=1))
+        with exclusive(str(file)) as lock:
+            lock.require()
+    finally:
+        parent.communicate(b"\n")
+
+
+def test_a_process_that_is_stopped_keeps_its_lock(tmp_path: Path) -> None:
+    file = tmp_path / "_lock"
+    code = """import sys, fruits.storage.lock as k
+k.BEAT_SECONDS = 1e6
+with k.exclusive(sys.argv[1]):
+    print("in", flush=True)
+    input()"""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert owner.stdout
+    assert owner.stdout.readline() == b"in\n"
+    with (
+        pytest.raises(OutputError, match=f"process {owner.pid} on .* is writing here"),
+        exclusive(str(file)),
+    ):
+        pytest.fail("the owner is alive")
+    owner.communicate(b"\n")
+    assert owner.returncode == 0
+    assert not file.exists()
+
+
+def test_a_lock_that_this_process_left_behind_is_taken_over(tmp_path: Path) -> None:
+    file = tmp_path / "_lock"
+    write(file, this_process())
+    with exclusive(str(file)) as lock:
+        lock.require()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"host": "a", "pid": 1, "id"',
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b"null",
+        b"{}",
+        b'{"host": 5, "pid": "1", "id": [], "boot": 1, "namespace": {}, "started": null}',
+        b'{"host": "a", "pid": -1, "id": "x", "started": 1e400}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_lock_that_stands_still_is_taken_over(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "_lock"
+    file.write_bytes(content)
+    with exclusive(str(file)) as lock:
+        lock.require()
+    assert not file.exists()
+
+
+def test_a_damaged_lock_that_changes_is_another_run(tmp_path: Path) -> None:
+    file, over = tmp_path / "_lock", threading.Event()
+    file.write_bytes(b"{")
+
+    def change() -> None:
+        while not over.wait(0.02):
+            with file.open("ab") as end:
+                end.write(b"x")
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    with (
+        pytest.raises(OutputError, match=r"another run \(the file is damaged\) is writing here"),
+        exclusive(str(file)),
+    ):
+        pytest.fail("the owner is alive")
+    over.set()
+    thread.join()
+
+
+def test_a_lock_that_is_damaged_stops_its_owner_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "_lock"
+    with pytest.raises(OutputError, match=r"lost .* to another run"), exclusive(str(file)):
+        file.write_text("{")
+
+
+def test_a_name_that_leads_nowhere_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "_lock").symlink_to(tmp_path / "nothing")
+    with (
+        pytest.raises(OutputError, match="neither be created nor read"),
+        exclusive(str(tmp_path / "_lock")),
+    ):
+        pytest.fail("there is no such place")
+
+
+def test_what_an_owner_calls_itself_cannot_move_the_cursor(tmp_path: Path) -> None:
+    file = tmp_path / "_lock"
+    with pytest.raises(OutputError) as raised, exclusive(str(file)):
+        write(file, this_process(), pid=1, host="a\x1b[2Jb\nfruits: all is well")
+    assert str(raised.value).isprintable()
 
 
 def test_the_lock_of_another_machine_is_taken_over_when_it_stands_still(tmp_path: Path) -> None:
