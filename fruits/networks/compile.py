@@ -21,7 +21,11 @@ from fruits.storage.files import sha256_of
 
 
 def compile_backbone(
-    name: str, weights: str = "imagenet", engine: str = "openvino", precision: str = "f32"
+    name: str,
+    weights: str = "imagenet",
+    engine: str = "openvino",
+    precision: str = "f32",
+    exact_decode: bool = False,
 ) -> CompiledGraph:
     """The graph of a backbone without its last layer: pixels in, average-pooled features out.
 
@@ -33,6 +37,7 @@ def compile_backbone(
         weights: ``"imagenet"``, ``"random"``, or the path or URI of a Keras weights or model file.
         engine: one of :data:`fruits.networks.graph.ENGINES`.
         precision: one of :data:`fruits.networks.graph.PRECISIONS`.
+        exact_decode: the workers decode JPEG files at full scale.
 
     Raises:
         BackboneError: when the weights are out of reach or do not fit the backbone.
@@ -42,8 +47,8 @@ def compile_backbone(
             raise BackboneError(f"wanted one of {', '.join(known)}; got {value!r}")
     cached = _cache_folder() / f"{name}-{_cache_key(name, weights, engine)}.graph"
     graph = _cached(cached) or _cached_anew(cached, name, weights, engine)
-    # The precision is the workers' choice when they load the graph: one cached graph serves both.
-    return replace(graph, precision=precision)
+    # These are the workers' choice when they load the graph: one cached graph serves all.
+    return replace(graph, precision=precision, exact_decode=exact_decode)
 
 
 def _cached(path: Path) -> CompiledGraph | None:

@@ -25,6 +25,7 @@ class CompiledGraph:
         side: height and width of the input, in pixels.
         dimension: number of features.
         parts: the engine's own files by name.
+        exact_decode: its pixels are those of JPEG files decoded at full scale.
     """
 
     backbone: str
@@ -34,12 +35,15 @@ class CompiledGraph:
     side: int
     dimension: int
     parts: dict[str, bytes] = field(repr=False)
+    exact_decode: bool = False
 
     @property
     def identity(self) -> dict[str, str]:
         """What decides the features: those of another identity must not be mixed with these."""
         names = ("backbone", "weights_sha256", "engine", "precision")
-        return {name: getattr(self, name) for name in names}
+        identity = {name: getattr(self, name) for name in names}
+        # Named only where it is not as usual, which features of earlier versions are.
+        return identity | ({"decode": "exact"} if self.exact_decode else {})
 
     def to_bytes(self) -> bytes:
         """The graph as one archive."""

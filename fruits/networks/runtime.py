@@ -53,7 +53,7 @@ def featurize(
             try:
                 if isinstance(content, Exception):
                     raise RejectedImage(f"unreadable: {one_line(content)}")
-                pixels[row] = decode(content, graph.side)
+                pixels[row] = decode(content, graph.side, graph.exact_decode)
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)
         features = network(pixels)

@@ -34,6 +34,9 @@ class RunConfig:
         choices=PRECISIONS,
         help="of the arithmetic; bf16 is faster where the processor has it",
     )
+    exact_decode: bool = option(
+        False, help="decode JPEG files at full scale, as Keras does; large ones take longer"
+    )
     scaler: str = option("minmax", choices=SCALERS, help="applied to the features before PCA")
     components: int | float = option(
         0.97, metavar="N", help="a share of the variance such as 0.97, or a number such as 600"

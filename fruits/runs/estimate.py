@@ -200,7 +200,13 @@ def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
     with stages("list"):
         listing = sample_evenly(list_images(config.images), config.limit)
     with stages("compile"):
-        graph = compile_backbone(config.backbone, config.weights, config.engine, config.precision)
+        graph = compile_backbone(
+            config.backbone,
+            config.weights,
+            config.engine,
+            config.precision,
+            config.exact_decode,
+        )
     with stages("session"):
         spark = get_spark()
     seconds = dict(stages.seconds)
@@ -345,7 +351,7 @@ def _probe(files: list[tuple[str, int]], graph: CompiledGraph) -> Probe:
         for content in contents:
             with suppress(RejectedImage):
                 if isinstance(content, bytes):
-                    decode(content, graph.side)
+                    decode(content, graph.side, graph.exact_decode)
         once = time.perf_counter() - begin
         begin = time.perf_counter()
         good += [result for result in featurize(contents, graph) if not isinstance(result, str)]

@@ -79,12 +79,13 @@ class Outputs:
                     probe(self.root)
             there = None if overwrite else self._identity()
             if there not in (None, identity):
-                differing = [key for key in identity if there.get(key) != identity[key]]
+                names = dict.fromkeys([*identity, *there])
+                differing = [key for key in names if there.get(key) != identity.get(key)]
                 raise OutputError(
                     f"output: {self.root} holds features of "
-                    + ", ".join(f"{key} {there.get(key)}" for key in differing)
+                    + ", ".join(f"{key} {there.get(key, 'as usual')}" for key in differing)
                     + "; wanted "
-                    + ", ".join(f"{key} {identity[key]}" for key in differing)
+                    + ", ".join(f"{key} {identity.get(key, 'as usual')}" for key in differing)
                     + "; give another output, or overwrite to replace them"
                 )
 

@@ -107,7 +107,13 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         pile = found.images
         listing = sample_evenly(pile, config.limit)
     with stages("compile"):
-        graph = compile_backbone(config.backbone, config.weights, config.engine, config.precision)
+        graph = compile_backbone(
+            config.backbone,
+            config.weights,
+            config.engine,
+            config.precision,
+            config.exact_decode,
+        )
     require_apart(config, found.linked)
     check_before(config, listing.num_rows, graph)
     outputs.check(graph.identity, config.overwrite, config.keep_basis)

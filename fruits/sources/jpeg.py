@@ -27,6 +27,7 @@ _BLACK = (0, (0, 0, 0), (0, 0, 0, 0))
 _FILL = re.compile(rb"\xff+")
 _SEQUENTIAL = {0xC0: "baseline", 0xC1: "extended", 0xC9: "arithmetic-coded"}
 _PROGRESSIVE = {0xC2: "progressive", 0xCA: "arithmetic-coded progressive"}
+_ARITHMETIC = (0xC9, 0xCA)
 _UNSUPPORTED = {
     0xC3: "lossless",
     0xC5: "hierarchical",
@@ -273,6 +274,11 @@ def _load(content: bytes, header: Header, side: int | None, scale: int) -> Image
         return _decode(content, header, side, scale)
     except OSError as error:
         if "truncated" not in str(error):
+            if header.process in _ARITHMETIC:
+                # A decoder may be built without it; then it says no more than this.
+                raise RejectedImage(
+                    "unsupported layout: arithmetic-coded JPEG that the decoder does not read"
+                ) from error
             raise
     return _completed(content, side)
 

@@ -17,11 +17,11 @@ POISON = """
 import os, signal
 import fruits.networks.runtime as engines
 decode = engines.decode
-def poisoned(content, side):
+def poisoned(content, *options):
     for name in ("SIGSEGV", "SIGKILL"):
         if f"POISON {name}".encode() in content:
             os.kill(os.getpid(), getattr(signal, name))
-    return decode(content, side)
+    return decode(content, *options)
 engines.decode = poisoned
 """
 

@@ -11,6 +11,7 @@ from fruits.errors import BackboneError
 from fruits.networks import runtime as engines
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import BATCH_SIZES, GROUP, featurize, load
+from fruits.sources.decode import decode
 
 
 def encode(image, format, **options):
@@ -46,6 +47,15 @@ def test_features_keep_the_order_of_the_files(seen):
     found = list(featurize(map(plain_png, colours), NO_PARTS))
     np.testing.assert_array_equal(found, colours)
     assert [group.shape for group in seen] == [(n, 16, 16, 3) for n in (GROUP, GROUP, 3)]
+
+
+def test_a_graph_may_ask_for_exact_decoding(seen):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    content = encode(Image.fromarray(noise), "JPEG")
+    for exact in (False, True):
+        list(featurize([content], replace(NO_PARTS, exact_decode=exact)))
+        np.testing.assert_array_equal(seen[-1][0], decode(content, NO_PARTS.side, exact))
+    assert (seen[0] != seen[1]).any()
 
 
 def test_reasons_stand_where_the_features_would(seen):
@@ -123,6 +133,9 @@ def test_its_identity_is_what_decides_the_features():
     assert set(GRAPH.identity) == set(changes)
     for name, value in changes.items():
         assert replace(GRAPH, **{name: value}).identity != GRAPH.identity
+    exact = replace(GRAPH, exact_decode=True)
+    assert exact.identity != GRAPH.identity
+    assert CompiledGraph.from_bytes(exact.to_bytes()).identity == exact.identity
     assert json.loads(json.dumps(GRAPH.identity)) == GRAPH.identity
 
 

@@ -19,6 +19,7 @@ def test_defaults_are_those_of_the_interface() -> None:
         "csv": True,
         "limit": None,
         "keep_basis": False,
+        "exact_decode": False,
         "overwrite": False,
     }
 

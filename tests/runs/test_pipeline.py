@@ -303,6 +303,8 @@ def test_features_of_other_settings_are_never_mixed_in(
         go(weights="random")
     with pytest.raises(OutputError, match=r"precision f32; wanted precision bf16.*overwrite"):
         go(precision="bf16")
+    with pytest.raises(OutputError, match=r"decode as usual; wanted decode exact.*overwrite"):
+        go(exact_decode=True)
     for table, old in results(tmp_path).items():
         pd.testing.assert_frame_equal(old, before[table])
     assert go(weights="random", overwrite=True).report["counts"]["extracted"] == 6
