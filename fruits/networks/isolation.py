@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import GROUP, featurize
+from fruits.sources.limited import MAX_WATCHED_SECONDS, watch
 
 Results = list[NDArray[np.float32] | str]
 
@@ -86,12 +87,15 @@ class _Child:
 def _cause(exit_code: int | None) -> str:
     if exit_code == -signal.SIGKILL:
         raise WorkerKilledError("killed by SIGKILL")
+    if exit_code == -signal.SIGVTALRM:
+        return f"the decoder took more than {MAX_WATCHED_SECONDS} s of one core"
     if exit_code is not None and exit_code < 0:
         return f"the decoder or the engine died of {signal.Signals(-exit_code).name}"
     return f"the decoder or the engine ended the process with status {exit_code}"
 
 
 def _serve(connection: Connection, graph: CompiledGraph) -> None:
+    watch()
     while True:
         try:
             contents = connection.recv()

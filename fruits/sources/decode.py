@@ -11,7 +11,7 @@ from fruits.errors import one_line
 from fruits.sources import bmp, containers, formats, gif, jpeg, netpbm, png, tiff, webp
 from fruits.sources.exif import TURNS, orientation
 from fruits.sources.formats import SUFFIXES
-from fruits.sources.limited import decode_limited
+from fruits.sources.limited import decode_limited, watched
 from fruits.sources.limits import RejectedImage
 
 __all__ = ["SUFFIXES", "RejectedImage", "decode"]
@@ -47,7 +47,7 @@ def decode(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
         raise RejectedImage(f"not an image: {formats.describe(content)}")
     if kind in _UNBOUNDED or (kind == "TIFF" and tiff.is_unbounded(content)):
         return decode_limited(content, side, exact)
-    return decode_here(content, side, exact)
+    return watched(decode_here, content, side, exact)
 
 
 def decode_here(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import IO
 
 import numpy as np
@@ -23,6 +24,8 @@ from fruits.sources.limits import RejectedImage
 # Of one image: seconds of one core, and bytes beyond what the process takes with all its modules.
 MAX_SECONDS = 30
 MAX_MEMORY = 2 << 30
+# Of an image that is decoded in the process itself, whose cost is known: see watch.
+MAX_WATCHED_SECONDS = 25
 # Waiting for an answer, where the machine is busy with other things.
 _MAX_WAIT = 20 * MAX_SECONDS
 
@@ -119,6 +122,34 @@ class _Child:
             except BrokenPipeError:  # What was left to be written is not wanted any more.
                 continue
         self._process.wait()
+
+
+_watching = False
+
+
+def watch() -> None:
+    """From now on, an image on which this process works for too long ends it, by SIGVTALRM.
+
+    For processes that are missed by nobody: a worker of Spark, whose chunk is then done with each
+    image apart, and the process that does this. What is decoded in the process itself has a cost
+    that was read from its headers; this is the net below.
+    """
+    global _watching
+    _watching = hasattr(signal, "setitimer")
+
+
+def watched(
+    decode: Callable[[bytes, int, bool], NDArray[np.uint8]], content: bytes, side: int, exact: bool
+) -> NDArray[np.uint8]:
+    """What ``decode`` gives, in a process that may be watched."""
+    if not _watching:
+        return decode(content, side, exact)
+    # User time of this process. The signal ends it even within native code.
+    signal.setitimer(signal.ITIMER_VIRTUAL, MAX_WATCHED_SECONDS)
+    try:
+        return decode(content, side, exact)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 _child: _Child | None = None

@@ -27,6 +27,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
 from fruits.networks.runtime import featurize
 from fruits.sources.folder import read_contents
+from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
 from fruits.spark.failures import DIED, SparkError
 from fruits.spark.measure import read_table
@@ -147,6 +148,7 @@ def _extract(
     job, staged = uuid.uuid4().hex, store.staged
 
     def work(span: range) -> Outcome:
+        watch()
         chosen = listing.value.slice(span.start, len(span))
         rows, outcome = _rows(chosen, *shared.value, featurize)
         if rows.num_rows:

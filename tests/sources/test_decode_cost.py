@@ -7,6 +7,7 @@ that were used; ``python tests/sources/test_decode_cost.py NAME`` does one.
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -357,6 +358,35 @@ def test_a_process_that_was_forked_off_starts_its_own(child):
     os.waitpid(pid, 0)
     assert os.read(reading, 1) == b"1"
     assert decode(picture, 16).shape == (16, 16, 3)
+
+
+WATCHED = """
+import sys
+import fruits.sources.decode as module, fruits.sources.limited as limited
+limited.MAX_WATCHED_SECONDS = 1
+content = sys.stdin.buffer.read()
+if "watch" in sys.argv:
+    limited.watch()
+for _ in range(3):
+    module.decode(content, 16)
+print("whole", flush=True)
+def forever(content):
+    for _ in range(200_000_000 if "watch" in sys.argv else 1):
+        pass
+    raise module.RejectedImage("in vain")
+module._LOADERS["PNG"] = forever
+module.decode(content, 16)
+"""
+
+
+@pytest.mark.parametrize(("option", "status"), [("watch", -signal.SIGVTALRM), ("no", 1)])
+def test_a_watched_process_ends_when_an_image_takes_too_long(option, status):
+    content = encode(Image.new("RGB", (30, 30)), "PNG")
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, option], input=content, capture_output=True
+    )
+    assert done.returncode == status
+    assert done.stdout == b"whole\n"
 
 
 if __name__ == "__main__":
