@@ -49,3 +49,26 @@ def test_no_page_names_this_machine() -> None:
         text=True,
     ).stdout
     assert tracked == ""
+
+
+def test_each_promise_names_tests_that_exist() -> None:
+    tests = {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+
+    def missing(file: str, test: str) -> bool:
+        homes = [text for name, text in tests.items() if f"/{name}".endswith(f"/{file}")]
+        return not any(re.search(rf"def {test}\b", text) for text in homes)
+
+    named, wrong = 0, []
+    for line in (ROOT / "docs/reliability.md").read_text().splitlines():
+        file = ""
+        # "::test" alone is of the file that was named before it in the line.
+        for found, test in re.findall(r"`([\w/]*\.py)?::(\w+)", line):
+            file = found or file
+            named += 1
+            if missing(file, test):
+                wrong.append(f"{file}::{test}")
+    assert named > 50
+    assert wrong == []
