@@ -28,7 +28,7 @@ from fruits.runs.outputs import RESULTS, STAGING, Outputs
 from fruits.runs.progress import Stages
 from fruits.runs.report import Counts, describe, summary
 from fruits.sources.decode import decode
-from fruits.sources.folder import find_images, read_contents
+from fruits.sources.folder import Folder, read_contents
 from fruits.sources.listing import anti_join, sample_evenly, semi_join
 from fruits.spark import measure
 from fruits.spark.extract import extract
@@ -103,7 +103,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     outputs = Outputs(config.output)
 
     with stages("list"):
-        found = find_images(config.images)
+        source = Folder(config.images)
+        found = source.items()
         pile = found.images
         listing = sample_evenly(pile, config.limit)
     with stages("compile"):
@@ -135,8 +136,11 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             known, refused = measure.known(spark, store), semi_join(store.refused(), listing)
             missing = anti_join(anti_join(listing, known), refused)
             with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
+                report_progress = partial(advance, bar)
                 fresh = extract(
-                    spark, missing, known, graph, store, config.chunk, partial(advance, bar)
+                    *(spark, missing, known, graph, store, config.chunk),
+                    progress=report_progress,
+                    contents=source.contents,
                 )
             measure.drop(spark, store, anti_join(known, pile))
             rejected = pa.concat_tables([refused, fresh.rejected])

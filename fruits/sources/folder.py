@@ -11,6 +11,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -34,6 +35,25 @@ READ_AHEAD_BYTES = 64 << 20
 
 # The longest file that is read: no image that may be decoded is longer, and memory is finite.
 MAX_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of images and what is below it: a :class:`fruits.sources.source.Source`.
+
+    Attributes:
+        place: its path or URI.
+    """
+
+    place: str
+
+    def items(self) -> Listing:
+        """Every image: see :func:`find_images`."""
+        return find_images(self.place)
+
+    def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
+        """The contents of some of them: see :func:`read_contents`."""
+        return contents_of(items)
 
 
 def find_images(place: str | Location) -> Listing:
@@ -97,6 +117,12 @@ def find_images(place: str | Location) -> Listing:
 def list_images(place: str | Location) -> pa.Table:
     """The images of :func:`find_images`, a table of :data:`LISTING`."""
     return find_images(place).images
+
+
+def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
+    """The contents of files that a listing names: :func:`read_contents` for a table of them."""
+    paths, lengths = items["path"].to_pylist(), items["length"].to_pylist()
+    return read_contents(zip(paths, lengths, strict=True))
 
 
 def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:

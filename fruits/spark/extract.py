@@ -26,12 +26,16 @@ from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
 from fruits.networks.runtime import featurize
-from fruits.sources.folder import read_contents
+from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
 from fruits.spark.failures import DIED, SparkError
 from fruits.spark.measure import read_table
 from fruits.spark.tasks import described, run_tasks, task_ranges
+
+# Yields the contents of some items: :meth:`fruits.sources.source.Source.contents`.
+Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
+
 
 # The backbone, and the digests of what is committed already.
 Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
@@ -63,6 +67,7 @@ def extract(
     store: FeatureWriter,
     chunk: int,
     progress: Callable[[int], object] = lambda done: None,
+    contents: Contents = contents_of,
 ) -> Extraction:
     """Extracts the features of files and commits them, chunk by chunk.
 
@@ -76,7 +81,8 @@ def extract(
         graph: the backbone.
         store: the committed features, to which these are added.
         chunk: files committed at a time.
-        progress: told now and then how many files are done.
+        progress: called now and then with the number of files that are done.
+        contents: reads items of the source that they come from; by default, files.
     """
     shared = spark.sparkContext.broadcast((graph, np.sort(_numbers(known["digest"]))))
     total = Outcome()
@@ -84,7 +90,7 @@ def extract(
         part = files.slice(start, chunk).combine_chunks()
         done = spark.sparkContext.accumulator(0)
         with _watched(done, start, progress):
-            outcome = _extract_safely(spark, part, shared, store, done)
+            outcome = _extract_safely(spark, part, shared, store, done, contents)
         store.commit(outcome.files, _with_reasons(part, outcome.rejected))
         total = total.plus(outcome)
     shared.destroy()
@@ -121,16 +127,17 @@ def _extract_safely(
     shared: Shared,
     store: FeatureWriter,
     done: Accumulator[int],
+    contents: Contents,
 ) -> Outcome:
     """Writes the rows of one chunk; if a worker dies of it, once more with each image apart."""
     try:
-        return _extract(spark, files, shared, store, featurize, done)
+        return _extract(spark, files, shared, store, featurize, done, contents)
     except SparkError as error:
         if DIED not in str(error):
             raise
         store.sweep()
         done.value = 0
-        return _extract(spark, files, shared, store, featurize_in_subprocess, done)
+        return _extract(spark, files, shared, store, featurize_in_subprocess, done, contents)
 
 
 def _extract(
@@ -140,6 +147,7 @@ def _extract(
     store: FeatureWriter,
     featurize: Featurize,
     done: Accumulator[int],
+    contents: Contents,
 ) -> Outcome:
     """Writes the rows of one chunk, as one Spark job."""
     context = spark.sparkContext
@@ -150,7 +158,7 @@ def _extract(
     def work(span: range) -> Outcome:
         watch()
         chosen = listing.value.slice(span.start, len(span))
-        rows, outcome = _rows(chosen, *shared.value, featurize)
+        rows, outcome = _rows(chosen, *shared.value, contents, featurize)
         if rows.num_rows:
             name = f"{job}-{span.start:09}.parquet"
             write_rows(f"{staged}/{name}", rows)
@@ -165,10 +173,14 @@ def _extract(
 
 
 def _rows(
-    files: pa.Table, graph: CompiledGraph, known: NDArray[np.uint64], featurize: Featurize
+    files: pa.Table,
+    graph: CompiledGraph,
+    known: NDArray[np.uint64],
+    read: Contents,
+    featurize: Featurize,
 ) -> tuple[pa.Table, Outcome]:
     """The rows of :data:`FEATURES` that files yield, and what became of the others."""
-    paths, lengths = files["path"].to_pylist(), files["length"].to_pylist()
+    paths = files["path"].to_pylist()
     outcome = Outcome()
     # Of each content that goes through the CNN: its place among the files, and its digest.
     places: list[int] = []
@@ -178,7 +190,7 @@ def _rows(
     first: dict[str, int] = {}
 
     def contents() -> Iterator[bytes | OSError]:
-        for place, content in enumerate(read_contents(zip(paths, lengths, strict=True))):
+        for place, content in enumerate(read(files)):
             digest = hashlib.sha256(content if isinstance(content, bytes) else b"")
             name = digest.hexdigest()
             if isinstance(content, bytes):

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from fruits.sources.folder import READ_AHEAD_BYTES, list_images, read_contents
+from fruits.sources.folder import READ_AHEAD_BYTES, contents_of, list_images
 from fruits.storage.location import Location
 
 
@@ -38,10 +38,9 @@ def read_images(spark: SparkSession, place: str | Location) -> DataFrame:
 def _with_contents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         lengths = batch["length"].to_pylist()
-        read = read_contents(zip(batch["path"].to_pylist(), lengths, strict=True))
         contents: list[bytes | None] = []
         start = size = 0
-        for number, content in enumerate(read, start=1):
+        for number, content in enumerate(contents_of(batch), start=1):
             contents.append(content if isinstance(content, bytes) else None)
             size += lengths[number - 1]
             # Contents of a few large photographs at a time are in memory.

@@ -1,5 +1,6 @@
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from fruits.features.rows import FEATURES, REJECTED
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
-from fruits.sources.folder import list_images
+from fruits.sources.folder import Folder, list_images
+from fruits.sources.listing import LISTING, Listing
+from fruits.sources.source import Source
 from fruits.spark import measure, tasks
 from fruits.spark.extract import Extraction
 from fruits.spark.extract import extract as extract_files
@@ -123,6 +126,46 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
         assert len({features.tobytes() for features in same["features"]}) == 1
     assert rows["sha256"].nunique() == 8
     assert not rows["path"].duplicated().any()
+
+
+def test_extraction_takes_items_of_any_source(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    @dataclass(frozen=True)
+    class Numbered:
+        """A source that is no folder: its items are the bytes of pictures by number."""
+
+        pictures: tuple[bytes, ...]
+
+        def items(self) -> Listing:
+            count = len(self.pictures)
+            columns = {
+                "path": [f"numbered:/Fig/{number}" for number in range(count)],
+                "label": ["Fig"] * count,
+                "length": [len(picture) for picture in self.pictures],
+                "modified": [0] * count,
+            }
+            return Listing(pa.table(columns, schema=LISTING))
+
+        def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
+            for path in items["path"].to_pylist():
+                number = int(path.rpartition("/")[2])
+                yield self.pictures[number] if number else OSError("number 0 cannot be read")
+
+    folder: Source = Folder(str(draw({"Fig": 5})))
+    listed = folder.items().images
+    pictures = tuple(content for content in folder.contents(listed) if isinstance(content, bytes))
+    numbered: Source = Numbered(pictures)
+    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
+        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        known = measure.known(spark, store)
+        listing = numbered.items().images
+        made = extract_files(*(spark, listing, known, graph, store, 10), contents=numbered.contents)
+    assert (made.extracted, made.rejected["path"].to_pylist()) == (4, ["numbered:/Fig/0"])
+    assert "number 0 cannot be read" in made.rejected["error"][0].as_py()
+    rows = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
+    expected = list(featurize(pictures[1:], graph))
+    np.testing.assert_array_equal(np.stack(rows["features"].to_list()), expected)
 
 
 def test_progress_ends_with_all_files(
