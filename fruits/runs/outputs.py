@@ -27,9 +27,10 @@ from fruits.errors import OutputError
 from fruits.features.moments import Moments
 from fruits.features.moments_file import OldMoments
 from fruits.features.rows import matrix, write_rows
+from fruits.spark.parquet import read_parquet
 from fruits.storage.failures import store_errors
 from fruits.storage.files import delete_files, delete_folder, probe, replace
-from fruits.storage.location import Location, filesystem_of, hadoop_uri, is_local, spark_path
+from fruits.storage.location import Location, filesystem_of, hadoop_uri, is_local
 from fruits.storage.lock import Lock
 
 STAGING = "_staging"
@@ -122,7 +123,7 @@ class Outputs:
 
     def table(self, spark: SparkSession, name: str) -> DataFrame:
         """One of the Parquet tables."""
-        return spark.read.parquet(spark_path(self.uri(name)))
+        return read_parquet(spark, self.uri(name))
 
     def staging(self) -> Outputs:
         """Where results are made before :meth:`publish` puts them in their places.
@@ -178,7 +179,9 @@ class Outputs:
     def write_csv(self, table: str, name: str) -> None:
         """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""
         filesystem, path = filesystem_of(self.uri(table))
-        dataset = pads.dataset(path, filesystem=filesystem, format="parquet")
+        dataset = pads.dataset(
+            path, filesystem=filesystem, format="parquet", exclude_invalid_files=False
+        )
         with self.open(name) as file:
             writer = None
             for batch in dataset.to_batches(batch_size=4096):

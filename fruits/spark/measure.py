@@ -11,14 +11,15 @@ from fruits.features.rows import FEATURES_DDL, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY, LISTING, anti_join
+from fruits.spark.parquet import read_parquet
 from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete, replace
-from fruits.storage.location import filesystem_of, spark_path
+from fruits.storage.location import filesystem_of
 
 
 def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
     """All features that are committed."""
-    return spark.read.schema(FEATURES_DDL).parquet(spark_path(table.uri))
+    return read_parquet(spark, table.uri, FEATURES_DDL)
 
 
 def known(spark: SparkSession, table: FeatureTable) -> pa.Table:

@@ -1,0 +1,49 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.spark.parquet import read_parquet
+
+LENIENT = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
+
+
+@pytest.fixture
+def lenient(spark: SparkSession) -> Iterator[SparkSession]:
+    """A session that leaves out the files that it cannot read."""
+    for name in LENIENT:
+        spark.conf.set(name, True)
+    yield spark
+    for name in LENIENT:
+        spark.conf.unset(name)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    folder = tmp_path / "t[a]ble {x,y}*"
+    folder.mkdir()
+    for number in range(3):
+        pq.write_table(pa.table({"n": [number] * 10}), folder / f"{number}.parquet")
+    return folder
+
+
+def test_a_damaged_file_fails_the_query_in_a_lenient_session(
+    lenient: SparkSession, table: Path
+) -> None:
+    assert read_parquet(lenient, str(table), "n long").count() == 30
+    file = table / "1.parquet"
+    file.write_bytes(b"PAR1" + bytes(50) + b"PAR1")
+    with pytest.raises(Exception, match=r"1\.parquet"):
+        read_parquet(lenient, str(table), "n long").agg({"n": "sum"}).collect()
+
+
+def test_a_file_that_has_gone_since_fails_the_query_in_a_lenient_session(
+    lenient: SparkSession, table: Path
+) -> None:
+    rows = read_parquet(lenient, str(table), "n long").agg({"n": "sum"})
+    (table / "1.parquet").unlink()
+    with pytest.raises(Exception, match=r"1\.parquet"):
+        rows.collect()
