@@ -49,8 +49,8 @@ def anti_join(files: pa.Table, others: pa.Table) -> pa.Table:
         files: a table with the columns :data:`IDENTITY`; the order of its rows is kept.
         others: another one.
     """
-    apart = files.select(IDENTITY).join(others.select(IDENTITY), IDENTITY, join_type="left anti")
-    return files.filter(pc.is_in(files["path"], apart["path"]))
+    missing = files.select(IDENTITY).join(others.select(IDENTITY), IDENTITY, join_type="left anti")
+    return files.filter(pc.is_in(files["path"], missing["path"]))
 
 
 def semi_join(files: pa.Table, others: pa.Table) -> pa.Table:

@@ -30,11 +30,11 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 MOST_DELETED = 1000
 
 
-# Statuses below 500 that pass too, and the one above that does not: what the store cannot do.
+# Below 500, the statuses after which a request is repeated too; above, the one after which not.
 TIMED_OUT, TOO_MANY, NOT_IMPLEMENTED = 408, 429, 501
 
 
-PASSING_ERRORS = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
+TRANSIENT_ERRORS = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
 
 
 class RetryingS3(S3FileSystem):  # type: ignore[misc]
@@ -62,7 +62,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             try:
                 return await super()._call_s3(method, *arguments, **options)
             except Exception as error:
-                if not is_passing(error):
+                if not is_transient(error):
                     raise
                 if time.monotonic() >= deadline:
                     # Not one of the errors that s3fs would itself repeat.
@@ -126,10 +126,10 @@ def s3(retry: bool) -> RetryingS3:
     )
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether an error may be gone at the next try."""
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed later."""
     status, code = status_of(error)
     if status:
-        passing = status >= 500 or status in (TIMED_OUT, TOO_MANY) or code == "RequestTimeout"
-        return passing and status != NOT_IMPLEMENTED
-    return isinstance(error, PASSING_ERRORS)
+        transient = status >= 500 or status in (TIMED_OUT, TOO_MANY) or code == "RequestTimeout"
+        return transient and status != NOT_IMPLEMENTED
+    return isinstance(error, TRANSIENT_ERRORS)

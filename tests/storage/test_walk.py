@@ -4,9 +4,10 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 import fsspec
 import pytest
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from moto.server import ThreadedMotoServer
 
-from fruits.errors import InputError
+from fruits.errors import InputError, StorageError
 from fruits.sources.folder import find_images, read_contents
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location
@@ -114,6 +115,23 @@ def test_an_object_that_cannot_be_deleted_is_an_error(
     monkeypatch.setattr(RetryingS3, "_call_s3", refuse)
     with pytest.raises(OSError, match=r"fruits/out/pca/1.*AccessDenied: locked"):
         delete_folder("s3a://fruits/out")
+
+
+def test_a_prefix_that_may_not_be_listed_is_an_error_that_names_it(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bucket, "photos/Fig/1.jpg")
+    call = RetryingS3._call_s3
+
+    async def refuse(self: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        if method == "list_objects_v2" and not options.get("MaxKeys"):
+            answer = {"Error": {"Code": "AccessDenied", "Message": "not allowed"}}
+            raise ClientError(answer, "ListObjectsV2")
+        return await call(self, method, *arguments, **options)
+
+    monkeypatch.setattr(RetryingS3, "_call_s3", refuse)
+    with pytest.raises(StorageError, match=r"s3a://fruits/photos.*AccessDenied: not allowed"):
+        find_images("s3a://fruits/photos")
 
 
 def test_a_store_without_a_listing_of_its_own_is_walked_by_the_same_rule() -> None:
