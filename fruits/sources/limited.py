@@ -31,7 +31,11 @@ _MAX_WAIT = 20 * MAX_SECONDS
 
 _REQUEST = struct.Struct("<QI?")
 _ANSWER = struct.Struct("<?Q")
-_PROGRAM = "from fruits.sources.limited import serve; serve()"
+_PROGRAM = (
+    "from fruits.sources.decode import decode_here\n"
+    "from fruits.sources.limited import serve\n"
+    "serve(decode_here)"
+)
 
 
 def decode_limited(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
@@ -163,11 +167,13 @@ def stop() -> None:
             _child.stop()
 
 
-def serve() -> None:
-    """Decodes what comes through the standard input, until it is closed."""
-    import resource
+def serve(decode: Callable[[bytes, int, bool], NDArray[np.uint8]]) -> None:
+    """Decodes what comes through the standard input, until it is closed.
 
-    from fruits.sources.decode import decode_here
+    Args:
+        decode: :func:`fruits.sources.decode.decode_here`, which imports this module.
+    """
+    import resource
 
     requests, answers = os.fdopen(0, "rb"), os.fdopen(os.dup(1), "wb")
     # What a library prints must not get among the answers.
@@ -185,7 +191,7 @@ def serve() -> None:
             return
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + MAX_SECONDS + 1, most))
         try:
-            good, data = True, decode_here(content, side, exact).tobytes()
+            good, data = True, decode(content, side, exact).tobytes()
         except RejectedImage as rejected:
             good, data = False, str(rejected).encode()
         answers.write(_ANSWER.pack(good, len(data)) + data)

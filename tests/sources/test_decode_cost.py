@@ -303,7 +303,7 @@ def poisoned(content):
         {body}
     return load(content)
 module._LOADERS["JPEG2000"] = poisoned
-limited.serve()
+limited.serve(module.decode_here)
 """
         monkeypatch.setattr(limited, "_PROGRAM", program)
         monkeypatch.setattr(limited, "MAX_SECONDS", 1)
