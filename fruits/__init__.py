@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fruits.errors import (
         BackboneError,
         CloudError,
+        ClusterError,
         ConfigError,
         FruitsError,
         InputError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BackboneError": "fruits.errors",
     "CloudError": "fruits.errors",
+    "ClusterError": "fruits.errors",
     "ConfigError": "fruits.errors",
     "FruitsError": "fruits.errors",
     "InputError": "fruits.errors",
@@ -39,6 +41,7 @@ _HOMES = {
 __all__ = [
     "BackboneError",
     "CloudError",
+    "ClusterError",
     "ConfigError",
     "FruitsError",
     "InputError",

@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import fruits
+import fruits.errors
 
 NAMES = {
     "BackboneError",
     "CloudError",
+    "ClusterError",
     "ConfigError",
     "FruitsError",
     "InputError",
@@ -32,6 +34,11 @@ def test_each_public_name_can_be_had() -> None:
     for name in NAMES:
         assert getattr(fruits, name)
     assert issubclass(fruits.InputError, fruits.FruitsError)
+
+
+def test_each_error_that_the_user_can_fix_is_public() -> None:
+    errors = {name for name, value in vars(fruits.errors).items() if isinstance(value, type)}
+    assert errors <= set(fruits.__all__)
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
