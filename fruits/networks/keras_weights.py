@@ -8,20 +8,23 @@ import hashlib
 import posixpath
 import re
 import shutil
-import socket
 import tempfile
-import threading
-import urllib.request
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fruits.errors import BackboneError, one_line
+from fruits.networks import download
+from fruits.networks.random_weights import random_model
+from fruits.networks.weights_file import (
+    extract_weights,
+    names_in,
+    require_self_contained,
+    values,
+)
 from fruits.storage.failures import store_errors
 from fruits.storage.files import sha256_of
 from fruits.storage.location import filesystem_of
@@ -29,30 +32,30 @@ from fruits.storage.location import filesystem_of
 SUFFIXES = (".h5", ".keras")
 
 
-RANDOM_SEED = 0
-
-
 IMAGENET_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
-# Seconds of silence after which a download is given up.
-PATIENCE = 10
-
-
 def identity(weights: str) -> str:
-    """What tells these weights from others, found without Keras: a file's SHA-256, or the word.
+    """What distinguishes these weights from others: a file's SHA-256, or the word.
+
+    It is found without Keras.
 
     Raises:
         BackboneError: when the file is missing, cannot be read or is of another kind.
     """
     if weights in ("imagenet", "random"):
         return weights
-    with _read_errors(weights):
+    with weights_errors(weights):
         return sha256_of(weights)
 
 
 @contextmanager
-def _read_errors(weights: str) -> Iterator[None]:
+def weights_errors(weights: str) -> Iterator[None]:
+    """Turns what a weights file that cannot be read raises into one line.
+
+    Raises:
+        BackboneError: when the file is missing, cannot be read or is of another kind.
+    """
     if not weights.lower().endswith(SUFFIXES):
         raise BackboneError(
             f"weights: wanted imagenet, random, or a Keras file that ends in "
@@ -87,11 +90,9 @@ def weighted(
         BackboneError: when the weights are out of reach or do not fit.
     """
     if weights == "imagenet":
-        with _downloads(name) as files:
-            model = build("imagenet")
-        return model, sha256_of(files[-1]) if files else _digest(model)
+        return _imagenet(name, build)
     if weights == "random":
-        model = _random(build, preprocess)
+        model = random_model(build, preprocess)
         return model, _digest(model)
     with _local_copy(weights) as path:
         sha256 = identity(str(path))
@@ -100,104 +101,25 @@ def weighted(
     return model, sha256
 
 
-@contextmanager
-def _downloads(name: str) -> Iterator[list[str]]:
-    """Lets Keras download, but gives up a silent server in seconds; yields the files' paths."""
-    from keras.src.utils import file_utils
-
-    files: list[str] = []
-    fetch, timeout = file_utils.get_file, socket.getdefaulttimeout()
-
-    def get_file(fname: str, origin: str, cache_subdir: str, **options: Any) -> str:
-        path = Path(file_utils.config.keras_home(), cache_subdir, fname).expanduser()
-        file_hash = options.get("file_hash")
-        if not path.exists() or (file_hash and not file_utils.validate_file(path, file_hash)):
-            _require_answer(origin)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # A download that is killed must not pass for a whole file the next time.
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                Path(fetch(fname, origin, cache_dir=folder, cache_subdir="", **options)).replace(
-                    path
-                )
-        files.append(str(path))
-        return files[-1]
-
-    file_utils.get_file = get_file
-    socket.setdefaulttimeout(PATIENCE)
+def _imagenet(name: str, build: Callable[[str | None], Any]) -> tuple[Any, str]:
+    """Keras' ImageNet weights, which are put where Keras looks before it downloads anything."""
+    file = download.IMAGENET.get(name)
+    path = file.path() if file else None
     try:
-        yield files
+        if file and path and not file.is_whole(path):
+            download.fetch(file, path)
+        model = build("imagenet")
     except BackboneError:
         raise
-    except Exception as error:  # Keras raises a bare Exception for what its download met.
-        what = f"{files[-1]} does not load (delete it)" if files else "Keras' download failed"
+    except Exception as error:  # A download fails in many ways, and h5py raises nearly anything.
+        there = path is not None and path.exists()
+        what = f"{path} does not load (delete it)" if there else "their download failed"
         raise BackboneError(
             f"weights: wanted the ImageNet weights of {name}, but {what}: {one_line(error)}; "
             "give the path of a Keras weights file, or backbone EfficientNetLite0, whose weights "
             "are installed already, or weights random for a trial"
         ) from error
-    finally:
-        file_utils.get_file = fetch
-        socket.setdefaulttimeout(timeout)
-
-
-def _require_answer(url: str) -> None:
-    """Raises OSError unless the server of ``url`` answers within PATIENCE seconds.
-
-    In a thread of its own, since a look-up of a name knows no timeout.
-    """
-    outcome: list[Exception] = [TimeoutError(f"{url}: no answer within {PATIENCE} s")]
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=PATIENCE).close()
-            outcome.clear()
-        except Exception as error:
-            outcome[:] = [OSError(f"{url}: {error}")]
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    if outcome:
-        raise outcome[0]
-
-
-def _random(build: Callable[[str | None], Any], preprocess: Callable[[Any], Any]) -> Any:
-    """Seeded weights, with batch-norm statistics that keep features of order one.
-
-    Without them the activations of a deep untrained network fade to nothing. Each layer gets one
-    variance for all its channels, rounded, so that the weights hardly depend on the machine.
-    """
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(RANDOM_SEED)
-    tf.config.experimental.enable_op_determinism()
-    model = build(None)
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for norm in norms:
-        norm.call = _calibrating(norm)
-    # Smooth pictures, as photographs are: networks answer noise by far more.
-    coarse = np.random.default_rng(RANDOM_SEED).integers(0, 256, (4, 6, 6, 3), np.uint8)
-    size = model.input_shape[1:3]
-    pixels = np.stack([np.asarray(Image.fromarray(few).resize(size)) for few in coarse])
-    model(preprocess(tf.constant(pixels, tf.float32)), training=False)
-    for norm in norms:
-        del norm.call
-    return model
-
-
-def _calibrating(norm: Any) -> Callable[..., Any]:
-    """A batch normalisation's call that first sets its variance to that of its input."""
-    call = norm.call
-
-    def calibrating_call(inputs: Any, **options: Any) -> Any:
-        # Of a typical image: gated networks magnify the differences between images.
-        variance = float(f"{np.exp(np.mean(np.log(np.mean(np.square(inputs), (1, 2, 3))))):.1e}")
-        norm.moving_variance.assign(np.full(norm.moving_variance.shape, variance))
-        return call(inputs, **options)
-
-    return calibrating_call
+    return model, sha256_of(str(path)) if path else _digest(model)
 
 
 def _digest(model: Any) -> str:
@@ -210,7 +132,7 @@ def _digest(model: Any) -> str:
 @contextmanager
 def _local_copy(uri: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        with _read_errors(uri):
+        with weights_errors(uri):
             filesystem, path = filesystem_of(uri)
             copy = Path(folder) / posixpath.basename(path)
             with filesystem.open(path, "rb") as source, copy.open("wb") as target:
@@ -219,7 +141,7 @@ def _local_copy(uri: str) -> Iterator[Path]:
 
 
 def _fill(name: str, model: Any, path: Path, uri: str) -> None:
-    """Sets the model's weights to those in a file, wherever they stand in it.
+    """Sets the model's weights to those in a file, wherever they are in it.
 
     Raises:
         BackboneError: when the file does not hold a weight for each variable of the model.
@@ -228,9 +150,9 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
 
     try:
         if path.suffix.lower() == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                path = Path(archive.extract("model.weights.h5", path.parent))
+            path = extract_weights(path)
         with h5py.File(path, "r") as file:
+            require_self_contained(file)
             # Files of Keras 2 list their layers in an attribute; those of Keras 3 are trees.
             layers = _listed_layers(file) or _listed_layers(file.get("model_weights", {}))
             found = _fill_from_list(model, layers) or _fill_from_tree(model, file, path.parent)
@@ -254,31 +176,28 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
 def _settle_normalization(layer: Any) -> None:
     """Makes a Normalization apply the statistics that it was given.
 
-    EfficientNet's ImageNet files, and all models that began with them, hold standard deviations in
-    place of variances; Keras makes up for it with one more layer, which is not in the model here.
+    EfficientNet's ImageNet files, and all models that began with them, have standard deviations in
+    place of variances. Keras corrects that with one more layer, which is not in the model here.
     """
     if np.allclose(layer.adapt_variance, IMAGENET_DEVIATIONS, atol=1e-4):
         layer.adapt_variance.assign(np.square(layer.adapt_variance))
     layer.finalize_state()
 
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+# Of a layer, the arrays by name; their values are still in the file.
+Arrays = dict[str, Any]
 
 
 def _listed_layers(group: Any) -> list[Arrays]:
     """For each layer of a legacy file the arrays by name; none for other files."""
-    from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group as names
-
     if not hasattr(group, "attrs"):
         return []
-    layers = [group[layer] for layer in names(group, "layer_names")]
-    return [
-        {name: np.asarray(layer[name]) for name in names(layer, "weight_names")} for layer in layers
-    ]
+    layers = [group[layer] for layer in names_in(group, "layer_names")]
+    return [{name: layer[name] for name in names_in(layer, "weight_names")} for layer in layers]
 
 
 def _fill_from_list(model: Any, layers: Sequence[Arrays]) -> bool:
-    """Finds the model's variables as a run among the arrays: a top follows, a stem may precede."""
+    """Finds the model's variables as consecutive arrays, whatever precedes or follows them."""
     arrays = [array for layer in layers for array in layer.values()]
     # A model inside another was written with its trainable variables first.
     for order in (model.weights, [*model.trainable_weights, *model.non_trainable_weights]):
@@ -294,8 +213,8 @@ def _fill_from_list(model: Any, layers: Sequence[Arrays]) -> bool:
 def _fill_by_name(model: Any, arrays: Arrays) -> bool:
     """Finds the variables of a model that was partly frozen inside another: any order is possible.
 
-    What is left over may be the top. Convolutions that are left over tell of a larger network,
-    which has layers of the same names.
+    What is left over may be the top. If convolutions are left over, the file is of a larger
+    network that has layers of the same names.
     """
     theirs = dict(zip(_keys(arrays), arrays.values(), strict=True))
     ours = dict(zip(_keys(v.path for v in model.weights), model.weights, strict=True))
@@ -328,7 +247,7 @@ def _keys(names: Iterable[str]) -> list[tuple[str, int, str]]:
 
 def _assign(variables: Iterable[Any], arrays: Iterable[Any]) -> None:
     for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+        variable.assign(values(array))
 
 
 def _fill_from_tree(model: Any, file: Any, folder: Path) -> bool:
@@ -345,7 +264,7 @@ def _fill_from_tree(model: Any, file: Any, folder: Path) -> bool:
         for branch in branches:
             if all(theirs.get(branch + path) == shape for path, shape in shapes.items()):
                 for path in shapes:
-                    target[path][...] = file[branch + path][...]
+                    target[path][...] = values(file[branch + path])
                 break
         else:
             return False

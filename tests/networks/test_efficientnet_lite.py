@@ -254,3 +254,53 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BackboneError, match="legacy format"):
         read_tensors(path)
+
+
+MEMORY_PROGRAM = """
+import resource, sys
+from pathlib import Path
+from fruits.errors import BackboneError
+from fruits.networks.efficientnet_lite import read_tensors
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        read_tensors(Path(path))
+    except BackboneError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_forged_sizes_are_refused_in_one_line_each_and_take_no_memory(tmp_path):
+    forged = {
+        "storage": one_tensor(length=10**10),
+        "negative": one_tensor(length=-1),
+        # The unpickler makes room for as many objects as the number says: here 30 GB.
+        "memo": b"}r" + (2**31).to_bytes(4, "little") + b".",
+        "text": b"(d\x8d" + (2**34).to_bytes(8, "little") + b"x.",
+        "number": b"(dI" + b"9" * 100_000 + b"\n.",
+        "deep": b"(" * 100_000 + b".",
+    }
+    values = np.zeros(6, "<f4")
+    paths = [write_legacy(tmp_path / f"{name}.pth", p, values) for name, p in forged.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROGRAM, *map(str, paths)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    *messages, megabytes = done.stdout.splitlines()
+    assert [path.name in line for path, line in zip(paths, messages, strict=True)] == [True] * 6
+    assert "a storage of 10000000000 values" in messages[0]
+    assert int(megabytes) < 200
+
+
+def test_a_tensor_that_repeats_one_value_takes_no_memory_until_its_shape_is_compared(
+    tmp_path, blank
+):
+    state = one_tensor(shape=(10**6, 10**6), strides=(0, 0))
+    state = state.replace(b"'w'", b"'_conv_stem.weight'")
+    tensors = read_tensors(write_legacy(tmp_path / "w.pth", state, np.zeros(6, "<f4")))
+    with pytest.raises(BackboneError, match=r"found the shape \(1000000, 1000000\)"):
+        fill(blank, tensors)

@@ -1,9 +1,13 @@
+import dataclasses
 import hashlib
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
+import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,7 +22,8 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from keras.src.utils import file_utils
 
 from fruits.errors import BackboneError, StorageError
-from fruits.networks import keras_weights as weights
+from fruits.networks import download
+from fruits.networks.catalogue import BACKBONES
 from fruits.networks.compile import compile_backbone, keras_model
 from fruits.networks.keras_weights import identity, weighted
 from fruits.networks.runtime import load
@@ -200,7 +205,7 @@ def test_so_is_one_that_learns_or_is_frozen_as_a_whole(zoo, tmp_path, save, shar
     ],
 )
 @pytest.mark.parametrize("name", ["EfficientNetB0", "InceptionV3"])
-def test_so_are_backbones_with_peculiar_layers(zoo, tmp_path, save, arrangement, share, name):
+def test_so_are_backbones_with_unusual_layers(zoo, tmp_path, save, arrangement, share, name):
     base, _ = zoo.base(name)
     with frozen(base, share):
         path = save(arrangement(base), tmp_path)
@@ -489,6 +494,198 @@ def test_a_store_without_credentials_is_named(zoo, monkeypatch, tmp_path):
     assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
 
 
+# Files that want more than to be read
+
+HOSTILE_PROGRAM = """
+import resource, sys
+from fruits.errors import BackboneError
+from fruits.networks import keras_weights
+import h5py, keras
+model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, name="dense")])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        keras_weights.weighted("Net", lambda source: model, None, path)
+        print("accepted", model.get_weights()[0].tolist())
+    except BackboneError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def legacy_group(file, kernel):
+    """A file of Keras 2 for a layer of three by two; ``kernel`` writes its weights into a group."""
+    file.attrs["layer_names"] = [b"dense"]
+    layer = file.create_group("dense")
+    layer.attrs["weight_names"] = [b"kernel:0", b"bias:0"]
+    layer["bias:0"] = np.zeros(2, np.float32)
+    kernel(layer)
+    return layer
+
+
+def fine(file, tmp_path):
+    legacy_group(file, lambda layer: layer.create_dataset("kernel:0", data=np.ones((3, 2), "<f4")))
+
+
+def compressed(file, tmp_path):
+    legacy_group(
+        file,
+        lambda layer: layer.create_dataset(
+            "kernel:0", data=np.ones((3, 2), "<f4"), chunks=(3, 2), compression="gzip"
+        ),
+    )
+
+
+def external_values(file, tmp_path):
+    (tmp_path / "secret").write_bytes(b"0123456789abcdefghijklmn")
+    legacy_group(
+        file,
+        lambda layer: layer.create_dataset(
+            "kernel:0", (3, 2), "<f4", external=[(str(tmp_path / "secret"), 0, 24)]
+        ),
+    )
+
+
+def secret_file(tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as secret:
+        secret["values"] = np.ones((3, 2), np.float32)
+    return str(tmp_path / "secret.h5")
+
+
+def external_link(file, tmp_path):
+    link = h5py.ExternalLink(secret_file(tmp_path), "values")
+    legacy_group(file, lambda layer: layer.__setitem__("kernel:0", link))
+
+
+def external_group(file, tmp_path):
+    file["layers"] = h5py.ExternalLink(secret_file(tmp_path), "/")
+
+
+def soft_link(file, tmp_path):
+    legacy_group(file, lambda layer: layer.__setitem__("kernel:0", h5py.SoftLink("/dense/bias:0")))
+
+
+def virtual_values(file, tmp_path):
+    layout = h5py.VirtualLayout((3, 2), "<f4")
+    layout[:] = h5py.VirtualSource(secret_file(tmp_path), "values", (3, 2))
+    legacy_group(file, lambda layer: layer.create_virtual_dataset("kernel:0", layout))
+
+
+def filled(file, tmp_path):
+    legacy_group(
+        file,
+        lambda layer: layer.create_dataset(
+            "kernel:0", (50_000, 20_000), "<f4", fillvalue=1, chunks=(1000, 1000)
+        ),
+    )
+
+
+def inflated(file, tmp_path):
+    def write(layer):
+        array = layer.create_dataset(
+            "kernel:0", (20_000, 20_000), "<f4", chunks=(2000, 2000), compression="gzip"
+        )
+        array[:2000, :2000] = 1.0
+
+    legacy_group(file, write)
+
+
+def huge_piece(file, tmp_path):
+    def write(layer):
+        array = layer.create_dataset(
+            "kernel:0",
+            (3, 2),
+            "<f4",
+            maxshape=(None, None),
+            chunks=(8_000, 8_000),
+            compression="gzip",
+        )
+        array.id.write_direct_chunk((0, 0), zlib.compress(bytes(8_000 * 8_000 * 4), 1))
+
+    legacy_group(file, write)
+
+
+def repeated(file, tmp_path):
+    legacy_group(
+        file, lambda layer: layer.create_dataset("kernel:0", data=np.ones((4000, 4000), "<f4"))
+    )
+    file["dense"].attrs["weight_names"] = [b"kernel:0"] * 1000
+
+
+def texts(file, tmp_path):
+    legacy_group(file, lambda layer: layer.create_dataset("kernel:0", data=[["a"] * 2] * 3))
+
+
+def long_names(file, tmp_path):
+    """Two thousand names, which are one text of 2 MB in the file."""
+    names = ["x" * (2 << 20), *("kernel:0" for _ in range(2000))]
+    fine(file, tmp_path)
+    del file["dense"].attrs["weight_names"]
+    file["dense"].attrs["weight_names"] = names
+
+
+def no_names(file, tmp_path):
+    fine(file, tmp_path)
+    del file["dense"].attrs["weight_names"]
+    file["dense"].attrs["weight_names"] = np.ones(3)
+
+
+ATTACKS = {
+    external_values: "has its values in another file",
+    external_link: "is a link to another place",
+    external_group: "is a link to another place",
+    soft_link: "is a link to another place",
+    virtual_values: "has its values in another file",
+    filled: "has a shape but no values",
+    inflated: "does not fit Net",
+    huge_piece: "has pieces of 256000000 bytes",
+    repeated: "does not fit Net",
+    texts: "has no numbers",
+    long_names: "names that are too long",
+    no_names: "is not a list of names",
+}
+
+
+def test_hostile_files_are_refused_in_one_line_each_and_take_no_memory(tmp_path):
+    paths = []
+    for write in (fine, compressed, *ATTACKS):
+        paths.append(tmp_path / f"{write.__name__}.h5")
+        with h5py.File(paths[-1], "w") as file:
+            write(file, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE_PROGRAM, *paths], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, megabytes = done.stdout.splitlines()
+    ones = np.ones((3, 2)).tolist()
+    assert lines[:2] == [f"accepted {ones}"] * 2
+    for line, path, words in zip(lines[2:], paths[2:], ATTACKS.values(), strict=True):
+        assert line.startswith("weights: ")
+        assert str(path) in line
+        assert words in line
+    assert int(megabytes) < 400
+
+
+def test_an_archive_that_expands_is_refused_before_it_is_written(tmp_path):
+    path = tmp_path / "bomb.keras"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("model.weights.h5", "w", force_zip64=True) as member,
+    ):
+        for _ in range(1000):
+            member.write(bytes(1 << 20))
+    assert path.stat().st_size < 2 << 20
+    limits = (200 << 20,) * 2
+    program = (
+        "import resource; from fruits.networks.weights_file import extract_weights;"
+        f"from pathlib import Path; resource.setrlimit(resource.RLIMIT_FSIZE, {limits});"
+        f"extract_weights(Path({str(path)!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "the archive would expand from" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 # Keras' own ImageNet weights
 
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
@@ -496,20 +693,22 @@ FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 @pytest.fixture(scope="module")
 def published(zoo, tmp_path_factory):
-    """The content of what stands for Keras' published file."""
+    """The content of a stand-in for Keras' published file."""
     return legacy_weights(zoo.base("MobileNetV2")[0], tmp_path_factory.mktemp("site")).read_bytes()
 
 
 @pytest.fixture
 def keras_home(tmp_path, monkeypatch):
     """An empty folder for Keras' downloads; the file's place in it."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # Keras has read the variable already.
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
     return tmp_path / "models" / FILE
 
 
 @pytest.fixture
 def site(published, monkeypatch):
-    """A server of the published file; its ``conduct`` tells how it answers."""
+    """A server of the published file; ``conduct`` says how it answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -540,7 +739,9 @@ def site(published, monkeypatch):
 
 
 def lead_to(monkeypatch, host):
-    monkeypatch.setattr("keras.src.applications.mobilenet_v2.BASE_WEIGHT_PATH", f"http://{host}/")
+    monkeypatch.setattr(download, "KERAS_SITE", f"http://{host}/")
+    # Keras itself must not be the one that asks.
+    monkeypatch.setattr("keras.src.applications.mobilenet_v2.BASE_WEIGHT_PATH", "http://[wrong]/")
 
 
 def holds(model, published, tmp_path):
@@ -571,12 +772,13 @@ def test_a_download_is_used_and_kept(site, keras_home, published, tmp_path):
     assert keras_home.read_bytes() == published
     # The second time no server is asked.
     assert keras_model("MobileNetV2", "imagenet")[1] == sha256
-    assert site.asked == [f"/{FILE}"]
+    assert site.asked == [f"/tensorflow/keras-applications/mobilenet_v2/{FILE}"]
 
 
 def test_a_download_that_breaks_leaves_nothing_behind(site, keras_home, published, tmp_path):
     site.conduct = "breaks"
-    assert "Keras' download failed" in failure()
+    assert "download failed" in (message := failure())
+    assert "bytes" in message
     assert list(keras_home.parent.iterdir()) == []
     site.conduct = "whole"
     assert holds(keras_model("MobileNetV2", "imagenet")[0], published, tmp_path)
@@ -601,13 +803,13 @@ def test_a_host_that_does_not_resolve_is_named(keras_home, monkeypatch):
     assert "no-such-host.invalid" in failure()
 
 
-def test_the_patience_with_a_silent_server_is_short(monkeypatch):
+def test_a_silent_server_is_given_up_soon():
     # It is asked once whether it is there, and once for the file.
-    assert 2 * weights.PATIENCE <= 20
+    assert 2 * download.DOWNLOAD_TIMEOUT_SECONDS <= 20
 
 
 def test_a_server_that_never_answers_is_given_up(keras_home, monkeypatch):
-    monkeypatch.setattr(weights, "PATIENCE", 1)
+    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         threading.Timer(30, silent.close).start()
         lead_to(monkeypatch, f"127.0.0.1:{silent.getsockname()[1]}")
@@ -617,12 +819,49 @@ def test_a_server_that_never_answers_is_given_up(keras_home, monkeypatch):
 
 
 def test_a_server_that_falls_silent_is_given_up(site, keras_home, monkeypatch):
-    monkeypatch.setattr(weights, "PATIENCE", 1)
+    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT_SECONDS", 1)
     site.conduct = "silent"
     start = time.monotonic()
     assert "timed out" in failure()
     assert time.monotonic() - start < 20
     assert list(keras_home.parent.iterdir()) == []
+
+
+def test_a_download_with_another_digest_is_refused(site, keras_home, monkeypatch):
+    file = dataclasses.replace(download.IMAGENET["MobileNetV2"], md5="0" * 32)
+    monkeypatch.setitem(download.IMAGENET, "MobileNetV2", file)
+    assert "its MD5 is not 000" in failure()
+    assert list(keras_home.parent.iterdir()) == []
+
+
+def test_a_file_with_another_digest_is_downloaded_anew(site, keras_home, published, monkeypatch):
+    md5 = hashlib.md5(published).hexdigest()
+    file = dataclasses.replace(download.IMAGENET["MobileNetV2"], md5=md5)
+    monkeypatch.setitem(download.IMAGENET, "MobileNetV2", file)
+    keras_home.parent.mkdir()
+    keras_home.write_bytes(published[:-1])
+    keras_model("MobileNetV2", "imagenet")
+    assert keras_home.read_bytes() == published
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "EfficientNetLite0"])
+def test_the_files_are_those_that_keras_would_download(name, monkeypatch):
+    asked = []
+
+    def get_file(fname, origin, cache_subdir, file_hash=None):
+        asked.append((fname, origin, cache_subdir, file_hash))
+        raise InterruptedError
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    with pytest.raises(InterruptedError):
+        getattr(keras.applications, name)(
+            weights="imagenet",
+            include_top=False,
+            pooling="avg",
+            input_shape=(*[BACKBONES[name].input.side] * 2, 3),
+        )
+    file = download.IMAGENET[name]
+    assert asked == [(file.name, file.url, "models", file.md5)]
 
 
 def test_a_damaged_file_among_the_downloads_is_named(keras_home, published):
