@@ -26,11 +26,14 @@ class Chunk:
         number: counts the commits.
         files: names of the Parquet files, in the order of their rows.
         rejected: what yielded no features, a table of :data:`REJECTED`.
+        ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`; empty when
+            they were copied.
     """
 
     number: int
     files: list[str]
     rejected: pa.Table
+    ran: tuple[str, ...] = ()
 
 
 class FeatureTable:
@@ -57,6 +60,10 @@ class FeatureTable:
         tables = [chunk.rejected for chunk in self.chunks()]
         rejected = pa.concat_tables([REJECTED.empty_table(), *tables])
         return rejected.filter(pc.invert(pc.starts_with(rejected["error"], "unreadable")))
+
+    def ran(self) -> list[str]:
+        """What computed the committed features; more than one when processors differed."""
+        return sorted({ran for chunk in self.chunks() for ran in chunk.ran})
 
     def manifests(self) -> list[str]:
         """Paths of the manifests, in the order of the commits."""
@@ -101,4 +108,4 @@ def chunk_number(manifest: str) -> int:
 def _from_json(data: bytes) -> Chunk:
     content = json.loads(data)
     rejected = pa.Table.from_pylist(content["rejected"], REJECTED)
-    return Chunk(content["number"], content["files"], rejected)
+    return Chunk(content["number"], content["files"], rejected, tuple(content.get("ran", ())))

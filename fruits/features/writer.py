@@ -5,6 +5,7 @@ succeeded; Parquet files that no manifest names were left behind by an interrupt
 """
 
 import json
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -41,17 +42,21 @@ class FeatureWriter(FeatureTable):
         """The folder into which tasks write files of rows, by :func:`write_rows`."""
         return f"{self.uri}/{STAGED}"
 
-    def commit(self, files: list[str], rejected: pa.Table) -> None:
+    def commit(self, files: list[str], rejected: pa.Table, ran: Iterable[str] = ()) -> None:
         """Makes a chunk.
 
         Args:
             files: names of those in :attr:`staged`, in the order of their rows.
             rejected: what yielded no features, a table of :data:`REJECTED`.
+            ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`.
         """
         self.lock.require()
         move([f"{self.staged}/{name}" for name in files], self.uri)
         number = max((chunk_number(name) for name in self.manifests()), default=-1) + 1
-        replace(self.side_file(number, "json"), _to_json(Chunk(number, files, rejected)))
+        replace(
+            self.side_file(number, "json"),
+            _to_json(Chunk(number, files, rejected, tuple(sorted(ran)))),
+        )
 
     def _uncommitted(self) -> list[str]:
         filesystem, path = filesystem_of(self.uri)
@@ -71,5 +76,6 @@ def _to_json(chunk: Chunk) -> bytes:
         "modified",
         chunk.rejected["modified"].cast(pa.int64()),
     )
-    content = {"number": chunk.number, "files": chunk.files, "rejected": rejected.to_pylist()}
+    content = {"number": chunk.number, "files": chunk.files, "ran": chunk.ran}
+    content["rejected"] = rejected.to_pylist()
     return json.dumps(content, ensure_ascii=False, indent=1).encode()

@@ -180,7 +180,9 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         with stages("model"):
             saved.result()
 
-        report = describe(config, counts, graph, reduction, turned, stages.seconds, spark)
+        report = describe(
+            config, counts, graph, reduction, turned, stages.seconds, spark, store.ran()
+        )
         outputs.publish(lock, "rejected", "pca", "pca.csv", "model", "plots", report=report)
     return Run(spark, outputs, report, reduction)
 

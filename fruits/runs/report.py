@@ -57,6 +57,7 @@ def describe(
     turned: dict[str, float] | None,
     seconds: dict[str, float],
     spark: SparkSession,
+    ran: list[str],
 ) -> dict[str, Any]:
     """The content of run.json.
 
@@ -77,6 +78,9 @@ def describe(
         # EMR brings a PySpark that pip does not know of.
         "versions": {"python": platform.python_version(), "pyspark": spark.version}
         | {package: version(package) for package in PACKAGES},
+        # What computed the features in the workers, in this run and in those before it: features of
+        # one entry are equal bit for bit, those of different entries differ in the last bits.
+        "ran": ran,
         # Spark lists the driver among its executors.
         "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
     }
@@ -91,5 +95,10 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
         f"{counts['rejected']:,} rejected; {report['components']} components hold "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
+    if len(report["ran"]) > 1:
+        figures += (
+            "\n  the features come from processors of different kinds and differ in the last bits: "
+            + "; ".join(report["ran"])
+        )
     there = [name for name in RESULTS if outputs.exists(name)]
     return "\n".join([figures, *(f"  {name:9} {outputs.uri(name)}" for name in there)])

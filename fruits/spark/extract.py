@@ -25,7 +25,7 @@ from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
-from fruits.networks.runtime import featurize
+from fruits.networks.runtime import featurize, what_ran
 from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
@@ -91,7 +91,7 @@ def extract(
         done = spark.sparkContext.accumulator(0)
         with _watched(done, start, progress):
             outcome = _extract_safely(spark, part, shared, store, done, contents)
-        store.commit(outcome.files, _with_reasons(part, outcome.rejected))
+        store.commit(outcome.files, _with_reasons(part, outcome.rejected), outcome.ran)
         total = total.plus(outcome)
     shared.destroy()
     if total.copies:
@@ -108,16 +108,21 @@ class Outcome:
         files: names of the files that hold the rows, in their order.
         rejected: by path, the reason why there are no features.
         copies: by path, the SHA-256 under which there are features already.
+        ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`.
     """
 
     files: list[str] = field(default_factory=list)
     rejected: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
+    ran: frozenset[str] = frozenset()
 
     def plus(self, other: "Outcome") -> "Outcome":
         """Both together."""
         return Outcome(
-            self.files + other.files, self.rejected | other.rejected, self.copies | other.copies
+            self.files + other.files,
+            self.rejected | other.rejected,
+            self.copies | other.copies,
+            self.ran | other.ran,
         )
 
 
@@ -216,6 +221,7 @@ def _rows(
             good.append((place, name, result))
     if not good:
         return FEATURES.empty_table(), outcome
+    outcome.ran = frozenset([what_ran(graph)])
     found = files.take([place for place, _, _ in good])
     columns = {
         **{name: found[name] for name in LISTING.names},

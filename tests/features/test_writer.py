@@ -156,3 +156,16 @@ def test_rejects_are_remembered_unless_they_could_not_be_read(
     store.commit([], rejected.slice(0, 2))
     store.commit([], rejected.slice(2))
     assert store.refused().equals(rejected.take([0, 2]))
+
+
+def test_what_computed_the_features_is_kept_with_each_chunk(store: FeatureWriter) -> None:
+    none = REJECTED.empty_table()
+    store.commit(["a.parquet"], none, {"openvino 1 f32 avx512", "openvino 1 f32 avx2"})
+    store.commit(["b.parquet"], none, ["openvino 1 f32 avx2"])
+    store.commit(["copies.parquet"], none)
+    assert store.ran() == ["openvino 1 f32 avx2", "openvino 1 f32 avx512"]
+    assert [chunk.ran for chunk in store.chunks()] == [
+        ("openvino 1 f32 avx2", "openvino 1 f32 avx512"),
+        ("openvino 1 f32 avx2",),
+        (),
+    ]

@@ -20,6 +20,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from fruits.errors import BackboneError, ConfigError, InputError, OutputError
 from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import what_ran
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.spark.read_images import read_images
@@ -48,7 +49,7 @@ def go(tmp_path: Path) -> Callable[..., Run]:
 
 
 def test_a_run_writes_the_whole_layout(
-    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path, graph: CompiledGraph
 ) -> None:
     root = draw(LABELS)
     (root / "v1.2" / "0_100.jpg").write_text("no picture")
@@ -82,6 +83,7 @@ def test_a_run_writes_the_whole_layout(
     assert sum(report["explained_variance"]) >= 0.97 > sum(report["explained_variance"][:-1])
     assert len(report["weights_sha256"]) == 64
     assert report["images_per_second"] > 0
+    assert report["ran"] == [what_ran(graph)]
     assert {"pyspark", "openvino", "keras", "python"} <= report["versions"].keys()
 
 
@@ -422,3 +424,20 @@ def test_the_graph_is_the_one_that_the_run_names(
 ) -> None:
     draw({"Fig": 4})
     assert go().report["weights_sha256"] == graph.weights_sha256
+
+
+def test_processors_of_different_kinds_in_one_output_are_reported(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw(LABELS)
+    [here] = go().report["ran"]
+    manifest = tmp_path / "out" / "features" / "_chunks" / "000000.json"
+    chunk = json.loads(manifest.read_text())
+    assert chunk["ran"] == [here]
+    # As if that chunk had been made on another machine.
+    manifest.write_text(json.dumps(chunk | {"ran": ["openvino 2026.4.1 f32 avx1"]}))
+    draw({"Fig": 5}, seed=1)
+    result = go()
+    assert result.report["ran"] == sorted([here, "openvino 2026.4.1 f32 avx1"])
+    assert "processors of different kinds" in result.summary()
+    assert "openvino 2026.4.1 f32 avx1" in result.summary()

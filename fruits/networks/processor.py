@@ -1,0 +1,83 @@
+"""What this processor can compute, and what a compiled model really runs.
+
+Engines choose their kernels by the processor: float32 results differ in the last bits between
+instruction sets, and bfloat16 silently becomes float32 on a processor that lacks it.
+"""
+
+import platform
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+from fruits.errors import BackboneError
+
+# From the newest to the oldest; each contains the ones after it. The names are those that
+# OpenVINO's kernels carry, with the flag of Linux that says that the processor has the set.
+INSTRUCTIONS = {"amx": "amx_tile", "avx512": "avx512f", "avx2": "avx2", "sse4": "sse4_1"}
+
+
+# The operations that decide the precision: nearly all of the arithmetic is theirs.
+_HEAVY = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")
+
+
+def instructions() -> str:
+    """The newest instruction set for arithmetic in float32, or the name of another architecture."""
+    flags = _cpuinfo("flags").split()
+    # AMX has no float32.
+    names = [name for name, flag in INSTRUCTIONS.items() if flag in flags and name != "amx"]
+    return names[0] if names else platform.machine()
+
+
+def openvino_precisions() -> list[str]:
+    """Of :data:`fruits.networks.graph.PRECISIONS`, those that OpenVINO computes in here."""
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["f32", *(["bf16"] if "BF16" in able else [])]
+
+
+def tensorflow_precisions() -> list[str]:
+    """Of :data:`fruits.networks.graph.PRECISIONS`, those that TensorFlow computes in here."""
+    # Its oneDNN has bfloat16 kernels for AVX-512; without, the graph is left in float32.
+    return ["f32", *(["bf16"] if "avx512f" in _cpuinfo("flags").split() else [])]
+
+
+def require_bfloat16(precisions: list[str]) -> None:
+    """Refuses bfloat16 where it would silently become float32.
+
+    Raises:
+        BackboneError: when ``bf16`` is not among the precisions.
+    """
+    if "bf16" not in precisions:
+        raise BackboneError(
+            f"precision: wanted bf16; the processor of {socket.gethostname()} has no bfloat16 and "
+            "would compute in f32; give precision f32, or use processors with AVX512_BF16 or AMX "
+            "for all workers"
+        )
+
+
+def openvino_ran(compiled: Any) -> str:
+    """What a compiled model runs: OpenVINO's version, the precision, the instruction set.
+
+    Args:
+        compiled: an ``openvino.CompiledModel``.
+    """
+    import openvino
+
+    precisions, kernels = set(), ""
+    for operation in compiled.get_runtime_model().get_ops():
+        about = operation.get_rt_info()
+        if "layerType" in about and about["layerType"].value in _HEAVY:
+            precisions.add(about["runtimePrecision"].value)
+            kernels += about["primitiveType"].value + " "
+    found = [name for name in INSTRUCTIONS if name in kernels]
+    release = openvino.__version__.partition("-")[0]
+    return f"openvino {release} {'+'.join(sorted(precisions))} {(found or [instructions()])[0]}"
+
+
+def _cpuinfo(name: str) -> str:
+    """A line of the first processor in Linux' list; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    found = re.search(rf"^{name}\s*:(.*)$", path.read_text(), re.M) if path.exists() else None
+    return found[1].strip() if found else ""
