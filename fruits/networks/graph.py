@@ -1,9 +1,13 @@
-"""A compiled graph as a value: its identity, and its files in one archive."""
+"""A compiled graph as a value: what it is, and its files in one archive."""
 
+import hashlib
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
 
 from fruits.errors import BackboneError, one_line
 
@@ -11,6 +15,52 @@ ENGINES = ("openvino", "tensorflow")
 
 
 PRECISIONS = ("f32", "bf16")
+
+
+RESIZES = ("squash",)
+
+
+INTERPOLATIONS = ("bicubic",)
+
+
+# The files of each engine's graph.
+PARTS = {"openvino": ("graph.bin", "graph.xml"), "tensorflow": ("graph.pb",)}
+
+
+# Increased whenever the archive changes: graphs of another format are compiled anew.
+FORMAT = 2
+
+
+HEADER_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network takes, and how an image becomes it.
+
+    A compiled graph takes uint8 RGB of shape (n, side, side, 3); its own scaling of the values
+    (mean and standard deviation) is part of the graph.
+
+    Attributes:
+        side: height and width, in pixels.
+        resize: one of :data:`RESIZES`; ``squash`` brings both sides to ``side`` and does not keep
+            the proportions.
+        interpolation: one of :data:`INTERPOLATIONS`.
+
+    Raises:
+        BackboneError: when a value is not one that images can be prepared for.
+    """
+
+    side: int = 224
+    resize: str = "squash"
+    interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        if type(self.side) is not int or not 1 <= self.side <= 4096:
+            raise BackboneError(f"input: wanted a side of 1 to 4096 pixels; got {self.side!r}")
+        for value, known in ((self.resize, RESIZES), (self.interpolation, INTERPOLATIONS)):
+            if value not in known:
+                raise BackboneError(f"input: wanted one of {', '.join(known)}; got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -22,9 +72,9 @@ class CompiledGraph:
         weights_sha256: SHA-256 of its weights, in hexadecimal.
         engine: what can run it, one of :data:`ENGINES`.
         precision: of the arithmetic, one of :data:`PRECISIONS`.
-        side: height and width of the input, in pixels.
+        input: what the network takes.
         dimension: number of features.
-        parts: the engine's own files by name.
+        parts: the engine's own files by name, see :data:`PARTS`.
         exact_decode: its pixels are those of JPEG files decoded at full scale.
     """
 
@@ -32,25 +82,47 @@ class CompiledGraph:
     weights_sha256: str
     engine: str
     precision: str
-    side: int
+    input: InputSpec
     dimension: int
     parts: dict[str, bytes] = field(repr=False)
     exact_decode: bool = False
 
     @property
+    def side(self) -> int:
+        """Height and width of the input, in pixels."""
+        return self.input.side
+
+    @property
     def identity(self) -> dict[str, str]:
-        """What decides the features: those of another identity must not be mixed with these."""
+        """What decides the features: features of different identities must not be mixed."""
         names = ("backbone", "weights_sha256", "engine", "precision")
         identity = {name: getattr(self, name) for name in names}
         # Named only where it is not as usual, which features of earlier versions are.
         return identity | ({"decode": "exact"} if self.exact_decode else {})
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything in the graph, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self._header(), sort_keys=True).encode()).hexdigest()
+
+    def require(self, **wanted: Any) -> None:
+        """Compares attributes of the graph with those that were asked for.
+
+        Raises:
+            BackboneError: when one differs.
+        """
+        for name, value in wanted.items():
+            if getattr(self, name) != value:
+                raise BackboneError(
+                    f"wanted a compiled graph with {name} {value!r}; "
+                    f"got {getattr(self, name)!r}; delete the file, so that it is compiled anew"
+                )
+
     def to_bytes(self) -> bytes:
         """The graph as one archive."""
-        meta = asdict(self) | {"parts": sorted(self.parts)}
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("graph.json", json.dumps(meta))
+            archive.writestr("graph.json", json.dumps(self._header()))
             for name, content in self.parts.items():
                 archive.writestr(name, content)
         return buffer.getvalue()
@@ -59,15 +131,60 @@ class CompiledGraph:
     def from_bytes(cls, data: bytes) -> "CompiledGraph":
         """The graph of an archive that :meth:`to_bytes` made.
 
+        The archive holds nothing else and is not compressed, so that reading takes no more memory
+        than ``data`` once more. What the graph does is checked when it is loaded.
+
         Raises:
             BackboneError: when ``data`` is not such an archive.
         """
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                meta = json.loads(archive.read("graph.json"))
-                meta["parts"] = {name: archive.read(name) for name in meta["parts"]}
-            return cls(**meta)
+                _require_plain(archive.infolist(), len(data))
+                header = json.loads(archive.read("graph.json"))
+                if header.pop("format") != FORMAT:
+                    raise ValueError("made by another version of fruits")
+                digests = header.pop("parts")
+                parts = {name: archive.read(name) for name in digests}
+            graph = cls(**header | {"input": InputSpec(**header["input"]), "parts": parts})
+            if graph._header()["parts"] != digests:
+                raise ValueError("a part has another SHA-256 than announced")
+            graph._require_valid()
         except Exception as error:  # A damaged archive can raise nearly anything.
             raise BackboneError(
                 f"wanted a compiled graph; the data is damaged: {one_line(error)}"
             ) from error
+        return graph
+
+    def _header(self) -> dict[str, Any]:
+        digests = {name: hashlib.sha256(self.parts[name]).hexdigest() for name in self.parts}
+        values = {own.name: getattr(self, own.name) for own in fields(self)}
+        return values | {"input": asdict(self.input), "parts": digests, "format": FORMAT}
+
+    def _require_valid(self) -> None:
+        if not all(isinstance(value, str) for value in self.identity.values()):
+            raise ValueError("a name is not text")
+        if self.engine not in ENGINES or self.precision not in PRECISIONS:
+            raise ValueError("unknown engine or precision")
+        if type(self.exact_decode) is not bool:
+            raise ValueError("exact_decode is neither true nor false")
+        if type(self.dimension) is not int or self.dimension < 1:
+            raise ValueError("no number of features")
+        if tuple(sorted(self.parts)) != PARTS[self.engine]:
+            raise ValueError(f"not the files of a graph for {self.engine}")
+
+
+def _require_plain(members: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Checks an archive before anything in it is read.
+
+    Raises:
+        ValueError: when it has other members than a graph's, or they are larger than the archive.
+    """
+    names = [member.filename for member in members]
+    allowed = {"graph.json", *(name for parts in PARTS.values() for name in parts)}
+    if len(set(names)) != len(names) or not set(names) <= allowed:
+        raise ValueError("members that no graph has")
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+            raise ValueError(f"{member.filename} is compressed, or larger than the archive")
+        if member.filename == "graph.json" and member.file_size > HEADER_BYTES:
+            raise ValueError("graph.json is too large")

@@ -1,8 +1,8 @@
 """Features made in a process of its own, so that an image that crashes it is only rejected.
 
-Decoders and engines are native code: a poisoned file may end the process that reads it. This is
-slower than :func:`fruits.networks.runtime.featurize`,
-and for the chunks in which a worker has died.
+Decoders and engines are native code: a malicious file may end the process that reads it. This is
+slower than :func:`fruits.networks.runtime.featurize`, and used only for chunks in which a worker
+has died.
 """
 
 import multiprocessing
@@ -31,14 +31,14 @@ def featurize_in_subprocess(
     """The features of image files, in order, like :func:`fruits.networks.runtime.featurize`.
 
     Raises:
-        WorkerKilledError: when the process was killed from outside: no image is to blame.
+        WorkerKilledError: when the process was killed from outside: no image is the cause.
     """
     stream = iter(contents)
     with _Child(graph) as child:
         while group := list(islice(stream, GROUP)):
             results = child.results(group)
             if results is None:
-                # One of these is to blame; each gets its own try.
+                # One of these is the cause; each gets its own try.
                 for content in group:
                     yield from child.results([content]) or [f"crashed: {child.death}"]
             else:

@@ -13,8 +13,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.errors import one_line
+from fruits.errors import BackboneError, one_line
+from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
+from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
 from fruits.sources.decode import RejectedImage, decode
 
 # Images that a network takes at once, by engine. OpenVINO: the intermediate results of two images
@@ -24,8 +26,8 @@ from fruits.sources.decode import RejectedImage, decode
 BATCH_SIZES = {"openvino": 2, "tensorflow": 1}
 
 
-# Images that are decoded in a row before the network has its turn: the code and the tables of each
-# stay in the cache for a while, which is worth a tenth.
+# Images that are decoded in a row before the network runs: the code and the tables of each stay in
+# the processor's cache for a while, which saves a tenth of the time.
 GROUP = 8
 
 
@@ -69,18 +71,36 @@ def load(graph: CompiledGraph) -> Network:
 
     Returns:
         uint8 of shape (n, side, side, 3) -> float32 of shape (n, dimension).
+
+    Raises:
+        BackboneError: when the graph does what no network needs, is not what it says, or wants a
+            precision that this processor does not have.
     """
-    key = tuple(graph.identity.values())
+    return _loaded_network(graph)[0]
+
+
+def what_ran(graph: CompiledGraph) -> str:
+    """What computes the features of a graph in this process: engine, precision, instructions.
+
+    Features of one graph are the same bits wherever this is the same, for example
+    ``openvino 2026.4.1 f32 avx512``.
+    """
+    return _loaded_network(graph)[1]
+
+
+def _loaded_network(graph: CompiledGraph) -> tuple[Network, str]:
+    key = (graph.digest, graph.precision)
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = _in_batches(_LOADERS[graph.engine](graph), BATCH_SIZES[graph.engine])
+        network, ran = _LOADERS[graph.engine](graph)
+        _loaded[key] = _in_batches(network, BATCH_SIZES[graph.engine]), ran
         # What is loaded by now stays. PySpark collects garbage after each task, and would look
         # through all these modules each time, for 80 ms.
         gc.freeze()
     return _loaded[key]
 
 
-_loaded: dict[tuple[str, ...], Network] = {}
+_loaded: dict[tuple[str, ...], tuple[Network, str]] = {}
 
 
 def _in_batches(network: Network, size: int) -> Network:
@@ -95,11 +115,16 @@ def _in_batches(network: Network, size: int) -> Network:
     return run
 
 
-def _openvino(graph: CompiledGraph) -> Network:
+def _openvino(graph: CompiledGraph) -> tuple[Network, str]:
     import openvino
 
+    xml, constants = graph.parts["graph.xml"], graph.parts["graph.bin"]
+    require_safe_openvino(xml, constants)
+    if graph.precision == "bf16":
+        processor.require_bfloat16(processor.openvino_precisions())
     core = openvino.Core()
-    model = core.read_model(model=graph.parts["graph.xml"], weights=graph.parts["graph.bin"])
+    model = core.read_model(model=xml, weights=constants)
+    _require_shapes(graph, tuple(model.input(0).shape), tuple(model.output(0).shape))
     compiled = core.compile_model(
         model,
         "CPU",
@@ -117,17 +142,25 @@ def _openvino(graph: CompiledGraph) -> Network:
         # A copy: the request writes its next answer into the same memory.
         return np.array(request.infer([pixels])[0], np.float32)
 
-    return run
+    return run, processor.openvino_ran(compiled)
 
 
-def _tensorflow(graph: CompiledGraph) -> Network:
+def _tensorflow(graph: CompiledGraph) -> tuple[Network, str]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
     from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
+    if graph.precision == "bf16":
+        processor.require_bfloat16(processor.tensorflow_precisions())
     definition = tf.compat.v1.GraphDef.FromString(graph.parts["graph.pb"])
+    require_safe_tensorflow(definition)
     with tf.Graph().as_default() as imported:
         tf.graph_util.import_graph_def(definition, name="")
+    _require_shapes(
+        graph,
+        tuple(imported.get_tensor_by_name("pixels:0").shape),
+        tuple(imported.get_tensor_by_name("features:0").shape),
+    )
     # A session has its own threads and precision; tf.config would set those of the whole process.
     options = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=_threads(),
@@ -139,13 +172,25 @@ def _tensorflow(graph: CompiledGraph) -> Network:
         rewrites.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
     session = tf.compat.v1.Session(graph=imported, config=options)
     run: Network = session.make_callable("features:0", ["pixels:0"])
-    return run
+    return run, f"tensorflow {tf.__version__} {graph.precision} {processor.instructions()}"
 
 
-_LOADERS: dict[str, Callable[[CompiledGraph], Network]] = {
+_LOADERS: dict[str, Callable[[CompiledGraph], tuple[Network, str]]] = {
     "openvino": _openvino,
     "tensorflow": _tensorflow,
 }
+
+
+def _require_shapes(
+    graph: CompiledGraph, pixels: tuple[int, ...], features: tuple[int, ...]
+) -> None:
+    batch, side = BATCH_SIZES[graph.engine], graph.input.side
+    wanted = (batch, side, side, 3), (batch, graph.dimension)
+    if (pixels, features) != wanted:
+        raise BackboneError(
+            f"wanted a compiled graph from {wanted[0]} to {wanted[1]}; got one from {pixels} to "
+            f"{features}; delete it, so that it is compiled anew"
+        )
 
 
 def _threads() -> int:

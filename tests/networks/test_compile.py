@@ -1,5 +1,7 @@
+import hashlib
 import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,10 +17,12 @@ from PIL import Image
 
 from fruits.errors import BackboneError
 from fruits.networks import compile as backbones
+from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES
 from fruits.networks.compile import compile_backbone, keras_model
-from fruits.networks.graph import ENGINES, CompiledGraph
-from fruits.networks.runtime import featurize, load
+from fruits.networks.graph import ENGINES, PARTS, CompiledGraph, InputSpec
+from fruits.networks.processor import openvino_precisions, tensorflow_precisions
+from fruits.networks.runtime import featurize, load, what_ran
 from fruits.sources.decode import decode
 
 # Where the documentation of each network says that its preprocessing is, and its input's side.
@@ -59,7 +63,7 @@ CASES = [
 COMPILE_PROGRAM = """
 import sys
 from fruits.networks import compile as backbones
-backbones._run_apart = backbones._compile
+backbones._compile_in_subprocess = backbones._compile
 for case in sys.argv[1:]:
     name, engine = case.split()
     backbones.compile_backbone(name, "random", engine)
@@ -199,7 +203,7 @@ def graph(request, compiled):
     return compiled("MobileNetV2", request.param)
 
 
-def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_company(graph):
+def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_other_images(graph):
     network, pixels = load(graph), pictures(graph.side)
     together = network(pixels)
     for shift in (1, 3):
@@ -232,11 +236,101 @@ def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
 def test_bf16_gives_nearly_the_same_features_and_leaves_f32_as_it_was(graph):
     pixels = pictures(graph.side)
     exact = load(graph)(pixels)
-    # Engines fall back to float32 where the processor has no bfloat16.
+    able = {"openvino": openvino_precisions, "tensorflow": tensorflow_precisions}[graph.engine]
+    if "bf16" not in able():
+        pytest.skip("this processor has no bfloat16; that it is refused is tested elsewhere")
     short = load(replace(graph, precision="bf16"))(pixels)
+    assert " bf16 " in what_ran(replace(graph, precision="bf16"))
     assert cosine(short, exact) > 0.99
     assert difference(short, exact) < 0.1
     np.testing.assert_array_equal(load(graph)(pixels), exact)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bf16_is_refused_on_a_processor_that_would_compute_in_f32(engine, compiled, monkeypatch):
+    graph = compiled("MobileNetV2", engine)
+    monkeypatch.setattr(f"fruits.networks.processor.{engine}_precisions", lambda: ["f32"])
+    with pytest.raises(BackboneError, match=r"wanted bf16; the processor of .+ has no bfloat16"):
+        load(replace(graph, precision="bf16"))
+    assert re.fullmatch(rf"{engine} [0-9.]+ f32 \w+", what_ran(graph))
+
+
+# Graphs that would do more than compute
+
+
+def changed_xml(graph, old, new):
+    xml = graph.parts["graph.xml"]
+    assert old in xml
+    return replace(graph, parts=graph.parts | {"graph.xml": xml.replace(old, new, 1)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b'version="opset1"', b'version="extension"', r"of extension"),
+        (b'version="opset1"', b'version="mylib"', r"of mylib"),
+        (b"<net", b'<!DOCTYPE net [<!ENTITY a "aaa">]><net', r"document type"),
+        (b'size="', b'size="999999999', r"a constant that is not in its file"),
+        (b'offset="', b'offset="999999999', r"a constant that is not in its file"),
+        (b"</net>", b"", r"no element found"),
+    ],
+)
+def test_an_openvino_graph_that_does_more_is_not_run(compiled, old, new, words):
+    graph = compiled("MobileNetV2")
+    load(graph)
+    with pytest.raises(BackboneError, match=words) as caught:
+        load(changed_xml(graph, old, new))
+    assert str(caught.value).isprintable()
+
+
+def malicious(kind, target):
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as built:
+        pixels = tf.compat.v1.placeholder(tf.uint8, (1, 224, 224, 3), name="pixels")
+        nothing = tf.constant(np.zeros((1, 1280), np.float32))
+        features = nothing + tf.reduce_sum(tf.cast(pixels, tf.float32))
+        if kind == "WriteFile":
+            with tf.control_dependencies([tf.io.write_file(str(target), "taken")]):
+                features = tf.identity(features)
+        if kind == "ReadFile":
+            features += tf.cast(tf.strings.length(tf.io.read_file(str(target))), tf.float32)
+        if kind == "EagerPyFunc":
+            features += tf.py_function(lambda: target.write_text("taken") and 1.0, [], tf.float32)
+        if kind == "functions":
+            features += tf.function(lambda: tf.constant(1.0))()
+        tf.identity(features, name="features")
+        definition = built.as_graph_def()
+    if kind == "a constant of 4000000000 bytes":
+        node = next(n for n in definition.node if n.op == "Const")
+        tensor = node.attr["value"].tensor
+        tensor.CopyFrom(tf.make_tensor_proto(1.0, shape=[1]))
+        tensor.tensor_shape.dim[0].size = 1_000_000_000
+    return definition.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["WriteFile", "ReadFile", "EagerPyFunc", "functions", "a constant of 4000000000 bytes"],
+)
+def test_a_tensorflow_graph_that_does_more_is_not_run(compiled, tmp_path, kind):
+    graph = compiled("MobileNetV2", "tensorflow")
+    target = tmp_path / "target"
+    bad = replace(graph, parts={"graph.pb": malicious(kind, target)})
+    with pytest.raises(BackboneError, match=f"got one with .*{kind}") as caught:
+        load(bad)
+    assert str(caught.value).isprintable()
+    assert not target.exists()
+    # What makes it bad is this alone.
+    harmless = replace(graph, parts={"graph.pb": malicious("", target)})
+    assert load(harmless)(np.ones((1, 224, 224, 3), np.uint8))[0, 0] == 224 * 224 * 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("change", [{"dimension": 1000}, {"input": InputSpec(225)}])
+def test_a_graph_of_other_shapes_than_it_says_is_not_run(compiled, engine, change):
+    with pytest.raises(BackboneError, match=r"wanted a compiled graph from .*; got one from"):
+        load(replace(compiled("MobileNetV2", engine), **change))
 
 
 # The cache of compiled graphs
@@ -278,7 +372,7 @@ def test_a_second_run_takes_the_graph_from_the_cache_and_imports_no_tensorflow(
 
 def test_one_cached_graph_serves_both_precisions(compiled, monkeypatch):
     graph = compiled("MobileNetV2")
-    monkeypatch.setattr(backbones, "_run_apart", None)
+    monkeypatch.setattr(backbones, "_compile_in_subprocess", None)
     assert compile_backbone("MobileNetV2", "random", precision="bf16") == replace(
         graph, precision="bf16"
     )
@@ -306,7 +400,7 @@ def compile_slowly(name, weights, engine, target):
         file.flush()
         time.sleep(1)
         file.write(content[1000:])
-backbones._run_apart = compile_slowly
+backbones._compile_in_subprocess = compile_slowly
 print(backbones.compile_backbone("MobileNetV2", "random").weights_sha256)
 """
 
@@ -342,31 +436,121 @@ def test_a_damaged_graph_in_the_cache_is_made_anew(own_cache, damage, monkeypatc
     path.write_bytes(damage(content))
     compiled = []
 
-    def compile_apart(*arguments):
+    def compile_stand_in(*arguments):
         compiled.append(arguments[:-1])
         Path(arguments[-1]).write_bytes(content)
 
-    monkeypatch.setattr(backbones, "_run_apart", compile_apart)
+    monkeypatch.setattr(backbones, "_compile_in_subprocess", compile_stand_in)
     for _ in range(2):
         assert compile_backbone("MobileNetV2", "random") == CompiledGraph.from_bytes(content)
     assert compiled == [("MobileNetV2", "random", "openvino")]
     assert path.read_bytes() == content
 
 
-def test_a_graph_in_the_cache_can_be_read_by_all_who_share_it(cache, compiled):
-    compiled("MobileNetV2")
+def test_a_graph_in_the_cache_is_for_its_owner_alone(own_cache, compiled, monkeypatch):
+    path, content = own_cache
+    monkeypatch.setattr(
+        backbones, "_compile_in_subprocess", lambda *a: Path(a[-1]).write_bytes(content)
+    )
     umask = os.umask(0)
-    os.umask(umask)
-    for path in cache.glob("MobileNetV2-*.graph"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    try:
+        compile_backbone("MobileNetV2", "random")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def other_engine(content):
+    graph = CompiledGraph.from_bytes(content)
+    return replace(graph, engine="tensorflow", parts={"graph.pb": b""}).to_bytes()
+
+
+def other_network(content):
+    return replace(CompiledGraph.from_bytes(content), backbone="VGG16").to_bytes()
+
+
+def other_side(content):
+    return replace(CompiledGraph.from_bytes(content), input=InputSpec(96)).to_bytes()
+
+
+def other_dimension(content):
+    return replace(CompiledGraph.from_bytes(content), dimension=512).to_bytes()
+
+
+@pytest.mark.parametrize("change", [other_engine, other_network, other_side, other_dimension])
+def test_a_graph_in_the_cache_that_is_not_the_one_asked_for_is_made_anew(
+    own_cache, monkeypatch, change
+):
+    path, content = own_cache
+    path.parent.mkdir(parents=True)
+    path.write_bytes(change(content))
+    path.chmod(0o600)
+    monkeypatch.setattr(
+        backbones, "_compile_in_subprocess", lambda *a: Path(a[-1]).write_bytes(content)
+    )
+    assert compile_backbone("MobileNetV2", "random") == CompiledGraph.from_bytes(content)
+    assert path.read_bytes() == content
+
+
+def writable_by_the_group(path):
+    path.chmod(0o620)
+
+
+def writable_by_all(path):
+    path.chmod(0o602)
+
+
+def of_another_user(path):
+    if os.getuid():
+        pytest.skip("only root can give a file away")
+    os.chown(path, 12345, -1)
+
+
+def behind_a_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+@pytest.mark.parametrize(
+    "expose", [writable_by_the_group, writable_by_all, of_another_user, behind_a_link, a_pipe]
+)
+def test_a_graph_that_another_user_could_have_written_is_made_anew(own_cache, monkeypatch, expose):
+    path, content = own_cache
+    foreign = replace(CompiledGraph.from_bytes(content), weights_sha256="foreign")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(foreign.to_bytes())
+    path.chmod(0o600)
+    monkeypatch.setattr(
+        backbones, "_compile_in_subprocess", lambda *a: Path(a[-1]).write_bytes(content)
+    )
+    # As it is, it is accepted: random weights have no digest that is known beforehand.
+    assert compile_backbone("MobileNetV2", "random") == foreign
+    expose(path)
+    assert compile_backbone("MobileNetV2", "random") == CompiledGraph.from_bytes(content)
+    assert not path.is_symlink()
+    assert path.read_bytes() == content
 
 
 def test_other_weights_engines_and_backbones_have_graphs_of_their_own(tmp_path, monkeypatch):
-    def compile_apart(name, weights, engine, target):
-        graph = CompiledGraph(name, weights, engine, "f32", 224, 3, {})
+    def compile_stand_in(name, weights, engine, target):
+        graph = CompiledGraph(
+            name,
+            weight_files.identity(weights),
+            engine,
+            "f32",
+            BACKBONES[name].input,
+            BACKBONES[name].dimension,
+            dict.fromkeys(PARTS[engine], b""),
+        )
         Path(target).write_bytes(graph.to_bytes())
 
-    monkeypatch.setattr(backbones, "_run_apart", compile_apart)
+    monkeypatch.setattr(backbones, "_compile_in_subprocess", compile_stand_in)
     monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "cache"))
     for content in (b"one", b"other"):
         (tmp_path / f"{content.decode()}.h5").write_bytes(content)
@@ -378,13 +562,20 @@ def test_other_weights_engines_and_backbones_have_graphs_of_their_own(tmp_path, 
         ("MobileNetV2", str(tmp_path / "other.h5"), "openvino"),
         ("VGG16", "random", "openvino"),
     ]
+    digests = {
+        str(tmp_path / f"{word}.h5"): hashlib.sha256(word.encode()).hexdigest()
+        for word in ("one", "other")
+    }
     for _ in range(2):
         for case in cases:
             graph = compile_backbone(*case)
-            assert (graph.backbone, graph.weights_sha256, graph.engine) == case
-    # A file is told by its content, wherever it is and whatever it was before.
+            name, weights, engine = case
+            assert (graph.backbone, graph.engine) == (name, engine)
+            assert graph.weights_sha256 == digests.get(weights, weights)
+    # What counts of a file is its content, wherever it is and whatever it was before.
     (tmp_path / "copy.h5").write_bytes(b"one")
-    assert compile_backbone("MobileNetV2", str(tmp_path / "copy.h5")).weights_sha256 == cases[3][1]
+    compile_backbone("MobileNetV2", str(tmp_path / "copy.h5"))
+    assert len(list((tmp_path / "cache").iterdir())) == len(cases)
     (tmp_path / "one.h5").write_bytes(b"changed")
     (tmp_path / "other.h5").unlink()
     compile_backbone("MobileNetV2", str(tmp_path / "one.h5"))
@@ -402,7 +593,7 @@ def test_an_unknown_value_is_refused_with_the_known_ones(options):
         compile_backbone(**{"name": "MobileNetV2", "weights": "random", **options})
 
 
-def test_what_compiling_refuses_is_told_in_one_line(tmp_path, monkeypatch, capfd):
+def test_what_compiling_refuses_is_one_line(tmp_path, monkeypatch, capfd):
     path = tmp_path / "weights.h5"
     with h5py.File(path, "w") as file:
         file["nothing"] = np.zeros(3)
@@ -421,6 +612,38 @@ def test_what_compiling_refuses_is_told_in_one_line(tmp_path, monkeypatch, capfd
     last_line = capfd.readouterr().err.splitlines()[-1]
     assert last_line.startswith(f"weights: {path} does not fit MobileNetV2: wanted 260 arrays")
     assert last_line.endswith("give a file of MobileNetV2")
+
+
+TELEMETRY_PROGRAM = """
+import socket, sys
+def refuse(*arguments):
+    raise SystemExit(f"the network was asked: {arguments}")
+socket.getaddrinfo = socket.socket.connect = refuse
+from fruits.networks import compile as backbones
+backbones._compile("MobileNetV2", "random", "openvino", sys.argv[1])
+import openvino.tools.ovc.telemetry_utils as used
+print(used.tm.__name__)
+"""
+
+
+def test_compiling_asks_no_network_and_leaves_no_id_in_the_home_directory(tmp_path):
+    """Even where the package that would do so is installed."""
+    home, site = tmp_path / "home", tmp_path / "site" / "openvino_telemetry"
+    home.mkdir()
+    site.mkdir(parents=True)
+    (site / "__init__.py").write_text("raise SystemExit('telemetry was imported')")
+    environment = {**os.environ, "HOME": str(home)}
+    environment["PYTHONPATH"] = f"{site.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment.pop("KERAS_HOME", None)
+    done = subprocess.run(
+        [sys.executable, "-c", TELEMETRY_PROGRAM, tmp_path / "graph"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+    assert not (home / "intel").exists()
 
 
 def stand_in(tmp_path, monkeypatch, script):
@@ -451,6 +674,6 @@ def test_a_compiler_that_crashes_is_no_error_of_the_users(tmp_path, monkeypatch)
 def test_a_cache_that_cannot_be_written_is_named_before_anything_is_compiled(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(backbones, "_run_apart", None)
+    monkeypatch.setattr(backbones, "_compile_in_subprocess", None)
     with pytest.raises(BackboneError, match=r"cannot be kept in .*file/cache.*set FRUITS_CACHE"):
         compile_backbone("MobileNetV2", "random")

@@ -26,7 +26,9 @@ engines.decode = poisoned
 """
 
 
-def test_features_are_the_same_apart(graph: CompiledGraph, draw: Callable[..., Path]) -> None:
+def test_features_are_the_same_in_a_subprocess(
+    graph: CompiledGraph, draw: Callable[..., Path]
+) -> None:
     files = sorted((draw({"Fig": 19}) / "Fig").iterdir())
     contents: list[bytes | Exception] = [file.read_bytes() for file in files]
     contents[4] = b"no picture"

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from fruits.errors import BackboneError
 from fruits.networks import runtime as engines
-from fruits.networks.graph import CompiledGraph
+from fruits.networks.graph import CompiledGraph, InputSpec
 from fruits.networks.runtime import BATCH_SIZES, GROUP, featurize, load
 from fruits.sources.decode import decode
 
@@ -22,7 +23,7 @@ def encode(image, format, **options):
 
 # Features of a stream of files
 
-NO_PARTS = CompiledGraph("Mean", "0" * 64, "openvino", "f32", side=16, dimension=3, parts={})
+NO_PARTS = CompiledGraph("Mean", "0" * 64, "openvino", "f32", InputSpec(16), dimension=3, parts={})
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ GRAPH = CompiledGraph(
     weights_sha256="ab" * 32,
     engine="openvino",
     precision="bf16",
-    side=224,
+    input=InputSpec(224),
     dimension=1280,
     parts={"graph.xml": b"<net/>", "graph.bin": bytes(range(256)) * 40},
 )
@@ -170,12 +171,88 @@ def test_what_is_no_graph_is_refused(damaged):
         CompiledGraph.from_bytes(damaged)
 
 
+def archive_of(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def members(**header):
+    with zipfile.ZipFile(io.BytesIO(GRAPH.to_bytes())) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    changed = json.loads(content["graph.json"]) | header
+    return content | {"graph.json": json.dumps(changed).encode()}
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (archive_of(members().items(), zipfile.ZIP_DEFLATED), "graph.json is compressed"),
+        (archive_of([*members().items(), ("../../x", b"")]), "members that no graph has"),
+        (archive_of([*members().items(), ("graph.pb", b"")]), None),
+        (archive_of((members() | {"graph.bin": b"other"}).items()), "another SHA-256"),
+        (archive_of(members(engine="tensorflow").items()), "not the files of a graph for tensor"),
+        (archive_of(members(engine="torch").items()), "unknown engine"),
+        (archive_of(members(format=1).items()), "another version of fruits"),
+        (archive_of(members(dimension="7").items()), "no number of features"),
+        (archive_of(members(dimension=True).items()), "no number of features"),
+        (archive_of(members(backbone=7).items()), "a name is not text"),
+        (archive_of(members(exact_decode="no").items()), "neither true nor false"),
+        (archive_of(members(input={"side": 10**9}).items()), "side of 1 to 4096"),
+        (archive_of(members(input={"side": 224, "resize": "magic"}).items()), "got 'magic'"),
+        (archive_of(members(surprise=1).items()), "unexpected keyword"),
+        (archive_of(members(padding="x" * 70_000).items()), "graph.json is too large"),
+        (
+            archive_of((members() | {"graph.json": b"[" * 60_000}).items()),
+            "recursion|Expecting value",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_archive_that_holds_anything_else_is_refused(data, words):
+    if words is None:  # A file that the header does not name is never read.
+        assert CompiledGraph.from_bytes(data) == GRAPH
+        return
+    with pytest.raises(BackboneError, match=words) as caught:
+        CompiledGraph.from_bytes(data)
+    assert str(caught.value).isprintable()
+
+
+def test_an_archive_that_would_expand_is_refused_before_it_does():
+    """A compressed part of 2 GB, in 2 MB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("graph.json", members()["graph.json"])
+        with archive.open("graph.bin", "w", force_zip64=True) as part:
+            for _ in range(2000):
+                part.write(bytes(1 << 20))
+    with pytest.raises(BackboneError, match="is compressed"):
+        CompiledGraph.from_bytes(buffer.getvalue())
+
+
+def test_the_digest_covers_everything_in_a_graph():
+    changes = [
+        {"backbone": "VGG16"},
+        {"weights_sha256": "cd" * 32},
+        {"precision": "f32"},
+        {"input": InputSpec(96)},
+        {"dimension": 3},
+        {"parts": GRAPH.parts | {"graph.xml": b"<net />"}},
+        {"exact_decode": True},
+    ]
+    digests = {replace(GRAPH, **change).digest for change in changes}
+    assert len(digests | {GRAPH.digest}) == len(changes) + 1
+    assert CompiledGraph.from_bytes(GRAPH.to_bytes()).digest == GRAPH.digest
+
+
 def test_a_network_is_loaded_once_and_kept_for_the_next_task(monkeypatch):
     loaded = []
 
     def loader(graph):
         loaded.append(graph.precision)
-        return lambda pixels: np.zeros((len(pixels), 3), np.float32)
+        return lambda pixels: np.zeros((len(pixels), 3), np.float32), "test"
 
     monkeypatch.setattr(engines, "_loaded", {})
     monkeypatch.setattr(engines, "_LOADERS", {"openvino": loader})
@@ -198,7 +275,7 @@ def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(
             batches.append(pixels)
             return pixels[:, 0, 0].astype(np.float32)
 
-        return first_pixel
+        return first_pixel, "test"
 
     monkeypatch.setattr(engines, "_loaded", {})
     monkeypatch.setattr(engines, "_LOADERS", {engine: loader})

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from fruits.cli import main
 from fruits.errors import ConfigError, InputError, OutputError
-from fruits.networks.graph import CompiledGraph
+from fruits.networks.graph import CompiledGraph, InputSpec
 from fruits.runs import pipeline
 from fruits.runs.capacity import Place, disk_there, memory_there, refusal, this_place
 from fruits.runs.config import RunConfig
@@ -36,7 +36,9 @@ PROBE = Probe(
 
 
 def graph_of(dimension: int = 1280, size: int = 10_000_000) -> CompiledGraph:
-    return CompiledGraph("Net", "", "openvino", "f32", 224, dimension, {"graph.bin": bytes(size)})
+    return CompiledGraph(
+        "Net", "", "openvino", "f32", InputSpec(), dimension, {"graph.bin": bytes(size)}
+    )
 
 
 def predicted(images: int, config: RunConfig = CONFIG, place: Place = PLACE, **probe: int) -> Plan:
