@@ -14,6 +14,8 @@ from ports import free_port
 
 from fruits.spark.session import CHECKOUT_CONF
 
+pytestmark = pytest.mark.spark
+
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin/spark-class"
 SECRET = "the-secret-of-the-cluster"
 

@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 from fruits.spark.session import CHECKOUT_CONF
 from fruits.spark.tasks import run_tasks
 
+pytestmark = pytest.mark.spark
+
 SHOW_PAGE = (
     "from fruits.spark.session import get_spark\n"
     "print(get_spark().sparkContext.uiWebUrl, flush=True)\n"
