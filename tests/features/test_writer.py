@@ -160,6 +160,8 @@ def test_rejects_are_remembered_unless_they_could_not_be_read(
 
 def test_what_computed_the_features_is_kept_with_each_chunk(store: FeatureWriter) -> None:
     none = REJECTED.empty_table()
+    for name in ("a.parquet", "b.parquet", "copies.parquet"):
+        write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
     store.commit(["a.parquet"], none, {"openvino 1 f32 avx512", "openvino 1 f32 avx2"})
     store.commit(["b.parquet"], none, ["openvino 1 f32 avx2"])
     store.commit(["copies.parquet"], none)
