@@ -57,7 +57,7 @@ class CloudError(FruitsError):
     """AWS refuses, is out of reach, or does not have what was wanted."""
 
 
-def one_line(error: Exception | str) -> str:
+def one_line(error: object) -> str:
     """What an exception or a text says, on one printable line and without addresses in memory."""
     text = re.sub(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error))
     line = " ".join(text.split()) or type(error).__name__

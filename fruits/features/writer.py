@@ -5,6 +5,7 @@ succeeded; Parquet files that no manifest names were left behind by an interrupt
 """
 
 import json
+import re
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from fruits.storage.location import filesystem_of
 from fruits.storage.lock import Lock
 
 STAGED = "_staged"
+# How tasks name their files of rows; others are not ours.
+_ROWS = re.compile(r"[0-9a-f]{32}(-\d{9})?\.parquet")
 
 
 class FeatureWriter(FeatureTable):
@@ -66,7 +69,7 @@ class FeatureWriter(FeatureTable):
         return [
             name
             for name in names
-            if name.endswith(".parquet") and name.rpartition("/")[2] not in committed
+            if _ROWS.fullmatch(name.rpartition("/")[2]) and name.rpartition("/")[2] not in committed
         ]
 
 

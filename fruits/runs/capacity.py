@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from fruits.errors import ConfigError, FruitsError, OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
-from fruits.runs.outputs import RESULTS
+from fruits.runs.made import RESULTS
 from fruits.storage.location import filesystem_of, is_local
 
 # Measured: 0.9 GB, 0.3 GB and, without pages that processes share, 0.25 GB.

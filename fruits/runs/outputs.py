@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,14 +28,12 @@ from fruits.errors import OutputError
 from fruits.features.moments import Moments
 from fruits.features.moments_file import OldMoments
 from fruits.features.rows import matrix, write_rows
+from fruits.runs.made import RESULTS, STAGING, Made
 from fruits.spark.parquet import read_parquet
 from fruits.storage.failures import store_errors
-from fruits.storage.files import delete_files, delete_folder, probe, replace
+from fruits.storage.files import delete_files, probe, replace, sha256_of
 from fruits.storage.location import Location, filesystem_of, hadoop_uri, is_local
 from fruits.storage.lock import Lock
-
-STAGING = "_staging"
-
 
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
 IDENTITY_FILE = "features/_backbone.json"
@@ -42,9 +41,6 @@ IDENTITY_FILE = "features/_backbone.json"
 
 # The moments that the model was fitted to; Spark ML passes over the file.
 BASIS_FILE = "model/_basis.moments"
-
-
-RESULTS = ("features", "pca", "pca.csv", "rejected", "model", "plots", "run.json")
 
 
 @dataclass(frozen=True)
@@ -78,6 +74,7 @@ class Outputs:
             if not is_local(filesystem_of(self.root)[0]):
                 with suppress(FileNotFoundError):  # The folder is not there yet; the store is.
                     probe(self.root)
+            self.made().require_ours()
             there = None if overwrite else self._identity()
             if there not in (None, identity):
                 names = dict.fromkeys([*identity, *there])
@@ -107,10 +104,14 @@ class Outputs:
             OutputError: when the folder cannot be written.
         """
         with self._errors():
-            if overwrite:
-                for name in RESULTS:
-                    self._delete(name)
-            self._delete(STAGING)
+            made = self.made()
+            made.require_ours()
+            for name in (*(RESULTS if overwrite else ()), STAGING):
+                made.delete(name)
+            # An output of a version without a record gets one.
+            made.record(
+                frozenset(one for name in RESULTS for one in made.files(name) if made.owns(one))
+            )
             self.write(IDENTITY_FILE, json.dumps(identity, indent=2).encode())
 
     @contextmanager
@@ -123,7 +124,10 @@ class Outputs:
 
     def table(self, spark: SparkSession, name: str) -> DataFrame:
         """One of the Parquet tables."""
-        return read_parquet(spark, self.uri(name))
+        # Files of the user's in the same folder are not part of the table.
+        made = self.made()
+        files = [one for one in made.files(name) if made.owns(one) and one.endswith(".parquet")]
+        return read_parquet(spark, *map(self.uri, files))
 
     def staging(self) -> Outputs:
         """Where results are made before :meth:`publish` puts them in their places.
@@ -139,24 +143,59 @@ class Outputs:
         one: who finds a run.json finds the results that it tells of.
         """
         lock.require()
-        filesystem, root = filesystem_of(self.root)
+        made = self.made()
+        staged = Made(Location.of(self.uri(f"{STAGING}/{self.run}")), frozenset())
+        fresh = {name: staged.files(name) for name in names}
+        files = [one for name in names for one in fresh[name]]
+        made.require_free([*files, "run.json"])
+        kept = frozenset(
+            one for one in made.recorded or () if one.partition("/")[0] not in {*names, "run.json"}
+        )
+        # Whenever this is interrupted, the record names the old files and the new ones.
+        made = made.record(frozenset([*(made.recorded or ()), *files, "run.json"]))
         if report:
-            self._delete("run.json")
+            made.delete("run.json")
         for name in names:
-            old, new = f"{root}/{name}", f"{root}/{STAGING}/{self.run}/{name}"
-            if not filesystem.exists(new):
-                self._delete(name)
-            elif is_local(filesystem):
-                # Two renames: the place is empty for no longer than that.
-                if filesystem.exists(old):
-                    filesystem.mv(old, f"{new}.old", recursive=True)
-                filesystem.mv(new, old, recursive=True)
-            else:
-                place = Location.of(self.root)
-                _move(place / STAGING / self.run / name, place / name)
-        self._delete(STAGING)
+            self._replace(made, staged, name, fresh[name])
+        made.delete(STAGING)
         if report:
-            replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
+            content = report | {"sha256": self._digests(files)}
+            replace(self.uri("run.json"), (json.dumps(content, indent=2) + "\n").encode())
+        made.record(kept | {*files, "run.json"})
+
+    def made(self) -> Made:
+        """Which files of the folder the runs have made."""
+        return Made.of(Location.of(self.root))
+
+    def _replace(self, made: Made, staged: Made, name: str, files: list[str]) -> None:
+        """Puts the staged files of a result in the place of its old ones."""
+        filesystem = made.root.filesystem
+        old, new = (made.root / name).path, (staged.root / name).path
+        there = made.files(name)
+        if made.root.is_local and files and all(map(made.owns, there)):
+            # Two renames: the place is empty for no longer than that.
+            if filesystem.exists(old):
+                filesystem.mv(old, f"{new}.old", recursive=True)
+            filesystem.mv(new, old, recursive=True)
+            return
+        # A store has no folders, and a local one may have files of the user's, which stay in place.
+        # What is there goes last: whenever this is interrupted, the moments of a model are there.
+        outdated = [one for one in there if made.owns(one) and one not in files]
+        if made.root.is_local:
+            for one in files:
+                target = PurePosixPath((made.root / one).path)
+                filesystem.makedirs(str(target.parent), exist_ok=True)
+                os.replace((staged.root / one).path, target)
+        elif files:
+            filesystem.copy(
+                [(staged.root / one).path for one in files],
+                [(made.root / one).path for one in files],
+            )
+        delete_files(made.root, [(made.root / one).path for one in outdated])
+
+    def _digests(self, files: list[str]) -> dict[str, str]:
+        """SHA-256 of the files of the model, by which a loader knows that they are this run's."""
+        return {one: sha256_of(self.uri(one)) for one in files if one.startswith("model/")}
 
     def write_table(self, rows: pa.Table, name: str) -> None:
         """Writes a small Parquet table, as one file."""
@@ -232,9 +271,6 @@ class Outputs:
             )
         return None
 
-    def _delete(self, name: str) -> None:
-        delete_folder(self.uri(name))
-
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     components = matrix(batch["pca"])
@@ -242,18 +278,3 @@ def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     for number, column in enumerate(np.ascontiguousarray(components.T), start=1):
         columns[f"pc{number}"] = pa.array(column)
     return pa.record_batch(columns)
-
-
-def _move(source: Location, target: Location) -> None:
-    """Puts all objects of a source in the place of a target's, in a store that knows no folders.
-
-    What is there goes last: whenever this is broken off, the moments of a model are there.
-    """
-    filesystem = source.filesystem
-    # fsspec would copy the folders' own names too, which are no objects.
-    objects = [name for name in filesystem.find(source.path) if not name.endswith("/")]
-    targets = [target.path + name.removeprefix(source.path) for name in objects]
-    outdated = set(filesystem.find(target.path)) - set(targets)
-    filesystem.copy(objects, targets)
-    delete_files(target, sorted(outdated))
-    delete_folder(source)

@@ -24,7 +24,8 @@ from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, fit_reduction, principal_angles
 from fruits.runs.capacity import require_capacity, this_place
 from fruits.runs.config import RunConfig
-from fruits.runs.outputs import RESULTS, STAGING, Outputs
+from fruits.runs.made import RESULTS, STAGING
+from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
 from fruits.runs.report import Counts, describe, summary
 from fruits.sources.decode import decode
@@ -35,7 +36,7 @@ from fruits.spark.extract import extract
 from fruits.spark.failures import spark_errors
 from fruits.spark.ml_stages import pipeline_model
 from fruits.spark.project import project
-from fruits.spark.session import get_spark
+from fruits.spark.session import get_spark, run_session
 from fruits.spark.tasks import described
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
@@ -124,7 +125,7 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         # Matplotlib takes a second to import, in which Spark starts.
         beside.submit(import_module, "fruits.plots")
         with stages("session"):
-            spark = get_spark(config.output)
+            spark = run_session(get_spark(config.output))
         if page := spark.sparkContext.uiWebUrl:
             print(f"Spark's page, until the run ends: {page}", file=progress, flush=True)
         require_capacity(config, listing.num_rows, graph, this_place(spark))

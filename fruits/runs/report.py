@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction
 from fruits.runs.config import RunConfig
-from fruits.runs.outputs import RESULTS, Outputs
+from fruits.runs.made import RESULTS
+from fruits.runs.outputs import Outputs
 
 PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 

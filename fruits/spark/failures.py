@@ -1,4 +1,4 @@
-"""Failures of the machine that a user can fix, in one line instead of Spark's hundred."""
+"""Turns failures of Spark whose cause is known into one line, in place of many lines of Java."""
 
 import re
 from collections.abc import Iterator
@@ -8,74 +8,92 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from fruits import errors
-from fruits.errors import FruitsError, OutputError, StorageError, WorkerError
+from fruits.errors import ConfigError, FruitsError, OutputError, StorageError, WorkerError
 from fruits.networks.isolation import WorkerKilledError
 from fruits.storage.failures import store_errors
 
-# What Spark says when a Python worker ended without an error of its own.
-DIED = "Python worker exited unexpectedly"
-
-
 SparkError = (PySparkException, Py4JJavaError)
 
+# What Spark says when a Python worker ended without a message.
+DIED = "Python worker exited unexpectedly"
 
 _KILLED = (
     "a Python worker was killed, most likely because memory ran out: run fewer tasks at a time "
-    "(spark.executor.cores, or --master local[N]), or give the machine or the container more memory"
+    "(spark.executor.cores, or --master local[N]), or give the machine or the container more "
+    "memory; what was committed is kept"
 )
-
 _FORBIDDEN = (
-    "output: it can no longer be written (permission denied): allow it again, and run again"
+    "output: it can no longer be written (permission denied): change its permissions and run "
+    "again; what was committed is kept"
 )
 
-# What the text of an error contains, and the error that says it in one line.
+# A pattern in the text of a failure -> the error to raise, whose message may use the groups.
 _CAUSES: dict[str, tuple[type[FruitsError], str]] = {
     DIED: (WorkerError, _KILLED),
     WorkerKilledError.__name__: (WorkerError, _KILLED),
-    "java.lang.OutOfMemoryError": (
+    r"java\.lang\.OutOfMemoryError": (
         WorkerError,
         "Spark's JVM ran out of memory: raise spark.driver.memory, or spark.executor.memory on a "
-        "cluster",
+        "cluster; what was committed is kept",
+    ),
+    r"Python in worker has different version: ([\d.]+) than that in driver: ([\d.]+)": (
+        ConfigError,
+        r"spark: the workers run Python \1, the driver \2: install the same version everywhere, "
+        "or set PYSPARK_PYTHON to it",
+    ),
+    r"ModuleNotFoundError: (No module named '[\w.]+')": (
+        ConfigError,
+        r"spark: the Python of the workers lacks a package (\1): install fruits with its "
+        "packages on every worker, or set PYSPARK_PYTHON to a Python that has them",
     ),
     "No space left on device": (
         OutputError,
-        "output: the disk is full: make room, or give another output, and run again",
+        "output: the disk is full: make room, or give another output, and run again; "
+        "what was committed is kept",
     ),
     "Read-only file system": (
         OutputError,
-        "output: it can no longer be written (read-only file system): make it writable, and run "
-        "again",
+        "output: it can no longer be written (read-only file system): make it writable and run "
+        "again; what was committed is kept",
     ),
     "Permission denied": (OutputError, _FORBIDDEN),
     # What Hadoop makes of a local folder that may not be written.
     "Mkdirs failed to create": (OutputError, _FORBIDDEN),
+    # What S3A and its client say in the JVM.
+    r"((?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk)[\w.$]+: [^\n]+)": (
+        StorageError,
+        r"the store cannot be used (\1); check the bucket, the credentials and the endpoint, and "
+        "run again: what was committed is kept",
+    ),
 }
 
-
-# One of our own errors, as the last line of a Python worker's traceback has it.
+# An error of ours that a Python worker raised, at the end of the worker's traceback.
 _RAISED = re.compile(r"^fruits\.errors\.(\w+): (.+)$", re.MULTILINE)
-
-
-# What S3A and its client say in the JVM.
-_S3A = re.compile(r"(?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk)[\w.$]+: [^\n]+")
 
 
 @contextmanager
 def spark_errors() -> Iterator[None]:
-    """Turns a failure whose cause is known into a :class:`FruitsError` that says what to do."""
+    """Turns a failure whose cause is known into a :class:`FruitsError` that says what to do.
+
+    Raises:
+        FruitsError: in place of a failure of Spark, of an object store's client, or of the
+            operating system, whose cause is known; others pass unchanged.
+    """
     try:
         with store_errors("S3"):
             yield
     except (*SparkError, OSError) as error:
-        text = str(error)
-        if raised := _RAISED.search(text):
-            raise getattr(errors, raised[1])(raised[2]) from error
-        for sign, (kind, message) in _CAUSES.items():
-            if sign in text:
-                raise kind(f"{message}; what was committed is kept") from error
-        if said := _S3A.search(text):
-            raise StorageError(
-                f"the store cannot be used ({said[0]}); check the bucket, the credentials and the "
-                "endpoint, and run again: what was committed is kept"
-            ) from error
+        if found := _known(str(error)):
+            raise found from error
         raise
+
+
+def _known(text: str) -> FruitsError | None:
+    """The error to raise for a failure with this text; None where its cause is not known."""
+    if raised := _RAISED.search(text):
+        found: FruitsError = getattr(errors, raised[1])(raised[2])
+        return found
+    for pattern, (kind, message) in _CAUSES.items():
+        if match := re.search(pattern, text):
+            return kind(match.expand(message))
+    return None

@@ -19,7 +19,8 @@ from fruits.storage.location import filesystem_of
 
 def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
     """All features that are committed."""
-    return read_parquet(spark, table.uri, FEATURES_DDL)
+    # By name: a file that somebody else put into the folder is not a row of ours.
+    return read_parquet(spark, *table.files(), schema=FEATURES_DDL)
 
 
 def known(spark: SparkSession, table: FeatureTable) -> pa.Table:

@@ -1,0 +1,194 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.sql import SparkSession
+
+from fruits.errors import ConfigError
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import run
+from fruits.spark.read_images import read_images
+from fruits.spark.session import MEANING, get_spark, run_session
+
+# What notebooks and platforms set, and what would change the meaning of a read or a comparison.
+FOREIGN = {
+    "spark.sql.session.timeZone": "Asia/Kathmandu",
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.files.ignoreCorruptFiles": "true",
+    "spark.sql.files.ignoreMissingFiles": "true",
+    "spark.sql.parquet.binaryAsString": "true",
+    "spark.sql.parquet.mergeSchema": "true",
+    "spark.sql.execution.arrow.useLargeVarTypes": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "3",
+    "spark.sql.execution.arrow.pyspark.enabled": "false",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "7",
+    "spark.sql.parquet.outputTimestampType": "INT96",
+    "spark.sql.parquet.compression.codec": "gzip",
+    "spark.sql.sources.default": "json",
+}
+
+
+@pytest.fixture
+def foreign(spark: SparkSession) -> Iterator[SparkSession]:
+    before = {name: spark.conf.get(name, None) for name in FOREIGN}
+    for name, value in FOREIGN.items():
+        spark.conf.set(name, value)
+    yield spark
+    for name, old in before.items():
+        spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+
+
+def twice(root: Path, out: Path) -> dict[str, object]:
+    """A run, and one after it that finds a renamed, a changed and a removed file."""
+    config = RunConfig(images=str(root), output=str(out), backbone="EfficientNetLite0")
+    run(config)
+    (root / "Fig" / "0_100.jpg").rename(root / "Fig" / "z_100.jpg")
+    (root / "Fig" / "1_100.jpg").write_bytes((root / "Fig" / "2_100.jpg").read_bytes())
+    (root / "Kiwi" / "3_100.jpg").unlink()
+    return run(config).report["counts"]
+
+
+def test_a_run_means_the_same_in_a_session_with_other_settings(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    labels = {"Fig": 6, "Kiwi": 5}
+    counts = twice(draw(labels, "one"), tmp_path / "expected")
+    before = {name: spark.conf.get(name, None) for name in FOREIGN}
+    try:
+        for name, value in FOREIGN.items():
+            spark.conf.set(name, value)
+        assert twice(draw(labels, "two"), tmp_path / "found") == counts
+        # The session that was brought keeps its own settings.
+        assert {name: spark.conf.get(name) for name in FOREIGN} == FOREIGN
+    finally:
+        for name, old in before.items():
+            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+    for table, column in (("features", "features"), ("pca", "pca")):
+        rows = [
+            {
+                "/".join(row["path"].split("/")[-2:]): row[column]
+                for row in pq.read_table(tmp_path / folder / table).to_pylist()
+            }
+            for folder in ("expected", "found")
+        ]
+        assert rows[0] == rows[1]
+    times = pq.read_schema(next((tmp_path / "found" / "features").glob("*.parquet")))
+    assert str(times.field("modified").type) == "timestamp[us, tz=UTC]"
+
+
+def test_a_saved_model_computes_the_same_in_a_session_with_other_settings(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, model = draw({"Fig": 5}), f"file:{tmp_path}/out/model"
+    run(RunConfig(images=str(root), output=str(tmp_path / "out"), backbone="EfficientNetLite0"))
+
+    def components() -> list[object]:
+        rows = PipelineModel.load(model).transform(read_images(spark, str(root)))
+        return [row.pca for row in rows.orderBy("path").collect()]
+
+    expected = components()
+    before = {name: spark.conf.get(name, None) for name in FOREIGN}
+    try:
+        for name, value in FOREIGN.items():
+            spark.conf.set(name, value)
+        assert components() == expected
+    finally:
+        for name, old in before.items():
+            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+
+
+def test_every_setting_with_a_meaning_holds_in_the_session_of_a_run(foreign: SparkSession) -> None:
+    session = run_session(foreign)
+    assert {name: session.conf.get(name) for name in MEANING} == MEANING
+    assert session.sparkContext is foreign.sparkContext
+
+
+def test_spark_connect_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_REMOTE", "sc://localhost:15002")
+    monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
+    with pytest.raises(ConfigError, match="SPARK_REMOTE asks for Spark Connect"):
+        get_spark()
+
+
+def command(root: Path, out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["--images", str(root), "--output", str(out), "--backbone", "EfficientNetLite0"]
+    return subprocess.run(
+        [sys.executable, "-m", "fruits.cli", "run", *arguments],
+        env=os.environ | environment,
+        text=True,
+        capture_output=True,
+    )
+
+
+def test_a_worker_with_another_python_is_one_line(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 3})
+    other = tmp_path / "python"
+    # A worker that takes itself for an older Python, as one on another host may be.
+    other.write_text(
+        f"#!{sys.executable}\n"
+        "import collections, runpy, sys\n"
+        "version = collections.namedtuple('version', 'major minor micro releaselevel serial')\n"
+        "sys.version_info = version(3, 9, 1, 'final', 0)\n"
+        "module = sys.argv[sys.argv.index('-m') + 1]\n"
+        "sys.argv = sys.argv[sys.argv.index('-m') + 1:]\n"
+        "runpy.run_module(module, run_name='__main__')\n"
+    )
+    other.chmod(0o755)
+    done = command(root, tmp_path / "out", PYSPARK_PYTHON=str(other))
+    assert done.returncode == 2
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("fruits: spark: the workers run Python 3.9, the driver ")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_event_log_folder_that_is_missing_is_one_line(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "spark-defaults.conf").write_text(
+        "spark.master local[2]\nspark.eventLog.enabled true\n"
+        f"spark.eventLog.dir file:{tmp_path}/no\n"
+    )
+    done = command(
+        draw({"Fig": 3}),
+        tmp_path / "out",
+        SPARK_CONF_DIR=str(conf),
+        PYSPARK_SUBMIT_ARGS="pyspark-shell",
+    )
+    assert done.returncode == 2
+    last = done.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("fruits: spark: ")
+    assert f"{tmp_path}/no" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_with_an_event_log_does_not_write_its_listing_into_it(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    conf, log = tmp_path / "conf", tmp_path / "log"
+    conf.mkdir()
+    log.mkdir()
+    (conf / "spark-defaults.conf").write_text(
+        f"spark.master local[2]\nspark.eventLog.enabled true\nspark.eventLog.dir file:{log}\n"
+        "spark.eventLog.rolling.enabled false\nspark.eventLog.compress false\n"
+    )
+    root = draw({"Fig": 3})
+    done = command(
+        root, tmp_path / "out", SPARK_CONF_DIR=str(conf), PYSPARK_SUBMIT_ARGS="pyspark-shell"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["extracted"] == 3
+    assert all("0_100.jpg" not in file.read_text() for file in log.rglob("*") if file.is_file())
