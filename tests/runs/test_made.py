@@ -1,0 +1,110 @@
+"""What a run did not make, it never touches."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.errors import OutputError
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.config import RunConfig
+from fruits.runs.made import RECORD, Made
+from fruits.runs.pipeline import Run, run
+from fruits.storage.location import Location
+
+
+@pytest.fixture
+def go(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> Callable[..., Run]:
+    root = draw({"Fig": 5, "Kiwi": 4})
+
+    def go(**options: object) -> Run:
+        settings = {"images": str(root), "output": str(tmp_path / "out")}
+        return run(RunConfig(**settings | {"backbone": "EfficientNetLite0"} | options))  # type: ignore[arg-type]
+
+    return go
+
+
+FOREIGN = ["model/thesis.txt", "plots/mine.svg", "rejected/notes.txt", "pca.csv", "run.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", [*FOREIGN, "pca/x.parquet", "features/x.parquet", "_staging/x"])
+def test_a_folder_that_somebody_else_uses_is_refused(
+    go: Callable[..., Run], tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("a year of work")
+    with pytest.raises(OutputError, match=rf"not made by fruits and has {name.split('/')[0]}, "):
+        go(overwrite=overwrite)
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [file]
+    assert file.read_text() == "a year of work"
+
+
+def test_files_of_the_user_in_the_folders_of_results_survive(
+    go: Callable[..., Run], tmp_path: Path
+) -> None:
+    first = go()
+    out = tmp_path / "out"
+    mine = [
+        "model/thesis.txt",
+        "model/stages/note.txt",
+        "plots/mine.svg",
+        "rejected/notes.txt",
+        "pca/notes.parquet",
+        "features/x.parquet",
+        "features/_chunks/readme.md",
+        "_staging/x",
+        "own/table.csv",
+    ]
+    for name in mine:
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text(name)
+    expected = first.table("pca").toPandas()
+    for options in ({}, {"csv": False}, {"overwrite": True}):
+        again = go(**options)
+        assert {name: (out / name).read_text() for name in mine} == {name: name for name in mine}
+        pd.testing.assert_frame_equal(again.table("pca").toPandas(), expected)
+    assert not (out / "pca.csv.old").exists()
+    assert sorted(p.name for p in (out / "_staging").iterdir()) == ["x"]
+
+
+def test_a_file_of_the_user_under_the_name_of_a_result_stops_the_run(
+    go: Callable[..., Run], tmp_path: Path
+) -> None:
+    go(csv=False)
+    (tmp_path / "out" / "pca.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"has pca\.csv, which no run has made"):
+        go()
+    assert (tmp_path / "out" / "pca.csv").read_text() == "mine"
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["found"] == 9
+
+
+def test_the_record_names_every_file_of_a_run(go: Callable[..., Run], tmp_path: Path) -> None:
+    go()
+    made = Made.of(Location.of(str(tmp_path / "out")))
+    files = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    names = {str(p.relative_to(tmp_path / "out")) for p in files} - {RECORD}
+    assert {name for name in names if not made.owns(name)} == set()
+
+
+def test_an_output_of_a_version_without_a_record_is_continued(
+    go: Callable[..., Run], tmp_path: Path
+) -> None:
+    go()
+    (tmp_path / "out" / RECORD).unlink()
+    assert go().report["counts"]["reused"] == 9
+    assert (tmp_path / "out" / RECORD).exists()
+
+
+def test_a_damaged_record_is_one_line(go: Callable[..., Run], tmp_path: Path) -> None:
+    go()
+    for damaged in ('{"made": ', "[]", '{"made": 3}'):
+        (tmp_path / "out" / RECORD).write_text(damaged)
+        with pytest.raises(OutputError, match=r"_fruits\.json is damaged"):
+            go()
