@@ -8,6 +8,7 @@ from fruits.cloud.command import add_cloud
 from fruits.errors import OutputError
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options as options_of
+from fruits.runs.predict import OF_THE_MODEL, predict_config
 
 DEFAULTS = {option.name: option.default for option in options_of(RunConfig)}
 
@@ -22,6 +23,12 @@ def run(**options: object) -> None:
     # Spark ends before the one clear line of an error, so that no log of its own comes after.
     with own_spark():
         print(run(config).summary())
+
+
+def predict(**options: object) -> None:
+    """``fruits predict``: another folder by the model of a finished run."""
+    config = predict_config(**options)  # type: ignore[arg-type]
+    run(**config.as_dict())
 
 
 def plan(as_json: bool, **options: object) -> None:
@@ -85,6 +92,11 @@ def make_parser() -> Parser:
 
     running = parser.add_command(commands, "run", run, "extract features, reduce them, and plot")
     add_run_options(running)
+
+    predicting = parser.add_command(
+        commands, "predict", predict, "reduce another folder by the model of a finished run"
+    )
+    add_run_options(predicting, fixed=OF_THE_MODEL, required=("model",))
 
     planning = parser.add_command(
         commands, "plan", plan, "predict what a run takes: memory, time, dollars"

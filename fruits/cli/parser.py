@@ -65,15 +65,24 @@ class Parser(argparse.ArgumentParser):
         return values.pop("command"), values
 
 
-def add_run_options(parser: argparse.ArgumentParser, output: str | None = None) -> None:
+def add_run_options(
+    parser: argparse.ArgumentParser,
+    output: str | None = None,
+    fixed: Sequence[str] = (),
+    required: Sequence[str] = (),
+) -> None:
     """Adds the options of ``fruits run``.
 
     Args:
         parser: of the command.
         output: its default where the command needs no output.
+        fixed: names of options that the command does not have.
+        required: names of options that the user must give.
     """
     for option in options(RunConfig):
-        default = option.default
+        if option.name in fixed:
+            continue
+        default = MISSING if option.name in required else option.default
         if option.name == "output" and output is not None:
             default = output
         add_option(parser, option, default)

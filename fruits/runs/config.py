@@ -49,8 +49,13 @@ class RunConfig:
     limit: int | None = option(
         None, metavar="N", help="use at most so many images, evenly chosen; all if left out"
     )
-    keep_basis: bool = option(
-        False, help="use the scaler and the PCA of the last run instead of fitting new ones"
+    model: str | None = option(
+        None,
+        metavar="OUTPUT",
+        help="use the scaler and the PCA of a finished run; fit new ones if left out",
+    )
+    allow_removed: bool = option(
+        False, help="go on where more than a fifth of the images of earlier runs are gone"
     )
     overwrite: bool = option(False, help="delete earlier results in the output first")
 
@@ -85,10 +90,10 @@ class RunConfig:
             self.limit,
         )
         _require(
-            not (self.keep_basis and self.overwrite),
-            "keep_basis",
-            "an output whose results stay, or no overwrite",
-            self.keep_basis,
+            self.model is None or bool(self.model),
+            "model",
+            "the output of a finished run, or nothing to fit a new model",
+            self.model,
         )
 
     def as_dict(self) -> dict[str, Any]:

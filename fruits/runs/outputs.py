@@ -25,9 +25,8 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from fruits.errors import OutputError
-from fruits.features.moments import Moments
-from fruits.features.moments_file import OldMoments
 from fruits.features.rows import matrix, write_rows
+from fruits.runs.basis import Basis, read_basis
 from fruits.runs.made import RESULTS, STAGING, Made
 from fruits.spark.parquet import read_parquet
 from fruits.storage.failures import store_errors
@@ -37,10 +36,6 @@ from fruits.storage.lock import Lock
 
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
 IDENTITY_FILE = "features/_backbone.json"
-
-
-# The moments that the model was fitted to; Spark ML passes over the file.
-BASIS_FILE = "model/_basis.moments"
 
 
 @dataclass(frozen=True)
@@ -59,16 +54,15 @@ class Outputs:
         """The URI of something below the folder, as Hadoop and Spark write it."""
         return f"{hadoop_uri(self.root).rstrip('/')}/{name}"
 
-    def check(self, identity: dict[str, str], overwrite: bool, keep_basis: bool) -> None:
+    def check(self, identity: dict[str, str], overwrite: bool) -> None:
         """Refuses a folder that does not go with what is asked for.
 
         Args:
             identity: of the backbone, :attr:`fruits.networks.graph.CompiledGraph.identity`.
             overwrite: earlier results may be deleted.
-            keep_basis: the model of an earlier run is wanted.
 
         Raises:
-            OutputError: when there are features of another backbone, or no model.
+            OutputError: when there are features of another backbone.
         """
         with self._errors():
             if not is_local(filesystem_of(self.root)[0]):
@@ -85,12 +79,6 @@ class Outputs:
                     + "; wanted "
                     + ", ".join(f"{key} {identity.get(key, 'as usual')}" for key in differing)
                     + "; give another output, or overwrite to replace them"
-                )
-
-            if keep_basis and self.basis() is None:
-                raise OutputError(
-                    f"output: wanted the model of an earlier run (keep_basis); there is none of "
-                    f"this version in {self.root}: run without it first"
                 )
 
     def prepare(self, identity: dict[str, str], overwrite: bool) -> None:
@@ -201,19 +189,18 @@ class Outputs:
         """Writes a small Parquet table, as one file."""
         write_rows(self.uri(f"{name}/000000000.parquet"), rows)
 
-    def write_model(self, model: PipelineModel, basis: Moments) -> None:
-        """Saves the model, and the moments that it was fitted to."""
+    def write_model(self, model: PipelineModel, basis: Basis) -> None:
+        """Saves the model, and what its scaler and its PCA follow from."""
         model.write().overwrite().save(self.uri("model"))
-        self.write(BASIS_FILE, basis.to_bytes())
+        for name, content in basis.files().items():
+            self.write(name, content)
 
-    def basis(self) -> Moments | None:
-        """The moments that the last run's model was fitted to.
+    def basis(self) -> Basis | None:
+        """What the scaler and the PCA of the last run follow from.
 
         None where there is no model, or one of a version that kept other moments.
         """
-        with suppress(OldMoments):
-            return Moments.from_bytes(self.read(BASIS_FILE)) if self.exists(BASIS_FILE) else None
-        return None
+        return read_basis(self.root)
 
     def write_csv(self, table: str, name: str) -> None:
         """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""

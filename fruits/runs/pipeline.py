@@ -2,7 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import Any, TextIO
@@ -16,13 +16,14 @@ from pyspark.sql import functions as F
 from tqdm import tqdm
 
 from fruits.errors import ConfigError, InputError
-from fruits.features.moments import Moments
 from fruits.features.rows import matrix
 from fruits.features.writer import FeatureWriter
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
-from fruits.reduction.fit import Reduction, fit_reduction, principal_angles
+from fruits.reduction.fit import Reduction, fit_reduction
+from fruits.runs.basis import Basis
 from fruits.runs.capacity import require_capacity, this_place
+from fruits.runs.checks import chosen_basis, degrees_turned, require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS, STAGING
 from fruits.runs.outputs import Outputs
@@ -117,8 +118,12 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             config.exact_decode,
         )
     require_apart(config, found.linked)
-    check_before(config, listing.num_rows, graph)
-    outputs.check(graph.identity, config.overwrite, config.keep_basis)
+    basis = chosen_basis(config, graph)
+    if basis:
+        config = replace(config, scaler=basis.scaler, components=basis.components)
+    else:
+        check_before(config, listing.num_rows, graph)
+    outputs.check(graph.identity, config.overwrite)
 
     # Beside the main thread, one for what need not be waited for.
     with spark_errors(), exclusive(outputs.uri("_lock")) as lock, ThreadPoolExecutor(1) as beside:
@@ -135,6 +140,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             store = FeatureWriter(outputs.uri("features"), lock)
             store.sweep()
             known, refused = measure.known(spark, store), semi_join(store.refused(), listing)
+            if not config.allow_removed:
+                require_most(known, pile, config)
             missing = anti_join(anti_join(listing, known), refused)
             with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
                 report_progress = partial(advance, bar)
@@ -156,10 +163,11 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         with stages("fit"):
             moments = measure.moments(spark, store, some)
             counts.require(moments.count)
-            last = outputs.basis()
-            basis = last if last and config.keep_basis else moments
-            reduction = fit_reduction(basis, config.scaler, config.components)
-            turned = principal_angles(last, moments, config.scaler) if last else None
+            last = basis or outputs.basis()
+            turned = degrees_turned(last.moments, moments, config.scaler) if last else None
+            fitted_to = basis.moments if basis else moments
+            reduction = fit_reduction(fitted_to, config.scaler, config.components)
+            basis = Basis(fitted_to, config.scaler, reduction.components, graph.identity)
 
         with stages("project"):
             model = pipeline_model(anti_join(listing, rejected)["label"], graph, reduction)
@@ -188,7 +196,7 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     return Run(spark, outputs, report, reduction)
 
 
-def save_model(spark: SparkSession, staged: Outputs, model: PipelineModel, basis: Moments) -> None:
+def save_model(spark: SparkSession, staged: Outputs, model: PipelineModel, basis: Basis) -> None:
     """Saves the model, by jobs that are called so."""
     with described(spark, "model: save"):
         staged.write_model(model, basis)

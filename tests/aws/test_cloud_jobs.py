@@ -135,7 +135,7 @@ def test_the_step_s_arguments_mean_the_same_to_fruits_run() -> None:
     from fruits.cli.commands import make_parser
 
     options = {"images": "s3://b/i", "output": "s3://b/o", "csv": False, "components": 0.5}
-    options |= {"keep_basis": True, "max_rejected": 0.1}
+    options |= {"model": "s3://b/m", "allow_removed": True, "max_rejected": 0.1}
     _, parsed = make_parser().parse(["run", *jobs.arguments(options)])
     assert RunConfig(**parsed) == RunConfig(**options)  # type: ignore[arg-type]
 

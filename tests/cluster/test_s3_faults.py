@@ -211,7 +211,7 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_
     # The moments of the model are never missing: a kept basis is not lost.
     assert there.exists("fruits/published/model/_basis.moments")
 
-    store.fruits(*command("published", "--keep-basis"), master="local[2]")
+    store.fruits(*command("published", "--model", "s3a://fruits/published"), master="local[2]")
     counts = report(there, "published")["counts"]
     assert (counts["extracted"], counts["reused"]) == (0, counts["found"])
     # This store still shows the folder for a while, which is no object.

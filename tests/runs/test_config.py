@@ -18,7 +18,8 @@ def test_defaults_are_those_of_the_interface() -> None:
         "max_rejected": 0.05,
         "csv": True,
         "limit": None,
-        "keep_basis": False,
+        "model": None,
+        "allow_removed": False,
         "exact_decode": False,
         "overwrite": False,
     }
@@ -50,6 +51,8 @@ def test_components_are_a_count_or_a_share(value: float) -> None:
         ("max_rejected", 1.1, "a share"),
         ("max_rejected", -0.1, "a share"),
         ("limit", 0, "whole number of images"),
+        ("model", "", "output of a finished run"),
+        ("allow_removed", "yes", "true or false"),
         ("csv", "yes", "true or false"),
         ("overwrite", 1, "true or false"),
     ],

@@ -23,6 +23,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import what_ran
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
+from fruits.runs.predict import predict_config
 from fruits.spark.read_images import read_images
 from fruits.storage.location import spark_path
 from fruits.storage.lock import exclusive
@@ -254,16 +255,17 @@ def test_what_a_run_has_refused_is_not_read_again_but_what_it_could_not_read_is(
     assert rejected["error"].str.startswith("not an image").tolist() == [True]
 
 
-def test_a_kept_basis_projects_new_images_with_the_old_model(
+def test_a_model_that_is_kept_reduces_new_images_as_the_old_ones(
     go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     draw({"Fig": 20})
-    with pytest.raises(OutputError, match=r"model of an earlier run.*run without it first"):
-        go(keep_basis=True)
+    out = str(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"model: wanted .*finished run.*run without model first"):
+        go(model=out)
     assert go(components=4).report["basis_turned_degrees"] is None
     before = results(tmp_path)["pca"]
     draw({"Lime": 12}, seed=1)
-    kept = go(components=4, keep_basis=True).report
+    kept = go(components=4, model=out).report
     after = results(tmp_path)["pca"]
     old = after[after["label"] == "Fig"].reset_index(drop=True)
     np.testing.assert_array_equal(stacked(old["pca"]), stacked(before["pca"]))
@@ -273,6 +275,91 @@ def test_a_kept_basis_projects_new_images_with_the_old_model(
     assert fitted["basis_turned_degrees"] == kept["basis_turned_degrees"]
     assert 1 < fitted["basis_turned_degrees"]["1"] <= 90
     assert go(components=4).report["basis_turned_degrees"]["10"] == pytest.approx(0, abs=1e-4)
+
+
+def test_the_model_of_another_output_reduces_a_test_set_and_both_outputs_stay(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 20, "Lime": 12})
+    training = go(scaler="standard", components=4).reduction
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    test = draw({"Fig": 5}, folder="test", seed=7)
+    options = {"model": str(tmp_path / "out"), "images": str(test)}
+    config = predict_config(**options, output=str(tmp_path / "tested"), csv=False)
+    report = run(config).report
+    assert report["counts"] == {"found": 5, "extracted": 5, "reused": 0, "rejected": 0}
+    assert (report["parameters"]["scaler"], report["components"]) == ("standard", 4)
+    features = pd.read_parquet(tmp_path / "tested" / "features").sort_values("path")
+    pca = pd.read_parquet(tmp_path / "tested" / "pca").sort_values("path")
+    # By hand, with what the rows of training have: no row of the test set has a part in it.
+    rows = stacked(pd.read_parquet(tmp_path / "out" / "features")["features"]).astype(np.float64)
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0, ddof=1)
+    varying = deviation > 0
+    scaled = (stacked(features["features"]) - mean)[:, varying] / deviation[varying]
+    np.testing.assert_allclose(stacked(pca["pca"]), scaled @ training.axes[varying], atol=1e-4)
+    after = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert after == before
+    # One image is enough, and the model of a predicted output is that of the first one.
+    again = predict_config(
+        model=str(tmp_path / "tested"),
+        images=str(draw({"Kiwi": 1}, folder="one", seed=8)),
+        output=str(tmp_path / "one-out"),
+    )
+    np.testing.assert_array_equal(run(again).reduction.weights, training.weights)
+
+
+def test_a_model_of_other_settings_is_refused_in_one_line(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 6})
+    go(components=2)
+    other = {"model": str(tmp_path / "out"), "output": str(tmp_path / "other")}
+    with pytest.raises(ConfigError, match=r"model: .*made with weights_sha256 .*; got weights_sha"):
+        go(**other, weights="random")
+    with pytest.raises(ConfigError, match=r"precision f32; got precision bf16"):
+        go(**other, precision="bf16")
+    with pytest.raises(ConfigError, match=r"components: wanted 2, as in the model of .*; got 3"):
+        go(**other, components=3)
+    with pytest.raises(ConfigError, match=r"scaler: wanted minmax, as in .*; got none"):
+        go(**other, scaler="none")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["_basis.json", "_basis.moments"])
+def test_a_damaged_model_is_one_line_that_names_the_file(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    draw({"Fig": 6})
+    go(components=2)
+    (tmp_path / "out" / "model" / name).write_bytes(b"{\x1b[31m")
+    with pytest.raises(OutputError, match=rf"model/{name} is damaged .*delete it.*run again") as e:
+        go(model=str(tmp_path / "out"), output=str(tmp_path / "other"))
+    assert str(e.value).isprintable()
+
+
+def test_a_listing_that_lacks_many_known_images_drops_none_unless_allowed(
+    go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Fig": 20, "Lime": 5})
+    go()
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.parquet")}
+    wrong = draw({"Fig": 25}, folder="wrong", seed=3)
+    with pytest.raises(InputError, match=r"25 of 25 are not in .*wrong.*\(allow_removed\)"):
+        go(images=str(wrong))
+    # Half a mount.
+    (tmp_path / "images" / "Fig").rename(tmp_path / "Fig")
+    with pytest.raises(InputError, match=r"20 of 25 are not in .*images.*\(allow_removed\)"):
+        go()
+    after = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.parquet")}
+    assert after == before
+    # Moved, and a fifth removed: no more than that.
+    (tmp_path / "Fig").rename(tmp_path / "images" / "Figs")
+    for file in (tmp_path / "images" / "Lime").iterdir():
+        file.unlink()
+    assert go(limit=4).report["counts"]["found"] == 4
+    counts = go(images=str(wrong), allow_removed=True).report["counts"]
+    assert counts == {"found": 25, "extracted": 25, "reused": 0, "rejected": 0}
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 25
 
 
 def test_a_second_run_at_the_same_time_is_refused(
@@ -346,7 +433,8 @@ def test_no_csv_is_left_of_an_earlier_run(
         ({"output": "{tmp}/way/out"}, ConfigError, "outside of the images"),
         ({"output": "{tmp}/disk/out"}, ConfigError, "disk, a part of"),
         ({"images": "{tmp}/out/plots/a", "output": "{tmp}/out"}, ConfigError, "results replace"),
-        ({"keep_basis": True, "overwrite": True}, ConfigError, "keep_basis: wanted"),
+        ({"model": "{tmp}/out", "overwrite": True}, ConfigError, "which overwrite deletes"),
+        ({"model": "{tmp}/foreign"}, ConfigError, "output of a finished run.*run without model"),
         ({"output": "{tmp}/file/out"}, OutputError, "cannot be written"),
         ({"output": "{tmp}/foreign"}, OutputError, "not written by fruits"),
         ({"weights": "{tmp}/none.h5"}, BackboneError, "cannot be read"),

@@ -1,0 +1,99 @@
+"""What a run finds out before it changes anything: its model, and whether its images are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.errors import ConfigError, InputError
+from fruits.features.moments import Moments
+from fruits.networks.graph import CompiledGraph
+from fruits.reduction.fit import principal_angles
+from fruits.runs.basis import Basis, read_basis
+from fruits.runs.config import RunConfig
+from fruits.storage.location import Location
+
+# A listing that lacks more than this share of the known images is most likely a mistake.
+MOST_REMOVED = 0.2
+
+
+def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
+    """The basis of the finished run that a run shall use; None where it fits its own.
+
+    Raises:
+        ConfigError: there is no such run, it goes with another backbone or other options, or the
+            run would delete it.
+    """
+    if config.model is None:
+        return None
+    model, output = Location.of(config.model), Location.of(config.output)
+    if config.overwrite and model.contains(output) and output.contains(model):
+        raise ConfigError(
+            f"model: wanted one that stays; got {config.model}, which overwrite deletes first: "
+            "leave out overwrite, or give another output"
+        )
+    basis = read_basis(config.model)
+    if basis is None:
+        raise ConfigError(
+            f"model: wanted the output of a finished run of this version; there is none in "
+            f"{config.model}: run without model first"
+        )
+    basis.require_identity(graph.identity, config.model)
+    defaults = {field.name: field.default for field in fields(RunConfig)}
+    for name in ("scaler", "components"):
+        wanted, there = getattr(config, name), getattr(basis, name)
+        if wanted not in (defaults[name], there):
+            raise ConfigError(
+                f"{name}: wanted {there}, as in the model of {config.model}; got {wanted}: "
+                f"leave out {name}, or leave out model"
+            )
+    return basis
+
+
+def require_most(known: pa.Table, listing: pa.Table, config: RunConfig) -> None:
+    """Makes sure that a listing is of the images that earlier runs had, before any is dropped.
+
+    An image in a folder that was moved or renamed is still there: its name, its length and its
+    time are the same.
+
+    Args:
+        known: the committed rows, with the columns of :data:`fruits.sources.listing.IDENTITY`.
+        listing: all images that were found, with the same columns.
+        config: of the run.
+
+    Raises:
+        InputError: more than :data:`MOST_REMOVED` of the known images are gone.
+    """
+    gone = known.filter(pc.invert(pc.is_in(known["path"], listing["path"])))
+    if gone.num_rows <= MOST_REMOVED * known.num_rows:
+        return
+    new = listing.filter(pc.invert(pc.is_in(listing["path"], known["path"])))
+    removed = (_marks(gone) - _marks(new)).total()
+    if removed > MOST_REMOVED * known.num_rows:
+        raise InputError(
+            f"images: wanted those of the earlier runs on {config.output}; {removed:,} of "
+            f"{known.num_rows:,} are not in {config.images}, and their results would be dropped: "
+            "check the folder and whether it is mounted whole, give another output, or allow it "
+            "(allow_removed)"
+        )
+
+
+def degrees_turned(old: Moments, new: Moments, scaler: str) -> dict[str, float] | None:
+    """How far the leading components have turned; None where the new images have none.
+
+    See :func:`fruits.reduction.fit.principal_angles`.
+    """
+    if new.count < 2 or np.array_equal(new.minimum, new.maximum):
+        return None
+    return principal_angles(old, new, scaler)
+
+
+def _marks(files: pa.Table) -> Counter[tuple[str, int, int]]:
+    """Name, length and time of files: what a move to another folder leaves as it is."""
+    names = pc.replace_substring_regex(files["path"], "^.*/", "").to_pylist()
+    times = files["modified"].cast(pa.int64()).to_pylist()
+    return Counter(zip(names, files["length"].to_pylist(), times, strict=True))
