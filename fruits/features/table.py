@@ -5,17 +5,20 @@ lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin w
 """
 
 import json
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset
 
-from fruits.errors import OutputError
+from fruits.errors import OutputError, one_line
 from fruits.features.rows import REJECTED
 from fruits.storage.location import filesystem_of, hadoop_uri
 
 FOLDER = "_chunks"
+# Of a manifest; other files in the folder are not ours.
+_MANIFEST = re.compile(r"/\d{6,}\.json$")
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,13 @@ class FeatureTable:
         self.uri = uri
 
     def chunks(self) -> list[Chunk]:
-        """The committed chunks, in the order of their commits."""
+        """The committed chunks, in the order of their commits.
+
+        Raises:
+            OutputError: a manifest is damaged.
+        """
         filesystem, _ = filesystem_of(self.uri)
-        return [_from_json(filesystem.cat_file(name)) for name in self.manifests()]
+        return [_from_json(filesystem.cat_file(name), name) for name in self.manifests()]
 
     def files(self) -> list[str]:
         """URIs of all committed files of rows, in the order of the commits."""
@@ -70,7 +77,7 @@ class FeatureTable:
         filesystem, path = filesystem_of(f"{self.uri}/{FOLDER}")
         filesystem.invalidate_cache()
         names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
-        return sorted((name for name in names if name.endswith(".json")), key=chunk_number)
+        return sorted(filter(_MANIFEST.search, names), key=chunk_number)
 
     def side_file(self, number: int, suffix: str) -> str:
         """URI of what is kept next to the manifest of a chunk."""
@@ -105,7 +112,19 @@ def chunk_number(manifest: str) -> int:
     return int(manifest.rpartition("/")[2].removesuffix(".json"))
 
 
-def _from_json(data: bytes) -> Chunk:
-    content = json.loads(data)
-    rejected = pa.Table.from_pylist(content["rejected"], REJECTED)
-    return Chunk(content["number"], content["files"], rejected, tuple(content.get("ran", ())))
+def _from_json(data: bytes, path: str) -> Chunk:
+    try:
+        content = json.loads(data)
+        rejected = pa.Table.from_pylist(content["rejected"], REJECTED)
+        for name in content["files"]:
+            # What is outside of the folder is never read, replaced or deleted.
+            if "/" in name or not name.endswith(".parquet"):
+                raise ValueError(f"{name!r} is no file of features")
+        ran = tuple(map(str, content.get("ran", ())))
+        return Chunk(int(content["number"]), list(content["files"]), rejected, ran)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"output: {path} is damaged ({type(error).__name__}: {one_line(error)}); it says which "
+            "features are committed: restore it, or delete it and run again, which extracts them "
+            "once more"
+        ) from error

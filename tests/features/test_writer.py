@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
+from fruits.errors import OutputError
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
@@ -89,6 +90,34 @@ def test_moments_of_some_files_leave_those_of_all_alone(
     np.testing.assert_allclose(moments.mean, expected, atol=1e-12)
     assert list((tmp_path / "out" / "features" / "_chunks").glob("*.moments")) == []
     assert measure.moments(spark, store).count == 10
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{\x1b[31m",
+        b"\xff",
+        b"[]",
+        b'{"number": 0, "rejected": []}',
+        b'{"number": 0, "files": [7], "rejected": []}',
+        b'{"number": 0, "files": ["../../precious.parquet"], "rejected": []}',
+        b'{"number": 0, "files": ["precious.txt"], "rejected": []}',
+        b'{"number": 0, "files": [], "rejected": [{"length": "x"}]}',
+    ],
+)
+def test_a_damaged_manifest_is_one_line_that_names_it(
+    store: FeatureWriter, tmp_path: Path, content: bytes
+) -> None:
+    store.commit([], REJECTED.empty_table())
+    manifest = tmp_path / "out" / "features" / "_chunks" / "000000.json"
+    manifest.write_bytes(content)
+    for name in ("notes.json", "1.json"):
+        (manifest.parent / name).write_text("of somebody else")
+    with pytest.raises(OutputError, match=rf"{manifest} is damaged .*run again") as caught:
+        store.sweep()
+    assert str(caught.value).isprintable()
+    assert len(list(manifest.parent.iterdir())) == 3
 
 
 def test_files_that_no_manifest_names_are_swept_away(
