@@ -1,6 +1,7 @@
 """The commands of ``fruits``; what they need is imported when they run."""
 
 import json
+import signal
 
 import fruits
 from fruits.cli.parser import Parser, add_run_options
@@ -20,6 +21,8 @@ def run(**options: object) -> None:
     from fruits.runs.pipeline import run
     from fruits.spark.session import own_spark
 
+    # As Ctrl-C: what is committed is kept, and the lock is given back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Spark ends before the one clear line of an error, so that no log of its own comes after.
     with own_spark():
         print(run(config).summary())

@@ -28,7 +28,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS, STAGING
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
-from fruits.runs.report import Counts, describe, summary
+from fruits.runs.report import Counts, describe, interruption, summary
 from fruits.sources.decode import decode
 from fruits.sources.folder import Folder, read_contents
 from fruits.sources.listing import anti_join, sample_evenly, semi_join
@@ -98,9 +98,17 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         progress: where lines about the progress go; by default stderr.
 
     Raises:
-        FruitsError: when something is wrong that the caller can mend; one clear line.
+        FruitsError: when something is wrong that the caller can fix; one clear line.
+        KeyboardInterrupt: with a line that says what is committed.
     """
-    progress = progress or sys.stderr
+    try:
+        return _run(config, progress or sys.stderr)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(interruption(config.output)) from None
+
+
+def _run(config: RunConfig, progress: TextIO) -> Run:
+    """:func:`run`, whose interruption says nothing."""
     stages = Stages(progress)
     outputs = Outputs(config.output)
 
@@ -190,7 +198,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
             saved.result()
 
         report = describe(
-            config, counts, graph, reduction, turned, stages.seconds, spark, store.ran()
+            *(config, counts, graph, reduction, turned, stages.seconds, spark, store.ran()),
+            passed_over=found.passed_over,
         )
         outputs.publish(lock, "rejected", "pca", "pca.csv", "model", "plots", report=report)
     return Run(spark, outputs, report, reduction)

@@ -7,11 +7,15 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from fruits.errors import FruitsError, OutputError
+from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction
 from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS
 from fruits.runs.outputs import Outputs
+from fruits.runs.outputs import Outputs
+from fruits.sources.selection import described
 
 PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
@@ -59,17 +63,19 @@ def describe(
     seconds: dict[str, float],
     spark: SparkSession,
     ran: list[str],
+    passed_over: dict[str, int],
 ) -> dict[str, Any]:
     """The content of run.json.
 
-    ``basis_turned_degrees`` is there when an earlier run was fitted to another pile: by the number
-    of leading components, the largest angle between those of then and those of now.
+    ``basis_turned_degrees`` is there when an earlier run was fitted to other images: by the number
+    of leading components, the largest angle between those of then and those of now. ``passed_over``
+    is there when files were passed over: how many, by suffix.
     """
     executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
     speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
     return {
         "parameters": config.as_dict(),
-        "counts": asdict(counts),
+        "counts": asdict(counts) | ({"passed_over": passed_over} if passed_over else {}),
         "weights_sha256": graph.weights_sha256,
         "components": reduction.components,
         "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
@@ -96,10 +102,24 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
         f"{counts['rejected']:,} rejected; {report['components']} components hold "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
-    if len(report["ran"]) > 1:
+    if len(report.get("ran", ())) > 1:
         figures += (
             "\n  the features come from processors of different kinds and differ in the last bits: "
             + "; ".join(report["ran"])
         )
+    if passed_over := counts.get("passed_over"):
+        figures += f"; no images, passed over: {described(passed_over)}"
     there = [name for name in RESULTS if outputs.exists(name)]
     return "\n".join([figures, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
+
+
+def interruption(output: str) -> str:
+    """One line for a run that was interrupted: what is committed, and how to go on."""
+    again = "the same command goes on from there"
+    try:
+        committed = open_features(output).count_rows()
+    except OutputError:
+        return "interrupted; no image was committed yet: the same command begins again"
+    except (FruitsError, OSError, ValueError):
+        return f"interrupted; what was committed in {output} is kept: {again}"
+    return f"interrupted; the features of {committed:,} images are committed in {output}: {again}"
