@@ -6,7 +6,6 @@ import signal
 import fruits
 from fruits.cli.parser import Parser, add_run_options
 from fruits.cloud.command import add_cloud
-from fruits.errors import OutputError
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options as options_of
 from fruits.runs.predict import OF_THE_MODEL, predict_config
@@ -46,12 +45,9 @@ def plan(as_json: bool, **options: object) -> None:
 def report(output: str) -> None:
     """``fruits report``: what a finished run has made."""
     from fruits.runs.outputs import Outputs
-    from fruits.runs.report import summary
+    from fruits.runs.report import summary_of
 
-    outputs = Outputs(output)
-    if not outputs.exists("run.json"):
-        raise OutputError(f"output: wanted a finished run; {outputs.uri('run.json')} is not there")
-    print(summary(json.loads(outputs.read("run.json")), outputs))
+    print(summary_of(Outputs(output)))
 
 
 def sample(**options: object) -> None:

@@ -1,5 +1,6 @@
 """The counts of a run, run.json, and the figures in one line."""
 
+import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -7,13 +8,12 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from fruits.errors import FruitsError, OutputError
+from fruits.errors import FruitsError, OutputError, one_line
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction
 from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS
-from fruits.runs.outputs import Outputs
 from fruits.runs.outputs import Outputs
 from fruits.sources.selection import described
 
@@ -102,15 +102,32 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
         f"{counts['rejected']:,} rejected; {report['components']} components hold "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
+    if passed_over := counts.get("passed_over"):
+        figures += f"; no images, passed over: {one_line(described(passed_over))}"
     if len(report.get("ran", ())) > 1:
         figures += (
             "\n  the features come from processors of different kinds and differ in the last bits: "
-            + "; ".join(report["ran"])
+            + one_line("; ".join(report["ran"]))
         )
-    if passed_over := counts.get("passed_over"):
-        figures += f"; no images, passed over: {described(passed_over)}"
     there = [name for name in RESULTS if outputs.exists(name)]
     return "\n".join([figures, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
+
+
+def summary_of(outputs: Outputs) -> str:
+    """:func:`summary` of the finished run in an output folder.
+
+    Raises:
+        OutputError: there is none, or its run.json is damaged.
+    """
+    if not outputs.exists("run.json"):
+        raise OutputError(f"output: wanted a finished run; {outputs.uri('run.json')} is not there")
+    try:
+        return summary(json.loads(outputs.read("run.json")), outputs)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"output: {outputs.uri('run.json')} is damaged ({type(error).__name__}: "
+            f"{one_line(error)}): run again, which writes it anew"
+        ) from error
 
 
 def interruption(output: str) -> str:

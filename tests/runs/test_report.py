@@ -1,0 +1,61 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fruits.errors import OutputError
+from fruits.runs.outputs import Outputs
+from fruits.runs.report import summary_of
+
+REPORT: dict[str, Any] = {
+    "counts": {"found": 1200, "extracted": 1000, "reused": 190, "rejected": 10},
+    "images_per_second": 50.0,
+    "components": 2,
+    "explained_variance": [0.9, 0.05],
+    "seconds": {"total": 20.0},
+}
+
+
+def write(folder: Path, content: str) -> Outputs:
+    (folder / "run.json").write_text(content)
+    return Outputs(str(folder))
+
+
+def test_the_summary_is_one_line_of_figures_and_the_places_of_results(tmp_path: Path) -> None:
+    figures, place = summary_of(write(tmp_path, json.dumps(REPORT))).splitlines()
+    assert figures == (
+        "1,200 images: 1,000 extracted (50 images/s), 190 reused, 10 rejected; "
+        "2 components hold 95.0% of the variance; 20 s"
+    )
+    assert place.split() == ["run.json", f"file:{tmp_path}/run.json"]
+
+
+def test_files_that_were_passed_over_are_printed_without_control_characters(tmp_path: Path) -> None:
+    passed_over = {".txt": 1, ".a\x1b[31m": 3}
+    report = REPORT | {"counts": REPORT["counts"] | {"passed_over": passed_over}}
+    figures = summary_of(write(tmp_path, json.dumps(report))).splitlines()[0]
+    assert figures.isprintable()
+    assert figures.endswith("passed over: 3 .a?[31m, 1 .txt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '"\\u001b[31m"', '{"counts": 7}', json.dumps(REPORT | {"seconds": {}})],
+)
+def test_a_damaged_report_is_one_line_that_names_the_file(tmp_path: Path, content: str) -> None:
+    with pytest.raises(OutputError, match=r"run.json is damaged .*run again") as caught:
+        summary_of(write(tmp_path, content))
+    assert str(caught.value).isprintable()
+
+
+def test_a_figure_that_is_no_number_is_a_damaged_report(tmp_path: Path) -> None:
+    report = REPORT | {"images_per_second": "\x1b[2J"}
+    with pytest.raises(OutputError, match=r"run\.json is damaged") as caught:
+        summary_of(write(tmp_path, json.dumps(report)))
+    assert str(caught.value).isprintable()
+
+
+def test_no_report_is_no_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"wanted a finished run; .*run.json is not there"):
+        summary_of(Outputs(str(tmp_path)))
