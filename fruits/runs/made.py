@@ -22,7 +22,7 @@ STAGING = "_staging"
 # Made by versions that kept no record.
 _UNRECORDED = re.compile(
     r"(pca|rejected)/\d{9}\.parquet|pca/part-[\w.-]+\.parquet|pca\.csv|run\.json"
-    r"|plots/(scree|pc1_pc2)\.png|model/(_basis\.moments|(metadata|stages)/.*)"
+    r"|plots/(scree|pc1_pc2)\.png|model/(_basis\.(moments|json)|(metadata|stages)/.*)"
 )
 # Files of features: rows, what is kept for each chunk, and the record of the backbone.
 _FEATURES = re.compile(

@@ -60,7 +60,7 @@ def test_a_run_writes_the_whole_layout(
     result = go()
 
     out = tmp_path / "out"
-    names = ["features", "model", "pca", "pca.csv", "plots", "rejected", "run.json"]
+    names = ["_fruits.json", "features", "model", "pca", "pca.csv", "plots", "rejected", "run.json"]
     assert sorted(path.name for path in out.iterdir()) == names
     features = pd.read_parquet(out / "features")
     columns = ["path", "label", "sha256", "length", "modified", "features"]
