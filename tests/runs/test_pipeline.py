@@ -24,7 +24,6 @@ from fruits.networks.runtime import what_ran
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
-from fruits.spark import project
 from fruits.spark.read_images import read_images
 from fruits.storage.location import spark_path
 from fruits.storage.lock import exclusive
@@ -180,31 +179,6 @@ def test_a_pile_that_changed_gives_what_a_fresh_run_gives(
         np.testing.assert_allclose(
             stacked(grown[name][column]), stacked(fresh[column]), rtol=1e-4, atol=1e-5
         )
-
-
-def test_components_and_csv_are_the_same_whatever_the_chunks_and_the_order_of_growth(
-    go: Callable[..., Run],
-    draw: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(project, "ROWS_OF_A_FILE", 10)
-    # The second is before the first in the order of the paths, and between its images.
-    draw({"Fig": 12, "Quince": 9})
-    go(chunk=5)
-    draw({"Apple": 4, "Lime": 7, "Fig copies": 3}, seed=1)
-    go(chunk=3)
-    out = tmp_path / "out"
-    grown = [(file.name, file.read_bytes()) for file in sorted((out / "pca").glob("*.parquet"))]
-    grown.append(("pca.csv", (out / "pca.csv").read_bytes()))
-    paths = pd.read_csv(out / "pca.csv")["path"].tolist()
-    assert len(paths) == 35
-    assert paths == sorted(paths)
-    go(overwrite=True)
-    fresh = [(file.name, file.read_bytes()) for file in sorted((out / "pca").glob("*.parquet"))]
-    fresh.append(("pca.csv", (out / "pca.csv").read_bytes()))
-    assert [name for name, _ in fresh] == [*(f"{n:09}.parquet" for n in range(4)), "pca.csv"]
-    assert fresh == grown
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(
