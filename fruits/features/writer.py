@@ -45,21 +45,36 @@ class FeatureWriter(FeatureTable):
         """The folder into which tasks write files of rows, by :func:`write_rows`."""
         return f"{self.uri}/{STAGED}"
 
-    def commit(self, files: list[str], rejected: pa.Table, ran: Iterable[str] = ()) -> None:
-        """Makes a chunk.
+    def commit(
+        self,
+        files: list[str],
+        rejected: pa.Table,
+        ran: Iterable[str] = (),
+        chunk: Chunk | None = None,
+    ) -> Chunk:
+        """Makes a chunk, or adds to one.
 
         Args:
             files: names of those in :attr:`staged`, in the order of their rows.
             rejected: what yielded no features, a table of :data:`REJECTED`.
             ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`.
+            chunk: to which they are added, one that this run has made and not yet measured; None
+                for a new one.
+
+        Returns:
+            The chunk that is now committed.
         """
         self.lock.require()
         move([f"{self.staged}/{name}" for name in files], self.uri)
-        number = max((chunk_number(name) for name in self.manifests()), default=-1) + 1
-        replace(
-            self.side_file(number, "json"),
-            _to_json(Chunk(number, files, rejected, tuple(sorted(ran)))),
-        )
+        if chunk:
+            number, files = chunk.number, chunk.files + files
+            rejected = pa.concat_tables([chunk.rejected, rejected])
+            ran = {*chunk.ran, *ran}
+        else:
+            number = max((chunk_number(name) for name in self.manifests()), default=-1) + 1
+        chunk = Chunk(number, files, rejected, tuple(sorted(ran)))
+        replace(self.side_file(number, "json"), _to_json(chunk))
+        return chunk
 
     def _uncommitted(self) -> list[str]:
         filesystem, path = filesystem_of(self.uri)

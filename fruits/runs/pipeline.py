@@ -283,6 +283,9 @@ def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:
         :data:`PLOTTED_IMAGES` at most; and n labels.
     """
     fraction = min(1.0, PLOTTED_IMAGES / components.count())
-    chosen = components.sample(fraction=fraction, seed=0) if fraction < 1 else components
-    rows = chosen.select("label", F.slice("pca", 1, 2).alias("pca")).toArrow()
+    chosen = components
+    if fraction < 1:  # by their paths: the same ones however the table is partitioned
+        share = F.lit(int(fraction * 1_000_000))
+        chosen = components.filter(F.pmod(F.xxhash64("path"), F.lit(1_000_000)) < share)
+    rows = chosen.orderBy("path").select("label", F.slice("pca", 1, 2).alias("pca")).toArrow()
     return matrix(rows["pca"].combine_chunks()), rows["label"].to_pylist()

@@ -1,17 +1,15 @@
 """Extraction on Spark: the images of a listing -> rows of features, committed chunk by chunk.
 
 An image is read, decoded and run through the CNN inside one Python worker, which also writes the
-rows: only the names of files go back to the driver. Each chunk is one Spark job and then one
-commit, so a broken run loses one at most.
+rows: only the names of files go back to the driver. Each chunk is one Spark job, or a few: a task
+ends after some seconds, and what it has not come to is left to the next job.
 """
 
 import hashlib
-import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +27,11 @@ from fruits.networks.runtime import featurize, what_ran
 from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
+from fruits.spark import commits
+from fruits.spark.commits import Commits, Outcome, Outcomes, with_reasons
 from fruits.spark.failures import DIED, SparkError
 from fruits.spark.measure import read_table
-from fruits.spark.tasks import described, run_tasks, task_ranges
+from fruits.spark.tasks import MOST_IMAGES, described, run_tasks, task_ranges
 
 # Yields the contents of some items: :meth:`fruits.sources.source.Source.contents`.
 Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
@@ -69,7 +69,7 @@ def extract(
     progress: Callable[[int], object] = lambda done: None,
     contents: Contents = contents_of,
 ) -> Extraction:
-    """Extracts the features of files and commits them, chunk by chunk.
+    """Extracts the features of files and commits them, chunk by chunk and at least once a minute.
 
     A file whose content is committed already, under another name, costs no CNN: its features are
     copied.
@@ -80,7 +80,7 @@ def extract(
         known: what is committed already, from :meth:`fruits.spark.measure.known`.
         graph: the backbone.
         store: the committed features, to which these are added.
-        chunk: files committed at a time.
+        chunk: files committed at a time, at most.
         progress: called now and then with the number of files that are done.
         contents: reads items of the source that they come from; by default, files.
     """
@@ -88,61 +88,55 @@ def extract(
     total = Outcome()
     for start in range(0, files.num_rows, chunk):
         part = files.slice(start, chunk).combine_chunks()
-        done = spark.sparkContext.accumulator(0)
-        with _watched(done, start, progress):
-            outcome = _extract_safely(spark, part, shared, store, done, contents)
-        store.commit(outcome.files, _with_reasons(part, outcome.rejected), outcome.ran)
-        total = total.plus(outcome)
+
+        def advance(done: int, before: int = start) -> None:
+            progress(before + done)
+
+        chunk_commits = Commits(spark, store, part, advance)
+        _extract_chunk(spark, part, shared, store, contents, chunk_commits, most_images(total))
+        chunk_commits.commit()
+        total.add(chunk_commits.total)
     shared.destroy()
     if total.copies:
         _copy(spark, files, total.copies, store)
     extracted = files.num_rows - len(total.rejected) - len(total.copies)
-    return Extraction(extracted, _with_reasons(files, total.rejected))
+    return Extraction(extracted, with_reasons(files, total.rejected))
 
 
-@dataclass
-class Outcome:
-    """What a task has made of its images.
-
-    Attributes:
-        files: names of the files that hold the rows, in their order.
-        rejected: by path, the reason why there are no features.
-        copies: by path, the SHA-256 under which there are features already.
-        ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`.
-    """
-
-    files: list[str] = field(default_factory=list)
-    rejected: dict[str, str] = field(default_factory=dict)
-    copies: dict[str, str] = field(default_factory=dict)
-    ran: frozenset[str] = frozenset()
-
-    def plus(self, other: "Outcome") -> "Outcome":
-        """Both together."""
-        return Outcome(
-            self.files + other.files,
-            self.rejected | other.rejected,
-            self.copies | other.copies,
-            self.ran | other.ran,
-        )
+def most_images(done: Outcome) -> int:
+    """Images of a task that most likely ends in time, by the speed so far."""
+    if not done.images or done.seconds <= 0:
+        return MOST_IMAGES
+    in_time = done.images / done.seconds * commits.TASK_SECONDS / 2
+    return max(1, int(min(MOST_IMAGES, in_time)))
 
 
-def _extract_safely(
+def _extract_chunk(
     spark: SparkSession,
     files: pa.Table,
     shared: Shared,
     store: FeatureWriter,
-    done: Accumulator[int],
     contents: Contents,
-) -> Outcome:
-    """Writes the rows of one chunk; if a worker dies of it, once more with each image apart."""
-    try:
-        return _extract(spark, files, shared, store, featurize, done, contents)
-    except SparkError as error:
-        if DIED not in str(error):
-            raise
-        store.sweep()
-        done.value = 0
-        return _extract(spark, files, shared, store, featurize_in_subprocess, done, contents)
+    chunk: Commits,
+    most: int,
+) -> None:
+    """Writes the rows of one chunk; if a worker dies of it, the rest with each image apart."""
+    how: Featurize = featurize
+    while files.num_rows:
+        outcomes = spark.sparkContext.accumulator([], Outcomes())
+        try:
+            with chunk.during(outcomes):
+                _extract(spark, files, shared, store, contents, how, most, outcomes)
+        except SparkError as error:
+            if DIED not in str(error) or how is featurize_in_subprocess:
+                raise
+            how = featurize_in_subprocess
+        left = np.ones(files.num_rows, bool)
+        for span in (span for outcome in outcomes.value for span in outcome.done):
+            left[span.start : span.stop] = False
+        files = files.filter(pa.array(left)).combine_chunks()
+        outcomes.value = []  # PySpark keeps accumulators for ever.
+        most = most_images(chunk.total)
 
 
 def _extract(
@@ -150,31 +144,35 @@ def _extract(
     files: pa.Table,
     shared: Shared,
     store: FeatureWriter,
-    featurize: Featurize,
-    done: Accumulator[int],
     contents: Contents,
-) -> Outcome:
-    """Writes the rows of one chunk, as one Spark job."""
+    featurize: Featurize,
+    most: int,
+    outcomes: Accumulator[list[Outcome]],
+) -> None:
+    """Writes the rows of those files that are done in time, as one Spark job."""
     context = spark.sparkContext
     listing = context.broadcast(files)
-    # A task that is repeated writes the same rows to the same file.
-    job, staged = uuid.uuid4().hex, store.staged
+    job, staged, seconds = uuid.uuid4().hex, store.staged, commits.TASK_SECONDS
 
-    def work(span: range) -> Outcome:
+    def work(span: range) -> None:
         watch()
+        began = time.monotonic()
         chosen = listing.value.slice(span.start, len(span))
-        rows, outcome = _rows(chosen, *shared.value, contents, featurize)
+        rows, outcome = _rows(chosen, *shared.value, contents, featurize, seconds)
+        [taken] = outcome.done
         if rows.num_rows:
-            name = f"{job}-{span.start:09}.parquet"
+            # A task that is repeated writes the same rows to the same file. It may come to more
+            # images than the first time: those are in another file, which nobody commits.
+            name = f"{job}-{span.start:09}-{len(taken)}.parquet"
             write_rows(f"{staged}/{name}", rows)
             outcome.files.append(name)
-        done.add(len(span))
-        return outcome
+        outcome.done = [range(span.start, span.start + len(taken))]
+        outcome.seconds = time.monotonic() - began
+        outcomes.add([outcome])
 
-    spans = task_ranges(files.num_rows, context.defaultParallelism)
-    outcomes = run_tasks(spark, work, spans, f"extract: {files.num_rows:,} images")
+    spans = task_ranges(files.num_rows, context.defaultParallelism, most)
+    run_tasks(spark, work, spans, f"extract: {files.num_rows:,} images")
     listing.destroy()
-    return reduce(Outcome.plus, outcomes)
 
 
 def _rows(
@@ -183,8 +181,13 @@ def _rows(
     known: NDArray[np.uint64],
     read: Contents,
     featurize: Featurize,
+    seconds: float,
 ) -> tuple[pa.Table, Outcome]:
-    """The rows of :data:`FEATURES` that files yield, and what became of the others."""
+    """The rows of :data:`FEATURES` that files yield, and what became of the others.
+
+    After some seconds no further file is begun, but one is always done: the outcome has one span,
+    of those that were done.
+    """
     paths = files["path"].to_pylist()
     outcome = Outcome()
     # Of each content that goes through the CNN: its place among the files, and its digest.
@@ -195,7 +198,11 @@ def _rows(
     first: dict[str, int] = {}
 
     def contents() -> Iterator[bytes | OSError]:
+        ends = time.monotonic() + seconds
         for place, content in enumerate(read(files)):
+            if place and time.monotonic() > ends:
+                break
+            outcome.done = [range(place + 1)]
             digest = hashlib.sha256(content if isinstance(content, bytes) else b"")
             name = digest.hexdigest()
             if isinstance(content, bytes):
@@ -263,33 +270,3 @@ def _is_among(digest: bytes, known: NDArray[np.uint64]) -> bool:
     number = np.uint64(int.from_bytes(digest[:8]))
     place = int(np.searchsorted(known, number))
     return place < len(known) and bool(known[place] == number)
-
-
-def _with_reasons(files: pa.Table, reasons: dict[str, str]) -> pa.Table:
-    chosen = files.filter(pc.is_in(files["path"], pa.array(list(reasons), pa.string())))
-    errors = pa.array([reasons[path] for path in chosen["path"].to_pylist()], pa.string())
-    return chosen.append_column("error", errors).cast(REJECTED)
-
-
-@contextmanager
-def _watched(
-    done: Accumulator[int], before: int, progress: Callable[[int], object]
-) -> Iterator[None]:
-    """Tells how many files are done each time there are more, while the job runs that counts."""
-    finished = threading.Event()
-
-    def watch() -> None:
-        told = 0
-        while not finished.wait(0.5):
-            if done.value > told:
-                told = done.value
-                progress(before + told)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        thread.join()
-    progress(before + done.value)

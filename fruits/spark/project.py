@@ -1,9 +1,15 @@
-"""Projection on Spark: the committed features -> a table of components, in the same order.
+"""Projection on Spark: the committed features -> a table of components, in the order of the paths.
 
-Python workers read, multiply and write; the JVM only hands out the tasks.
+Python workers read, multiply and write; the JVM only hands out the tasks. The order depends neither
+on how the features were committed nor on how long that took: each task of a first job sorts what it
+has, and those of a second one take a range of the paths each, from all that has some of it.
 """
 
+import itertools
+from dataclasses import dataclass
+
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from fruits.features.rows import lists, matrix, read_rows, write_rows
@@ -11,9 +17,35 @@ from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
 from fruits.spark.tasks import run_tasks
+from fruits.storage.files import delete_folder
 
-# Files of features, of a few hundred rows, that become one file of components.
+# Files of features, of a few hundred rows, that the first job makes one sorted file of.
 FILES_OF_A_TASK = 8
+
+
+# Rows of a file of components, about.
+ROWS_OF_A_FILE = 16_384
+
+
+# Of so many rows of a sorted file, the driver gets to know one path.
+_ROWS_OF_A_SAMPLE = 512
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """A sorted file of components: where it is, and paths in it, with the first and the last."""
+
+    uri: str
+    samples: list[str]
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Paths from one on, and before another, with None for no bound, and who has any of them."""
+
+    first: str | None
+    end: str | None
+    files: list[str]
 
 
 def project(
@@ -31,23 +63,70 @@ def project(
         reduction: from d features to k components.
         uri: of the folder that is made: Parquet of path string, label string and pca
             ``array<float>``, whose files in the order of their names have the rows in the order of
-            the commits.
+            their paths (of the code points, as Python compares strings).
         listing: the files that count, a table with ``path``; None for all.
     """
     files = store.files()
     groups = [files[n : n + FILES_OF_A_TASK] for n in range(0, len(files), FILES_OF_A_TASK)]
     folded = spark.sparkContext.broadcast((reduction.weights, reduction.offset))
     paths = spark.sparkContext.broadcast(None if listing is None else listing["path"])
+    # One file is sorted by itself.
+    folder = uri if len(groups) == 1 else f"{uri}.unsorted"
 
-    def work(job: tuple[int, list[str]]) -> None:
+    def work(job: tuple[int, list[str]]) -> _Sorted | None:
         number, group = job
         tables = [read_rows(file, ["path", "label", "features"], paths.value) for file in group]
-        rows = pa.concat_tables(tables).combine_chunks()
-        if rows.num_rows:
-            components = affine(matrix(rows["features"].chunk(0)), *folded.value)
-            columns = {"path": rows["path"], "label": rows["label"], "pca": lists(components)}
-            write_rows(f"{uri}/{number:09}.parquet", pa.table(columns))
+        rows = pa.concat_tables(tables).sort_by("path").combine_chunks()
+        if not rows.num_rows:
+            return None
+        components = affine(matrix(rows["features"].chunk(0)), *folded.value)
+        columns = {"path": rows["path"], "label": rows["label"], "pca": lists(components)}
+        target = f"{folder}/{number:09}.parquet"
+        write_rows(target, pa.table(columns))
+        samples = [*range(0, rows.num_rows, _ROWS_OF_A_SAMPLE), rows.num_rows - 1]
+        return _Sorted(target, rows["path"].take(samples).to_pylist())
 
-    run_tasks(spark, work, list(enumerate(groups)), f"project: {len(files):,} files of features")
+    what = f"project: {len(files):,} files of features"
+    done = [one for one in run_tasks(spark, work, list(enumerate(groups)), what) if one]
     folded.destroy()
     paths.destroy()
+    if folder != uri:
+        ranges = _ranges(done)
+        run_tasks(
+            spark,
+            lambda job: _merge(job[1], f"{uri}/{job[0]:09}.parquet"),
+            list(enumerate(ranges)),
+            f"project: {len(ranges):,} files in the order of the paths",
+        )
+        delete_folder(folder)
+
+
+def _ranges(files: list[_Sorted]) -> list[_Range]:
+    """Ranges of about :data:`ROWS_OF_A_FILE` rows that cover all files."""
+    samples = sorted({path for file in files for path in file.samples[:-1]})
+    step = max(1, ROWS_OF_A_FILE // _ROWS_OF_A_SAMPLE)
+    bounds: list[str | None] = [None, *samples[step::step], None]
+    found = []
+    for first, end in itertools.pairwise(bounds):
+        some = [
+            file.uri
+            for file in files
+            if (end is None or file.samples[0] < end)
+            and (first is None or file.samples[-1] >= first)
+        ]
+        if some:
+            found.append(_Range(first, end, some))
+    return found
+
+
+def _merge(span: _Range, uri: str) -> None:
+    """Writes the rows of a range as one file."""
+    tables = []
+    for file in span.files:
+        rows = read_rows(file)
+        if span.first is not None:
+            rows = rows.filter(pc.greater_equal(rows["path"], span.first))
+        if span.end is not None:
+            rows = rows.filter(pc.less(rows["path"], span.end))
+        tables.append(rows)
+    write_rows(uri, pa.concat_tables(tables).sort_by("path"))

@@ -74,7 +74,7 @@ def run_tasks(
     return [pickle.loads(result) for result in rows["result"].to_pylist()]
 
 
-def task_ranges(images: int, slots: int) -> list[range]:
+def task_ranges(images: int, slots: int, most: int = MOST_IMAGES) -> list[range]:
     """The images of each task: long spans first, ever shorter ones at the end of a chunk.
 
     "Guided self-scheduling" of Polychronopoulos and Kuck, IEEE Transactions on Computers 36
@@ -83,13 +83,14 @@ def task_ranges(images: int, slots: int) -> list[range]:
     Args:
         images: of the chunk.
         slots: tasks that run at a time.
+        most: images of a task.
     """
     found: list[range] = []
     start = 0
     fewest = min(FEWEST_IMAGES, math.ceil(images / slots))
     while start < images:
         share = math.ceil((images - start) / (2 * slots))
-        stop = min(images, start + min(max(share, fewest), MOST_IMAGES))
+        stop = min(images, start + min(max(share, fewest), most))
         found.append(range(start, stop))
         start = stop
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.dataset as pads
 import pytest
 from numpy.typing import NDArray
 from pyspark.ml import PipelineModel
@@ -21,9 +22,11 @@ from sklearn.preprocessing import MinMaxScaler
 from fruits.errors import BackboneError, ConfigError, InputError, OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import what_ran
+from fruits.runs import pipeline
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
+from fruits.spark import commits
 from fruits.spark.read_images import read_images
 from fruits.storage.location import spark_path
 from fruits.storage.lock import exclusive
@@ -179,6 +182,36 @@ def test_a_pile_that_changed_gives_what_a_fresh_run_gives(
         np.testing.assert_allclose(
             stacked(grown[name][column]), stacked(fresh[column]), rtol=1e-4, atol=1e-5
         )
+
+
+def test_components_depend_neither_on_the_commits_nor_on_the_clock(
+    go: Callable[..., Run],
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commits, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(commits, "TASK_SECONDS", 0.05)
+    monkeypatch.setattr(pipeline, "PLOTTED_IMAGES", 12)
+    draw({"Lime": 14}, seed=1)
+    go(chunk=5)
+    draw({"Apple": 9, "Plum": 6}, seed=2)
+    go(chunk=7)
+    draw({"Fig": 5}, seed=3)
+    go(chunk=1000)
+    monkeypatch.undo()
+    monkeypatch.setattr(pipeline, "PLOTTED_IMAGES", 12)
+    once = go(output=str(tmp_path / "once"))
+    out = tmp_path / "out"
+    assert (out / "pca.csv").read_bytes() == (tmp_path / "once" / "pca.csv").read_bytes()
+    tables = [pads.dataset(root / "pca").to_table() for root in (out, tmp_path / "once")]
+    assert tables[0].combine_chunks().equals(tables[1].combine_chunks())
+    paths = tables[0]["path"].to_pylist()
+    assert paths == sorted(paths)
+    assert len(paths) == once.report["counts"]["found"] == 34
+    names = ("plots/scree.png", "plots/pc1_pc2.png")
+    for name in names:
+        assert (out / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(

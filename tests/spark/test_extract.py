@@ -2,6 +2,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,18 +10,21 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from fruits.errors import OutputError
 from fruits.features.rows import FEATURES, REJECTED
+from fruits.features.table import Chunk
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.sources.folder import Folder, list_images
-from fruits.sources.listing import LISTING, Listing
+from fruits.sources.listing import LISTING, Listing, anti_join
 from fruits.sources.source import Source
-from fruits.spark import measure, tasks
-from fruits.spark.extract import Extraction
+from fruits.spark import commits, measure, tasks
+from fruits.spark.commits import Outcome
+from fruits.spark.extract import Extraction, most_images
 from fruits.spark.extract import extract as extract_files
-from fruits.spark.tasks import task_ranges
-from fruits.storage.lock import exclusive
+from fruits.spark.tasks import MOST_IMAGES, task_ranges
+from fruits.storage.lock import Lock, exclusive
 
 LABELS = {"Apple Red 1": 9, "Pêche #1 50%": 9, "v1.2": 5}
 
@@ -185,6 +189,96 @@ def test_nothing_to_extract_is_nothing_written(
     extraction = extract(spark, listing, graph, tmp_path / "out", 4)
     assert extraction == Extraction(0, REJECTED.empty_table())
     assert list((tmp_path / "out").iterdir()) == []
+
+
+class CountedCommits(FeatureWriter):
+    """Features of which each commit is seen, and may be refused."""
+
+    def __init__(self, folder: Path, lock: Lock, refused: int = -1) -> None:
+        super().__init__(f"file:{folder}/features", lock)
+        self.rows: list[int] = []
+        self._folder, self._refused = folder / "features", refused
+
+    def commit(self, *arguments: Any, **options: Any) -> Chunk:
+        if len(self.rows) == self._refused:
+            raise OutputError("output: refused")
+        chunk = super().commit(*arguments, **options)
+        self.rows.append(len(pd.read_parquet(self._folder)))
+        return chunk
+
+
+@pytest.fixture
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that take one image each, and commits as soon as there is something."""
+    monkeypatch.setattr(commits, "TASK_SECONDS", 0.0)
+    monkeypatch.setattr(commits, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(commits, "LOOK_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_finished_images_are_committed_while_others_of_the_chunk_are_at_work(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 9, "Plum": 3})
+    (root / "Fig" / "twin.jpg").write_bytes((root / "Fig" / "8_100.jpg").read_bytes())
+    for name in ("0_100.jpg", "5_100.jpg"):
+        (root / "Fig" / name).write_text("no picture")
+    listing, told = list_images(str(root)), [0]
+    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
+        store = CountedCommits(tmp_path / "out", lock)
+        known = measure.known(spark, store)
+        extraction = extract_files(spark, listing, known, graph, store, 10, told.append)
+        chunks = store.chunks()
+    assert (extraction.extracted, extraction.rejected.num_rows) == (11, 2)
+    # Two chunks, of which the first was committed in parts.
+    assert [len(chunk.files) for chunk in chunks] == [8, 3]
+    assert [chunk.rejected.num_rows for chunk in chunks] == [2, 0]
+    assert len({*store.rows}) > 2
+    assert store.rows == sorted(store.rows)
+    assert told == sorted(told)
+    assert told[-1] == 13
+    table = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
+    rejected = extraction.rejected["path"].to_pylist()
+    assert sorted([*table["path"], *rejected]) == sorted(listing["path"].to_pylist())
+    contents = [Path(path.removeprefix("file:")).read_bytes() for path in table["path"]]
+    one_by_one = [next(featurize([content], graph)) for content in contents]
+    np.testing.assert_array_equal(np.stack(table["features"].to_list()), one_by_one)
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_a_commit_that_fails_ends_the_work_and_what_was_committed_stays(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    listing = list_images(str(draw({"Fig": 8})))
+    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
+        store = CountedCommits(tmp_path / "out", lock, refused=1)
+        known = measure.known(spark, store)
+        with pytest.raises(OutputError, match="refused"):
+            extract_files(spark, listing, known, graph, store, 100)
+        [committed] = store.rows
+        assert 0 < committed < 8
+        store = FeatureWriter(store.uri, lock)
+        store.sweep()
+        known = measure.known(spark, store)
+        rest = extract_files(spark, anti_join(listing, known), known, graph, store, 100)
+    assert rest.extracted == 8 - committed
+    table = pd.read_parquet(tmp_path / "out" / "features")
+    assert sorted(table["path"]) == sorted(listing["path"].to_pylist())
+
+
+def test_tasks_of_a_slow_machine_are_short() -> None:
+    slow = Outcome(done=[range(40)], seconds=80.0)
+    most = most_images(slow)
+    assert 1 <= most * 2.0 <= commits.TASK_SECONDS
+    assert most_images(Outcome(done=[range(400)], seconds=1.0)) == MOST_IMAGES
+    assert most_images(Outcome(done=[range(1)], seconds=600.0)) == 1
+    spans = task_ranges(100, 2, most)
+    assert [number for span in spans for number in span] == list(range(100))
+    assert max(map(len, spans)) == most
+
+
+def test_less_than_a_minute_lies_between_two_commits() -> None:
+    assert commits.COMMIT_SECONDS + commits.TASK_SECONDS + commits.LOOK_SECONDS < 60
 
 
 @pytest.mark.parametrize(
