@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fruits.errors import InputError
+from fruits.errors import InputError, OutputError, one_line
 from fruits.sources.listing import LISTING
 from fruits.storage.files import replace
 from fruits.storage.location import filesystem_of
@@ -48,10 +48,24 @@ def write_rows(uri: str, rows: pa.Table) -> None:
 def read_rows(
     uri: str, columns: list[str] | None = None, paths: pa.ChunkedArray | None = None
 ) -> pa.Table:
-    """Some columns of a file of features, or all; only the rows of the given paths."""
+    """Some columns of a file of features, or all; only the rows of the given paths.
+
+    Raises:
+        OutputError: the file is missing, damaged, or lacks a column.
+        OSError: it cannot be read.
+    """
+    remedy = "restore it from a copy, or run again with overwrite"
     filesystem, path = filesystem_of(uri)
-    with filesystem.open(path, "rb") as file:
-        rows = pq.read_table(file, columns=columns, partitioning=None)
+    try:
+        with filesystem.open(path, "rb") as file:
+            rows = pq.read_table(file, columns=columns, partitioning=None)
+    except FileNotFoundError as error:
+        raise OutputError(f"output: {uri} is missing: {remedy}") from error
+    except (pa.ArrowException, OSError) as error:
+        # Arrow raises errors of the system's kind, without a number, for damaged pages.
+        if isinstance(error, OSError) and (error.errno is not None or error.__cause__):
+            raise
+        raise OutputError(f"output: {uri} is damaged ({one_line(error)}): {remedy}") from error
     return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
 
 

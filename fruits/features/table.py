@@ -7,6 +7,7 @@ lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin w
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,15 @@ from fruits.storage.location import filesystem_of, hadoop_uri
 FOLDER = "_chunks"
 # Of a manifest; other files in the folder are not ours.
 _MANIFEST = re.compile(r"/\d{6,}\.json$")
+
+
+# A plain name, which leads nowhere else.
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*\.parquet")
+
+
+_REMEDY = (
+    "restore it from a copy, or run again with overwrite, which extracts all features once more"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,20 @@ class FeatureTable:
             OutputError: a manifest is damaged.
         """
         filesystem, _ = filesystem_of(self.uri)
-        return [_from_json(filesystem.cat_file(name), name) for name in self.manifests()]
+        chunks: list[Chunk] = []
+        seen: set[str] = set()
+        for name in self.manifests():
+            try:
+                chunk = _from_json(filesystem.cat_file(name), chunk_number(name))
+                if twice := seen.intersection(chunk.files):
+                    raise ValueError(f"another one names {min(twice)} too")
+            except _DAMAGES as error:
+                raise OutputError(
+                    f"output: {one_line(name)} is damaged ({one_line(error)}); {_REMEDY}"
+                ) from error
+            seen |= {*chunk.files}
+            chunks.append(chunk)
+        return chunks
 
     def files(self) -> list[str]:
         """URIs of all committed files of rows, in the order of the commits."""
@@ -79,6 +102,22 @@ class FeatureTable:
         names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
         return sorted(filter(_MANIFEST.search, names), key=chunk_number)
 
+    def require_files(self, names: set[str]) -> None:
+        """Makes sure that all committed files are among those that are there.
+
+        Args:
+            names: of the files in the folder.
+
+        Raises:
+            OutputError: one is missing.
+        """
+        missing = {name for chunk in self.chunks() for name in chunk.files} - names
+        if missing:
+            raise OutputError(
+                f"output: {self.uri}/{min(missing)} is missing ({len(missing)} of the files that "
+                f"{FOLDER} names): {_REMEDY}"
+            )
+
     def side_file(self, number: int, suffix: str) -> str:
         """URI of what is kept next to the manifest of a chunk."""
         return f"{self.uri}/{FOLDER}/{number:06}.{suffix}"
@@ -95,7 +134,7 @@ def open_features(output: str) -> dataset.Dataset:
         ``to_batches()`` for one part after the other. The column ``features`` is a list of float32.
 
     Raises:
-        OutputError: when no features are committed there.
+        OutputError: when no features are committed there, or they are damaged.
         StorageError: when the store is unknown.
     """
     table = FeatureTable(f"{hadoop_uri(output).rstrip('/')}/features")
@@ -104,7 +143,12 @@ def open_features(output: str) -> dataset.Dataset:
         raise OutputError(f"output: wanted the output of a run; no features in {table.uri}")
     filesystem, _ = filesystem_of(table.uri)
     paths = [filesystem_of(file)[1] for file in files]
-    return dataset.dataset(paths, filesystem=filesystem, format="parquet")
+    try:
+        return dataset.dataset(paths, filesystem=filesystem, format="parquet")
+    except FileNotFoundError as error:
+        raise OutputError(f"output: a file is missing: {one_line(error)}; {_REMEDY}") from error
+    except pa.ArrowInvalid as error:
+        raise OutputError(f"output: a file is damaged: {one_line(error)}; {_REMEDY}") from error
 
 
 def chunk_number(manifest: str) -> int:
@@ -112,19 +156,24 @@ def chunk_number(manifest: str) -> int:
     return int(manifest.rpartition("/")[2].removesuffix(".json"))
 
 
-def _from_json(data: bytes, path: str) -> Chunk:
-    try:
-        content = json.loads(data)
-        rejected = pa.Table.from_pylist(content["rejected"], REJECTED)
-        for name in content["files"]:
-            # What is outside of the folder is never read, replaced or deleted.
-            if "/" in name or not name.endswith(".parquet"):
-                raise ValueError(f"{name!r} is no file of features")
-        ran = tuple(map(str, content.get("ran", ())))
-        return Chunk(int(content["number"]), list(content["files"]), rejected, ran)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutputError(
-            f"output: {path} is damaged ({type(error).__name__}: {one_line(error)}); it says which "
-            "features are committed: restore it, or delete it and run again, which extracts them "
-            "once more"
-        ) from error
+# What reading a damaged manifest raises; Arrow's errors are among them.
+_DAMAGES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+def _from_json(data: bytes, number: int) -> Chunk:
+    content: dict[str, Any] = json.loads(data)
+    if not isinstance(content, dict):
+        raise TypeError("wanted an object in JSON")
+    files, ran, rejects = content["files"], content.get("ran", []), content["rejected"]
+    if content["number"] != number:
+        raise ValueError(f"it says that its number is {content['number']!r}")
+    if not isinstance(files, list) or not isinstance(ran, list) or not isinstance(rejects, list):
+        raise TypeError("wanted lists")
+    for name in files:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"wanted names of Parquet files next to it; got {name!r:.100}")
+    if not all(isinstance(one, str) for one in ran):
+        raise TypeError("wanted what ran as strings")
+    if not all(isinstance(one["path"], str) and isinstance(one["error"], str) for one in rejects):
+        raise TypeError("wanted a path and an error for each reject")
+    return Chunk(number, files, pa.Table.from_pylist(rejects, REJECTED), tuple(ran))

@@ -18,7 +18,7 @@ from fruits.storage.lock import Lock
 
 STAGED = "_staged"
 # How tasks name their files of rows; others are not ours.
-_ROWS = re.compile(r"[0-9a-f]{32}(-\d{9})?\.parquet")
+_ROWS = re.compile(r"[0-9a-f]{32}(-\d{9}(-\d+)?)?\.parquet")
 
 
 class FeatureWriter(FeatureTable):
@@ -34,7 +34,11 @@ class FeatureWriter(FeatureTable):
         self.lock = lock
 
     def sweep(self) -> None:
-        """Deletes what a broken run left behind: files of chunks that were never committed."""
+        """Deletes what a broken run left behind: files of chunks that were never committed.
+
+        Raises:
+            OutputError: a committed file is missing, or a manifest damaged; nothing is deleted.
+        """
         filesystem, _ = filesystem_of(self.uri)
         for name in self._uncommitted():
             filesystem.rm_file(name)
@@ -80,11 +84,11 @@ class FeatureWriter(FeatureTable):
         filesystem, path = filesystem_of(self.uri)
         filesystem.invalidate_cache()
         committed = {name for chunk in self.chunks() for name in chunk.files}
-        names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+        found = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+        names = {name.rpartition("/")[2]: name for name in found}
+        self.require_files({*names})
         return [
-            name
-            for name in names
-            if _ROWS.fullmatch(name.rpartition("/")[2]) and name.rpartition("/")[2] not in committed
+            path for name, path in names.items() if _ROWS.fullmatch(name) and name not in committed
         ]
 
 

@@ -65,6 +65,12 @@ _CAUSES: dict[str, tuple[type[FruitsError], str]] = {
         r"the store cannot be used (\1); check the bucket, the credentials and the endpoint, and "
         "run again: what was committed is kept",
     ),
+    # What Spark says of a file of a table.
+    r"FAILED_READ_FILE[^\n]* (\S+\.parquet)\b": (
+        OutputError,
+        r"output: \1 is damaged, or cannot be read: restore it from a copy, or run again with "
+        "overwrite, which extracts all features once more",
+    ),
 }
 
 # An error of ours that a Python worker raised, at the end of the worker's traceback.

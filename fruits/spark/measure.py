@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import is_current
 from fruits.features.rows import FEATURES_DDL, read_rows, write_rows
-from fruits.features.table import FeatureTable
+from fruits.features.table import Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY, LISTING, anti_join
 from fruits.spark.parquet import read_parquet
@@ -72,7 +72,8 @@ def moments(spark: SparkSession, table: FeatureTable, listing: pa.Table | None =
 
     The sums are exact, so the result depends on the set of rows alone: not on the cluster, on how
     they were committed, nor on where a run was interrupted. What was measured is kept for each
-    chunk, so that old features are not read again when the table has grown.
+    chunk, so that old features are not read again when the table has grown; where that is damaged,
+    it is measured again.
 
     Args:
         spark: the session.
@@ -94,12 +95,21 @@ def moments(spark: SparkSession, table: FeatureTable, listing: pa.Table | None =
         batches = (batch for table in tables for batch in table.to_batches())
         replace(target, measured_by_label(batches).to_bytes())
 
-    jobs = [([f"{table.uri}/{name}" for name in c.files], targets[c.number]) for c in todo]
-    run_tasks(spark, measure, jobs, f"fit: moments of {len(jobs):,} chunks")
+    def measure_all(some: list[Chunk]) -> None:
+        jobs = [([f"{table.uri}/{name}" for name in c.files], targets[c.number]) for c in some]
+        run_tasks(spark, measure, jobs, f"fit: moments of {len(jobs):,} chunks")
+
+    measure_all(todo)
     total = Moments.empty()
-    for target in targets.values():
+    for chunk in chunks:
+        target = targets[chunk.number]
         filesystem, path = filesystem_of(target)
-        total = total.merge(Moments.from_bytes(filesystem.cat_file(path)))
+        try:
+            own = Moments.from_bytes(filesystem.cat_file(path))
+        except ValueError:
+            measure_all([chunk])
+            own = Moments.from_bytes(filesystem.cat_file(path))
+        total = total.merge(own)
         if listing is not None:
             filesystem.rm_file(path)
     return total

@@ -1,0 +1,140 @@
+"""Damaged features: one line that names the file, whoever reads them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fruits.errors import OutputError
+from fruits.features.rows import FEATURES, REJECTED, read_rows, write_rows
+from fruits.features.table import FeatureTable, open_features
+from fruits.features.writer import FeatureWriter
+from fruits.storage.lock import exclusive
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureWriter]:
+    """Two chunks of a file each; the first has a reject too."""
+    with exclusive(str(tmp_path / "out" / "_lock")) as lock:
+        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        reject = {"path": "file:/a/bad.jpg", "label": "a", "length": 1, "modified": 0}
+        rejected = pa.Table.from_pylist([reject | {"error": "damaged: x"}], REJECTED)
+        for number, table in enumerate([rejected, REJECTED.empty_table()]):
+            row = {"path": f"file:/a/{number}.jpg", "label": "a", "sha256": "00" * 32, "length": 1}
+            rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5]}], FEATURES)
+            write_rows(f"{store.staged}/{number}.parquet", rows)
+            store.commit([f"{number}.parquet"], table)
+        yield store
+
+
+def manifest(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "features" / "_chunks" / "000000.json"
+
+
+def change(tmp_path: Path, **fields: Any) -> None:
+    file = manifest(tmp_path)
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def require_one_line(tmp_path: Path, store: FeatureWriter, words: str) -> None:
+    """All who read the table say the same, and nothing is deleted."""
+    before = sorted(tmp_path.rglob("*.parquet"))
+    for read in (store.chunks, store.files, store.sweep, lambda: open_features(f"{tmp_path}/out")):
+        with pytest.raises(OutputError, match=words) as raised:
+            read()
+        assert str(raised.value).isprintable()
+        assert "overwrite" in str(raised.value)
+    assert sorted(tmp_path.rglob("*.parquet")) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"number": 0, "files": ["0.parq',
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b"[" * 100_000,
+        b'{"number": 0, "files": null, "rejected": []}',
+        b'{"number": 0, "files": "0.parquet", "rejected": []}',
+        b'{"number": 0, "files": [1], "rejected": []}',
+        b'{"number": 0, "files": [], "rejected": [1]}',
+        b'{"number": 0, "files": [], "rejected": [{"path": "x"}]}',
+        b'{"number": 0, "files": [], "rejected": [{"path": "x", "error": "y", "length": "z"}]}',
+        b'{"number": 0, "files": [], "rejected": {}}',
+        b'{"number": 1, "files": [], "rejected": []}',
+        b'{"number": 0, "files": [], "rejected": [], "ran": [[]]}',
+        b'{"number": 0, "files": ["\\u001b[2J.parquet"], "rejected": []}',
+    ],
+)
+def test_a_damaged_manifest_is_one_line(
+    store: FeatureWriter, tmp_path: Path, content: bytes
+) -> None:
+    manifest(tmp_path).write_bytes(content)
+    require_one_line(tmp_path, store, r"000000\.json is damaged")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../0.parquet", "/etc/passwd", "a/../../b.parquet", "..", "x/0.parquet", "0.txt", ".parquet"],
+)
+def test_a_manifest_leads_nowhere_else(store: FeatureWriter, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out" / "0.parquet").write_bytes(b"another's")
+    change(tmp_path, files=[name])
+    require_one_line(tmp_path, store, "wanted names of Parquet files next to it")
+    assert (tmp_path / "out" / "0.parquet").read_bytes() == b"another's"
+
+
+def test_rows_that_two_manifests_name_are_not_counted_twice(
+    store: FeatureWriter, tmp_path: Path
+) -> None:
+    change(tmp_path, files=["1.parquet"])
+    require_one_line(tmp_path, store, r"000001\.json .*names 1\.parquet too")
+
+
+def test_a_committed_file_that_is_missing_is_one_line(store: FeatureWriter, tmp_path: Path) -> None:
+    (tmp_path / "out" / "features" / "0.parquet").unlink()
+    for read in (store.sweep, lambda: open_features(f"{tmp_path}/out")):
+        with pytest.raises(OutputError, match=r"missing.*overwrite") as raised:
+            read()
+        assert "0.parquet" in str(raised.value)
+    with pytest.raises(OutputError, match=r"0\.parquet is missing"):
+        read_rows(store.files()[0])
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "zeros", "text"])
+def test_a_damaged_file_of_rows_is_one_line(
+    store: FeatureWriter, tmp_path: Path, damage: str
+) -> None:
+    file = tmp_path / "out" / "features" / "0.parquet"
+    whole = file.read_bytes()
+    half = len(whole) // 2
+    contents = {
+        "empty": b"",
+        "half": whole[:half],
+        "zeros": whole[:4] + bytes(half) + whole[half + 4 :],
+        "text": b"no table",
+    }
+    file.write_bytes(contents[damage])
+    with pytest.raises(OutputError, match=r"0\.parquet is damaged .*overwrite") as raised:
+        read_rows(store.files()[0])
+    assert str(raised.value).isprintable()
+
+
+def test_a_file_without_features_is_one_line(store: FeatureWriter, tmp_path: Path) -> None:
+    write_rows(store.files()[0], pa.table({"path": ["x"], "label": ["y"]}))
+    with pytest.raises(OutputError, match=r"0\.parquet is damaged .*\(features\)"):
+        read_rows(store.files()[0], ["path", "features"])
+
+
+def test_sound_features_are_read(store: FeatureWriter, tmp_path: Path) -> None:
+    store.sweep()
+    table = FeatureTable(f"file:{tmp_path}/out/features")
+    assert [chunk.files for chunk in table.chunks()] == [["0.parquet"], ["1.parquet"]]
+    assert table.refused()["error"].to_pylist() == ["damaged: x"]
+    assert open_features(f"{tmp_path}/out").to_table().num_rows == 2
