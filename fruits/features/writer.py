@@ -18,7 +18,7 @@ from fruits.storage.lock import Lock
 
 STAGED = "_staged"
 # How tasks name their files of rows; others are not ours.
-_ROWS = re.compile(r"[0-9a-f]{32}(-\d{9}(-\d+)?)?\.parquet")
+_ROWS = re.compile(r"[0-9a-f]{32}(-\d{9})?\.parquet")
 
 
 class FeatureWriter(FeatureTable):

@@ -152,7 +152,7 @@ def _extract(
     """Writes the rows of those files that are done in time, as one Spark job."""
     context = spark.sparkContext
     listing = context.broadcast(files)
-    job, staged, seconds = uuid.uuid4().hex, store.staged, commits.TASK_SECONDS
+    job, staged, seconds = uuid.uuid4(), store.staged, commits.TASK_SECONDS
 
     def work(span: range) -> None:
         watch()
@@ -163,7 +163,7 @@ def _extract(
         if rows.num_rows:
             # A task that is repeated writes the same rows to the same file. It may come to more
             # images than the first time: those are in another file, which nobody commits.
-            name = f"{job}-{span.start:09}-{len(taken)}.parquet"
+            name = f"{uuid.uuid5(job, str(len(taken))).hex}-{span.start:09}.parquet"
             write_rows(f"{staged}/{name}", rows)
             outcome.files.append(name)
         outcome.done = [range(span.start, span.start + len(taken))]
