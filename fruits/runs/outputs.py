@@ -128,7 +128,8 @@ class Outputs:
         """Puts staged results in the places of the old ones; what was not made anew goes.
 
         With a report, there is no run.json while the results change places, and at the end the new
-        one: who finds a run.json finds the results that it tells of.
+        one: who finds a run.json finds the results that it describes. The report gets ``sha256``:
+        the digests of the files of the model.
         """
         lock.require()
         made = self.made()
@@ -147,8 +148,8 @@ class Outputs:
             self._replace(made, staged, name, fresh[name])
         made.delete(STAGING)
         if report:
-            content = report | {"sha256": self._digests(files)}
-            replace(self.uri("run.json"), (json.dumps(content, indent=2) + "\n").encode())
+            report["sha256"] = self._digests(files)
+            replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
         made.record(kept | {*files, "run.json"})
 
     def made(self) -> Made:
