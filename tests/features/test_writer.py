@@ -18,6 +18,7 @@ from fruits.sources.folder import list_images
 from fruits.sources.listing import anti_join
 from fruits.spark import measure
 from fruits.spark.extract import extract
+from fruits.spark.failures import spark_errors
 from fruits.storage.lock import exclusive
 
 
@@ -200,3 +201,30 @@ def test_what_computed_the_features_is_kept_with_each_chunk(store: FeatureWriter
         ("openvino 1 f32 avx2",),
         (),
     ]
+
+
+@pytest.mark.parametrize("damage", [b"", b"moments2", b"moments2" + bytes(400), b"no moments"])
+def test_damaged_moments_are_measured_again(
+    spark: SparkSession, store: FeatureWriter, tmp_path: Path, damage: bytes
+) -> None:
+    row = {"label": "Fig", "sha256": "00" * 32, "length": 1, "modified": 0}
+    for number in range(2):
+        one = row | {"path": f"file:/a/{number}.jpg", "features": [number / 2, 2.0]}
+        name = f"{number:032x}.parquet"
+        write_rows(f"{store.staged}/{name}", pa.Table.from_pylist([one], FEATURES))
+        store.commit([name], REJECTED.empty_table())
+    sound = measure.moments(spark, store).to_bytes()
+    (tmp_path / "out" / "features" / "_chunks" / "000001.moments").write_bytes(damage)
+    assert measure.moments(spark, store).to_bytes() == sound
+
+
+def test_damaged_rows_are_one_line_for_spark(
+    spark: SparkSession, store: FeatureWriter, tmp_path: Path
+) -> None:
+    name = f"{0:032x}.parquet"
+    write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
+    store.commit([name], REJECTED.empty_table())
+    (tmp_path / "out" / "features" / name).write_bytes(b"no table")
+    for read in (lambda: measure.known(spark, store), lambda: measure.moments(spark, store)):
+        with pytest.raises(OutputError, match=rf"{name} is damaged.*overwrite"), spark_errors():
+            read()
