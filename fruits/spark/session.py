@@ -1,5 +1,6 @@
 """Get or create the Spark session."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -87,11 +88,31 @@ def run_session(spark: SparkSession) -> SparkSession:
 
 @contextmanager
 def own_spark() -> Iterator[None]:
-    """Stops at its end the session that was begun within; one that was there before stays."""
+    """Stops at its end the session that was begun within; one that was there before stays.
+
+    After Ctrl-C it is not asked to stop: a call may be under way on the connection to Java, which
+    ends with this process.
+    """
     before = SparkSession.getActiveSession()
+    logging.getLogger().addFilter(_says_more_than_interrupted)
     try:
         yield
-    finally:
-        session = SparkSession.getActiveSession()
-        if session and not before:
-            session.stop()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        _stop_begun(before)
+        raise
+    else:
+        _stop_begun(before)
+        logging.getLogger().removeFilter(_says_more_than_interrupted)
+
+
+def _stop_begun(before: SparkSession | None) -> None:
+    session = SparkSession.getActiveSession()
+    if session and not before:
+        session.stop()
+
+
+def _says_more_than_interrupted(record: logging.LogRecord) -> bool:
+    """Keeps py4j from printing a traceback of the call that an interruption ended."""
+    return "while sending command" not in record.getMessage()

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.runs.config import RunConfig
@@ -84,6 +86,37 @@ def test_a_disk_that_becomes_read_only_is_one_line(
     assert process.returncode == 2, stderr
     assert "\nfruits: output: it can no longer be written (read-only file system)" in stderr
     assert list(chunks.glob("*.json"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_one_line_and_goes_on(
+    draw: Callable[..., Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    command = [*COMMAND, "--images", str(draw({"Fig": 600})), "--output", str(out)]
+    process = subprocess.Popen(
+        [*command, "--chunk", "20"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for_a_chunk(process, out / "features" / "_chunks")
+    # Ctrl-C reaches every process of a terminal, a request to end only the one that is named.
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, stderr = process.communicate()
+    assert process.returncode == 130, stderr
+    last = stderr.replace("\r", "\n").splitlines()[-1]
+    committed = open_features(str(out)).count_rows()
+    assert committed
+    assert last == (
+        f"fruits: interrupted; the features of {committed} images are committed in {out}: "
+        "the same command goes on from there"
+    )
+    assert "Traceback" not in stderr
+    assert not (out / "_lock").exists()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"600 images: {600 - committed} extracted" in done.stdout
 
 
 def test_a_photograph_of_200_megapixels_and_one_of_20_megabytes_are_images_like_others(
