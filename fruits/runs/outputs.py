@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
 from matplotlib.figure import Figure
@@ -260,9 +261,18 @@ class Outputs:
         return None
 
 
+def _without_formulas(labels: pa.Array) -> pa.Array:
+    """Labels that a spreadsheet would run as formulas, with an apostrophe before them.
+
+    OWASP, "CSV Injection". A path begins with its scheme, so it is never one.
+    """
+    quoted = pc.binary_join_element_wise("'", labels, "")
+    return pc.if_else(pc.match_substring_regex(labels, r"^[=+\-@\t\r]"), quoted, labels)
+
+
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     components = matrix(batch["pca"])
-    columns = {"path": batch["path"], "label": batch["label"]}
+    columns = {"path": batch["path"], "label": _without_formulas(batch["label"])}
     for number, column in enumerate(np.ascontiguousarray(components.T), start=1):
         columns[f"pc{number}"] = pa.array(column)
     return pa.record_batch(columns)

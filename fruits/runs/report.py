@@ -2,6 +2,8 @@
 
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -119,10 +121,26 @@ def summary_of(outputs: Outputs) -> str:
     Raises:
         OutputError: there is none, or its run.json is damaged.
     """
+    with _damages(outputs):
+        return summary(report_of(outputs), outputs)
+
+
+def report_of(outputs: Outputs) -> dict[str, Any]:
+    """The content of run.json of the finished run in an output folder.
+
+    Raises:
+        OutputError: there is none, or it is damaged.
+    """
     if not outputs.exists("run.json"):
         raise OutputError(f"output: wanted a finished run; {outputs.uri('run.json')} is not there")
+    with _damages(outputs):
+        return dict(json.loads(outputs.read("run.json")))
+
+
+@contextmanager
+def _damages(outputs: Outputs) -> Iterator[None]:
     try:
-        return summary(json.loads(outputs.read("run.json")), outputs)
+        yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"output: {outputs.uri('run.json')} is damaged ({type(error).__name__}: "

@@ -1,0 +1,78 @@
+"""Loads the model of a finished run: only classes that we save, only files that the run wrote.
+
+Spark's own ``PipelineModel.load`` imports whatever class the metadata names, and so runs its code.
+"""
+
+import hashlib
+import json
+
+from pyspark.ml import PipelineModel
+
+from fruits.errors import OutputError
+from fruits.runs.outputs import Outputs
+from fruits.runs.report import report_of
+from fruits.storage.location import spark_path
+
+# The classes of the stages that a run saves, as their metadata names them.
+CLASSES = frozenset(
+    [
+        "org.apache.spark.ml.PipelineModel",
+        "pyspark.ml.pipeline.PipelineModel",
+        *(
+            f"org.apache.spark.ml.feature.{name}Model"
+            for name in ("StringIndexer", "MinMaxScaler", "StandardScaler", "PCA")
+        ),
+        *(
+            f"fruits.spark.ml_stages.{name}"
+            for name in ("PathToLabel", "ImageFeaturizer", "InvalidToNull")
+        ),
+    ]
+)
+
+
+def load_model(output: str) -> PipelineModel:
+    """The saved model of a finished run, after its files were checked.
+
+    Each file must be one that ``run.json`` names, with the SHA-256 that it names, and each stage
+    of a class that a run saves. What this cannot show is who wrote the output: whoever may write
+    there can write both.
+
+    Args:
+        output: of the run: a path or a URI; nothing in it is a pattern.
+
+    Raises:
+        OutputError: the run is not finished, or a file of the model is missing, changed or added,
+            or names another class.
+    """
+    outputs = Outputs(output)
+    digests: dict[str, str] = report_of(outputs).get("sha256") or {}
+    if not digests:
+        raise OutputError(
+            f"model: wanted a run.json with the digests of the model; that in {output} is of an "
+            "earlier version: run fruits run there once more, which extracts nothing again"
+        )
+    made = outputs.made()
+    # Spark reads every part in these folders, whoever wrote it.
+    there = {name for name in made.files("model") if made.owns(name) or "/part-" in name}
+    contents = {name: outputs.read(name) for name in there}
+    for name in sorted(there | digests.keys()):
+        if name not in contents or hashlib.sha256(contents[name]).hexdigest() != digests.get(name):
+            raise OutputError(
+                f"model: {outputs.uri(name)} is not the file that the run wrote: run fruits run "
+                "there once more, which extracts nothing again"
+            )
+        if "/metadata/part-" in name and not name.rpartition("/")[2].startswith("."):
+            _require_known_class(outputs.uri(name), contents[name])
+    return PipelineModel.load(spark_path(outputs.uri("model")))
+
+
+def _require_known_class(place: str, metadata: bytes) -> None:
+    try:
+        found = json.loads(metadata)["class"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if found not in CLASSES:
+        raise OutputError(
+            f"model: wanted a stage that a run saves; {place} names the class {found!r}, and "
+            "loading it would run its code"
+        )

@@ -1,0 +1,69 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.errors import OutputError
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import run
+from fruits.spark.read_images import read_images
+from fruits.spark.saved import load_model
+
+
+@pytest.fixture
+def out(graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path) -> Path:
+    images = draw({"=1+1": 3, "Fig": 3})
+    out = tmp_path / "o[u]t"
+    run(RunConfig(images=str(images), output=str(out), backbone="EfficientNetLite0"))
+    return out
+
+
+def test_the_model_that_a_run_wrote_is_loaded(spark: SparkSession, out: Path) -> None:
+    images = read_images(spark, str(out.parent / "images"))
+    rows = load_model(str(out)).transform(images).select("path", "pca").toPandas()
+    assert sorted(rows["path"]) == sorted(pd.read_parquet(out / "pca")["path"])
+
+
+def test_a_model_that_was_changed_is_refused(spark: SparkSession, out: Path) -> None:
+    stage = next((out / "model" / "stages").glob("0_*/metadata/part-*"))
+    whole = stage.read_bytes()
+    stage.write_bytes(whole.replace(b"fruits.spark.ml_stages.PathToLabel", b"os.path"))
+    with pytest.raises(OutputError, match=r"part-.* is not the file that the run wrote"):
+        load_model(str(out))
+    stage.write_bytes(whole)
+    added = stage.with_name("part-00001")
+    added.write_text("{}")
+    with pytest.raises(OutputError, match=r"part-00001 is not the file that the run wrote"):
+        load_model(str(out))
+    added.unlink()
+    next((out / "model" / "stages").glob("*PCA*/data/*.parquet")).unlink()
+    with pytest.raises(OutputError, match=r"parquet is not the file that the run wrote"):
+        load_model(str(out))
+
+
+def test_a_class_that_no_run_saves_is_refused_whatever_the_digests(
+    spark: SparkSession, out: Path
+) -> None:
+    """Whoever may write the model may write run.json as well."""
+    import hashlib
+
+    stage = next((out / "model" / "stages").glob("0_*/metadata/part-*"))
+    metadata = json.loads(stage.read_bytes()) | {"class": "antigravity.Model"}
+    stage.write_text(json.dumps(metadata))
+    report = json.loads((out / "run.json").read_text())
+    report["sha256"][str(stage.relative_to(out))] = hashlib.sha256(stage.read_bytes()).hexdigest()
+    (out / "run.json").write_text(json.dumps(report))
+    with pytest.raises(OutputError, match=r"names the class 'antigravity\.Model'"):
+        load_model(str(out))
+
+
+def test_a_label_is_no_formula_in_the_csv_and_as_it_is_elsewhere(
+    spark: SparkSession, out: Path
+) -> None:
+    csv = pd.read_csv(out / "pca.csv")
+    assert sorted(set(csv["label"])) == ["'=1+1", "Fig"]
+    assert set(pd.read_parquet(out / "pca")["label"]) == {"=1+1", "Fig"}
