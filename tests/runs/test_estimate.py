@@ -185,13 +185,15 @@ def test_a_run_that_cannot_fit_ends_before_it_touches_earlier_results(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text("{}")
+    (tmp_path / "out" / "_fruits.json").write_text('{"made": ["run.json"]}')
     place = dataclasses.replace(this_place(spark), memory=500 << 20)
     assert place.local
     monkeypatch.setattr(pipeline, "this_place", lambda spark: place)
     arguments = ["--images", str(draw({"Fig": 9})), "--output", str(tmp_path / "out")]
     assert main(["run", *arguments, "--backbone", graph.backbone, "--overwrite"]) == 2
     assert "fruits: memory: 2 tasks at a time" in capsys.readouterr().err
-    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["run.json"]
+    names = sorted(entry.name for entry in (tmp_path / "out").iterdir())
+    assert names == ["_fruits.json", "run.json"]
 
 
 def test_a_probe_measures_some_images_and_counts_the_bad_ones(
