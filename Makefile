@@ -82,7 +82,7 @@ test-cluster: .venv/ready-dev
 
 # The tests that run Spark, on the oldest PySpark, whose interface EMR has.
 test-spark-4.1: java .venv/ready-dev data/spark-4.1/ready
-	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest tests/features tests/spark tests/runs -m spark
+	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest tests/features tests/spark tests/runs/test_pipeline.py -m spark
 
 data/spark-4.1/ready: requirements-spark-4.1.lock .venv/ready
 	rm -rf $(@D)
