@@ -41,7 +41,7 @@ class RunConfig:
     components: int | float = option(
         0.97, metavar="N", help="a share of the variance such as 0.97, or a number such as 600"
     )
-    chunk: int = option(10_000, metavar="N", help="images that are committed at a time")
+    chunk: int = option(10_000, metavar="N", help="at most so many images are committed together")
     max_rejected: float = option(
         0.05, metavar="SHARE", help="the run fails if more than this share cannot be used"
     )
