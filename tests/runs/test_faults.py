@@ -20,7 +20,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
-from fruits.sources.folder import list_images
+from fruits.sources.folder import Folder, list_images
 from fruits.spark import extract as features
 
 pytestmark = pytest.mark.spark
@@ -249,7 +249,8 @@ def test_files_of_the_same_content_cost_one_cnn_pass_and_are_rejected_together(
 
         return featurize(passing(), graph)
 
-    table, outcome = features._rows(listing, graph, np.empty(0, np.uint64), counting)
+    read = Folder(str(root)).contents
+    table, outcome = features._rows(listing, graph, np.empty(0, np.uint64), read, counting, 600.0)
     rows = table.to_pandas().set_index("path")
     assert seen.count(picture) == 1
     assert seen.count(b"no picture") == 1
