@@ -256,7 +256,7 @@ def predict(
         return dict(zip(names, (jvm, driver, worker, together), strict=True))
 
     def stages(cores: int) -> dict[str, float]:
-        # Reads go on beside the rest; a worker that waits for them waits for nothing else.
+        # Reads go on while the rest works; a worker that waits for them waits for nothing else.
         image = max(probe.read, probe.decode + probe.network) + IMAGE
         extract = FIRST_JOB + probe.load + JOB * (chunks - 1) + images * image / min(cores, images)
         fit = FIT + MEASURE * 2 * d * d / FLOPS * chunk * math.ceil(chunks / cores) + EIGH * d**3

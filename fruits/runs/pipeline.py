@@ -115,8 +115,8 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
     with stages("list"):
         source = Folder(config.images)
         found = source.items()
-        pile = found.images
-        listing = sample_evenly(pile, config.limit)
+        images = found.images
+        listing = sample_evenly(images, config.limit)
     with stages("compile"):
         graph = compile_backbone(
             config.backbone,
@@ -133,10 +133,14 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
         check_before(config, listing.num_rows, graph)
     outputs.check(graph.identity, config.overwrite)
 
-    # Beside the main thread, one for what need not be waited for.
-    with spark_errors(), exclusive(outputs.uri("_lock")) as lock, ThreadPoolExecutor(1) as beside:
+    # One thread for what the run need not wait for.
+    with (
+        spark_errors(),
+        exclusive(outputs.uri("_lock")) as lock,
+        ThreadPoolExecutor(1) as background,
+    ):
         # Matplotlib takes a second to import, in which Spark starts.
-        beside.submit(import_module, "fruits.plots")
+        background.submit(import_module, "fruits.plots")
         with stages("session"):
             spark = run_session(get_spark(config.output))
         if page := spark.sparkContext.uiWebUrl:
@@ -149,7 +153,7 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
             store.sweep()
             known, refused = measure.known(spark, store), semi_join(store.refused(), listing)
             if not config.allow_removed:
-                require_most(known, pile, config)
+                require_most(known, images, config)
             missing = anti_join(anti_join(listing, known), refused)
             with tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar:
                 report_progress = partial(advance, bar)
@@ -158,7 +162,7 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
                     progress=report_progress,
                     contents=source.contents,
                 )
-            measure.drop(spark, store, anti_join(known, pile))
+            measure.drop(spark, store, anti_join(known, images))
             rejected = pa.concat_tables([refused, fresh.rejected])
             staged = outputs.staging()
             staged.write_table(rejected.select(REASONS), "rejected")
@@ -180,7 +184,7 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
         with stages("project"):
             model = pipeline_model(anti_join(listing, rejected)["label"], graph, reduction)
             # Spark ML takes seconds to save it, by a dozen jobs of one small task each.
-            saved = beside.submit(save_model, spark, staged, model, basis)
+            saved = background.submit(save_model, spark, staged, model, basis)
             project(spark, store, reduction, staged.uri("pca"), some)
             if config.csv:
                 staged.write_csv("pca", "pca.csv")

@@ -91,7 +91,7 @@ class Commits:
         spark: the session.
         store: the features.
         files: of the chunk, a table of :data:`fruits.sources.listing.LISTING`.
-        progress: told now and then how many files of the chunk are done.
+        progress: called now and then with the number of files of the chunk that are done.
 
     Attributes:
         total: what has been finished, committed or not.

@@ -120,7 +120,7 @@ def _extract_chunk(
     chunk: Commits,
     most: int,
 ) -> None:
-    """Writes the rows of one chunk; if a worker dies of it, the rest with each image apart."""
+    """Writes the rows of one chunk; if a worker dies, the rest of them in subprocesses."""
     how: Featurize = featurize
     while files.num_rows:
         outcomes = spark.sparkContext.accumulator([], Outcomes())

@@ -41,10 +41,10 @@ def get_spark(purpose: str = "") -> SparkSession:
 
     Nothing is set here but the application's name: master, memory and endpoints come from
     ``SPARK_CONF_DIR`` and the environment. Where neither ``SPARK_CONF_DIR`` nor ``SPARK_HOME``
-    says which configuration holds, the one beside this package does.
+    says which configuration to use, the one next to this package is used.
 
     Args:
-        purpose: tells applications apart in Spark's lists: this one is ``fruits: PURPOSE``.
+        purpose: distinguishes applications in Spark's lists: this one is ``fruits: PURPOSE``.
 
     Raises:
         ConfigError: when there is no Java that Spark can use, when the session is one of Spark

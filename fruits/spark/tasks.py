@@ -1,7 +1,7 @@
 """How images are spread over Spark tasks, and one task for each item of a list.
 
 The tasks run in the same Python workers as functions on Arrow batches do, which are started once
-and keep what they have loaded; those of an RDD would be started beside them.
+and keep what they have loaded; those of an RDD would be started in addition.
 """
 
 import math
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 DESCRIPTION = "spark.job.description"
 
 
-# Images of a task: so many that its start (50 ms of a Python worker) vanishes beside them, and so
+# Images of a task: so many that its start (50 ms of a Python worker) does not matter, and so
 # few at the end of a chunk that no core waits long for the last one.
 MOST_IMAGES = 512
 
