@@ -17,6 +17,9 @@ from fruits.runs.pipeline import run
 from fruits.spark.read_images import read_images
 from fruits.spark.session import MEANING, get_spark, run_session
 
+# Some start a session in a process of their own.
+pytestmark = pytest.mark.spark
+
 # What notebooks and platforms set, and what would change the meaning of a read or a comparison.
 FOREIGN = {
     "spark.sql.session.timeZone": "Asia/Kathmandu",
