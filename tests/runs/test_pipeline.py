@@ -474,7 +474,7 @@ def test_no_csv_is_left_of_an_earlier_run(
         ({"model": "{tmp}/out", "overwrite": True}, ConfigError, "which overwrite deletes"),
         ({"model": "{tmp}/foreign"}, ConfigError, "output of a finished run.*run without model"),
         ({"output": "{tmp}/file/out"}, OutputError, "cannot be written"),
-        ({"output": "{tmp}/foreign"}, OutputError, "not written by fruits"),
+        ({"output": "{tmp}/foreign"}, OutputError, "not made by fruits"),
         ({"weights": "{tmp}/none.h5"}, BackboneError, "cannot be read"),
         ({"weights": "{tmp}/file"}, BackboneError, "imagenet, random, or"),
     ],

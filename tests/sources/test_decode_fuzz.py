@@ -85,7 +85,8 @@ def test_every_damaged_file_is_accounted_for_by_a_run(
         folder = tmp_path / "images" / format
         folder.mkdir(parents=True)
         for number in range(30):
-            (folder / f"{number}.{format.lower()}").write_bytes(damaged(format, number))
+            suffix = "jp2" if format == "JPEG2000" else format.lower()
+            (folder / f"{number}.{suffix}").write_bytes(damaged(format, number))
     config = RunConfig(
         images=str(tmp_path / "images"),
         output=str(tmp_path / "out"),
