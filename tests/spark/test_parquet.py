@@ -33,17 +33,17 @@ def table(tmp_path: Path) -> Path:
 def test_a_damaged_file_fails_the_query_in_a_lenient_session(
     lenient: SparkSession, table: Path
 ) -> None:
-    assert read_parquet(lenient, str(table), "n long").count() == 30
+    assert read_parquet(lenient, str(table), schema="n long").count() == 30
     file = table / "1.parquet"
     file.write_bytes(b"PAR1" + bytes(50) + b"PAR1")
     with pytest.raises(Exception, match=r"1\.parquet"):
-        read_parquet(lenient, str(table), "n long").agg({"n": "sum"}).collect()
+        read_parquet(lenient, str(table), schema="n long").agg({"n": "sum"}).collect()
 
 
 def test_a_file_that_has_gone_since_fails_the_query_in_a_lenient_session(
     lenient: SparkSession, table: Path
 ) -> None:
-    rows = read_parquet(lenient, str(table), "n long").agg({"n": "sum"})
+    rows = read_parquet(lenient, str(table), schema="n long").agg({"n": "sum"})
     (table / "1.parquet").unlink()
     with pytest.raises(Exception, match=r"1\.parquet"):
         rows.collect()
