@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -41,14 +42,17 @@ FOREIGN = {
 }
 
 
-@pytest.fixture
-def foreign(spark: SparkSession) -> Iterator[SparkSession]:
+@contextmanager
+def foreign_settings(spark: SparkSession) -> Iterator[SparkSession]:
+    """Gives a session the settings of :data:`FOREIGN`, and takes them back."""
     before = {name: spark.conf.get(name, None) for name in FOREIGN}
-    for name, value in FOREIGN.items():
-        spark.conf.set(name, value)
-    yield spark
-    for name, old in before.items():
-        spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+    try:
+        for name, value in FOREIGN.items():
+            spark.conf.set(name, value)
+        yield spark
+    finally:
+        for name, old in before.items():
+            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
 
 
 def twice(root: Path, out: Path) -> dict[str, object]:
@@ -66,16 +70,10 @@ def test_a_run_means_the_same_in_a_session_with_other_settings(
 ) -> None:
     labels = {"Fig": 6, "Kiwi": 5}
     counts = twice(draw(labels, "one"), tmp_path / "expected")
-    before = {name: spark.conf.get(name, None) for name in FOREIGN}
-    try:
-        for name, value in FOREIGN.items():
-            spark.conf.set(name, value)
+    with foreign_settings(spark):
         assert twice(draw(labels, "two"), tmp_path / "found") == counts
         # The session that was brought keeps its own settings.
         assert {name: spark.conf.get(name) for name in FOREIGN} == FOREIGN
-    finally:
-        for name, old in before.items():
-            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
     for table, column in (("features", "features"), ("pca", "pca")):
         rows = [
             {
@@ -100,20 +98,15 @@ def test_a_saved_model_computes_the_same_in_a_session_with_other_settings(
         return [row.pca for row in rows.orderBy("path").collect()]
 
     expected = components()
-    before = {name: spark.conf.get(name, None) for name in FOREIGN}
-    try:
-        for name, value in FOREIGN.items():
-            spark.conf.set(name, value)
+    with foreign_settings(spark):
         assert components() == expected
-    finally:
-        for name, old in before.items():
-            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
 
 
-def test_every_setting_with_a_meaning_holds_in_the_session_of_a_run(foreign: SparkSession) -> None:
-    session = run_session(foreign)
+def test_every_setting_with_a_meaning_holds_in_the_session_of_a_run(spark: SparkSession) -> None:
+    with foreign_settings(spark):
+        session = run_session(spark)
     assert {name: session.conf.get(name) for name in MEANING} == MEANING
-    assert session.sparkContext is foreign.sparkContext
+    assert session.sparkContext is spark.sparkContext
 
 
 def test_spark_connect_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
