@@ -35,7 +35,7 @@ from fruits.sources.listing import anti_join, sample_evenly, semi_join
 from fruits.spark import measure
 from fruits.spark.extract import extract
 from fruits.spark.failures import spark_errors
-from fruits.spark.ml_stages import pipeline_model
+from fruits.spark.models import pipeline_model
 from fruits.spark.project import project
 from fruits.spark.session import get_spark, run_session
 from fruits.spark.tasks import described

@@ -5,9 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark import keyword_only
-from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.feature import StringIndexerModel
-from pyspark.ml.functions import array_to_vector
+from pyspark.ml import Transformer
+from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasHandleInvalid, HasInputCol, HasInputCols, HasOutputCol
 from pyspark.ml.util import (
@@ -20,19 +19,32 @@ from pyspark.ml.util import (
     MLWritable,
     MLWriter,
 )
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
-from fruits.reduction.fit import Reduction
-from fruits.spark.models import reduction_stages
 from fruits.spark.read_images import label_of
 
 # A compiled graph is saved in pieces: one row of hundreds of megabytes is more than Parquet likes.
 BLOCK_BYTES = 8 << 20
+
+
+class HasErrorCol(Params):
+    """Mixin for the column of the reasons why an image has no features, string."""
+
+    errorCol: Param[str] = Param(  # noqa: N815
+        Params._dummy(),
+        "errorCol",
+        "column of the reasons why an image has no features",
+        typeConverter=TypeConverters.toString,
+    )
+
+    def getErrorCol(self) -> str:  # noqa: N802
+        """The name of the column of reasons."""
+        return self.getOrDefault(self.errorCol)
 
 
 class PathToLabel(
@@ -69,6 +81,7 @@ class ImageFeaturizer(
     HasInputCol,
     HasOutputCol,
     HasHandleInvalid,
+    HasErrorCol,
     MLReadable["ImageFeaturizer"],
     MLWritable,
 ):
@@ -87,13 +100,6 @@ class ImageFeaturizer(
             job with the reason, ``skip`` leaves the row out, ``keep`` gives null features, ``nan``
             gives NaN features, which Spark's own models take where null would fail.
     """
-
-    errorCol: Param[str] = Param(  # noqa: N815
-        Params._dummy(),
-        "errorCol",
-        "column of the reasons why an image has no features",
-        typeConverter=TypeConverters.toString,
-    )
 
     @keyword_only
     def __init__(
@@ -149,7 +155,7 @@ class ImageFeaturizer(
             vector = vector.otherwise(array_to_vector(nan))
         rows = rows.withColumn(self.getOutputCol(), vector)
         if self.getHandleInvalid() in ("keep", "nan"):
-            rows = rows.withColumn(self.getOrDefault(self.errorCol), F.col("_featurized.error"))
+            rows = rows.withColumn(self.getErrorCol(), F.col("_featurized.error"))
         return rows.drop("_featurized")
 
     def write(self) -> MLWriter:
@@ -165,6 +171,7 @@ class ImageFeaturizer(
 class InvalidToNull(
     Transformer,
     HasInputCols,
+    HasErrorCol,
     DefaultParamsReadable["InvalidToNull"],
     DefaultParamsWritable,
 ):
@@ -176,13 +183,6 @@ class InvalidToNull(
         errorCol: column of the reasons, string; by default ``error``.
     """
 
-    errorCol: Param[str] = Param(  # noqa: N815
-        Params._dummy(),
-        "errorCol",
-        "column of the reasons why an image has no features",
-        typeConverter=TypeConverters.toString,
-    )
-
     @keyword_only
     def __init__(self, *, inputCols: list[str] | None = None, errorCol: str = "error") -> None:  # noqa: N803
         super().__init__()
@@ -190,9 +190,43 @@ class InvalidToNull(
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        good = F.col(self.getOrDefault(self.errorCol)).isNull()
+        good = F.col(self.getErrorCol()).isNull()
         names = [name for name in self.getInputCols() if has_column(dataset, name)]
         return dataset.withColumns({name: F.when(good, F.col(name)) for name in names})
+
+
+class SignedSqrt(
+    Transformer,
+    HasInputCol,
+    HasOutputCol,
+    DefaultParamsReadable["SignedSqrt"],
+    DefaultParamsWritable,
+):
+    """The square root of each number of a vector, with the number's sign.
+
+    Numbers are rounded to float32 before and after, as features are when a classifier with the
+    transform "sqrt" is fitted.
+
+    Args:
+        inputCol: column of vectors; by default ``features``.
+        outputCol: column of vectors; by default ``mapped``.
+    """
+
+    @keyword_only
+    def __init__(self, *, inputCol: str = "features", outputCol: str = "mapped") -> None:  # noqa: N803
+        super().__init__()
+        self._setDefault(inputCol="features", outputCol="mapped")
+        self._set(**self._input_kwargs)  # type: ignore[attr-defined]
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        numbers = vector_to_array(F.col(self.getInputCol()), "float32")
+        roots = F.transform(numbers, _signed_root)
+        return dataset.withColumn(self.getOutputCol(), array_to_vector(roots))
+
+
+def _signed_root(number: Column) -> Column:
+    # The float32 root is the float64 root, rounded: twice the bits and two more suffice.
+    return (F.signum(number) * F.sqrt(F.abs(number))).cast("float")
 
 
 def has_column(dataset: DataFrame, name: str) -> bool:
@@ -240,32 +274,3 @@ class _FeaturizerReader(MLReader[ImageFeaturizer]):
         instance._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(instance, metadata)
         return instance
-
-
-def pipeline_model(
-    labels: pa.ChunkedArray, graph: CompiledGraph, reduction: Reduction
-) -> PipelineModel:
-    """The whole chain for new images: content in, and path where there is one; components out.
-
-    Every row comes back: an image that yields no features has the reason in ``error`` and null in
-    ``features``, ``scaled`` and ``pca``.
-
-    Args:
-        labels: of the images, string; the most frequent one has index 0, and those that are equally
-            frequent are in alphabetical order, as Spark ML's ``StringIndexer`` has them.
-        graph: the backbone.
-        reduction: the fitted scaler and PCA.
-    """
-    counts = {count["values"]: count["counts"] for count in labels.value_counts().to_pylist()}
-    index = StringIndexerModel.from_labels(
-        sorted(counts, key=lambda label: (-counts[label], label)),
-        inputCol="label",
-        outputCol="labelIndex",
-        handleInvalid="keep",
-    )
-    featurizer = ImageFeaturizer(graph=graph, handleInvalid="nan")
-    reduced = reduction_stages(reduction)
-    computed = [featurizer.getOutputCol(), *(stage.getOutputCol() for stage in reduced)]
-    return PipelineModel(
-        [PathToLabel(), index, featurizer, *reduced, InvalidToNull(inputCols=computed)]
-    )

@@ -7,14 +7,17 @@ import pytest
 from pyspark.errors import PythonException
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import StringIndexer
+from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 
+from fruits.classify.model import mapped
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.reduction.fit import fit_reduction
-from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, pipeline_model
+from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, SignedSqrt
+from fruits.spark.models import pipeline_model
 from fruits.spark.read_images import read_images
 
 
@@ -95,6 +98,16 @@ def test_both_stages_survive_saving_with_their_parameters_and_the_graph(
     assert featurizer.getHandleInvalid() == "skip"
     images = read_images(spark, str(draw({"Fig": 3})))
     assert loaded.transform(images).collect() == model.transform(images).collect()
+
+
+def test_the_signed_root_has_the_bits_that_the_classifier_has(spark: SparkSession) -> None:
+    rng = np.random.default_rng(0)
+    numbers = (rng.normal(size=(50, 40)) * 10.0 ** rng.integers(-9, 9, (50, 40))).astype(np.float32)
+    numbers[0, :3] = 0, -0.0, np.nan
+    vectors = [(n, Vectors.dense(row)) for n, row in enumerate(numbers)]
+    rows = SignedSqrt().transform(spark.createDataFrame(vectors, ["n", "features"]))
+    roots = [row.mapped.toArray() for row in rows.orderBy("n").collect()]
+    np.testing.assert_array_equal(roots, mapped(numbers, "sqrt"))
 
 
 def small_model(graph: CompiledGraph, scaler: str = "minmax") -> PipelineModel:

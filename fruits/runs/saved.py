@@ -22,9 +22,11 @@ CLASSES = frozenset(
             f"org.apache.spark.ml.feature.{name}Model"
             for name in ("StringIndexer", "MinMaxScaler", "StandardScaler", "PCA")
         ),
+        "org.apache.spark.ml.classification.LogisticRegressionModel",
+        "org.apache.spark.ml.feature.IndexToString",
         *(
             f"fruits.spark.ml_stages.{name}"
-            for name in ("PathToLabel", "ImageFeaturizer", "InvalidToNull")
+            for name in ("PathToLabel", "ImageFeaturizer", "InvalidToNull", "SignedSqrt")
         ),
     ]
 )

@@ -10,8 +10,8 @@ from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
+from fruits.runs.saved import load_model
 from fruits.spark.read_images import read_images
-from fruits.spark.saved import load_model
 
 
 @pytest.fixture

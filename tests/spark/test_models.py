@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.classification import LogisticRegressionModel
+from pyspark.ml.linalg import Vectors
+from pyspark.sql import DataFrame, SparkSession
+
+from fruits.classify.fit import fit_lda
+from fruits.classify.model import Classifier, mapped
+from fruits.features.moments import Moments
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import featurize
+from fruits.reduction.fit import fit_reduction
+from fruits.spark.models import classifier_stages, pipeline_model
+from fruits.spark.read_images import read_images
+
+LABELS = {"Fig": 6, "Äpfel 1": 5, "Kiwi": 4}
+PREDICTED = ["rawPrediction", "probability", "prediction", "predictedLabel"]
+
+
+@pytest.fixture
+def images(draw: Callable[..., Path]) -> Path:
+    return draw(LABELS)
+
+
+def features_of(graph: CompiledGraph, images: Path) -> tuple[list[str], np.ndarray]:
+    """The labels of the images by path, and their features, computed without Spark."""
+    paths = sorted(images.glob("*/*.jpg"))
+    rows = list(featurize((path.read_bytes() for path in paths), graph))
+    assert not any(isinstance(row, str) for row in rows)
+    return [path.parent.name for path in paths], np.stack(rows)  # type: ignore[arg-type]
+
+
+def classifier_of(labels: list[str], features: np.ndarray, transform: str) -> Classifier:
+    """A classifier that is wrong about some images, so that probabilities are of all sizes."""
+    moments = Moments.of(mapped(features[::2], transform), labels[::2])
+    return replace(fit_lda(moments, 0.9, transform), temperature=40.0)
+
+
+def model_of(
+    graph: CompiledGraph, labels: list[str], features: np.ndarray, classifier: Classifier
+) -> PipelineModel:
+    reduction = fit_reduction(Moments.of(features), "minmax", 3)
+    return pipeline_model(pa.chunked_array([labels]), graph, reduction, classifier)
+
+
+def chances(rows: DataFrame) -> np.ndarray:
+    return np.array([row.probability for row in rows.orderBy("path").collect()])
+
+
+@pytest.mark.parametrize("transform", ["none", "sqrt"])
+def test_probabilities_are_those_of_the_classifier_before_and_after_saving(
+    spark: SparkSession, graph: CompiledGraph, images: Path, tmp_path: Path, transform: str
+) -> None:
+    labels, features = features_of(graph, images)
+    classifier = classifier_of(labels, features, transform)
+    expected = classifier.probabilities(features)
+    model = model_of(graph, labels, features, classifier)
+    model.save(str(tmp_path / "model"))
+
+    rows = model.transform(read_images(spark, str(images))).orderBy("path").collect()
+    loaded = PipelineModel.load(str(tmp_path / "model")).transform(read_images(spark, str(images)))
+
+    np.testing.assert_allclose([row.probability for row in rows], expected, rtol=0, atol=1e-9)
+    assert expected.max(axis=1).min() < 0.9  # not all of them are 0 and 1
+    best = expected.argmax(axis=1)
+    assert [row.prediction for row in rows] == best.tolist()
+    assert [row.predictedLabel for row in rows] == [classifier.labels[place] for place in best]
+    assert (
+        loaded.select(PREDICTED).collect()
+        == model.transform(read_images(spark, str(images))).select(PREDICTED).collect()
+    )
+
+
+def test_plain_pyspark_loads_the_stage_and_predicts_with_it(
+    spark: SparkSession, graph: CompiledGraph, images: Path, tmp_path: Path
+) -> None:
+    labels, features = features_of(graph, images)
+    classifier = classifier_of(labels, features, "none")
+    model = model_of(graph, labels, features, classifier)
+    model.save(str(tmp_path / "model"))
+
+    (stage,) = (tmp_path / "model" / "stages").glob("*LogisticRegression*")
+    alone = LogisticRegressionModel.load(str(stage))
+
+    assert alone.numClasses == 3
+    assert alone.numFeatures == graph.dimension
+    rows = model.transform(read_images(spark, str(images))).select("path", "features")
+    np.testing.assert_allclose(
+        chances(alone.transform(rows)), classifier.probabilities(features), rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("transform", ["none", "sqrt"])
+def test_a_bad_image_has_no_prediction(
+    spark: SparkSession, graph: CompiledGraph, images: Path, transform: str
+) -> None:
+    labels, features = features_of(graph, images)
+    model = model_of(graph, labels, features, classifier_of(labels, features, transform))
+    (images / "Fig" / "0_100.jpg").write_text("no picture")
+
+    rows = model.transform(read_images(spark, str(images))).orderBy("path").collect()
+
+    (bad,) = [row for row in rows if row.error is not None]
+    computed = ["features", "scaled", "pca", *PREDICTED, *(["mapped"] * (transform == "sqrt"))]
+    assert bad.path.endswith("Fig/0_100.jpg")
+    assert [bad[name] for name in computed] == [None] * len(computed)
+    good = [row for row in rows if row.error is None]
+    assert all(row[name] is not None for row in good for name in computed)
+
+
+def test_two_labels_have_two_probabilities(spark: SparkSession) -> None:
+    """Spark's own binary models have one row of coefficients instead."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(30, 5)).astype(np.float32)
+    classifier = fit_lda(Moments.of(features, ["a", "b", "b"] * 10), 0.1)
+    vectors = spark.createDataFrame(
+        [(n, Vectors.dense(row)) for n, row in enumerate(features)], ["path", "features"]
+    )
+    model = PipelineModel(classifier_stages(classifier))
+    np.testing.assert_allclose(
+        chances(model.transform(vectors)), classifier.probabilities(features), rtol=0, atol=1e-9
+    )
