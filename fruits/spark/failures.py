@@ -1,10 +1,12 @@
 """Turns failures of Spark whose cause is known into one line, in place of many lines of Java."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
 from fruits import errors
@@ -12,7 +14,7 @@ from fruits.errors import ConfigError, FruitsError, OutputError, StorageError, W
 from fruits.networks.isolation import WorkerKilledError
 from fruits.storage.failures import store_errors
 
-SparkError = (PySparkException, Py4JJavaError)
+SparkError = (PySparkException, Py4JError)
 
 # What Spark says when a Python worker ended without a message.
 DIED = "Python worker exited unexpectedly"
@@ -21,6 +23,10 @@ _KILLED = (
     "a Python worker was killed, most likely because memory ran out: run fewer tasks at a time "
     "(spark.executor.cores, or --master local[N]), or give the machine or the container more "
     "memory; what was committed is kept"
+)
+_JAVA_ENDED = (
+    "Spark's Java ended, most likely because memory ran out: lower spark.driver.memory, or give "
+    "the machine or the container more memory; what was committed is kept"
 )
 _FORBIDDEN = (
     "output: it can no longer be written (permission denied): change its permissions and run "
@@ -84,14 +90,35 @@ def spark_errors() -> Iterator[None]:
     Raises:
         FruitsError: in place of a failure of Spark, of an object store's client, or of the
             operating system, whose cause is known; others pass unchanged.
+        KeyboardInterrupt: in place of a failure that an interruption has caused.
     """
     try:
         with store_errors("S3"):
             yield
     except (*SparkError, OSError) as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         if found := _known(str(error)):
             raise found from error
+        if java_ended():
+            raise WorkerError(_JAVA_ENDED) from error
         raise
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether the error came while an interruption ended calls; Java may have been stopped too."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def java_ended() -> bool:
+    """Whether the Java that this process started is gone; it may be just about to end."""
+    process = getattr(SparkContext._gateway, "proc", None)
+    try:
+        return process is not None and process.wait(timeout=1) is not None
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _known(text: str) -> FruitsError | None:

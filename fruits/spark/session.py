@@ -1,6 +1,5 @@
 """Get or create the Spark session."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from pyspark.sql.utils import is_remote
 
 from fruits.errors import ConfigError, one_line
 from fruits.spark.cluster import require_cluster
+from fruits.spark.failures import java_ended
+from fruits.spark.interruption import quiet_interruption
 from fruits.spark.java import require_java
 
 # What the reads, writes and comparisons of a run mean, whatever session it is given: notebooks and
@@ -90,29 +91,25 @@ def run_session(spark: SparkSession) -> SparkSession:
 def own_spark() -> Iterator[None]:
     """Stops at its end the session that was begun within; one that was there before stays.
 
-    After Ctrl-C it is not asked to stop: a call may be under way on the connection to Java, which
-    ends with this process.
+    After an interruption it is not asked to stop: a call may be under way on the connection to
+    Java, which ends with this process.
     """
     before = SparkSession.getActiveSession()
-    logging.getLogger().addFilter(_says_more_than_interrupted)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        _stop_begun(before)
-        raise
-    else:
-        _stop_begun(before)
-        logging.getLogger().removeFilter(_says_more_than_interrupted)
+    with quiet_interruption():
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            _stop_begun(before)
+            raise
+        else:
+            _stop_begun(before)
 
 
 def _stop_begun(before: SparkSession | None) -> None:
+    if java_ended():
+        return
     session = SparkSession.getActiveSession()
     if session and not before:
         session.stop()
-
-
-def _says_more_than_interrupted(record: logging.LogRecord) -> bool:
-    """Keeps py4j from printing a traceback of the call that an interruption ended."""
-    return "while sending command" not in record.getMessage()

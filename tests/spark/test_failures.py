@@ -1,0 +1,47 @@
+"""Which failures of Spark become one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fruits.spark.failures import spark_errors
+
+# The command, with a run that ends its Java as the system does where memory runs out.
+KILLED_JAVA = """
+import fruits.runs.pipeline
+from fruits.cli import main
+from fruits.spark.failures import spark_errors
+from fruits.spark.session import get_spark
+
+def run(config):
+    spark = get_spark()
+    with spark_errors():
+        spark.sparkContext._gateway.proc.kill()
+        spark.range(3).count()
+
+fruits.runs.pipeline.run = run
+raise SystemExit(main(["run", "--images", "images", "--output", "out"]))
+"""
+
+
+@pytest.mark.spark
+def test_a_java_that_was_killed_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_JAVA], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("fruits: Spark's Java ended, most likely")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_that_an_interruption_causes_is_the_interruption() -> None:
+    refused = ConnectionRefusedError("[Errno 111] Connection refused")
+    refused.__context__ = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt), spark_errors():
+        raise refused
+
+
+def test_an_error_of_unknown_cause_passes_unchanged() -> None:
+    error = OSError("of unknown cause")
+    with pytest.raises(OSError, match="of unknown cause") as raised, spark_errors():
+        raise error
+    assert raised.value is error
