@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from fruits.features.table import open_features
+    from fruits.predictor.predictor import Predictor
     from fruits.runs.config import RunConfig
     from fruits.runs.estimate import plan as estimate
     from fruits.runs.pipeline import run
@@ -31,6 +32,7 @@ _HOMES = {
     "FruitsError": "fruits.errors",
     "InputError": "fruits.errors",
     "OutputError": "fruits.errors",
+    "Predictor": "fruits.predictor.predictor",
     "RunConfig": "fruits.runs.config",
     "StorageError": "fruits.errors",
     "WorkerError": "fruits.errors",
@@ -46,6 +48,7 @@ __all__ = [
     "FruitsError",
     "InputError",
     "OutputError",
+    "Predictor",
     "RunConfig",
     "StorageError",
     "WorkerError",

@@ -14,6 +14,7 @@ NAMES = {
     "FruitsError",
     "InputError",
     "OutputError",
+    "Predictor",
     "RunConfig",
     "StorageError",
     "WorkerError",

@@ -18,6 +18,7 @@ from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES
 from fruits.networks.graph import ENGINES, FORMAT, PRECISIONS, CompiledGraph
 from fruits.networks.runtime import BATCH_SIZES
+from fruits.storage.cache import cache_folder
 from fruits.storage.files import sha256_of
 
 # The largest network of the catalogue has 94 MB.
@@ -59,7 +60,7 @@ def compile_backbone(
     }
     if made_from != weights:  # the SHA-256 of a file
         wanted["weights_sha256"] = made_from
-    cached = _cache_folder() / f"{name}-{_cache_key(name, made_from, engine)}.graph"
+    cached = cache_folder() / f"{name}-{_cache_key(name, made_from, engine)}.graph"
     graph = _cached(cached, wanted) or _compile_into(cached, wanted, name, weights, engine)
     # These are the workers' choice when they load the graph: one cached graph serves all.
     return replace(graph, precision=precision, exact_decode=exact_decode)
@@ -216,11 +217,6 @@ def _tensorflow_parts(function: Any) -> dict[str, bytes]:
 
 
 _COMPILERS = {"openvino": _openvino_parts, "tensorflow": _tensorflow_parts}
-
-
-def _cache_folder() -> Path:
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fruits"
-    return Path(os.environ.get("FRUITS_CACHE") or default)
 
 
 def _cache_key(name: str, made_from: str, engine: str) -> str:

@@ -37,7 +37,7 @@ Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 def featurize(
     contents: Iterable[bytes | Exception], graph: CompiledGraph
 ) -> Iterator[NDArray[np.float32] | str]:
-    """The features of image files, in order.
+    """The features of image files, in order, by the network that this process keeps.
 
     Args:
         contents: of the files; an exception stands for a file that could not be read.
@@ -46,7 +46,13 @@ def featurize(
     Yields:
         float32 of shape (graph.dimension,), or the reason why there are none.
     """
-    network = load(graph)
+    return featurize_with(load(graph), contents, graph)
+
+
+def featurize_with(
+    network: Network, contents: Iterable[bytes | Exception], graph: CompiledGraph
+) -> Iterator[NDArray[np.float32] | str]:
+    """Like :func:`featurize`, by a network of the caller's, from :func:`compiled_network`."""
     stream = iter(contents)
     while group := list(islice(stream, GROUP)):
         pixels = np.zeros((len(group), graph.side, graph.side, 3), np.uint8)
@@ -88,12 +94,23 @@ def what_ran(graph: CompiledGraph) -> str:
     return _loaded_network(graph)[1]
 
 
+def compiled_network(graph: CompiledGraph) -> tuple[Network, str]:
+    """A network of its own for a caller that keeps it, and what it runs, see :func:`what_ran`.
+
+    It serves one thread at a time.
+
+    Raises:
+        BackboneError: as :func:`load` does.
+    """
+    network, ran = _LOADERS[graph.engine](graph)
+    return _in_batches(network, BATCH_SIZES[graph.engine]), ran
+
+
 def _loaded_network(graph: CompiledGraph) -> tuple[Network, str]:
     key = (graph.digest, graph.precision)
     if key not in _loaded:
         _loaded.clear()
-        network, ran = _LOADERS[graph.engine](graph)
-        _loaded[key] = _in_batches(network, BATCH_SIZES[graph.engine]), ran
+        _loaded[key] = compiled_network(graph)
         # What is loaded by now stays. PySpark collects garbage after each task, and would look
         # through all these modules each time, for 80 ms.
         gc.freeze()

@@ -1,0 +1,204 @@
+"""The files of a predictor: ``predictor.json`` names each other one with its size and SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fruits.errors import OutputError, StorageError, one_line
+from fruits.storage.cache import cache_folder
+from fruits.storage.failures import store_errors
+from fruits.storage.files import probe
+from fruits.storage.location import Location
+
+MANIFEST = "predictor.json"
+FORMAT = "fruits predictor"
+VERSION = 1
+
+REMEDY = "restore it from a copy, or run fruits run there again, which extracts nothing again"
+
+_NAME = re.compile(r"[a-z]+\.[a-z]+")
+_MAX_MANIFEST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A predictor's folder on this machine.
+
+    Attributes:
+        path: of the folder.
+        manifest: the content of its :data:`MANIFEST`.
+        shown: what messages call the folder.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    shown: str
+
+    @classmethod
+    def of(cls, place: str) -> Folder:
+        """The folder of a predictor; one that is in a store is downloaded into the cache.
+
+        Args:
+            place: path or URI of an output, or of its folder ``predictor``.
+
+        Raises:
+            OutputError: there is none, or its :data:`MANIFEST` is damaged or of another version.
+            StorageError: the store cannot be used.
+        """
+        location = Location.of(place)
+        for one in (location, location / "predictor"):
+            with store_errors(place):
+                content = _content(one / MANIFEST)
+            if content is not None:
+                manifest = parsed(content, f"{one / MANIFEST}")
+                if one.is_local:
+                    return cls(Path(one.path), manifest, str(one))
+                with store_errors(place):
+                    return cls(_downloaded(one, content, manifest), manifest, str(one))
+        raise OutputError(
+            f"predictor: wanted the output of a run, or its folder predictor; {location} has no "
+            f"{MANIFEST}: give the output of a run that has trained a classifier"
+        )
+
+    def read(self, name: str) -> bytes:
+        """The content of a small file, after it was checked.
+
+        Raises:
+            OutputError: it is missing or not the one that the manifest names.
+        """
+        try:
+            content = (self.path / name).read_bytes()
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        self._require(name, len(content), hashlib.sha256(content).hexdigest())
+        return content
+
+    def checked(self, name: str) -> Path:
+        """The path of a large file, after it was checked.
+
+        Raises:
+            OutputError: it is missing or not the one that the manifest names.
+        """
+        path = self.path / name
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._require(name, path.stat().st_size, digest)
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        return path
+
+    def damaged(self, name: str, reason: object) -> OutputError:
+        """The error for a file whose content makes no sense."""
+        return OutputError(
+            f"predictor: {self.shown}/{name} is damaged ({one_line(reason)}): {REMEDY}"
+        )
+
+    def _require(self, name: str, size: int, sha256: str) -> None:
+        wanted = self.manifest["files"].get(name)
+        if wanted is None:
+            raise self.damaged(MANIFEST, f"it does not name {name}")
+        if size != wanted["size"]:
+            raise self.damaged(name, f"wanted {wanted['size']:,} bytes; got {size:,}")
+        if sha256 != wanted["sha256"]:
+            raise self.damaged(name, f"its SHA-256 is not the one in {MANIFEST}")
+
+    def _unreadable(self, name: str, error: OSError) -> OutputError:
+        if isinstance(error, FileNotFoundError):
+            return OutputError(f"predictor: {self.shown}/{name} is missing: {REMEDY}")
+        return OutputError(f"predictor: {self.shown}/{name} cannot be read: {one_line(error)}")
+
+
+def write_manifest(folder: Path, about: dict[str, Any]) -> None:
+    """Writes the manifest of all files that are in a folder."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != MANIFEST:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            files[path.name] = {"size": path.stat().st_size, "sha256": digest}
+    content = {"format": FORMAT, "version": VERSION, **about, "files": files}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", "utf-8")
+
+
+def upload(folder: Path, place: Location) -> None:
+    """Copies a predictor's folder into a store, the manifest last."""
+    names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == MANIFEST)
+    place.filesystem.makedirs(place.path, exist_ok=True)
+    for name in names:
+        place.filesystem.put_file(str(folder / name), (place / name).path)
+
+
+def parsed(content: bytes, shown: str) -> dict[str, Any]:
+    """The manifest in a file.
+
+    Raises:
+        OutputError: it is none, damaged, or of another version.
+    """
+    try:
+        manifest = json.loads(content)
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ValueError("it is not that of a predictor")
+        if manifest["version"] != VERSION:
+            raise OutputError(
+                f"predictor: wanted a predictor of version {VERSION}; {shown} is of version "
+                f"{manifest['version']!r}: use the version of fruits that wrote it"
+            )
+        for name, file in manifest["files"].items():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"wanted names of files; got {name!r:.100}")
+            if type(file["size"]) is not int or not re.fullmatch("[0-9a-f]{64}", file["sha256"]):
+                raise ValueError(f"wanted size and SHA-256 of {name}")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise OutputError(f"predictor: {shown} is damaged ({one_line(error)}): {REMEDY}") from error
+    return manifest
+
+
+def _content(place: Location) -> bytes | None:
+    """The content of a manifest; None where there is no such file."""
+    try:
+        about = probe(place)
+        if about["type"] != "file":
+            return None
+        if about["size"] > _MAX_MANIFEST_BYTES:
+            raise OutputError(f"predictor: {place} is damaged (it is too large): {REMEDY}")
+        content: bytes = place.filesystem.cat_file(place.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except StorageError:
+        raise
+    except OSError as error:
+        raise OutputError(f"predictor: {place} cannot be read: {one_line(error)}") from error
+    return content
+
+
+def _downloaded(place: Location, content: bytes, manifest: dict[str, Any]) -> Path:
+    """The folder in the cache that has the files of a store; what is there already is kept."""
+    folder = cache_folder() / "predictors" / hashlib.sha256(content).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / MANIFEST).write_bytes(content)
+    for name, wanted in manifest["files"].items():
+        target = folder / name
+        if not _is_same(target, wanted["sha256"]):
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                part = Path(temporary) / name
+                try:
+                    place.filesystem.get_file((place / name).path, str(part))
+                except FileNotFoundError:
+                    raise OutputError(f"predictor: {place / name} is missing: {REMEDY}") from None
+                part.replace(target)
+    return folder
+
+
+def _is_same(path: Path, sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256

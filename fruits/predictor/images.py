@@ -1,0 +1,100 @@
+"""The training images of a predictor, of which the nearest are shown with a prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fruits.predictor.files import Folder
+from fruits.predictor.neighbours import Neighbours
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image that is near.
+
+    Attributes:
+        path: of the image, as the run has read it.
+        label: of the image.
+        distance: Euclidean, between the components.
+        thumbnail: a small JPEG picture, None where the run has kept none.
+    """
+
+    path: str
+    label: str
+    distance: float
+    thumbnail: bytes | None
+
+
+class TrainingImages:
+    """The training images: their components, names and thumbnails.
+
+    Args:
+        rows: (n, k) float32, their components.
+        names: of the rows, some columns of :data:`fruits.predictor.write.NAMES`.
+        thumbnails: the descriptor of a file that is open for reading, which is closed at the end.
+    """
+
+    def __init__(self, rows: NDArray[np.float32], names: pa.Table, thumbnails: int) -> None:
+        self._neighbours = Neighbours(rows, names["norm"].to_numpy())
+        self._names = names.drop_columns(["norm"])
+        self._thumbnails = thumbnails
+
+    @classmethod
+    def read(cls, folder: Folder) -> TrainingImages:
+        """Those of a predictor's folder, after their files were checked.
+
+        Raises:
+            OutputError: a file is missing or damaged.
+        """
+        rows = _matrix(folder)
+        names = _names(folder, len(rows))
+        return cls(rows, names, os.open(folder.checked("thumbnails.bin"), os.O_RDONLY))
+
+    def __del__(self) -> None:
+        os.close(self._thumbnails)
+
+    def nearest(self, components: NDArray[np.float32]) -> Iterator[tuple[Neighbour, ...]]:
+        """The nearest ones of each row of (m, k) components, the nearest first."""
+        for places, distances in self._neighbours.nearest(components):
+            rows = self._names.take(pa.array(places)).to_pylist()
+            yield tuple(
+                Neighbour(row["path"], row["label"], float(distance), self._thumbnail(row))
+                for row, distance in zip(rows, distances, strict=True)
+            )
+
+    def _thumbnail(self, row: dict[str, Any]) -> bytes | None:
+        if row["thumbnail_offset"] is None:
+            return None
+        return os.pread(self._thumbnails, row["thumbnail_length"], row["thumbnail_offset"])
+
+
+def _matrix(folder: Folder) -> NDArray[np.float32]:
+    path = folder.checked("neighbours.npy")
+    wanted = (folder.manifest.get("neighbours"), folder.manifest.get("components"))
+    try:
+        rows: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if rows.dtype != np.float32 or rows.shape != wanted:
+            raise ValueError(f"wanted float32 {wanted}; got {rows.dtype} {rows.shape}")
+    except (ValueError, EOFError) as error:
+        raise folder.damaged(path.name, error) from error
+    return rows
+
+
+def _names(folder: Folder, count: int) -> pa.Table:
+    path = folder.checked("neighbours.parquet")
+    columns = ["path", "label", "norm", "thumbnail_offset", "thumbnail_length"]
+    try:
+        names = pq.read_table(path, columns=columns, read_dictionary=["label"]).combine_chunks()
+        if names.num_rows != count or names["norm"].null_count:
+            raise ValueError(f"wanted {count:,} rows with lengths; got {names.num_rows:,}")
+    except (ValueError, OSError) as error:  # Arrow's errors are among them.
+        raise folder.damaged(path.name, error) from error
+    return names

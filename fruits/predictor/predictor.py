@@ -1,0 +1,239 @@
+"""Recognises images by what a run has learned, without Spark."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits.classify.model import Classifier
+from fruits.errors import BackboneError, InputError
+from fruits.features.products import Array
+from fruits.networks.graph import ENGINES, PARTS, PRECISIONS, CompiledGraph, InputSpec
+from fruits.networks.runtime import Network, compiled_network, featurize_with
+from fruits.predictor.files import MANIFEST, Folder
+from fruits.predictor.images import Neighbour, TrainingImages
+from fruits.reduction.transform import affine
+
+_GROUP = 32
+"""Images that :meth:`Predictor.predict_many` reads at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the classifier says of an image.
+
+    Attributes:
+        label: the most probable one.
+        confidence: its probability, 0 to 1.
+        unknown: whether the image is farther from all labels than 99 % of known images are; then
+            the label means little.
+        distance: the Mahalanobis distance to the nearest label's mean, by which that is decided.
+        top: up to five labels and their probabilities, the most probable first.
+        components: float32 of shape (k,), as in the table ``pca/``.
+        neighbours: the five nearest training images, the nearest first.
+    """
+
+    label: str
+    confidence: float
+    unknown: bool
+    distance: float
+    top: tuple[tuple[str, float], ...]
+    components: NDArray[np.float32]
+    neighbours: tuple[Neighbour, ...]
+
+
+class Predictor:
+    """A network, a classifier and the training images of a finished run.
+
+    Made by :meth:`load`; safe to use from several threads. For the same bytes it gives the same
+    bits as the tables ``pca/`` and ``predictions/`` of the run, on processors with the same
+    instructions.
+
+    Attributes:
+        about: what is known of it: ``backbone``, ``engine``, ``precision``, ``weights_sha256``,
+            ``input``, ``labels``, ``temperature``, ``threshold`` (None where none was learned),
+            ``components``, ``neighbours`` (the number of training images), ``versions``,
+            ``computed_by`` (engine, precision and instructions here), and what the run has added:
+            counts, evaluation.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        graph: CompiledGraph,
+        reduction: tuple[Array, Array],
+        classifier: Classifier,
+        images: TrainingImages,
+        about: dict[str, Any],
+    ) -> None:
+        self.about = about
+        self._network, self._graph = network, graph
+        self._reduction, self._classifier, self._images = reduction, classifier, images
+
+    @classmethod
+    def load(cls, place: str | os.PathLike[str]) -> Predictor:
+        """Loads a predictor after each of its files was checked; nothing in them is run as code.
+
+        Args:
+            place: path or URI of the output of a run, or of its folder ``predictor``. What is in a
+                store is downloaded into ``$FRUITS_CACHE``, by default ``~/.cache/fruits``.
+
+        Raises:
+            OutputError: there is none, or a file is missing, damaged, or not the one that
+                ``predictor.json`` names.
+            BackboneError: this machine cannot run the network.
+            StorageError: the store cannot be used.
+        """
+        folder = Folder.of(os.fspath(place))
+        with ThreadPoolExecutor(2) as pool:
+            # SHA-256 of the large files and the compiler of the network use a core each.
+            waiting = pool.submit(TrainingImages.read, folder)
+            graph = _graph(folder)
+            network, ran = compiled_network(graph)
+            classifier = _classifier(folder, graph)
+            reduction = _reduction(folder, graph)
+            images = waiting.result()
+        about = _about(folder, graph) | {"computed_by": ran}
+        return cls(_one_at_a_time(network), graph, reduction, classifier, images, about)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that it knows."""
+        return self._classifier.labels
+
+    def predict(self, content: bytes) -> Prediction:
+        """What an image shows.
+
+        Args:
+            content: of a file of any format that a run reads.
+
+        Raises:
+            InputError: it is no image, or damaged; with the reason.
+        """
+        [prediction] = self.predict_many([content])
+        if isinstance(prediction, str):
+            raise InputError(prediction)
+        return prediction
+
+    def predict_many(self, contents: Iterable[bytes]) -> Iterator[Prediction | str]:
+        """What images show, in order; of a bad one the reason why it is.
+
+        Reads a few dozen contents ahead.
+        """
+        stream = iter(contents)
+        while some := list(islice(stream, _GROUP)):
+            results = list(featurize_with(self._network, some, self._graph))
+            good = [result for result in results if not isinstance(result, str)]
+            predicted = iter(self._of_features(np.stack(good)) if good else [])
+            for result in results:
+                yield result if isinstance(result, str) else next(predicted)
+
+    def _of_features(self, features: NDArray[np.float32]) -> list[Prediction]:
+        components = affine(features, *self._reduction)
+        said, labels = self._classifier.predict(features), self.labels
+        nearest = self._images.nearest(components)
+        return [
+            Prediction(
+                label=labels[said.predicted[row]],
+                confidence=float(said.confidence[row]),
+                unknown=bool(said.unknown[row]),
+                distance=float(said.distance[row]),
+                top=tuple(
+                    (labels[place], float(chance))
+                    for place, chance in zip(said.top[row], said.top_probability[row], strict=True)
+                ),
+                components=components[row],
+                neighbours=neighbours,
+            )
+            for row, neighbours in enumerate(nearest)
+        ]
+
+
+def _one_at_a_time(network: Network) -> Network:
+    lock = threading.Lock()
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with lock:
+            return network(pixels)
+
+    return run
+
+
+_GRAPH_TYPES = {"backbone": str, "weights_sha256": str, "dimension": int, "exact_decode": bool}
+
+
+def _graph(folder: Folder) -> CompiledGraph:
+    try:
+        about = folder.manifest["graph"]
+        for name, known in (("engine", ENGINES), ("precision", PRECISIONS)):
+            if about[name] not in known:
+                raise ValueError(f"wanted one of {', '.join(known)}; got {about[name]!r}")
+        for name, kind in _GRAPH_TYPES.items():
+            if type(about[name]) is not kind:
+                raise TypeError(f"wanted {name} as {kind.__name__}; got {about[name]!r:.100}")
+        parts = {name: folder.read(name) for name in PARTS[about["engine"]]}
+        return CompiledGraph(**about | {"input": InputSpec(**about["input"]), "parts": parts})
+    except (KeyError, TypeError, ValueError, BackboneError) as error:
+        raise folder.damaged(MANIFEST, repr(error)) from error
+
+
+def _classifier(folder: Folder, graph: CompiledGraph) -> Classifier:
+    try:
+        found = Classifier.from_bytes(folder.read("classifier.npz"))
+        labels, width = len(found.labels), graph.dimension
+        shapes = {
+            "coefficients": (labels, width),
+            "intercept": (labels,),
+            "mean": (width,),
+            "whitening": (width, width),
+            "centres": (labels, width),
+        }
+        for name, shape in shapes.items():
+            _require_array(getattr(found, name), shape, name)
+        if list(found.labels) != folder.manifest["labels"]:
+            raise ValueError(f"its labels are not those in {MANIFEST}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise folder.damaged("classifier.npz", error) from error
+    return found
+
+
+def _reduction(folder: Folder, graph: CompiledGraph) -> tuple[Array, Array]:
+    try:
+        with np.load(io.BytesIO(folder.read("reduction.npz")), allow_pickle=False) as file:
+            weights, offset = file["weights"], file["offset"]
+        count = folder.manifest["components"]
+        _require_array(weights, (graph.dimension, count), "weights")
+        _require_array(offset, (count,), "offset")
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise folder.damaged("reduction.npz", error) from error
+    return weights, offset
+
+
+def _require_array(array: Array, shape: tuple[int, ...], name: str) -> None:
+    if array.dtype != np.float64 or array.shape != shape:
+        raise ValueError(f"{name}: wanted float64 {shape}; got {array.dtype} {array.shape}")
+
+
+def _about(folder: Folder, graph: CompiledGraph) -> dict[str, Any]:
+    manifest = folder.manifest
+    names = ("labels", "classifier", "temperature", "threshold", "components", "neighbours")
+    try:
+        return {
+            **manifest["about"],
+            **graph.identity,
+            "input": asdict(graph.input),
+            **{name: manifest[name] for name in names},
+            "versions": manifest["about"].get("versions", {}) | manifest["versions"],
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise folder.damaged(MANIFEST, repr(error)) from error

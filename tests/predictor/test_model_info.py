@@ -1,0 +1,62 @@
+"""The OpenVINO model of the folder, used without this package."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+
+from fruits.predictor.model_info import classification_model, model_info
+from fruits.sources.decode import decode
+
+
+def probabilities(model: openvino.Model, pixels: np.ndarray) -> np.ndarray:
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.stack([compiled(one[np.newaxis])[0][0] for one in pixels])
+
+
+@pytest.mark.parametrize("transform", ["none", "sqrt"])
+def test_the_model_goes_from_pixels_to_the_probabilities_of_the_classifier(
+    trained: Any, transform: str
+) -> None:
+    classifier = replace(trained.classifier, transform=transform)
+    files = classification_model(trained.graph, classifier)
+    model = openvino.Core().read_model(model=files["model.xml"], weights=files["model.bin"])
+    pixels = np.stack([decode(content, 224) for content in trained.tested])
+    expected = classifier.probabilities(trained.tested_features)
+    np.testing.assert_allclose(probabilities(model, pixels), expected, atol=2e-4)
+
+
+def test_the_model_in_the_folder_says_what_it_takes_and_gives(trained: Any, folder: Path) -> None:
+    model = openvino.Core().read_model(folder / "model.xml")
+    [pixels], [chances] = model.inputs, model.outputs
+    assert (pixels.any_name, list(pixels.shape)) == ("image", [1, 224, 224, 3])
+    assert pixels.element_type == openvino.Type.u8
+    assert openvino.layout_helpers.get_layout(pixels) == openvino.Layout("NHWC")
+    assert (chances.any_name, list(chances.shape)) == ("probabilities", [1, 4])
+    info = {name: model.get_rt_info(["model_info", name]).astype(str) for name in INFO}
+    assert info["model_type"] == "Classification"
+    labels = info["labels"].split()
+    assert labels == [re.sub(" ", "_", label) for label in trained.classifier.labels]
+    assert info["reverse_input_channels"] == "True"
+    assert info["resize_type"] == "standard"
+
+
+INFO = model_info(("a",))
+
+
+def test_labels_are_told_apart_by_spaces_alone() -> None:
+    labels = ("Apple Red 1", "Pêche #1 50%", "a\tb", "  ", "v1.2")
+    assert model_info(labels)["labels"].split() == [
+        *("Apple_Red_1", "Pêche_#1_50%", "a_b", "_", "v1.2")
+    ]
+
+
+def test_the_network_in_the_folder_is_a_model_of_its_own(trained: Any, folder: Path) -> None:
+    model = openvino.Core().read_model(folder / "graph.xml")
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    pair = np.stack([decode(content, 224) for content in trained.contents[:2]])
+    np.testing.assert_allclose(compiled(pair)[0], trained.features[:2], atol=1e-4)
