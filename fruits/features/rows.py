@@ -20,6 +20,7 @@ FEATURES = pa.schema(
     [
         ("path", pa.string()),
         ("label", pa.string()),
+        ("split", pa.string()),
         ("sha256", pa.string()),
         ("length", pa.int64()),
         ("modified", pa.timestamp("us", tz="UTC")),
@@ -29,7 +30,7 @@ FEATURES = pa.schema(
 
 
 FEATURES_DDL = (
-    "path string, label string, sha256 string, length long, modified timestamp, "
+    "path string, label string, split string, sha256 string, length long, modified timestamp, "
     "features array<float>"
 )
 
@@ -50,6 +51,8 @@ def read_rows(
 ) -> pa.Table:
     """Some columns of a file of features, or all; only the rows of the given paths.
 
+    Files of earlier versions have no column ``split``: it is null.
+
     Raises:
         OutputError: the file is missing, damaged, or lacks a column.
         OSError: it cannot be read.
@@ -58,7 +61,10 @@ def read_rows(
     filesystem, path = filesystem_of(uri)
     try:
         with filesystem.open(path, "rb") as file:
-            rows = pq.read_table(file, columns=columns, partitioning=None)
+            old = "split" not in pq.read_schema(file).names
+            file.seek(0)
+            wanted = [name for name in columns if name != "split"] if old and columns else columns
+            rows = pq.read_table(file, columns=wanted, partitioning=None)
     except FileNotFoundError as error:
         raise OutputError(f"output: {uri} is missing: {remedy}") from error
     except (pa.ArrowException, OSError) as error:
@@ -66,6 +72,9 @@ def read_rows(
         if isinstance(error, OSError) and (error.errno is not None or error.__cause__):
             raise
         raise OutputError(f"output: {uri} is damaged ({one_line(error)}): {remedy}") from error
+    if old and (columns is None or "split" in columns):
+        rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
+        rows = rows.select(columns or FEATURES.names)
     return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
 
 

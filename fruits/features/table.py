@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import dataset
 
 from fruits.errors import OutputError, one_line
-from fruits.features.rows import REJECTED
+from fruits.features.rows import FEATURES, REJECTED
 from fruits.storage.location import filesystem_of, hadoop_uri
 
 FOLDER = "_chunks"
@@ -144,7 +144,8 @@ def open_features(output: str) -> dataset.Dataset:
     filesystem, _ = filesystem_of(table.uri)
     paths = [filesystem_of(file)[1] for file in files]
     try:
-        return dataset.dataset(paths, filesystem=filesystem, format="parquet")
+        # With the schema, since files of earlier versions lack a column.
+        return dataset.dataset(paths, schema=FEATURES, filesystem=filesystem, format="parquet")
     except FileNotFoundError as error:
         raise OutputError(f"output: a file is missing: {one_line(error)}; {_REMEDY}") from error
     except pa.ArrowInvalid as error:

@@ -7,11 +7,10 @@ would copy each of them twice and fetch one at a time.
 import errno
 import os
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ import pyarrow as pa
 from fruits.errors import InputError, one_line
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING, Listing
+from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe, read
@@ -43,29 +43,35 @@ class Folder:
 
     Attributes:
         place: its path or URI.
+        naming: the rules by which a path gives the label and the side of the split.
     """
 
     place: str
+    naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
         """Every image: see :func:`find_images`."""
-        return find_images(self.place)
+        return find_images(self.place, self.naming)
 
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
         """The contents of some of them: see :func:`read_contents`."""
         return contents_of(items)
 
 
-def find_images(place: str | Location) -> Listing:
+def find_images(place: str | Location, naming: Naming | None = None) -> Listing:
     """Every image file below a folder, and how many files were passed over.
 
     What counts as an image is in :mod:`fruits.sources.selection`, which links are followed in
     :mod:`fruits.storage.walk`. A link with the name of an image that leads nowhere is listed: the
     run rejects it with the reason.
 
+    Args:
+        place: of the folder.
+        naming: the rules by which a path gives the label and the side of the split; by default, the
+            label is the name of the folder that an image is in.
+
     Returns:
-        The images in the order of their paths; the label is the name of the folder that an image is
-        in, in Unicode's normal form C, so that one name typed on two systems is one label.
+        The images in the order of their paths.
 
     Raises:
         InputError: the folder is missing, is a file or holds no image; it, or one in it, cannot be
@@ -98,14 +104,13 @@ def find_images(place: str | Location) -> Listing:
         )
     found.sort()
     prefix = location.uri.rstrip("/")
-    folders = (entry.name.rpartition("/")[0].rpartition("/")[2] for entry in found)
+    paths = pa.array([_text(f"{prefix}/{entry.name}") for entry in found], pa.string())
+    naming = naming or Naming()
     images = pa.table(
         {
-            "path": [_text(f"{prefix}/{entry.name}") for entry in found],
-            "label": [
-                unicodedata.normalize("NFC", _text(folder)) or _own_name(location)
-                for folder in folders
-            ],
+            "path": paths,
+            "label": naming.labels(paths),
+            "split": naming.splits(paths),
             "length": [entry.length for entry in found],
             "modified": [entry.modified for entry in found],
         },
@@ -206,11 +211,6 @@ def _unlistable(location: Location, error: OSError) -> InputError:
         f"images: {_text(str(folder))} cannot be listed{who} ({reason}): let that user read it and "
         "enter it, or move it out of the images; leaving it out would lose images"
     )
-
-
-def _own_name(location: Location) -> str:
-    """The label of images that lie in the folder itself."""
-    return unicodedata.normalize("NFC", _text(location.path.rpartition("/")[2]))
 
 
 def _text(name: str) -> str:

@@ -9,6 +9,7 @@ LISTING = pa.schema(
     [
         ("path", pa.string()),
         ("label", pa.string()),
+        ("split", pa.string()),
         ("length", pa.int64()),
         ("modified", pa.timestamp("us", tz="UTC")),
     ]
@@ -24,7 +25,8 @@ class Listing:
 
     Attributes:
         images: a table of :data:`LISTING`, in the order of the paths. `path` is a URI as Spark's
-            `binaryFile` source writes it, `length` is in bytes.
+            `binaryFile` source writes it, `length` is in bytes; `label` and `split` (train, test or
+            validation) are null where the path has none.
         passed_over: how many files are no images, by the reasons that
             :attr:`fruits.sources.selection.Selection.passed_over` names.
         linked: real paths of the folders to which links in the images led.

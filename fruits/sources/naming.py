@@ -14,6 +14,7 @@ that a user chose; a path is whatever the table of images has: a URI, or a plain
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,10 +72,15 @@ class Naming:
             _pattern(self.group, "group", "")
 
     def label_of(self, path: str) -> str | None:
-        """The label of an image, or None where its path has none."""
-        if self.label in _LEVELS:
-            return _folder(path, _LEVELS[self.label])
-        return _search(self.label, "label", path)
+        """The label of an image, or None where its path has none.
+
+        In Unicode's normal form C, so that one name typed on two systems is one label.
+        """
+        by_folder = self.label in _LEVELS
+        name = (
+            _folder(path, _LEVELS[self.label]) if by_folder else _search(self.label, "label", path)
+        )
+        return None if name is None else unicodedata.normalize("NFC", name)
 
     def split_of(self, path: str) -> str | None:
         """The side of the split: "train", "test", "validation", or None."""

@@ -27,6 +27,10 @@ FILES_OF_A_TASK = 8
 ROWS_OF_A_FILE = 16_384
 
 
+# What a task reads.
+COLUMNS = ["path", "label", "split", "features"]
+
+
 # Of so many rows of a sorted file, the driver gets to know one path.
 _ROWS_OF_A_SAMPLE = 512
 
@@ -61,7 +65,7 @@ def project(
         spark: the session.
         store: the features.
         reduction: from d features to k components.
-        uri: of the folder that is made: Parquet of path string, label string and pca
+        uri: of the folder that is made: Parquet of path, label, split (strings) and pca
             ``array<float>``, whose files in the order of their names have the rows in the order of
             their paths (of the code points, as Python compares strings).
         listing: the files that count, a table with ``path``; None for all.
@@ -75,14 +79,14 @@ def project(
 
     def work(job: tuple[int, list[str]]) -> _Sorted | None:
         number, group = job
-        tables = [read_rows(file, ["path", "label", "features"], paths.value) for file in group]
+        tables = [read_rows(file, COLUMNS, paths.value) for file in group]
         rows = pa.concat_tables(tables).sort_by("path").combine_chunks()
         if not rows.num_rows:
             return None
         components = affine(matrix(rows["features"].chunk(0)), *folded.value)
-        columns = {"path": rows["path"], "label": rows["label"], "pca": lists(components)}
         target = f"{folder}/{number:09}.parquet"
-        write_rows(target, pa.table(columns))
+        columns = rows.drop_columns("features").append_column("pca", lists(components))
+        write_rows(target, columns)
         samples = [*range(0, rows.num_rows, _ROWS_OF_A_SAMPLE), rows.num_rows - 1]
         return _Sorted(target, rows["path"].take(samples).to_pylist())
 

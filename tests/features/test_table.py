@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import OutputError
@@ -138,3 +139,17 @@ def test_sound_features_are_read(store: FeatureWriter, tmp_path: Path) -> None:
     assert [chunk.files for chunk in table.chunks()] == [["0.parquet"], ["1.parquet"]]
     assert table.refused()["error"].to_pylist() == ["damaged: x"]
     assert open_features(f"{tmp_path}/out").to_table().num_rows == 2
+
+
+def test_files_without_a_split_are_read_as_ones_that_have_none(
+    tmp_path: Path, store: FeatureWriter
+) -> None:
+    old, other = (f"{tmp_path}/out/features/{number}.parquet" for number in range(2))
+    rows = read_rows(old)
+    pq.write_table(rows.drop_columns("split"), old)
+    assert read_rows(old) == rows
+    assert read_rows(old, ["split", "path"]) == rows.select(["split", "path"])
+    write_rows(other, read_rows(other).set_column(2, "split", [["test"]]))
+    table = open_features(f"{tmp_path}/out").to_table()
+    assert table.schema.names == FEATURES.names
+    assert table["split"].to_pylist() == [None, "test"]

@@ -45,6 +45,7 @@ def predicted(images: int, config: RunConfig = CONFIG, place: Place = PLACE, **p
     columns = {
         "path": [f"file:/{n}.jpg" for n in range(images)],
         "label": [""] * images,
+        "split": [None] * images,
         "length": [5000] * images,
         "modified": [0] * images,
     }

@@ -65,7 +65,7 @@ def test_a_run_writes_the_whole_layout(
     names = ["_fruits.json", "features", "model", "pca", "pca.csv", "plots", "rejected", "run.json"]
     assert sorted(path.name for path in out.iterdir()) == names
     features = pd.read_parquet(out / "features")
-    columns = ["path", "label", "sha256", "length", "modified", "features"]
+    columns = ["path", "label", "split", "sha256", "length", "modified", "features"]
     assert features.columns.tolist() == columns
     assert features["features"].map(len).unique().tolist() == [1280]
     assert features["features"][0].dtype == np.float32
@@ -74,7 +74,7 @@ def test_a_run_writes_the_whole_layout(
     assert rejected.columns.tolist() == ["path", "label", "error"]
     assert rejected["path"].tolist() == [f"file:{root}/v1.2/0_100.jpg"]
     pca = pd.read_parquet(out / "pca")
-    assert pca.columns.tolist() == ["path", "label", "pca"]
+    assert pca.columns.tolist() == ["path", "label", "split", "pca"]
     for name in ("scree.png", "pc1_pc2.png"):
         assert (out / "plots" / name).read_bytes().startswith(b"\x89PNG")
 

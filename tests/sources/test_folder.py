@@ -11,8 +11,9 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
 from fruits.sources import folder as images
-from fruits.sources.folder import list_images, read_contents
+from fruits.sources.folder import find_images, list_images, read_contents
 from fruits.sources.listing import LISTING, anti_join, sample_evenly
+from fruits.sources.naming import Naming
 from fruits.spark.read_images import read_images
 
 AWKWARD = ["Apple Red 1", "v1.2", "Pêche é", "50% off", "No #1", "a%20b", "x::y", "[abc]", "{a,b}"]
@@ -24,6 +25,27 @@ def test_labels_are_parent_folders_whatever_their_names(draw: Callable[..., Path
     assert listing.schema == LISTING
     assert sorted(listing["label"].to_pylist()) == sorted(AWKWARD)
     assert listing["path"].to_pylist() == sorted(f"file:{root}/{a}/0_100.jpg" for a in AWKWARD)
+
+
+def test_the_side_of_the_split_is_a_folder_on_the_path(draw: Callable[..., Path]) -> None:
+    root = draw({"Training/Fig": 2, "TEST/Fig": 1, "Fig": 1})
+    rows = find_images(str(root)).images.select(["label", "split"]).to_pylist()
+    assert [(row["label"], row["split"]) for row in rows] == [
+        ("Fig", None),
+        ("Fig", "test"),
+        ("Fig", "train"),
+        ("Fig", "train"),
+    ]
+    undivided = find_images(str(root), Naming(split="none")).images
+    assert undivided["split"].null_count == 4
+
+
+def test_a_path_in_which_the_expression_finds_nothing_has_no_label(
+    draw: Callable[..., Path],
+) -> None:
+    root = draw({"Fig 1": 1, "other": 1})
+    rules = Naming(label=r"/(?P<label>[A-Z]\w+)[^/]*/[^/]+$")
+    assert find_images(str(root), rules).images["label"].to_pylist() == ["Fig", None]
 
 
 def test_length_and_modification_time_are_the_files_own(draw: Callable[..., Path]) -> None:

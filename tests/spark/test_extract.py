@@ -146,6 +146,7 @@ def test_extraction_takes_items_of_any_source(
             columns = {
                 "path": [f"numbered:/Fig/{number}" for number in range(count)],
                 "label": ["Fig"] * count,
+                "split": [None] * count,
                 "length": [len(picture) for picture in self.pictures],
                 "modified": [0] * count,
             }

@@ -34,6 +34,7 @@ def features() -> pa.Table:
     columns = {
         "path": [f"file:/x/{letters[n % 5]}/{n}.jpg" for n in range(ROWS)],
         "label": [letters[n % 5] if n % 7 else None for n in range(ROWS)],
+        "split": [[None, "train", "test"][n % 3] for n in range(ROWS)],
         "sha256": ["00" * 32] * ROWS,
         "length": [1] * ROWS,
         "modified": pa.array([0] * ROWS, pa.timestamp("us", tz="UTC")),
