@@ -66,6 +66,16 @@ class Exact:
         """(m,) float64, rounded: good to one unit in the last place."""
         return to_float(self.words, WORD_BITS * self.low, WORD_BITS)
 
+    def divided_by(self, count: int) -> NDArray[np.float64]:
+        """(m,) float64: the numbers divided by a whole one, rounded once."""
+        totals = [0] * self.words.shape[1]
+        for word in self.words[::-1].tolist():
+            totals = [(total << WORD_BITS) + own for total, own in zip(totals, word, strict=True)]
+        shift = WORD_BITS * self.low
+        divisor = count << max(-shift, 0)
+        # Python divides whole numbers of any length with one rounding.
+        return np.array([(total << max(shift, 0)) / divisor for total in totals], np.float64)
+
     def halves(self) -> tuple[int, Ints]:
         """The same numbers in words of 24 bits: the power of 2^24 of the first; (2k, m) int64."""
         half = WORD_BITS // 2

@@ -72,10 +72,8 @@ class Moments:
 
     @cached_property
     def mean(self) -> Array:
-        """(d,) in the units of the features."""
-        mean = self.total.to_float() / max(self.count, 1)
-        # A rounded mean can lie outside the range; a constant is its own.
-        return np.fmin(np.fmax(mean, _lowest(self.labels)), _highest(self.labels))
+        """(d,) in the units of the features, rounded once: a constant is its own mean."""
+        return self.total.divided_by(max(self.count, 1))
 
     @cached_property
     def minimum(self) -> Array:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from fruits.features.exact import WORD_BITS, Exact, Ints
 from fruits.features.moments import Moments
 from fruits.features.products import LabelSums
+from fruits.storage.files import replace
+from fruits.storage.location import filesystem_of
 
 _MAGIC = b"moments2"
 _OLD = b"moments1"
@@ -35,6 +39,23 @@ class OldMoments(ValueError):
 def is_current(start: bytes) -> bool:
     """Whether a file that begins like this, with 8 bytes or more, has moments of this version."""
     return start.startswith(_MAGIC)
+
+
+def read_moments(uri: str) -> Moments:
+    """What is in a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OldMoments: an earlier version of this package wrote it.
+        ValueError: it is something else, cut short, or damaged.
+    """
+    filesystem, path = filesystem_of(uri)
+    return unpack(filesystem.cat_file(path))
+
+
+def merge_files(uris: Iterable[str], target: str) -> None:
+    """Writes the moments of the rows of all of some files."""
+    replace(target, reduce(Moments.merge, map(read_moments, uris), Moments.empty()).to_bytes())
 
 
 def pack(moments: Moments) -> bytes:

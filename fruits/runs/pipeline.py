@@ -173,7 +173,7 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
 
         some = listing if config.limit else None
         with stages("fit"):
-            moments = measure.moments(spark, store, some)
+            moments = measure.moments(spark, store, listing=some)
             counts.require(moments.count)
             last = basis or outputs.basis()
             turned = degrees_turned(last.moments, moments, config.scaler) if last else None

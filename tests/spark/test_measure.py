@@ -1,0 +1,273 @@
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from pyspark.sql import SparkSession
+
+from fruits.features.moments import Moments
+from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
+from fruits.features.writer import FeatureWriter
+from fruits.sources.listing import IDENTITY
+from fruits.spark import measure
+from fruits.spark.tasks import run_tasks
+from fruits.storage.lock import exclusive
+
+ROWS = 120
+SIDES = ["train", "test", None]
+MOMENT = pa.timestamp("us", tz="UTC")
+
+
+@pytest.fixture
+def rows() -> pa.Table:
+    rng = np.random.default_rng(3)
+    columns = {
+        "path": [f"file:/x/{n:03}.jpg" for n in range(ROWS)],
+        "label": [["Fig", "Kiwi", "Lime", None][n % 4] for n in range(ROWS)],
+        "split": [SIDES[n // 4 % 3] for n in range(ROWS)],
+        "sha256": ["00" * 32] * ROWS,
+        "length": [10] * ROWS,
+        "modified": pa.array([0] * ROWS, MOMENT),
+        "features": lists(rng.normal(size=(ROWS, 6)).astype(np.float32)),
+    }
+    return pa.table(columns, FEATURES)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureWriter]:
+    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
+        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+
+
+def commit(store: FeatureWriter, rows: pa.Table, files: int) -> None:
+    """Commits rows as a chunk of some files."""
+    cuts = [rows.num_rows * n // files for n in range(files + 1)]
+    names = [f"{len(store.files()) + n:032x}.parquet" for n in range(files)]
+    for name, (start, end) in zip(names, pairwise(cuts), strict=True):
+        write_rows(f"{store.staged}/{name}", rows.slice(start, end - start))
+    store.commit(names, REJECTED.empty_table())
+
+
+def features_of(rows: pa.Table) -> NDArray[Any]:
+    return np.array(rows["features"].to_pylist(), np.float32).reshape(rows.num_rows, -1)
+
+
+def expected(rows: pa.Table) -> bytes:
+    """The moments of rows, measured at once."""
+    return Moments.of(features_of(rows), rows["label"].to_pylist()).to_bytes()
+
+
+def kept(store: FeatureWriter) -> dict[str, int]:
+    """The moments that are kept, and when they were written."""
+    folder = Path(store.uri.removeprefix("file:"), "_chunks")
+    return {file.name: file.stat().st_mtime_ns for file in sorted(folder.glob("*.moments*"))}
+
+
+def staged(store: FeatureWriter) -> list[str]:
+    return [file.name for file in Path(store.staged.removeprefix("file:")).glob("*")]
+
+
+@pytest.mark.parametrize("files", [[1], [17], [5, 1, 9]])
+def test_moments_are_the_same_however_rows_are_cut_into_files_and_chunks(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table, files: list[int]
+) -> None:
+    shuffled = rows.take(np.random.default_rng(len(files)).permutation(ROWS))
+    for number, count in enumerate(files):
+        commit(store, shuffled.slice(number * ROWS // len(files), ROWS // len(files)), count)
+
+    assert measure.moments(spark, store).to_bytes() == expected(rows)
+    assert list(kept(store)) == [f"{number:06}.moments" for number in range(len(files))]
+    assert staged(store) == []
+
+
+def test_each_side_of_the_split_has_moments_that_are_kept(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows.slice(0, 70), 9)
+    commit(store, rows.slice(70), 2)
+
+    for side in ("train", "test", "validation"):
+        own = rows.filter(pc.equal(rows["split"], side))
+        assert measure.moments(spark, store, side).count == own.num_rows
+        if own.num_rows:
+            assert measure.moments(spark, store, side).to_bytes() == expected(own)
+    before = kept(store)
+    assert sorted(before) == [
+        f"{number:06}.{side}.moments"
+        for number in range(2)
+        for side in ("test", "train", "validation")
+    ]
+    measure.moments(spark, store, "train")
+    assert kept(store) == before
+
+
+def test_moments_of_some_files_of_one_side_are_not_kept(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows, 3)
+    some = rows.slice(10, 50)
+    own = some.filter(pc.equal(some["split"], "train"))
+
+    moments = measure.moments(spark, store, "train", listing=some.select(["path"]))
+
+    assert moments.to_bytes() == expected(own)
+    assert kept(store) == {}
+    assert staged(store) == []
+
+
+def test_known_rows_have_their_label_and_their_split(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    assert measure.known(spark, store).num_rows == 0
+    commit(store, rows, 2)
+
+    known = measure.known(spark, store).sort_by("path")
+
+    for name in ("path", "label", "split", "length", "modified"):
+        assert known[name].to_pylist() == rows[name].to_pylist()
+    assert known.schema.equals(
+        measure.known(spark, FeatureWriter(store.uri + "2", store.lock)).schema
+    )
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [[3], [0, 1, 2, 60, 119], [n for n in range(ROWS) if n % 4 == 1], list(range(10, 30))],
+    ids=["one", "some", "a label", "neighbours"],
+)
+def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table, gone: list[int]
+) -> None:
+    commit(store, rows.slice(0, 50), 7)
+    commit(store, rows.slice(50), 3)
+    sides = [None, "train"]
+    for side in sides:
+        measure.moments(spark, store, side)
+    known = measure.known(spark, store)
+    paths = rows["path"].take(gone)
+
+    measure.drop(spark, store, known.filter(pc.is_in(known["path"], paths)))
+
+    before = kept(store)
+    left = rows.filter(pc.invert(pc.is_in(rows["path"], paths)))
+    for side in sides:
+        own = left if side is None else left.filter(pc.equal(left["split"], side))
+        assert measure.moments(spark, store, side).to_bytes() == expected(own)
+    assert kept(store) == before  # none had to be measured anew
+    assert len(before) == 4
+    assert staged(store) == []
+
+
+def test_a_chunk_that_loses_most_of_its_rows_is_measured_anew(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows.slice(0, 40), 2)
+    commit(store, rows.slice(40), 2)
+    measure.moments(spark, store)
+    known = measure.known(spark, store)
+
+    measure.drop(spark, store, known.filter(pc.is_in(known["path"], rows["path"].slice(0, 40))))
+
+    assert list(kept(store)) == ["000001.moments"]
+    assert measure.moments(spark, store).to_bytes() == expected(rows.slice(40))
+
+
+def test_damaged_moments_are_not_subtracted_from(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows, 2)
+    measure.moments(spark, store)
+    Path(store.side_file(0, "moments").removeprefix("file:")).write_bytes(b"moments2 and no more")
+    known = measure.known(spark, store)
+
+    measure.drop(spark, store, known.filter(pc.equal(known["path"], "file:/x/007.jpg")))
+
+    assert kept(store) == {}
+    assert measure.moments(spark, store).count == ROWS - 1
+
+
+@pytest.mark.parametrize("when", ["moments", "files"])
+def test_a_drop_that_is_interrupted_leaves_no_wrong_moments(
+    spark: SparkSession,
+    store: FeatureWriter,
+    rows: pa.Table,
+    when: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commit(store, rows, 6)
+    measure.moments(spark, store)
+    known = measure.known(spark, store)
+    stale = known.filter(pc.is_in(known["path"], rows["path"].slice(30, 20)))
+    calls: list[str] = []
+
+    def interrupted(spark: SparkSession, work: Any, items: list[Any], what: str) -> list[Any]:
+        calls.append(what)
+        if len(calls) == 2:
+            run_tasks(spark, work, items[:1], what)
+        if len(calls) == (1 if when == "moments" else 2):
+            raise KeyboardInterrupt
+        return run_tasks(spark, work, items, what)
+
+    monkeypatch.setattr(measure, "run_tasks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure.drop(spark, store, stale)
+    monkeypatch.undo()
+
+    there = measure.read_table(spark, store).toArrow().sort_by("path")
+    assert measure.moments(spark, store).to_bytes() == expected(there)
+    store.sweep()
+    measure.drop(spark, store, stale)
+    left = rows.filter(pc.invert(pc.is_in(rows["path"], stale["path"])))
+    assert measure.moments(spark, store).to_bytes() == expected(left)
+
+
+def test_rows_get_the_label_and_the_split_of_the_listing(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    for start in range(0, ROWS, 40):
+        commit(store, rows.slice(start, 40), 2)
+    for side in (None, "train"):
+        measure.moments(spark, store, side)
+    labels, splits = rows["label"].to_pylist(), rows["split"].to_pylist()
+    labels[3], labels[5], splits[5], splits[6] = "Plum", None, None, "validation"
+    listing = rows.set_column(1, "label", pa.array(labels, pa.string()))
+    listing = listing.set_column(2, "split", pa.array(splits, pa.string()))
+    listing = listing.select([*IDENTITY, "label", "split"])
+    # What is not listed, or is another file by now, stays as it is.
+    other = listing.slice(50, 1).set_column(3, "label", pa.array(["Plum"]))
+    other = other.set_column(1, "length", pa.array([11]))
+
+    count = measure.relabel(spark, store, pa.concat_tables([listing.slice(0, 50), other]))
+
+    assert count == 3
+    assert sorted(kept(store)) == [
+        f"{number:06}.{name}" for number in (1, 2) for name in ("moments", "train.moments")
+    ]
+    now = measure.read_table(spark, store).toArrow().sort_by("path")
+    assert now["label"].to_pylist() == labels
+    assert now["split"].to_pylist() == splits
+    for name in ("sha256", "length", "modified", "features"):
+        assert now[name].to_pylist() == rows[name].to_pylist()
+    assert measure.moments(spark, store).to_bytes() == expected(now)
+    assert measure.relabel(spark, store, listing, measure.known(spark, store)) == 0
+
+
+def test_files_of_earlier_versions_get_a_split(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows, 1)
+    name = Path(store.files()[0].removeprefix("file:"))
+    pq.write_table(rows.drop_columns(["split"]), name)
+    assert measure.moments(spark, store, "train").count == 0
+
+    assert measure.relabel(spark, store, rows) == ROWS - rows["split"].null_count
+
+    assert pq.read_schema(name).names == FEATURES.names
+    own = rows.filter(pc.equal(rows["split"], "train"))
+    assert measure.moments(spark, store, "train").to_bytes() == expected(own)
