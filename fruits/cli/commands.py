@@ -4,6 +4,7 @@ import json
 import signal
 
 import fruits
+from fruits.cli.pack import add_pack
 from fruits.cli.parser import Parser, add_run_options
 from fruits.cloud.command import add_cloud
 from fruits.runs.config import RunConfig
@@ -105,6 +106,8 @@ def make_parser() -> Parser:
 
     reporting = parser.add_command(commands, "report", report, "print what a finished run has made")
     reporting.add_argument("--output", required=True, metavar="URI", help="folder of the results")
+
+    add_pack(commands, parser)
 
     completing = parser.add_command(
         commands, "completion", completion, "print a script that completes commands in a shell"

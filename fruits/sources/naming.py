@@ -34,6 +34,9 @@ SPLITS = {
 }
 """Names of folders, in lower case, and the side of the split that they stand for."""
 
+COLUMN = "column:"
+"""Before the name of a column, for sources that are tables: `column:species`."""
+
 _LEVELS = {"parent": -2, "grandparent": -3}
 
 _FILM = re.compile(r"(?P<film>[^\W\d_]+\d+)[ _.-]\d+[ _.-]\d|(?P<letters>[^\W\d_]*)")
@@ -50,8 +53,10 @@ class Naming:
 
     Attributes:
         label: "parent" or "grandparent" for the name of that folder, or a regular expression with a
-            group named `label`, searched for in the path.
-        split: "auto" to go by the folders of the path, "none" to leave the images undivided.
+            group named `label`, searched for in the path. Of a table of images, `column:species`
+            for what that column says; where it is empty, the name of the folder.
+        split: "auto" to go by the folders of the path, "none" to leave the images undivided. Of a
+            table of images, `column:fold` for what that column says.
         group: a regular expression with a group named `group`, searched for in the path, or None
             for the default: see `fruits.classify.groups`.
 
@@ -64,22 +69,31 @@ class Naming:
     group: str | None = None
 
     def __post_init__(self) -> None:
-        if self.label not in _LEVELS:
-            _pattern(self.label, "label", "parent, grandparent, or ")
-        if self.split not in ("auto", "none"):
+        if not self._is_by_folder:
+            _pattern(self.label, "label", "parent, grandparent, column:NAME, or ")
+        if self.split not in ("auto", "none") and not self.split.startswith(COLUMN):
             raise ConfigError(f"split: wanted auto or none; got {self.split!r}")
         if self.group is not None:
             _pattern(self.group, "group", "")
+
+    @property
+    def is_of_table(self) -> bool:
+        """Whether a rule names a column, which only a table has."""
+        return self.label.startswith(COLUMN) or self.split.startswith(COLUMN)
+
+    @property
+    def _is_by_folder(self) -> bool:
+        return self.label in _LEVELS or self.label.startswith(COLUMN)
 
     def label_of(self, path: str) -> str | None:
         """The label of an image, or None where its path has none.
 
         In Unicode's normal form C, so that one name typed on two systems is one label.
         """
-        by_folder = self.label in _LEVELS
-        name = (
-            _folder(path, _LEVELS[self.label]) if by_folder else _search(self.label, "label", path)
-        )
+        if self._is_by_folder:
+            name = _folder(path, _LEVELS.get(self.label, _LEVELS["parent"]))
+        else:
+            name = _search(self.label, "label", path)
         return None if name is None else unicodedata.normalize("NFC", name)
 
     def split_of(self, path: str) -> str | None:
@@ -95,7 +109,7 @@ class Naming:
 
     def labels(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
         """`label_of` for a column of strings: a column of strings, null where there is none."""
-        return (_by_folder if self.label in _LEVELS else _by_path)(paths, self.label_of)
+        return (_by_folder if self._is_by_folder else _by_path)(paths, self.label_of)
 
     def splits(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
         """`split_of` for a column of strings: a column of strings, null where there is none."""

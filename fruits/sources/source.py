@@ -13,16 +13,23 @@ import pyarrow as pa
 from fruits.sources.listing import Listing
 
 
-class Source(Protocol):
-    """A source of images. It is sent to workers, so it must be picklable, and small."""
+class Lister(Protocol):
+    """Knows what images there are in one place."""
 
     def items(self) -> Listing:
-        """Every image, in the order of the keys, and how many files were passed over.
+        """Every image, and how many files were passed over.
+
+        Files come in the order of their keys, members of an archive in the order in which they lie
+        in it: a task gets rows that follow each other, and reads them by few requests.
 
         Raises:
             InputError: there is no image, or some part of the source cannot be listed.
             StorageError: the store cannot be used.
         """
+
+
+class Source(Lister, Protocol):
+    """A source of images. It is sent to workers, so it must be picklable, and small."""
 
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
         """The contents of some items, in their order, several reads ahead.

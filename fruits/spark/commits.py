@@ -176,4 +176,4 @@ def with_reasons(files: pa.Table, reasons: dict[str, str]) -> pa.Table:
     """Those of the files that were rejected, a table of :data:`fruits.features.rows.REJECTED`."""
     chosen = files.filter(pc.is_in(files["path"], pa.array(list(reasons), pa.string())))
     errors = pa.array([reasons[path] for path in chosen["path"].to_pylist()], pa.string())
-    return chosen.append_column("error", errors).cast(REJECTED)
+    return chosen.append_column("error", errors).select(REJECTED.names).cast(REJECTED)

@@ -242,7 +242,7 @@ def _copy(
     spark: SparkSession, files: pa.Table, copies: dict[str, str], store: FeatureWriter
 ) -> None:
     """Commits rows for files whose contents are committed under other names."""
-    chosen = files.filter(pc.is_in(files["path"], pa.array(list(copies))))
+    chosen = files.filter(pc.is_in(files["path"], pa.array(list(copies)))).select(LISTING.names)
     digests = pa.array([copies[path] for path in chosen["path"].to_pylist()])
     named = spark.createDataFrame(chosen.append_column("sha256", digests))
     there = read_table(spark, store).select("sha256", "features").dropDuplicates(["sha256"])

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fruits.errors import StorageError
 from fruits.storage.failures import status_of, store_errors
@@ -52,23 +52,54 @@ def read(uri: str) -> bytes:
     """
     filesystem, path = listed_at(uri)
     if is_local(filesystem):
-        return _read_local(path)
-    try:
-        with store_errors(uri):
-            content: bytes = filesystem.cat_file(path)
-    except StorageError as error:
-        # One object that may not be read; refused credentials have other codes.
-        if error.__cause__ and status_of(error.__cause__)[1] == "AccessDenied":
-            raise PermissionError(str(error.__cause__)) from error
-        raise
+        with _opened(path) as file:
+            return file.read()
+    with _object_errors(uri):
+        content: bytes = filesystem.cat_file(path)
     return content
 
 
-def _read_local(path: str) -> bytes:
-    with open(path, "rb", opener=_open_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        return file.read()
+def read_range(uri: str, start: int, length: int) -> bytes:
+    """Some bytes of a file that a listing names, by one request; fewer where the file ends.
+
+    Raises:
+        OSError: as :func:`read`.
+        StorageError: as :func:`read`.
+    """
+    if length <= 0:
+        return b""
+    filesystem, path = listed_at(uri)
+    if is_local(filesystem):
+        with _opened(path) as file:
+            file.seek(start)
+            return file.read(length)
+    with _object_errors(uri):
+        content: bytes = filesystem.cat_file(path, start=start, end=start + length)
+    return content
+
+
+@contextmanager
+def _object_errors(uri: str) -> Iterator[None]:
+    """Tells an object that cannot be read from a store that cannot be used."""
+    try:
+        with store_errors(uri):
+            yield
+    except StorageError as error:
+        code = status_of(error.__cause__)[1] if error.__cause__ else ""
+        # One object that may not be read; refused credentials have other codes.
+        if code == "AccessDenied":
+            raise PermissionError(str(error.__cause__)) from error
+        if code == "InvalidRange":
+            raise OSError(errno.EIO, "the file is shorter than it was", uri) from error
+        raise
+
+
+def _opened(path: str) -> BinaryIO:
+    file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - the caller's
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return file
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from fruits.storage.files import probe
 from fruits.storage.location import Location
 
 Kind = Literal["file", "special file", "broken link", "linked folder", "repeated folder"]
@@ -60,6 +61,30 @@ def walk(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
     if root.is_s3:
         return _walk_s3(root)
     return _walk_other(root, enters)
+
+
+def look_at(location: Location) -> Entry:
+    """One file, as a walk describes those that it finds; its name is the last part of the path.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        OSError: it is a folder, or cannot be looked at.
+        StorageError: the store cannot be used.
+    """
+    name = location.path.rpartition("/")[2]
+    if location.is_local:
+        return _file(name, os.stat(location.path))
+    info = probe(location)
+    if info["type"] != "file":
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), location.uri)
+    return Entry(name, "file", info["size"] or 0, _modified(info))
+
+
+def files_in(folder: Location) -> Iterator[Entry]:
+    """Every file that is directly in a folder, and nothing below it; errors as in :func:`walk`."""
+    if folder.is_local:
+        return (one for one in _walk_local(folder.path, lambda _: False) if one.kind == "file")
+    return (one for one in _walk_other(folder, lambda _: False) if one.kind == "file")
 
 
 class _Folder(NamedTuple):

@@ -110,7 +110,10 @@ def test_columns_say_what_single_paths_do(label: str, split: str, chunked: bool)
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"label": "mother"}, r"label: wanted parent, grandparent, or a regular .* got 'mother'"),
+        (
+            {"label": "mother"},
+            r"label: wanted parent, grandparent, column:NAME, or a regular .* got 'mother'",
+        ),
         ({"label": "(?P<label>["}, r"label: wanted .* got '\(\?P<label>\[': unterminated"),
         ({"label": "(?P<name>x)"}, r"label: wanted .* with a group \(\?P<label>\.\.\.\)"),
         ({"group": "x"}, r"group: wanted a regular expression with a group"),

@@ -1,0 +1,181 @@
+"""An S3 Inventory as a source: its manifest names files that list a bucket, so nothing is listed.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from fruits.errors import InputError, one_line
+from fruits.sources.archive import READS
+from fruits.sources.listing import Listing
+from fruits.sources.naming import Naming
+from fruits.sources.selection import Selection
+from fruits.sources.table_source import Row, listed_files
+from fruits.storage.failures import store_errors
+from fruits.storage.files import read
+from fruits.storage.location import Location
+
+_BUCKET, _KEY, _SIZE, _MODIFIED = "bucket", "key", "size", "lastmodifieddate"
+_LATEST, _DELETED = "islatest", "isdeletemarker"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """An S3 Inventory: a :class:`fruits.sources.source.Lister`.
+
+    Attributes:
+        place: of its manifest.json, in S3 or a copy of it with the files next to it.
+        naming: the rules by which keys give labels and splits.
+    """
+
+    place: str
+    naming: Naming = field(default_factory=Naming)
+
+    def items(self) -> Listing:
+        """Every image in it: see :meth:`fruits.sources.source.Lister.items`."""
+        location = Location.of(self.place)
+        manifest = _read_manifest(location)
+        with ThreadPoolExecutor(READS) as pool:
+            tables = list(
+                pool.map(lambda one: _read_part(location, manifest, one), manifest["files"])
+            )
+        selection = Selection()
+        for table in tables:
+            _check_columns(table, location)
+        found = dict(one for table in tables for one in _objects(table, selection))
+        if not found:
+            raise InputError(
+                f"images: wanted images in the inventory {location}; there are none"
+                + selection.described(": ")
+            )
+        rows: list[Row] = [(uri, None, None, None) for uri in found]
+        return Listing(
+            listed_files(rows, found, self.naming).images,
+            dict(sorted(selection.passed_over.items())),
+        )
+
+
+def is_manifest(content: bytes) -> bool:
+    """Whether a JSON file is the manifest of an inventory."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"fileFormat", "fileSchema", "files"} <= found.keys()
+
+
+def _read_manifest(location: Location) -> dict[str, Any]:
+    try:
+        with store_errors(location.uri):
+            content = read(location.uri)
+    except OSError as error:
+        raise InputError(f"images: {location} cannot be read: {one_line(error)}") from error
+    if not is_manifest(content):
+        raise InputError(
+            f"images: wanted the manifest.json of an S3 Inventory; {location} is another file"
+        )
+    manifest: dict[str, Any] = json.loads(content)
+    if manifest["fileFormat"].lower() not in ("csv", "parquet"):
+        raise InputError(
+            f"images: wanted an inventory in CSV or Parquet; {location} is in "
+            f"{manifest['fileFormat']}: choose another format for the inventory"
+        )
+    return manifest
+
+
+def _read_part(location: Location, manifest: dict[str, Any], file: dict[str, Any]) -> pa.Table:
+    """One of the files of an inventory, with the names of its columns in lower case."""
+    uri = _uri_of(location, manifest, file["key"])
+    try:
+        with store_errors(uri):
+            content = read(uri)
+        if (wanted := file.get("MD5checksum")) and hashlib.md5(
+            content, usedforsecurity=False
+        ).hexdigest() != wanted:
+            raise InputError(f"images: {uri} is not the file that {location} names: copy it again")
+        if manifest["fileFormat"].lower() == "parquet":
+            table = pq.read_table(io.BytesIO(content), partitioning=None)
+        else:
+            table = _read_csv(gzip.decompress(content), manifest["fileSchema"])
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise InputError(
+            f"images: {uri}, which {location} names, cannot be read: {one_line(error)}"
+        ) from error
+    return table.rename_columns([name.lower().replace("_", "") for name in table.column_names])
+
+
+def _uri_of(location: Location, manifest: dict[str, Any], key: str) -> str:
+    """Where a file of an inventory is: in S3, or as the manifest's copy is kept."""
+    if location.is_s3:
+        bucket = manifest["destinationBucket"].rpartition(":::")[2]
+        return f"s3a://{bucket}/{key}"
+    folder = location.uri.rpartition("/")[0]
+    name = key.rpartition("/")[2]
+    beside = Location.of(f"{folder}/{name}")
+    if beside.filesystem.exists(beside.path):
+        return beside.uri
+    # As in S3: .../config/2026-01-01T00-00Z/manifest.json and .../config/data/x.csv.gz.
+    return f"{folder.rpartition('/')[0]}/data/{name}"
+
+
+def _read_csv(content: bytes, schema: str) -> pa.Table:
+    names = [name.strip() for name in schema.split(",")]
+    table = pacsv.read_csv(
+        io.BytesIO(content),
+        read_options=pacsv.ReadOptions(column_names=names),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+    keys = names.index("Key")
+    decoded = pa.array([unquote_plus(key) for key in table["Key"].to_pylist()], pa.string())
+    return table.set_column(keys, "Key", decoded)
+
+
+def _check_columns(table: pa.Table, location: Location) -> None:
+    missing = {_BUCKET, _KEY, _SIZE, _MODIFIED} - set(table.column_names)
+    if missing:
+        raise InputError(
+            f"images: wanted an inventory with Size and LastModifiedDate; {location} lacks "
+            f"{', '.join(sorted(missing))}: add them to the inventory's optional fields"
+        )
+
+
+def _objects(table: pa.Table, selection: Selection) -> Iterator[tuple[str, tuple[int, Any]]]:
+    """The images of a part: URI, and length and time."""
+    current = [
+        latest and not deleted
+        for latest, deleted in zip(
+            _flag(table, _LATEST, missing=True), _flag(table, _DELETED, missing=False), strict=True
+        )
+    ]
+    if old := current.count(False):
+        selection.passed_over["old versions"] += old
+        table = table.filter(pa.array(current))
+    times = pc.cast(table[_MODIFIED], pa.timestamp("us", tz="UTC")).to_pylist()
+    sizes = pc.cast(table[_SIZE], pa.int64()).to_pylist()
+    columns = table[_BUCKET].to_pylist(), table[_KEY].to_pylist(), sizes, times
+    for bucket, key, size, time in zip(*columns, strict=True):
+        if not key.endswith("/") and selection.is_image(key):
+            yield f"s3a://{bucket}/{key}", (size, time)
+
+
+def _flag(table: pa.Table, name: str, missing: bool) -> list[bool]:
+    if name not in table.column_names:
+        return [missing] * table.num_rows
+    return [str(value).lower() == "true" for value in table[name].to_pylist()]

@@ -1,0 +1,237 @@
+"""Packs a folder of images into shards, so that millions of small files become a few large ones.
+
+The listing says what each shard holds, so an interrupted packing goes on where it stopped: a shard
+that is there is compared with what it should hold, and written only if it is missing or older.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.errors import ConfigError, InputError, OutputError, one_line
+from fruits.sources.folder import Folder, contents_of
+from fruits.sources.members import SEPARATOR
+from fruits.sources.naming import Naming
+from fruits.sources.selection import Selection
+from fruits.sources.tar_shards import members_of, read_index
+from fruits.sources.zip_archive import list_zip
+from fruits.storage.failures import store_errors
+from fruits.storage.location import Location
+from fruits.storage.walk import files_in
+
+FORMATS = ("tar", "zip")
+
+SHARD_BYTES = 500_000_000
+
+# What a member takes beyond its content, about: its header, and filling or an entry of a directory.
+_OVERHEAD = 1024
+
+# Zip has no time before.
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a packing came to.
+
+    Attributes:
+        images: in all shards.
+        shards: how many there are now.
+        written: how many of them were written by this call.
+        passed_over: files of the folder that are no images, by reason.
+    """
+
+    images: int
+    shards: int
+    written: int
+    passed_over: dict[str, int]
+
+
+def pack(
+    images: str,
+    output: str,
+    format: str = "tar",
+    shard_bytes: int = SHARD_BYTES,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Packed:
+    """Writes the images of a folder as shards that a run can read.
+
+    Members are called as in the folder, its own name included, so that labels and splits are the
+    same. Nothing is compressed: images are already.
+
+    Args:
+        images: the folder.
+        output: the folder of the shards; it is empty, or has shards of an earlier packing.
+        format: one of :data:`FORMATS`.
+        shard_bytes: of a shard, about; an image is never divided.
+        progress: called with the number of images that are done, and of all.
+
+    Raises:
+        ConfigError: an option has a value that cannot be used.
+        InputError: the folder cannot be packed whole.
+        OutputError: there are other files in the output.
+        StorageError: a store cannot be used.
+    """
+    _check(images, output, format, shard_bytes)
+    source, target = Location.of(images), Location.of(output)
+    found = Folder(images).items()
+    parts = list(_parts(found.images, shard_bytes))
+    names = [f"shard-{number:05}.{format}" for number in range(len(parts))]
+    there = _there(target)
+    if others := sorted(set(there) - set(names)):
+        raise OutputError(
+            f"output: wanted an empty folder, or one of an earlier packing of {images}; {output} "
+            f"has {others[0]}: give another output"
+        )
+    done = written = 0
+    for name, part in zip(names, parts, strict=True):
+        if name not in there or _is_older(there[name], part):
+            _write(source, target / name, format, part)
+            written += 1
+        else:
+            _require_same(source, target / name, format, part)
+        done += part.num_rows
+        progress(done, found.images.num_rows)
+    return Packed(done, len(parts), written, found.passed_over)
+
+
+def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
+    if format not in FORMATS:
+        raise ConfigError(f"format: wanted one of {', '.join(FORMATS)}; got {format!r}")
+    if shard_bytes < 1:
+        raise ConfigError(f"shard_bytes: wanted a number of bytes from 1; got {shard_bytes}")
+    if Location.of(images).contains(Location.of(output)):
+        raise ConfigError(
+            f"output: wanted a folder outside of the images; {output} is below {images}: "
+            "give another output"
+        )
+
+
+def _parts(files: pa.Table, shard_bytes: int) -> Iterator[pa.Table]:
+    """The images of each shard: neighbours in the order of the paths."""
+    start = size = 0
+    for number, length in enumerate(files["length"].to_pylist()):
+        if size and size + length + _OVERHEAD > shard_bytes:
+            yield files.slice(start, number - start)
+            start, size = number, 0
+        size += length + _OVERHEAD
+    yield files.slice(start)
+
+
+def _there(folder: Location) -> dict[str, datetime | int]:
+    """The files of the output, and when they were written."""
+    try:
+        with store_errors(folder.uri):
+            return {entry.name: entry.modified for entry in files_in(folder)}
+    except FileNotFoundError:
+        return {}
+    except NotADirectoryError:
+        raise OutputError(f"output: wanted a folder; {folder} is a file") from None
+
+
+def _is_older(modified: datetime | int, part: pa.Table) -> bool:
+    """Whether one of the images was changed after its shard was written."""
+    written = pa.scalar(modified, pa.timestamp("us", tz="UTC"))
+    return bool(pc.greater(pc.max(part["modified"]), written).as_py())
+
+
+def _write(source: Location, target: Location, format: str, part: pa.Table) -> None:
+    """Writes one shard; it appears under its name when it is whole."""
+    local = target.is_local
+    if local:
+        os.makedirs(os.path.dirname(target.path), exist_ok=True)
+    folder = os.path.dirname(target.path) if local else None
+    with tempfile.TemporaryDirectory(prefix=".packing-", dir=folder) as temporary:
+        path = os.path.join(temporary, target.path.rpartition("/")[2])
+        with open(path, "wb") as file:
+            _WRITERS[format](file, _members(source, part))
+            file.flush()
+            os.fsync(file.fileno())
+        _require_same(source, Location.of(path), format, part)
+        if local:
+            os.replace(path, target.path)
+            return
+        with store_errors(target.uri):
+            target.filesystem.put_file(path, target.path)
+
+
+def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, bytes]]:
+    """Name, time and content of each image of a shard.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    times = part["modified"].to_pylist()
+    for name, time, content in zip(_names(source, part), times, contents_of(part), strict=True):
+        if isinstance(content, OSError):
+            raise InputError(
+                f"images: {name} cannot be read ({one_line(content)}): make it readable or move "
+                "it out of the images, and pack again; the shards before it are kept"
+            )
+        yield name, time, content
+
+
+def _names(source: Location, part: pa.Table) -> list[str]:
+    """The names of images in a shard: as in their folder, after the folder's own name."""
+    prefix = source.uri.rstrip("/").rpartition("/")[0] + "/"
+    return [path.removeprefix(prefix) for path in part["path"].to_pylist()]
+
+
+def _require_same(source: Location, shard: Location, format: str, part: pa.Table) -> None:
+    """Makes sure that a shard holds exactly some images.
+
+    Raises:
+        OutputError: it does not.
+    """
+    try:
+        there = _listed(shard, format)
+    except InputError as error:
+        raise OutputError(f"output: {shard} is damaged ({error}): delete it") from error
+    wanted = list(zip(_names(source, part), part["length"].to_pylist(), strict=True))
+    if there != wanted:
+        raise OutputError(
+            f"output: {shard} does not hold the {part.num_rows:,} images that it should: the "
+            "images were changed since, or it is of another packing: give another output, or "
+            "delete the shards and pack again"
+        )
+
+
+def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
+    """Names and lengths of the images of a shard."""
+    if format == "tar":
+        members = members_of(read_index(shard, keep=False)[2], Selection())
+        return [(one.name, one.length) for one in members]
+    images = list_zip(shard, Naming(), Selection())
+    names = [path.removeprefix(shard.uri + SEPARATOR) for path in images["path"].to_pylist()]
+    return list(zip(names, images["length"].to_pylist(), strict=True))
+
+
+def _write_tar(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) -> None:
+    # Its headers are shorter than those of PAX, and names of any length are possible.
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, time, content in members:
+            header = tarfile.TarInfo(name)
+            header.size, header.mtime = len(content), int(time.timestamp())
+            archive.addfile(header, io.BytesIO(content))
+            archive.members.clear()  # type: ignore[attr-defined]
+
+
+def _write_zip(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, time, content in members:
+            moment = max(_FIRST_TIME, (*time.timetuple()[:6],))
+            archive.writestr(zipfile.ZipInfo(name, moment), content)
+
+
+_WRITERS = {"tar": _write_tar, "zip": _write_zip}

@@ -1,0 +1,47 @@
+"""Reads items of any source: the row of each says how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.sources import folder, parquet_source, tar_shards, zip_archive
+from fruits.sources.archive import read_members
+from fruits.sources.members import REFUSED, places
+
+Reader = Callable[[pa.Table], Iterator[bytes | OSError]]
+
+
+def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
+    """The contents of items, in their order: see :meth:`fruits.sources.source.Source.contents`.
+
+    Args:
+        items: rows of a listing, also of several sources.
+    """
+    if "at" not in items.column_names:
+        yield from folder.contents_of(items)
+        return
+    kinds = pc.fill_null(pc.struct_field(items["at"], "kind"), "").to_pylist()
+    start = 0
+    while start < len(kinds):
+        stop = start
+        while stop < len(kinds) and kinds[stop] == kinds[start]:
+            stop += 1
+        yield from _READERS[kinds[start]](items.slice(start, stop - start))
+        start = stop
+
+
+def _refused(items: pa.Table) -> Iterator[OSError]:
+    for place in places(items):
+        yield OSError(place.reason)
+
+
+_READERS: dict[str, Reader] = {
+    "": folder.contents_of,
+    REFUSED: _refused,
+    zip_archive.KIND: lambda items: read_members(items, zip_archive.cut),
+    tar_shards.KIND: lambda items: read_members(items, tar_shards.cut),
+    parquet_source.KIND: parquet_source.read_rows,
+}

@@ -1,0 +1,129 @@
+import gzip
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from forms import read
+
+from fruits.errors import InputError
+from fruits.sources.open_source import open_source
+
+SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
+# As S3 writes them: keys are encoded, and every value is quoted.
+ROWS = [
+    (
+        "fruits",
+        "photos/Apple+Red/1.jpg",
+        "a",
+        "true",
+        "false",
+        "3",
+        "2026-01-02T03:04:05.000Z",
+        "x",
+    ),
+    (
+        "fruits",
+        "photos/P%C3%AAche/a%2Bb.jpg",
+        "a",
+        "true",
+        "false",
+        "4",
+        "2026-01-02T03:04:05.000Z",
+        "x",
+    ),
+    ("fruits", "photos/Fig/old.jpg", "a", "false", "false", "9", "2026-01-01T03:04:05.000Z", "x"),
+    ("fruits", "photos/Fig/gone.jpg", "a", "true", "true", "", "2026-01-01T03:04:05.000Z", "x"),
+    ("fruits", "photos/Fig/", "a", "true", "false", "0", "2026-01-01T03:04:05.000Z", "x"),
+    ("fruits", "photos/notes.txt", "a", "true", "false", "1", "2026-01-01T03:04:05.000Z", "x"),
+]
+
+
+def manifest(data: bytes, key: str, format: str = "CSV", schema: str = SCHEMA) -> bytes:
+    checksum = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    about = {
+        "sourceBucket": "fruits",
+        "destinationBucket": "arn:aws:s3:::fruits",
+        "version": "2016-11-30",
+        "fileFormat": format,
+        "fileSchema": schema,
+        "files": [{"key": key, "size": len(data), "MD5checksum": checksum}],
+    }
+    return json.dumps(about).encode()
+
+
+def as_csv(rows: list[tuple[str, ...]]) -> bytes:
+    lines = (",".join(f'"{value}"' for value in row) for row in rows)
+    return gzip.compress("\n".join(lines).encode())
+
+
+def test_the_inventory_of_a_bucket_is_its_listing(bucket: Any, requests: list[str]) -> None:
+    bucket.put_object(Key="photos/Apple Red/1.jpg", Body=b"one")
+    bucket.put_object(Key="photos/Pêche/a+b.jpg", Body=b"four")
+    data = as_csv(ROWS)
+    bucket.put_object(Key="inventory/fruits/all/data/1.csv.gz", Body=data)
+    place = "inventory/fruits/all/2026-01-03T00-00Z/manifest.json"
+    bucket.put_object(Key=place, Body=manifest(data, "inventory/fruits/all/data/1.csv.gz"))
+    found = open_source(f"s3://fruits/{place}").items()
+    assert not [one for one in requests if one.startswith("list")]
+    rows = found.images.select(["path", "label", "length"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("s3a://fruits/photos/Apple Red/1.jpg", "Apple Red", 3),
+        ("s3a://fruits/photos/Pêche/a+b.jpg", "Pêche", 4),
+    ]
+    assert str(found.images["modified"][0].as_py()) == "2026-01-02 03:04:05+00:00"
+    assert found.passed_over == {".txt": 1, "old versions": 2}
+    assert list(read(f"s3://fruits/{place}").values()) == [b"one", b"four"]
+
+
+def test_a_copy_of_an_inventory_in_parquet_is_read_with_its_files_next_to_it(
+    tmp_path: Path,
+) -> None:
+    times = pa.array([1_767_323_045_000] * 2, pa.timestamp("ms", tz="UTC"))
+    columns = {
+        "bucket": ["fruits"] * 2,
+        "key": ["Fig/a b%20.jpg", "Fig/2.jpg"],
+        "size": [5, 6],
+        "last_modified_date": times,
+    }
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    data = buffer.getvalue()
+    for folder in (tmp_path, tmp_path / "data"):
+        folder.mkdir(exist_ok=True)
+        (folder / "1.parquet").write_bytes(data)
+        place = tmp_path / "2026" / "manifest.json"
+        place = tmp_path / "manifest.json" if folder == tmp_path else place
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(manifest(data, "x/data/1.parquet", "Parquet"))
+        rows = open_source(str(place)).items().images.to_pylist()
+        assert [(row["path"], row["length"]) for row in rows] == [
+            ("s3a://fruits/Fig/2.jpg", 6),
+            ("s3a://fruits/Fig/a b%20.jpg", 5),
+        ]
+        (tmp_path / "1.parquet").unlink(missing_ok=True)
+
+
+def test_inventories_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
+    data = as_csv(ROWS)
+    (tmp_path / "1.csv.gz").write_bytes(data)
+    place = tmp_path / "manifest.json"
+    cases = [
+        (manifest(data + b"x", "1.csv.gz"), "is not the file that .* names"),
+        (manifest(data, "2.csv.gz"), "cannot be read"),
+        (manifest(data, "1.csv.gz", "ORC"), "wanted an inventory in CSV or Parquet; .* ORC"),
+        (b"{}", r"wanted the manifest\.json"),
+    ]
+    for content, message in cases:
+        place.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            open_source(str(place)).items()
+    data = as_csv([("fruits", "Fig/1.jpg")])
+    (tmp_path / "1.csv.gz").write_bytes(data)
+    place.write_bytes(manifest(data, "1.csv.gz", schema="Bucket, Key"))
+    with pytest.raises(InputError, match="lacks lastmodifieddate, size"):
+        open_source(str(place)).items()

@@ -1,0 +1,116 @@
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from forms import as_parquet, as_table, as_tar, as_zip, files_of, read
+
+from fruits.errors import InputError
+from fruits.sources.folder import Folder
+from fruits.sources.naming import Naming
+from fruits.sources.open_source import located, open_source, places_of
+from fruits.sources.reading import contents_of
+
+
+def test_a_folder_is_listed_as_before(draw: Callable[..., Path]) -> None:
+    root = draw({"Apple": 3, "Fig": 2})
+    ours, before = open_source(str(root)).items(), Folder(str(root)).items()
+    assert ours == before
+    assert list(open_source(str(root)).contents(ours.images)) == list(files_of(root).values())
+
+
+def test_several_places_are_one_source_and_each_image_is_read_by_its_own(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    roots = [draw({label: 3}, f"folder {label}", seed) for seed, label in enumerate("ABCDE")]
+    places = [
+        str(roots[0]),
+        str(as_zip(roots[1], tmp_path / "b.zip")),
+        str(as_tar(roots[2], tmp_path / "c.tar")),
+        str(as_parquet(roots[3], tmp_path / "d.parquet")),
+        str(as_table(roots[4], tmp_path / "e.csv")),
+    ]
+    found = read(places)
+    assert found == read(",".join(places)) == read(", ".join(places))
+    assert sorted(map(bytes, found.values())) == sorted(  # type: ignore[arg-type]
+        content for root in roots for content in files_of(root).values()
+    )
+    source = open_source(places)
+    images = source.items().images
+    # In any order, as the rest of a task is.
+    mixed = images.take([14, 0, 7, 3, 9, 4, 1, 13])
+    wanted = [found[path] for path in mixed["path"].to_pylist()]
+    assert list(source.contents(mixed)) == wanted
+
+
+def test_rows_that_know_their_paths_alone_are_found_again(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Apple": 3})
+    places = [str(root), str(as_zip(root, tmp_path / "b.zip"))]
+    places.append(str(as_parquet(root, tmp_path / "d.parquet")))
+    images = open_source(places).items().images
+    rows = images.select(["path", "label", "length"]).take([8, 0, 4])
+    assert list(contents_of(located(rows))) == list(contents_of(images.take([8, 0, 4])))
+
+
+def test_an_image_that_two_places_have_is_there_once(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 3})
+    both = open_source([str(root), str(as_table(root, tmp_path / "t.csv"))]).items()
+    assert both.images["path"].to_pylist() == Folder(str(root)).items().images["path"].to_pylist()
+    assert both.passed_over == {"repeated images": 3}
+    (tmp_path / "t.csv").write_text(f"path,label\n{root}/Fig/0_100.jpg,Lime\n")
+    with pytest.raises(InputError, match=r"wanted places that agree; .*Fig/0_100\.jpg"):
+        open_source([str(root), str(tmp_path / "t.csv")]).items()
+
+
+def test_a_name_with_a_comma_or_a_star_is_that_of_the_file_that_has_it(tmp_path: Path) -> None:
+    for name in ("a,b", "c*d"):
+        (tmp_path / name / "Fig").mkdir(parents=True)
+        (tmp_path / name / "Fig" / "1.jpg").write_bytes(b"x")
+        assert list(read(str(tmp_path / name)).values()) == [b"x"]
+    assert places_of("s3a://a/b") == ["s3a://a/b"]
+    assert places_of(f"{tmp_path}/a, {tmp_path}/b") == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+
+def test_a_folder_of_images_passes_over_the_archives_in_it(draw: Callable[..., Path]) -> None:
+    root = draw({"Fig": 1})
+    with zipfile.ZipFile(root / "more.zip", "w") as archive:
+        archive.writestr("Fig/2.jpg", b"x")
+    assert open_source(str(root)).items().passed_over == {".zip": 1}
+
+
+def test_files_of_other_forms_are_one_clear_line(tmp_path: Path) -> None:
+    for name, message in (
+        ("a.txt", r"wanted a folder of images, or a \.zip.*a\.txt is a file"),
+        ("a.json", r"wanted the manifest\.json of an S3 Inventory"),
+    ):
+        (tmp_path / name).write_text(json.dumps({}))
+        with pytest.raises(InputError, match=message):
+            open_source(str(tmp_path / name)).items()
+    with pytest.raises(InputError, match="does not exist"):
+        open_source(str(tmp_path / "nowhere")).items()
+    with pytest.raises(InputError, match="none among the 2 files"):
+        open_source(str(tmp_path)).items()
+
+
+def test_a_column_is_asked_of_tables_only(draw: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="wanted a table with columns, for column:x"):
+        open_source(str(draw({"Fig": 1})), Naming(label="column:x")).items()
+
+
+def test_items_are_rows_of_one_schema_whatever_the_form(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 2})
+    makers = {"zip": as_zip, "tar": as_tar, "parquet": as_parquet, "csv": as_table}
+    tables = [
+        open_source(str(make(root, tmp_path / f"a.{suffix}"))).items().images
+        for suffix, make in makers.items()
+    ]
+    labels = pa.concat_tables(tables)["label"].to_pylist()
+    assert labels == ["Fig"] * 8

@@ -1,0 +1,93 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forms import files_of, read
+
+from fruits.cli import main
+from fruits.errors import ConfigError, InputError, OutputError
+from fruits.sources.open_source import open_source
+from fruits.sources.packing import pack
+
+
+@pytest.mark.parametrize("format", ["tar", "zip"])
+def test_shards_hold_every_image_once_with_its_label_and_split(
+    draw: Callable[..., Path], tmp_path: Path, format: str
+) -> None:
+    root = draw({"Training/Apple": 9, "Test/Pêche é": 5})
+    (root / "top.jpg").write_bytes(b"in no folder")
+    (root / "notes.txt").write_text("x")
+    output = tmp_path / "shards"
+    packed = pack(str(root), str(output), format, shard_bytes=20_000)
+    shards = sorted(output.iterdir())
+    assert packed.images == 15
+    assert packed.shards == packed.written == len(shards) > 2
+    assert packed.passed_over == {".txt": 1}
+    assert all(shard.stat().st_size < 30_000 for shard in shards)
+    wanted = {name: one for name, one in files_of(root).items() if not name.endswith("txt")}
+    found = read(str(output))
+    assert {key.partition("!/")[2]: content for key, content in found.items()} == wanted
+    columns = ["label", "split", "length"]
+    in_shards = open_source(str(output)).items().images
+    in_folder = open_source(str(root)).items().images
+    assert in_shards.select(columns) == in_folder.select(columns)
+
+
+def test_an_interrupted_packing_goes_on_and_a_changed_image_is_packed_again(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, output = draw({"Apple": 12}), tmp_path / "shards"
+    first = pack(str(root), str(output), shard_bytes=20_000)
+    whole = {shard.name: shard.read_bytes() for shard in output.iterdir()}
+    (output / "shard-00001.tar").unlink()
+    again = pack(str(root), str(output), shard_bytes=20_000)
+    assert (again.images, again.shards, again.written) == (12, first.shards, 1)
+    assert {shard.name: shard.read_bytes() for shard in output.iterdir()} == whole
+    image = root / "Apple" / "0_100.jpg"
+    image.write_bytes(image.read_bytes()[::-1])
+    os.utime(image, (4_000_000_000, 4_000_000_000))
+    assert pack(str(root), str(output), shard_bytes=20_000).written == 1
+    assert image.read_bytes() in read(str(output)).values()
+
+
+def test_an_output_with_other_files_or_other_shards_is_refused(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, output = draw({"Apple": 12}), tmp_path / "shards"
+    pack(str(root), str(output), shard_bytes=20_000)
+    with pytest.raises(OutputError, match="wanted an empty folder, or one of an earlier packing"):
+        pack(str(root), str(output), shard_bytes=1_000_000)
+    for shard in sorted(output.iterdir())[1:]:
+        shard.unlink()
+    with pytest.raises(OutputError, match="does not hold the 12 images that it should"):
+        pack(str(root), str(output), shard_bytes=1_000_000)
+    (output / "mine.doc").write_text("x")
+    with pytest.raises(OutputError, match=r"has mine\.doc"):
+        pack(str(root), str(output), shard_bytes=20_000)
+    with pytest.raises(ConfigError, match="outside of the images"):
+        pack(str(root), str(root / "shards"))
+
+
+def test_an_image_that_cannot_be_read_ends_the_packing_and_leaves_no_half_shard(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, output = draw({"Apple": 3}), tmp_path / "shards"
+    (root / "Apple" / "broken.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(InputError, match=r"images/Apple/broken\.jpg cannot be read"):
+        pack(str(root), str(output))
+    assert list(output.iterdir()) == []
+
+
+def test_shards_are_written_to_s3(
+    bucket: Any, draw: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = draw({"Apple": 9})
+    arguments = ["pack", "--images", str(root), "--output", "s3://fruits/shards"]
+    assert main([*arguments, "--shard-bytes", "20000", "--format", "zip"]) == 0
+    assert "9 images in 2 shards in s3://fruits/shards" in capsys.readouterr().out
+    found = read("s3a://fruits/shards")
+    assert {key.partition("!/")[2]: content for key, content in found.items()} == files_of(root)
+    assert main([*arguments, "--shard-bytes", "20000"]) == 2
+    assert "has shard-00000.zip" in capsys.readouterr().err

@@ -1,0 +1,139 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from forms import as_parquet, files_of, read
+
+from fruits.errors import InputError
+from fruits.sources import parquet_source
+from fruits.sources.naming import Naming
+from fruits.sources.open_source import open_source
+
+
+def write(target: Path, columns: dict[str, Any], about: dict[str, Any] | None = None) -> str:
+    table = pa.table(columns)
+    if about:
+        metadata = {"huggingface": json.dumps({"info": {"features": about}})}
+        table = table.replace_schema_metadata(metadata)
+    pq.write_table(table, target)
+    return str(target)
+
+
+def test_a_parquet_file_has_the_bytes_of_its_folder_and_the_labels_of_its_classes(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Apple": 9, "Pêche é": 5})
+    place = as_parquet(root, tmp_path / "train-00000-of-00001.parquet")
+    found = read(str(place))
+    assert {key.partition("!/")[2]: one for key, one in found.items()} == files_of(root)
+    images = open_source(str(place)).items().images
+    folder = open_source(str(root)).items().images
+    assert images["label"].to_pylist() == folder["label"].to_pylist()
+    assert images["length"].to_pylist() == folder["length"].to_pylist()
+    assert set(images["split"].to_pylist()) == {"train"}
+
+
+def test_a_column_of_bytes_has_rows_as_keys_and_other_columns_as_labels(tmp_path: Path) -> None:
+    place = write(
+        tmp_path / "a.parquet",
+        {
+            "photo": [b"one", b"two", None],
+            "species": ["Fig", "Lime", "Fig"],
+            "split": ["train", "VAL", None],
+            "group": [1, 2, 2],
+        },
+    )
+    assert [str(one) for one in read(place).values()] == [
+        "b'one'",
+        "b'two'",
+        "no bytes in this row",
+    ]
+    rows = open_source(place).items().images.to_pylist()
+    assert [row["path"].partition("!/")[2] for row in rows] == ["0", "1", "2"]
+    assert [row["split"] for row in rows] == ["train", "validation", None]
+    assert [row["group"] for row in rows] == ["1", "2", "2"]
+    assert [row["label"] for row in rows] == [None] * 3
+
+
+def test_the_user_names_the_column_of_the_labels(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.parquet", {"image": [b"x"], "species": ["Fig"]})
+    images = open_source(place, Naming(label="column:species")).items().images
+    assert images["label"].to_pylist() == ["Fig"]
+    with pytest.raises(InputError, match=r"label: wanted a column .* has species.*column:kind"):
+        open_source(place, Naming(label="column:kind")).items()
+
+
+def test_paths_that_do_not_name_rows_get_their_numbers(tmp_path: Path) -> None:
+    image = [{"bytes": b"a", "path": "Fig/1.jpg"}, {"bytes": b"b", "path": "Fig/1.jpg"}]
+    image.append({"bytes": b"c", "path": ""})
+    place = write(tmp_path / "a.parquet", {"image": image})
+    images = open_source(place).items().images
+    names = [path.partition("!/")[2] for path in images["path"].to_pylist()]
+    assert names == ["Fig/1.jpg#0", "Fig/1.jpg#1", "2"]
+    assert images["label"].to_pylist() == ["Fig", "Fig", None]
+
+
+def test_of_several_columns_with_bytes_the_one_of_images_is_read(tmp_path: Path) -> None:
+    columns = {"mask": [b"m"], "picture": [b"p"]}
+    place = write(tmp_path / "a.parquet", columns, {"picture": {"_type": "Image"}})
+    assert list(read(place).values()) == [b"p"]
+    place = write(tmp_path / "b.parquet", columns)
+    with pytest.raises(InputError, match=r"wanted one column .* has mask, picture"):
+        read(place)
+
+
+def test_each_group_of_rows_is_read_once_for_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "a.parquet"
+    pq.write_table(
+        pa.table({"image": [bytes([n]) * 50 for n in range(100)]}), place, row_group_size=30
+    )
+    source = open_source(str(place))
+    images = source.items().images
+    groups: list[int] = []
+    read_group = parquet_source._read_group
+
+    def watched(file: Any, group: int, *arguments: Any) -> Any:
+        groups.append(group)
+        return read_group(file, group, *arguments)
+
+    monkeypatch.setattr(parquet_source, "_read_group", watched)
+    assert list(source.contents(images.slice(25, 70))) == [bytes([n]) * 50 for n in range(25, 95)]
+    assert groups == [0, 1, 2, 3]
+    # And in any order, as the rest of a task that was broken off.
+    some = images.take([70, 3, 3, 99])
+    assert list(source.contents(some)) == [bytes([n]) * 50 for n in (70, 3, 3, 99)]
+
+
+def test_a_file_that_was_replaced_or_cut_after_the_listing_gives_no_wrong_bytes(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [b"x" * 100] * 5}), place)
+    source = open_source(str(place))
+    images = source.items().images
+    pq.write_table(pa.table({"image": [b"y" * 90] * 3}), place)
+    assert ["another image" in str(one) for one in source.contents(images)][:3] == [True] * 3
+    place.write_bytes(b"PAR1 cut")
+    assert all("cannot be read" in str(one) for one in source.contents(images))
+    with pytest.raises(InputError, match="wanted a whole Parquet file"):
+        source.items()
+
+
+def test_a_file_on_s3_is_read_in_large_parts(
+    bucket: Any, requests: list[str], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Apple": 100, "Fig": 100})
+    bucket.upload_file(str(as_parquet(root, tmp_path / "a.parquet", 100)), "data/a.parquet")
+    source = open_source("s3a://fruits/data")
+    images = source.items().images
+    listing = len(requests)
+    contents = list(source.contents(images))
+    names = (path.partition("!/")[2] for path in images["path"].to_pylist())
+    assert dict(zip(names, contents, strict=True)) == files_of(root)
+    assert len(requests) - listing <= 6

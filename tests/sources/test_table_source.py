@@ -1,0 +1,138 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from forms import as_table, files_of, read
+
+from fruits.errors import InputError
+from fruits.sources.naming import Naming
+from fruits.sources.open_source import open_source
+
+
+def write(target: Path, rows: list[list[str]], delimiter: str = ",") -> str:
+    with target.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    return str(target)
+
+
+def test_a_table_has_the_same_keys_and_identities_as_the_folder_it_names(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    """So features of the one are features of the other."""
+    root = draw({"Training/Apple": 9, "Test/Pêche é": 25})
+    place = as_table(root, tmp_path / "table.csv")
+    in_table = open_source(str(place)).items().images
+    in_folder = open_source(str(root)).items().images
+    assert in_table.select(in_folder.column_names) == in_folder
+    assert [one for _, one in sorted(read(str(place)).items())] == [
+        one for _, one in sorted(files_of(root).items())
+    ]
+
+
+def test_relative_paths_begin_at_the_table_and_names_are_literal(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"a%20b #1, [x]": 1, "Fig": 1})
+    rows = [["uri", "label"], ["a%20b #1, [x]/0_100.jpg", "01"], ["./../images/Fig/0_100.jpg", ""]]
+    for name, delimiter in (("a.csv", ","), ("b.csv", ";"), ("c.tsv", "\t")):
+        images = open_source(write(root / name, rows, delimiter)).items().images
+        assert images["path"].to_pylist() == [
+            f"file:{root}/Fig/0_100.jpg",
+            f"file:{root}/a%20b #1, [x]/0_100.jpg",
+        ]
+        assert images["label"].to_pylist() == ["Fig", "01"]
+
+
+def test_columns_of_label_split_and_group_count_before_names(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    draw({"Test/Fig": 2})
+    rows = [
+        ["File", "Label", "Split", "Group", "species"],
+        ["images/Test/Fig/0_100.jpg", "fig", "training", "tree 1", "Ficus"],
+        ["images/Test/Fig/1_100.jpg", "", "", "", ""],
+    ]
+    place = write(tmp_path / "a.csv", rows)
+    told = open_source(place).items().images.select(["label", "split", "group"]).to_pylist()
+    assert [tuple(row.values()) for row in told] == [
+        ("fig", "train", "tree 1"),
+        ("Fig", "test", None),
+    ]
+    naming = Naming(label="column:species", split="none")
+    told = open_source(place, naming).items().images.select(["label", "split"]).to_pylist()
+    assert [tuple(row.values()) for row in told] == [("Ficus", None), ("Fig", None)]
+    naming = Naming(label="grandparent")
+    assert open_source(place, naming).items().images["label"].to_pylist() == ["Test", "Test"]
+
+
+def test_a_split_of_another_name_is_one_clear_line(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.csv", [["path", "split"], ["a.jpg", "fold3"]])
+    with pytest.raises(
+        InputError, match="wanted train, test or validation as a split; got 'fold3'"
+    ):
+        open_source(place).items()
+
+
+def test_missing_files_are_rows_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    place = write(tmp_path / "t.csv", [["path"], ["a.jpg"], ["gone.jpg"], ["nowhere/b.jpg"]])
+    there, gone, nowhere = read(place).values()
+    assert there == b"x"
+    assert "No such file" in str(gone)
+    assert "No such file" in str(nowhere)
+
+
+def test_a_row_twice_counts_once_and_two_labels_of_one_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "b.jpg").write_bytes(b"y")
+    rows = [["path", "label"], ["a.jpg", "Fig"], ["./a.jpg", "Fig"], ["b.jpg", "Fig"]]
+    place = write(tmp_path / "t.csv", [*rows, ["b.jpg", "Lime"]])
+    one, two = read(place).values()
+    assert one == b"x"
+    assert "two rows" in str(two)
+    assert open_source(place).items().passed_over == {"repeated rows": 2}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["name", "label"], ["a.jpg", "Fig"]], "wanted a column path, .* has name, label"),
+        ([["path"]], "has no rows"),
+        ([["path"], ["a/"]], r"row 1 of .* has 'a/'"),
+        ([["path", "path"], ["a", "b"]], "different names"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_one_clear_line(
+    tmp_path: Path, rows: list[list[str]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        open_source(write(tmp_path / "t.csv", rows)).items()
+
+
+def test_a_parquet_file_without_bytes_is_a_table_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    pq.write_table(pa.table({"path": ["a.jpg"], "label": ["Fig"]}), tmp_path / "t.parquet")
+    assert read(str(tmp_path / "t.parquet")) == {f"file:{tmp_path}/a.jpg": b"x"}
+
+
+def test_a_table_of_s3_uris_takes_a_listing_for_each_folder(
+    bucket: Any, requests: list[str], tmp_path: Path
+) -> None:
+    for number in range(40):
+        bucket.put_object(Key=f"photos/Fig/{number}.jpg", Body=bytes([number]))
+    bucket.put_object(Key="photos/Fig/below/0.jpg", Body=b"x")
+    rows = [["path"], *[[f"s3://fruits/photos/Fig/{n}.jpg"] for n in range(41)]]
+    place = write(tmp_path / "t.csv", rows)
+    images = open_source(place).items().images
+    assert len(requests) <= 3
+    lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
+    assert lengths["s3a://fruits/photos/Fig/7.jpg"] == 1
+    found = read(place)
+    assert found["s3a://fruits/photos/Fig/7.jpg"] == b"\7"
+    assert isinstance(found["s3a://fruits/photos/Fig/40.jpg"], str)
+    bucket.put_object(Key="photos/table.csv", Body=b"path\nFig/3.jpg\n")
+    assert read("s3a://fruits/photos/table.csv") == {"s3a://fruits/photos/Fig/3.jpg": b"\3"}

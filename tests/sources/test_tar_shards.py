@@ -1,0 +1,214 @@
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forms import as_tar, files_of, read, tar_of
+
+from fruits.errors import InputError
+from fruits.sources import tar_shards
+from fruits.sources.open_source import open_source
+
+
+def by_name(found: dict[str, bytes | str]) -> dict[str, bytes | str]:
+    return {key.partition("!/")[2]: content for key, content in found.items()}
+
+
+@pytest.mark.parametrize(
+    "format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=str
+)
+def test_a_tar_has_the_bytes_labels_and_splits_of_its_folder(
+    draw: Callable[..., Path], tmp_path: Path, format: int
+) -> None:
+    root = draw({"Training/Apple": 9, "Test/Pêche é": 5})
+    place = as_tar(root, tmp_path / "fruit.tar", format)
+    prefix = f"file:{tmp_path}/fruit.tar!/"
+    assert read(str(place)) == {prefix + name: content for name, content in files_of(root).items()}
+    columns = ["label", "split", "length"]
+    in_tar = open_source(str(place)).items().images.sort_by("path")
+    in_folder = open_source(str(root)).items().images.sort_by("path")
+    assert in_tar.select(columns) == in_folder.select(columns)
+
+
+@pytest.mark.parametrize("format", ["gnu", "pax", "ustar", "v7"])
+def test_what_the_system_s_tar_writes_is_read(
+    draw: Callable[..., Path], tmp_path: Path, format: str
+) -> None:
+    """Holes, links, and, where the format has them, names of any length."""
+    root = draw({"Apple": 3})
+    with (root / "Apple" / "holes.png").open("wb") as file:
+        file.write(b"begin")
+        file.seek(1 << 20)
+        file.write(b"end")
+        file.truncate(3 << 20)
+    os.link(root / "Apple" / "0_100.jpg", root / "Apple" / "hard.jpg")
+    (root / "Apple" / "soft.jpg").symlink_to("1_100.jpg")
+    if format in ("gnu", "pax"):
+        long = root / ("é" * 100) / ("n" * 150 + ".jpg")
+        long.parent.mkdir()
+        long.write_bytes(b"long")
+    sparse = ["--sparse"] if format in ("gnu", "pax") else []
+    command = ["tar", *sparse, f"--format={format}", "-cf", str(tmp_path / "a.tar"), "-C"]
+    subprocess.run([*command, str(root.parent), root.name], check=True)
+    found = by_name(read(str(tmp_path / "a.tar")))
+    assert found == files_of(root)
+    if sparse:
+        assert (tmp_path / "a.tar").stat().st_size < 1 << 20
+
+
+def test_labels_of_webdataset_come_from_the_other_members_of_a_sample(tmp_path: Path) -> None:
+    about = json.dumps({"label": 3, "split": "val", "group": "tree 7"}).encode()
+    members = {
+        "0001.jpg": b"a",
+        "0001.cls": b"Apple\n",
+        "0002.cls": b"7",
+        "0002.seg.png": b"b",
+        "x/0003.jpg": b"c",
+        "x/0003.json": about,
+        "x/0003.txt": b"a caption",
+        "0004.jpg": b"d",
+        "0004.json": b"[not an object",
+    }
+    (tmp_path / "s-1.tar").write_bytes(tar_of(members))
+    listing = open_source(str(tmp_path / "s-1.tar")).items()
+    rows = [
+        tuple(row[name] for name in ("label", "split", "group"))
+        for row in listing.images.to_pylist()
+    ]
+    assert rows == [
+        ("Apple", None, None),
+        ("7", None, None),
+        ("3", "validation", "tree 7"),
+        ("s-1", None, None),
+    ]
+    assert listing.passed_over == {".cls": 2, ".json": 2, ".txt": 1}
+
+
+def test_several_shards_are_named_by_a_pattern_or_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.tar").write_bytes(tar_of({f"Fig/{number}.jpg": bytes([number])}))
+    (folder / "README.md").write_text("x")
+    wanted = {f"file:{folder}/{n}.tar!/Fig/{n}.jpg": bytes([n]) for n in range(3)}
+    assert read(f"{folder}/*.tar") == read(str(folder)) == wanted
+    assert open_source(str(folder)).items().passed_over == {".md": 1}
+    with pytest.raises(InputError, match=r"none that .*/\*\.zip matches"):
+        read(f"{folder}/*.zip")
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [("gzip", "gzip"), ("bzip2", "bzip2"), ("xz", "xz")],
+)
+def test_a_tar_that_is_compressed_as_a_whole_is_refused_whatever_its_name(
+    tmp_path: Path, command: str, program: str
+) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(tar_of({"Fig/1.jpg": b"x"}))
+    packed = subprocess.run([command, "-c", str(plain)], check=True, capture_output=True).stdout
+    for name in ("a.tar.gz", "b.tar"):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(InputError, match=rf"compressed as a whole \({program}\): unpack it"):
+            read(str(tmp_path / name))
+
+
+def test_a_link_that_leads_nowhere_and_names_that_lead_out_are_rejected(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, target in (("a.jpg", "gone.jpg"), ("b.jpg", "c.jpg"), ("c.jpg", "b.jpg")):
+            link = tarfile.TarInfo(f"Fig/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            archive.addfile(link)
+        archive.addfile(tarfile.TarInfo("../up.jpg"))
+        pipe = tarfile.TarInfo("Fig/pipe.jpg")
+        pipe.type = tarfile.FIFOTYPE
+        archive.addfile(pipe)
+    found = by_name(read(str(tmp_path / "a.tar")))
+    assert all("no file of the archive" in str(found[f"Fig/{name}.jpg"]) for name in "abc")
+    assert "leads out" in str(found["../up.jpg"])
+    assert open_source(str(tmp_path / "a.tar")).items().passed_over == {"special files": 1}
+
+
+def test_of_one_name_twice_the_last_is_read_as_extraction_would(tmp_path: Path) -> None:
+    place = tmp_path / "a.tar"
+    for content in (b"old", b"newer"):
+        with tarfile.open(place, "a") as archive:
+            (tmp_path / "1.jpg").write_bytes(content)
+            archive.add(tmp_path / "1.jpg", "Fig/1.jpg")
+    found = by_name(read(str(place)))
+    assert found["Fig/1.jpg"] == b"newer"
+    assert "same name" in str(found["Fig/1.jpg#1"])
+
+
+def test_a_damaged_or_cut_archive_is_one_line_and_loses_no_image_in_silence(
+    tmp_path: Path,
+) -> None:
+    whole = tar_of({f"Fig/{n}.jpg": bytes([n]) * 2000 for n in range(9)})
+    header = whole.index(b"Fig/5.jpg")
+    cases = {
+        "cut": whole[: header + 1000],
+        "damaged": whole[: header + 100] + b"9" + whole[header + 101 :],
+        "goes on": whole + whole,
+        "not a tar": b"x" * 20_000,
+        "empty": b"",
+    }
+    for name, content in cases.items():
+        (tmp_path / f"{name}.tar").write_bytes(content)
+        with pytest.raises(InputError, match=r"wanted a whole tar archive; .*copy it again"):
+            read(str(tmp_path / f"{name}.tar"))
+
+
+def test_an_index_is_made_once_and_again_for_a_changed_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = tar_shards._made
+
+    def watched(location: Any, length: int) -> Any:
+        made.append(location.path)
+        return make(location, length)
+
+    monkeypatch.setattr(tar_shards, "_made", watched)
+    place = tmp_path / "a.tar"
+    place.write_bytes(tar_of({"Fig/1.jpg": b"one"}))
+    assert list(read(str(place)).values()) == list(read(str(place)).values()) == [b"one"]
+    assert len(made) == 1
+    place.write_bytes(tar_of({"Fig/1.jpg": b"two"}))
+    os.utime(place, (2_000_000_000, 2_000_000_000))
+    assert list(read(str(place)).values()) == [b"two"]
+    assert len(made) == 2
+    for index in (tmp_path / "cache" / "indexes").iterdir():
+        index.write_bytes(b"damaged")
+    assert list(read(str(place)).values()) == [b"two"]
+
+
+def test_an_archive_that_was_replaced_after_the_listing_gives_no_wrong_bytes(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "a.tar"
+    place.write_bytes(tar_of({f"Fig/{n}.jpg": bytes([n]) * 600 for n in range(4)}))
+    source = open_source(str(place))
+    images = source.items().images
+    place.write_bytes(tar_of({f"Fig/{n}.jpg": bytes([n]) * 900 for n in range(2)}))
+    assert all(isinstance(one, OSError) for one in source.contents(images))
+
+
+def test_a_shard_on_s3_takes_few_requests(
+    bucket: Any, requests: list[str], draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Apple": 150, "Fig": 150})
+    place = as_tar(root, tmp_path / "fruit.tar")
+    bucket.upload_file(str(place), "shards/fruit.tar")
+    source = open_source("s3a://fruits/shards/fruit.tar")
+    images = source.items().images
+    indexing = len(requests)
+    contents = list(source.contents(images))
+    assert dict(
+        zip((p.partition("!/")[2] for p in images["path"].to_pylist()), contents, strict=True)
+    ) == files_of(root)
+    assert len(requests) - indexing == 1
+    assert indexing < 9
