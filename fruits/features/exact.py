@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 WORD_BITS = 48
 """Bits of a word: 15 of an int64 are left for carries, and half a word times a count fits."""
 
+_AT_ONCE = 1 << 12
+"""Numbers that are added at once, to stay in the cache."""
+
 _MASK = (1 << WORD_BITS) - 1
 
 Ints = NDArray[np.int64]
@@ -47,13 +50,15 @@ class Exact:
         low = min((place for _, place, _ in cut), default=0)
         high = max((place for _, place, _ in cut), default=0)
         words = np.zeros((high - low + 4, size), np.int64)
-        for values, place, shift in cut:
-            # Bits that are shifted beyond the word are those of the next ones.
-            upper = values >> (WORD_BITS - shift)
-            own = words[place - low :]
-            own[0] += (values << shift) & _MASK
-            own[1] += upper & _MASK
-            own[2] += upper >> WORD_BITS
+        for start in range(0, size, _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            for values, place, shift in cut:
+                # Bits that are shifted beyond the word are those of the next ones.
+                upper = values[some] >> (WORD_BITS - shift)
+                own = words[place - low :, some]
+                own[0] += (values[some] << shift) & _MASK
+                own[1] += upper & _MASK
+                own[2] += upper >> WORD_BITS
         return cls._carried(low, words)
 
     def __add__(self, other: Exact) -> Exact:
@@ -87,6 +92,8 @@ class Exact:
     def _plus(self, other: Exact, sign: int) -> Exact:
         if len(other.words) == 0:
             return self
+        if len(self.words) == 0 and sign > 0:
+            return other
         ends = [one.low + len(one.words) for one in (self, other) if len(one.words)]
         low = min(one.low for one in (self, other) if len(one.words))
         words = np.zeros((max(ends) - low + 1, self.words.shape[1]), np.int64)
@@ -97,7 +104,8 @@ class Exact:
     @classmethod
     def _carried(cls, low: int, words: Ints) -> Exact:
         """Take what is too much for a word to the next one; the last has to have room for it."""
-        carry(words, WORD_BITS)
+        for start in range(0, words.shape[1], _AT_ONCE):
+            carry(words[:, start : start + _AT_ONCE], WORD_BITS)
         used = np.flatnonzero(words.any(axis=1))
         if len(used) == 0:
             return cls.zeros(words.shape[1])

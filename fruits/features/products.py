@@ -48,6 +48,9 @@ _DENSE = 0.02
 _COLUMNS_AT_ONCE = 64
 """Features whose single further limbs are multiplied at once, to stay in the cache."""
 
+_ROWS_AT_ONCE = 32
+"""Rows that are cut into limbs at once, to stay in the cache."""
+
 _RANGE = 400
 """Features of float64 are between 2^-400 and 2^400 in size, or 0: their squares are numbers."""
 
@@ -78,8 +81,12 @@ class ProductSums:
         self._products = Exact.zeros(width * (width + 1) // 2)
         self._top = 0
         self._blocks = 0
+        self._dense = np.zeros((3, width, width), np.int64)
+        """Sums of the squares of the first limb, of the second, and of the two added up."""
         self._squares: dict[int, Ints] = {}
-        """By the sum k + l of the places of two limbs: (d, d), the sum of their products."""
+        """By the sum k + l of the places of two other limbs: (d, d), the sum of their products."""
+        self._buffers: list[Array] = []
+        """Three of (BLOCK_ROWS, d): memory that is used again costs no page faults."""
         self._sums: dict[str | None, dict[int, Ints]] = {}
         """By the label and the place of a limb: (d,), in units of that limb."""
 
@@ -99,21 +106,31 @@ class ProductSums:
             InputError: a feature is NaN, infinite, or a float64 beyond all reason.
         """
         self._place(x)
-        z = np.multiply(x, 2.0 ** (_HALF - self._top), dtype=np.float64)
-        limbs = [_peel(z), _peel(z)]
-        fine = self._further_limbs(z, limbs)
+        high, low, left = self._cut(x)
+        limbs = [high, low]
+        fine = self._further_limbs(left, limbs)
         for place, rows, columns, values in fine:
             self._add_sparse(limbs, place, rows, columns, values)
             self._sum_sparse(bounds, place, rows, columns, values)
         self._square_sparse(fine)
-        for place, limb in enumerate(limbs[2:], 2):
+        for place, limb in enumerate(limbs):
             self._sum_dense(bounds, place, limb)
-        high, low = limbs[:2]
-        self._square(high, low)  # leaves high + low in low
-        high *= _STEP - 1
-        high += low
-        self._sum_dense(bounds, 1, high)
+        self._square(high, low)
         self._range(x, bounds)
+
+    def _cut(self, x: NDArray[np.floating[Any]]) -> list[Array]:
+        """The first two limbs, (n, d) each, and what they leave, in units of the third."""
+        if not self._buffers:
+            self._buffers = [np.empty((BLOCK_ROWS, self.width)) for _ in range(3)]
+        high, low, left = (buffer[: len(x)] for buffer in self._buffers)
+        scale = 2.0 ** (_HALF - self._top)
+        for start in range(0, len(x), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            z = left[some]
+            np.multiply(x[some], scale, out=z, dtype=np.float64)
+            _peel(z, high[some])
+            _peel(z, low[some])
+        return [high, low, left]
 
     def _place(self, x: NDArray[np.floating[Any]]) -> None:
         """Choose `top`, so that the largest feature has a limb and most others need no third."""
@@ -140,9 +157,8 @@ class ProductSums:
 
     def _further_limbs(self, z: Array, limbs: list[Array]) -> list[tuple[int, Ints, Ints, Array]]:
         """Peel off what two limbs have left: matrices where it is much, else a list of numbers."""
-        left = z != 0
-        while (count := np.count_nonzero(left)) > _DENSE * z.size:
-            limb = _peel(z)
+        while (count := np.count_nonzero(z)) > _DENSE * z.size:
+            limb = _peel(z, np.empty_like(z))
             place = len(limbs)
             for other, values in enumerate(limbs):
                 product = values.T @ limb
@@ -150,14 +166,15 @@ class ProductSums:
                 self._count(place + other, product.T)
             self._count(2 * place, limb.T @ limb)
             limbs.append(limb)
-            left = z != 0
         fine = []
         if count:
             place = len(limbs)
-            columns, rows = np.divmod(np.flatnonzero(left.T), len(z))  # by columns
+            rows, columns = np.nonzero(z)
+            order = np.argsort(columns, kind="stable")
+            rows, columns = rows[order], columns[order]
             values = z[rows, columns]
             while values.size:
-                limb = _peel(values)
+                limb = _peel(values, np.empty_like(values))
                 some = limb != 0
                 fine.append((place, rows[some], columns[some], limb[some]))
                 some = values != 0
@@ -166,12 +183,11 @@ class ProductSums:
 
     def _square(self, high: Array, low: Array) -> None:
         """Count the products of the first two limbs; `low` becomes their sum."""
-        for place, limb in ((0, high), (2, low)):
-            product = limb.T @ limb  # the transpose of itself: numpy calls BLAS syrk
-            self._count(place, product)
-            self._count(1, product, -1)
+        for number, limb in enumerate((high, low)):
+            # The transpose of itself: numpy calls BLAS syrk, which takes half of the time.
+            _add(self._dense[number], limb.T @ limb)
         low += high
-        self._count(1, low.T @ low)
+        _add(self._dense[2], low.T @ low)
 
     def _add_sparse(
         self, limbs: list[Array], place: int, rows: Ints, columns: Ints, values: Array
@@ -213,11 +229,8 @@ class ProductSums:
             self._squares[place] = np.zeros((self.width, self.width), np.int64)
         return self._squares[place]
 
-    def _count(self, place: int, product: Array, sign: int = 1) -> None:
-        square = self._square_of(place)
-        # The type keeps numpy from adding in float64.
-        add = np.add if sign > 0 else np.subtract
-        add(square, product, out=square, dtype=np.int64, casting="unsafe")
+    def _count(self, place: int, product: Array) -> None:
+        _add(self._square_of(place), product)
 
     def _sum_dense(self, bounds: dict[str | None, slice], place: int, limb: Array) -> None:
         for label, rows in bounds.items():
@@ -256,20 +269,30 @@ class ProductSums:
         """Move what was counted in int64 into the exact sums."""
         unit = self._top - _HALF
         size = self._products.words.shape[1]
-        terms = ((packed(s), 2 * unit - _LIMB * place) for place, s in self._squares.items())
+        high, low, both = self._dense
+        both -= high
+        both -= low
+        squares = [(0, high), (1, both), (2, low), *self._squares.items()]
+        terms = ((packed(square), 2 * unit - _LIMB * place) for place, square in squares)
         self._products += Exact.sum_of(size, terms)
+        self._dense[:] = 0
         for label, sums in self._sums.items():
             places = ((values, unit - _LIMB * place) for place, values in sums.items())
             self.labels[label].total += Exact.sum_of(self.width, places)
         self._squares, self._sums = {}, {}
 
 
-def _peel(z: Array) -> Array:
-    """Take the whole part off `z`, in place, and bring the next limb's bits before the point."""
-    limb = np.rint(z)
+def _peel(z: Array, limb: Array) -> Array:
+    """Move the whole part of `z` into `limb`, and bring the next limb's bits before the point."""
+    np.rint(z, out=limb)
     z -= limb
     z *= _STEP
     return limb
+
+
+def _add(total: Ints, product: Array) -> None:
+    # The type keeps numpy from adding in float64.
+    np.add(total, product, out=total, dtype=np.int64, casting="unsafe")
 
 
 def packed(square: NDArray[Any]) -> NDArray[Any]:

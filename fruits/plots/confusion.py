@@ -1,0 +1,161 @@
+"""Which labels are taken for which."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from fruits.classify.evaluate import Evaluation
+from fruits.plots.style import INK, MUTED, Array, count, font, new_figure, short, width
+
+NUMBERED_LABELS = 20
+"""More cells than these in a row are too small for a number."""
+
+NAMED_ROWS = 150
+"""More labels than these are drawn as blocks of neighbours."""
+
+_BLOCKS = 100
+_LETTERS = 28
+_LIST_WIDTH = 4.6  # in inches
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """What is drawn.
+
+    Attributes:
+        names: of the m rows and columns.
+        images: (m, m) float64, by true and by predicted label.
+        size: labels in each row.
+    """
+
+    names: list[str]
+    images: Array
+    size: int
+
+    @property
+    def shares(self) -> Array:
+        """(m, m) float64: rows with a sum of 1, or of 0 where a label has no images."""
+        totals = self.images.sum(axis=1, keepdims=True)
+        shares: Array = np.divide(
+            self.images, totals, out=np.zeros_like(self.images), where=totals > 0
+        )
+        return shares
+
+
+def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Figure:
+    """The confusion matrix, each row divided by its images, and the worst pairs next to it.
+
+    More than :data:`NAMED_ROWS` labels are merged into blocks of neighbours, so that a cell stays
+    large enough to be seen.
+
+    Args:
+        evaluation: of one scheme, which the title names.
+        order: labels, those that are alike next to each other, such as `similarity_order` gives
+            them; others follow in alphabetical order. By default, all are in that order.
+    """
+    cells = _cells(evaluation, _ordered(evaluation, order or ()))
+    rows = len(cells.names)
+    side = float(np.clip(0.32 * rows, 3, 11))  # of the matrix, in inches
+    letters = font(float(np.clip(0.8 * 72 * side / rows, 4, 9)))
+    names = max(width(name, letters) for name in cells.names) / 72
+    figure = new_figure(side + names + 1.7 + _LIST_WIDTH, max(side + names + 1, 5.2))
+    figure.suptitle(_title(evaluation))
+    left, right = figure.subplots(1, 2, width_ratios=[side + names + 1.7, _LIST_WIDTH])
+    _draw_matrix(figure, left, cells, letters, 72 * side / rows)
+    _list_worst(right, evaluation, figure.get_figheight() - 0.8)
+    return figure
+
+
+def _title(evaluation: Evaluation) -> str:
+    return (
+        f"Confusion, {evaluation.scheme}: {count(evaluation.images, 'image')}, "
+        f"{evaluation.accuracy:.1%} right"
+    )
+
+
+def _ordered(evaluation: Evaluation, order: Sequence[str]) -> list[str]:
+    """The labels that occur, first in the order that is wanted."""
+    left = {one.label for one in evaluation.labels}
+    wanted = [label for label in dict.fromkeys(order) if label in left]
+    return wanted + sorted(left.difference(wanted))
+
+
+def _cells(evaluation: Evaluation, labels: Sequence[str]) -> _Cells:
+    size = 1 if len(labels) <= NAMED_ROWS else math.ceil(len(labels) / _BLOCKS)
+    row = {label: number // size for number, label in enumerate(labels)}
+    blocks = [labels[start : start + size] for start in range(0, len(labels), size)]
+    images = np.zeros((len(blocks), len(blocks)))
+    for true, predicted, found in evaluation.confusion:
+        images[row[true], row[predicted]] += found
+    return _Cells([_block_name(block) for block in blocks], images, size)
+
+
+def _block_name(labels: Sequence[str]) -> str:
+    if len(labels) == 1:
+        return short(labels[0], _LETTERS)
+    letters = _LETTERS // 2
+    return f"{short(labels[0], letters)} to {short(labels[-1], letters)}"
+
+
+def _draw_matrix(
+    figure: Figure, axes: Axes, cells: _Cells, letters: FontProperties, room: float
+) -> None:
+    """Draws the matrix; a cell has `room` points."""
+    shares = cells.shares
+    # The square root shows a confusion of 1 % next to a diagonal of 100 %.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
+    bar.ax.set_yticklabels(["0%", "1%", "5%", "20%", "50%", "100%"], fontsize=8)
+    bar.set_label("share of the row's images", fontsize=8)
+    level = all(width(name, letters) < room for name in cells.names)
+    for ticks, rotation in ((axes.set_xticks, 0 if level else 90), (axes.set_yticks, 0)):
+        places = range(len(cells.names))
+        ticks(places, cells.names, font=letters, rotation=rotation, parse_math=False)
+    axes.tick_params(length=0, pad=2)
+    axes.spines[:].set_color(MUTED)
+    what = "label" if cells.size == 1 else f"label, in blocks of {cells.size} neighbours"
+    axes.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
+    if len(cells.names) <= NUMBERED_LABELS:
+        _write_numbers(axes, cells.images, shares, 7 if room < 40 else 11)
+
+
+def _write_numbers(axes: Axes, images: Array, shares: Array, size: float) -> None:
+    for row, column in np.argwhere(images > 0):
+        axes.text(
+            column,
+            row,
+            f"{images[row, column]:,.0f}",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if shares[row, column] > 0.35 else INK,
+        )
+
+
+def _list_worst(axes: Axes, evaluation: Evaluation, height: float) -> None:
+    """The confusions with the most images, by their names, in axes of a height in inches."""
+    wrong = sum(found for true, predicted, found in evaluation.confusion if true != predicted)
+    lines = [_line(evaluation, *row) for row in evaluation.worst()]
+    unseen = sum(evaluation.unseen_labels.values())
+    if unseen:
+        lines.append(("*", f"not a label of the training: {count(unseen, 'image')}"))
+    title = f"Most frequent of {count(wrong, 'wrong image')}" if wrong else "No image is wrong"
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_axis_off()
+    axes.set(xlim=(0, _LIST_WIDTH), ylim=(max(height / 0.22, len(lines)), -0.5))
+    for place, (number, text) in enumerate(lines):
+        axes.text(0.4, place, number, ha="right", va="center", fontsize=8)
+        axes.text(0.5, place, text, va="center", font=font(8), parse_math=False)
+
+
+def _line(evaluation: Evaluation, true: str, predicted: str, found: int) -> tuple[str, str]:
+    star = "*" if true in evaluation.unseen_labels else ""
+    return f"{found:,}", f"{short(true, _LETTERS)}{star} → {short(predicted, _LETTERS)}"

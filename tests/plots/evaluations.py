@@ -1,0 +1,33 @@
+"""Evaluations of drawn predictions."""
+
+import numpy as np
+
+from fruits.classify.evaluate import evaluate
+from fruits.classify.model import ranked, softmax
+
+
+def guesses(labels, images, seed=0, sure=2.0):
+    """True places, and (images, labels) probabilities that are right about as often as sure."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(images, labels))
+    truth = rng.integers(0, labels, images)
+    logits[np.arange(images), truth] += rng.normal(sure, 1.5, images)
+    return truth, softmax(logits)
+
+
+def evaluated(names, images, scheme="split", seed=0, new=0, sure=2.0):
+    """An evaluation of images with these labels; the first `new` have one that is not known."""
+    truth, chances = guesses(len(names), images, seed, sure)
+    best = ranked(chances, min(5, len(names)))
+    rows = np.arange(images)
+    given = ["new"] * new + [names[place] for place in truth[new:]]
+    return evaluate(
+        scheme,
+        names,
+        given,
+        best[:, 0],
+        chances[rows, best[:, 0]],
+        best,
+        np.where(rows < new, np.nan, chances[rows, truth]),
+        most_frequent=names[0],
+    )
