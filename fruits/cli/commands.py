@@ -6,6 +6,7 @@ import signal
 import fruits
 from fruits.cli.pack import add_pack
 from fruits.cli.parser import Parser, add_run_options
+from fruits.cli.serve import add_serve
 from fruits.cloud.command import add_cloud
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options as options_of
@@ -114,5 +115,6 @@ def make_parser() -> Parser:
     )
     completing.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
+    add_serve(commands, parser)
     add_cloud(commands, add_run_options, DEFAULTS)
     return parser

@@ -1,0 +1,198 @@
+"""The application: its paths, and what they answer."""
+
+from typing import Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+import fruits
+from fruits.serve import inference, pages, schemas
+from fruits.serve.application import Application, respond
+from fruits.serve.engine import Engine
+from fruits.serve.guard import Guard, refusal
+from fruits.serve.metrics import Metrics
+from fruits.serve.refusal import Refused
+from fruits.serve.settings import Settings
+
+# What asks whether the server works has no token.
+PROBES = ("/ping", "/v2/health/live", "/v2/health/ready")
+
+DESCRIPTION = """
+Photographs in, fruit out. Files that cannot be used come back with the reason.
+
+Where the server has a token, each request carries it: `Authorization: Bearer TOKEN`.
+"""
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "keep": {
+                            "type": "string",
+                            "enum": ["true"],
+                            "description": "the sender agrees that the photographs are kept",
+                        },
+                    },
+                }
+            },
+            "application/octet-stream": _BINARY,
+            "image/*": _BINARY,
+        },
+    }
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": schemas.Problem, "description": "no photograph, or a damaged form"},
+    401: {"model": schemas.Problem, "description": "the token is missing or wrong"},
+    408: {"model": schemas.Problem, "description": "the body came too slowly"},
+    413: {"model": schemas.Problem, "description": "too many bytes or files"},
+    422: {"model": schemas.Predictions, "description": "none of the photographs can be used"},
+    429: {"model": schemas.Problem, "description": "busy: come back after `Retry-After` seconds"},
+    503: {"model": schemas.Problem, "description": "no answer in time"},
+}
+
+
+def make_app(settings: Settings, engine: Engine, metrics: Metrics, token: str | None) -> ASGIApp:
+    """The whole application.
+
+    Args:
+        settings: of the server.
+        engine: that predicts.
+        metrics: where all is counted.
+        token: that requests must carry; None where they need none.
+    """
+    api = FastAPI(
+        title="Fruits",
+        version=fruits.__version__,
+        description=DESCRIPTION,
+        # FastAPI's pages would load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    own = Application(settings, engine, metrics)
+    _add_refusals(api, metrics)
+    _add_predict(api, own)
+    _add_probes(api, own)
+    _add_protocol(api, own)
+    static = pages.add_pages(api)
+    paths = {getattr(route, "path", "") for route in api.routes}
+    return Guard(api, settings, token, {*PROBES, *static}, paths, metrics)
+
+
+def _add_refusals(api: FastAPI, metrics: Metrics) -> None:
+    """Every request that is not answered says why in the same shape."""
+
+    @api.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return refusal(error, metrics)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        wrong = ", ".join(str(one["loc"][-1]) for one in error.errors())
+        reason = f"wanted options as /docs describes them; got other values of: {wrong}"
+        return refusal(Refused(400, "option", reason), metrics)
+
+    @api.exception_handler(HTTPException)
+    async def missing(_: Request, error: HTTPException) -> Response:
+        return refusal(Refused(error.status_code, "path", str(error.detail)), metrics)
+
+
+def _add_predict(api: FastAPI, own: Application) -> None:
+    @api.post(
+        "/predict",
+        tags=["Predictions"],
+        response_model=schemas.Predictions,
+        responses=_PROBLEMS,
+        openapi_extra=_BODY,
+    )
+    async def predict(
+        request: Request,
+        thumbnails: bool = Query(False, description="with pictures of the nearest photographs"),
+        components: bool = Query(False, description="with the components of the PCA"),
+    ) -> Response:
+        """What photographs show: one or several files of a form, or one as the whole body."""
+        return await own.predict(request, thumbnails, components)
+
+    @api.get("/model", tags=["Predictions"], response_model=schemas.Model)
+    async def model() -> Response:
+        """Which model answers, what it has learned from, and how good it is."""
+        return respond(own.card())
+
+    @api.post(
+        "/invocations",
+        tags=["SageMaker"],
+        response_model=schemas.Predictions,
+        responses=_PROBLEMS,
+        openapi_extra=_BODY,
+    )
+    async def invocations(request: Request) -> Response:
+        """What `/predict` does, where SageMaker looks for it."""
+        return await own.predict(request, False, False)
+
+
+def _add_probes(api: FastAPI, own: Application) -> None:
+    @api.get("/ping", tags=["SageMaker"], responses={503: {}})
+    async def ping() -> Response:
+        """Whether the server can predict."""
+        return Response(status_code=200 if own.engine.is_ready else 503)
+
+    @api.get("/metrics", tags=["Operation"], response_class=Response)
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(own.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @api.get("/v2/health/live", tags=["Open Inference Protocol"])
+    async def live() -> Response:
+        """Whether the server runs."""
+        return respond({"live": True})
+
+    @api.get("/v2/health/ready", tags=["Open Inference Protocol"], responses={503: {}})
+    async def ready() -> Response:
+        """Whether it can predict."""
+        is_ready = own.engine.is_ready
+        return respond({"ready": is_ready}, 200 if is_ready else 503)
+
+
+def _add_protocol(api: FastAPI, own: Application) -> None:
+    name = own.settings.name
+    place = f"/v2/models/{name}"
+    tags: list[Any] = ["Open Inference Protocol"]
+
+    @api.get("/v2", tags=tags)
+    async def server() -> Response:
+        """The server, and the extensions it knows."""
+        extensions = ["binary_tensor_data"]
+        return respond({"name": "fruits", "version": fruits.__version__, "extensions": extensions})
+
+    @api.get(place, tags=tags)
+    async def metadata() -> Response:
+        """The tensors of the model."""
+        return respond(inference.metadata(name, own.version))
+
+    @api.get(f"{place}/ready", tags=tags, responses={503: {}})
+    async def model_ready() -> Response:
+        """Whether the model can predict."""
+        is_ready = own.engine.is_ready
+        return respond({"name": name, "ready": is_ready}, 200 if is_ready else 503)
+
+    infer_body = {"schema": schemas.InferRequest.model_json_schema()}
+
+    @api.post(
+        f"{place}/infer",
+        tags=tags,
+        response_model=schemas.InferResponse,
+        responses={code: _PROBLEMS[code] for code in (400, 401, 408, 413, 429, 503)},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/json": infer_body}}
+        },
+    )
+    async def infer(request: Request) -> Response:
+        """What images show, as tensors."""
+        return await own.infer(request)

@@ -1,0 +1,50 @@
+"""What the server says of its model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import fruits
+from fruits.serve.settings import Settings
+
+CREDIT = (
+    "The small pictures are from the data that the model has learned from, and stay under the "
+    "licence of that data."
+)
+
+
+def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str, Any]:
+    """The model as :class:`fruits.serve.schemas.Model` describes it.
+
+    Args:
+        about: of the predictor.
+        version: of the model.
+        settings: of the server.
+    """
+    return {
+        "name": settings.name,
+        "version": version,
+        "backbone": about["backbone"],
+        "labels": list(about["labels"]),
+        "images": about["neighbours"],
+        "evaluation": [_measured(one) for one in _evaluations(about.get("evaluation"))],
+        "threshold": about["threshold"],
+        "computed_by": about["computed_by"],
+        "fruits": fruits.__version__,
+        "credit": settings.credit or CREDIT,
+        "keeps_uploads": settings.keep_uploads is not None,
+        "max_file": settings.max_file,
+        "max_files": settings.max_files,
+        "max_body": settings.max_body,
+    }
+
+
+def _evaluations(found: Any) -> list[Mapping[str, Any]]:
+    """The evaluations of a run, which has one, several by name, or none."""
+    if isinstance(found, Mapping):
+        found = [found] if "scheme" in found else list(found.values())
+    return [one for one in found or () if isinstance(one, Mapping) and "accuracy" in one]
+
+
+def _measured(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("scheme", "images", "accuracy", "top5", "identical")
+    return {name: evaluation.get(name) for name in names}

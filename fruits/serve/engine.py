@@ -1,0 +1,263 @@
+"""Photographs wait in one queue; processes take them in batches, and are replaced when they die.
+
+While a process works on a batch, what comes in waits and makes the next one: a busy server gets
+the speed of batches, and an idle one waits for nobody.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fruits.serve.child import Child, ChildDied
+from fruits.serve.refusal import Refused
+from fruits.serve.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+# Photographs that a process gets at once: the group in which they are decoded.
+BATCH = 8
+
+# A request that has waited for longer than this for its predictions is given up.
+ANSWER_SECONDS = 60.0
+
+# Between two tries to start a process that does not start.
+PAUSE_SECONDS = 2.0
+
+Answer = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Job:
+    """One photograph that waits for its prediction.
+
+    Attributes:
+        content: of the file.
+        wanted: whether ``thumbnails`` and ``components`` are.
+        answer: what becomes of it.
+    """
+
+    content: bytes
+    wanted: dict[str, bool]
+    answer: asyncio.Future[Answer]
+
+    def settle(self, answer: Answer) -> None:
+        """Hands over the answer, unless nobody waits for it any more."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+class Engine:
+    """The queue and the processes.
+
+    Args:
+        workers: number of processes.
+        queue: photographs that may wait.
+        image_seconds: time for one photograph.
+    """
+
+    def __init__(self, workers: int, queue: int, image_seconds: float) -> None:
+        self.limit = queue
+        self.image_seconds = image_seconds
+        self.restarts = 0
+        self.model: Snapshot | None = None
+        self.about: dict[str, Any] = {}
+        self._waiting: deque[Job] = deque()
+        self._arrived = asyncio.Event()
+        self._slots = [_Slot(self) for _ in range(workers)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._image_time = 0.05  # Seconds of one photograph, as lately measured.
+
+    @property
+    def waiting(self) -> int:
+        """Photographs in the queue."""
+        return len(self._waiting)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a process can predict."""
+        return any(slot.child is not None for slot in self._slots)
+
+    async def start(self, model: Snapshot) -> None:
+        """Loads the first model and begins to work.
+
+        Raises:
+            ChildDied: it cannot be loaded.
+        """
+        await self.swap(model)
+        self._tasks = [asyncio.create_task(slot.work()) for slot in self._slots]
+
+    async def swap(self, model: Snapshot) -> None:
+        """Loads another model beside the present one, then lets it take over between batches.
+
+        Raises:
+            ChildDied: it cannot be loaded; the present one stays.
+        """
+        starts = [Child.start(model.folder, model.version) for _ in self._slots]
+        children = await asyncio.gather(*starts, return_exceptions=True)
+        good = [child for child in children if isinstance(child, Child)]
+        if len(good) < len(children):
+            await asyncio.gather(*(child.stop() for child in good))
+            error = next(child for child in children if isinstance(child, BaseException))
+            if isinstance(error, ChildDied):
+                # In the words of who has never heard of the copy.
+                error = ChildDied(str(error).replace(model.folder, model.place))
+            raise error
+        self.model, self.about = model, good[0].about
+        await asyncio.gather(
+            *(slot.replace(child) for slot, child in zip(self._slots, good, strict=True))
+        )
+
+    async def stop(self) -> None:
+        """Ends the processes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
+
+    def require_room(self, count: int) -> None:
+        """Checks that so many photographs may wait.
+
+        Raises:
+            Refused: with 429; after how long to come back is in it.
+        """
+        if len(self._waiting) + count > self.limit:
+            seconds = math.ceil(len(self._waiting) * self._image_time / len(self._slots))
+            reason = "too many photographs wait: try again later"
+            raise Refused(429, "busy", reason, max(1, seconds))
+
+    async def predict(self, contents: Sequence[bytes], **wanted: bool) -> list[Answer]:
+        """What the model says of some photographs, each with the ``version`` that said it.
+
+        Args:
+            contents: of their files.
+            wanted: whether ``thumbnails`` and ``components`` are.
+
+        Raises:
+            Refused: the queue is full, or there is no answer in time.
+        """
+        self.require_room(len(contents))
+        loop = asyncio.get_running_loop()
+        jobs = [Job(content, wanted, loop.create_future()) for content in contents]
+        self._waiting.extend(jobs)
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return list(await asyncio.gather(*(job.answer for job in jobs)))
+        except TimeoutError:
+            raise Refused(503, "late", "no answer in time: try again later", 5) from None
+
+    async def take(self) -> list[Job]:
+        """The next batch; those whose sender has gone are left out."""
+        while True:
+            batch: list[Job] = []
+            while self._waiting and len(batch) < BATCH:
+                job = self._waiting.popleft()
+                if not job.answer.done():
+                    batch.append(job)
+            if batch:
+                return batch
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def measured(self, seconds: float, count: int) -> None:
+        """Learns how long one photograph takes."""
+        self._image_time += 0.1 * (seconds / count - self._image_time)
+
+
+class _Slot:
+    """The place of one process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.child: Child | None = None
+        self._lock = asyncio.Lock()
+
+    async def work(self) -> None:
+        """Takes batch after batch."""
+        while True:
+            if self.child is None:
+                await self._restart()
+                continue
+            jobs = await self.engine.take()
+            async with self._lock:
+                await self._settle(jobs)
+
+    async def replace(self, child: Child) -> None:
+        """Puts another process here, after the batch that runs."""
+        async with self._lock:
+            old, self.child = self.child, child
+        if old is not None:
+            await old.stop()
+
+    async def stop(self) -> None:
+        """Ends the process."""
+        if self.child is not None:
+            await self.child.stop()
+
+    async def _settle(self, jobs: Sequence[Job]) -> None:
+        """Answers every job; where a batch ends the process, each photograph gets its own try."""
+        reason = await self._try(jobs)
+        if reason is None:
+            return
+        if len(jobs) == 1:
+            jobs[0].settle({"error": reason, "version": ""})
+            return
+        for job in jobs:
+            while self.child is None:
+                await self._start()
+            alone = await self._try([job])
+            if alone is not None:
+                job.settle({"error": alone, "version": ""})
+
+    async def _try(self, jobs: Sequence[Job]) -> str | None:
+        """Answers the jobs; else the reason why the process has died of them."""
+        child, engine = self.child, self.engine
+        if child is None:
+            return None
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            answers = await child.answer(
+                [job.wanted for job in jobs], [job.content for job in jobs], engine.image_seconds
+            )
+        except ChildDied as death:
+            self.child = None
+            engine.restarts += 1
+            log.warning("a process is replaced: %s", death)
+            return str(death)
+        engine.measured(loop.time() - started, len(jobs))
+        for job, answer in zip(jobs, answers, strict=True):
+            job.settle(answer | {"version": child.version})
+        return None
+
+    async def _restart(self) -> None:
+        async with self._lock:
+            if self.child is None:
+                await self._start()
+
+    async def _start(self) -> None:
+        model = self.engine.model
+        assert model is not None
+        try:
+            self.child = await Child.start(model.folder, model.version)
+        except (ChildDied, OSError) as error:
+            log.error("a process does not start, and is tried again: %s", error)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+def counts(answers: Iterable[Answer]) -> tuple[int, int, list[str]]:
+    """How many photographs were known and unknown, and the reasons of those not used."""
+    known = unknown = 0
+    reasons = []
+    for answer in answers:
+        if "error" in answer:
+            reasons.append(answer["error"])
+        elif answer["unknown"]:
+            unknown += 1
+        else:
+            known += 1
+    return known, unknown, reasons

@@ -1,0 +1,66 @@
+"""A new model at the same place takes over; one that is damaged or not complete does not."""
+
+import asyncio
+import logging
+
+from fruits.errors import FruitsError
+from fruits.serve import snapshot
+from fruits.serve.child import ChildDied
+from fruits.serve.engine import Engine
+from fruits.serve.metrics import Metrics
+from fruits.storage.location import Location
+
+log = logging.getLogger(__name__)
+
+
+class Reload:
+    """Looks for a new model.
+
+    Args:
+        engine: whose model is replaced.
+        place: where new models come.
+        metrics: where this is counted.
+    """
+
+    def __init__(self, engine: Engine, place: Location, metrics: Metrics) -> None:
+        self._engine, self._place, self._metrics = engine, place, metrics
+        assert engine.model is not None
+        self._seen = self._tried = engine.model.stamp
+        metrics.model(engine.model.version)
+
+    async def run(self, seconds: float) -> None:
+        """Looks every so many seconds; never where there are none."""
+        while seconds:
+            await asyncio.sleep(seconds)
+            await self.look()
+
+    async def look(self) -> None:
+        """Takes over a change once two looks see the same: its writer may not be done."""
+        try:
+            stamp = await asyncio.to_thread(snapshot.stamp, self._place)
+        except (FruitsError, OSError) as error:
+            log.warning("the place of the model cannot be read: %s", error)
+            return
+        if stamp == self._seen and stamp != self._tried:
+            self._tried = stamp
+            await self._take_over()
+        self._seen = stamp
+
+    async def _take_over(self) -> None:
+        engine, old = self._engine, self._engine.model
+        assert old is not None
+        new = old
+        try:
+            new = await asyncio.to_thread(snapshot.take, self._place)
+            if new.version != old.version:
+                await engine.swap(new)
+        except (FruitsError, ChildDied) as error:
+            self._metrics.reloads.labels("refused").inc()
+            log.error("a new model is refused, model %s stays: %s", old.version, error)
+        if engine.model is new and new is not old:
+            old.delete()
+            self._metrics.reloads.labels("taken over").inc()
+            self._metrics.model(new.version)
+            log.info("model %s takes over from %s", new.version, old.version)
+        elif new is not old:
+            new.delete()

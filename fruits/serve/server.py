@@ -1,0 +1,89 @@
+"""Runs the application: one process that serves, and others that predict."""
+
+import asyncio
+import errno
+import importlib
+import logging
+import logging.config
+import socket
+from typing import Any
+
+from fruits.errors import ConfigError, OutputError
+from fruits.serve import snapshot
+from fruits.serve.child import ChildDied
+from fruits.serve.engine import Engine
+from fruits.serve.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "fruits.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
+        # It would log letters of what clients send.
+        "python_multipart": {"handlers": [], "level": "CRITICAL", "propagate": False},
+    },
+}
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: checked already.
+
+    Raises:
+        FruitsError: what the user can fix: the address, the token, the model.
+    """
+    token = settings.token()
+    logging.config.dictConfig(LOGGING)
+    with listen(settings) as listener:
+        asyncio.run(_serve(settings, token, listener))
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket at the address.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    address = (settings.host, settings.port)
+    try:
+        family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server(address, family=family, backlog=1024)
+    except OSError as error:
+        name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+        raise ConfigError(
+            f"{name}: wanted an address to listen on; got {settings.host}:{settings.port}: "
+            f"{error.strerror}: choose another --{name}"
+        ) from None
+
+
+async def _serve(settings: Settings, token: str | None, listener: socket.socket) -> None:
+    place = await asyncio.to_thread(snapshot.place_of, settings.model)
+    model = await asyncio.to_thread(snapshot.take, place)
+    engine = Engine(settings.workers, settings.queue, settings.image_seconds)
+    try:
+        # The import takes as long as the start of the processes.
+        importing = asyncio.to_thread(importlib.import_module, "fruits.serve.web")
+        _, web = await asyncio.gather(engine.start(model), importing)
+        _say_ready(settings, listener, engine)
+        await web.run(settings, token, listener, engine, place)
+    except ChildDied as death:
+        raise OutputError(f"model: {place} cannot be used: {death}") from None
+    finally:
+        await engine.stop()
+        (engine.model or model).delete()
+
+
+def _say_ready(settings: Settings, listener: socket.socket, engine: Engine) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    version = engine.model.version if engine.model else ""
+    access = "with a token" if settings.token() else "without a token"
+    log.info("model %s of %s", version, settings.model)
+    log.info("serving at http://%s:%d, %s; TLS is for a proxy in front", shown, port, access)
