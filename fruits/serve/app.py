@@ -133,7 +133,7 @@ def _add_predict(api: FastAPI, own: Application) -> None:
         openapi_extra=_BODY,
     )
     async def invocations(request: Request) -> Response:
-        """What `/predict` does, where SageMaker looks for it."""
+        """The same as /predict, where SageMaker looks for it."""
         return await own.predict(request, False, False)
 
 
