@@ -1,34 +1,20 @@
-"""Whether a run can fit: the memory of this machine and the disk of a local output.
+"""The memory that a run takes by process, and whether memory and disk suffice.
 
-Only what surely cannot fit is refused: what is counted here is less than any run takes.
+Only what surely cannot fit is refused: :data:`LEAST` counts less than any run takes. What a run is
+likely to take is :data:`LIKELY`. Its constants were measured from outside (VmHWM in /proc) in runs
+of 64 to 5,000 images on two cores, with EfficientNetLite0, MobileNetV2 and ResNet50.
 """
 
 import math
-import os
-import shutil
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-
-from pyspark.sql import SparkSession
 
 from fruits.errors import ConfigError, FruitsError, OutputError
+from fruits.features.products import BLOCK_ROWS
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
-from fruits.runs.made import RESULTS
-from fruits.storage.location import filesystem_of, is_local
+from fruits.runs.place import Place, disk_there
 
-# Measured: 0.9 GB, 0.3 GB and, without pages that processes share, 0.25 GB.
-LEAST_JVM, LEAST_DRIVER, LEAST_WORKER = 300 * 10**6, 100 * 10**6, 120 * 10**6
-
-
-# Copies of the graph in a worker: the archive, and the engine's own, in bfloat16 at the smallest.
-LEAST_GRAPHS = 1.5
-
-
-# d x d matrices of float64 in the driver: scatter, covariance, eigenvectors, LAPACK's two.
-LEAST_MATRICES = 4
-
+MB = 10**6
 
 # Share of their bytes that features keep in Parquet; measured: 1.0 with random weights, and with
 # trained ones, of which many are zero, 0.5.
@@ -36,30 +22,95 @@ LEAST_STORED = 0.25
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run takes place.
+class Footprint:
+    """Bytes of memory that the processes of a run take.
 
     Attributes:
-        cores: tasks at a time.
-        local: whether the workers run on this machine.
-        heap: the most that the driver's JVM takes for its heap, in bytes.
-        memory: what the processes of this machine or container can have in all, in bytes.
+        jvm: of the driver's JVM.
+        driver: of the driver's Python, without the PCA.
+        pca: added to the driver's Python while the PCA is fitted, when the workers are idle.
+        worker: of each Python worker.
     """
 
-    cores: int
-    local: bool
-    heap: int
-    memory: int
+    jvm: float
+    driver: float
+    pca: float
+    worker: float
+
+    def together(self, workers: int) -> float:
+        """Bytes of all processes, of which so many are Python workers on this machine."""
+        return self.jvm + self.driver + self.pca + workers * self.worker
 
 
-def this_place(spark: SparkSession) -> Place:
-    """Where the runs of a session take place."""
-    context = spark.sparkContext
-    heap = context._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(  # type: ignore[union-attr]
-        context.getConf().get("spark.driver.memory", "1g")
-    )
-    local = str(context.master).startswith("local")
-    return Place(context.defaultParallelism, local, heap, memory_there())
+@dataclass(frozen=True)
+class MemoryModel:
+    """How the memory of processes grows with the graph and the images.
+
+    Attributes:
+        jvm: bytes of the driver's JVM.
+        jvm_graphs: copies of the graph in it; its heap does not shrink after they are sent.
+        jvm_outside_heap: bytes of it at most besides the heap.
+        driver: bytes of the driver's Python.
+        driver_graphs: copies of the graph in it.
+        driver_image: bytes of it for each image; the listing takes most as a dictionary per file.
+        pca_matrices: d x d matrices of float64 of the PCA.
+        worker: bytes of a Python worker: PySpark, Arrow and their imports.
+        worker_graphs: copies of the graph in it.
+    """
+
+    jvm: int
+    driver: int
+    pca_matrices: int
+    worker: int
+    worker_graphs: float
+    jvm_graphs: int = 0
+    jvm_outside_heap: float = math.inf
+    driver_graphs: int = 0
+    driver_image: int = 0
+
+    def footprint(
+        self, graph: CompiledGraph, images: int = 0, heap: int = 0, work: int = 0
+    ) -> Footprint:
+        """Bytes by process.
+
+        Args:
+            graph: the backbone.
+            images: how many there are.
+            heap: the most that the driver's JVM takes for its heap, in bytes.
+            work: bytes that a worker takes for its images and their moments.
+        """
+        weight = sum(map(len, graph.parts.values()))
+        return Footprint(
+            jvm=min(self.jvm + self.jvm_graphs * weight, heap + self.jvm_outside_heap),
+            driver=self.driver + self.driver_graphs * weight + self.driver_image * images,
+            pca=self.pca_matrices * 8 * graph.dimension**2,
+            worker=self.worker + self.worker_graphs * weight + work,
+        )
+
+
+# Measured: 0.9 GB, 0.3 GB and, without pages that processes share, 0.25 GB. Matrices: scatter,
+# covariance, eigenvectors, LAPACK's two. A worker has the archive of the graph, and the engine's
+# own copy, in bfloat16 at the smallest.
+LEAST = MemoryModel(
+    jvm=300 * MB, driver=100 * MB, pca_matrices=4, worker=120 * MB, worker_graphs=1.5
+)
+# The engine's copy of the graph is part of what a worker takes for its images.
+LIKELY = MemoryModel(
+    jvm=850 * MB,
+    jvm_graphs=8,
+    jvm_outside_heap=400 * MB,
+    driver=235 * MB,
+    driver_graphs=1,
+    driver_image=1000,
+    pca_matrices=5,
+    worker=232 * MB,
+    worker_graphs=1,
+)
+
+
+def moments_memory(dimension: int, rows: int) -> int:
+    """Bytes that a worker takes to measure: four limbs of a block of rows, six sums of products."""
+    return 8 * (4 * dimension * min(rows, BLOCK_ROWS) + 6 * dimension**2)
 
 
 def require_capacity(config: RunConfig, images: int, graph: CompiledGraph, place: Place) -> None:
@@ -85,74 +136,56 @@ def refusal(
         place: where.
         disk: bytes that the output may take; infinite if that is not known.
     """
-    there = f"this machine, or its container, has {size(place.memory)}"
-    driver = LEAST_DRIVER + LEAST_MATRICES * 8 * graph.dimension**2
-    if driver > place.memory:
-        return ConfigError(
-            f"backbone: wanted one whose PCA fits in memory; that of the {graph.dimension:,} "
-            f"features of {graph.backbone} takes {size(driver)} at least, and {there}: take a "
-            "backbone with fewer features, or a larger machine"
-        )
-    worker = LEAST_WORKER + LEAST_GRAPHS * sum(map(len, graph.parts.values()))
-    workers, room = min(place.cores, images), place.memory - LEAST_JVM - LEAST_DRIVER
-    if place.local and workers * worker > room:
-        return ConfigError(
-            f"memory: {workers} tasks at a time with {graph.backbone} take "
-            f"{size(place.memory - room + workers * worker)} at least, and {there}: run "
-            + (f"{int(room // worker)} at most (--master local[N])" if room > worker else "it")
-            + (", or" if room > worker else "")
-            + " on a larger machine, or with a smaller backbone"
-        )
-    usable = images * (1 - config.max_rejected)
-    output = usable * 4 * graph.dimension * LEAST_STORED
-    if isinstance(config.components, int):
-        output += usable * 4 * config.components * LEAST_STORED
-    if output > disk:
-        return OutputError(
-            f"output: {config.output} can take {size(disk)}, and the results of {images:,} images "
-            f"are {size(output)} at least: free some space, or give another output"
-        )
-    return None
+    least = LEAST.footprint(graph)
+    return (
+        _pca_refusal(graph, least, place)
+        or _workers_refusal(images, graph, least, place)
+        or _disk_refusal(config, images, graph.dimension, disk)
+    )
 
 
-def memory_there(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that processes here can have: memory and swap, within the limits of control groups."""
-    try:
-        pairs = (line.split(":") for line in (proc / "meminfo").read_text().splitlines())
-        kilobytes = {name: int(value.split()[0]) for name, value in pairs}
-    except OSError:  # Not a Linux; there are no control groups either.
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    swap = kilobytes["SwapTotal"] * 1024
-    limits: list[float] = [kilobytes["MemTotal"] * 1024 + swap]
-    for line in (proc / "self" / "cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        # Version 2 names no controllers; version 1 has a folder for each.
-        root = cgroup / "memory" if controllers else cgroup
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        own = root / path.lstrip("/")
-        limits += [
-            _limit(group / name) + min(swap, _limit(group / "memory.swap.max"))
-            for group in (own, *own.parents)
-            if group.is_relative_to(root)
-        ]
-    return int(min(limits))
+def _pca_refusal(graph: CompiledGraph, least: Footprint, place: Place) -> FruitsError | None:
+    driver = least.driver + least.pca
+    if driver <= place.memory:
+        return None
+    return ConfigError(
+        f"backbone: wanted one whose PCA fits in memory; that of the {graph.dimension:,} "
+        f"features of {graph.backbone} takes {size(driver)} at least, and {_memory_of(place)}: "
+        "take a backbone with fewer features, or a larger machine"
+    )
 
 
-def disk_there(output: str) -> float:
-    """Bytes that a local output may have, earlier results included; infinite for other stores."""
-    filesystem, path = filesystem_of(output)
-    if not is_local(filesystem):
-        return math.inf
-    folder, held = Path(path), 0
-    for result in (folder / name for name in RESULTS):
-        for file in (result, *result.rglob("*")):
-            with suppress(OSError):  # Not there, or gone meanwhile.
-                held += file.stat().st_size
-    while not folder.exists():
-        folder = folder.parent
-    return float(shutil.disk_usage(folder).free + held)
+def _workers_refusal(
+    images: int, graph: CompiledGraph, least: Footprint, place: Place
+) -> FruitsError | None:
+    workers, others = min(place.cores, images), least.jvm + least.driver
+    left = place.memory - others
+    if not place.local or workers * least.worker <= left:
+        return None
+    fitting = int(left // least.worker)
+    fewer = f"{fitting} at most (--master local[N]), or" if left > least.worker else "it"
+    return ConfigError(
+        f"memory: {workers} tasks at a time with {graph.backbone} take "
+        f"{size(others + workers * least.worker)} at least, and {_memory_of(place)}: "
+        f"run {fewer} on a larger machine, or with a smaller backbone"
+    )
+
+
+def _disk_refusal(
+    config: RunConfig, images: int, dimension: int, disk: float
+) -> FruitsError | None:
+    numbers = dimension + (config.components if isinstance(config.components, int) else 0)
+    output = images * (1 - config.max_rejected) * 4 * numbers * LEAST_STORED
+    if output <= disk:
+        return None
+    return OutputError(
+        f"output: {config.output} can take {size(disk)}, and the results of {images:,} images "
+        f"are {size(output)} at least: free some space, or give another output"
+    )
+
+
+def _memory_of(place: Place) -> str:
+    return f"this machine, or its container, has {size(place.memory)}"
 
 
 def size(count: float) -> str:
@@ -161,10 +194,3 @@ def size(count: float) -> str:
         if count >= bytes_:
             return f"{count / bytes_:,.1f} {unit}"
     return f"{count:.0f} B"
-
-
-def _limit(file: Path) -> float:
-    try:
-        return float(file.read_text().strip().replace("max", "inf"))
-    except OSError:
-        return math.inf

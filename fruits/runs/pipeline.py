@@ -22,11 +22,12 @@ from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.runs.basis import Basis
-from fruits.runs.capacity import require_capacity, this_place
+from fruits.runs.capacity import require_capacity
 from fruits.runs.checks import chosen_basis, degrees_turned, require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS, STAGING
 from fruits.runs.outputs import Outputs
+from fruits.runs.place import this_place
 from fruits.runs.progress import Stages
 from fruits.runs.report import Counts, describe, interruption, summary
 from fruits.sources.decode import decode

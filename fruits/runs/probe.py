@@ -1,0 +1,190 @@
+"""Tries some of the images, to find out what each one takes."""
+
+import io
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fruits.errors import InputError
+from fruits.features.rows import lists
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import GROUP, featurize
+from fruits.sources.decode import RejectedImage, decode
+from fruits.sources.folder import read_contents
+from fruits.sources.listing import sample_evenly
+from fruits.spark.tasks import MOST_IMAGES
+
+PROBED_IMAGES = 48
+
+# Bytes of a row's path, label, digest, length and time, compressed.
+OTHER_COLUMNS = 90
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What some of the images took in one process, on one core.
+
+    Attributes:
+        images: how many were tried.
+        rejected: how many of them yield no features.
+        read: seconds to read one, with several reads at once.
+        decode: seconds to decode one to pixels of the wanted size.
+        network: seconds of one in the network, from pixels to features.
+        load: seconds to load the network.
+        memory: bytes by which the process grew, with the largest file of all among the images.
+        row: bytes of one row of features in Parquet.
+        pixels: width times height of the median one.
+        most_pixels: width times height of the largest one.
+    """
+
+    images: int
+    rejected: int
+    read: float
+    decode: float
+    network: float
+    load: float
+    memory: int
+    row: float
+    pixels: int
+    most_pixels: int
+
+
+def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
+    """Tries some of the images in a process of its own.
+
+    Args:
+        listing: of all images, a table of :data:`fruits.sources.listing.LISTING`.
+        graph: the backbone.
+
+    Raises:
+        InputError: when one of them crashes the decoder or the engine.
+    """
+    some = sample_evenly(listing, PROBED_IMAGES)
+    largest = pc.index(listing["length"], pc.max(listing["length"])).as_py()
+    rows = pa.concat_tables([some, listing.slice(largest, 1)])
+    files = list(zip(rows["path"].to_pylist(), rows["length"].to_pylist(), strict=True))
+    try:
+        # Not a fork: the session's threads would not survive it.
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(_probe, files, graph).result()
+    except BrokenProcessPool:
+        raise InputError(
+            f"images: one of the {len(files)} that were tried crashes the decoder or the engine; "
+            "a run would reject it and go on, but nothing can be predicted"
+        ) from None
+
+
+def _probe(files: list[tuple[str, int]], graph: CompiledGraph) -> Probe:
+    """Tries the files; the last one only for the memory that it takes."""
+    *some, largest = files
+    before, trial = _resident("VmRSS"), _Trial(graph)
+    _, loading = _timed(lambda: list(featurize([b""], graph)))
+    for start in range(0, len(some), GROUP):
+        trial.add(some[start : start + GROUP])
+    for content in read_contents([largest]):
+        list(featurize([content], graph))
+        trial.pixels.append(_pixels(content))
+    count = len(some)
+    return Probe(
+        images=count,
+        rejected=count - len(trial.features),
+        read=trial.read / count,
+        decode=trial.decode / count,
+        network=trial.network / count,
+        load=loading,
+        memory=_resident("VmHWM") - before,
+        row=_row_bytes(trial.features),
+        pixels=int(median(trial.pixels)),
+        most_pixels=max(trial.pixels),
+    )
+
+
+@dataclass
+class _Trial:
+    """What the images so far have taken.
+
+    Attributes:
+        graph: the backbone.
+        read: seconds to read them.
+        decode: seconds to decode them.
+        network: seconds in the network.
+        features: of each image that has some.
+        pixels: width times height of each image; 0 where it cannot be opened.
+    """
+
+    graph: CompiledGraph
+    read: float = 0.0
+    decode: float = 0.0
+    network: float = 0.0
+    features: list[Any] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)
+
+    def add(self, files: list[tuple[str, int]]) -> None:
+        contents, read = _timed(lambda: list(read_contents(files)))
+        _, decoding = _timed(lambda: _decode(contents, self.graph))
+        results, both = _timed(lambda: list(featurize(contents, self.graph)))
+        self.read += read
+        self.decode += decoding
+        self.network += max(both - decoding, 0)
+        self.features += [result for result in results if not isinstance(result, str)]
+        self.pixels += map(_pixels, contents)
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What the call returns, and its seconds."""
+    begin = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - begin
+
+
+def _decode(contents: list[bytes | OSError], graph: CompiledGraph) -> None:
+    for content in contents:
+        with suppress(RejectedImage):
+            if isinstance(content, bytes):
+                decode(content, graph.side, graph.exact_decode)
+
+
+def _pixels(content: bytes | OSError) -> int:
+    with suppress(Exception):
+        width, height = Image.open(io.BytesIO(content)).size  # type: ignore[arg-type]
+        return int(width * height)
+    return 0
+
+
+def _row_bytes(features: list[Any]) -> float:
+    """Bytes of a row in Parquet, in a file of many."""
+    if not features:
+        return 0.0
+    # With other numbers, as other images have.
+    copies = range(math.ceil(MOST_IMAGES / len(features)))
+    values = np.concatenate([np.stack(features) * np.float32(1 + n / 1000) for n in copies])
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"features": lists(values)}), buffer, use_dictionary=False)
+    return buffer.tell() / len(values) + OTHER_COLUMNS
+
+
+def _resident(name: str) -> int:
+    """Bytes of memory of this process: VmRSS now, VmHWM at its peak."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:  # Not a Linux.
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 1024 * int(status.partition(f"{name}:")[2].split()[0])

@@ -1,0 +1,48 @@
+"""A run that is estimated without images, for tests of estimates."""
+
+import dataclasses
+
+import pyarrow as pa
+
+from fruits.networks.graph import CompiledGraph, InputSpec
+from fruits.runs.config import RunConfig
+from fruits.runs.estimate import predict
+from fruits.runs.place import Place
+from fruits.runs.plan import Plan
+from fruits.runs.probe import Probe
+from fruits.sources.listing import LISTING
+
+CONFIG = RunConfig(images="in", output="out", components=100)
+PLACE = Place(cores=4, local=True, heap=3 << 30, memory=16 << 30)
+PROBE = Probe(
+    images=48,
+    rejected=0,
+    read=0.001,
+    decode=0.002,
+    network=0.008,
+    load=1.0,
+    memory=150_000_000,
+    row=4000,
+    pixels=10_000,
+    most_pixels=20_000,
+)
+
+
+def graph_of(dimension: int = 1280, size: int = 10_000_000) -> CompiledGraph:
+    return CompiledGraph(
+        "Net", "", "openvino", "f32", InputSpec(), dimension, {"graph.bin": bytes(size)}
+    )
+
+
+def predicted(images: int, config: RunConfig = CONFIG, place: Place = PLACE, **probe: int) -> Plan:
+    columns = {
+        "path": [f"file:/{n}.jpg" for n in range(images)],
+        "label": [""] * images,
+        "split": [None] * images,
+        "length": [5000] * images,
+        "modified": [0] * images,
+    }
+    listing = pa.table(columns, LISTING)
+    seconds = {"list": 1.0, "compile": 2.0, "session": 3.0}
+    probed = dataclasses.replace(PROBE, **probe)
+    return predict(config, listing, graph_of(), probed, place, seconds)

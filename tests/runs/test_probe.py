@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fruits.errors import InputError
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.probe import probe
+from fruits.sources.folder import list_images
+
+
+def test_a_probe_measures_some_images_and_counts_the_bad_ones(
+    graph: CompiledGraph, draw: Callable[..., Path]
+) -> None:
+    root = draw({"Fig": 20, "Plum": 20})
+    for number in range(4):
+        (root / "Fig" / f"{number}_100.jpg").write_bytes(b"no picture")
+    (root / "Plum" / "7_100.jpg").unlink()
+    listing = list_images(str(root))
+    (root / "Plum" / "8_100.jpg").unlink()
+    probed = probe(listing, graph)
+    assert (probed.images, probed.rejected) == (39, 5)
+    assert (probed.pixels, probed.most_pixels) == (10_000, 10_000)
+    assert 0 < probed.read < probed.read + probed.decode + probed.network < 5
+    assert 20_000_000 < probed.memory < 1_000_000_000
+    assert 0.3 * 4 * graph.dimension < probed.row < 1.1 * 4 * graph.dimension + 100
+
+
+def test_an_image_that_crashes_a_probe_ends_the_plan_with_one_line(
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listing = list_images(str(draw({"Fig": 5})))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, fruits.networks.runtime as engines\nengines.decode = lambda *_: os._exit(139)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    with pytest.raises(InputError, match="one of the 6 that were tried crashes"):
+        probe(listing, graph)
