@@ -24,7 +24,8 @@ from fruits.sources.folder import Folder, contents_of
 from fruits.sources.members import SEPARATOR
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
-from fruits.sources.tar_shards import members_of, read_index
+from fruits.sources.tar_index import read_index
+from fruits.sources.tar_shards import members_of
 from fruits.sources.zip_archive import list_zip
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.sources import folder, parquet_source, tar_shards, zip_archive
+from fruits.sources import folder, parquet_source, tar_index, tar_shards, zip_archive
 from fruits.sources.archive import read_members
 from fruits.sources.members import REFUSED, places
 
@@ -42,6 +42,6 @@ _READERS: dict[str, Reader] = {
     "": folder.contents_of,
     REFUSED: _refused,
     zip_archive.KIND: lambda items: read_members(items, zip_archive.cut),
-    tar_shards.KIND: lambda items: read_members(items, tar_shards.cut),
+    tar_index.KIND: lambda items: read_members(items, tar_shards.cut),
     parquet_source.KIND: parquet_source.read_rows,
 }

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from forms import as_tar, files_of, read, tar_of
 
 from fruits.errors import InputError
-from fruits.sources import tar_shards
+from fruits.sources import tar_index
 from fruits.sources.open_source import open_source
 
 
@@ -133,6 +134,26 @@ def test_a_link_that_leads_nowhere_and_names_that_lead_out_are_rejected(tmp_path
     assert open_source(str(tmp_path / "a.tar")).items().passed_over == {"special files": 1}
 
 
+def test_members_are_those_that_python_s_tarfile_finds(tmp_path: Path) -> None:
+    """Headers of all formats one after the other, with names of all kinds."""
+    names = ["1.jpg", "é.jpg", "n" * 120 + ".jpg", "d" * 140 + "/x.jpg", "d/" * 70 + "y.jpg"]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for number, format in enumerate((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT) * 2):
+            archive.format = format
+            for name in names:
+                header = tarfile.TarInfo(f"{number}/{name}")
+                header.size, header.mtime = 700 + number, 1_700_000_000 + 0.5 * number
+                header.pax_headers = {"comment": "x"} if number == 3 else {}
+                archive.addfile(header, io.BytesIO(bytes([number]) * header.size))
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        wanted = {
+            one.name: archive.extractfile(one).read()  # type: ignore[union-attr]
+            for one in archive.getmembers()
+        }
+    assert by_name(read(str(tmp_path / "a.tar"))) == wanted
+    assert len(wanted) == 20
+
+
 def test_of_one_name_twice_the_last_is_read_as_extraction_would(tmp_path: Path) -> None:
     place = tmp_path / "a.tar"
     for content in (b"old", b"newer"):
@@ -166,13 +187,13 @@ def test_an_index_is_made_once_and_again_for_a_changed_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    make = tar_shards._made
+    make = tar_index._made
 
     def watched(location: Any, length: int) -> Any:
         made.append(location.path)
         return make(location, length)
 
-    monkeypatch.setattr(tar_shards, "_made", watched)
+    monkeypatch.setattr(tar_index, "_made", watched)
     place = tmp_path / "a.tar"
     place.write_bytes(tar_of({"Fig/1.jpg": b"one"}))
     assert list(read(str(place)).values()) == list(read(str(place)).values()) == [b"one"]
