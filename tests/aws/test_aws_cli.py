@@ -43,7 +43,7 @@ def cli(aws: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stack_is_made_told_of_and_deleted(cli: Callable[..., Any], name: str) -> None:
+def test_a_stack_is_created_described_and_deleted(cli: Callable[..., Any], name: str) -> None:
     body = f"file://{path(name)}"
     cli("cloudformation", "validate-template", "--template-body", body)
     network = cli("ec2", "describe-subnets", "--query", "Subnets[0]")

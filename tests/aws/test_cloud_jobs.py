@@ -72,7 +72,7 @@ def commands(calls: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["single", "cluster"])
-def test_a_host_is_told_to_run_the_notebook_with_what_differs_from_the_defaults(
+def test_a_host_runs_the_notebook_with_the_options_that_differ_from_the_defaults(
     made: dict[str, dict[str, str]],
     name: str,
     capsys: pytest.CaptureFixture[str],

@@ -314,7 +314,7 @@ def test_ssh_reads_neither_user_nor_host_as_an_option(
         ({"Architecture": "\x1b[31mbank"}, {}),
     ],
 )
-def test_an_output_that_is_none_of_ours_is_refused(
+def test_an_output_of_another_stack_is_refused(
     aws: str, monkeypatch: pytest.MonkeyPatch, outputs: dict[str, str], instance: dict[str, str]
 ) -> None:
     with pytest.raises(CloudError, match="wanted ") as caught:

@@ -198,7 +198,7 @@ def test_a_large_file_whose_etag_is_no_md5_is_known_by_its_sha256(
     assert upload(account, str(folder), uri).sent == 0
 
 
-def test_a_large_file_that_changes_while_it_is_sent_is_not_believed(
+def test_a_large_file_that_changes_while_it_is_sent_is_an_error(
     bucket: str, folder: Path, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def changes(true: Any, arguments: Any) -> Any:
@@ -336,7 +336,7 @@ def test_a_store_that_answers_another_checksum_is_not_believed(
         upload(Account.of(), str(folder), f"s3://{bucket}")
 
 
-def test_files_that_vanish_are_told_after_the_others_are_sent(
+def test_files_that_vanish_are_reported_after_the_others_are_sent(
     bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def vanish(true: Any, arguments: Any) -> Any:
@@ -364,7 +364,7 @@ def test_places_and_folders_that_cannot_be_meant_are_refused(
     assert objects(bucket) == {}
 
 
-def test_a_bucket_that_is_not_there_and_one_elsewhere_are_told_with_the_next_step(
+def test_a_missing_bucket_and_one_elsewhere_are_reported_with_the_next_step(
     bucket: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, "upload", str(folder), "s3://no-such-bucket-anywhere/p")
@@ -375,7 +375,7 @@ def test_a_bucket_that_is_not_there_and_one_elsewhere_are_told_with_the_next_ste
     assert objects(bucket) == {}
 
 
-def test_no_credentials_and_no_region_are_told_with_the_next_step(
+def test_missing_credentials_and_region_are_reported_with_the_next_step(
     bucket: str,
     folder: Path,
     capsys: pytest.CaptureFixture[str],
@@ -396,7 +396,7 @@ def test_no_credentials_and_no_region_are_told_with_the_next_step(
     assert "(AWS: NoRegionError); name a region" in line
 
 
-def test_a_store_out_of_reach_is_told(
+def test_a_store_out_of_reach_is_reported(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     aws: str,
@@ -444,7 +444,7 @@ def test_expired_credentials_are_named_although_an_answer_to_head_has_no_code(
     )
 
 
-def test_who_may_only_list_is_told_by_aws_itself_and_no_key_is_printed(
+def test_the_error_of_who_may_only_list_is_that_of_aws_and_no_key_is_printed(
     bucket: str,
     folder: Path,
     aws: str,

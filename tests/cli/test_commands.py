@@ -44,7 +44,7 @@ def test_bad_usage_is_one_line_on_stderr_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_input_is_told_in_a_new_process_without_a_traceback(tmp_path: Path) -> None:
+def test_bad_input_is_reported_without_a_traceback(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fruits.cli", "run", "--images", tmp_path, "--output", "x"],
         capture_output=True,

@@ -182,7 +182,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_one_mends(
+def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_one_completes_it(
     store: Compose, there: s3fs.S3FileSystem, local: Path, moment: str
 ) -> None:
     if not there.exists("fruits/published/run.json"):
@@ -247,7 +247,7 @@ def test_credentials_that_are_wrong_or_missing_are_named_with_what_to_do(
     assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in last
 
 
-def test_an_output_whose_store_is_out_of_reach_is_told_in_seconds(store: Compose) -> None:
+def test_an_output_whose_store_is_out_of_reach_is_reported_in_seconds(store: Compose) -> None:
     start = time.monotonic()
     done = store(
         *("run", "--rm", "--no-deps", "-T", "-e", "SPARK_MASTER=local[2]"),

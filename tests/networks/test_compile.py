@@ -430,7 +430,7 @@ def test_processes_that_compile_at_once_all_get_a_graph(own_cache, tmp_path):
     ],
     ids=["empty", "text", "truncated", "one bit"],
 )
-def test_a_damaged_graph_in_the_cache_is_made_anew(own_cache, damage, monkeypatch):
+def test_a_damaged_graph_in_the_cache_is_compiled_again(own_cache, damage, monkeypatch):
     path, content = own_cache
     path.parent.mkdir(parents=True)
     path.write_bytes(damage(content))
@@ -479,7 +479,7 @@ def other_dimension(content):
 
 
 @pytest.mark.parametrize("change", [other_engine, other_network, other_side, other_dimension])
-def test_a_graph_in_the_cache_that_is_not_the_one_asked_for_is_made_anew(
+def test_another_graph_in_the_cache_than_the_one_asked_for_is_compiled_again(
     own_cache, monkeypatch, change
 ):
     path, content = own_cache
@@ -520,7 +520,9 @@ def a_pipe(path):
 @pytest.mark.parametrize(
     "expose", [writable_by_the_group, writable_by_all, of_another_user, behind_a_link, a_pipe]
 )
-def test_a_graph_that_another_user_could_have_written_is_made_anew(own_cache, monkeypatch, expose):
+def test_a_graph_that_another_user_could_have_written_is_compiled_again(
+    own_cache, monkeypatch, expose
+):
     path, content = own_cache
     foreign = replace(CompiledGraph.from_bytes(content), weights_sha256="foreign")
     path.parent.mkdir(parents=True)
@@ -664,7 +666,7 @@ def test_that_line_comes_back_as_the_error(tmp_path, monkeypatch):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_compiler_that_crashes_is_no_error_of_the_users(tmp_path, monkeypatch):
+def test_a_compiler_that_crashes_is_not_reported_as_the_users_error(tmp_path, monkeypatch):
     stand_in(tmp_path, monkeypatch, "echo out of luck >&2; kill -9 $$")
     with pytest.raises(RuntimeError, match=r"compiling MobileNetV2 .* -9:\nout of luck"):
         compile_backbone("MobileNetV2", "random")

@@ -834,7 +834,7 @@ def test_a_download_with_another_digest_is_refused(site, keras_home, monkeypatch
     assert list(keras_home.parent.iterdir()) == []
 
 
-def test_a_file_with_another_digest_is_downloaded_anew(site, keras_home, published, monkeypatch):
+def test_a_file_with_another_digest_is_downloaded_again(site, keras_home, published, monkeypatch):
     md5 = hashlib.md5(published).hexdigest()
     file = dataclasses.replace(download.IMAGENET["MobileNetV2"], md5=md5)
     monkeypatch.setitem(download.IMAGENET, "MobileNetV2", file)

@@ -221,13 +221,11 @@ def test_an_archive_that_holds_anything_else_is_refused(data, words):
 
 
 def test_an_archive_that_would_expand_is_refused_before_it_does():
-    """A compressed part of 2 GB, in 2 MB."""
+    """A compressed part of 200 MB, in 1 MB."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("graph.json", members()["graph.json"])
-        with archive.open("graph.bin", "w", force_zip64=True) as part:
-            for _ in range(2000):
-                part.write(bytes(1 << 20))
+        archive.writestr("graph.bin", bytes(200 << 20))
     with pytest.raises(BackboneError, match="is compressed"):
         CompiledGraph.from_bytes(buffer.getvalue())
 

@@ -189,7 +189,7 @@ def test_images_whose_permission_is_lost_are_rejected_and_tried_again(
         assert told in done.stdout
 
 
-def test_clocks_that_are_wrong_neither_hide_a_change_nor_feign_one(
+def test_wrong_clocks_neither_hide_a_change_nor_cause_a_false_one(
     spark: SparkSession, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 12}) / "Fig"

@@ -107,7 +107,7 @@ def test_nothing_warns(executed: dict[str, list[nbformat.NotebookNode]]) -> None
         assert "Traceback" not in said, f"{cell}: {said}"
 
 
-def test_progress_and_counts_are_told(executed: dict[str, list[nbformat.NotebookNode]]) -> None:
+def test_progress_and_counts_are_printed(executed: dict[str, list[nbformat.NotebookNode]]) -> None:
     assert "23/23" in text(executed["run"], "stdout")
     assert "extract" in text(executed["run"], "stdout")
     assert "23 images: 22 extracted" in text(executed["summary"], "stdout")

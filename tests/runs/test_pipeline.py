@@ -161,7 +161,7 @@ def test_a_second_run_reuses_the_features_and_gives_the_same_results(
         pd.testing.assert_frame_equal(old, before[table])
 
 
-def test_a_pile_that_changed_gives_what_a_fresh_run_gives(
+def test_changed_images_give_what_a_fresh_run_gives(
     go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw(LABELS)

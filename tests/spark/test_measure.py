@@ -164,7 +164,7 @@ def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
     assert staged(store) == []
 
 
-def test_a_chunk_that_loses_most_of_its_rows_is_measured_anew(
+def test_a_chunk_that_loses_most_of_its_rows_is_measured_again(
     spark: SparkSession, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows.slice(0, 40), 2)

@@ -193,7 +193,7 @@ def test_a_lock_that_this_process_left_behind_is_taken_over(tmp_path: Path) -> N
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_lock_that_stands_still_is_taken_over(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_lock_that_does_not_change_is_taken_over(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "_lock"
     file.write_bytes(content)
     with exclusive(str(file)) as lock:
@@ -243,7 +243,7 @@ def test_what_an_owner_calls_itself_cannot_move_the_cursor(tmp_path: Path) -> No
     assert str(raised.value).isprintable()
 
 
-def test_the_lock_of_another_machine_is_taken_over_when_it_stands_still(tmp_path: Path) -> None:
+def test_the_lock_of_another_machine_is_taken_over_when_it_does_not_change(tmp_path: Path) -> None:
     file = tmp_path / "_lock"
     file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "id": "x", "beat": 7}))
     with exclusive(str(file)) as lock:
@@ -259,7 +259,7 @@ def test_a_lock_that_was_lost_stops_its_owner(tmp_path: Path) -> None:
         file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "id": "x", "beat": 7}))
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"), exclusive(f"{tmp_path}/file/_lock"):
         pytest.fail("there is no such place")

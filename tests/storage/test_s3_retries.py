@@ -141,7 +141,7 @@ def test_an_answer_without_a_reason_names_the_credentials_too(store: Store) -> N
         filesystem.info(path)
 
 
-def test_a_store_that_stays_away_is_one_line_when_patience_ends(
+def test_a_store_that_stays_away_is_one_line_when_the_retries_end(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fruits.storage.s3.RETRY_SECONDS", 2.0)
@@ -176,7 +176,7 @@ def test_a_store_that_comes_back_is_used(store: Store, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("answer", ["refused", (503, "SlowDown")])
-def test_at_first_a_store_that_is_away_is_told_in_seconds(
+def test_a_store_that_is_away_at_the_start_is_reported_in_seconds(
     store: Store, answer: tuple[int, str] | str
 ) -> None:
     if answer == "refused":
