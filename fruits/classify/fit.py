@@ -26,6 +26,9 @@ from fruits.reduction.transform import rowwise_product
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Values among which a cross-validation chooses."""
 
+_SPARE = 16
+"""Vectors beyond the rank that a space is found with."""
+
 _RANK_TOLERANCE = 1e-12
 """Without shrinkage, directions with less than this share of the largest variance do not count."""
 
@@ -39,8 +42,9 @@ class Discriminant:
         counts: (c,) int64, images of each.
         means: (c, d) float64, of each label's features.
         mean: (d,) float64, of all features.
-        variances: (d,) float64, the eigenvalues of the covariance within labels.
-        axes: (d, d) float64, its eigenvectors, in columns.
+        variances: (r,) float64, the eigenvalues of the covariance within labels. With fewer images
+            than features, r is less than d, and all others are 0.
+        axes: (d, r) float64, its eigenvectors, in columns.
     """
 
     labels: tuple[str, ...]
@@ -69,17 +73,16 @@ class Discriminant:
         between = (means - mean) * np.sqrt(counts / count)[:, np.newaxis]
         covariance = moments.scatter / count
         total = float(np.trace(covariance))
-        covariance -= between.T @ between
-        if float(np.trace(covariance)) <= _RANK_TOLERANCE * total or count == len(labels):
-            variances, axes = np.full(mean.size, total / mean.size), np.eye(mean.size)
-        else:
-            variances, axes = np.linalg.eigh(covariance)
-            variances = variances.clip(min=0)
         if total == 0:
             raise InputError(
                 f"classifier: wanted images that differ, found {count} with the same features; "
                 "add others, or take classifier=none"
             )
+        covariance -= between.T @ between
+        if float(np.trace(covariance)) <= _RANK_TOLERANCE * total or count == len(labels):
+            variances, axes = np.full(mean.size, total / mean.size), np.eye(mean.size)
+        else:
+            variances, axes = _eigen(covariance, count - len(labels))
         return cls(labels, counts, means, mean, variances, axes)
 
     @property
@@ -87,12 +90,14 @@ class Discriminant:
         """The label of most images; of equal ones the first."""
         return self.labels[int(self.counts.argmax())]
 
-    def precisions(self, shrinkage: float) -> Array:
-        """(d,) float64: the eigenvalues of the inverse of the shrunk covariance."""
-        shrunk = (1 - shrinkage) * self.variances + shrinkage * self.variances.mean()
-        used = shrunk > _RANK_TOLERANCE * shrunk.max()
-        inverse: Array = np.divide(1, shrunk, out=np.zeros_like(shrunk), where=used)
-        return inverse
+    def precisions(self, shrinkage: float) -> tuple[Array, float]:
+        """Eigenvalues of the inverse of the shrunk covariance: (r,) float64, and all the others."""
+        average = self.variances.sum() / self.mean.size
+        shrunk = (1 - shrinkage) * self.variances + shrinkage * average
+        least = _RANK_TOLERANCE * shrunk.max()
+        inverse: Array = np.divide(1, shrunk, out=np.zeros_like(shrunk), where=shrunk > least)
+        rest = shrinkage * average
+        return inverse, 1 / rest if rest > least else 0.0
 
     def classifier(
         self,
@@ -109,9 +114,15 @@ class Discriminant:
             temperature: see `fruits.classify.calibrate`, as is the next.
             threshold: distance above which an image is unknown.
         """
-        precisions = self.precisions(shrinkage)
-        coefficients = ((self.means @ self.axes) * precisions) @ self.axes.T
-        whitening = self.axes * np.sqrt(precisions)
+        precisions, rest = self.precisions(shrinkage)
+        coefficients = ((self.means @ self.axes) * (precisions - rest)) @ self.axes.T
+        coefficients += rest * self.means
+        roots = np.sqrt(precisions)
+        if self.variances.size == self.mean.size:
+            whitening = self.axes * roots
+        else:
+            whitening = (self.axes * (roots - math.sqrt(rest))) @ self.axes.T
+            whitening += math.sqrt(rest) * np.eye(self.mean.size)
         return Classifier(
             kind="lda",
             labels=self.labels,
@@ -131,13 +142,17 @@ class Discriminant:
         self, features: NDArray[np.floating[Any]], transform: str, shrinkages: tuple[float, ...]
     ) -> list[Array]:
         """(n, c) float64 for each shrinkage: logits but for a number that all labels share."""
-        z = rowwise_product(mapped(features, transform), self.axes, shift=self.mean)
-        centres = (self.means - self.mean) @ self.axes
+        f, centred = mapped(features, transform), self.means - self.mean
+        z = rowwise_product(f, self.axes, shift=self.mean)
+        products = rowwise_product(f, centred.T, shift=self.mean)
+        centres, squares = centred @ self.axes, (centred * centred).sum(axis=1)
         prior = np.log(self.counts / self.counts.sum())
         result = []
         for shrinkage in shrinkages:
-            scaled = centres * self.precisions(shrinkage)
-            result.append(z @ scaled.T + (prior - 0.5 * (centres * scaled).sum(axis=1)))
+            precisions, rest = self.precisions(shrinkage)
+            scaled = centres * (precisions - rest)
+            offset = prior - 0.5 * ((centres * scaled).sum(axis=1) + rest * squares)
+            result.append(z @ scaled.T + rest * products + offset)
         return result
 
     def nearest_mean(self, features: NDArray[np.floating[Any]], transform: str = "none") -> Ints:
@@ -146,6 +161,32 @@ class Discriminant:
         products = rowwise_product(mapped(features, transform), centred.T, shift=self.mean)
         nearest: Ints = np.argmin((centred**2).sum(axis=1) - 2 * products, axis=1)
         return nearest
+
+
+def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of a positive semidefinite matrix, (d, d).
+
+    Where its rank is far below d, only the space that it spans is decomposed: a product with as
+    many vectors, drawn at random from a fixed seed, spans it (Halko, Martinsson and Tropp, "Finding
+    structure with randomness", SIAM Review 53, 2011), so nothing but rounding is left out.
+
+    Args:
+        covariance: (d, d) float64.
+        rank: at least that of the matrix.
+
+    Returns:
+        (r,) and (d, r) float64, where r is d or little more than the rank.
+    """
+    size = len(covariance)
+    if rank + _SPARE >= size // 2:
+        variances, axes = np.linalg.eigh(covariance)
+        return variances.clip(min=0), axes
+    drawn = np.random.default_rng(0).normal(size=(size, rank + _SPARE))
+    space, _ = np.linalg.qr(covariance @ drawn)
+    # Once more, since the smallest variances are lost in the largest ones' rounding.
+    space, _ = np.linalg.qr(covariance @ space)
+    variances, axes = np.linalg.eigh(space.T @ covariance @ space)
+    return variances.clip(min=0), space @ axes
 
 
 def fit_lda(moments: Moments, shrinkage: float, transform: str = "none") -> Classifier:

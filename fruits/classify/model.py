@@ -21,6 +21,9 @@ Ints = NDArray[np.int64]
 TRANSFORMS = ("none", "sqrt")
 """What is done to each feature before the classifier: nothing, or the signed square root."""
 
+CLASSIFIERS = ("lda", "none")
+"""Linear discriminant analysis from moments, or no classifier."""
+
 TOP = 5
 """Labels that a prediction ranks."""
 

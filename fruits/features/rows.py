@@ -42,7 +42,7 @@ def write_rows(uri: str, rows: pa.Table) -> None:
     """Writes rows of features, or of components, as one Parquet file, whole."""
     buffer = io.BytesIO()
     # A dictionary of numbers that are all different is longer than the numbers.
-    pq.write_table(rows, buffer, use_dictionary=["label"])
+    pq.write_table(rows, buffer, use_dictionary=["label", "split", "predicted"])
     replace(uri, buffer.getvalue())
 
 
@@ -100,7 +100,7 @@ def matrix(column: pa.Array) -> NDArray[np.floating[Any]]:
     return rows.reshape(len(lengths), -1)
 
 
-def lists(rows: NDArray[np.floating[Any]]) -> pa.Array:
+def lists(rows: NDArray[np.floating[Any]] | NDArray[np.integer[Any]]) -> pa.Array:
     """Make an Arrow list array of (n, d) numbers; the inverse of `matrix`, without a copy."""
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(rows.ravel()))

@@ -1,11 +1,13 @@
-"""The scaler and the PCA of a finished run, kept in its model for later runs to use."""
+"""The scaler, PCA and classifier of a finished run, kept in its model for later runs to use."""
 
 from __future__ import annotations
 
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+from fruits.classify.model import Classifier
 from fruits.errors import ConfigError, OutputError, one_line
 from fruits.features.moments import Moments
 from fruits.features.moments_file import OldMoments
@@ -15,35 +17,55 @@ from fruits.storage.location import Location
 # Spark ML passes over names that begin with an underscore.
 MOMENTS_FILE = "model/_basis.moments"
 SETTINGS_FILE = "model/_basis.json"
+CLASSIFIER_FILE = "model/_basis.classifier"
+
+
+@dataclass(frozen=True)
+class KeptClassifier:
+    """A classifier, and what is known of its training.
+
+    Attributes:
+        classifier: of the features.
+        most_frequent: the label of most training images.
+        about: how it was chosen, for run.json.
+    """
+
+    classifier: Classifier
+    most_frequent: str
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What a scaler and a PCA follow from.
+    """What a scaler and a PCA follow from, and the classifier next to them.
 
     Attributes:
         moments: of the features that they were fitted to.
         scaler: its name.
         components: how many are kept.
         identity: of the backbone, :attr:`fruits.networks.graph.CompiledGraph.identity`.
+        classifier: of the features; None where none was trained.
     """
 
     moments: Moments
     scaler: str
     components: int
     identity: dict[str, str]
+    classifier: KeptClassifier | None = None
 
     def files(self) -> dict[str, bytes]:
         """The contents of the files that keep it, by name in the output folder."""
-        settings = {
+        settings: dict[str, Any] = {
             "scaler": self.scaler,
             "components": self.components,
             "identity": self.identity,
         }
-        return {
-            MOMENTS_FILE: self.moments.to_bytes(),
-            SETTINGS_FILE: (json.dumps(settings, indent=2) + "\n").encode(),
-        }
+        files = {MOMENTS_FILE: self.moments.to_bytes()}
+        if kept := self.classifier:
+            settings["classifier"] = {"most_frequent": kept.most_frequent, "about": kept.about}
+            files[CLASSIFIER_FILE] = kept.classifier.to_bytes()
+        files[SETTINGS_FILE] = (json.dumps(settings, indent=2) + "\n").encode()
+        return files
 
     def require_identity(self, identity: dict[str, str], output: str) -> None:
         """Makes sure that features of a backbone can be reduced by this.
@@ -88,8 +110,14 @@ def read_basis(output: str) -> Basis | None:
                 {str(key): str(value) for key, value in content["identity"].items()},
             )
             name = MOMENTS_FILE
-            packed = place.filesystem.cat_file((place / name).path)
-            return Basis(Moments.from_bytes(packed), *settings)
+            moments = Moments.from_bytes(place.filesystem.cat_file((place / name).path))
+            kept = None
+            if about := content.get("classifier"):
+                name = CLASSIFIER_FILE
+                packed = place.filesystem.cat_file((place / name).path)
+                classifier = Classifier.from_bytes(packed)
+                kept = KeptClassifier(classifier, str(about["most_frequent"]), dict(about["about"]))
+            return Basis(moments, *settings, kept)
     except OSError as error:
         raise OutputError(f"output: {place / name} cannot be read: {one_line(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

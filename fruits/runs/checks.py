@@ -15,6 +15,8 @@ from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import principal_angles
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.config import RunConfig
+from fruits.runs.made import RESULTS, STAGING
+from fruits.sources.open_source import places_of
 from fruits.storage.location import Location
 
 # A listing that lacks more than this share of the known images is most likely a mistake.
@@ -80,6 +82,33 @@ def require_most(known: pa.Table, listing: pa.Table, config: RunConfig) -> None:
             "check the folder and whether it is mounted whole, give another output, or allow it "
             "(allow_removed)"
         )
+
+
+def require_apart(config: RunConfig, linked: list[str]) -> None:
+    """Makes sure that results are not taken for images, and images not replaced by results.
+
+    Args:
+        config: what to do.
+        linked: real paths of the folders to which links in the images lead.
+
+    Raises:
+        ConfigError: the output is in the images, or the images are where results go.
+    """
+    places = [Location.of(place) for place in places_of(config.images)]
+    output = Location.of(config.output)
+    for folder in (*places, *map(Location.of, linked)):
+        if folder.contains(output):
+            where = config.images if folder in places else f"{folder}, a part of {config.images}"
+            raise ConfigError(
+                "output: wanted a folder outside of the images, whose plots would else be taken "
+                f"for images; {config.output} is below {where}: give another output"
+            )
+    for name in (*RESULTS, STAGING):
+        if any((output / name).contains(images) for images in places):
+            raise ConfigError(
+                f"output: wanted a folder that a run may fill; the images {config.images} are in "
+                f"{output / name}, which results replace: give another output"
+            )
 
 
 def degrees_turned(old: Moments, new: Moments, scaler: str) -> dict[str, float] | None:

@@ -3,11 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fruits.classify.model import CLASSIFIERS, TRANSFORMS
 from fruits.errors import ConfigError
 from fruits.networks.catalogue import BACKBONES
 from fruits.networks.graph import ENGINES, PRECISIONS
 from fruits.reduction.fit import SCALERS
 from fruits.runs.options import option, options
+from fruits.sources.naming import Naming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,29 @@ class RunConfig:
     scaler: str = option("minmax", choices=SCALERS, help="applied to the features before PCA")
     components: int | float = option(
         0.97, metavar="N", help="a share of the variance such as 0.97, or a number such as 600"
+    )
+    classifier: str = option(
+        "lda", choices=CLASSIFIERS, help="trained on the features of the labelled images"
+    )
+    transform: str = option(
+        "auto",
+        choices=("auto", *TRANSFORMS),
+        help="of the features before the classifier; auto takes the best",
+    )
+    label: str | None = option(
+        None,
+        metavar="RULE",
+        help="parent (the default), grandparent, or an expression with a group (?P<label>...)",
+    )
+    split: str = option(
+        "auto",
+        metavar="RULE",
+        help="auto goes by folders named train, test or validation on the path; none: no split",
+    )
+    group: str | None = option(
+        None,
+        metavar="EXPRESSION",
+        help="with a group (?P<group>...) that images of one object share; guessed if left out",
     )
     chunk: int = option(10_000, metavar="N", help="at most so many images are committed together")
     max_rejected: float = option(
@@ -95,6 +120,18 @@ class RunConfig:
             "the output of a finished run, or nothing to fit a new model",
             self.model,
         )
+
+        # Raises where a rule cannot be used.
+        _ = self.naming
+
+    @property
+    def naming(self) -> Naming:
+        """The rules by which the path of an image is read.
+
+        Raises:
+            ConfigError: an expression is not one, or lacks its group.
+        """
+        return Naming(self.label or "parent", self.split, self.group)
 
     def as_dict(self) -> dict[str, Any]:
         """The options by name, ready for JSON."""

@@ -16,7 +16,10 @@ from fruits.storage.location import Location
 
 RECORD = "_fruits.json"
 # Every name that a run may use in its output folder.
-RESULTS = ("features", "pca", "pca.csv", "rejected", "model", "plots", "run.json")
+RESULTS = (
+    *("features", "pca", "predictions", "pca.csv", "rejected"),
+    *("model", "predictor", "plots", "run.json"),
+)
 STAGING = "_staging"
 
 # Made by versions that kept no record.

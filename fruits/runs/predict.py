@@ -18,6 +18,9 @@ OF_THE_MODEL = (
     "exact_decode",
     "scaler",
     "components",
+    "label",
+    "split",
+    "group",
 )
 
 

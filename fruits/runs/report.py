@@ -10,6 +10,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from fruits.classify.evaluate import Evaluation
 from fruits.errors import FruitsError, OutputError, one_line
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
@@ -18,6 +19,12 @@ from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS
 from fruits.runs.outputs import Outputs
 from fruits.sources.selection import described
+
+# The part of an evaluation that fits on one line.
+FIGURES = (
+    *("scheme", "images", "accuracy", "balanced_accuracy", "top5", "log_loss"),
+    *("calibration_error", "unknown", "most_frequent", "nearest_mean", "identical"),
+)
 
 PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
@@ -43,17 +50,9 @@ class Counts:
         """The counts where all others have features of an earlier run."""
         return cls(found, extracted, found - extracted - rejected, rejected)
 
-    def require(self, rows: int) -> None:
-        """Holds the counts against the rows of features that are there.
-
-        Raises:
-            RuntimeError: when an image was lost or counted twice.
-        """
-        if rows != self.extracted + self.reused:
-            raise RuntimeError(
-                f"wanted {self.extracted} extracted + {self.reused} reused rows of features, "
-                f"there are {rows}: run again with overwrite, and please report this"
-            )
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
 
 
 def describe(
@@ -77,7 +76,7 @@ def describe(
     speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
     return {
         "parameters": config.as_dict(),
-        "counts": asdict(counts) | ({"passed_over": passed_over} if passed_over else {}),
+        "counts": counts.as_dict() | ({"passed_over": passed_over} if passed_over else {}),
         "weights_sha256": graph.weights_sha256,
         "components": reduction.components,
         "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
@@ -85,14 +84,23 @@ def describe(
         "images_per_second": round(speed, 1),
         "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
         # EMR brings a PySpark that pip does not know of.
-        "versions": {"python": platform.python_version(), "pyspark": spark.version}
-        | {package: version(package) for package in PACKAGES},
+        "versions": package_versions() | {"pyspark": spark.version},
         # What computed the features in the workers, in this run and in those before it: features of
         # one entry are equal bit for bit, those of different entries differ in the last bits.
         "ran": ran,
         # Spark lists the driver among its executors.
         "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
     }
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide the results."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """The part of an evaluation that fits on one line, by name."""
+    return {name: getattr(evaluation, name) for name in FIGURES}
 
 
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
@@ -112,7 +120,36 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
             + one_line("; ".join(report["ran"]))
         )
     there = [name for name in RESULTS if outputs.exists(name)]
-    return "\n".join([figures, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
+    lines = [figures, *_evaluation_lines(report)]
+    return "\n".join([*lines, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
+
+
+def _evaluation_lines(report: dict[str, Any]) -> list[str]:
+    """A line for each evaluation, or why there is no classifier; none for earlier versions."""
+    about = report.get("classifier") or {}
+    if reason := about.get("skipped"):
+        return [f"  no classifier: {reason}"]
+    lines = [_evaluation_line(one) for one in report.get("evaluation", ())]
+    if about and not lines:
+        return ["  the classifier was not evaluated: no image has a label that can be held out"]
+    return lines
+
+
+def _evaluation_line(one: dict[str, Any]) -> str:
+    line = (
+        f"  {one['accuracy']:.1%} right of {one['images']:,} images, {one['scheme']}"
+        f" (most frequent label: {one['most_frequent']:.1%}"
+    )
+    if (nearest := one["nearest_mean"]) is not None:
+        line += f", nearest mean: {nearest:.1%}"
+    line += f"); calibration error {one['calibration_error']:.3f}"
+    if identical := one["identical"]:
+        line += f"; {identical:,} are byte for byte training images"
+    if unseen := one["unseen_labels"]:
+        names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
+        more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
+        line += f"; labels that training has not, counted as wrong: {one_line(names)}{more}"
+    return line
 
 
 def summary_of(outputs: Outputs) -> str:

@@ -171,7 +171,7 @@ def _pattern(expression: str, name: str, others: str) -> None:
 
 
 def _by_path(paths: pa.Array | pa.ChunkedArray, rule: Callable[[str], str | None]) -> pa.Array:
-    return pa.array([rule(path) for path in paths.to_pylist()], pa.string())
+    return pa.array([path and rule(path) for path in paths.to_pylist()], pa.string())
 
 
 def _by_folder(paths: pa.Array | pa.ChunkedArray, rule: Callable[[str], str | None]) -> pa.Array:

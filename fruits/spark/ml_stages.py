@@ -26,6 +26,7 @@ from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
+from fruits.sources.naming import Naming
 from fruits.spark.read_images import label_of
 
 # A compiled graph is saved in pieces: one row of hundreds of megabytes is more than Parquet likes.
@@ -54,7 +55,7 @@ class PathToLabel(
     DefaultParamsReadable["PathToLabel"],
     DefaultParamsWritable,
 ):
-    """The label of an image: the name of the folder in its path.
+    """The label of an image, from its path.
 
     A dataset without the column of paths is returned as it is, so that a saved model takes contents
     alone; labels that it has already then stay.
@@ -62,18 +63,35 @@ class PathToLabel(
     Args:
         inputCol: column of paths or URIs, string; by default ``path``.
         outputCol: column of labels, string; by default ``label``.
+        rule: ``parent`` (the default) or ``grandparent`` for the name of that folder, or a regular
+            expression of Python with a group named ``label``.
     """
 
+    rule: Param[str] = Param(
+        Params._dummy(),
+        "rule",
+        "parent, grandparent, or a regular expression with a group named label",
+        typeConverter=TypeConverters.toString,
+    )
+
     @keyword_only
-    def __init__(self, *, inputCol: str = "path", outputCol: str = "label") -> None:  # noqa: N803
+    def __init__(
+        self,
+        *,
+        inputCol: str = "path",  # noqa: N803
+        outputCol: str = "label",  # noqa: N803
+        rule: str = "parent",
+    ) -> None:
         super().__init__()
-        self._setDefault(inputCol="path", outputCol="label")
+        self._setDefault(inputCol="path", outputCol="label", rule="parent")
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         if not has_column(dataset, self.getInputCol()):
             return dataset
-        return dataset.withColumn(self.getOutputCol(), label_of(F.col(self.getInputCol())))
+        rule = self.getOrDefault(self.rule)
+        path = F.col(self.getInputCol())
+        return dataset.withColumn(self.getOutputCol(), label_of(path, Naming(rule)))
 
 
 class ImageFeaturizer(

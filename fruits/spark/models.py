@@ -36,6 +36,7 @@ def pipeline_model(
     graph: CompiledGraph,
     reduction: Reduction,
     classifier: Classifier | None = None,
+    label: str = "parent",
 ) -> PipelineModel:
     """The whole chain for new images: content in, and path where there is one; components out.
 
@@ -49,6 +50,7 @@ def pipeline_model(
         graph: the backbone.
         reduction: the fitted scaler and PCA.
         classifier: of the features.
+        label: the rule by which a path gives the label, see `PathToLabel`.
     """
     counts = {count["values"]: count["counts"] for count in labels.value_counts().to_pylist()}
     index = StringIndexerModel.from_labels(
@@ -61,7 +63,9 @@ def pipeline_model(
     classified = classifier_stages(classifier) if classifier else []
     stages: list[Transformer] = [featurizer, *reduction_stages(reduction), *classified]
     computed = [name for stage in stages for name in _computed(stage)]
-    return PipelineModel([PathToLabel(), index, *stages, InvalidToNull(inputCols=computed)])
+    return PipelineModel(
+        [PathToLabel(rule=label), index, *stages, InvalidToNull(inputCols=computed)]
+    )
 
 
 def classifier_stages(classifier: Classifier, input_col: str = "features") -> list[Transformer]:

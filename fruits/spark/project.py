@@ -1,4 +1,4 @@
-"""Projection on Spark: the committed features -> a table of components, in the order of the paths.
+"""Projection on Spark: the committed features -> components and predictions, ordered by path.
 
 Python workers read, multiply and write; the JVM only hands out the tasks. The order depends neither
 on how the features were committed nor on how long that took: each task of a first job sorts what it
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from fruits.classify.rows import SCORES, Prediction
 from fruits.features.rows import lists, matrix, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
@@ -37,9 +38,10 @@ _ROWS_OF_A_SAMPLE = 512
 
 @dataclass(frozen=True)
 class _Sorted:
-    """A sorted file of components: where it is, and paths in it, with the first and the last."""
+    """A sorted file: its name, its rows, and paths in it, with the first and the last."""
 
-    uri: str
+    name: str
+    rows: int
     samples: list[str]
 
 
@@ -58,51 +60,67 @@ def project(
     reduction: Reduction,
     uri: str,
     listing: pa.Table | None = None,
-) -> None:
+    prediction: Prediction | None = None,
+) -> tuple[int, pa.Table]:
     """Writes the components of all committed features, or of those of some files only.
 
     Args:
         spark: the session.
         store: the features.
         reduction: from d features to k components.
-        uri: of the folder that is made: Parquet of path, label, split (strings) and pca
+        uri: of the folder in which ``pca`` is made: Parquet of path, label, split (strings) and pca
             ``array<float>``, whose files in the order of their names have the rows in the order of
-            their paths (of the code points, as Python compares strings).
+            their paths (of the code points, as Python compares strings); and ``predictions``, of
+            :data:`fruits.classify.rows.PREDICTIONS`, in the same order.
         listing: the files that count, a table with ``path``; None for all.
+        prediction: how images are predicted; None to write no predictions.
+
+    Returns:
+        How many images there are, and the scores of labelled ones, a table of
+        :data:`fruits.classify.rows.SCORES`.
     """
     files = store.files()
     groups = [files[n : n + FILES_OF_A_TASK] for n in range(0, len(files), FILES_OF_A_TASK)]
-    folded = spark.sparkContext.broadcast((reduction.weights, reduction.offset))
+    shared = spark.sparkContext.broadcast((reduction.weights, reduction.offset, prediction))
     paths = spark.sparkContext.broadcast(None if listing is None else listing["path"])
     # One file is sorted by itself.
-    folder = uri if len(groups) == 1 else f"{uri}.unsorted"
+    folder = uri if len(groups) == 1 else f"{uri}/unsorted"
+    tables = ["pca"] + ["predictions"] * (prediction is not None)
 
-    def work(job: tuple[int, list[str]]) -> _Sorted | None:
+    def work(job: tuple[int, list[str]]) -> tuple[_Sorted, pa.Table] | None:
         number, group = job
-        tables = [read_rows(file, COLUMNS, paths.value) for file in group]
-        rows = pa.concat_tables(tables).sort_by("path").combine_chunks()
+        weights, offset, prediction = shared.value
+        read = [read_rows(file, COLUMNS, paths.value) for file in group]
+        rows = pa.concat_tables(read).sort_by("path").combine_chunks()
         if not rows.num_rows:
             return None
-        components = affine(matrix(rows["features"].chunk(0)), *folded.value)
-        target = f"{folder}/{number:09}.parquet"
-        columns = rows.drop_columns("features").append_column("pca", lists(components))
-        write_rows(target, columns)
+        features = matrix(rows["features"].chunk(0))
+        rows, scores = rows.drop_columns("features"), SCORES.empty_table()
+        components = lists(affine(features, weights, offset))
+        name = f"{number:09}.parquet"
+        write_rows(f"{folder}/pca/{name}", rows.append_column("pca", components))
+        if prediction is not None:
+            predictions, scores = prediction.tables(rows, features)
+            write_rows(f"{folder}/predictions/{name}", predictions)
         samples = [*range(0, rows.num_rows, _ROWS_OF_A_SAMPLE), rows.num_rows - 1]
-        return _Sorted(target, rows["path"].take(samples).to_pylist())
+        return _Sorted(name, rows.num_rows, rows["path"].take(samples).to_pylist()), scores
 
     what = f"project: {len(files):,} files of features"
     done = [one for one in run_tasks(spark, work, list(enumerate(groups)), what) if one]
-    folded.destroy()
+    shared.destroy()
     paths.destroy()
     if folder != uri:
-        ranges = _ranges(done)
+        spans = list(enumerate(_ranges([file for file, _ in done])))
+        ranges = [(table, *span) for table in tables for span in spans]
         run_tasks(
             spark,
-            lambda job: _merge(job[1], f"{uri}/{job[0]:09}.parquet"),
-            list(enumerate(ranges)),
+            lambda job: _merge(job[2], f"{folder}/{job[0]}", f"{uri}/{job[0]}/{job[1]:09}.parquet"),
+            ranges,
             f"project: {len(ranges):,} files in the order of the paths",
         )
         delete_folder(folder)
+    scores = pa.concat_tables([SCORES.empty_table(), *(scores for _, scores in done)])
+    return sum(file.rows for file, _ in done), scores
 
 
 def _ranges(files: list[_Sorted]) -> list[_Range]:
@@ -113,7 +131,7 @@ def _ranges(files: list[_Sorted]) -> list[_Range]:
     found = []
     for first, end in itertools.pairwise(bounds):
         some = [
-            file.uri
+            file.name
             for file in files
             if (end is None or file.samples[0] < end)
             and (first is None or file.samples[-1] >= first)
@@ -123,11 +141,11 @@ def _ranges(files: list[_Sorted]) -> list[_Range]:
     return found
 
 
-def _merge(span: _Range, uri: str) -> None:
+def _merge(span: _Range, folder: str, uri: str) -> None:
     """Writes the rows of a range as one file."""
     tables = []
-    for file in span.files:
-        rows = read_rows(file)
+    for name in span.files:
+        rows = read_rows(f"{folder}/{name}")
         if span.first is not None:
             rows = rows.filter(pc.greater_equal(rows["path"], span.first))
         if span.end is not None:

@@ -4,15 +4,22 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
 from fruits.sources.folder import READ_AHEAD_BYTES, contents_of, list_images
+from fruits.sources.naming import Naming
 from fruits.storage.location import Location
 
 
-def label_of(path: Column) -> Column:
-    """The label that a path tells: the name of its parent folder."""
-    return F.element_at(F.split(path, "/"), -2)
+def label_of(path: Column, naming: Naming) -> Column:
+    """The labels of paths, by the same rule as those of a run."""
+
+    @arrow_udf("string")  # type: ignore[untyped-decorator]
+    def labels(paths: pa.Array) -> pa.Array:
+        return naming.labels(paths)
+
+    found: Column = labels(path)
+    return found
 
 
 def read_images(spark: SparkSession, place: str | Location) -> DataFrame:

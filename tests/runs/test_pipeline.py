@@ -62,7 +62,10 @@ def test_a_run_writes_the_whole_layout(
     result = go()
 
     out = tmp_path / "out"
-    names = ["_fruits.json", "features", "model", "pca", "pca.csv", "plots", "rejected", "run.json"]
+    names = [
+        *("_fruits.json", "features", "model", "pca", "pca.csv", "plots", "predictions"),
+        *("predictor", "rejected", "run.json"),
+    ]
     assert sorted(path.name for path in out.iterdir()) == names
     features = pd.read_parquet(out / "features")
     columns = ["path", "label", "split", "sha256", "length", "modified", "features"]
@@ -75,7 +78,7 @@ def test_a_run_writes_the_whole_layout(
     assert rejected["path"].tolist() == [f"file:{root}/v1.2/0_100.jpg"]
     pca = pd.read_parquet(out / "pca")
     assert pca.columns.tolist() == ["path", "label", "split", "pca"]
-    for name in ("scree.png", "pc1_pc2.png"):
+    for name in ("scree.png", "pc1_pc2.png", "confusion.png", "calibration.png"):
         assert (out / "plots" / name).read_bytes().startswith(b"\x89PNG")
 
     report = json.loads((out / "run.json").read_text())
@@ -85,7 +88,8 @@ def test_a_run_writes_the_whole_layout(
     assert passed_over == {".txt": 2, "hidden": 1}
     assert "passed over: 2 .txt, 1 hidden" in result.summary().splitlines()[0]
     assert report["parameters"]["images"] == str(root)
-    stages = {"session", "compile", "extract", "fit", "project", "plots", "model", "total"}
+    stages = {"session", "compile", "extract", "fit", "classify", "project", "predictor"}
+    stages |= {"plots", "model", "total"}
     assert stages <= report["seconds"].keys()
     assert report["spark"] == {"master": "local[2]", "executors": 1}
     assert len(report["explained_variance"]) == report["components"] == len(pca["pca"][0])

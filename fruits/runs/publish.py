@@ -1,0 +1,187 @@
+"""The last step of a run: the model, the predictor, the plots and run.json."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from fruits.classify.evaluate import Evaluation, similarity_order
+from fruits.features.rows import matrix
+from fruits.features.table import open_features
+from fruits.predictor import write_predictor
+from fruits.predictor.files import MANIFEST
+from fruits.runs.basis import Basis, KeptClassifier
+from fruits.runs.classify import Classified
+from fruits.runs.extract import Extracted
+from fruits.runs.reduce import Reduced
+from fruits.runs.report import describe, figures, package_versions
+from fruits.runs.work import Work
+from fruits.spark.models import pipeline_model
+from fruits.spark.tasks import described
+from fruits.storage.location import Location, filesystem_of
+
+PUBLISHED = ("rejected", "pca", "predictions", "pca.csv", "model", "predictor", "plots")
+
+# Points of the PC1/PC2 plot: more would hide each other.
+PLOTTED_IMAGES = 20_000
+
+
+def save_model(
+    work: Work, extracted: Extracted, reduced: Reduced, classified: Classified | None
+) -> Future[None]:
+    """Begins to save the Spark ML model; Spark takes seconds, by a dozen jobs of one small task."""
+    kept = (
+        KeptClassifier(classified.classifier, classified.most_frequent, classified.about)
+        if classified
+        else None
+    )
+    basis = Basis(
+        reduced.moments,
+        reduced.reduction.scaler,
+        reduced.reduction.components,
+        work.graph.identity,
+        kept,
+    )
+    model = pipeline_model(
+        pc.drop_null(extracted.usable["label"]),
+        work.graph,
+        reduced.reduction,
+        classified.classifier if classified else None,
+        work.config.naming.label,
+    )
+
+    def save() -> None:
+        with described(work.spark, "model: save"):
+            work.staged.write_model(model, basis)
+
+    return work.background.submit(save)
+
+
+def save_predictor(
+    work: Work,
+    extracted: Extracted,
+    reduced: Reduced,
+    classified: Classified,
+    evaluations: list[Evaluation],
+) -> None:
+    """Stages the folder ``predictor``: that of the run whose model is used, or a new one."""
+    with work.stages("predictor"):
+        if work.basis is not None:
+            _copy_predictor(str(work.config.model), work.staged.uri("predictor"))
+            return
+        about = {
+            "images": work.config.images,
+            "counts": extracted.counts.as_dict(),
+            "classifier": classified.about,
+            "evaluation": [figures(one) for one in evaluations],
+            "versions": package_versions(),
+        }
+        write_predictor(
+            *(work.staged.uri("predictor"), work.graph, reduced.reduction, classified.classifier),
+            rows=_training_rows(work, extracted, reduced),
+            thumbnails=(),
+            about=about,
+        )
+
+
+def draw_plots(
+    work: Work, reduced: Reduced, classified: Classified | None, evaluations: list[Evaluation]
+) -> None:
+    """Stages the pictures."""
+    from fruits import plots
+
+    with work.stages("plots"):
+        variance = reduced.reduction.explained_variance
+        components = reduced.reduction.components
+        work.staged.write_figure(plots.scree(variance, components), "plots/scree.png")
+        with described(work.spark, "plots: the first two components"):
+            points, labels = pc1_pc2(work.staged.table(work.spark, "pca"))
+        work.staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
+        if classified and evaluations:
+            classifier = classified.classifier
+            order = [classifier.labels[n] for n in similarity_order(classifier.centres)]
+            # The first one is of images unlike those that were trained on, where there is one.
+            confusion = plots.confusion(evaluations[0], order)
+            work.staged.write_figure(confusion, "plots/confusion.png")
+            work.staged.write_figure(plots.calibration(evaluations), "plots/calibration.png")
+
+
+def publish_results(
+    work: Work,
+    extracted: Extracted,
+    reduced: Reduced,
+    classified: Classified | str,
+    evaluations: list[Evaluation],
+) -> dict[str, Any]:
+    """Puts everything that is staged into its place; returns the content of run.json."""
+    report = describe(
+        *(work.config, extracted.counts, work.graph, reduced.reduction, reduced.turned),
+        *(work.stages.seconds, work.spark, work.store.ran()),
+        passed_over=work.found.passed_over,
+    )
+    sides = extracted.usable["split"].value_counts().to_pylist()
+    report["split"] = {
+        "images": {str(one["values"] or "none"): one["counts"] for one in sides},
+        "fitted_to": reduced.side or "all",
+    }
+    report["classifier"] = (
+        {"skipped": classified} if isinstance(classified, str) else classified.about
+    )
+    report["evaluation"] = [one.to_json() for one in evaluations]
+    work.outputs.publish(work.lock, *PUBLISHED, report=report)
+    return report
+
+
+def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:
+    """The first two components of some images, for a plot, and their labels.
+
+    Returns:
+        float32 of shape (n, 2), or (n, 1) where there is only one component, with n of about
+        :data:`PLOTTED_IMAGES` at most; and n labels, empty where there is none.
+    """
+    fraction = min(1.0, PLOTTED_IMAGES / components.count())
+    chosen = components
+    if fraction < 1:  # by their paths: the same ones however the table is partitioned
+        share = F.lit(int(fraction * 1_000_000))
+        chosen = components.filter(F.pmod(F.xxhash64("path"), F.lit(1_000_000)) < share)
+    columns = F.coalesce("label", F.lit("")).alias("label"), F.slice("pca", 1, 2).alias("pca")
+    rows = chosen.orderBy("path").select(*columns).toArrow()
+    return matrix(rows["pca"].combine_chunks()), rows["label"].to_pylist()
+
+
+def _training_rows(work: Work, extracted: Extracted, reduced: Reduced) -> Iterator[pa.RecordBatch]:
+    """The training images in the order of their paths: path, label, sha256 and pca."""
+    images = extracted.of_side(reduced.side)
+    digests = open_features(work.config.output).to_table(columns=["path", "sha256"])
+    filesystem, path = filesystem_of(work.staged.uri("pca"))
+    components = pads.dataset(path, filesystem=filesystem, format="parquet")
+    for batch in components.to_batches(batch_size=4096):
+        own = batch.filter(pc.is_in(batch["path"], images["path"]))
+        if own.num_rows:
+            sha256 = digests["sha256"].take(pc.index_in(own["path"], digests["path"]))
+            columns = {name: own[name] for name in ("path", "label", "pca")}
+            yield pa.record_batch({**columns, "sha256": sha256.combine_chunks()})
+
+
+def _copy_predictor(model: str, place: str) -> None:
+    """Copies the predictor of a finished run, where it has one."""
+    old, new = Location.of(model) / "predictor", Location.of(place)
+    if not old.filesystem.exists((old / MANIFEST).path):
+        return
+    new.filesystem.makedirs(new.path, exist_ok=True)
+    for name in (one.rpartition("/")[2] for one in old.filesystem.find(old.path)):
+        with (
+            old.filesystem.open((old / name).path, "rb") as source,
+            new.filesystem.open((new / name).path, "wb") as target,
+        ):
+            shutil.copyfileobj(source, target, 8 << 20)

@@ -1,0 +1,63 @@
+"""The second step of a run: the scaler and the PCA, from the moments of the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.features.moments import Moments
+from fruits.reduction.fit import Reduction, fit_reduction
+from fruits.runs.checks import degrees_turned
+from fruits.runs.extract import Extracted
+from fruits.runs.work import Work
+from fruits.spark import measure
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What the features are reduced by.
+
+    Attributes:
+        moments: what the scaler and the PCA were fitted to.
+        reduction: both of them.
+        side: "train" where only that side of the split was used; None for all images.
+        turned: how far the leading components have turned since the last run, in degrees, see
+            :func:`fruits.reduction.fit.principal_angles`; None where there is no last run.
+    """
+
+    moments: Moments
+    reduction: Reduction
+    side: str | None
+    turned: dict[str, float] | None
+
+
+def reduce_features(work: Work, extracted: Extracted) -> Reduced:
+    """Fits the scaler and the PCA, or takes those of the run whose model is used.
+
+    Raises:
+        InputError: there are fewer than two training images, or all have the same features.
+        ConfigError: there cannot be so many components.
+    """
+    side = training_side(extracted.usable["split"])
+    with work.stages("fit"):
+        moments = measure.moments(work.spark, work.store, side, work.chosen)
+        extracted.require_rows(moments.count, side)
+        last = work.basis or work.outputs.basis()
+        turned = degrees_turned(last.moments, moments, work.config.scaler) if last else None
+        fitted_to = work.basis.moments if work.basis else moments
+        reduction = fit_reduction(fitted_to, work.config.scaler, work.config.components)
+    return Reduced(fitted_to, reduction, side, turned)
+
+
+def training_side(splits: pa.ChunkedArray) -> str | None:
+    """The side of the split that is fitted to: "train", or None for all images.
+
+    Images are divided where some are of the training side and others are not. Where none are, there
+    is nothing else to learn from; where all are, nothing is left out.
+    """
+    training = pc.sum(pc.fill_null(pc.equal(splits, TRAIN), False)).as_py() or 0
+    return TRAIN if 0 < training < len(splits) else None

@@ -1,0 +1,288 @@
+"""The classifier of a run: trained on the training side, evaluated, written, and applied again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pyspark.ml.classification import LogisticRegressionModel
+from pyspark.sql import SparkSession
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.preprocessing import MinMaxScaler
+
+from fruits.networks.graph import CompiledGraph
+from fruits.predictor import Predictor
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
+from fruits.runs.predict import predict_config
+from fruits.runs.saved import load_model
+from fruits.spark.read_images import read_images
+
+COLOURS = {"Apple": (190, 40, 40), "Fig": (90, 40, 110), "Lime": (90, 170, 50)}
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark", "graph")]
+
+
+def draw_film(folder: Path, label: str, film: str, count: int, seed: int) -> None:
+    """Frames of one film: noise on the colour of the label and on that of the film."""
+    rng = np.random.default_rng([seed, *label.encode(), *film.encode()])
+    own = rng.normal(0, 25, 3)
+    (folder / label).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        grain = rng.normal(0, 30, (6, 6, 3)) + own + COLOURS.get(label, (128, 128, 128))
+        picture = Image.fromarray(grain.clip(0, 255).astype(np.uint8))
+        picture = picture.resize((100, 100), Image.Resampling.BICUBIC)
+        picture.save(folder / label / f"{film}_{number}_100.jpg", quality=90)
+
+
+def draw_fruit(root: Path) -> Path:
+    """Three labels on two sides; a film of training, and a picture of it, is in the test too."""
+    for label in COLOURS:
+        for film in ("r", "r2", "r3"):
+            draw_film(root / "Training", label, film, 5, 0)
+        draw_film(root / "Test", label, "r4", 5, 1)
+    shutil.copy(root / "Training/Fig/r_0_100.jpg", root / "Test/Fig/copy_0_100.jpg")
+    return root
+
+
+def go(images: Path, output: Path, **options: Any) -> Run:
+    settings = {"backbone": "EfficientNetLite0", **options}
+    return run(RunConfig(images=str(images), output=str(output), **settings))
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_fruit(tmp_path_factory.mktemp("fruit"))
+
+
+@pytest.fixture(scope="module")
+def finished(
+    spark: SparkSession,
+    graph: CompiledGraph,
+    fruit: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Run, Path]:
+    output = tmp_path_factory.mktemp("finished") / "out"
+    return go(fruit, output), output
+
+
+def stacked(column: pd.Series) -> NDArray[Any]:
+    return np.stack(column.to_list())
+
+
+def report_of(output: Path) -> dict[str, Any]:
+    return dict(json.loads((output / "run.json").read_text()))
+
+
+def test_predictions_are_those_of_scikit_learn_fitted_to_the_training_side(
+    finished: tuple[Run, Path],
+) -> None:
+    result, output = finished
+    about = result.report["classifier"]
+    features = pd.read_parquet(output / "features").sort_values("path", ignore_index=True)
+    predictions = pd.read_parquet(output / "predictions")
+    assert predictions.columns.tolist() == [
+        *("path", "label", "split", "predicted", "confidence", "unknown", "distance", "top5")
+    ]
+    assert predictions["path"].tolist() == features["path"].tolist()
+    x = stacked(features["features"]).astype(np.float64)
+    x = np.copysign(np.sqrt(np.abs(x)), x) if about["transform"] == "sqrt" else x
+    train = (features["split"] == "train").to_numpy()
+    assert about["training_images"] == train.sum() == 45
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=about["shrinkage"])
+    theirs.fit(x[train], features["label"][train])
+    # The features are float32, and so is their root.
+    logits = theirs.decision_function(x) / about["temperature"]
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predictions["confidence"], chances.max(axis=1), atol=1e-4)
+    assert predictions["predicted"].tolist() == theirs.classes_[chances.argmax(axis=1)].tolist()
+    for row, own in zip(predictions["top5"], chances, strict=True):
+        assert [one["label"] for one in row] == theirs.classes_[np.argsort(-own)].tolist()
+
+
+def test_scaler_and_components_are_fitted_to_the_training_side(
+    finished: tuple[Run, Path],
+) -> None:
+    result, output = finished
+    assert result.report["split"] == {"images": {"test": 16, "train": 45}, "fitted_to": "train"}
+    features = pd.read_parquet(output / "features").sort_values("path")
+    pca = pd.read_parquet(output / "pca")
+    assert pca["split"].tolist() == features["split"].tolist()
+    x = stacked(features["features"]).astype(np.float64)
+    train = (features["split"] == "train").to_numpy()
+    scaler = MinMaxScaler().fit(x[train])
+    components = result.report["components"]
+    theirs = PCA(components, svd_solver="full").fit(scaler.transform(x[train]))
+    expected = scaler.transform(x) @ theirs.components_.T
+    actual = stacked(pca["pca"])
+    expected *= np.sign((expected * actual).sum(axis=0))
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_each_evaluation_names_what_it_was_measured_on(finished: tuple[Run, Path]) -> None:
+    result, output = finished
+    grouped, split = report_of(output)["evaluation"]
+    assert (grouped["scheme"], grouped["images"]) == ("grouped cross-validation", 45)
+    assert (split["scheme"], split["images"], split["identical"]) == ("split: test", 16, 1)
+    tested = pd.read_parquet(output / "predictions").query("split == 'test'")
+    truth, predicted = tested["label"], tested["predicted"]
+    assert split["accuracy"] == accuracy_score(truth, predicted)
+    assert split["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert split["unknown"] == tested["unknown"].mean()
+    assert "film" in result.report["classifier"]["groups"]
+    for line in (f"{grouped['accuracy']:.1%} right of 45", "1 are byte for byte training images"):
+        assert line in result.summary()
+    for name in ("confusion.png", "calibration.png"):
+        assert (output / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_predictor_gives_the_bits_of_the_run(finished: tuple[Run, Path], fruit: Path) -> None:
+    _, output = finished
+    predictor = Predictor.load(output)
+    rows = pd.read_parquet(output / "predictions")
+    pca = pd.read_parquet(output / "pca")
+    some = [0, 20, 50, 60]
+    contents = [Path(rows["path"][n].removeprefix("file:")).read_bytes() for n in some]
+    for n, ours in zip(some, predictor.predict_many(contents), strict=True):
+        assert not isinstance(ours, str)
+        assert (ours.label, ours.confidence) == (rows["predicted"][n], rows["confidence"][n])
+        assert (ours.distance, ours.unknown) == (rows["distance"][n], rows["unknown"][n])
+        assert [*ours.top] == [(one["label"], one["probability"]) for one in rows["top5"][n]]
+        assert ours.components.tobytes() == pca["pca"][n].tobytes()
+    training = predictor.predict((fruit / "Training/Lime/r_3_100.jpg").read_bytes())
+    nearest = training.neighbours[0]
+    assert (nearest.label, nearest.distance) == ("Lime", 0)
+    assert nearest.path.endswith("Training/Lime/r_3_100.jpg")
+
+
+def test_the_saved_model_predicts_the_same_labels(
+    finished: tuple[Run, Path], fruit: Path, spark: SparkSession
+) -> None:
+    _, output = finished
+    rows = load_model(str(output)).transform(read_images(spark, str(fruit / "Test")))
+    columns = ["path", "label", "predictedLabel", "prediction", "probability", "error"]
+    found = rows.select(columns).toPandas().sort_values("path")
+    wanted = pd.read_parquet(output / "predictions").query("split == 'test'")
+    assert found["predictedLabel"].tolist() == wanted["predicted"].tolist()
+    np.testing.assert_allclose(
+        found["probability"].map(max), wanted["confidence"], rtol=1e-9, atol=0
+    )
+    (stage,) = (output / "model/stages").glob("*LogisticRegression*")
+    assert LogisticRegressionModel.load(str(stage)).numClasses == 3
+
+
+def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_run(
+    finished: tuple[Run, Path], fruit: Path, tmp_path: Path
+) -> None:
+    _, output = finished
+    plain = tmp_path / "given" / "Fig"
+    shutil.copytree(fruit / "Test/Fig", plain)
+    draw_film(tmp_path / "given", "Plum", "r", 3, 2)
+    result = run(predict_config(str(output), str(tmp_path / "given"), str(tmp_path / "out")))
+    (one,) = result.evaluations
+    assert (one.scheme, one.images, one.identical) == ("images given", 9, 1)
+    assert one.unseen_labels == {"Plum": 3}
+    assert one.accuracy <= 6 / 9
+    assert "labels that training has not, counted as wrong: Plum (3)" in result.summary()
+    again = pd.read_parquet(tmp_path / "out" / "predictions").set_index("path")
+    before = pd.read_parquet(output / "predictions").set_index("path")
+    for path in plain.iterdir():
+        old = before.loc[f"file:{fruit}/Test/Fig/{path.name}"]
+        assert again.loc[f"file:{path}"].confidence == old.confidence
+    copied, original = (Predictor.load(place) for place in (tmp_path / "out", output))
+    assert copied.about == original.about
+
+
+def test_images_without_known_labels_are_predicted_and_not_evaluated(
+    finished: tuple[Run, Path], tmp_path: Path
+) -> None:
+    _, output = finished
+    draw_film(tmp_path / "given", "uploads", "photo", 3, 3)
+    result = run(predict_config(str(output), str(tmp_path / "given"), str(tmp_path / "out")))
+    assert result.evaluations == []
+    predictions = pd.read_parquet(tmp_path / "out" / "predictions")
+    assert set(predictions["predicted"]) <= set(COLOURS)
+    assert "not evaluated" in result.summary()
+
+
+def test_three_steps_of_growth_give_the_bits_of_one_run(
+    finished: tuple[Run, Path], fruit: Path, tmp_path: Path
+) -> None:
+    _, output = finished
+    images = tmp_path / "images"
+    everything = sorted(path for path in fruit.rglob("*.jpg"))
+    for step in range(3):
+        for path in everything[step::3]:
+            target = images / path.relative_to(fruit)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        go(images, tmp_path / "out")
+    for name in ("predictions", "pca"):
+        grown, whole = (pd.read_parquet(place / name) for place in (tmp_path / "out", output))
+        grown["path"] = grown["path"].str.replace(str(images), str(fruit))
+        pd.testing.assert_frame_equal(grown, whole, check_exact=True)
+    ours, theirs = (place / "model/_basis.classifier" for place in (tmp_path / "out", output))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_other_rules_for_labels_need_no_new_features(
+    fruit: Path, tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    root = draw({"Apple Red": 6, "Apple Gala": 6, "Fig Ripe": 6, "Fig Green": 6})
+    first = go(root, tmp_path / "out")
+    assert first.report["classifier"]["labels"] == 4
+    kinds = r"/(?P<label>\w+)[^/]*/[^/]+$"
+    second = go(root, tmp_path / "out", label=kinds)
+    assert second.report["counts"]["extracted"] == 0
+    assert second.report["classifier"]["labels"] == 2
+    for name in ("features", "pca", "predictions"):
+        assert set(pd.read_parquet(tmp_path / "out" / name)["label"]) == {"Apple", "Fig"}
+    # Varieties are the groups of a kind.
+    assert "2 by folder" in second.report["classifier"]["groups"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "reason"),
+    [
+        ({"Fig": 4}, {}, "wanted two labels at least among the training images; found 'Fig' only"),
+        ({"Fig": 3, "Lime": 3}, {"classifier": "none"}, "the option classifier is none"),
+        ({"Fig": 4}, {"label": "(?P<label>[0-9]{20})"}, "found none"),
+    ],
+)
+def test_a_run_without_a_classifier_says_why(
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    labels: dict[str, int],
+    options: dict[str, str],
+    reason: str,
+) -> None:
+    result = go(draw(labels), tmp_path / "out", **options)
+    assert reason in result.report["classifier"]["skipped"]
+    assert f"no classifier: {result.report['classifier']['skipped']}" in result.summary()
+    there = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not there & {"predictions", "predictor"}
+    assert {"pca", "model", "features"} <= there
+
+
+def test_images_of_one_side_only_are_not_divided(draw: Callable[..., Path], tmp_path: Path) -> None:
+    result = go(draw({"Test/Fig": 4, "Test/Lime": 4}), tmp_path / "out")
+    assert result.report["split"] == {"images": {"test": 8}, "fitted_to": "all"}
+    assert result.report["classifier"]["training_images"] == 8
+    assert [one.scheme for one in result.evaluations] == ["grouped cross-validation"]
+
+
+def test_a_label_of_one_image_is_learned_and_never_tested(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    result = go(draw({"Fig": 6, "Lime": 6, "Kiwi": 1}), tmp_path / "out")
+    assert result.report["classifier"]["labels"] == 3
+    assert result.evaluations[0].images == 12
