@@ -25,8 +25,9 @@ from fruits.runs.place import Place, disk_there, this_place
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
-from fruits.sources.folder import READ_AHEAD_BYTES, READS, list_images
+from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.listing import sample_evenly
+from fruits.sources.open_source import open_source
 from fruits.spark.session import get_spark
 from fruits.spark.tasks import task_ranges
 
@@ -62,7 +63,7 @@ def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
     """
     stages = Stages(progress or sys.stderr)
     with stages("list"):
-        listing = sample_evenly(list_images(config.images), config.limit)
+        listing = sample_evenly(open_source(config.images).items().images, config.limit)
     with stages("compile"):
         graph = compile_backbone(
             config.backbone,

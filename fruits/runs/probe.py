@@ -24,8 +24,8 @@ from fruits.features.rows import lists
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import GROUP, featurize
 from fruits.sources.decode import RejectedImage, decode
-from fruits.sources.folder import read_contents
 from fruits.sources.listing import sample_evenly
+from fruits.sources.reading import contents_of
 from fruits.spark.tasks import MOST_IMAGES
 
 PROBED_IMAGES = 48
@@ -69,7 +69,7 @@ def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
     """Tries some of the images in a process of its own.
 
     Args:
-        listing: of all images, a table of :data:`fruits.sources.listing.LISTING`.
+        listing: of all images, as a source lists them.
         graph: the backbone.
 
     Raises:
@@ -78,29 +78,27 @@ def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
     some = sample_evenly(listing, PROBED_IMAGES)
     largest = pc.index(listing["length"], pc.max(listing["length"])).as_py()
     rows = pa.concat_tables([some, listing.slice(largest, 1)])
-    files = list(zip(rows["path"].to_pylist(), rows["length"].to_pylist(), strict=True))
     try:
         # Not a fork: the session's threads would not survive it.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            return pool.submit(_probe, files, graph).result()
+            return pool.submit(_probe, rows, graph).result()
     except BrokenProcessPool:
         raise InputError(
-            f"images: one of the {len(files)} that were tried crashes the decoder or the engine; "
-            "a run would reject it and go on, but nothing can be predicted"
+            f"images: one of the {rows.num_rows} that were tried crashes the decoder or the "
+            "engine; a run would reject it and go on, but nothing can be predicted"
         ) from None
 
 
-def _probe(files: list[tuple[str, int]], graph: CompiledGraph) -> Probe:
+def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:
     """Tries the files; the last one only for the memory that it takes."""
-    *some, largest = files
+    count = files.num_rows - 1
     before, trial = _resident("VmRSS"), _Trial(graph)
     _, loading = _timed(lambda: list(featurize([b""], graph)))
-    for start in range(0, len(some), GROUP):
-        trial.add(some[start : start + GROUP])
-    for content in read_contents([largest]):
+    for start in range(0, count, GROUP):
+        trial.add(files.slice(start, min(GROUP, count - start)))
+    for content in contents_of(files.slice(count)):
         list(featurize([content], graph))
         trial.pixels.append(_pixels(content))
-    count = len(some)
     return Probe(
         images=count,
         rejected=count - len(trial.features),
@@ -135,8 +133,8 @@ class _Trial:
     features: list[Any] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)
 
-    def add(self, files: list[tuple[str, int]]) -> None:
-        contents, read = _timed(lambda: list(read_contents(files)))
+    def add(self, files: pa.Table) -> None:
+        contents, read = _timed(lambda: list(contents_of(files)))
         _, decoding = _timed(lambda: _decode(contents, self.graph))
         results, both = _timed(lambda: list(featurize(contents, self.graph)))
         self.read += read

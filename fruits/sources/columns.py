@@ -125,7 +125,7 @@ def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     try:
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         found = about.get("info", {}).get("features", {})
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

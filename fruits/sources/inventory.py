@@ -75,7 +75,7 @@ def is_manifest(content: bytes) -> bool:
     """Whether a JSON file is the manifest of an inventory."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"fileFormat", "fileSchema", "files"} <= found.keys()
 

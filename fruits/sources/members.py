@@ -182,7 +182,9 @@ def preferred(own: Sequence[str | None], by_name: pa.Array, rules_first: bool) -
     """
     if rules_first:
         return by_name
-    return pc.coalesce(pa.array(own, pa.string()), by_name)
+    # In Unicode's normal form C, as labels by name are.
+    said = pc.utf8_normalize(pa.array(own, pa.string()), form="NFC")
+    return pc.coalesce(said, by_name)
 
 
 def normal_name(name: str) -> tuple[str, str | None]:

@@ -150,7 +150,7 @@ def _said(name: str, sidecars: dict[str, str]) -> tuple[str | None, str | None, 
     if text := sidecars.get(f"{key}.json"):
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         said = found if isinstance(found, dict) else {}
     label = (sidecars.get(f"{key}.cls") or "").strip() or _word(said.get("label"))
