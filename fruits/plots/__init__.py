@@ -2,19 +2,26 @@
 
 from fruits.plots.calibration import calibration
 from fruits.plots.confusion import confusion
-from fruits.plots.pictures import image_grid
+from fruits.plots.multiples import PANELS, scatter_groups
+from fruits.plots.palette import COLOURS
+from fruits.plots.pictures import image_grid, pairs, suspects
 from fruits.plots.scatter import LEGEND_LABELS, NAMED_LABELS, scatter
 from fruits.plots.seconds import stage_seconds
 from fruits.plots.variance import SEPARATE_BARS, scree
 
 __all__ = [
+    "COLOURS",
     "LEGEND_LABELS",
     "NAMED_LABELS",
+    "PANELS",
     "SEPARATE_BARS",
     "calibration",
     "confusion",
     "image_grid",
+    "pairs",
     "scatter",
+    "scatter_groups",
     "scree",
     "stage_seconds",
+    "suspects",
 ]

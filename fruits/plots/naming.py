@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
 
-from fruits.plots.style import INK, Array, width
+from fruits.plots.style import INK, Array, font, width
 
 
 def name_places(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]) -> None:
     """Writes texts next to their centres (n, 2), each where it covers no earlier one."""
-    font = FontProperties(size=6.5)
+    letters = font(6.5)
     # Offsets hold for one size of the axes: the layout is made, and then stays.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -24,7 +23,7 @@ def name_places(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]
     places = axes.transData.transform(centres) * to_points
     taken = np.empty((0, 2, 2))
     for place, centre, text in zip(places, centres, texts, strict=True):
-        half = np.array([width(text, font), font.get_size()]) / 2 + [1.5, 0.5]
+        half = np.array([width(text, letters), letters.get_size()]) / 2 + [1.5, 0.5]
         tried = place + _around()
         boxes = np.stack([tried - half, tried + half], axis=1)  # (tries, corner, xy)
         shared = np.minimum(boxes[:, None, 1], taken[:, 1]) - np.maximum(
@@ -42,7 +41,7 @@ def name_places(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]
             textcoords="offset points",
             ha="center",
             va="center",
-            fontproperties=font,
+            fontproperties=letters,
             color=INK,
             parse_math=False,
             path_effects=[withStroke(linewidth=2, foreground="white", alpha=0.85)],

@@ -9,11 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
+from PIL import Image
 
-from fruits.plots.style import new_figure, wrapped
+from fruits.plots.style import count, font, new_figure, short, wrapped
+from fruits.plots.style import width as text_width
+
+Picture = NDArray[np.uint8]
+
+_SIDE = 240
+"""Pixels of a photograph that is shown next to another one."""
+
+_GAP = 8
 
 
-def image_grid(images: Sequence[NDArray[np.uint8]], labels: Sequence[str]) -> Figure:
+def image_grid(images: Sequence[Picture], labels: Sequence[str]) -> Figure:
     """Images in rows, with their labels above them.
 
     Args:
@@ -21,14 +30,112 @@ def image_grid(images: Sequence[NDArray[np.uint8]], labels: Sequence[str]) -> Fi
         labels: one for each image.
     """
     columns = min(max(len(images), 1), 6 if len(images) <= 24 else 10)
-    rows = max(1, math.ceil(len(images) / columns))
     side = 10 / max(columns, 4)  # inches
-    font = FontProperties(size=9 if columns <= 6 else 7)
-    figure = new_figure(side * columns, rows * (side + 2 * font.get_size() / 72))
+    letters = font(9 if columns <= 6 else 7)
+    texts = [wrapped(label, letters, 72 * side - 8) for label in labels]
+    return _grid(images, texts, columns, (side, side), letters)
+
+
+def pairs(
+    images: Sequence[tuple[Picture, Picture]],
+    confusions: Sequence[tuple[str, str, int]],
+    scheme: str,
+) -> Figure:
+    """Confusions as photographs: on the left one of a label, on the right one it was taken for.
+
+    Args:
+        images: for each confusion, an image of the true label that was given the other label, and
+            an image of that other label; uint8 RGB of any size.
+        confusions: true label, predicted label and images, as `Evaluation.worst` gives them.
+        scheme: what was measured, `Evaluation.scheme`.
+    """
+    columns, width = 3, 3.6
+    letters = font(9)
+    texts = [
+        wrapped(f"{short(true, 40)} → {short(predicted, 40)} ({number:,})", letters, 72 * width - 8)
+        for true, predicted, number in confusions
+    ]
+    figure = _grid([_both(*two) for two in images], texts, columns, (width, width / 2), letters)
+    what = "left: taken for the label on the right; in brackets: how many images"
+    shown = sum(number for _, _, number in confusions)
+    figure.suptitle(f"Confusions, {scheme}: {count(shown, 'image')}\n{what}", fontsize=11)
+    return figure
+
+
+def suspects(
+    images: Sequence[Picture],
+    labels: Sequence[str],
+    likelihoods: Sequence[float],
+    predicted: Sequence[str],
+    confidences: Sequence[float],
+    scheme: str,
+) -> Figure:
+    """Photographs whose label is improbable: wrong labels, if not hard cases.
+
+    Args:
+        images: uint8 RGB of any size.
+        labels: that they have.
+        likelihoods: the probabilities of these labels, 0 to 1.
+        predicted: the labels that are most probable.
+        confidences: their probabilities.
+        scheme: what was measured, `Evaluation.scheme`.
+    """
+    columns, width = 5, 2.4
+    letters = font(8)
+    room = 72 * width - 8
+    texts = [
+        "\n".join(
+            _fitted(name, f" ({share:.1%})", mark, letters, room)
+            for name, share, mark in ((label, chance, ""), (other, confidence, "→ "))
+        )
+        for label, chance, other, confidence in zip(
+            labels, likelihoods, predicted, confidences, strict=True
+        )
+    ]
+    figure = _grid(images, texts, columns, (width, width), letters)
+    what = "first line: the label that it has; second line: the most probable label"
+    figure.suptitle(
+        f"Improbable labels, {scheme}: {count(len(images), 'image')}\n{what}", fontsize=11
+    )
+    return figure
+
+
+def _grid(
+    images: Sequence[Picture],
+    texts: Sequence[str],
+    columns: int,
+    size: tuple[float, float],
+    letters: FontProperties,
+) -> Figure:
+    """Images in cells of a size in inches, below texts of two lines at most."""
+    rows = max(1, math.ceil(len(images) / columns))
+    width, height = size
+    figure = new_figure(width * columns, rows * (height + 2 * letters.get_size() / 72))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, image, label in zip(grid.flat, images, labels, strict=False):
-        axes.imshow(image)
-        axes.set_title(wrapped(label, font, 72 * side - 8), font=font, pad=4, parse_math=False)
+    for axes, image, text in zip(grid.flat, images, texts, strict=False):
+        axes.imshow(image, interpolation="bicubic")
+        axes.set_title(text, font=letters, pad=4, parse_math=False)
     return figure
+
+
+def _fitted(name: str, after: str, before: str, letters: FontProperties, room: float) -> str:
+    """The name on one line, cut so that it fits into `room` points with what is around it."""
+    for size in range(40, 3, -1):
+        text = f"{before}{short(name, size)}{after}"
+        if text_width(text, letters) <= room:
+            return text
+    return after.strip()
+
+
+def _both(left: Picture, right: Picture) -> Picture:
+    """Two images side by side, each in a white square."""
+    whole = np.full((_SIDE, 2 * _SIDE + _GAP, 3), 255, np.uint8)
+    for image, start in ((left, 0), (right, _SIDE + _GAP)):
+        scale = _SIDE / max(image.shape[:2])
+        height, width = (max(1, round(scale * length)) for length in image.shape[:2])
+        top, edge = (_SIDE - height) // 2, start + (_SIDE - width) // 2
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+        whole[top : top + height, edge : edge + width] = np.asarray(resized)
+    return whole

@@ -8,6 +8,8 @@ from figures import LABELS, cloud, picture, shares
 
 from fruits import plots
 
+DARK = np.zeros((9, 7, 3), np.uint8)
+
 FIGURES = {
     "scree": lambda: plots.scree(shares(2048), 600),
     "scatter with a legend": lambda: plots.scatter(*cloud(60, LABELS[:12]), shares(9)),
@@ -15,7 +17,10 @@ FIGURES = {
     "scatter of one component": lambda: plots.scatter(*cloud(60, LABELS[:12], 1), shares(1)),
     "confusion": lambda: plots.confusion(evaluated(LABELS[:12], 300)),
     "calibration": lambda: plots.calibration([evaluated(LABELS[:12], 300)]),
-    "image grid": lambda: plots.image_grid([np.zeros((9, 7, 3), np.uint8)] * 7, LABELS[:7]),
+    "small multiples": lambda: plots.scatter_groups(*cloud(60, LABELS[:12]), shares(9)),
+    "pairs": lambda: plots.pairs([(DARK, DARK)] * 4, [("a", "b", 1)] * 4, "split"),
+    "suspects": lambda: plots.suspects([DARK] * 2, *([["a"] * 2, [0.1] * 2] * 2), "split"),
+    "image grid": lambda: plots.image_grid([DARK] * 7, LABELS[:7]),
     "stage seconds": lambda: plots.stage_seconds({"extract": 3.0, "fit": 1.0, "total": 4.0}),
 }
 

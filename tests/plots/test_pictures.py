@@ -31,3 +31,51 @@ def test_image_grid_keeps_long_labels_apart(count):
 
 def test_image_grid_of_nothing_is_an_empty_figure():
     assert min(picture(plots.image_grid([], [])).size) > 0
+
+
+def square(value, height=30, width=30):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def shown(figure):
+    return [axes for axes in figure.axes if axes.images]
+
+
+def test_pairs_show_both_images_side_by_side_with_their_labels_and_counts():
+    images = [(square(10), square(200)), (square(60, 15, 30), square(90))]
+    worst = [("Äpfel 1", "Fig", 1200), ("Fig", "Kiwi", 3)]
+    figure = plots.pairs(images, worst, "grouped cross-validation")
+    picture(figure)
+    one, two = shown(figure)
+    assert (one.get_title(), two.get_title()) == ("Äpfel 1 → Fig (1,200)", "Fig → Kiwi (3)")
+    assert figure.get_suptitle().startswith("Confusions, grouped cross-validation: 1,203 images")
+    first, second = (axes.images[0].get_array() for axes in (one, two))
+    middle = first.shape[0] // 2
+    assert (first[middle, 5, 0], first[middle, -5, 0]) == (10, 200)
+    assert (second[middle, 5, 0], second[middle, -5, 0]) == (60, 90)
+    assert (second[5, 5, 0], second[5, -5, 0]) == (255, 90)  # it keeps its shape
+
+
+def test_suspects_show_the_label_and_the_more_probable_one():
+    figure = plots.suspects(
+        [square(10), square(20)],
+        ["Fig", "$a_b" * 40],
+        [0.001, 0.02],
+        ["Kiwi", "Lemon"],
+        [0.98, 0.5],
+        "split",
+    )
+    picture(figure)
+    one, two = shown(figure)
+    assert one.get_title() == "Fig (0.1%)\n→ Kiwi (98.0%)"
+    assert two.get_title().endswith("(2.0%)\n→ Lemon (50.0%)")
+    assert "…" in two.get_title()
+    assert figure.get_suptitle().startswith("Improbable labels, split: 2 images")
+    assert np.array_equal(two.images[0].get_array(), square(20))
+
+
+def test_no_confusions_and_no_suspects_are_figures_that_say_so():
+    empty = plots.suspects([], [], [], [], [], "split")
+    assert min(picture(empty).size) > 50
+    assert "split: 0 images" in empty.get_suptitle()
+    assert "split: 0 images" in plots.pairs([], [], "split").get_suptitle()

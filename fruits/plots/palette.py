@@ -1,0 +1,97 @@
+"""As many colours as can be told apart: labels of one group share one, in several shades."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_hex, to_rgb
+
+from fruits.plots.style import MUTED, Numbers
+
+_GREYS = ("#94a4a2", "#717581")
+
+COLOURS = (
+    *(c for c in map(to_hex, matplotlib.color_sequences["petroff10"]) if c not in _GREYS),
+    *_GREYS,
+)
+"""Ten colours that colour-blind people can tell apart; two greys are the last."""
+
+# Of a colour: as it is, darker, lighter, darker still, lighter still.
+_SHADES = ((0.0, 0.0), (0.0, 0.35), (1.0, 0.4), (0.0, 0.6), (1.0, 0.6))
+
+MARKERS = "os^DvP"
+"""One more than shades, so that thirty labels of a colour differ in one or the other."""
+
+OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Labels that share a colour.
+
+    Attributes:
+        name: of the group; `OTHERS` for what has no colour of its own.
+        members: the places of its labels; those with the most images first.
+        colour: in matplotlib's form.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    colour: str
+
+    def shade(self, number: int) -> tuple[float, float, float]:
+        """The colour of a member: that of the group, darker, or lighter; grey has no shades."""
+        if self.name == OTHERS:
+            return to_rgb(self.colour)
+        towards, weight = _SHADES[number % len(_SHADES)]
+        red, green, blue = (towards * weight + part * (1 - weight) for part in to_rgb(self.colour))
+        return red, green, blue
+
+
+def group_labels(
+    labels: Sequence[str], images: Numbers, groups: Mapping[str, str] | None = None
+) -> list[Group]:
+    """The groups of labels, those with the most images first, and a colour for each.
+
+    A label belongs to the folder above it ("Apple/Red 1"), or to its first word ("Apple Red 1").
+    Where that tells all labels apart, or none, each label is a group of its own. Of more than ten
+    groups, the eight with the most images have a colour, and the rest is grey.
+
+    Args:
+        labels: c of them.
+        images: (c,) int64, of each label.
+        groups: the group of each label, instead of those found in the names.
+    """
+    found = find_groups(labels, images, groups)
+    own = found if len(found) <= len(COLOURS) else found[: len(COLOURS) - len(_GREYS)]
+    result = [
+        Group(name, tuple(members), colour)
+        for (name, members), colour in zip(own, COLOURS, strict=False)
+    ]
+    rest = [place for _, members in found[len(own) :] for place in members]
+    return [*result, Group(OTHERS, tuple(rest), MUTED)] if rest else result
+
+
+def find_groups(
+    labels: Sequence[str], images: Numbers, groups: Mapping[str, str] | None = None
+) -> list[tuple[str, list[int]]]:
+    """The names of all groups, and the places of their labels; both by images, most first."""
+    names = [groups[label] for label in labels] if groups else _first_words(labels)
+    found: dict[str, list[int]] = {}
+    for place in np.argsort(-images, kind="stable").tolist():
+        found.setdefault(names[place], []).append(place)
+    return sorted(found.items(), key=lambda one: (-int(images[one[1]].sum()), one[0]))
+
+
+def _first_words(labels: Sequence[str]) -> list[str]:
+    words = [_upper(label) for label in labels]
+    return words if 1 < len(set(words)) < len(labels) else list(labels)
+
+
+def _upper(label: str) -> str:
+    above, slash, _ = label.rpartition("/")
+    return above if slash else re.split(r"[\s_-]+", label.strip(), maxsplit=1)[0]
