@@ -3,11 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from fruits.classify.fit import fit_lda
+from fruits.classify.rows import PREDICTIONS, Prediction
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
@@ -86,14 +89,15 @@ def test_components_are_in_the_order_of_the_paths_whatever_the_commits(
     by_path = sorted(range(ROWS), key=lambda number: paths[number])
     chance = np.random.default_rng(len(sizes)).permutation(ROWS)
     commit(store, features.take(by_path if order == "of the paths" else chance), sizes)
-    project(spark, store, reduction, f"file:{tmp_path}/pca")
-    rows = written(tmp_path / "pca")
+    images, _ = project(spark, store, reduction, f"file:{tmp_path}/new")
+    assert images == ROWS
+    rows = written(tmp_path / "new" / "pca")
     assert rows["path"].to_pylist() == sorted(paths)
     assert rows["label"].to_pylist() == features["label"].take(by_path).to_pylist()
     x = np.array(features["features"].to_pylist())[by_path]
     expected = x @ reduction.weights + reduction.offset
     np.testing.assert_allclose(rows["pca"].to_pylist(), expected, rtol=1e-5, atol=1e-6)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pca"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pca"]
 
 
 def test_components_have_the_same_bits_whatever_the_commits(
@@ -111,9 +115,9 @@ def test_components_have_the_same_bits_whatever_the_commits(
         whole = FeatureWriter(f"file:{tmp_path}/one/features", lock)
         commit(whole, features, [ROWS])
         project(spark, whole, reduction, f"file:{tmp_path}/single")
-    many, single = written(tmp_path / "many"), written(tmp_path / "single")
+    many, single = written(tmp_path / "many/pca"), written(tmp_path / "single/pca")
     assert many.combine_chunks().equals(single.combine_chunks())
-    sizes = [pq.read_metadata(file).num_rows for file in (tmp_path / "many").iterdir()]
+    sizes = [pq.read_metadata(file).num_rows for file in (tmp_path / "many/pca").iterdir()]
     assert len(sizes) > 4
     assert max(sizes) < ROWS / 2
 
@@ -127,6 +131,33 @@ def test_only_files_of_a_listing_have_components(
 ) -> None:
     commit(store, features, [20] * 10)
     some = features.select(["path"]).take([199, 3, 77])
-    project(spark, store, reduction, f"file:{tmp_path}/pca", some)
+    images, _ = project(spark, store, reduction, f"file:{tmp_path}/new", some)
+    assert images == 3
     expected = sorted(some["path"].to_pylist())
-    assert written(tmp_path / "pca")["path"].to_pylist() == expected
+    assert written(tmp_path / "new/pca")["path"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("sizes", [[200], [10] * 20])
+def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
+    spark: SparkSession,
+    store: FeatureWriter,
+    features: pa.Table,
+    reduction: Reduction,
+    tmp_path: Path,
+    sizes: list[int],
+) -> None:
+    labelled = features.filter(pc.is_valid(features["label"]))
+    x = np.array(labelled["features"].to_pylist(), np.float32)
+    classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
+    commit(store, features, sizes)
+    prediction = Prediction(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
+    _, scores = project(*(spark, store, reduction, f"file:{tmp_path}/new"), prediction=prediction)
+    rows = written(tmp_path / "new/predictions")
+    expected = features.sort_by("path")
+    own = classifier.predict(np.array(expected["features"].to_pylist(), np.float32))
+    assert rows.schema == PREDICTIONS
+    assert rows["path"].to_pylist() == expected["path"].to_pylist()
+    assert rows["predicted"].to_pylist() == [classifier.labels[n] for n in own.predicted]
+    assert rows["confidence"].to_pylist() == own.confidence.tolist()
+    tested = labelled.filter(pc.field("split") == "test")["path"].to_pylist()
+    assert sorted(scores["path"].to_pylist()) == sorted(tested)
