@@ -1,7 +1,7 @@
 # Sourced by every Spark command before its JVM starts, with the command's own arguments.
 
 # Spark asks for a module of which Java warns each time ("Using incubator modules:
-# jdk.incubator.vector"), and nothing in Java switches that off: the line tells a user nothing.
+# jdk.incubator.vector"), and nothing in Java switches that off: the line does not help a user.
 exec 2> >(exec grep --line-buffered -v "^WARNING: Using incubator modules" >&2)
 
 # The driver of a local run, and its web page, listen on this machine's loopback only. Spark has no

@@ -46,14 +46,14 @@ def debian() -> Iterator[dict[str, object]]:
 
 
 def python() -> Iterator[dict[str, object]]:
-    """What is installed beside this interpreter, fruits itself too."""
+    """What is installed for this interpreter, including fruits itself."""
     for package in distributions():
         name = re.sub(r"[-_.]+", "-", package.name).lower()
         yield component("library", name, package.version, f"pkg:pypi/{name}@{package.version}")
 
 
 def java() -> Iterator[dict[str, object]]:
-    """The jars below Python's packages, which are PySpark's, and S3A's beside them."""
+    """The jars of PySpark, which are below Python's packages, and those of S3A."""
     for jar in sorted(Path("/opt/fruits").rglob("*.jar")):
         group, name, release = coordinates(jar)
         purl = f"pkg:maven/{group}/{name}@{release}" if group else None

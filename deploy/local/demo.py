@@ -35,7 +35,7 @@ class Screen:
 
 
 def interrupt(*_: object) -> None:
-    """Ends the kernel in peace: what it says of that, and another Ctrl-C, are passed over."""
+    """Ends the kernel quietly: its output and a second Ctrl-C are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable()
     raise KeyboardInterrupt

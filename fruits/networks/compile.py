@@ -70,7 +70,7 @@ def _cached(path: Path, wanted: dict[str, Any]) -> CompiledGraph | None:
     """The graph in a file of the cache; None when there is no file that can be trusted.
 
     What runs is decided by this file, so it counts only when no other user can have written it,
-    and when it says that it is what was asked for. Any other is compiled anew and replaced.
+    and when it says that it is what was asked for. Any other is compiled again and replaced.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:

@@ -27,7 +27,7 @@ INTERPOLATIONS = ("bicubic",)
 PARTS = {"openvino": ("graph.bin", "graph.xml"), "tensorflow": ("graph.pb",)}
 
 
-# Increased whenever the archive changes: graphs of another format are compiled anew.
+# Increased whenever the archive changes: graphs of another format are compiled again.
 FORMAT = 2
 
 
@@ -115,7 +115,7 @@ class CompiledGraph:
             if getattr(self, name) != value:
                 raise BackboneError(
                     f"wanted a compiled graph with {name} {value!r}; "
-                    f"got {getattr(self, name)!r}; delete the file, so that it is compiled anew"
+                    f"got {getattr(self, name)!r}; delete the file, so that it is compiled again"
                 )
 
     def to_bytes(self) -> bytes:

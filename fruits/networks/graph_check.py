@@ -86,5 +86,5 @@ def require_safe_tensorflow(definition: Any) -> None:
 def _refused(what: str) -> str:
     return (
         f"wanted a compiled graph of arithmetic; got one with {what}: it is not run; "
-        "delete it, so that it is compiled anew"
+        "delete it, so that it is compiled again"
     )

@@ -1,4 +1,4 @@
-"""BMP, read by ourselves: Pillow takes some palettes for others and runs lengths in Python."""
+"""BMP, read here: Pillow misreads some palettes, and decodes run lengths slowly in Python."""
 
 import struct
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fruits.sources.limits import RejectedImage, check_size
 
 _RAW, _RLE8, _RLE4, _BITFIELDS, _JPEG, _PNG, _ALPHABITFIELDS = range(7)
 _COMPRESSIONS = {_JPEG: "a JPEG inside", _PNG: "a PNG inside", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
-# Without masks, 16 bits hold five for each colour, 32 bits hold eight.
+# Without masks, pixels of 16 bits have five for each colour, those of 32 bits have eight.
 _MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 # Codes of a run-length file: each takes a step in Python.
 MAX_CODES = 4 << 20
@@ -36,7 +36,7 @@ def load(content: bytes) -> Image.Image:
         RejectedImage: it costs too much, is damaged or of a layout that is not read.
     """
     if not content.startswith(b"BM"):
-        # A bitmap without the header of a file, as the clipboard has it.
+        # A bitmap without a file header, as in the clipboard.
         content = b"BM" + bytes(12) + content
     try:
         header = _read_header(content)
@@ -99,7 +99,7 @@ def _read_header(content: bytes) -> _Header:
     offset = offset or (end if bits > 8 else 0)
     if bits <= 8:
         colours = colours or 1 << bits
-        # As many as there may be, and as lie before the pixels, where this is told.
+        # Limited by the bits, and by the bytes before the pixels where their position is given.
         if offset <= end:
             offset = end + colours * entry
         colours = min(colours, 1 << bits, (offset - end) // entry)
@@ -124,7 +124,7 @@ def _check_compression(compression: int, bits: int, size: int) -> None:
 
 
 def _unpacked(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """One number a pixel, of rows with several pixels a byte."""
+    """One number for each pixel, from rows with several pixels in a byte."""
     if bits == 8:
         return rows
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
@@ -144,7 +144,7 @@ def _masked(rows: NDArray[np.uint8], header: _Header) -> Image.Image:
     if not all(header.masks[:3]):
         raise RejectedImage("unsupported layout: BMP without masks for its colours")
     bands = [_band(pixels, mask) for mask in header.masks if mask]
-    # 8 bits of nothing are an alpha channel that the program did not fill.
+    # If all 8 bits are zero, the program did not fill the alpha channel.
     if len(bands) == 4 and not bands[3].any():
         bands.pop()
     return Image.merge("RGBA" if len(bands) == 4 else "RGB", [Image.fromarray(b) for b in bands])

@@ -16,13 +16,13 @@ from fruits.sources.limits import RejectedImage
 
 __all__ = ["SUFFIXES", "RejectedImage", "decode"]
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit looks at the size before the reduction.
-# Damaged EXIF and the like: what it says against the pixels comes as an error.
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit applies to the size before the reduction.
+# Of damaged EXIF and the like; damaged pixels are an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
-    """The pixels of an image file, squeezed into a square.
+    """The pixels of an image file, resized to a square.
 
     JPEG files are decoded at the smallest scale that keeps twice the wanted side. The orientation
     of a photograph is applied, transparent pixels are laid on white, samples of more than 8 bits
@@ -51,7 +51,7 @@ def decode(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
 
 
 def decode_here(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
-    """Like :func:`decode`, in this process whatever it costs."""
+    """Like :func:`decode`, always in this process."""
     kind = formats.format_of(content) or ""
     try:
         if kind == "JPEG":
@@ -61,14 +61,14 @@ def decode_here(content: bytes, side: int, exact: bool = False) -> NDArray[np.ui
         raise
     except MemoryError:
         raise RejectedImage("too large: it takes too much memory to decode") from None
-    # Decoders raise nearly anything on damaged files; the row carries what it was.
+    # Decoders raise nearly any exception on damaged files; it becomes the reason.
     except Exception as error:
         reason = one_line(error)
         cut = "truncated: " if "truncated" in reason.lower() else ""
         raise RejectedImage(f"damaged: {cut}{reason}") from error
 
 
-# What these cost to decode, their headers do not tell.
+# Formats whose cost of decoding does not follow from their headers.
 _UNBOUNDED = ("AVIF", "HEIF", "JPEG2000")
 
 _LOADERS: dict[str, Callable[[bytes], Image.Image]] = {
@@ -85,7 +85,7 @@ _LOADERS: dict[str, Callable[[bytes], Image.Image]] = {
 
 
 def _square(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    """The image squeezed into a square, without transparency, upright."""
+    """The image resized to a square, without transparency, upright."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:
         image, info = image.convert(mode), image.info

@@ -1,4 +1,4 @@
-"""The orientation of a photograph, read without the other metadata, which can be a burden."""
+"""The orientation of a photograph, read without the other metadata, which can be large."""
 
 import re
 import struct
@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-# What turns the pixels of each orientation upright.
+# The operation that turns the pixels of each orientation upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -18,7 +18,7 @@ TURNS = {
 }
 
 _ORIENTATION = 0x0112
-# Type of a tag's value -> how it is written; others are no whole numbers.
+# Type of a tag's value -> its format in struct; other types are not whole numbers.
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
 _MAX_TAGS = 4096
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
@@ -26,13 +26,13 @@ _MAX_PROFILE = 1 << 20
 
 
 def orientation(info: dict[str | tuple[int, int], Any]) -> int:
-    """The orientation that an image's metadata tell.
+    """The orientation in an image's metadata.
 
     Args:
         info: as Pillow gives it: EXIF, or text that holds EXIF, or XMP.
 
     Returns:
-        1 to 8; 0 where none is told, or the metadata are damaged.
+        1 to 8; 0 where there is none, or the metadata are damaged.
     """
     exif = info.get("exif")
     profile = info.get("Raw profile type exif")

@@ -76,7 +76,7 @@ def describe(content: bytes) -> str:
 def _media_format(content: bytes) -> str | None:
     length = min(int.from_bytes(content[:4]), 512)
     brands = [content[8:12], *(content[n : n + 4] for n in range(16, length - 3, 4))]
-    # Both kinds may call themselves "mif1"; the others tell them apart.
+    # Both kinds may use the brand "mif1"; only the other brands distinguish them.
     if _AVIF_BRANDS.intersection(brands):
         return "AVIF"
     return "HEIF" if _HEIF_BRANDS.intersection(brands) else None

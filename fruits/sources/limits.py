@@ -1,4 +1,4 @@
-"""What an image may cost, and how one that yields no pixels says why."""
+"""What an image may cost, and the error of one that is rejected."""
 
 # Decoded pixels of one image: 64 Mi take 256 MB, and four times that as an animated WebP. JPEG is
 # decoded at reduced scale, so a photograph of 200 megapixels passes; what does not is more likely a

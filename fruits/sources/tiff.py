@@ -1,4 +1,4 @@
-"""TIFF: only layouts whose pixels are known to come out right, with what Pillow leaves undone."""
+"""TIFF: only layouts that are decoded correctly, with the steps that Pillow leaves out."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from fruits.sources.limits import RejectedImage, check_size
 
 # Strips or tiles of a file: Pillow and libtiff keep hundreds of bytes for each.
 MAX_PARTS = 1 << 18
-# Bytes of tags beyond those of the file: a tag may point to what another one has already.
+# Bytes of tags beyond the size of the file: several tags may point to the same bytes.
 _MUCH_METADATA = 16 << 20
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -32,7 +32,7 @@ _SIZES |= {16: 8, 17: 8, 18: 8}
 
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925)
 _OLD_JPEG, _JPEG = 6, 7
-# With files in their parts, or with a dictionary of any size.
+# Their parts are files themselves, or have a dictionary of any size.
 _UNBOUNDED = (_OLD_JPEG, _JPEG, 34925)
 _COMPRESSION_NAMES = {
     9: "JBIG",
@@ -123,7 +123,7 @@ def load(content: bytes) -> Image.Image:
 
 
 def is_unbounded(content: bytes) -> bool:
-    """Compressed in a way whose cost the tags do not tell."""
+    """Compressed in a way whose cost does not follow from the tags."""
     try:
         return _read_directory(content).one(_COMPRESSION, 1) in _UNBOUNDED
     except RejectedImage:
@@ -167,14 +167,14 @@ def _read_directory(content: bytes) -> _Directory:
 
 
 def _check_layout(directory: _Directory) -> None:
-    """Refuses layouts whose pixels would come out wrong or not at all."""
+    """Refuses layouts whose pixels would be wrong or missing."""
     one = directory.one
     compression = one(_COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         name = _COMPRESSION_NAMES.get(compression, f"unknown ({compression})")
         raise _unsupported(f"{name} compression")
     if compression == _OLD_JPEG:
-        # Its programs tell little else about the pixels.
+        # The programs that write it set few other tags.
         directory.tags[_PHOTOMETRIC] = (6,)
         directory.tags.setdefault(_SAMPLES, (3,))
         directory.tags.setdefault(_BITS, (8,))
@@ -195,9 +195,9 @@ def _check_layout(directory: _Directory) -> None:
     if photometric == 6 and compression not in (_OLD_JPEG, _JPEG):
         raise _unsupported("YCbCr pixels that are not JPEG")
     most = _LAYOUTS.get((photometric, bits[0]))
-    # Pillow takes planes apart for what they are in the simplest layouts only.
-    apart = one(_PLANAR, 1) == 2 and (extra > 0 or (bits[0] != 8 and compression == 1))
-    if most is None or not 0 <= extra <= most or apart:
+    # Pillow reads separate planes correctly in the simplest layouts only.
+    separate_planes = one(_PLANAR, 1) == 2 and (extra > 0 or (bits[0] != 8 and compression == 1))
+    if most is None or not 0 <= extra <= most or separate_planes:
         raise _unsupported(_words(directory))
 
 
@@ -218,7 +218,7 @@ def _words(directory: _Directory) -> str:
     words = f"{bits[0]} bits per sample, {_PHOTOMETRICS.get(photometric, photometric)}"
     words += f" in {samples} samples" if samples > 1 else ""
     words += f", {extra} of them extra" if extra > 0 else ""
-    words += ", planes apart" if directory.one(_PLANAR, 1) == 2 else ""
+    words += ", separate planes" if directory.one(_PLANAR, 1) == 2 else ""
     return words + (", big-endian" if directory.order == ">" else "")
 
 

@@ -80,7 +80,7 @@ def read_range(uri: str, start: int, length: int) -> bytes:
 
 @contextmanager
 def _object_errors(uri: str) -> Iterator[None]:
-    """Tells an object that cannot be read from a store that cannot be used."""
+    """Distinguishes an object that cannot be read from a store that cannot be used."""
     try:
         with store_errors(uri):
             yield

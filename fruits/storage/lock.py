@@ -1,9 +1,9 @@
 """One run at a time for each output: a lock file that its owner keeps alive.
 
-The owner writes to the file every few seconds. A lock that does not change while we watch has no
-owner any more: no clock is compared, so clocks may differ. Only where the owner is provably a
-process of this boot and of this namespace of process ids, that process is asked for instead. On
-local disks and S3 the file is created only if it is not there; other stores are asked first.
+The owner changes the file every few seconds. A lock that does not change while it is watched is
+stale: clocks are not compared, so they may differ. Only where the owner is provably a process of
+this boot and of this namespace of process ids, the process itself is checked instead. On local
+disks and S3 the file is created only if it does not exist; other stores are checked first.
 """
 
 import json
@@ -26,21 +26,21 @@ from fruits.storage.processes import Process
 BEAT_SECONDS = 5.0
 
 
-# A lock that has not changed for so many beats has no owner any more.
+# A lock that has not changed for so many beats is stale.
 BEATS_MISSED = 4
 
 
-# A name that can be neither created nor read so often never will be: a link that leads nowhere.
+# A file that could be neither created nor read so often never will be, as a broken link.
 _MOST_TRIES = 100
 
 
-# Of the locks that this process has now. A process outlives its locks, as a notebook does.
+# Of the locks that this process has now; the process of a notebook runs longer than its locks.
 _OWN_IDS: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Owner:
-    """What a lock file says, also a damaged one.
+    """The content of a lock file, which may be damaged.
 
     Attributes:
         content: of the file; as long as it changes, the owner is alive.
@@ -87,21 +87,21 @@ class Lock:
         self._beats = 0
 
     def require(self, retry: bool = True) -> None:
-        """Makes sure that the lock is still ours, as it is not after a long sleep.
+        """Makes sure that this process still has the lock, which it may lose while it is suspended.
 
         Raises:
             OutputError: when another run took it.
         """
         owner = _owner(self.uri, retry)
-        if not self.is_held_by(owner):
+        if not self.belongs_to(owner):
             raise OutputError(
                 f"output: this run lost {self.uri} to {owner.name if owner else 'another run'}, "
                 "because it could not write to it for a while; what it committed is kept: run "
                 "again when the other one has ended"
             )
 
-    def is_held_by(self, owner: Owner | None) -> bool:
-        """Whether the content of a lock file is ours."""
+    def belongs_to(self, owner: Owner | None) -> bool:
+        """Whether the lock in the file is this one."""
         return owner is not None and owner.id == self.id
 
     def bytes(self) -> bytes:
@@ -112,10 +112,10 @@ class Lock:
 
 @contextmanager
 def exclusive(uri: str) -> Iterator[Lock]:
-    """Holds a lock file for the time of the block.
+    """Keeps a lock file for the time of the block.
 
     Raises:
-        OutputError: when another run that is alive holds it.
+        OutputError: when another run that is alive has it.
     """
     lock = Lock(uri)
     _OWN_IDS.add(lock.id)
@@ -135,7 +135,7 @@ def _acquire(lock: Lock) -> None:
             taken_over, tries = False, 0
             while not create(uri, lock.bytes()):
                 owner = _owner(uri)
-                if lock.is_held_by(owner):
+                if lock.belongs_to(owner):
                     break  # The store created it, but its answer was lost on the way.
                 taken_over = True
                 tries += 1
@@ -161,14 +161,14 @@ def _acquire(lock: Lock) -> None:
 
 @contextmanager
 def _kept_alive(lock: Lock) -> Iterator[None]:
-    """Changes the file now and then within the block; at the end it is deleted."""
+    """Changes the file regularly within the block, and deletes it at the end."""
     ended = threading.Event()
     thread = threading.Thread(target=_keep_alive, args=(lock, ended), daemon=True)
     thread.start()
     try:
         yield
     except BaseException:
-        # The error is what counts. Where the store is away, the lock stays and is dead in a while.
+        # The error of the block is raised. If the store is unreachable, the lock becomes stale.
         ended.set()
         thread.join()
         with suppress(OutputError, StorageError, OSError), store_errors(lock.uri):
@@ -191,7 +191,7 @@ def _keep_alive(lock: Lock, ended: threading.Event) -> None:
         except OutputError:
             return  # The next commit finds out too, and stops the run.
         except (OSError, StorageError):
-            continue  # A store that is away for a while; the others cannot reach it either.
+            continue  # If the store is unreachable for a while, other runs cannot reach it either.
 
 
 def _is_alive(uri: str, owner: Owner) -> bool:

@@ -1,4 +1,4 @@
-"""Which process is which, on Linux: what tells whether the owner of a lock still runs.
+"""Which process is which, on Linux: whether the owner of a lock still runs.
 
 A process id says little: another machine, and each container, counts its own from 1, and ids are
 used again. Boot, namespace of process ids, id and start time together name one process. Where any

@@ -250,7 +250,7 @@ def raised(notebook: Path) -> tuple[str, str]:
 
 
 def is_mendable(name: str) -> bool:
-    """Whether an error is one that the caller can mend."""
+    """Whether an error is one that the user can fix."""
     import fruits.errors
     import fruits.storage
 
