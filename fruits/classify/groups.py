@@ -30,7 +30,8 @@ class Groups:
 
     Attributes:
         names: n names.
-        kinds: how many labels were grouped by "expression", "folder", "film" or "block".
+        kinds: how many labels were grouped by "expression", "source", "folder", "film"
+            or "block".
     """
 
     names: list[str]
@@ -40,6 +41,7 @@ class Groups:
         """One line for people: what a group is."""
         texts = {
             "expression": "what the expression found",
+            "source": "the groups that the source names",
             "folder": "folder",
             "film": "film: the folder and the leading letters of the file's name",
             "block": "block of neighbours by file name",
@@ -49,23 +51,32 @@ class Groups:
 
 
 def group_images(
-    paths: Sequence[str], labels: Sequence[str], rules: Naming | None = None
+    paths: Sequence[str],
+    labels: Sequence[str],
+    rules: Naming | None = None,
+    named: Sequence[str | None] | None = None,
 ) -> Groups:
     """Group images by the expression in the rules, or by what their paths show.
 
-    Without an expression, each label takes the coarsest of these that divides it: the folders its
+    Without an expression, the groups that the source of the images names count: a column of a
+    table. Without these, each label takes the coarsest of these that divides it: the folders its
     images lie in; films, which are the folder and the leading letters of the file's name
     (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`); or `FOLDS` blocks of neighbours by name.
-    Images in which an expression finds nothing are a group each.
+    Images in which an expression finds nothing, or that are in no group of their source, are a
+    group each.
 
     Args:
         paths: n paths.
         labels: n labels.
         rules: how paths are read; by default, as `Naming()` does.
+        named: n groups that the source names, None where it names none.
     """
     if rules is not None and rules.group is not None:
         found = [rules.group_of(path) or path for path in paths]
         return Groups(found, {"expression": len(set(labels))})
+    if named and any(name is not None for name in named):
+        found = [path if name is None else name for path, name in zip(paths, named, strict=True)]
+        return Groups(found, {"source": len(set(labels))})
     members: dict[str, list[int]] = {}
     for number, label in enumerate(labels):
         members.setdefault(label, []).append(number)

@@ -101,3 +101,13 @@ def test_a_group_of_several_labels_stays_together() -> None:
     assert len(set(folds[:3].tolist())) == 1
     assert len(set(folds[3:].tolist())) == 1
     assert folds[0] != folds[3]
+
+
+def test_groups_that_the_source_names_count_before_folders_and_after_an_expression() -> None:
+    paths, labels = ["a/1.jpg", "b/2.jpg", "c/3.jpg"], ["Fig"] * 3
+    found = group_images(paths, labels, named=["tree 1", "tree 1", None])
+    assert found.names == ["tree 1", "tree 1", "c/3.jpg"]
+    assert "the groups that the source names" in found.describe()
+    rules = Naming(group=r"(?P<group>\d)")
+    assert group_images(paths, labels, rules, ["x", "x", "x"]).names == ["1", "2", "3"]
+    assert group_images(paths, labels, named=[None] * 3).names == group_images(paths, labels).names

@@ -1,0 +1,52 @@
+"""Damaged archives: one clear line or a reason for each image, and never another image's bytes."""
+
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from forms import as_parquet, as_tar, as_zip, files_of
+
+from fruits.errors import InputError
+from fruits.sources.open_source import open_source
+
+MAKERS: dict[str, Callable[[Path, Path], Path]] = {
+    "stored.zip": lambda root, target: as_zip(root, target, zipfile.ZIP_STORED),
+    "deflated.zip": as_zip,
+    "a.tar": as_tar,
+    "a.parquet": as_parquet,
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_damaged_bytes_never_end_in_another_error(
+    draw: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    root = draw({"Apple": 3, "Fig": 3})
+    place = MAKERS[name](root, tmp_path / name)
+    whole, good, chance = place.read_bytes(), set(files_of(root).values()), random.Random(0)
+    rejected, refused = 0, list[str]()
+    for _ in range(150):
+        content = bytearray(whole)
+        # Most bytes are those of images: half of the damage is among the headers at the end.
+        start = chance.choice((0, len(whole) - min(1500, len(whole) // 2)))
+        for _ in range(chance.choice((1, 1, 4, 40))):
+            content[chance.randrange(start, len(whole))] = chance.randrange(256)
+        place.write_bytes(
+            content[: chance.choice((len(whole), len(whole), chance.randrange(len(whole))))]
+        )
+        source = open_source(str(place))
+        try:
+            images = source.items().images
+        except InputError as error:
+            refused.append(str(error))
+            continue
+        contents = list(source.contents(images))
+        assert len(contents) == images.num_rows
+        rejected += sum(isinstance(one, OSError) for one in contents)
+        if name.endswith(".zip"):  # Others have no checksum of the content.
+            assert {one for one in contents if isinstance(one, bytes)} <= good
+    assert len(refused) > 10
+    assert not [line for line in refused if "\n" in line]
+    assert rejected > 10 or not name.endswith(".zip")
