@@ -87,7 +87,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """What run.json has of it."""
-        return asdict(self)
+        return asdict(self) | {"confusion": [list(row) for row in self.confusion]}
 
     def worst(self, count: int = WORST) -> list[tuple[str, str, int]]:
         """The confusions with the most images: true label, predicted label, images."""

@@ -49,7 +49,7 @@ def report(output: str) -> None:
     from fruits.runs.outputs import Outputs
     from fruits.runs.report import summary_of
 
-    print(summary_of(Outputs(output)))
+    print(summary_of(Outputs.of(output)))
 
 
 def sample(**options: object) -> None:

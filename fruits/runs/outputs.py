@@ -32,7 +32,7 @@ from fruits.runs.made import RESULTS, STAGING, Made
 from fruits.spark.parquet import read_parquet
 from fruits.storage.failures import store_errors
 from fruits.storage.files import delete_files, probe, replace, sha256_of
-from fruits.storage.location import Location, filesystem_of, hadoop_uri, is_local
+from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
@@ -44,16 +44,25 @@ class Outputs:
     """The output folder of a run.
 
     Attributes:
-        root: its URI.
+        root: where it is.
         run: names what this run has made and not yet published.
     """
 
-    root: str
+    root: Location
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @classmethod
+    def of(cls, place: str) -> Outputs:
+        """The output folder at a path or URI.
+
+        Raises:
+            StorageError: no file system is known for it.
+        """
+        return cls(Location.of(place))
 
     def uri(self, name: str) -> str:
         """The URI of something below the folder, as Hadoop and Spark write it."""
-        return f"{hadoop_uri(self.root).rstrip('/')}/{name}"
+        return str(self.root / name)
 
     def check(self, identity: dict[str, str], overwrite: bool) -> None:
         """Refuses a folder that does not go with what is asked for.
@@ -65,8 +74,8 @@ class Outputs:
         Raises:
             OutputError: when there are features of another backbone.
         """
-        with self._errors():
-            if not is_local(filesystem_of(self.root)[0]):
+        with self._output_errors():
+            if not self.root.is_local:
                 with suppress(FileNotFoundError):  # The folder is not there yet; the store is.
                     probe(self.root)
             self.made().require_ours()
@@ -92,7 +101,7 @@ class Outputs:
         Raises:
             OutputError: when the folder cannot be written.
         """
-        with self._errors():
+        with self._output_errors():
             made = self.made()
             made.require_ours()
             for name in (*(RESULTS if overwrite else ()), STAGING):
@@ -104,9 +113,9 @@ class Outputs:
             self.write(IDENTITY_FILE, json.dumps(identity, indent=2).encode())
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _output_errors(self) -> Iterator[None]:
         try:
-            with store_errors(self.root):
+            with store_errors(str(self.root)):
                 yield
         except OSError as error:
             raise OutputError(f"output: {self.root} cannot be used: {error}") from error
@@ -123,7 +132,7 @@ class Outputs:
 
         The folder is a new one: some stores still show the folders of what was deleted.
         """
-        return Outputs(self.uri(f"{STAGING}/{self.run}"))
+        return Outputs(self.root / STAGING / self.run)
 
     def publish(self, lock: Lock, *names: str, report: dict[str, Any] | None = None) -> None:
         """Puts staged results in the places of the old ones; what was not made anew goes.
@@ -134,7 +143,7 @@ class Outputs:
         """
         lock.require()
         made = self.made()
-        staged = Made(Location.of(self.uri(f"{STAGING}/{self.run}")), frozenset())
+        staged = Made(self.root / STAGING / self.run, frozenset())
         fresh = {name: staged.files(name) for name in names}
         files = [one for name in names for one in fresh[name]]
         made.require_free([*files, "run.json"])
@@ -155,7 +164,7 @@ class Outputs:
 
     def made(self) -> Made:
         """Which files of the folder the runs have made."""
-        return Made.of(Location.of(self.root))
+        return Made.of(self.root)
 
     def _replace(self, made: Made, staged: Made, name: str, files: list[str]) -> None:
         """Puts the staged files of a result in the place of its old ones."""
@@ -202,13 +211,13 @@ class Outputs:
 
         None where there is no model, or one of a version that kept other moments.
         """
-        return read_basis(self.root)
+        return read_basis(str(self.root))
 
     def write_csv(self, table: str, name: str) -> None:
         """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""
-        filesystem, path = filesystem_of(self.uri(table))
+        place = self.root / table
         dataset = pads.dataset(
-            path, filesystem=filesystem, format="parquet", exclude_invalid_files=False
+            place.path, filesystem=place.filesystem, format="parquet", exclude_invalid_files=False
         )
         with self.open(name) as file:
             writer = None
@@ -232,20 +241,18 @@ class Outputs:
 
     def open(self, name: str) -> IO[bytes]:
         """Opens a file for writing; its folder is made."""
-        filesystem, path = filesystem_of(self.uri(name))
-        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        file: IO[bytes] = filesystem.open(path, "wb")
+        place = self.root / name
+        place.filesystem.makedirs(str(PurePosixPath(place.path).parent), exist_ok=True)
+        file: IO[bytes] = place.filesystem.open(place.path, "wb")
         return file
 
     def exists(self, name: str) -> bool:
         """Whether something is there."""
-        filesystem, path = filesystem_of(self.uri(name))
-        return bool(filesystem.exists(path))
+        return bool(self.root.filesystem.exists((self.root / name).path))
 
     def read(self, name: str) -> bytes:
         """Reads a small file."""
-        filesystem, path = filesystem_of(self.uri(name))
-        content: bytes = filesystem.cat_file(path)
+        content: bytes = self.root.filesystem.cat_file((self.root / name).path)
         return content
 
     def _identity(self) -> dict[str, str] | None:

@@ -36,7 +36,7 @@ def project_features(
             scored = None if work.basis else HELD_OUT if reduced.side else frozenset[str]()
             prediction = Prediction(classified.classifier, classified.means, scored)
         rows, scores = project(
-            *(work.spark, work.store, reduced.reduction, work.staged.root),
+            *(work.spark, work.store, reduced.reduction, str(work.staged.root)),
             listing=work.chosen,
             prediction=prediction,
         )
@@ -82,5 +82,5 @@ def _training_rows(rows: DataFrame) -> DataFrame:
 
 def _features_of(work: Work) -> FeatureTable | None:
     """The features of the run whose model is used, where they are still there."""
-    table = FeatureTable(Outputs(str(work.config.model)).uri("features"))
+    table = FeatureTable(Outputs.of(str(work.config.model)).uri("features"))
     return table if any(chunk.files for chunk in table.chunks()) else None

@@ -28,7 +28,7 @@ from fruits.runs.report import describe, figures, package_versions
 from fruits.runs.work import Work
 from fruits.spark.models import pipeline_model
 from fruits.spark.tasks import described
-from fruits.storage.location import Location, filesystem_of
+from fruits.storage.location import Location
 
 PUBLISHED = ("rejected", "pca", "predictions", "pca.csv", "model", "predictor", "plots")
 
@@ -163,8 +163,8 @@ def _training_rows(work: Work, extracted: Extracted, reduced: Reduced) -> Iterat
     """The training images in the order of their paths: path, label, sha256 and pca."""
     images = extracted.of_side(reduced.side)
     digests = open_features(work.config.output).to_table(columns=["path", "sha256"])
-    filesystem, path = filesystem_of(work.staged.uri("pca"))
-    components = pads.dataset(path, filesystem=filesystem, format="parquet")
+    pca = work.staged.root / "pca"
+    components = pads.dataset(pca.path, filesystem=pca.filesystem, format="parquet")
     for batch in components.to_batches(batch_size=4096):
         own = batch.filter(pc.is_in(batch["path"], images["path"]))
         if own.num_rows:

@@ -46,7 +46,7 @@ def load_model(output: str) -> PipelineModel:
         OutputError: the run is not finished, or a file of the model is missing, changed or added,
             or names another class.
     """
-    outputs = Outputs(output)
+    outputs = Outputs.of(output)
     digests: dict[str, str] = report_of(outputs).get("sha256") or {}
     if not digests:
         raise OutputError(

@@ -81,7 +81,7 @@ def open_work(config: RunConfig, progress: TextIO) -> Iterator[Work]:
         FruitsError: something is wrong that the caller can fix; one clear line.
     """
     stages = Stages(progress)
-    outputs = Outputs(config.output)
+    outputs = Outputs.of(config.output)
     with stages("list"):
         source = open_source(config.images, config.naming)
         found = source.items()

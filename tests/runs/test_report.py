@@ -19,7 +19,7 @@ REPORT: dict[str, Any] = {
 
 def write(folder: Path, content: str) -> Outputs:
     (folder / "run.json").write_text(content)
-    return Outputs(str(folder))
+    return Outputs.of(str(folder))
 
 
 def test_the_summary_is_one_line_of_figures_and_the_places_of_results(tmp_path: Path) -> None:
@@ -58,4 +58,4 @@ def test_a_figure_that_is_no_number_is_a_damaged_report(tmp_path: Path) -> None:
 
 def test_no_report_is_no_finished_run(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"wanted a finished run; .*run.json is not there"):
-        summary_of(Outputs(str(tmp_path)))
+        summary_of(Outputs.of(str(tmp_path)))
