@@ -6,6 +6,7 @@ lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin w
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,13 @@ import pyarrow.compute as pc
 from pyarrow import dataset
 
 from fruits.errors import OutputError, one_line
-from fruits.features.rows import FEATURES, REJECTED
+from fruits.features.rows import FEATURES, REJECTED, read_rows
 from fruits.storage.location import filesystem_of, hadoop_uri
 
 FOLDER = "_chunks"
+# Small pictures of the images: for each file of rows one of the same name.
+THUMBNAILS_FOLDER = "_thumbnails"
+THUMBNAILS = pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
 # Of a manifest; other files in the folder are not ours.
 _MANIFEST = re.compile(r"/\d{6,}\.json$")
 
@@ -94,6 +98,24 @@ class FeatureTable:
     def ran(self) -> list[str]:
         """What computed the committed features; more than one when processors differed."""
         return sorted({ran for chunk in self.chunks() for ran in chunk.ran})
+
+    def thumbnails(self) -> Iterator[pa.RecordBatch]:
+        """Small JPEG pictures of images, by the SHA-256 of their contents, file by file.
+
+        Most contents come once, some more often or not at all: versions before kept none, and
+        nobody needs them to go on.
+
+        Yields:
+            Batches of :data:`THUMBNAILS`.
+
+        Raises:
+            OutputError: a manifest or a file is damaged.
+        """
+        filesystem, _ = filesystem_of(self.uri)
+        for name in (name for chunk in self.chunks() for name in chunk.files):
+            uri = f"{self.uri}/{THUMBNAILS_FOLDER}/{name}"
+            if filesystem.exists(filesystem_of(uri)[1]):
+                yield from read_rows(uri).to_batches()
 
     def manifests(self) -> list[str]:
         """Paths of the manifests, in the order of the commits."""

@@ -1,7 +1,8 @@
 """Commits features, chunk by chunk, under the lock of their output.
 
 Tasks write their rows into ``features/_staged``, from where a commit moves those of tasks that
-succeeded; Parquet files that no manifest names were left behind by an interrupted run.
+succeeded; Parquet files that no manifest names were left behind by an interrupted run, and so were
+thumbnails of such files.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from fruits.features.rows import REJECTED
-from fruits.features.table import Chunk, FeatureTable, chunk_number
+from fruits.features.table import THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
 from fruits.storage.files import delete_folder, move, replace
 from fruits.storage.location import filesystem_of
 from fruits.storage.lock import Lock
@@ -19,6 +20,8 @@ from fruits.storage.lock import Lock
 STAGED = "_staged"
 # How tasks name their files of rows; others are not ours.
 _ROWS = re.compile(r"[0-9a-f]{32}(-\d{9})?\.parquet")
+# How :func:`fruits.storage.files.replace` names such a file before it is whole.
+_PARTIAL = re.compile(rf"_[0-9a-f]{{32}}\.{_ROWS.pattern}\.tmp")
 
 
 class FeatureWriter(FeatureTable):
@@ -40,7 +43,7 @@ class FeatureWriter(FeatureTable):
             OutputError: a committed file is missing, or a manifest damaged; nothing is deleted.
         """
         filesystem, _ = filesystem_of(self.uri)
-        for name in self._uncommitted():
+        for name in self._leftovers():
             filesystem.rm_file(name)
         delete_folder(self.staged)
 
@@ -80,16 +83,25 @@ class FeatureWriter(FeatureTable):
         replace(self.side_file(number, "json"), _to_json(chunk))
         return chunk
 
-    def _uncommitted(self) -> list[str]:
-        filesystem, path = filesystem_of(self.uri)
-        filesystem.invalidate_cache()
+    def _leftovers(self) -> list[str]:
+        """Paths of rows that were never committed, and of their thumbnails."""
         committed = {name for chunk in self.chunks() for name in chunk.files}
-        found = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
-        names = {name.rpartition("/")[2]: name for name in found}
-        self.require_files({*names})
+        rows = _files_in(self.uri)
+        self.require_files({*rows})
+        thumbnails = _files_in(f"{self.uri}/{THUMBNAILS_FOLDER}")
         return [
-            path for name, path in names.items() if _ROWS.fullmatch(name) and name not in committed
+            path
+            for name, path in (*rows.items(), *thumbnails.items())
+            if name not in committed and (_ROWS.fullmatch(name) or _PARTIAL.fullmatch(name))
         ]
+
+
+def _files_in(folder: str) -> dict[str, str]:
+    """Paths of the files in a folder by name; none where there is no folder."""
+    filesystem, path = filesystem_of(folder)
+    filesystem.invalidate_cache()
+    found = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+    return {name.rpartition("/")[2]: name for name in found}
 
 
 def _to_json(chunk: Chunk) -> bytes:

@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import GROUP, featurize
+from fruits.networks.runtime import GROUP, Keep, featurize
 from fruits.sources.limited import MAX_WATCHED_SECONDS, watch
 
 Results = list[NDArray[np.float32] | str]
+
+
+# What came of some contents, and their thumbnails.
+Answer = tuple[Results, list[bytes | None]]
 
 
 class WorkerKilledError(Exception):
@@ -26,7 +30,7 @@ class WorkerKilledError(Exception):
 
 
 def featurize_in_subprocess(
-    contents: Iterable[bytes | Exception], graph: CompiledGraph
+    contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
 ) -> Iterator[NDArray[np.float32] | str]:
     """The features of image files, in order, like :func:`fruits.networks.runtime.featurize`.
 
@@ -36,12 +40,13 @@ def featurize_in_subprocess(
     stream = iter(contents)
     with _Child(graph) as child:
         while group := list(islice(stream, GROUP)):
-            results = child.results(group)
-            if results is None:
-                # One of these is the cause; each gets its own try.
-                for content in group:
-                    yield from child.results([content]) or [f"crashed: {child.death}"]
-            else:
+            answer = child.answer(group)
+            # When the process died, one of these is the cause; each gets its own try.
+            answers = [answer] if answer else [child.answer_or_death(one) for one in group]
+            for results, thumbnails in answers:
+                if keep:
+                    for picture in thumbnails:
+                        keep(picture)
                 yield from results
 
 
@@ -60,8 +65,12 @@ class _Child:
         self._connection.close()
         self._process.join()
 
-    def results(self, contents: list[bytes | Exception]) -> Results | None:
-        """The results, or None when the process died of these contents."""
+    def answer_or_death(self, content: bytes | Exception) -> Answer:
+        """What came of one content, or what the process died of."""
+        return self.answer([content]) or ([f"crashed: {self.death}"], [None])
+
+    def answer(self, contents: list[bytes | Exception]) -> Answer | None:
+        """What came of some contents, or None when the process died of them."""
         try:
             self._connection.send(contents)
             answer = self._connection.recv()
@@ -72,8 +81,8 @@ class _Child:
             return None
         if isinstance(answer, Exception):
             raise answer
-        results: Results = answer
-        return results
+        found: Answer = answer
+        return found
 
     def _start(self) -> None:
         # Not a fork: the worker's threads and the engine's would not survive it.
@@ -102,7 +111,9 @@ def _serve(connection: Connection, graph: CompiledGraph) -> None:
         except EOFError:
             return
         try:
-            answer: Results | Exception = list(featurize(contents, graph))
+            thumbnails: list[bytes | None] = []
+            results = list(featurize(contents, graph, thumbnails.append))
+            answer: Answer | Exception = results, thumbnails
         except Exception as error:
             answer = error
         connection.send(answer)

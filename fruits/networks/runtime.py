@@ -18,6 +18,7 @@ from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
 from fruits.sources.decode import RejectedImage, decode
+from fruits.sources.thumbnail import thumbnail
 
 # Images that a network takes at once, by engine. OpenVINO: the intermediate results of two images
 # stay in a core's cache; MobileNetV2 in float32 runs a fifth faster than with 8, and no network is
@@ -34,23 +35,31 @@ GROUP = 8
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
+Keep = Callable[[bytes | None], object]
+
+
 def featurize(
-    contents: Iterable[bytes | Exception], graph: CompiledGraph
+    contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
 ) -> Iterator[NDArray[np.float32] | str]:
     """The features of image files, in order, by the network that this process keeps.
 
     Args:
         contents: of the files; an exception stands for a file that could not be read.
         graph: the backbone.
+        keep: gets a thumbnail of each image, None for a file without pixels, before its features
+            are yielded.
 
     Yields:
         float32 of shape (graph.dimension,), or the reason why there are none.
     """
-    return featurize_with(load(graph), contents, graph)
+    return featurize_with(load(graph), contents, graph, keep)
 
 
 def featurize_with(
-    network: Network, contents: Iterable[bytes | Exception], graph: CompiledGraph
+    network: Network,
+    contents: Iterable[bytes | Exception],
+    graph: CompiledGraph,
+    keep: Keep | None = None,
 ) -> Iterator[NDArray[np.float32] | str]:
     """Like :func:`featurize`, by a network of the caller's, from :func:`compiled_network`."""
     stream = iter(contents)
@@ -58,12 +67,16 @@ def featurize_with(
         pixels = np.zeros((len(group), graph.side, graph.side, 3), np.uint8)
         reasons: list[str | None] = [None] * len(group)
         for row, content in enumerate(group):
+            picture = None
             try:
                 if isinstance(content, Exception):
                     raise RejectedImage(f"unreadable: {one_line(content)}")
                 pixels[row] = decode(content, graph.side, graph.exact_decode)
+                picture = thumbnail(pixels[row], content) if keep else None
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)
+            if keep:
+                keep(picture)
         features = network(pixels)
         finite = np.all(np.isfinite(features), axis=1, keepdims=True)[:, 0]
         for row, reason in enumerate(reasons):

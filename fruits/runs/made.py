@@ -30,7 +30,7 @@ _UNRECORDED = re.compile(
 # Files of features: rows, what is kept for each chunk, and the record of the backbone.
 _FEATURES = re.compile(
     r"features/([0-9a-f]{32}(-\d{9})?\.parquet|_backbone\.json|_chunks/\d{6,}\.[a-z.]+"
-    r"|_staged/[^/]+)"
+    r"|_staged/[^/]+|_thumbnails/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
 )
 # A folder of staged results is named after its run.
 _STAGED = re.compile(STAGING + r"/[0-9a-f]{12}/.*")

@@ -20,10 +20,11 @@ from pyspark.core.broadcast import Broadcast
 from pyspark.sql import SparkSession
 
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
+from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
-from fruits.networks.runtime import featurize, what_ran
+from fruits.networks.runtime import Keep, featurize, what_ran
 from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
@@ -42,8 +43,12 @@ Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
 
 
 Featurize = Callable[
-    [Iterable[bytes | Exception], CompiledGraph], Iterator[NDArray[np.float32] | str]
+    [Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[NDArray[np.float32] | str]
 ]
+
+
+# What a task makes of an image; its thumbnail is written into a file of its own.
+ROWS = FEATURES.append(pa.field("thumbnail", pa.binary()))
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,8 @@ def _extract(
     """Writes the rows of those files that are done in time, as one Spark job."""
     context = spark.sparkContext
     listing = context.broadcast(files)
-    job, staged, seconds = uuid.uuid4(), store.staged, commits.TASK_SECONDS
+    job, seconds = uuid.uuid4(), commits.TASK_SECONDS
+    staged, thumbnails = store.staged, f"{store.uri}/{THUMBNAILS_FOLDER}"
 
     def work(span: range) -> None:
         watch()
@@ -164,7 +170,9 @@ def _extract(
             # A task that is repeated writes the same rows to the same file. It may come to more
             # images than the first time: those are in another file, which nobody commits.
             name = f"{uuid.uuid5(job, str(len(taken))).hex}-{span.start:09}.parquet"
-            write_rows(f"{staged}/{name}", rows)
+            # First, so that no committed image is without one.
+            write_rows(f"{thumbnails}/{name}", rows.select(THUMBNAILS.names))
+            write_rows(f"{staged}/{name}", rows.select(FEATURES.names))
             outcome.files.append(name)
         outcome.done = [range(span.start, span.start + len(taken))]
         outcome.seconds = time.monotonic() - began
@@ -183,7 +191,7 @@ def _rows(
     featurize: Featurize,
     seconds: float,
 ) -> tuple[pa.Table, Outcome]:
-    """The rows of :data:`FEATURES` that files yield, and what became of the others.
+    """The rows of :data:`ROWS` that files yield, and what became of the others.
 
     After some seconds no further file is begun, but one is always done: the outcome has one span,
     of those that were done.
@@ -217,25 +225,28 @@ def _rows(
             digests.append(name)
             yield content
 
-    made = list(featurize(contents(), graph))
-    results = list(zip(places, digests, made, strict=True))
-    results += [(place, digests[number], made[number]) for place, number in twins]
-    good: list[tuple[int, str, NDArray[np.float32]]] = []
-    for place, name, result in sorted(results, key=lambda one: one[0]):
+    thumbnails: list[bytes | None] = []
+    made = list(featurize(contents(), graph, thumbnails.append))
+    # Place among the files, and number among the contents.
+    numbers = sorted([*zip(places, range(len(made)), strict=True), *twins])
+    good: list[tuple[int, int, NDArray[np.float32]]] = []
+    for place, number in numbers:
+        result = made[number]
         if isinstance(result, str):
             outcome.rejected[paths[place]] = result
         else:
-            good.append((place, name, result))
+            good.append((place, number, result))
     if not good:
-        return FEATURES.empty_table(), outcome
+        return ROWS.empty_table(), outcome
     outcome.ran = frozenset([what_ran(graph)])
     found = files.take([place for place, _, _ in good])
     columns = {
         **{name: found[name] for name in LISTING.names},
-        "sha256": [name for _, name, _ in good],
+        "sha256": [digests[number] for _, number, _ in good],
         "features": lists(np.stack([features for _, _, features in good])),
+        "thumbnail": pa.array([thumbnails[number] for _, number, _ in good], pa.binary()),
     }
-    return pa.table(columns).select(FEATURES.names).cast(FEATURES), outcome
+    return pa.table(columns).select(ROWS.names).cast(ROWS), outcome
 
 
 def _copy(

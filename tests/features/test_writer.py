@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from fruits.errors import OutputError
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
+from fruits.features.table import THUMBNAILS
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.folder import list_images
@@ -226,3 +227,29 @@ def test_damaged_rows_are_one_line_for_spark(
     for read in (lambda: measure.known(spark, store), lambda: measure.moments(spark, store)):
         with pytest.raises(OutputError, match=rf"{name} is damaged.*overwrite"), spark_errors():
             read()
+
+
+def test_thumbnails_of_rows_that_were_never_committed_are_swept(
+    store: FeatureWriter, tmp_path: Path
+) -> None:
+    rows = FEATURES.empty_table()
+    kept, lost = f"{1:032x}-000000000.parquet", f"{2:032x}-000000001.parquet"
+    for name in (kept, lost):
+        write_rows(f"{store.staged}/{name}", rows)
+        write_rows(f"{store.uri}/_thumbnails/{name}", THUMBNAILS.empty_table())
+    store.commit([kept], REJECTED.empty_table())
+    folder = tmp_path / "out" / "features" / "_thumbnails"
+    (folder / f"_{3:032x}.{lost}.tmp").write_bytes(b"half of it")
+    (folder / "mine.jpg").write_bytes(b"of the user")
+    store.sweep()
+    assert {path.name for path in folder.iterdir()} == {kept, "mine.jpg"}
+
+
+def test_rows_of_a_version_that_kept_no_thumbnails_have_none(store: FeatureWriter) -> None:
+    name = f"{1:032x}-000000000.parquet"
+    write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
+    store.commit([name], REJECTED.empty_table())
+    assert list(store.thumbnails()) == []
+    write_rows(f"{store.uri}/_thumbnails/{name}", pa.table([["a"], [b"jpeg"]], schema=THUMBNAILS))
+    [batch] = store.thumbnails()
+    assert batch.to_pylist() == [{"sha256": "a", "thumbnail": b"jpeg"}]

@@ -33,10 +33,14 @@ def test_features_are_the_same_in_a_subprocess(
     contents: list[bytes | Exception] = [file.read_bytes() for file in files]
     contents[4] = b"no picture"
     contents[9] = PermissionError("not for you")
+    thumbnails: tuple[list[bytes | None], list[bytes | None]] = ([], [])
     for ours, theirs in zip(
-        featurize_in_subprocess(contents, graph), featurize(contents, graph), strict=True
+        featurize_in_subprocess(contents, graph, thumbnails[0].append),
+        featurize(contents, graph, thumbnails[1].append),
+        strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
+    assert thumbnails[0] == thumbnails[1]
 
 
 @pytest.mark.spark
@@ -55,6 +59,8 @@ def test_an_image_that_crashes_the_worker_is_rejected_and_the_others_are_not(
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert len(rows) == 38
     assert not rows["path"].duplicated().any()
+    thumbnails = pd.concat(map(pd.read_parquet, (tmp_path / "out/features/_thumbnails").iterdir()))
+    assert set(thumbnails.dropna()["sha256"]) == set(rows["sha256"])
 
 
 @pytest.mark.spark

@@ -67,6 +67,16 @@ def test_reasons_stand_where_the_features_would(seen):
     assert found[2] == "unreadable: [Errno 5] Input/output error: '/data/a\\nb.jpg'"
 
 
+def test_thumbnails_are_handed_over_in_the_order_of_the_files(seen):
+    pictures = []
+    contents = [plain_png((250, 0, 0)), b"hello", OSError("gone"), plain_png((0, 250, 0))]
+    found = list(featurize(contents * 5, NO_PARTS, pictures.append))
+    assert [isinstance(one, str) for one in found] == [False, True, True, False] * 5
+    assert [one is None for one in pictures] == [False, True, True, False] * 5
+    colours = [np.asarray(Image.open(io.BytesIO(one))).mean(axis=(0, 1)) for one in pictures if one]
+    np.testing.assert_allclose(colours[:2], [(250, 0, 0), (0, 250, 0)], atol=4)
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

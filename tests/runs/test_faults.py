@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import featurize
+from fruits.networks.runtime import Keep, featurize
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
 from fruits.sources.folder import Folder, list_images
@@ -240,18 +240,19 @@ def test_files_of_the_same_content_cost_one_cnn_pass_and_are_rejected_together(
     seen: list[bytes | Exception] = []
 
     def counting(
-        contents: Iterable[bytes | Exception], graph: CompiledGraph
+        contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep
     ) -> Iterator[NDArray[np.float32] | str]:
         def passing() -> Iterator[bytes | Exception]:
             for content in contents:
                 seen.append(content)
                 yield content
 
-        return featurize(passing(), graph)
+        return featurize(passing(), graph, keep)
 
     read = Folder(str(root)).contents
     table, outcome = features._rows(listing, graph, np.empty(0, np.uint64), read, counting, 600.0)
     rows = table.to_pandas().set_index("path")
+    assert rows["thumbnail"].notna().all()
     assert seen.count(picture) == 1
     assert seen.count(b"no picture") == 1
     names = {path.rpartition("/")[2] for path in rows.index}

@@ -1,4 +1,5 @@
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.errors import OutputError
 from fruits.features.rows import FEATURES, REJECTED
-from fruits.features.table import Chunk
+from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
@@ -73,6 +75,29 @@ def test_rows_tell_where_features_come_from(
     for path, digest in zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True):
         content = Path(path.removeprefix("file:")).read_bytes()
         assert digest == hashlib.sha256(content).hexdigest()
+
+
+def test_each_content_has_a_thumbnail_that_shows_it(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 12})
+    (root / "Fig" / "twin.jpg").write_bytes((root / "Fig" / "3_100.jpg").read_bytes())
+    (root / "Fig" / "bad.jpg").write_bytes(b"no picture")
+    listing = list_images(str(root))
+    extract(spark, listing, graph, tmp_path / "out", 7)
+    batches = list(FeatureTable(f"file:{tmp_path}/out/features").thumbnails())
+    kept = pa.Table.from_batches(batches, THUMBNAILS).to_pylist()
+    files = [file for file in (root / "Fig").iterdir() if file.name != "bad.jpg"]
+    contents = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
+    assert {row["sha256"] for row in kept} == contents.keys()
+    for row in kept:
+        with Image.open(io.BytesIO(row["thumbnail"])) as small:
+            shown = np.asarray(small, np.int16)
+            image = Image.open(contents[row["sha256"]]).resize(small.size)
+        assert np.abs(shown - np.asarray(image)).mean() < 6
+    # They are no rows of features to any reader.
+    assert len(pd.read_parquet(tmp_path / "out" / "features")) == 13
+    assert spark.read.parquet(str(tmp_path / "out" / "features")).count() == 13
 
 
 def test_images_without_features_come_back_with_their_reasons(
