@@ -115,7 +115,7 @@ class FeatureTable:
         for name in (name for chunk in self.chunks() for name in chunk.files):
             uri = f"{self.uri}/{THUMBNAILS_FOLDER}/{name}"
             if filesystem.exists(filesystem_of(uri)[1]):
-                yield from read_rows(uri).to_batches()
+                yield from read_rows(uri, THUMBNAILS.names).to_batches()
 
     def manifests(self) -> list[str]:
         """Paths of the manifests, in the order of the commits."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +42,9 @@ class TrainingImages:
     """
 
     def __init__(self, rows: NDArray[np.float32], names: pa.Table, thumbnails: int) -> None:
-        self._neighbours = Neighbours(rows, names["norm"].to_numpy())
+        # Not by to_numpy, which imports pandas.
+        _, norms = names["norm"].combine_chunks().buffers()
+        self._neighbours = Neighbours(rows, np.frombuffer(norms or b"", np.float64, len(rows)))
         self._names = names.drop_columns(["norm"])
         self._thumbnails = thumbnails
 
@@ -64,16 +65,13 @@ class TrainingImages:
     def nearest(self, components: NDArray[np.float32]) -> Iterator[tuple[Neighbour, ...]]:
         """The nearest ones of each row of (m, k) components, the nearest first."""
         for places, distances in self._neighbours.nearest(components):
-            rows = self._names.take(pa.array(places)).to_pylist()
-            yield tuple(
-                Neighbour(row["path"], row["label"], float(distance), self._thumbnail(row))
-                for row, distance in zip(rows, distances, strict=True)
-            )
+            yield tuple(map(self._neighbour, places.tolist(), distances.tolist()))
 
-    def _thumbnail(self, row: dict[str, Any]) -> bytes | None:
-        if row["thumbnail_offset"] is None:
-            return None
-        return os.pread(self._thumbnails, row["thumbnail_length"], row["thumbnail_offset"])
+    def _neighbour(self, place: int, distance: float) -> Neighbour:
+        # Not by Table.take, which imports all of Arrow's functions.
+        path, label, offset, length = (column[place].as_py() for column in self._names.columns)
+        picture = None if offset is None else os.pread(self._thumbnails, length, offset)
+        return Neighbour(path, label, distance, picture)
 
 
 def _matrix(folder: Folder) -> NDArray[np.float32]:
@@ -92,9 +90,11 @@ def _names(folder: Folder, count: int) -> pa.Table:
     path = folder.checked("neighbours.parquet")
     columns = ["path", "label", "norm", "thumbnail_offset", "thumbnail_length"]
     try:
-        names = pq.read_table(path, columns=columns, read_dictionary=["label"]).combine_chunks()
+        # Not read_table, which imports what datasets need: a quarter of a second.
+        with pq.ParquetFile(path, read_dictionary=["label"]) as file:
+            names = file.read(columns).combine_chunks()
         if names.num_rows != count or names["norm"].null_count:
             raise ValueError(f"wanted {count:,} rows with lengths; got {names.num_rows:,}")
-    except (ValueError, OSError) as error:  # Arrow's errors are among them.
+    except (ValueError, KeyError, OSError) as error:  # Arrow's errors are among them.
         raise folder.damaged(path.name, error) from error
     return names
