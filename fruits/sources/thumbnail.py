@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fruits.sources import formats, jpeg
+from fruits.sources import formats
 from fruits.sources.exif import orientation
+from fruits.sources.jpeg_header import read_header
 from fruits.sources.limits import RejectedImage
 
 # The longest side has so many pixels at least, and less than twice as many.
@@ -54,7 +55,7 @@ def _proportions(content: bytes) -> tuple[int, int]:
     if kind != "JPEG":
         return 1, 1
     try:
-        header = jpeg.read_header(content)
+        header = read_header(content)
     except RejectedImage:
         return 1, 1
     if orientation({"exif": header.exif}) in _LYING:

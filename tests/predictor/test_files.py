@@ -147,7 +147,7 @@ def as_arrays_of_another_network(path: Path) -> None:
         ("neighbours.npy", as_another_shape, "got float32 (3, 2)"),
         ("neighbours.npy", as_another_type, "got float64"),
         ("neighbours.parquet", as_fewer_names, "rows with lengths"),
-        ("neighbours.parquet", as_other_columns, "does not exist in schema"),
+        ("neighbours.parquet", as_other_columns, "label"),
         ("reduction.npz", as_arrays_of_another_network, "got float64 (7, 2)"),
     ],
 )
