@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from fruits.cli import main
 from fruits.errors import ConfigError, OutputError
 from fruits.networks.graph import CompiledGraph
-from fruits.runs import pipeline
+from fruits.runs import work
 from fruits.runs.capacity import refusal
 from fruits.runs.place import Place, this_place
 
@@ -63,7 +63,7 @@ def test_a_run_that_cannot_fit_ends_before_it_touches_earlier_results(
     (tmp_path / "out" / "_fruits.json").write_text('{"made": ["run.json"]}')
     place = dataclasses.replace(this_place(spark), memory=500 << 20)
     assert place.local
-    monkeypatch.setattr(pipeline, "this_place", lambda spark: place)
+    monkeypatch.setattr(work, "this_place", lambda spark: place)
     arguments = ["--images", str(draw({"Fig": 9})), "--output", str(tmp_path / "out")]
     assert main(["run", *arguments, "--backbone", graph.backbone, "--overwrite"]) == 2
     assert "fruits: memory: 2 tasks at a time" in capsys.readouterr().err

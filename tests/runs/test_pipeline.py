@@ -22,7 +22,7 @@ from sklearn.preprocessing import MinMaxScaler
 from fruits.errors import BackboneError, ConfigError, InputError, OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import what_ran
-from fruits.runs import pipeline
+from fruits.runs import publish
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
@@ -196,7 +196,7 @@ def test_components_depend_neither_on_the_commits_nor_on_the_clock(
 ) -> None:
     monkeypatch.setattr(commits, "COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(commits, "TASK_SECONDS", 0.05)
-    monkeypatch.setattr(pipeline, "PLOTTED_IMAGES", 12)
+    monkeypatch.setattr(publish, "PLOTTED_IMAGES", 12)
     draw({"Lime": 14}, seed=1)
     go(chunk=5)
     draw({"Apple": 9, "Plum": 6}, seed=2)
@@ -204,7 +204,7 @@ def test_components_depend_neither_on_the_commits_nor_on_the_clock(
     draw({"Fig": 5}, seed=3)
     go(chunk=1000)
     monkeypatch.undo()
-    monkeypatch.setattr(pipeline, "PLOTTED_IMAGES", 12)
+    monkeypatch.setattr(publish, "PLOTTED_IMAGES", 12)
     once = go(output=str(tmp_path / "once"))
     out = tmp_path / "out"
     assert (out / "pca.csv").read_bytes() == (tmp_path / "once" / "pca.csv").read_bytes()
