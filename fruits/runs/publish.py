@@ -89,7 +89,7 @@ def save_predictor(
         write_predictor(
             *(work.staged.uri("predictor"), work.graph, reduced.reduction, classified.classifier),
             rows=_training_rows(work, extracted, reduced),
-            thumbnails=(),
+            thumbnails=work.store.thumbnails(),
             about=about,
         )
 

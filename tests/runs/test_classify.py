@@ -1,5 +1,6 @@
 """The classifier of a run: trained on the training side, evaluated, written, and applied again."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -162,6 +163,11 @@ def test_the_predictor_gives_the_bits_of_the_run(finished: tuple[Run, Path], fru
     nearest = training.neighbours[0]
     assert (nearest.label, nearest.distance) == ("Lime", 0)
     assert nearest.path.endswith("Training/Lime/r_3_100.jpg")
+    assert nearest.thumbnail is not None
+    with Image.open(io.BytesIO(nearest.thumbnail)) as thumbnail:
+        shown = np.asarray(thumbnail.convert("RGB"), float).mean(axis=(0, 1))
+    with Image.open(fruit / "Training/Lime/r_3_100.jpg") as picture:
+        np.testing.assert_allclose(shown, np.asarray(picture, float).mean(axis=(0, 1)), atol=4)
 
 
 def test_the_saved_model_predicts_the_same_labels(
