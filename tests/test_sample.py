@@ -241,27 +241,27 @@ def test_an_incomplete_sample_is_drawn_again(spoil: Callable[[Path], None], tmp_
 
 
 @pytest.mark.parametrize("other", [{"classes": 11}, {"per_class": 8}, {"seed": 1}])
-def test_a_sample_of_other_parameters_is_left_alone(drawn: Path, other: dict[str, int]) -> None:
+def test_a_sample_of_other_parameters_is_not_changed(drawn: Path, other: dict[str, int]) -> None:
     before = contents(drawn)
     values = {"classes": CLASSES, "per_class": PER_CLASS, "seed": 0, **other}
-    with pytest.raises(OutputError, match="another folder"):
+    with pytest.raises(OutputError, match="give another folder"):
         draw_sample(str(drawn), **values)  # type: ignore[arg-type]
     assert contents(drawn) == before
 
 
 @pytest.mark.parametrize("marker", [None, "{", "[]", "{}", '{"complete": true}'])
-def test_a_folder_with_other_things_is_left_alone(marker: str | None, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_changed(marker: str | None, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     if marker is not None:
         (tmp_path / MARKER).write_text(marker)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(OutputError, match="another"):
+    with pytest.raises(OutputError, match="give another folder"):
         draw_sample(str(tmp_path), classes=1, per_class=1)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("inside", ["", "/below"])
-def test_a_file_in_the_way_is_an_output_error(inside: str, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_an_output_error(inside: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="can be written"):
         draw_sample(f"{tmp_path}/file{inside}", classes=1, per_class=1)
@@ -283,20 +283,20 @@ def test_a_disk_that_fails_while_drawing_is_an_output_error(
 @pytest.mark.parametrize("name", ["classes", "per_class", "seed"])
 @pytest.mark.parametrize("value", [-1, 2.5, "3", None])
 def test_bad_values_are_named(name: str, value: object, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"^{name} wants .* but is {re.escape(repr(value))}"):
+    with pytest.raises(ConfigError, match=rf"^{name}: wanted .*; got {re.escape(repr(value))}"):
         draw_sample(str(tmp_path / "none"), **{name: value})  # type: ignore[arg-type]
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name", ["classes", "per_class"])
 def test_nothing_to_draw_is_a_bad_value(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="1 or more, but is 0"):
+    with pytest.raises(ConfigError, match="at least 1; got 0"):
         draw_sample(str(tmp_path / "none"), **{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("output", ["s3://bucket/a", "s3a://b/a", "hdfs:/a", "file://host/a", ""])
 def test_only_local_folders_are_accepted(output: str) -> None:
-    with pytest.raises(ConfigError, match="output wants a"):
+    with pytest.raises(ConfigError, match="output: wanted a"):
         draw_sample(output, classes=1, per_class=1)
 
 

@@ -22,9 +22,13 @@ MARKER = ".fruits-sample.json"
 _DRAFT = f"{MARKER}.part"
 _FORMAT = 1  # goes up when the same seed draws other pictures
 _QUALITY = 95  # of the JPEG; size and quality are those of Fruits-360
-_FRAMES = 328  # of a full turn in Fruits-360; they number the files
-_LYING = {"": 0.0, "r_": 90.0, "r2_": 40.0}  # series: degrees by which the body lies on its side
-_POOL_FROM = 1500  # training pictures; for fewer, starting processes saves next to nothing
+_FRAMES = 328  # frames of a full turn in Fruits-360; the names of the files have their numbers
+_LYING = {
+    "": 0.0,
+    "r_": 90.0,
+    "r2_": 40.0,
+}  # prefix of a series: degrees by which the body is tilted
+_POOL_FROM = 1500  # training pictures; for fewer, more processes save little time
 
 
 def _variety(number: int) -> str:
@@ -62,7 +66,7 @@ def _draw_class(folder: Path, number: int, per_class: int, seed: int) -> int:
 
 
 def _draw_classes(folder: Path, classes: int, per_class: int, seed: int) -> Iterator[int]:
-    """Draw all varieties, in as many processes as pay off; yield the pictures of each."""
+    """Draw all varieties, in several processes if there are many; yield the pictures of each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = min(cores or 1, classes)
     if processes < 2 or classes * per_class < _POOL_FROM:
@@ -87,20 +91,20 @@ def _local(output: str) -> Path:
     """Return the folder meant by a path or a `file:` URI."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", output)
     if not output or "\0" in output:
-        raise ConfigError(f"output wants a folder, but is {output!r}: name one.")
+        raise ConfigError(f"output: wanted a folder; got {output!r}")
     if not scheme:
         return Path(output)
     uri = urlsplit(output)
     if scheme[1].lower() != "file" or uri.netloc not in ("", "localhost"):
         raise ConfigError(
-            f"output wants a local folder (a path or a file: URI), but is {output!r}: "
-            "draw the sample on a local disk, then copy it there."
+            f"output: wanted a local folder (a path or a file: URI); got {output!r}: "
+            "draw the sample on a local disk, then copy it there"
         )
     return Path(unquote(uri.path))
 
 
 def _complete(folder: Path, wanted: dict[str, int], total: int) -> bool:
-    """Whether `folder` holds all of the wanted sample; OutputError when it holds other things."""
+    """Whether `folder` has the complete sample; OutputError when it has other files."""
     if {entry.name for entry in folder.iterdir()} <= {_DRAFT}:
         return False
     try:
@@ -108,19 +112,19 @@ def _complete(folder: Path, wanted: dict[str, int], total: int) -> bool:
         complete = marker.pop("complete") is True
     except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
         raise OutputError(
-            f"The sample wants an empty folder, but {folder} holds other things: name another."
+            f"output: wanted an empty folder; {folder} has other files: give another folder"
         ) from None
     if marker != wanted:
         raise OutputError(
-            f"The sample wants {folder} for {wanted}, but it holds one of {marker}: "
-            "name another folder, or delete this one."
+            f"output: wanted a sample of {wanted}; {folder} has one of {marker}: "
+            "give another folder, or delete this one"
         )
     pictures = (path for part in ("Training", "Test") for path in (folder / part).glob("*/*.jpg"))
     return complete and sum(1 for _ in pictures) >= total
 
 
 def _mark(folder: Path, wanted: dict[str, int], complete: bool) -> None:
-    """Say in the folder whose it is; in one step, so that a reader never sees half of it."""
+    """Replace the marker of the folder in one step, so that a reader never sees a part of it."""
     (folder / _DRAFT).write_text(json.dumps({**wanted, "complete": complete}))
     (folder / _DRAFT).replace(folder / MARKER)
 
@@ -135,8 +139,8 @@ def draw_sample(
     """Draw pictures of fruits to OUTPUT/Training/<variety>/*.jpg and OUTPUT/Test/<variety>/*.jpg.
 
     Args:
-        output: a folder, made where it is missing: a path or a `file:` URI.
-        classes: how many varieties; a greater number only adds to those of a smaller one.
+        output: a folder (a path or a `file:` URI), which is created if it is missing.
+        classes: how many varieties; a larger number only adds more of them.
         per_class: pictures of each variety in Training; ceil(per_class / 3) more go to Test, so
             that Test holds every fourth picture of a turn.
         seed: 0 or more; a machine draws the same bytes for the same seed, whatever the number of
@@ -144,20 +148,17 @@ def draw_sample(
         progress: called with (pictures so far, pictures in all) after each variety.
 
     Returns:
-        The number of pictures. A sample that is there already, complete and with these values, is
-        left as it is; one that was interrupted is drawn again.
+        The number of pictures. An existing sample that is complete and has these values is not
+        drawn again; an incomplete one is.
 
     Raises:
-        ConfigError: a value cannot be used, or `output` is not local.
-        OutputError: `output` cannot be written, or holds anything else.
-
+        ConfigError: a value is invalid, or `output` is not local.
+        OutputError: `output` cannot be written, or has other files.
     """
     limits = {"classes": (classes, 1), "per_class": (per_class, 1), "seed": (seed, 0)}
     for name, (value, least) in limits.items():
         if not isinstance(value, int) or value < least:
-            raise ConfigError(
-                f"{name} wants a whole number of {least} or more, but is {value!r}: give one."
-            )
+            raise ConfigError(f"{name}: wanted a whole number of at least {least}; got {value!r}")
     folder = _local(output)
     wanted = {"format": _FORMAT, "classes": classes, "per_class": per_class, "seed": seed}
     total = classes * sum(1 for _ in _pictures(per_class))
@@ -174,7 +175,7 @@ def draw_sample(
         _mark(folder, wanted, complete=True)
     except OSError as error:
         raise OutputError(
-            f"The sample wants a folder that can be written at {output}, but: {error}. "
-            "Mend that, or name another folder."
+            f"output: wanted a folder that can be written; got {output}: {error}: "
+            "change its permissions, free some space, or give another folder"
         ) from error
     return total
