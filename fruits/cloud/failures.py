@@ -116,7 +116,7 @@ def plain(message: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A text of somebody else, safe to show on a terminal.
+    r"""Text from another program, made safe to show on a terminal.
 
     Logs, tags, names and messages come from machines that run other people's code. Characters that
     would move the cursor, change colours, or hide or reorder text are shown as escapes such as

@@ -11,7 +11,7 @@ from typing import Any
 
 from fruits.errors import BackboneError, one_line
 
-# Arithmetic, and what arranges its results. All networks of the catalogue get by with some of it.
+# Arithmetic, and operations that arrange its results; enough for all networks of the catalogue.
 _OPERATIONS = """
 Abs Add AddN AddV2 AvgPool BiasAdd Cast ConcatV2 Const Conv2D DepthwiseConv2dNative Elu
 Erf Exp ExpandDims Floor FusedBatchNorm FusedBatchNormV3 GatherV2 Greater GreaterEqual

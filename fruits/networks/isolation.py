@@ -1,4 +1,4 @@
-"""Features made in a process of its own, so that an image that crashes it is only rejected.
+"""Computes features in a separate process, so that an image that crashes it is only rejected.
 
 Decoders and engines are native code: a malicious file may end the process that reads it. This is
 slower than :func:`fruits.networks.runtime.featurize`, and used only for chunks in which a worker
@@ -21,7 +21,7 @@ from fruits.sources.limited import MAX_WATCHED_SECONDS, watch
 Results = list[NDArray[np.float32] | str]
 
 
-# What came of some contents, and their thumbnails.
+# The results of some contents, and their thumbnails.
 Answer = tuple[Results, list[bytes | None]]
 
 
@@ -41,7 +41,7 @@ def featurize_in_subprocess(
     with _Child(graph) as child:
         while group := list(islice(stream, GROUP)):
             answer = child.answer(group)
-            # When the process died, one of these is the cause; each gets its own try.
+            # If the process died, one of these is the cause; each is tried separately.
             answers = [answer] if answer else [child.answer_or_death(one) for one in group]
             for results, thumbnails in answers:
                 if keep:

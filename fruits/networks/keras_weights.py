@@ -1,7 +1,7 @@
 """``imagenet``, ``random``, a path or a URI -> the weights of a Keras model.
 
 A file is a Keras weights file (``.weights.h5``, ``.h5``) or a whole model (``.keras``, ``.h5``),
-with or without the top, or a model of yours with the backbone inside.
+with or without the top, or a model of your own that contains the backbone.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ IMAGENET_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 def identity(weights: str) -> str:
-    """What distinguishes these weights from others: a file's SHA-256, or the word.
+    """The identity of these weights: the SHA-256 of a file, or the word itself.
 
     It is found without Keras.
 
@@ -144,7 +144,7 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
     """Sets the model's weights to those in a file, wherever they are in it.
 
     Raises:
-        BackboneError: when the file does not hold a weight for each variable of the model.
+        BackboneError: when the file does not have a weight for each variable of the model.
     """
     import h5py
 

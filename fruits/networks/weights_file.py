@@ -1,4 +1,4 @@
-"""Weights in files that somebody else wrote: their values are read, and nothing else happens.
+"""Weights from untrusted files: their values are read, and nothing in them is executed.
 
 HDF5 can point to other files, and a few bytes of a file can stand for gigabytes of values. So the
 structure is checked first, values are read one array at a time, and only those whose shapes are
@@ -109,7 +109,7 @@ def names_in(group: Any, attribute: str) -> list[str]:
             continue
         if about.dtype.kind not in "SO" or len(about.shape) != 1:
             raise ValueError(f"{key} of {group.name} is not a list of names")
-        # Names of any length lie elsewhere in the file: each could be one and the same long text.
+        # Such names are stored elsewhere in the file: all could be the same long text.
         if about.dtype.kind == "O" and count * _longest_text(group.file.filename) > NAMES_BYTES:
             raise ValueError(f"{key} of {group.name} has {count} names that are too long")
         names = [name for name in group.attrs[key] if isinstance(name, (bytes, str))]

@@ -24,7 +24,7 @@ def affine(x: NDArray[np.floating[Any]], weights: Array, offset: Array) -> NDArr
 def rowwise_product(
     x: NDArray[np.floating[Any]], weights: Array, shift: Array | None = None
 ) -> Array:
-    """Return (x - shift) @ weights in float64; each row has the same bits in any company.
+    """Return (x - shift) @ weights in float64; the bits of a row do not depend on the others.
 
     The BLAS takes other ways, with other roundings, for a single row, for what is left over at the
     edge of a matrix, and for small matrices. So all products are of one shape, filled up with

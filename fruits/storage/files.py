@@ -123,7 +123,7 @@ def create(uri: str, content: bytes) -> bool:
     try:
         filesystem.pipe_file(path, content, mode="create")
     except OSError as error:
-        # Not every store says which condition it was that failed.
+        # Not every store reports which condition failed.
         if isinstance(error, FileExistsError) or status_of(error)[0] == PRECONDITION_FAILED:
             return False
         raise
@@ -156,7 +156,7 @@ def delete_folder(place: str | Location) -> None:
     location = Location.of(place)
     filesystem, path = location.filesystem, location.path
     if location.is_s3:
-        # A store without folders: what their names begin with. None of it is a pattern.
+        # A store without folders: a prefix of names, which is not a pattern.
         delete_files(location, [*filesystem.find(path)])
     elif filesystem.lexists(path):
         filesystem.rm(path, recursive=True)

@@ -2,7 +2,7 @@
 
 A plain path is a local one. `s3://` and `s3a://` are the same store: fsspec calls it `s3`, Hadoop
 `s3a`. Credentials and endpoints come from each library's own default chain. Names are literal:
-nothing in them is a pattern, and `%20` is three letters.
+nothing in them is a pattern, and `%20` is not decoded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ S3 = ("s3", "s3a")
 # A scheme has two letters at least, and only `file:` goes without two slashes.
 _SCHEME = re.compile(r"(?:(file):|([A-Za-z][A-Za-z0-9+.-]+)://|(s3a?):)", re.IGNORECASE)
 
-# Hadoop and Spark take a path with any of these for a pattern.
+# Hadoop and Spark interpret a path with any of these as a pattern.
 _PATTERN = re.compile(r"[{}\[\]*?\\]")
 
 # The local machine, as the host of a `file:` URI.
@@ -121,7 +121,7 @@ def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
     try:
         filesystem = fsspec.filesystem(protocol)
     except (ValueError, ImportError, TypeError, OSError) as error:
-        # Some add all the places where they have looked for a library.
+        # Some messages also list all places where a library was looked for.
         reason = str(error).partition("\n")[0]
         raise StorageError(
             f"{uri}: wanted a path, or a URI such as s3a://bucket/key: {reason}"
@@ -191,7 +191,7 @@ def _local_path(path: str) -> str:
         # The folder above is that of a link's target, not that of the link.
         after = len(parts) - parts[::-1].index("..")
         path = "/".join([os.path.realpath("/".join(parts[:after])), *parts[after:]])
-    # Two slashes at the beginning have a meaning of their own that no system here has.
+    # POSIX allows a special meaning for two leading slashes, which no supported system uses.
     return re.sub(r"^/+", "/", os.path.abspath(path))
 
 
@@ -214,7 +214,7 @@ def _s3_path(uri: str, retry: bool) -> tuple[Any, str]:
         raise StorageError(
             f"{uri}: wanted a URI such as s3a://bucket/key; there is no bucket in it"
         )
-    # Hadoop would look for what has other names than in fsspec.
+    # Hadoop and fsspec would use different names for the same file.
     parts = [part for part in path[1].split("/") if part]
     if not {".", ".."}.isdisjoint(parts):
         raise StorageError(

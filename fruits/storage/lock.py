@@ -152,7 +152,7 @@ def _acquire(lock: Lock) -> None:
                 if owner and _owner(uri) == owner:
                     delete(uri)
             if taken_over:
-                # Another run may have found the same one dead, and taken ours for it.
+                # Another run may have found the same stale lock, and deleted this one instead.
                 time.sleep(BEAT_SECONDS / 2)
                 lock.require()
     except OSError as error:
@@ -189,7 +189,7 @@ def _keep_alive(lock: Lock, ended: threading.Event) -> None:
                 lock.require(retry=False)
                 replace(lock.uri, lock.bytes(), retry=False)
         except OutputError:
-            return  # The next commit finds out too, and stops the run.
+            return  # The next commit notices it too, and stops the run.
         except (OSError, StorageError):
             continue  # If the store is unreachable for a while, other runs cannot reach it either.
 

@@ -36,7 +36,7 @@ class Process:
     def current(cls) -> "Process | None":
         """This process; None where the system does not say, as outside of Linux."""
         try:
-            # Else /proc is that of another namespace, and its numbers are not ours.
+            # Otherwise /proc is that of another namespace, whose process ids differ.
             if int(os.readlink("/proc/self")) != os.getpid():
                 return None
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -68,7 +68,7 @@ class Process:
         except ProcessLookupError:
             return False
         except PermissionError:
-            pass  # It is there, and another user's.
+            pass  # It exists, and belongs to another user.
         try:
             state, started = _state(self.pid)
         except (OSError, ValueError):
@@ -79,7 +79,7 @@ class Process:
 def _state(pid: int) -> tuple[str, int]:
     """State and start of a process of this namespace, in ticks since the boot."""
     with open(f"/proc/{pid}/stat", "rb") as file:
-        # The name, in brackets, may hold anything: brackets and spaces too.
+        # The name, in brackets, may contain any character, also brackets and spaces.
         fields = file.read().rpartition(b")")[2].split()
     if len(fields) < 20:
         raise ValueError(f"/proc/{pid}/stat: wanted 22 fields or more")

@@ -1,4 +1,4 @@
-"""A file of any store as Python's libraries want one: it can be read at any place, by few requests.
+"""A file of any store as a seekable Python file, which is read by few requests.
 
 An archive's library reads a few bytes here and a few there, mostly onwards. Local files have the
 system's own cache; of a store, a window is kept in memory, which doubles while the reads go on
@@ -13,7 +13,7 @@ from fruits.storage.location import Location
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 64 << 10, 8 << 20
 
-# Bytes that are passed over without the reads being elsewhere: those of an image, in an archive.
+# Bytes that may be skipped in one read, such as an image in an archive.
 SMALL_JUMP = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""S3 as fsspec sees it, with one place for retries: a request that fails is repeated for a minute.
+"""S3 as fsspec sees it, with one place for retries: a request that fails is retried for a minute.
 
 Repeated is what may succeed later: no connection, no answer, a status of 500 or more, too many
 requests. All other errors are raised at once: no such object, refused credentials.
@@ -18,7 +18,7 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 
 from fruits.storage.failures import status_of, storage_error
 
-# Seconds for which a request is repeated.
+# Seconds for which a request is retried.
 RETRY_SECONDS = 60.0
 
 
@@ -30,7 +30,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 MOST_DELETED = 1000
 
 
-# Below 500, the statuses after which a request is repeated too; above, the one after which not.
+# Statuses below 500 after which a request is retried, and one above after which it is not.
 TIMED_OUT, TOO_MANY, NOT_IMPLEMENTED = 408, 429, 501
 
 
@@ -38,7 +38,7 @@ TRANSIENT_ERRORS = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, Ti
 
 
 class RetryingS3(S3FileSystem):  # type: ignore[misc]
-    """An S3 file system that repeats every request until it succeeds or the time is up.
+    """An S3 file system that retries every request until it succeeds or the time is up.
 
     Args:
         retry_seconds: after these, a request that keeps failing raises
@@ -50,7 +50,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         self, *arguments: Any, retry_seconds: float = RETRY_SECONDS, **options: Any
     ) -> None:
         self.retry_seconds = retry_seconds
-        # Listings that are kept do not know what Spark has written since.
+        # A cached listing would not have what Spark has written since.
         super().__init__(*arguments, use_listings_cache=False, **options)
         if not retry_seconds:
             self.retries = 1
@@ -65,10 +65,10 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
                 if not is_transient(error):
                     raise
                 if time.monotonic() >= deadline:
-                    # Not one of the errors that s3fs would itself repeat.
+                    # Not one of the errors that s3fs would retry itself.
                     place = "/".join(str(options[n]) for n in ("Bucket", "Key") if n in options)
                     raise storage_error(f"s3a://{place}", error) from error
-            # Not all readers at the same moment.
+            # Random, so that not all readers retry at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(LONGEST_PAUSE, 2 * pause)
 
@@ -80,7 +80,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         return bucket, key, None
 
     def delete_objects(self, paths: list[str]) -> None:
-        """Deletes objects by their exact names; s3fs takes "*" in a name for a pattern.
+        """Deletes objects by their exact names; s3fs interprets "*" in a name as a pattern.
 
         Args:
             paths: of objects of one bucket.
@@ -104,7 +104,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             )
 
     async def _cat_file(self, path: str, *arguments: Any, **options: Any) -> bytes:
-        # One request, not one for the length before it, whose answer would not say why it refuses.
+        # One request. A request for the length first would fail without a reason.
         content: bytes = await super()._cat_file(
             path, *arguments, **{"max_concurrency": 1} | options
         )
@@ -117,7 +117,7 @@ def s3(retry: bool) -> RetryingS3:
     Args:
         retry: repeat requests for :data:`RETRY_SECONDS`; otherwise they fail within seconds.
     """
-    # botocore's own repetitions would multiply with ours.
+    # botocore's own retries would multiply with these.
     attempts = {"mode": "standard", "total_max_attempts": 1 if retry else 3}
     timeouts = {"connect_timeout": 5, "read_timeout": 15 if retry else 10}
     return RetryingS3(

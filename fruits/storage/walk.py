@@ -1,4 +1,4 @@
-"""Every file below a folder, of any store; what cannot be listed is an error, never left out.
+"""Every file below a folder, of any store; a folder that cannot be listed is an error.
 
 Symbolic links are followed. A link to a folder is a folder of its own, also where its target is
 listed under another name. Two kinds of links are not entered: a link to a folder that contains the
@@ -20,7 +20,7 @@ from fruits.storage.location import Location
 
 Kind = Literal["file", "special file", "broken link", "linked folder", "repeated folder"]
 
-# What a link says that leads nowhere, or round in a circle.
+# The errors of broken and of circular links.
 _BROKEN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -116,7 +116,7 @@ def _walk_local(root: str, enters: Callable[[str], bool]) -> Iterator[Entry]:
                 except FileNotFoundError:
                     continue  # Deleted since the folder was listed: it is not there.
                 except PermissionError as error:
-                    # A folder that can be read but not entered: it is at fault, not the file.
+                    # The folder can be read but not entered: the folder is reported, not the file.
                     at_fault = entry.path if entry.is_symlink() else folder.path
                     raise PermissionError(error.errno, error.strerror, at_fault) from None
                 if isinstance(one, _Folder):
@@ -177,7 +177,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _walk_s3(root: Location) -> Iterator[Entry]:
-    # One request for each thousand objects; a folder is no more than what their names begin with.
+    # One request for each thousand objects; a folder is only a common prefix of their names.
     files = root.filesystem.find(root.path, detail=True)
     if not files:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root.uri)
@@ -185,7 +185,7 @@ def _walk_s3(root: Location) -> Iterator[Entry]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.uri)
     start = len(root.path) + 1
     for path, info in files.items():
-        # Consoles make an empty object that stands for a folder.
+        # Consoles create an empty object to represent a folder.
         if not path.endswith("/"):
             yield Entry(path[start:], "file", info["size"], info["LastModified"])
 
