@@ -95,6 +95,61 @@ RUN cp -a /package/. /opt/fruits/ && mkdir /data \
  && HOME=/tmp /opt/fruits/bin/fruits sample --output /data/sample >/dev/null 2>&1
 
 
+# ---- The application, "fruits serve": no Java, no Spark, no TensorFlow, no notebook. --target app
+FROM ${BASE_IMAGE} AS app-base
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates python3 tini \
+ && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc/* /usr/share/man/* \
+ && useradd --uid 1000 --create-home --shell /bin/bash fruits
+
+FROM app-base AS app-python
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3-pip \
+ && rm -rf /var/lib/apt/lists/*
+COPY requirements.lock requirements-serve.lock deploy/docker/download.sh deploy/docker/trim.sh /build/
+# What builds the package is in a second environment, which stays behind.
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && python3 -m venv --without-pip /opt/fruits && python3 -m venv --without-pip /build/tools \
+ && awk '/^(setuptools|wheel|packaging)==/, /[^\\]$/' /build/requirements.lock > /build/tools.txt \
+ && for place in /build/tools:/build/tools.txt /opt/fruits:/build/requirements-serve.lock; do \
+        sh /build/download.sh pip --python "${place%:*}/bin/python" install --no-compile --no-deps \
+            --require-hashes -r "${place#*:}" || exit; \
+    done \
+ && sh /build/trim.sh /opt/fruits/lib/python3.13/site-packages
+COPY pyproject.toml README.md LICENSE NOTICE /build/source/
+COPY fruits /build/source/fruits
+RUN pip --python /build/tools/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
+ && pip --python /opt/fruits/bin/python install --no-compile --no-deps --no-index /build/*.whl \
+ # Byte code of what is imported, which an unprivileged user cannot save.
+ && cd /tmp && /opt/fruits/bin/python -c "import fruits.cli.commands, fruits.serve.web, fruits.serve.worker, openvino, s3fs"
+
+FROM app-base AS app
+ENV PATH=/opt/fruits/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    # Any other address than loopback needs a token, FRUITS_TOKEN, or FRUITS_SERVE_PUBLIC=true.
+    FRUITS_SERVE_HOST=0.0.0.0 \
+    FRUITS_CACHE=/tmp/fruits \
+    no_proxy=127.0.0.1
+COPY --from=app-python /opt/fruits /opt/fruits
+ARG VERSION=development
+LABEL org.opencontainers.image.title="fruits-app" \
+      org.opencontainers.image.description="A page and an API that recognise fruit on photographs" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="debian:trixie-slim"
+# On Fargate a volume belongs to root, unless the image says here that it is one.
+VOLUME /tmp
+USER fruits
+WORKDIR /home/fruits
+EXPOSE 8000
+HEALTHCHECK --start-period=10s --interval=15s --timeout=10s CMD ["python", "-c", \
+    "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('FRUITS_SERVE_PORT', '8000') + '/ping', timeout=5)"]
+# SageMaker starts an image with the one argument "serve".
+ENTRYPOINT ["tini", "--", "fruits"]
+CMD ["serve"]
+
+
 # ---- The image: slow layers first, the project's own files last.
 FROM base
 ENV PATH=/opt/fruits/bin:$PATH \

@@ -2,7 +2,7 @@
 BIN := .venv/bin
 DEMO := data/demo
 
-.PHONY: setup java sample demo test check lint lab bench image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
+.PHONY: setup java sample demo test check lint lab bench image app-image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
 
 setup: .venv/ready
 
@@ -64,6 +64,10 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 image:
 	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build $(IMAGE_OPTIONS) notebook
 
+# The application's own, smaller image.
+app-image:
+	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose --profile app build $(IMAGE_OPTIONS) app
+
 # Which profiles: make up PROFILES="cluster s3" WORKERS=3; without WORKERS, as .env says.
 up:
 	docker compose $(PROFILES:%=--profile %) up -d $(if $(WORKERS),--scale worker=$(WORKERS))
@@ -112,6 +116,8 @@ lock:
 		--group dev --extra workbench -c requirements.lock pyproject.toml -o requirements-dev.lock
 	echo "pyspark==4.1.4" | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-annotate --python-version 3.11 - -o requirements-spark-4.1.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--extra serve --extra s3 --extra heif -c requirements.lock pyproject.toml -o requirements-serve.lock
 	for peer in ray daft nncf; do \
 		uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 			benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit; \

@@ -8,7 +8,7 @@ rm -rf tensorflow/include tensorflow/xla_aot_runtime_src openvino/include pyarro
 #  60  libclang, which TensorFlow declares and never imports
 rm -rf clang
 # 230  symbols for debuggers; only of TensorFlow: libraries that a wheel's maker has patched may break
-find tensorflow -name '*.so*' -size +1M -exec strip --strip-unneeded {} +
+[ ! -d tensorflow ] || find tensorflow -name '*.so*' -size +1M -exec strip --strip-unneeded {} +
 #  25  TensorFlow's quantiser for StableHLO
 rm -f tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so
 #  60  OpenVINO on graphics and neural processors, which a container does not see
@@ -21,10 +21,10 @@ rm -f pyarrow/libarrow_flight.so.* pyarrow/libarrow_python_flight.so* pyarrow/_f
 #  60  the Scala shell of Spark Connect
 rm -rf pyspark/jars/connect-repl
 #  60  RocksDB for other systems than Linux on this processor
-zip --quiet --delete pyspark/jars/rocksdbjni-*.jar '*.dll' '*.jnilib' '*linux32*' '*ppc64*' '*s390x*' \
+[ ! -d pyspark ] || zip --quiet --delete pyspark/jars/rocksdbjni-*.jar '*.dll' '*.jnilib' '*linux32*' '*ppc64*' '*s390x*' \
     '*riscv*' '*musl*'
 #  30  names of days and currencies in 1,000 languages; JupyterLab here speaks English
-find babel/locale-data -name '*.dat' ! -name 'root.dat' ! -name 'en*.dat' -delete
+[ ! -d babel ] || find babel/locale-data -name '*.dat' ! -name 'root.dat' ! -name 'en*.dat' -delete
 #  60  the packages' own tests
 find . -depth -type d \( -name tests -o -name test \) \
     -not -path './numpy/*' -not -path './tensorflow/*' -not -path './keras/*' \

@@ -20,7 +20,7 @@ OPTIONS = {
     "max_body": ("BYTES", "of one request"),
     "max_files": ("N", "photographs of one request"),
     "queue": ("N", "photographs that may wait"),
-    "image_seconds": ("SECONDS", "time for one photograph"),
+    "image_seconds": ("SECONDS", "time of one core for one photograph"),
     "upload_seconds": ("SECONDS", "time for one request to arrive"),
     "reload_seconds": ("SECONDS", "between two looks for a new model; 0 for none"),
     "credit": ("TEXT", "line on the page about the licence of the training photographs"),

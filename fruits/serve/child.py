@@ -10,8 +10,14 @@ from typing import Any
 
 from fruits.serve import frames
 
-# For a process to load its model.
+# For a process to load its model, in seconds.
 START_SECONDS = 120.0
+
+# Of the clock, for each second of a core that a process may use: on a busy machine it gets few.
+PATIENCE = 20
+
+# Between two looks at what a process has used, in seconds.
+_LOOK = 0.25
 
 
 class ChildDied(Exception):
@@ -49,7 +55,7 @@ class Child:
         )
         child = cls(process, version)
         try:
-            child.about = await child._within(START_SECONDS, ())
+            child.about = await child._answer((), START_SECONDS, START_SECONDS)
         except BaseException:
             await child.stop()
             raise
@@ -66,13 +72,14 @@ class Child:
         Args:
             wanted: of each, whether ``thumbnails`` and ``components`` are.
             contents: of their files.
-            seconds: after which the process is ended.
+            seconds: of one core, after which the process is ended.
 
         Raises:
             ChildDied: there is no answer.
         """
         sizes = [w | {"length": len(content)} for w, content in zip(wanted, contents, strict=True)]
-        answers: list[dict[str, Any]] = await self._within(seconds, frames.pack(sizes, contents))
+        parts = frames.pack(sizes, contents)
+        answers: list[dict[str, Any]] = await self._answer(parts, seconds, PATIENCE * seconds)
         return answers
 
     async def stop(self) -> None:
@@ -81,17 +88,42 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
-    async def _within(self, seconds: float, parts: Sequence[bytes]) -> Any:
+    async def _answer(self, parts: Sequence[bytes], core: float, clock: float) -> Any:
+        """The answer to a frame, within seconds of a core and seconds of the clock."""
+        asking = asyncio.create_task(self._ask(parts))
         try:
-            async with asyncio.timeout(seconds):
-                return await self._ask(parts)
-        except TimeoutError:
-            await self.stop()
-            raise ChildDied(f"too slow: no answer within {seconds:g} s") from None
+            reason = await self._watch(asking, core, clock)
+            if reason is None:
+                return asking.result()
         except (EOFError, ConnectionError):
-            code = await self._process.wait()
-            await self.stop()
-            raise ChildDied(f"crashed: {_cause(code)}") from None
+            reason = f"crashed: {_cause(await self._process.wait())}"
+        finally:
+            asking.cancel()
+        await self.stop()
+        raise ChildDied(reason)
+
+    async def _watch(self, asking: "asyncio.Task[Any]", core: float, clock: float) -> str | None:
+        """Waits for an answer; returns why there is none in time."""
+        loop = asyncio.get_running_loop()
+        end, used = loop.time() + clock, self._core_seconds()
+        while not asking.done():
+            await asyncio.wait({asking}, timeout=_LOOK)
+            if asking.done():
+                break
+            if self._core_seconds() - used > core:
+                return f"too slow: more than {core:g} s of one core"
+            if loop.time() > end:
+                return f"too slow: no answer for {clock:g} s"
+        return None
+
+    def _core_seconds(self) -> float:
+        """What the process has used of all cores; 0 where the system does not say."""
+        try:
+            with open(f"/proc/{self._process.pid}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def _ask(self, parts: Sequence[bytes]) -> Any:
         assert self._process.stdin is not None

@@ -56,7 +56,7 @@ class Engine:
     Args:
         workers: number of processes.
         queue: photographs that may wait.
-        image_seconds: time for one photograph.
+        image_seconds: of one core, for one photograph.
     """
 
     def __init__(self, workers: int, queue: int, image_seconds: float) -> None:
@@ -149,6 +149,14 @@ class Engine:
                 return list(await asyncio.gather(*(job.answer for job in jobs)))
         except TimeoutError:
             raise Refused(503, "late", "no answer in time: try again later", 5) from None
+        finally:
+            self._forget(jobs)
+
+    def _forget(self, jobs: Sequence[Job]) -> None:
+        """Takes jobs out of the queue for which nobody waits any more."""
+        for job in jobs:
+            if job in self._waiting:
+                self._waiting.remove(job)
 
     async def take(self) -> list[Job]:
         """The next batch; those whose sender has gone are left out."""

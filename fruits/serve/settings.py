@@ -32,7 +32,7 @@ class Settings:
         max_body: bytes of one request.
         max_files: photographs of one request.
         queue: photographs that may wait.
-        image_seconds: time for one photograph, in seconds.
+        image_seconds: time of one core for one photograph, in seconds.
         upload_seconds: time for the body of one request to arrive, in seconds.
         reload_seconds: time between two looks for a new model, in seconds; 0 for none.
         credit: line on the page about the licence of the training photographs.

@@ -54,7 +54,10 @@ def test_a_command_is_run_as_an_unprivileged_user(image: str) -> None:
 def test_it_can_make_stacks(image: str) -> None:
     folder = "python -c 'from fruits.cloud.templates import deploy_folder as d; print(d())'"
     found = inside(image, f"cd $({folder}) && find . -type f | sort").split()
-    assert found == ["./ec2-cluster.yaml", "./ec2-single.yaml", "./emr.yaml", "./emr/bootstrap.sh"]
+    assert found == [
+        *("./app.yaml", "./ec2-cluster.yaml", "./ec2-single.yaml"),
+        *("./emr.yaml", "./emr/bootstrap.sh"),
+    ]
 
 
 def test_no_build_tools_are_left(image: str) -> None:

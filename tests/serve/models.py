@@ -130,7 +130,7 @@ def served(
             server.end()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
     """Returns when a function gives something true."""
     end = time.monotonic() + seconds
     while not condition():

@@ -1,0 +1,353 @@
+"""Hostile and careless clients: what they get, and that others do not notice them."""
+
+import io
+import random
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from models import Server, served, wait_for
+from PIL import Image
+
+TOKEN = "correct-horse-battery-staple"
+
+# Ends, or keeps busy, the process that decodes certain contents, as broken native code would.
+POISON = """
+import os, signal
+import fruits.networks.runtime as engines
+decode = engines.decode
+def poisoned(content, *options):
+    if b"POISON crash" in content:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while b"POISON hang" in content:
+        pass
+    return decode(content, *options)
+engines.decode = poisoned
+"""
+
+SMALL = (
+    *("--max-file", "100000", "--max-body", "250000", "--max-files", "4", "--queue", "16"),
+    *("--image-seconds", "2", "--upload-seconds", "3"),
+)
+
+
+@pytest.fixture(scope="module")
+def strict(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with small limits, whose decoder can be poisoned."""
+    folder = tmp_path_factory.mktemp("strict")
+    (folder / "sitecustomize.py").write_text(POISON)
+    root = str(Path(__file__).parents[2])
+    with served(model, folder, *SMALL, environment={"PYTHONPATH": f"{folder}:{root}"}) as server:
+        yield server
+
+
+def raw(server: Server, *parts: bytes, seconds: float = 15, pause: float = 0) -> bytes:
+    """What the server answers to bytes on a connection, which it must end."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+        except ConnectionError:  # It was ended while this end still sent.
+            return b""
+
+
+def test_a_file_that_is_too_large_is_refused(strict: Server, photographs: list[bytes]) -> None:
+    for answer in (
+        strict.client.post("/predict", content=photographs[0] + bytes(100_000)),
+        strict.predict(photographs[0], bytes(100_001)),
+    ):
+        assert answer.status_code == 413
+        assert answer.json()["error"] == "wanted photographs of 100000 bytes at most; got more"
+
+
+def test_a_body_is_counted_whatever_it_says_of_its_length(
+    strict: Server, photographs: list[bytes]
+) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(400):
+            yield bytes(1000)
+
+    announced = strict.predict(*[photographs[0] + bytes(80_000)] * 4)
+    assert announced.status_code == 413
+    assert "a body of 250000 bytes" in announced.json()["error"]
+    head = b"POST /v2/models/fruits/infer HTTP/1.1\r\nHost: localhost\r\n"
+    chunks = b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in endless())
+    answer = raw(strict, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    lying = raw(strict, head + b"Content-Length: 10\r\n\r\n" + bytes(1000))
+    assert lying.startswith(b"HTTP/1.1 400 ")
+
+
+def test_too_many_files_or_fields_are_refused(strict: Server, photographs: list[bytes]) -> None:
+    assert strict.predict(*photographs[:4]).status_code == 200
+    answer = strict.predict(*photographs[:5])
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "wanted 4 photographs at most; got more"
+    fields = {f"field{n}": "x" for n in range(20)}
+    files = {"files": ("a.jpg", photographs[0])}
+    assert strict.client.post("/predict", data=fields, files=files).status_code == 413
+    long = strict.client.post("/predict", data={"keep": "x" * 2000}, files=files)
+    assert long.status_code == 413
+
+
+def test_a_decompression_bomb_has_its_reason(strict: Server) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(buffer, "PNG", optimize=False)
+    bomb = buffer.getvalue()[:90_000]
+    [answer] = strict.predict(bomb).json()["predictions"]
+    assert answer["error"].startswith("too large: 30000 x 30000 pixels")
+
+
+def test_a_crashing_photograph_is_the_only_one_that_is_rejected(
+    strict: Server, photographs: list[bytes]
+) -> None:
+    answer = strict.predict(photographs[0], photographs[1] + b"POISON crash", photographs[2])
+    assert answer.status_code == 200
+    first, crashed, last = answer.json()["predictions"]
+    assert crashed["error"] == "crashed: the process that decodes died of SIGSEGV"
+    assert first["label"]
+    assert last["label"]
+    assert strict.predict(photographs[3]).status_code == 200
+    assert strict.metric("fruits_predictor_deaths") >= 1
+
+
+def test_a_photograph_that_takes_too_long_is_given_up_and_others_are_answered(
+    strict: Server, photographs: list[bytes]
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        slow = pool.submit(strict.predict, photographs[0] + b"POISON hang")
+        time.sleep(0.5)
+        others = [pool.submit(strict.predict, one) for one in photographs[:3]]
+        assert [other.result().status_code for other in others] == [200] * 3
+        assert slow.result().status_code == 422
+        [answer] = slow.result().json()["predictions"]
+    assert answer["error"].startswith("too slow: ")
+
+
+def test_a_full_queue_says_when_to_come_back(strict: Server, photographs: list[bytes]) -> None:
+    with ThreadPoolExecutor(9) as pool:
+        # Nothing moves while this one is looked at.
+        slow = pool.submit(strict.predict, photographs[0] + b"POISON hang")
+        time.sleep(0.5)
+        sent = [pool.submit(strict.predict, *photographs[:4]) for _ in range(8)]
+        answers = [one.result() for one in sent]
+        slow.result()
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [200] * 4 + [429] * 4
+    for answer in answers:
+        if answer.status_code == 429:
+            assert int(answer.headers["retry-after"]) >= 1
+    assert strict.metric('fruits_refused_requests_total{kind="busy"}') >= 4
+
+
+def test_clients_that_send_too_slowly_are_dropped(strict: Server) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
+    started = time.monotonic()
+    answer = raw(strict, head, *[b"x"] * 9, pause=0.5, seconds=30)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    # Headers that never end: no answer, and no connection after a while.
+    assert raw(strict, b"GET / HTTP/1.1\r\nHost: loc", seconds=30) == b""
+    assert raw(strict, seconds=30) == b""
+    assert time.monotonic() - started < 60
+    assert strict.client.get("/ping").status_code == 200
+
+
+def test_a_client_that_does_not_read_costs_nobody_else(
+    strict: Server, photographs: list[bytes]
+) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", strict.port))
+        deaf.sendall(request * 200)
+        assert strict.predict(photographs[0]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+    ],
+)
+def test_what_is_not_http_ends_its_connection_only(strict: Server, garbage: bytes) -> None:
+    # One that may go on ends by itself.
+    answer = raw(strict, garbage.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert not answer or answer.startswith(b"HTTP/1.1 4")
+    assert strict.client.get("/ping").status_code == 200
+
+
+def test_64_clients_at_once_with_bad_ones_among_them(
+    server: Server, photographs: list[bytes]
+) -> None:
+    expected = [server.predict(one).json()["predictions"][0]["distance"] for one in photographs]
+    stop = threading.Event()
+
+    def slow(_: int) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\n"
+            )
+            while not stop.wait(0.2):
+                connection.sendall(b"x")
+
+    def broken(_: int) -> None:
+        for _ in range(10):
+            raw(server, b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-", b"\xff\r\n\r\n")
+
+    def huge(_: int) -> int:
+        return server.client.post("/predict", content=bytes(70 << 20)).status_code
+
+    def good(number: int) -> list[Any]:
+        place = number % len(photographs)
+        wanted = 200, expected[place]
+        with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
+            answers = [client.post("/predict", content=photographs[place]) for _ in range(3)]
+        got = [(a.status_code, a.json()["predictions"][0]["distance"]) for a in answers]
+        return [one for one in got if one != wanted]
+
+    with ThreadPoolExecutor(64) as pool:
+        hostile = [pool.submit(slow, n) for n in range(8)] + [
+            pool.submit(broken, n) for n in range(4)
+        ]
+        sizes = [pool.submit(huge, n) for n in range(4)]
+        wrong = [pool.submit(good, n) for n in range(48)]
+        assert [one.result() for one in wrong] == [[]] * 48
+        assert {size.result() for size in sizes} == {413}
+        stop.set()
+        for one in hostile:
+            one.exception()
+    assert server.metric("fruits_held_bytes") == 0
+    assert server.metric("fruits_queue_images") == 0
+
+
+def test_random_bytes_never_end_the_server(server: Server, photographs: list[bytes]) -> None:
+    rng = random.Random(7)
+    restarts = server.metric("fruits_predictor_deaths")
+    for _ in range(60):
+        content = bytearray(rng.choice(photographs))
+        for _ in range(rng.randint(1, 40)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        form = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n'
+        body = form + bytes(content) + b"\r\n--x--\r\n"
+        for _ in range(rng.randint(0, 3)):
+            at = rng.randrange(len(form)) if rng.random() < 0.5 else rng.randrange(len(body))
+            body = body[:at] + rng.randbytes(rng.randint(0, 3)) + body[at + 1 :]
+        kind = {"content-type": "multipart/form-data; boundary=x"}
+        answer = server.client.post("/predict", content=body, headers=kind)
+        assert answer.status_code in (200, 400, 413, 422)
+        assert answer.json()
+    assert server.metric("fruits_predictor_deaths") == restarts
+
+
+def test_every_answer_carries_the_headers_that_protect_a_browser(server: Server) -> None:
+    for path in ("/", "/docs", "/model", "/nothing", "/page/page.js"):
+        headers = server.client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "server" not in headers
+
+
+def test_a_page_elsewhere_cannot_use_a_server_without_a_token(
+    server: Server, photographs: list[bytes]
+) -> None:
+    client = server.client
+    renamed = client.get("/model", headers={"Host": "evil.example"})
+    assert renamed.status_code == 403
+    assert "labels" not in renamed.text
+    foreign = client.post(
+        "/predict", content=photographs[0], headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert foreign.status_code == 403
+
+
+def test_a_token_is_asked_for_by_all_but_the_page_and_the_probes(
+    model: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    options = ("--token-file", str(tmp_path / "token"), "--host", "0.0.0.0")
+    with served(model, tmp_path, *options) as server:
+        client = server.client
+        for path in ("/", "/docs", "/page/page.js", "/ping", "/v2/health/ready"):
+            assert client.get(path).status_code == 200, path
+        for path in ("/model", "/metrics", "/v2", "/v2/models/fruits", "/nothing"):
+            assert client.get(path).status_code == 401, path
+        for wrong in ("", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xff"):
+            headers = {"Authorization": wrong.encode("latin-1")}
+            answer = client.post("/predict", content=photographs[0], headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert client.post("/predict", content=photographs[0], headers=right).status_code == 200
+        assert client.get("/metrics", headers=right).status_code == 200
+        assert TOKEN not in server.log.read_text()
+
+
+def test_logs_have_neither_names_nor_labels_nor_queries(
+    server: Server, photographs: list[bytes]
+) -> None:
+    files = {"files": ("my-secret-name.jpg", photographs[0])}
+    answer = server.client.post("/predict?thumbnails=true&x=secret-query", files=files)
+    label = answer.json()["predictions"][0]["label"]
+    server.client.get("/secret-path")
+    wait_for(lambda: "GET other 404" in server.log.read_text())
+    log = server.log.read_text()
+    assert "secret" not in log
+    assert label not in log
+    assert re.search(r"INFO POST /predict 200 \d+ ms", log)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "{tmp}/none"], "wanted the output of a finished run"),
+        (["--port", "70000"], "port: wanted 0 to 65535"),
+        (["--host", "0.0.0.0"], "host: wanted a token for 0.0.0.0"),
+        (["--host", "0.0.0.0", "--token-file", "{tmp}/short"], "token: wanted at least 16"),
+        (["--token-file", "{tmp}/missing"], "token_file: wanted a text file"),
+        (["--queue", "2"], "queue: wanted at least the 32 photographs"),
+        (["--name", "a/b"], "name: wanted letters"),
+        (["--workers", "0"], "workers: wanted 1 to"),
+        (["--image-seconds", "nan"], "image_seconds: wanted"),
+        (["--keep-uploads", "nothing://x"], "wanted a path, or a URI"),
+        (["--port", "{busy}"], "choose another --port"),
+        (["--host", "no.such.host.invalid", "--public"], "host: wanted an address"),
+    ],
+)
+def test_bad_options_are_one_line_and_status_2(
+    options: list[str], words: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "short").write_text("short")
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        names = {"tmp": tmp_path, "busy": busy.getsockname()[1]}
+        given = [option.format(**names) for option in options]
+        if "--model" not in given:
+            given += ["--model", str(model)]
+        done = subprocess.run(
+            [sys.executable, "-m", "fruits.cli", "serve", *given],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
