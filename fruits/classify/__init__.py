@@ -13,6 +13,13 @@ How a run trains one:
     training = train(moments, [Fold({t: Moments, ...}, read_features, labels), ...])
     training.classifier, training.evaluation, training.trials
 
+A softmax regression in its place, calibrated and evaluated on the same folds:
+
+    fit = SoftmaxRegression(features, table)                # fruits.spark.softmax
+    training = train_softmax(moments, folds, fit)
+
+What was said of each image held out, to look at: `training.held_out`, `fruits.classify.review`.
+
 Moments merge in any order, so tasks may measure files, and the driver merge; the moments of a fold
 may be left to one task for each file as well. `Fold.features` may give a sample of the fold.
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fruits.classify.model import TOP, Array, Ints
 from fruits.errors import InputError
@@ -105,7 +106,7 @@ def evaluate(
     likelihood: Array,
     *,
     most_frequent: str,
-    unknown: Ints | None = None,
+    unknown: NDArray[np.bool_] | None = None,
     nearest: Ints | None = None,
     identical: int | None = None,
 ) -> Evaluation:

@@ -8,7 +8,7 @@ each fold will do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.evaluate import Evaluation, evaluate
 from fruits.classify.fit import SHRINKAGES, Discriminant
-from fruits.classify.model import TOP, Array, Classifier, Ints, ranked, softmax
+from fruits.classify.model import TOP, Array, Classifier, Ints, Predictions, ranked, softmax
 from fruits.features.moments import Moments
 
 SCHEME = "grouped cross-validation"
+
+SoftmaxFit = Callable[[int | None, Sequence[str], str], tuple[Array, Array]]
+"""Fits a softmax regression to the training images, see :func:`train_softmax`."""
 
 DEFAULT_SHRINKAGE = 0.1
 """Where nothing can be held out: every label has one group only."""
@@ -35,11 +38,13 @@ class Fold:
         features: gives (n, d) float32 of those to score, as the network made them; it is called
             twice for each transform, so that not all features need be in memory.
         labels: their n labels.
+        paths: their n paths, for those who look at what was predicted; they may be left out.
     """
 
     moments: Mapping[str, Moments]
     features: Callable[[], NDArray[np.floating[Any]]]
     labels: Sequence[str]
+    paths: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,22 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What was said of each image that was held out, by a model that was fitted without its fold.
+
+    Attributes:
+        paths: of the n images; empty if the folds have none.
+        labels: their n labels.
+        predictions: calibrated by the other folds; places are those of the final classifier's
+            labels, and a label that no other fold has counts as improbable (0).
+    """
+
+    paths: list[str]
+    labels: list[str]
+    predictions: Predictions
+
+
+@dataclass(frozen=True, eq=False)
 class Training:
     """What came out.
 
@@ -60,12 +81,14 @@ class Training:
         trials: all that was tried.
         evaluation: of the images held out; None where none could be.
         most_frequent: the label of most images, for comparison.
+        held_out: what the evaluation is of, image by image; None where that is None.
     """
 
     classifier: Classifier
     trials: list[Trial]
     evaluation: Evaluation | None
     most_frequent: str
+    held_out: HeldOut | None = None
 
 
 def train(moments: Mapping[str, Moments], folds: Sequence[Fold]) -> Training:
@@ -78,28 +101,77 @@ def train(moments: Mapping[str, Moments], folds: Sequence[Fold]) -> Training:
     Raises:
         InputError: there are fewer than two labels, or all images have the same features.
     """
+    return _train(moments, folds, None)
+
+
+def train_softmax(
+    moments: Mapping[str, Moments], folds: Sequence[Fold], fit: SoftmaxFit
+) -> Training:
+    """Train a softmax regression, calibrated and evaluated as :func:`train` does.
+
+    The transform, the distances and the threshold are those of the discriminant analysis that
+    :func:`train` chooses; `Training.trials` are its trials.
+
+    Args:
+        moments: of all training images, for each transform to try; all must have a label.
+        folds: disjoint parts of them.
+        fit: called with the place in `folds` of the fold to leave out, or None; the c labels that
+            are left; and the transform of the features. It returns the (c, d) coefficients and the
+            (c,) intercepts, float64.
+
+    Raises:
+        InputError: there are fewer than two labels, or all images have the same features.
+    """
+    return _train(moments, folds, fit)
+
+
+def _train(
+    moments: Mapping[str, Moments], folds: Sequence[Fold], fit: SoftmaxFit | None
+) -> Training:
     whole = {transform: Discriminant.of(own) for transform, own in moments.items()}
-    usable = [fold for fold in folds if len(fold.labels) and _leaves_two_labels(moments, fold)]
+    usable = {
+        number: fold
+        for number, fold in enumerate(folds)
+        if len(fold.labels) and _leaves_two_labels(moments, fold)
+    }
     first = next(iter(moments))
     if not usable:
         plain = whole[first]
-        classifier = plain.classifier(DEFAULT_SHRINKAGE, first)
+        classifier = _refitted(plain.classifier(DEFAULT_SHRINKAGE, first), None, fit)
         return Training(classifier, [], None, plain.most_frequent)
-    trials, chosen = _choose(moments, usable)
-    discriminant = whole[chosen.transform]
-    held_out = [_hold_out(moments[chosen.transform], fold, chosen) for fold in usable]
-    logits = np.concatenate([one.logits for one in held_out])
-    truth = np.concatenate([one.truth for one in held_out])
-    distances = np.concatenate([one.distance for one in held_out])
+    trials, chosen = _choose(moments, list(usable.values()))
+    total, discriminant = moments[chosen.transform], whole[chosen.transform]
+    scores = [_hold_out(total, fold, chosen, number, fit) for number, fold in usable.items()]
+    logits = np.concatenate([one.logits for one in scores])
+    truth = np.concatenate([one.truth for one in scores])
+    distances = np.concatenate([one.distance for one in scores])
     classifier = discriminant.classifier(
         chosen.shrinkage, chosen.transform, fit_temperature(logits, truth), fit_threshold(distances)
     )
-    evaluation = _evaluated(discriminant, held_out, usable)
-    return Training(classifier, trials, evaluation, discriminant.most_frequent)
+    held_out = HeldOut(
+        [path for fold in usable.values() for path in fold.paths],
+        [label for fold in usable.values() for label in fold.labels],
+        _predictions(scores),
+    )
+    return Training(
+        _refitted(classifier, None, fit),
+        trials,
+        _evaluated(discriminant, held_out, np.concatenate([one.nearest for one in scores])),
+        discriminant.most_frequent,
+        held_out,
+    )
+
+
+def _refitted(classifier: Classifier, without: int | None, fit: SoftmaxFit | None) -> Classifier:
+    """The classifier with the coefficients of a softmax regression, if one is wanted."""
+    if fit is None:
+        return classifier
+    coefficients, intercept = fit(without, classifier.labels, classifier.transform)
+    return replace(classifier, kind="softmax", coefficients=coefficients, intercept=intercept)
 
 
 @dataclass(frozen=True, eq=False)
-class _HeldOut:
+class _Scores:
     """Scores of images by a model that does not know them; labels are those of all images."""
 
     logits: Array
@@ -132,9 +204,11 @@ def _choose(moments: Mapping[str, Moments], folds: Sequence[Fold]) -> tuple[list
     return trials, trials[best]
 
 
-def _hold_out(total: Moments, fold: Fold, chosen: Trial) -> _HeldOut:
+def _hold_out(
+    total: Moments, fold: Fold, chosen: Trial, number: int, fit: SoftmaxFit | None
+) -> _Scores:
     model = Discriminant.of(total.subtract(fold.moments[chosen.transform]))
-    classifier = model.classifier(chosen.shrinkage, chosen.transform)
+    classifier = _refitted(model.classifier(chosen.shrinkage, chosen.transform), number, fit)
     features = fold.features()
     own = classifier.logits(features)
     labels = [label for label in total.labels if label is not None]
@@ -145,16 +219,14 @@ def _hold_out(total: Moments, fold: Fold, chosen: Trial) -> _HeldOut:
     truth = _places(labels, fold.labels)
     truth[~np.isin(truth, columns)] = -1
     nearest = columns[model.nearest_mean(features, chosen.transform)]
-    return _HeldOut(logits, truth, classifier.distances(features), nearest)
+    return _Scores(logits, truth, classifier.distances(features), nearest)
 
 
-def _evaluated(
-    discriminant: Discriminant, held_out: Sequence[_HeldOut], folds: Sequence[Fold]
-) -> Evaluation:
-    """Evaluate each fold with the temperature and the threshold of the others."""
+def _predictions(scores: Sequence[_Scores]) -> Predictions:
+    """Predict each fold with the temperature and the threshold of the others."""
     chances, unknown = [], []
-    for number, own in enumerate(held_out):
-        others = [one for at, one in enumerate(held_out) if at != number] or [own]
+    for number, own in enumerate(scores):
+        others = [one for at, one in enumerate(scores) if at != number] or [own]
         temperature = fit_temperature(
             np.concatenate([one.logits for one in others]),
             np.concatenate([one.truth for one in others]),
@@ -163,21 +235,34 @@ def _evaluated(
         chances.append(softmax(own.logits / temperature))
         unknown.append(own.distance > threshold)
     probabilities = np.concatenate(chances)
-    best = ranked(probabilities, min(TOP, len(discriminant.labels)))
-    names = [label for fold in folds for label in fold.labels]
-    truth = np.concatenate([one.truth for one in held_out])
+    best = ranked(probabilities, min(TOP, probabilities.shape[1]))
+    truth = np.concatenate([one.truth for one in scores])
     rows = np.arange(len(truth))
+    top = np.take_along_axis(probabilities, best, axis=1)
+    return Predictions(
+        predicted=best[:, 0],
+        confidence=top[:, 0],
+        top=best,
+        top_probability=top,
+        distance=np.concatenate([one.distance for one in scores]),
+        unknown=np.concatenate(unknown),
+        likelihood=np.where(truth >= 0, probabilities[rows, truth], 0.0),
+    )
+
+
+def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> Evaluation:
+    said = held_out.predictions
     return evaluate(
         SCHEME,
         discriminant.labels,
-        names,
-        predicted=best[:, 0],
-        confidence=probabilities[rows, best[:, 0]],
-        top=best,
-        likelihood=np.where(truth >= 0, probabilities[rows, truth], 0.0),
+        held_out.labels,
+        predicted=said.predicted,
+        confidence=said.confidence,
+        top=said.top,
+        likelihood=said.likelihood,
         most_frequent=discriminant.most_frequent,
-        unknown=np.concatenate(unknown),
-        nearest=np.concatenate([one.nearest for one in held_out]),
+        unknown=said.unknown,
+        nearest=nearest,
     )
 
 

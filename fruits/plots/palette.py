@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ def group_labels(
 
     A label belongs to the folder above it ("Apple/Red 1"), or to its first word ("Apple Red 1").
     Where that tells all labels apart, or none, each label is a group of its own. Of more than ten
-    groups, the eight with the most images have a colour, and the rest is grey.
+    groups, the eight with the most images have a colour, and the rest is grey; but up to twenty
+    labels all have colours, two of them one if need be, the second darker.
 
     Args:
         labels: c of them.
@@ -67,6 +69,8 @@ def group_labels(
         groups: the group of each label, instead of those found in the names.
     """
     found = find_groups(labels, images, groups)
+    if len(COLOURS) < len(found) and len(labels) <= 2 * len(COLOURS):
+        return _paired(labels, images)
     own = found if len(found) <= len(COLOURS) else found[: len(COLOURS) - len(_GREYS)]
     result = [
         Group(name, tuple(members), colour)
@@ -85,6 +89,16 @@ def find_groups(
     for place in np.argsort(-images, kind="stable").tolist():
         found.setdefault(names[place], []).append(place)
     return sorted(found.items(), key=lambda one: (-int(images[one[1]].sum()), one[0]))
+
+
+def _paired(labels: Sequence[str], images: Numbers) -> list[Group]:
+    """Groups of one or two labels that have nothing but the colour in common."""
+    places = np.argsort(-images, kind="stable").tolist()
+    used = max(len(COLOURS) - len(_GREYS), math.ceil(len(places) / 2))
+    return [
+        Group(labels[places[number]], tuple(places[number::used]), COLOURS[number])
+        for number in range(used)
+    ]
 
 
 def _first_words(labels: Sequence[str]) -> list[str]:

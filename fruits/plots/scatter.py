@@ -59,7 +59,7 @@ def scatter(
         title += f"; the {len(frequent)} most frequent labels are named"
     axes.set_title(title)
     tidy(axes, grid="both")
-    _explain(figure, names, found, handles, few)
+    _explain(figure, names, found, handles, groups)
     if not few:
         centres = np.array([points[inverse == number].mean(axis=0) for number in frequent])
         name_places(figure, axes, centres, [short(names[number], 24) for number in frequent])
@@ -113,13 +113,11 @@ def _explain(
     names: Sequence[str],
     groups: Sequence[Group],
     handles: Mapping[int, Line2D],
-    few: bool,
+    given: Mapping[str, str] | None,
 ) -> None:
-    """A legend of all labels, by group, if they are few, or else of the groups."""
-    if few:
-        ordered = sorted(groups, key=lambda group: min(names[place] for place in group.members))
-        places = [place for group in ordered for place in sorted(group.members)]
-        shown = [(handles[place], short(names[place], 32)) for place in places]
+    """A legend of all labels if they are few, or else of the groups."""
+    if len(names) <= LEGEND_LABELS:
+        shown = [(handles[place], short(names[place], 32)) for place in _in_order(names, given)]
     else:
         shown = [
             (handles[group.members[0]], f"{short(group.name, 28)}{_members(group)}")
@@ -134,6 +132,11 @@ def _explain(
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def _in_order(names: Sequence[str], given: Mapping[str, str] | None) -> list[int]:
+    """The places of labels by their names, those of a group that was given together."""
+    return sorted(range(len(names)), key=lambda n: (given[names[n]] if given else "", names[n]))
 
 
 def _members(group: Group) -> str:

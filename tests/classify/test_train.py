@@ -1,18 +1,22 @@
 import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawing import drawn, folds_of
+from drawing import Rows, drawn, folds_of
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import assign_folds
-from fruits.classify.model import softmax
-from fruits.classify.train import SCHEME, train
+from fruits.classify.model import mapped, softmax
+from fruits.classify.train import SCHEME, train, train_softmax
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 
@@ -55,6 +59,29 @@ def test_the_evaluation_is_of_the_images_held_out() -> None:
     assert evaluation.most_frequent <= evaluation.nearest_mean
 
 
+def test_what_was_said_of_each_image_held_out_is_what_the_evaluation_counts() -> None:
+    x, names, groups = drawn()
+    total, folds = folds_of(x, names, groups)
+    numbers = assign_folds(groups, names)
+    own = [[str(n) for n in np.flatnonzero(numbers == fold)] for fold in range(5)]
+    folds = [replace(fold, paths=paths) for fold, paths in zip(folds, own, strict=True)]
+
+    training = train(total, folds)
+
+    said, evaluation = training.held_out, training.evaluation
+    assert said is not None
+    assert evaluation is not None
+    assert [names[int(path)] for path in said.paths] == said.labels
+    labels = training.classifier.labels
+    predicted = [labels[place] for place in said.predictions.predicted]
+    wrong = Counter((a, b) for a, b in zip(said.labels, predicted, strict=True) if a != b)
+    assert wrong == {(a, b): n for a, b, n in evaluation.confusion if a != b}
+    likelihood = said.predictions.likelihood
+    right = np.array(predicted) == np.array(said.labels)
+    np.testing.assert_array_equal(likelihood[right], said.predictions.confidence[right])
+    assert -np.log(likelihood).mean() == pytest.approx(evaluation.log_loss)
+
+
 def test_groups_make_the_difference_that_they_are_for() -> None:
     x, names, groups = drawn(rows=2000, groups=5)
     alone = [str(n) for n in range(len(x))]
@@ -78,6 +105,52 @@ def test_the_order_of_images_makes_no_difference_to_a_bit() -> None:
     assert one.classifier.coefficients.tobytes() == other.classifier.coefficients.tobytes()
     assert one.classifier.threshold == other.classifier.threshold
     assert one.classifier.temperature == pytest.approx(other.classifier.temperature, rel=1e-9)
+
+
+def test_a_softmax_regression_is_calibrated_and_evaluated_on_the_same_folds() -> None:
+    x, names, groups = drawn()
+    numbers = assign_folds(groups, names)
+    labels, asked = np.array(names), []
+
+    def fit(without: int | None, wanted: Sequence[str], transform: str) -> tuple[Rows, Rows]:
+        asked.append((without, transform))
+        left = numbers != without
+        theirs = LogisticRegression(max_iter=1000).fit(mapped(x[left], transform), labels[left])
+        assert list(theirs.classes_) == list(wanted)
+        return theirs.coef_, theirs.intercept_
+
+    training = train_softmax(*folds_of(x, names, groups, ("sqrt",)), fit)
+
+    held_out = np.concatenate([np.flatnonzero(numbers == fold) for fold in range(5)])
+    logits = np.zeros((len(x), 4))
+    for fold in range(5):
+        coefficients, intercept = fit(fold, training.classifier.labels, "sqrt")
+        own = numbers == fold
+        logits[own] = mapped(x[own], "sqrt") @ coefficients.T + intercept
+    truth = np.array([training.classifier.labels.index(name) for name in names])
+    assert training.evaluation is not None
+    assert training.evaluation.accuracy == (logits.argmax(axis=1) == truth).mean()
+    assert asked[:6] == [*((fold, "sqrt") for fold in range(5)), (None, "sqrt")]
+    classifier = training.classifier
+    assert classifier.kind == "softmax"
+    expected = fit_temperature(logits[held_out], truth[held_out])
+    assert classifier.temperature == pytest.approx(expected, rel=1e-6)
+    lda = train(*folds_of(x, names, groups, ("sqrt",))).classifier
+    assert classifier.threshold == lda.threshold
+    assert classifier.centres.tobytes() == lda.centres.tobytes()
+    assert np.abs(classifier.coefficients - lda.coefficients).max() > 0.1
+
+
+def test_a_softmax_regression_needs_no_folds() -> None:
+    x, names, _ = drawn(60)
+    moments = Moments.of(x, names)
+    zeros = np.zeros((4, x.shape[1])), np.arange(4.0)
+
+    training = train_softmax({"none": moments}, [], lambda *_: zeros)
+
+    assert training.evaluation is None
+    assert training.classifier.kind == "softmax"
+    assert set(training.classifier.predict(x).predicted) == {3}
 
 
 def test_where_nothing_can_be_held_out_there_is_a_classifier_and_no_evaluation() -> None:

@@ -60,7 +60,8 @@ def test_scatter_names_the_most_frequent_of_very_many_labels():
 
 
 def test_scatter_gives_each_of_a_few_labels_its_own_style():
-    for names in (LABELS[:10], KINDS):
+    apart = [f"{letter} 1" for letter in "ABCDEFGHIJKLMNOPQR"] + ["A 2"]
+    for names in (LABELS[:10], LABELS[:20], KINDS, apart):
         assert len(styles(plots.scatter(*cloud(262, names), shares(9)).axes[0])) == len(names)
 
 
@@ -83,6 +84,15 @@ def test_scatter_of_many_groups_has_ten_colours_at_most_and_grey_for_the_rest(co
     assert legend(figure)[-1] == f"others ({count - 8} labels)"
 
 
+def test_scatter_gives_twenty_labels_ten_hues_twice():
+    drawn = set(colours(plots.scatter(*cloud(262, LABELS[:20]), shares(9))).values())
+    plain = {to_rgb(colour) for colour in plots.COLOURS}
+    assert plain < drawn
+    assert {tuple(np.divide(colour, 0.65).round(6)) for colour in drawn - plain} == {
+        tuple(np.round(colour, 6)) for colour in plain
+    }
+
+
 def test_scatter_draws_labels_with_many_images_first():
     labels = ["few"] * 3 + ["many"] * 50 + ["some"] * 9
     axes = plots.scatter(np.zeros((62, 2), np.float32), labels, shares(9)).axes[0]
@@ -93,6 +103,9 @@ def test_scatter_takes_the_groups_that_it_is_given():
     groups = {name: "red" if "1" in name else "green" for name in LABELS[:30]}
     figure = plots.scatter(*cloud(300, LABELS[:30]), shares(9), groups)
     assert set(legend(figure)) == {"red (12 labels)", "green (18 labels)"}
+    few = {name: "b" if name in KINDS[::2] else "a" for name in KINDS}
+    ordered = legend(plots.scatter(*cloud(300, KINDS), shares(9), few))
+    assert ordered == KINDS[1::2] + KINDS[::2]
 
 
 def test_the_group_of_a_label_is_its_upper_folder_or_its_first_word():
