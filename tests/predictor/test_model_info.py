@@ -1,6 +1,8 @@
 """The OpenVINO model of the folder, used without this package."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import openvino
 import pytest
 
+from fruits.predictor import Predictor
 from fruits.predictor.model_info import classification_model, model_info
 from fruits.sources.decode import decode
 
@@ -60,3 +63,31 @@ def test_the_network_in_the_folder_is_a_model_of_its_own(trained: Any, folder: P
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     pair = np.stack([decode(content, 224) for content in trained.contents[:2]])
     np.testing.assert_allclose(compiled(pair)[0], trained.features[:2], atol=1e-4)
+
+
+PAGE = Path(__file__).parents[2] / "docs/predictor.md"
+
+
+def example(word: str, folder: Path, picture: Path) -> str:
+    """What an example of the page prints, with the words that stand for a folder and a file."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    [code] = [block for block in blocks if word in block]
+    code = code.replace("data/out/predictor", str(folder)).replace("photo.jpg", str(picture))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("word", ["import openvino", "import cv2"])
+def test_the_examples_of_the_page_give_the_labels_of_the_predictor(
+    trained: Any, folder: Path, predictor: Predictor, tmp_path: Path, word: str
+) -> None:
+    if word == "import cv2":
+        pytest.importorskip("model_api", reason="needs the package openvino-model-api")
+    picture = tmp_path / "picture.jpg"
+    for content in trained.tested[::5]:
+        picture.write_bytes(content)
+        label, probability = example(word, folder, picture).split()
+        expected = predictor.predict(content)
+        assert label == expected.label.replace(" ", "_")
+        assert float(probability) == pytest.approx(expected.confidence, abs=0.02)
