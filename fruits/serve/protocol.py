@@ -15,6 +15,9 @@ SEND_SECONDS = 30.0
 # Between two requests, in seconds: longer than load balancers keep a connection (60).
 IDLE_SECONDS = 75
 
+# For a request that was on its way when the server was asked to end, in seconds.
+GRACE_SECONDS = 0.5
+
 # Connections at the same time. One more ends one that is idle, or is closed itself.
 MAX_CONNECTIONS = 500
 
@@ -26,6 +29,7 @@ class PatientProtocol(H11Protocol):
     without end, and waits without end for a client to take its answer.
     """
 
+    _is_ending = False
     _arrival: asyncio.TimerHandle | None = None
     _departure: asyncio.TimerHandle | None = None
 
@@ -46,6 +50,16 @@ class PatientProtocol(H11Protocol):
         """Stops the clock where a request has begun; starts it where headers have."""
         super().data_received(data)
         self._expect()
+        if self._is_ending and not self.is_idle:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Ends the connection after its request, which may still be on its way."""
+        self._is_ending = True
+        if self.is_idle:
+            self.loop.call_later(GRACE_SECONDS, self._end_if_idle)
+        else:
+            super().shutdown()
 
     def on_response_complete(self) -> None:
         """Starts the clock where a refused body still comes."""
@@ -67,6 +81,10 @@ class PatientProtocol(H11Protocol):
         """Stops all clocks."""
         self._arrival, self._departure = _stop(self._arrival), _stop(self._departure)
         super().connection_lost(exc)
+
+    def _end_if_idle(self) -> None:
+        if self.is_idle and not self.transport.is_closing():
+            super().shutdown()
 
     def _expect(self) -> None:
         if not self.is_idle or self.transport.is_closing():

@@ -1,0 +1,236 @@
+"""A model that changes under load, a damaged one, processes that die, and the end of a server."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from models import Server, served, wait_for, write_model
+
+from fruits.networks.graph import CompiledGraph
+
+QUICK = ("--reload-seconds", "0.3")
+
+
+@pytest.fixture(scope="module")
+def other(
+    graph: CompiledGraph,
+    training: list[Path],
+    photographs: list[bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A predictor that says something else."""
+    folder = tmp_path_factory.mktemp("other") / "predictor"
+    write_model(folder, graph, training, photographs, 0.9)
+    return folder
+
+
+@pytest.fixture
+def place(model: Path, tmp_path: Path) -> Path:
+    """An output that a test may change."""
+    shutil.copytree(model, tmp_path / "output")
+    return tmp_path / "output"
+
+
+def version(server: Server) -> str:
+    found: str = server.client.get("/model").json()["version"]
+    return found
+
+
+def replace(output: Path, predictor: Path) -> None:
+    """Writes another predictor in place, the manifest last, as a run does."""
+    for file in sorted(predictor.iterdir(), key=lambda file: file.name == "predictor.json"):
+        shutil.copy(file, output / "predictor" / file.name)
+
+
+def cut_short(folder: Path, other: Path) -> None:
+    """Another predictor, with a graph that ends too early."""
+    (folder / "predictor.json").unlink()
+    for file in other.iterdir():
+        content = file.read_bytes()
+        if file.name != "predictor.json":
+            (folder / file.name).write_bytes(content[: -(file.name == "graph.bin") or None])
+    shutil.copy(other / "predictor.json", folder / "predictor.json")
+
+
+def without_a_file(folder: Path, _: Path) -> None:
+    (folder / "classifier.npz").unlink()
+
+
+def without_sense(folder: Path, _: Path) -> None:
+    (folder / "predictor.json").write_text("{")
+
+
+class Load:
+    """Clients that ask without a pause."""
+
+    def __init__(self, server: Server, photographs: list[bytes]) -> None:
+        self.statuses: list[int] = []
+        self.versions: set[str] = set()
+        self._server, self._photographs = server, photographs
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(4)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client(base_url=self._server.url, timeout=60, trust_env=False) as client:
+            while not self._stop.is_set():
+                answer = client.post("/predict", content=self._photographs[number])
+                self.statuses.append(answer.status_code)
+                self.versions.add(answer.json()["predictions"][0]["version"])
+
+
+def test_a_new_model_takes_over_under_load_without_a_lost_request(
+    place: Path, other: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    with served(place, tmp_path, *QUICK, "--workers", "2") as server:
+        before = version(server)
+        old = server.predict(photographs[0]).json()["predictions"][0]["distance"]
+        with Load(server, photographs) as load:
+            replace(place, other)
+            wait_for(lambda: version(server) != before)
+            count = len(load.statuses)
+            wait_for(lambda: len(load.statuses) > count + 8)
+        assert set(load.statuses) == {200}
+        assert load.versions == {before, version(server)}
+        assert server.predict(photographs[0]).json()["predictions"][0]["distance"] != old
+        assert server.metric('fruits_model_loads_total{outcome="taken over"}') == 1
+        assert server.metric(f'fruits_model_info{{version="{version(server)}"}}') == 1
+        assert server.metric(f'fruits_model_info{{version="{before}"}}') == 0
+
+
+def test_a_damaged_or_incomplete_model_is_refused_and_the_old_one_stays(
+    place: Path, other: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    refused = 'fruits_model_loads_total{outcome="refused"}'
+    with served(place, tmp_path, *QUICK) as server:
+        before = version(server)
+        expected = server.predict(photographs[0]).json()
+        count = 0.0
+        for damage in (cut_short, without_a_file, without_sense):
+            damage(place / "predictor", other)
+            wait_for(lambda: server.metric(refused) > count)  # noqa: B023
+            count = server.metric(refused)
+            assert version(server) == before
+        # A process that dies comes back with the old model, whatever the place looks like.
+        kill_predictors(server)
+        wait_for(lambda: server.metric("fruits_predictor_deaths") >= 1 or server.predict(b"x"))
+        assert server.predict(photographs[0]).json() == expected
+        assert version(server) == before
+        assert str(place) in server.log.read_text()
+        replace(place, other)
+        wait_for(lambda: version(server) != before)
+
+
+def test_a_place_that_goes_away_for_a_while_changes_nothing(
+    place: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    with served(place, tmp_path, *QUICK) as server:
+        before = version(server)
+        place.rename(tmp_path / "away")
+        wait_for(lambda: "model" in server.log.read_text() and "stays" in server.log.read_text())
+        assert server.predict(photographs[0]).status_code == 200
+        (tmp_path / "away").rename(place)
+        assert version(server) == before
+
+
+def predictors(server: Server) -> list[int]:
+    """The processes that a server has started."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(number) for number in found.stdout.split()]
+
+
+def kill_predictors(server: Server) -> None:
+    for number in predictors(server):
+        os.kill(number, signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_replaced(
+    model: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    with served(model, tmp_path) as server:
+        expected = server.predict(photographs[0]).json()
+        first = predictors(server)
+        kill_predictors(server)
+        answers = [server.predict(photographs[0]) for _ in range(3)]
+        assert [answer.json() for answer in answers[1:]] == [expected] * 2
+        assert set(predictors(server)).isdisjoint(first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_after_the_requests_that_run(
+    model: Path, photographs: list[bytes], tmp_path: Path, number: int
+) -> None:
+    with served(model, tmp_path) as server:
+
+        def slow_body() -> Iterator[bytes]:
+            for n in range(0, len(photographs[0]), 500):
+                yield photographs[0][n : n + 500]
+                time.sleep(0.3)
+
+        answers: list[httpx.Response] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(
+                httpx.post(f"{server.url}/predict", content=slow_body(), timeout=60)
+            )
+        )
+        thread.start()
+        wait_for(lambda: server.metric("fruits_held_bytes") > 0)
+        children = predictors(server)
+        status = server.end(number)
+        thread.join()
+        assert [answer.status_code for answer in answers] == [200]
+        assert status == 0
+        assert children
+        assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_photographs_are_kept_with_consent_only_and_as_folders_that_a_run_reads(
+    model: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    with served(model, tmp_path, "--keep-uploads", str(kept)) as server:
+        assert server.client.get("/model").json()["keeps_uploads"] is True
+        assert server.predict(*photographs[:6]).json()["kept"] == 0
+        assert not kept.exists()
+        files = [("files", ("../../x.jpg", one)) for one in (*photographs[:6], b"no picture")]
+        answer = server.client.post("/predict", files=files, data={"keep": "true"}).json()
+        assert answer["kept"] == 6
+        again = server.client.post("/predict?keep=true", content=photographs[0]).json()
+        assert again["kept"] == 1
+    expected = {
+        ("unknown" if one["unknown"] else one["label"], content)
+        for one, content in zip(answer["predictions"], photographs[:6], strict=False)
+    }
+    files_kept = [file for file in kept.rglob("*") if file.is_file()]
+    assert {(file.parent.name, file.read_bytes()) for file in files_kept} == expected
+    assert {file.suffix for file in files_kept} == {".jpg"}
+    assert {file.parent.parent for file in files_kept} == {kept}
+
+
+def test_what_cannot_be_kept_is_predicted_all_the_same(
+    model: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with served(model, tmp_path, "--keep-uploads", str(tmp_path / "file")) as server:
+        answer = server.predict(photographs[0], keep="true")
+        assert answer.status_code == 200
+        assert answer.json()["kept"] == 0
+        assert "could not be kept" in server.log.read_text()
