@@ -3,8 +3,8 @@
     python -m benchmarks [--images DIR] [--count N] [--peer-count N] [--slow-count N]
 
 Each contender is a process of its own, one after the other, watched from outside. All have the same
-network, the same random weights and the same machine; the slow ones take fewer images. Everything
-is written below data/bench.
+network, the same random weights and the same machine; the slow ones take fewer images. At last,
+the classifier is fitted in several ways. Everything is written below data/bench.
 """
 
 import argparse
@@ -73,6 +73,8 @@ def main() -> None:
         rows.append({"name": name, "title": contender.title} | row)
         print(f"  {row.get('error') or row['seconds']}", flush=True)
     report = {"cores": CORES, "components": options.components, "cold_compile": cold, "rows": rows}
+    if options.classifier:
+        report["classifier"] = _classifier()
     print("\n" + describe(report))
     write_json(report, DATA / "compare.json")
     plot(rows, DATA / "compare.png")
@@ -104,6 +106,10 @@ def describe(report: dict[str, Any]) -> str:
                 f"{first:.1f} s"
             )
     notes.append(f"compiling the network the first time takes {report['cold_compile']:.1f} s more")
+    for row in report.get("classifier", []):
+        size = f" to {row['size']} labels" if "size" in row else ""
+        result = f"{row['seconds']:.2f} s" if "seconds" in row else row["error"]
+        notes.append(f"classifier, fit{size}: {row['title']}: {result}")
     notes.append("MB: peak proportional size of the largest process of its kind, and of the sum")
     return "\n".join([table(lines, head), "", *notes])
 
@@ -173,6 +179,15 @@ def _measure(
     return {"images": len(task.paths), **figures, "memory_mb": watched.memory}
 
 
+def _classifier() -> list[Row]:
+    """The fits of :mod:`benchmarks.classify` to drawn features."""
+    log = DATA / "classify.txt"
+    if run_watched([sys.executable, "-m", "benchmarks.classify"], log).status:
+        return [{"title": "benchmarks.classify", "error": f"{last_line(log)} (all of it in {log})"}]
+    rows: list[Row] = json.loads((DATA / "classify.json").read_text())["drawn"]
+    return rows
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--images", type=Path, help="folder of JPEG files (drawn without it)")
@@ -182,6 +197,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--components", type=int, default=100, help="of the PCA")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for a contender")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--no-classifier", action="store_false", dest="classifier")
     return parser.parse_args()
 
 

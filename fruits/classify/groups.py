@@ -7,6 +7,7 @@ never seen. So images that belong together are one group, and a fold holds whole
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -95,8 +96,9 @@ def assign_folds(
 ) -> NDArray[np.int64]:
     """Put whole groups into folds, those of a label into as many folds as they can fill.
 
-    The groups of a label go round, in the order of their names; each label starts at another fold,
-    so that all folds have much the same size. The order of the images has no influence.
+    The groups of a label go round, in the order of their names. With which fold a label starts
+    follows from its name, so that all folds have much the same size, and that images of one label
+    that come or go change no fold of another. The order of the images has no influence.
 
     Args:
         groups: n names.
@@ -116,12 +118,10 @@ def assign_folds(
         of_label.setdefault(most, []).append(group)
     spread = Counter(label for counts in votes.values() for label in counts)
     fold_of: dict[str, int] = {}
-    start = 0
-    for label in sorted(of_label):
-        own = of_label[label]
+    for label, own in of_label.items():
+        start = int.from_bytes(hashlib.blake2b(label.encode(), digest_size=8).digest())
         for number, group in enumerate(own):
             fold_of[group] = (start + number) % folds
-        start += len(own)
     return np.array(
         [
             fold_of[group] if spread[label] > 1 else TRAIN_ONLY

@@ -82,12 +82,12 @@ class Exact:
         return np.array([(total << max(shift, 0)) / divisor for total in totals], np.float64)
 
     def halves(self) -> tuple[int, Ints]:
-        """The same numbers in words of 24 bits: the power of 2^24 of the first; (2k, m) int64."""
+        """The same numbers in words of 24 bits: the power of 2^24 of the first; (k, m) int64."""
         half = WORD_BITS // 2
         upper = (self.words + (1 << (half - 1))) >> half
         halves = np.empty((2 * len(self.words), self.words.shape[1]), np.int64)
         halves[0::2], halves[1::2] = self.words - (upper << half), upper
-        return 2 * self.low, halves
+        return 2 * self.low, halves if len(halves) == 0 or halves[-1].any() else halves[:-1]
 
     def _plus(self, other: Exact, sign: int) -> Exact:
         if len(other.words) == 0:

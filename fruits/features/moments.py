@@ -25,7 +25,7 @@ from fruits.features.rows import check_widths, matrix
 
 Label = str | None
 
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 32
 """Rows of the scatter that are computed at once: a few megabytes, which stay in the cache."""
 
 

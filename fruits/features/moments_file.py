@@ -53,9 +53,20 @@ def read_moments(uri: str) -> Moments:
     return unpack(filesystem.cat_file(path))
 
 
-def merge_files(uris: Iterable[str], target: str) -> None:
-    """Writes the moments of the rows of all of some files."""
-    replace(target, reduce(Moments.merge, map(read_moments, uris), Moments.empty()).to_bytes())
+def merge_files(uris: Iterable[str], target: str, without: Iterable[str] = ()) -> None:
+    """Writes the moments of the rows of all of some files.
+
+    Args:
+        uris: of the files.
+        target: URI of the result.
+        without: URIs of moments that are subtracted.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: one is damaged, or rows are subtracted that are not there.
+    """
+    total = reduce(Moments.merge, map(read_moments, uris), Moments.empty())
+    replace(target, reduce(Moments.subtract, map(read_moments, without), total).to_bytes())
 
 
 def pack(moments: Moments) -> bytes:

@@ -27,10 +27,11 @@ _UNRECORDED = re.compile(
     r"(pca|rejected)/\d{9}\.parquet|pca/part-[\w.-]+\.parquet|pca\.csv|run\.json"
     r"|plots/(scree|pc1_pc2)\.png|model/(_basis\.(moments|json)|(metadata|stages)/.*)"
 )
-# Files of features: rows, what is kept for each chunk, and the record of the backbone.
+# Files of features: rows, what is kept for each chunk and fold, and the record of the backbone.
 _FEATURES = re.compile(
     r"features/([0-9a-f]{32}(-\d{9})?\.parquet|_backbone\.json|_chunks/\d{6,}\.[a-z.]+"
-    r"|_staged/[^/]+|_thumbnails/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
+    r"|_folds/[^/]+|_staged/[^/]+"
+    r"|_thumbnails/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
 )
 # A folder of staged results is named after its run.
 _STAGED = re.compile(STAGING + r"/[0-9a-f]{12}/.*")

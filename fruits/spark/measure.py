@@ -16,6 +16,7 @@ from fruits.features.changes import (
     relabel_rows,
     rows_of,
 )
+from fruits.features.kept_folds import KeptFolds, forget
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import is_current, merge_files, read_moments
 from fruits.features.rows import FEATURES_DDL
@@ -91,6 +92,7 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
     ]
     what = f"drop: moments of {stale.num_rows:,} images that are gone"
     subtracted = run_tasks(spark, lambda job: job.subtract(gone.value), jobs, what)
+    _keep_gone(spark, writer, stale)
     _forget(writer, chunks)
     run_tasks(
         spark,
@@ -100,6 +102,22 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
     )
     done = [job.staged for job, was in zip(jobs, subtracted, strict=True) if was]
     move(done, f"{writer.uri}/{FOLDER}")
+
+
+def _keep_gone(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
+    """Keeps what is dropped until it was subtracted from the moments of folds."""
+    kept = KeptFolds.read(writer.uri)
+    if kept and len(pc.unique(stale["path"])) < stale.num_rows:
+        forget(writer.uri)  # which of two versions of an image was measured is not known
+    elif kept:
+        prefix = kept.gone_prefix()
+        shared = spark.sparkContext.broadcast((kept, stale.select(IDENTITY)))
+        run_tasks(
+            spark,
+            lambda file: shared.value[0].keep_gone(prefix, file, shared.value[1]),
+            [f"{writer.uri}/{name}" for name in sorted(set(stale["file"].to_pylist()))],
+            f"drop: keep {stale.num_rows:,} images for the moments of folds",
+        )
 
 
 def relabel(

@@ -18,12 +18,14 @@ from pyspark.sql.functions import col
 from sklearn import decomposition, preprocessing  # type: ignore[import-untyped]
 
 from fruits.errors import ConfigError, InputError
+from fruits.features.exact import Exact
 from fruits.features.moments import Moments, measured, measured_by_label
-from fruits.features.moments_file import OldMoments, is_current
+from fruits.features.moments_file import OldMoments, is_current, merge_files, read_moments
 from fruits.features.rows import lists, matrix
 from fruits.reduction.fit import SCALERS, choose_components, fit_reduction, principal_axes
 from fruits.reduction.transform import affine
 from fruits.spark.models import fit_scaler, reduction_stages
+from fruits.storage.files import replace
 
 Rows = NDArray[Any]
 
@@ -285,6 +287,18 @@ def test_more_blocks_than_a_sum_of_blocks_can_take() -> None:
     )
 
 
+@pytest.mark.parametrize("count", [1, 3, 49, 10**9])
+@pytest.mark.parametrize("exponent", [-300, -96, 0, 48, 200])
+def test_exact_numbers_are_divided_with_one_rounding(count: int, exponent: int) -> None:
+    values = np.array([0, 1, -1, 7, -(2**62) + 1, 2**61 - 5, 123456789])
+
+    quotients = Exact.sum_of(len(values), [(values, exponent)]).divided_by(count)
+
+    expected = [float(Fraction(v) * Fraction(2) ** exponent / count) for v in values.tolist()]
+    assert quotients.tolist() == expected
+    assert Exact.zeros(2).divided_by(count).tolist() == [0, 0]
+
+
 def test_nothing_is_the_neutral_element() -> None:
     a = Moments.of(features())
 
@@ -377,6 +391,22 @@ def test_bytes_are_few() -> None:
 def test_damaged_bytes_are_refused(damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(ValueError, match="wanted packed moments"):
         Moments.from_bytes(damage(Moments.of(features()).to_bytes()))
+
+
+def test_files_of_moments_are_added_up_and_subtracted(tmp_path: Path) -> None:
+    x, labels = hard(), names_of(200)
+    uris = [f"file:{tmp_path}/{n}.moments" for n in range(4)]
+    for uri, some in zip(uris, (slice(0, 90), slice(90, 200), slice(0, 30)), strict=False):
+        replace(uri, Moments.of(x[some], labels[some]).to_bytes())
+
+    merge_files(uris[:2], uris[3])
+    assert read_moments(uris[3]).to_bytes() == Moments.of(x, labels).to_bytes()
+    merge_files(uris[:2], uris[3], uris[2:3])
+    left, expected = read_moments(uris[3]), Moments.of(x[30:], labels[30:])
+    assert (left.count, left.mean.tolist()) == (170, expected.mean.tolist())
+    np.testing.assert_array_equal(left.scatter, expected.scatter)
+    with pytest.raises(ValueError, match="wanted moments of rows that are among these"):
+        merge_files(uris[2:3], uris[3], uris[1:2])
 
 
 def test_bytes_of_an_earlier_version_are_known_as_such() -> None:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,9 @@ from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.spark import folds as folds_module
+from fruits.spark import measure
 from fruits.spark.folds import cross_validation
+from fruits.spark.tasks import run_tasks
 from fruits.storage.lock import exclusive
 
 ROWS = 300
@@ -166,6 +169,134 @@ def test_neither_chunks_nor_files_nor_the_order_make_a_difference_to_a_bit(
     found = content(cross_validation(spark, store, other, f"file:{tmp_path}/other"))
 
     assert found == expected
+
+
+def sums(found: tuple[dict[str, Moments], list[Fold]]) -> list[Any]:
+    """All that a classifier is fitted to and scored with, to compare."""
+    moments, folds = found
+    every = [*moments.values(), *(own for fold in folds for own in fold.moments.values())]
+    return [
+        *([(m.products.low, m.products.words.tolist()), m.mean.tolist()] for m in every),
+        *(
+            {name: (s.count, s.total.to_float().tolist()) for name, s in m.labels.items()}
+            for m in every
+        ),
+        *((fold.features().tolist(), list(fold.labels)) for fold in folds),
+    ]
+
+
+class Grown:
+    """A table whose folds are kept, and how many rows each cross-validation measured."""
+
+    def __init__(self, spark: SparkSession, store: FeatureWriter, place: Path) -> None:
+        self.spark, self.store, self.place = spark, store, place
+        self.measured: list[int] = []
+
+    def check(self, rows: pa.Table, folds: pa.Table) -> None:
+        """Requires what a table that was made at once has."""
+        number = len(self.measured)
+        found = cross_validation(self.spark, self.store, folds, f"file:{self.place}/{number}")
+        self.measured.append(self.of_last)
+        with exclusive(f"file:{self.place}/once-{number}/_lock") as lock:
+            once = FeatureWriter(f"file:{self.place}/once-{number}/features", lock)
+            commit(once, rows, 2)
+            expected = cross_validation(self.spark, once, folds, f"file:{self.place}/e{number}")
+            assert sums(found) == sums(expected)
+            ours, theirs = train(*found), train(*expected)
+            assert ours.classifier.to_bytes() == theirs.classifier.to_bytes()
+            assert ours.trials == theirs.trials
+
+    def drop(self, rows: pa.Table) -> None:
+        known = measure.known(self.spark, self.store)
+        measure.drop(self.spark, self.store, known.filter(pc.is_in(known["path"], rows["path"])))
+
+    def note(self, spark: SparkSession, work: Any, items: list[Any], what: str) -> list[Any]:
+        if found := re.search(r"moments of (\d+) images, by fold", what):
+            self.of_last = int(found[1])
+        return run_tasks(spark, work, items, what)
+
+
+@pytest.fixture
+def grown(
+    spark: SparkSession, store: FeatureWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Grown:
+    monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 0)  # keeps moments of a small table
+    monkeypatch.setattr(folds_module, "SCORED", 100)
+    grown = Grown(spark, store, tmp_path / "grown")
+    monkeypatch.setattr(folds_module, "run_tasks", grown.note)
+    return grown
+
+
+def of(rows: pa.Table, folds: pa.Table) -> pa.Table:
+    """The folds of some rows."""
+    return folds.filter(pc.is_in(folds["path"], rows["path"]))
+
+
+def test_only_images_that_come_or_go_are_measured(
+    store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown
+) -> None:
+    commit(store, rows.slice(0, 250), 3)
+    grown.check(rows.slice(0, 250), of(rows.slice(0, 250), folds))
+    commit(store, rows.slice(250), 2)
+    grown.check(rows, folds)
+    grown.check(rows, folds)
+    grown.drop(rows.slice(20, 10))
+    left = pa.concat_tables([rows.slice(0, 20), rows.slice(30)])
+    grown.check(left, of(left, folds))
+    # Some go, and some change their label or their fold.
+    grown.drop(rows.slice(270, 5))
+    left = pa.concat_tables([rows.slice(0, 20), rows.slice(30, 240), rows.slice(275)])
+    changed = of(left, folds).to_pydict()
+    changed["label"][7], changed["fold"][30], changed["fold"][31] = "Plum", 3, TRAIN_ONLY
+    grown.check(left, pa.table(changed, folds.schema))
+
+    assert grown.measured == [225, 45, 0, 9, 4 + 2 * 3]
+
+
+def test_an_image_that_is_replaced_twice_is_subtracted_as_it_was(
+    store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown
+) -> None:
+    commit(store, rows, 3)
+    grown.check(rows, folds)
+    for turn in range(2):
+        grown.drop(rows.slice(5, 3))
+        other = np.random.default_rng(turn).normal(size=(3, 8)).astype(np.float32)
+        new = rows.slice(5, 3).set_column(6, "features", lists(other)).cast(FEATURES)
+        commit(store, new, 1)
+
+    grown.check(pa.concat_tables([rows.slice(0, 5), new, rows.slice(8)]), folds)
+
+    assert grown.measured == [270, 6]
+
+
+@pytest.mark.parametrize("damage", ["moments", "record", "images"])
+def test_kept_folds_that_are_damaged_are_measured_again(
+    store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown, damage: str
+) -> None:
+    commit(store, rows, 3)
+    grown.check(rows, folds)
+    files = Path(store.uri.removeprefix("file:"), "_folds").iterdir()
+    suffix = {"moments": "-2.sqrt.moments", "record": ".json", "images": ".parquet"}[damage]
+    damaged = [file for file in files if file.name.endswith(suffix)]
+    assert len(damaged) == 1
+    damaged[0].write_bytes(b"no such thing")
+
+    grown.check(rows, folds)
+
+    assert grown.measured == [270, 270]
+    names = [file.name for file in damaged[0].parent.iterdir()]
+    assert len(names) == 2 + 2 * 5
+    assert len({name[:32] for name in names if name != "folds.json"}) == 1
+
+
+def test_moments_that_take_more_space_than_the_features_are_not_kept(
+    spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
+) -> None:
+    commit(store, rows.slice(0, 20), 1)
+
+    cross_validation(spark, store, of(rows.slice(0, 20), folds), f"file:{tmp_path}/folds")
+
+    assert not Path(store.uri.removeprefix("file:"), "_folds").exists()
 
 
 def test_a_sample_of_the_images_is_scored(
