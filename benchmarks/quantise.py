@@ -15,13 +15,13 @@ import numpy as np
 import openvino
 
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import BATCH_SIZES, load
+from fruits.networks.runtime import load
 
 
 def main(folder: Path, calibration: int) -> None:
     graph = CompiledGraph.from_bytes((folder / "graph").read_bytes())
     pixels = np.load(folder / "pixels.npy")
-    batch = BATCH_SIZES[graph.engine]
+    batch = graph.batch
     whole = len(pixels) // batch * batch
     batches = pixels[:whole].reshape(-1, batch, *pixels.shape[1:])
     chosen = np.linspace(0, len(batches) - 1, min(len(batches), calibration // batch)).astype(int)

@@ -1,7 +1,10 @@
-"""The networks that can be chosen by name."""
+"""The networks that can be chosen by name, and what is a folder with one."""
 
+import os
+import re
 from dataclasses import dataclass
 
+from fruits.errors import BackboneError
 from fruits.networks.graph import InputSpec
 
 _DEFAULT = InputSpec()
@@ -33,7 +36,28 @@ BACKBONES = {
     "ResNet50V2": Backbone("keras.applications.resnet_v2", 2048),
     "EfficientNetB0": Backbone("keras.applications.efficientnet", 1280),
     "EfficientNetV2B0": Backbone("keras.applications.efficientnet_v2", 1280),
-    "InceptionV3": Backbone("keras.applications.inception_v3", 2048, InputSpec(side=299)),
+    "InceptionV3": Backbone("keras.applications.inception_v3", 2048, InputSpec(299)),
     "VGG16": Backbone("keras.applications.vgg16", 512),
     "EfficientNetLite0": Backbone("fruits.networks.efficientnet_lite", 1280),
 }
+
+
+def is_known(backbone: object) -> bool:
+    """Whether this is the name of a network, or may be the path or URI of a folder with one."""
+    if not isinstance(backbone, str) or not backbone:
+        return False
+    is_place = "/" in backbone or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", backbone) is not None
+    return backbone in BACKBONES or is_place or os.path.isdir(backbone)
+
+
+def require_known(backbone: object) -> None:
+    """Refuses what is neither the name of a network nor a folder.
+
+    Raises:
+        BackboneError: with the names.
+    """
+    if not is_known(backbone):
+        raise BackboneError(
+            f"backbone: wanted one of {', '.join(BACKBONES)}, or a folder with a network; "
+            f"got {backbone!r}"
+        )

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from typing import Any
 
 from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks import keras_weights as weight_files
-from fruits.networks.catalogue import BACKBONES
-from fruits.networks.graph import ENGINES, FORMAT, PRECISIONS, CompiledGraph
-from fruits.networks.runtime import BATCH_SIZES
+from fruits.networks.catalogue import BACKBONES, require_known
+from fruits.networks.convert import graph_of
+from fruits.networks.folder import read_folder
+from fruits.networks.graph import BATCH_SIZES, ENGINES, FORMAT, PRECISIONS, CompiledGraph
 from fruits.storage.cache import cache_folder
 from fruits.storage.files import sha256_of
 
@@ -38,8 +40,10 @@ def compile_backbone(
     (``$FRUITS_CACHE``, by default ``~/.cache/fruits``).
 
     Args:
-        name: a key of :data:`BACKBONES`.
-        weights: ``"imagenet"``, ``"random"``, or the path or URI of a Keras weights or model file.
+        name: a key of :data:`BACKBONES`, or the path or URI of a folder that holds a network
+            (:mod:`fruits.networks.folder`).
+        weights: ``"imagenet"``, ``"random"``, or the path or URI of a Keras weights or model file;
+            a folder brings its own.
         engine: one of :data:`fruits.networks.graph.ENGINES`.
         precision: one of :data:`fruits.networks.graph.PRECISIONS`.
         exact_decode: the workers decode JPEG files at full scale.
@@ -47,9 +51,21 @@ def compile_backbone(
     Raises:
         BackboneError: when the weights are out of reach or do not fit the backbone.
     """
-    for value, known in ((name, BACKBONES), (engine, ENGINES), (precision, PRECISIONS)):
+    for value, known in ((engine, ENGINES), (precision, PRECISIONS)):
         if value not in known:
             raise BackboneError(f"wanted one of {', '.join(known)}; got {value!r}")
+    graph = (
+        _of_catalogue(name, weights, engine)
+        if name in BACKBONES
+        else _of_folder(name, weights, engine)
+    )
+    # These are the workers' choice when they load the graph: one cached graph serves all. Where
+    # large images are not reduced while they are decoded, all decoding is exact.
+    exact_decode = exact_decode and graph.input.reduce
+    return replace(graph, precision=precision, exact_decode=exact_decode)
+
+
+def _of_catalogue(name: str, weights: str, engine: str) -> CompiledGraph:
     made_from = weight_files.identity(weights)
     wanted = {
         "backbone": name,
@@ -61,9 +77,32 @@ def compile_backbone(
     if made_from != weights:  # the SHA-256 of a file
         wanted["weights_sha256"] = made_from
     cached = cache_folder() / f"{name}-{_cache_key(name, made_from, engine)}.graph"
-    graph = _cached(cached, wanted) or _compile_into(cached, wanted, name, weights, engine)
-    # These are the workers' choice when they load the graph: one cached graph serves all.
-    return replace(graph, precision=precision, exact_decode=exact_decode)
+    return _cached(cached, wanted) or _compile_into(cached, wanted, name, weights, engine)
+
+
+def _of_folder(place: str, weights: str, engine: str) -> CompiledGraph:
+    require_known(place)
+    if engine != "openvino":
+        raise BackboneError(f"engine: wanted openvino for the network in {place}; got {engine}")
+    if weights != "imagenet":
+        raise BackboneError(
+            f"weights: the network in {place} brings its own; leave them out; got {weights!r}"
+        )
+    folder = read_folder(place)
+    wanted = {
+        "backbone": folder.name,
+        "weights_sha256": folder.sha256,
+        "engine": engine,
+        "precision": "f32",
+        "input": folder.recipe.input,
+    }
+    key = _cache_key(folder.name, folder.sha256, engine)
+    cached = cache_folder() / f"folder-{key}.graph"
+    if graph := _cached(cached, wanted):
+        return graph
+    with tempfile.TemporaryDirectory() as copy:
+        local = folder.copy_to(Path(copy))
+        return _compile_into(cached, wanted, str(local), weights, engine)
 
 
 def _cached(path: Path, wanted: dict[str, Any]) -> CompiledGraph | None:
@@ -124,6 +163,12 @@ def _compile_in_subprocess(*arguments: str) -> None:
     )
     if done.returncode == 2:
         raise BackboneError(done.stderr.splitlines()[-1])
+    if done.returncode < 0 and arguments[0] not in BACKBONES:
+        name = signal.Signals(-done.returncode).name
+        raise BackboneError(
+            f"backbone: {Path(arguments[0]).name}: the engine died of {name} while it read it; "
+            "give another file of the network"
+        )
     if done.returncode:
         raise RuntimeError(
             f"compiling {arguments[0]} ended with status {done.returncode}:\n{done.stderr}"
@@ -131,6 +176,12 @@ def _compile_in_subprocess(*arguments: str) -> None:
 
 
 def _compile(name: str, weights: str, engine: str, target: str) -> None:
+    # OpenVINO's converter would write an id of the user into the home directory and send what was
+    # converted. Without this package it uses a stand-in that does nothing.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    if name not in BACKBONES:
+        Path(target).write_bytes(graph_of(Path(name)).to_bytes())
+        return
     model, sha256 = keras_model(name, weights)
     graph = CompiledGraph(
         backbone=name,
@@ -157,7 +208,7 @@ def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
-    side = BACKBONES[name].input.side
+    side = BACKBONES[name].input.height
     module = importlib.import_module(BACKBONES[name].module)
     # Keras keeps some constructors, such as MobileNetV3Large, one level up.
     constructor = getattr(module, name, None) or getattr(keras.applications, name)
@@ -177,7 +228,7 @@ def _traced(name: str, model: Any, batch: int) -> Any:
     """The backbone with its own preprocessing, as a TensorFlow function of uint8 pixels."""
     import tensorflow as tf
 
-    side = BACKBONES[name].input.side
+    side = BACKBONES[name].input.height
     preprocess = importlib.import_module(BACKBONES[name].module).preprocess_input
 
     def features(pixels: Any) -> Any:
@@ -188,23 +239,21 @@ def _traced(name: str, model: Any, batch: int) -> Any:
 
 
 def _openvino_parts(function: Any) -> dict[str, bytes]:
-    # OpenVINO's converter would write an id of the user into the home directory and send what was
-    # converted. Without this package it uses a stand-in that does nothing.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
         # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
         frozen = Path(folder) / "graph.pb"
-        frozen.write_bytes(_tensorflow_parts(function)["graph.pb"])
+        frozen.write_bytes(frozen_graph(function))
         # float16 weights would save half the bytes and cost agreement with Keras.
         openvino.save_model(openvino.convert_model(frozen), path, compress_to_fp16=False)
         frozen.unlink()
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
-def _tensorflow_parts(function: Any) -> dict[str, bytes]:
+def frozen_graph(function: Any) -> bytes:
+    """A concrete function of TensorFlow with its weights; the output is called ``features``."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -213,7 +262,12 @@ def _tensorflow_parts(function: Any) -> dict[str, bytes]:
     frozen = convert_variables_to_constants_v2(function)
     with frozen.graph.as_default():
         tf.identity(frozen.outputs[0], name="features")
-    return {"graph.pb": frozen.graph.as_graph_def().SerializeToString()}
+    content: bytes = frozen.graph.as_graph_def().SerializeToString()
+    return content
+
+
+def _tensorflow_parts(function: Any) -> dict[str, bytes]:
+    return {"graph.pb": frozen_graph(function)}
 
 
 _COMPILERS = {"openvino": _openvino_parts, "tensorflow": _tensorflow_parts}

@@ -1,6 +1,6 @@
 """Contents of image files -> features: decode them, and run a compiled graph. Knows no Spark.
 
-An engine runs a graph "uint8 RGB (batch, side, side, 3) in, float32 (batch, dimension) out". The
+An engine runs a graph "uint8 RGB (batch, height, width, 3) in, float32 (batch, dimension) out". The
 batch is fixed and the last one padded: a changing shape would be compiled anew, and with a fixed
 one the features of an image do not depend on its position in the batch.
 """
@@ -19,13 +19,6 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
 from fruits.sources.decode import RejectedImage, decode
 from fruits.sources.thumbnail import thumbnail
-
-# Images that a network takes at once, by engine. OpenVINO: the intermediate results of two images
-# stay in a core's cache; MobileNetV2 in float32 runs a fifth faster than with 8, and no network is
-# more than 5 % below its best. TensorFlow: on processors without AVX-512 the features of an image
-# depend in the last bits on its position in the batch, so it gets one image at a time.
-BATCH_SIZES = {"openvino": 2, "tensorflow": 1}
-
 
 # Images that are decoded in a row before the network runs: the code and the tables of each stay in
 # the processor's cache for a while, which saves a tenth of the time.
@@ -64,14 +57,14 @@ def featurize_with(
     """Like :func:`featurize`, by a network of the caller's, from :func:`compiled_network`."""
     stream = iter(contents)
     while group := list(islice(stream, GROUP)):
-        pixels = np.zeros((len(group), graph.side, graph.side, 3), np.uint8)
+        pixels = np.zeros((len(group), graph.input.height, graph.input.width, 3), np.uint8)
         reasons: list[str | None] = [None] * len(group)
         for row, content in enumerate(group):
             picture = None
             try:
                 if isinstance(content, Exception):
                     raise RejectedImage(f"unreadable: {one_line(content)}")
-                pixels[row] = decode(content, graph.side, graph.exact_decode)
+                pixels[row] = decode(content, graph.input, graph.exact_decode)
                 picture = thumbnail(pixels[row], content) if keep else None
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)
@@ -89,7 +82,7 @@ def load(graph: CompiledGraph) -> Network:
     """The network of a graph, compiled for this machine and kept for the next task.
 
     Returns:
-        uint8 of shape (n, side, side, 3) -> float32 of shape (n, dimension).
+        uint8 of shape (n, height, width, 3) -> float32 of shape (n, dimension).
 
     Raises:
         BackboneError: when the graph does what no network needs, is not what it says, or wants a
@@ -116,7 +109,7 @@ def compiled_network(graph: CompiledGraph) -> tuple[Network, str]:
         BackboneError: as :func:`load` does.
     """
     network, ran = _LOADERS[graph.engine](graph)
-    return _in_batches(network, BATCH_SIZES[graph.engine]), ran
+    return _in_batches(network, graph.batch), ran
 
 
 def _loaded_network(graph: CompiledGraph) -> tuple[Network, str]:
@@ -214,8 +207,8 @@ _LOADERS: dict[str, Callable[[CompiledGraph], tuple[Network, str]]] = {
 def _require_shapes(
     graph: CompiledGraph, pixels: tuple[int, ...], features: tuple[int, ...]
 ) -> None:
-    batch, side = BATCH_SIZES[graph.engine], graph.input.side
-    wanted = (batch, side, side, 3), (batch, graph.dimension)
+    height, width = graph.input.height, graph.input.width
+    wanted = (graph.batch, height, width, 3), (graph.batch, graph.dimension)
     if (pixels, features) != wanted:
         raise BackboneError(
             f"wanted a compiled graph from {wanted[0]} to {wanted[1]}; got one from {pixels} to "

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from fruits.classify.model import Array, Classifier
-from fruits.networks.graph import CompiledGraph
+from fruits.networks.graph import CompiledGraph, InputSpec
 
 MODEL = ("model.bin", "model.xml")
 """The files that OpenVINO writes of a model."""
 
 
 def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[str, bytes]:
-    """The files of a model from uint8 RGB (1, side, side, 3) to float32 probabilities (1, c).
+    """The files of a model from uint8 RGB (1, height, width, 3) to float32 probabilities (1, c).
 
     It computes in float32 what the classifier computes in float64.
 
@@ -34,7 +34,7 @@ def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[s
     parts = graph.parts
     model = openvino.Core().read_model(model=parts["graph.xml"], weights=parts["graph.bin"])
     theirs = {operation.friendly_name for operation in model.get_ops()}
-    model.reshape([1, graph.side, graph.side, 3])
+    model.reshape([1, graph.input.height, graph.input.width, 3])
     features = model.outputs[0].get_node().input_value(0)
     probabilities = _probabilities(features, classifier)
     pixels = model.get_parameters()[0]
@@ -46,7 +46,7 @@ def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[s
     ours = (one for one in whole.get_ordered_ops() if one.friendly_name not in theirs)
     for number, operation in enumerate(ours):
         operation.set_friendly_name(f"classifier/{number}")
-    for key, value in model_info(classifier.labels).items():
+    for key, value in model_info(classifier.labels, graph.input).items():
         whole.set_rt_info(value, ["model_info", key])
     with tempfile.TemporaryDirectory() as folder:
         # float16 weights would save half the bytes and cost agreement.
@@ -54,7 +54,15 @@ def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[s
         return {name: (Path(folder) / name).read_bytes() for name in MODEL}
 
 
-def model_info(labels: tuple[str, ...]) -> dict[str, str]:
+# What the Model API calls the ways to bring an image to the wanted shape. Its crop takes the largest
+# part of these proportions; a margin that is cut off beside cannot be said.
+_RESIZES = {"squash": "standard", "shortest_edge": "crop", "pad": "fit_to_window_letterbox"}
+
+
+_INTERPOLATIONS = {"bicubic": "CUBIC", "bilinear": "LINEAR", "nearest": "NEAREST"}
+
+
+def model_info(labels: tuple[str, ...], spec: InputSpec) -> dict[str, str]:
     """What OpenVINO's Model API, Model Server and DL Streamer read of a model.
 
     The list of labels is split at spaces: those within a label become underscores.
@@ -62,8 +70,8 @@ def model_info(labels: tuple[str, ...]) -> dict[str, str]:
     return {
         "model_type": "Classification",
         "labels": " ".join("_".join(label.split()) or "_" for label in labels),
-        "resize_type": "standard",  # squeezed, without keeping the proportions
-        "interpolation_mode": "CUBIC",
+        "resize_type": _RESIZES[spec.resize],
+        "interpolation_mode": _INTERPOLATIONS.get(spec.interpolation, "CUBIC"),
         # The model takes RGB, and these programs decode to BGR.
         "reverse_input_channels": "True",
     }

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import BATCH_SIZES
 from fruits.runs.capacity import LIKELY, moments_memory, refusal
 from fruits.runs.config import RunConfig
 from fruits.runs.place import Place, disk_there, this_place
@@ -164,7 +163,7 @@ class _Run:
             "chunk": self.chunk,
             "chunks": self.chunks,
             "partition": max(map(len, task_ranges(self.chunk, self.place.cores))),
-            "batch": BATCH_SIZES[self.graph.engine],
+            "batch": self.graph.batch,
             "components": self.components,
         }
 

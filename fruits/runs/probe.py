@@ -155,7 +155,7 @@ def _decode(contents: list[bytes | OSError], graph: CompiledGraph) -> None:
     for content in contents:
         with suppress(RejectedImage):
             if isinstance(content, bytes):
-                decode(content, graph.side, graph.exact_decode)
+                decode(content, graph.input, graph.exact_decode)
 
 
 def _pixels(content: bytes | OSError) -> int:

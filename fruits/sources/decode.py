@@ -13,6 +13,7 @@ from fruits.sources.exif import TURNS, orientation
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.limited import decode_limited, watched
 from fruits.sources.limits import RejectedImage
+from fruits.sources.resize import InputSpec, resize
 
 __all__ = ["SUFFIXES", "RejectedImage", "decode"]
 
@@ -21,20 +22,21 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit applies to the size before t
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
-    """The pixels of an image file, resized to a square.
+def decode(content: bytes, spec: InputSpec | int, exact: bool = False) -> NDArray[np.uint8]:
+    """The pixels of an image file, brought to the shape that a network takes.
 
-    JPEG files are decoded at the smallest scale that keeps twice the wanted side. The orientation
-    of a photograph is applied, transparent pixels are laid on white, samples of more than 8 bits
-    keep their eight high bits. ``docs/pixels.md`` says all of it.
+    JPEG files are decoded at the smallest scale that keeps twice the wanted side, if the network
+    allows that. The orientation of a photograph is applied, transparent pixels are laid on white,
+    samples of more than 8 bits keep their eight high bits. ``docs/pixels.md`` says all of it.
 
     Args:
         content: of the file.
-        side: wanted height and width, in pixels.
+        spec: the wanted shape, and how the image is brought to it; a number is the height and
+            width of a square into which it is squeezed.
         exact: decode JPEG at full scale, as Keras does.
 
     Returns:
-        uint8 RGB of shape (side, side, 3).
+        uint8 RGB of shape (height, width, 3).
 
     Raises:
         RejectedImage: with the reason, when the content is no image, damaged, too large or of a
@@ -45,18 +47,19 @@ def decode(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
     kind = formats.format_of(content)
     if kind is None:
         raise RejectedImage(f"not an image: {formats.describe(content)}")
+    spec = InputSpec(spec) if isinstance(spec, int) else spec
     if kind in _UNBOUNDED or (kind == "TIFF" and tiff.is_unbounded(content)):
-        return decode_limited(content, side, exact)
-    return watched(decode_here, content, side, exact)
+        return decode_limited(content, spec, exact)
+    return watched(decode_here, content, spec, exact)
 
 
-def decode_here(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
+def decode_here(content: bytes, spec: InputSpec, exact: bool = False) -> NDArray[np.uint8]:
     """Like :func:`decode`, always in this process."""
     kind = formats.format_of(content) or ""
     try:
         if kind == "JPEG":
-            return _square(jpeg.load(content, None if exact else 2 * side), side)
-        return _square(_LOADERS[kind](content), side)
+            return _shaped(jpeg.load(content, None if exact else spec.least_side()), spec)
+        return _shaped(_LOADERS[kind](content), spec)
     except RejectedImage:
         raise
     except MemoryError:
@@ -84,15 +87,29 @@ _LOADERS: dict[str, Callable[[bytes], Image.Image]] = {
 }
 
 
-def _square(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    """The image resized to a square, without transparency, upright."""
+def _shaped(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """The image in the shape that a network takes, without transparency, upright."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:
         image, info = image.convert(mode), image.info
         image.info = info
-    square = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    if mode == "RGBA":
-        white = Image.new("RGBA", square.size, "white")
-        square = Image.alpha_composite(white, square).convert("RGB")
+    # A square is the same square when it lies on its side: turning the small one is cheaper.
+    late = spec.is_squeezed_square
+    if not late:
+        image = _upright(image)
+    shaped = resize(image if late else _opaque(image), spec)
+    shaped.info = image.info
+    return np.asarray(_upright(_opaque(shaped)) if late else shaped)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image laid on white."""
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
     turn = TURNS.get(orientation(image.info))
-    return np.asarray(square.transpose(turn) if turn is not None else square)
+    return image.transpose(turn) if turn is not None else image

@@ -5,6 +5,7 @@ started again when an image has ended it.
 """
 
 import atexit
+import json
 import os
 import selectors
 import signal
@@ -14,12 +15,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fruits.sources.limits import RejectedImage
+from fruits.sources.resize import InputSpec
+
+Decode = Callable[[bytes, InputSpec, bool], NDArray[np.uint8]]
 
 # Of one image: seconds of one core, and bytes beyond what the process takes with all its modules.
 MAX_SECONDS = 30
@@ -29,7 +34,8 @@ MAX_WATCHED_SECONDS = 25
 # Waiting for an answer, where the machine is busy with other things.
 _MAX_WAIT = 20 * MAX_SECONDS
 
-_REQUEST = struct.Struct("<QI?")
+# Bytes of the content and of the input specification; whether JPEG is decoded at full scale.
+_REQUEST = struct.Struct("<QQ?")
 _ANSWER = struct.Struct("<?Q")
 _PROGRAM = (
     "from fruits.sources.decode import decode_here\n"
@@ -38,7 +44,7 @@ _PROGRAM = (
 )
 
 
-def decode_limited(content: bytes, side: int, exact: bool = False) -> NDArray[np.uint8]:
+def decode_limited(content: bytes, spec: InputSpec, exact: bool = False) -> NDArray[np.uint8]:
     """The pixels of an image file like :func:`fruits.sources.decode.decode`, within the limits.
 
     Raises:
@@ -49,19 +55,19 @@ def decode_limited(content: bytes, side: int, exact: bool = False) -> NDArray[np
         # A process that was forked off has no say in what its parent started.
         if _child is None or _child.owner != os.getpid() or _child.ended:
             _child = _Child()
-        answer = _child.answer(content, side, exact)
+        answer = _child.answer(content, spec, exact)
         if answer is None and (reason := _child.cause()) is not None:
             raise RejectedImage(reason)
         if answer is None:
             # Killed from outside, as the kernel does when memory runs out: maybe not for this one.
             _child = _Child()
-            answer = _child.answer(content, side, exact)
+            answer = _child.answer(content, spec, exact)
         if answer is None:
             raise RejectedImage(_child.cause() or "crashed: the decoder was killed, twice")
     good, data = answer
     if not good:
         raise RejectedImage(data.decode())
-    return np.frombuffer(data, np.uint8).reshape(side, side, 3)
+    return np.frombuffer(data, np.uint8).reshape(spec.height, spec.width, 3)
 
 
 class _Child:
@@ -80,12 +86,14 @@ class _Child:
         )
         atexit.register(self.stop)
 
-    def answer(self, content: bytes, side: int, exact: bool) -> tuple[bool, bytes] | None:
+    def answer(self, content: bytes, spec: InputSpec, exact: bool) -> tuple[bool, bytes] | None:
         """Whether there are pixels, and these or the reason; None when the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(_REQUEST.pack(len(content), side, exact))
+            about = json.dumps(asdict(spec)).encode()
+            self._process.stdin.write(_REQUEST.pack(len(content), len(about), exact))
+            self._process.stdin.write(about)
             self._process.stdin.write(content)
             self._process.stdin.flush()
             with selectors.DefaultSelector() as selector:
@@ -142,16 +150,14 @@ def watch() -> None:
     _watching = hasattr(signal, "setitimer")
 
 
-def watched(
-    decode: Callable[[bytes, int, bool], NDArray[np.uint8]], content: bytes, side: int, exact: bool
-) -> NDArray[np.uint8]:
+def watched(decode: Decode, content: bytes, spec: InputSpec, exact: bool) -> NDArray[np.uint8]:
     """What ``decode`` gives, in a process that may be watched."""
     if not _watching:
-        return decode(content, side, exact)
+        return decode(content, spec, exact)
     # User time of this process. The signal ends it even within native code.
     signal.setitimer(signal.ITIMER_VIRTUAL, MAX_WATCHED_SECONDS)
     try:
-        return decode(content, side, exact)
+        return decode(content, spec, exact)
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
@@ -167,7 +173,7 @@ def stop() -> None:
             _child.stop()
 
 
-def serve(decode: Callable[[bytes, int, bool], NDArray[np.uint8]]) -> None:
+def serve(decode: Decode) -> None:
     """Decodes what comes through the standard input, until it is closed.
 
     Args:
@@ -185,13 +191,14 @@ def serve(decode: Callable[[bytes, int, bool], NDArray[np.uint8]]) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     while True:
         try:
-            length, side, exact = _REQUEST.unpack(_read(requests, _REQUEST.size))
+            length, about, exact = _REQUEST.unpack(_read(requests, _REQUEST.size))
+            spec = InputSpec(**json.loads(_read(requests, about)))
             content = _read(requests, length)
         except EOFError:
             return
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + MAX_SECONDS + 1, most))
         try:
-            good, data = True, decode(content, side, exact).tobytes()
+            good, data = True, decode(content, spec, exact).tobytes()
         except RejectedImage as rejected:
             good, data = False, str(rejected).encode()
         answers.write(_ANSWER.pack(good, len(data)) + data)

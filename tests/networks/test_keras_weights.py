@@ -858,7 +858,7 @@ def test_the_files_are_those_that_keras_would_download(name, monkeypatch):
             weights="imagenet",
             include_top=False,
             pooling="avg",
-            input_shape=(*[BACKBONES[name].input.side] * 2, 3),
+            input_shape=(*[BACKBONES[name].input.height] * 2, 3),
         )
     file = download.IMAGENET[name]
     assert asked == [(file.name, file.url, "models", file.md5)]

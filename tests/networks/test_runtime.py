@@ -10,8 +10,8 @@ from PIL import Image
 
 from fruits.errors import BackboneError
 from fruits.networks import runtime as engines
-from fruits.networks.graph import CompiledGraph, InputSpec
-from fruits.networks.runtime import BATCH_SIZES, GROUP, featurize, load
+from fruits.networks.graph import BATCH_SIZES, CompiledGraph, InputSpec
+from fruits.networks.runtime import GROUP, featurize, load
 from fruits.sources.decode import decode
 
 
@@ -210,8 +210,9 @@ def members(**header):
         (archive_of(members(dimension=True).items()), "no number of features"),
         (archive_of(members(backbone=7).items()), "a name is not text"),
         (archive_of(members(exact_decode="no").items()), "neither true nor false"),
-        (archive_of(members(input={"side": 10**9}).items()), "side of 1 to 4096"),
-        (archive_of(members(input={"side": 224, "resize": "magic"}).items()), "got 'magic'"),
+        (archive_of(members(input={"height": 10**9}).items()), "height of 1 to 4096"),
+        (archive_of(members(input={"height": 224, "resize": "magic"}).items()), "got 'magic'"),
+        (archive_of(members(batch=10**6).items()), "batch of 1 to 64 images"),
         (archive_of(members(surprise=1).items()), "unexpected keyword"),
         (archive_of(members(padding="x" * 70_000).items()), "graph.json is too large"),
         (
@@ -249,6 +250,7 @@ def test_the_digest_covers_everything_in_a_graph():
         {"dimension": 3},
         {"parts": GRAPH.parts | {"graph.xml": b"<net />"}},
         {"exact_decode": True},
+        {"batch": 4},
     ]
     digests = {replace(GRAPH, **change).digest for change in changes}
     assert len(digests | {GRAPH.digest}) == len(changes) + 1
@@ -288,6 +290,6 @@ def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(
     monkeypatch.setattr(engines, "_loaded", {})
     monkeypatch.setattr(engines, "_LOADERS", {engine: loader})
     pixels = np.random.default_rng(0).integers(1, 256, (images, 4, 4, 3), np.uint8)
-    network = load(replace(NO_PARTS, engine=engine))
+    network = load(replace(NO_PARTS, engine=engine, batch=0))
     np.testing.assert_array_equal(network(pixels), pixels[:, 0, 0])
     assert {len(batch) for batch in batches} == {size} == {BATCH_SIZES[engine]}

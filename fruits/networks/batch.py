@@ -1,0 +1,114 @@
+"""How many images a network takes at once: the fastest number that does not change its features."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fruits.errors import BackboneError
+from fruits.networks.graph import MOST_BATCH
+
+# Two is best for small convolutional networks, whose intermediate results then stay in a core's
+# cache. Larger numbers pay where a layer's weights are read once for all images.
+BATCHES = (1, 2, 4, 8)
+
+
+# A larger batch takes more memory and has to be worth it.
+WORTH = 0.97
+
+
+SECONDS = 1.0
+
+
+Pixels = NDArray[np.uint8]
+
+
+Features = NDArray[np.float32]
+
+
+def fastest_batch(model: Any) -> tuple[int, int, Any]:
+    """The number of images that takes the least time for each.
+
+    Args:
+        model: an ``openvino.Model`` from uint8 (n, height, width, 3) to float32 (n, d).
+
+    Returns:
+        The number of images at once, the number of features, and the model for this batch.
+
+    Raises:
+        BackboneError: when the model runs with no number of images.
+    """
+    sides = tuple(side.get_length() for side in list(model.input(0).get_partial_shape())[1:3])
+    pixels = _pictures(max(_batches(model)), *sides)
+    candidates = [one for batch in _batches(model) if (one := _candidate(model, batch)) is not None]
+    if not candidates:
+        raise BackboneError("wanted a network that takes one image, or several; it takes neither")
+    alone = _features(candidates[0], pixels)
+    same = [one for one in candidates if np.array_equal(_features(one, pixels), alone)]
+    best = same[0]
+    least = _seconds(best, pixels)
+    for one in same[1:]:
+        if (seconds := _seconds(one, pixels)) < WORTH * least:
+            best, least = one, seconds
+    return best.batch, alone.shape[1], best.model
+
+
+def _batches(model: Any) -> list[int]:
+    """The numbers that are tried: also the one for which the network was exported."""
+    exported = model.input(0).get_partial_shape()[0]
+    fixed = exported.get_length() if exported.is_static else 1
+    return sorted({*BATCHES, *([fixed] if fixed <= MOST_BATCH else [])})
+
+
+class _Candidate:
+    """A model for a number of images, compiled as a worker compiles it."""
+
+    def __init__(self, model: Any, batch: int) -> None:
+        import openvino
+
+        self.model, self.batch = model.clone(), batch
+        height, width = list(model.input(0).get_partial_shape())[1:3]
+        self.model.reshape([batch, height, width, 3])
+        shape = self.model.output(0).get_partial_shape()
+        if shape.is_dynamic or shape.rank.get_length() != 2 or shape[0] != batch:
+            raise ValueError(f"its output has the shape {shape}")
+        settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        settings |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
+        compiled = openvino.Core().compile_model(self.model, "CPU", settings)
+        self.request = compiled.create_infer_request()
+
+    def __call__(self, pixels: Pixels) -> Features:
+        return np.array(self.request.infer([pixels])[0], np.float32)
+
+
+def _candidate(model: Any, batch: int) -> _Candidate | None:
+    """The model for a number of images; None where it is fixed to another."""
+    try:
+        return _Candidate(model, batch)
+    except (RuntimeError, ValueError):
+        return None
+
+
+def _features(candidate: _Candidate, pixels: Pixels) -> Features:
+    size = candidate.batch
+    return np.concatenate([candidate(pixels[n : n + size]) for n in range(0, len(pixels), size)])
+
+
+def _seconds(candidate: _Candidate, pixels: Pixels) -> float:
+    """The least that an image took; disturbances only ever add to it."""
+    times: list[float] = []
+    end = time.perf_counter() + SECONDS
+    while len(times) < 3 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        candidate(pixels[: candidate.batch])
+        times.append((time.perf_counter() - begin) / candidate.batch)
+    return min(times)
+
+
+def _pictures(count: int, height: int, width: int) -> Pixels:
+    """Different pictures, smooth as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = [Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)) for _ in range(count)]
+    return np.stack([np.asarray(few.resize((width, height))) for few in coarse])

@@ -1,0 +1,168 @@
+"""A network in a folder -> a graph "uint8 RGB (n, height, width, 3) in, float32 (n, d) out"."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fruits.errors import BackboneError, FruitsError, one_line
+from fruits.networks.batch import fastest_batch
+from fruits.networks.folder import NetworkFolder, read_folder
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.graph_check import require_safe_openvino
+from fruits.networks.outputs import feature_output, vector_of
+from fruits.networks.recipe import Recipe
+
+
+def graph_of(place: Path) -> CompiledGraph:
+    """Compiles the network of a local folder.
+
+    Raises:
+        BackboneError: when it is no network of images, or does what no network needs.
+    """
+    folder = read_folder(place)
+    try:
+        model = _pixels_to_features(_read(folder, place), folder)
+        batch, dimension, model = fastest_batch(model)
+    except FruitsError as error:
+        raise BackboneError(f"backbone: {folder.name}: {error}") from None
+    parts = _parts(model)
+    require_safe_openvino(parts["graph.xml"], parts["graph.bin"])
+    return CompiledGraph(
+        backbone=folder.name,
+        weights_sha256=folder.sha256,
+        engine="openvino",
+        precision="f32",
+        input=folder.recipe.input,
+        dimension=dimension,
+        parts=parts,
+        batch=batch,
+    )
+
+
+def _read(folder: NetworkFolder, place: Path) -> Any:
+    """The network as it is in its file."""
+    import openvino
+
+    path = place / folder.files[0]
+    if folder.kind == "keras":
+        from fruits.networks.keras_file import converted
+
+        return converted(path, folder.recipe.output)
+    if folder.kind == "openvino":
+        require_safe_openvino(path.read_bytes(), (place / folder.files[1]).read_bytes())
+    try:
+        return openvino.Core().read_model(path)
+    except Exception as error:  # OpenVINO raises RuntimeError and more on what it does not know.
+        raise BackboneError(
+            f"OpenVINO does not read {folder.files[0]}: {_reason(error)}"
+        ) from error
+
+
+def _pixels_to_features(model: Any, folder: NetworkFolder) -> Any:
+    """The network between its preprocessing and its pooling; the number of images is open."""
+    import openvino
+
+    recipe = folder.recipe
+    port, layout = _image_input(model, recipe)
+    _set_size(model, port, layout, recipe)
+    # Of a Keras file, the wanted layer is the only output already.
+    output = recipe if folder.kind != "keras" or not recipe.output else None
+    feature = (
+        feature_output(model, recipe, (folder.features, folder.classes))
+        if output
+        else model.outputs[0].get_node().input_value(0)
+    )
+    features = vector_of(feature, recipe, layout)
+    features.output(0).set_names({"features"})
+    model = openvino.Model([features], [port.get_node()], "fruits")
+    return _with_preprocessing(model, layout, recipe)
+
+
+def _image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
+    """The only input, and its layout."""
+    names = ", ".join(port.get_any_name() for port in model.inputs)
+    if len(model.inputs) != 1:
+        raise BackboneError(
+            f"wanted a network whose only input is an image; got the inputs {names}"
+        )
+    [port] = model.inputs
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic or shape.rank.get_length() != 4:
+        raise BackboneError(f"wanted an input of four dimensions; {names} has the shape {shape}")
+    # An open side could be three as well.
+    possible = [
+        layout
+        for layout, axis in (("NCHW", 1), ("NHWC", 3))
+        if recipe.layout in (None, layout) and (shape[axis].is_dynamic or shape[axis] == 3)
+    ]
+    if len(possible) != 1:
+        raise BackboneError(
+            f"wanted an input of three channels; {names} has the shape {shape}"
+            + (": write into input.json whether its layout is NCHW or NHWC" if possible else "")
+            + (f", which is not {recipe.layout}" if recipe.layout and not possible else "")
+        )
+    return port, possible[0]
+
+
+def _set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
+    """Fixes height and width, which leaves only the number of images open."""
+    height, width = recipe.input.height, recipe.input.width
+    shape = port.get_partial_shape()
+    sides = [shape[0], 3, height, width] if layout == "NCHW" else [shape[0], height, width, 3]
+    fixed = [
+        (side.get_length(), wanted)
+        for side, wanted in list(zip(shape, sides, strict=True))[1:]
+        if side.is_static
+    ]
+    if any(have != wanted for have, wanted in fixed):
+        raise BackboneError(
+            f"wanted images of {height} x {width} pixels, as the preprocessing says; the network "
+            f"takes the shape {shape}: export it for that size, or correct input.json"
+        )
+    try:
+        import openvino
+
+        model.reshape({port: openvino.PartialShape(sides)})
+    except RuntimeError as error:
+        raise BackboneError(
+            f"the network does not take {height} x {width} pixels: {_reason(error)}"
+        ) from error
+
+
+def _with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
+    from openvino import Layout, Type
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    pixels = steps.input()
+    pixels.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    pixels.tensor().set_color_format(ColorFormat.RGB)
+    pixels.model().set_layout(Layout(layout))
+    if recipe.channels == "BGR":
+        pixels.preprocess().convert_color(ColorFormat.BGR)
+    if not recipe.is_identity:
+        if not model.input(0).get_element_type().is_real():
+            raise BackboneError("wanted a network of whole numbers to get them: rescale 1, mean 0")
+        pixels.preprocess().convert_element_type(Type.f32)
+        # In the units of the pixels: value * rescale - mean is (value - mean / rescale) * rescale.
+        pixels.preprocess().mean([mean / recipe.rescale for mean in recipe.mean])
+        pixels.preprocess().scale([std / recipe.rescale for std in recipe.std])
+    built = steps.build()
+    built.input(0).set_names({"pixels"})
+    return built
+
+
+def _parts(model: Any) -> dict[str, bytes]:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def _reason(error: Exception) -> str:
+    """What OpenVINO says, without the places in its own source."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return one_line(" ".join(useful or lines))[:300]

@@ -1,0 +1,154 @@
+"""A Keras 3 archive of any architecture -> an OpenVINO model. Nothing in the archive is run."""
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fruits.errors import BackboneError, one_line
+from fruits.networks.weights_file import extract_weights, require_self_contained
+
+# Of these modules, Keras makes objects that compute and nothing else.
+_MODULES = ("keras", "builtins")
+
+
+# These run code of the archive, or read files and networks from elsewhere.
+_REFUSED = (
+    *("Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer", "function"),
+    *("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing"),
+)
+
+
+_MOST_CONFIG = 16 << 20
+
+
+def converted(path: Path, output: str | None) -> Any:
+    """The network of an archive.
+
+    Args:
+        path: of the ``.keras`` file.
+        output: name of the layer whose output is wanted; None for the last one.
+
+    Returns:
+        An ``openvino.Model`` from float32 (n, height, width, 3), whose only output is the wanted.
+
+    Raises:
+        BackboneError: when it is damaged, has code or layers of its own, or no such layer.
+    """
+    _require_harmless(path)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Damaged files raise nearly anything.
+        raise BackboneError(f"Keras does not read {path.name}: {one_line(error)[:300]}") from error
+    if len(model.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise BackboneError(f"wanted a network whose only input is an image; got {names}")
+    return _openvino(_ending_at(model, output))
+
+
+def _ending_at(model: Any, output: str | None) -> Any:
+    """The model up to a layer."""
+    import keras
+
+    if output is None:
+        last = model.layers[-1]
+        before = model.layers[-2].name if len(model.layers) > 1 else last.name
+        raise BackboneError(
+            f"wanted to know which layer's output the features are; the last layers are {before} "
+            f'and {last.name}: write into input.json {{"output": "{before}"}}'
+        )
+    try:
+        chosen = model.get_layer(output).output
+    except ValueError:
+        names = ", ".join(layer.name for layer in model.layers[-5:])
+        raise BackboneError(f"wanted the layer {output}; the last ones are {names}") from None
+    return keras.Model(model.inputs, chosen)
+
+
+def _openvino(model: Any) -> Any:
+    import openvino
+    import tensorflow as tf
+
+    from fruits.networks.compile import frozen_graph
+
+    def features(pixels: Any) -> Any:
+        return model(pixels, training=False)
+
+    signature = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32, name="pixels")
+    function = tf.function(features, autograph=False).get_concrete_function(signature)
+    with tempfile.TemporaryDirectory() as folder:
+        # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
+        frozen = Path(folder) / "graph.pb"
+        frozen.write_bytes(frozen_graph(function))
+        return openvino.convert_model(frozen)
+
+
+def _require_harmless(path: Path) -> None:
+    """Checks an archive before Keras reads it.
+
+    Raises:
+        BackboneError: when it has code, refers to files, or is much larger than it seems.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > _MOST_CONFIG:
+                raise ValueError("a description of more than 16 MiB")
+            names = set(archive.namelist())
+            if extra := names - {"config.json", "metadata.json", "model.weights.h5"}:
+                raise ValueError(f"the file {min(extra)}, which weights do not need")
+            config = json.loads(archive.read("config.json"))
+        _require_own_weights(path)
+        for part in _objects(config):
+            _require_known(part)
+    except BackboneError:
+        raise
+    except Exception as error:  # Damaged archives raise nearly anything.
+        raise BackboneError(
+            f"wanted a Keras 3 archive; {path.name} has {one_line(error)}"
+        ) from error
+
+
+def _require_own_weights(path: Path) -> None:
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.symlink_to(path.absolute())
+        with h5py.File(extract_weights(copy), "r") as file:
+            require_self_contained(file)
+
+
+def _objects(part: Any) -> Iterator[dict[str, Any]]:
+    """All descriptions of objects in a configuration."""
+    waiting = [part]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+
+
+def _require_known(part: dict[str, Any]) -> None:
+    kind = part.get("class_name")
+    if not isinstance(kind, str):
+        return
+    module, registered = part.get("module"), part.get("registered_name")
+    own = module is None or str(module).partition(".")[0] not in _MODULES
+    # Keras writes no module beside its own kinds of values, such as tensors and types.
+    internal = kind.startswith("__") or kind in ("DTypePolicy",)
+    named = isinstance(registered, str) and ">" in registered
+    if kind in _REFUSED or kind == "__lambda__" or named or (own and not internal):
+        raise BackboneError(
+            f"wanted a network of Keras' own layers; got {one_line(kind)} of "
+            f"{one_line(registered or module or 'nobody')}, which would run code of the archive: "
+            "give an ONNX file or an OpenVINO IR of it"
+        )

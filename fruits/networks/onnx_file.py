@@ -1,0 +1,118 @@
+"""What an ONNX file refers to, read from its own bytes: other files, and operations of others.
+
+Only the shape of the protocol buffers is walked through, without anything being built. The numbers
+are those of the fields in ``onnx.proto``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fruits.errors import BackboneError
+
+# Sets of operations that everybody has; OpenVINO reads some of Microsoft's too, which ONNX
+# Runtime's optimiser writes.
+STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+
+
+# Messages inside of which something of interest can be, by the number of the field.
+_MODEL, _GRAPH, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _FUNCTION, _ENTRY = range(8)
+
+
+_INSIDE = {
+    _MODEL: {7: _GRAPH, 25: _FUNCTION},
+    _GRAPH: {1: _NODE, 5: _TENSOR, 15: _SPARSE},
+    _NODE: {5: _ATTRIBUTE},
+    _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE},
+    _SPARSE: {1: _TENSOR, 2: _TENSOR},
+    _FUNCTION: {7: _NODE, 11: _ATTRIBUTE},
+    _TENSOR: {13: _ENTRY},
+}
+
+
+_DEEPEST = 50
+
+
+@dataclass(frozen=True)
+class References:
+    """What an ONNX file needs beside itself.
+
+    Attributes:
+        files: names of the files that hold values of constants.
+        domains: sets of operations that are neither standard nor defined in the file.
+    """
+
+    files: frozenset[str]
+    domains: frozenset[str]
+
+
+def references(content: bytes) -> References:
+    """What an ONNX file refers to.
+
+    Raises:
+        BackboneError: when the content is damaged, or no ONNX file.
+    """
+    files, used, defined, graphs = set[str](), set[str](), set[str](), 0
+    try:
+        for kind, fields in _messages(memoryview(content), _MODEL, 0):
+            if kind == _GRAPH:
+                graphs += 1
+            elif kind == _NODE:
+                used.add(_text(fields, 7))
+            elif kind == _FUNCTION:
+                defined.add(_text(fields, 10))
+            elif kind == _ENTRY and _text(fields, 1) == "location":
+                files.add(_text(fields, 2))
+    except (ValueError, IndexError) as error:
+        raise BackboneError(f"wanted an ONNX file; the data is damaged: {error}") from error
+    if not graphs:
+        raise BackboneError("wanted an ONNX file; got one without a graph")
+    return References(frozenset(files), frozenset(used - defined - {*STANDARD_DOMAINS}))
+
+
+Fields = list[tuple[int, memoryview]]
+
+
+def _messages(data: memoryview, kind: int, depth: int) -> Iterator[tuple[int, Fields]]:
+    """This message and the ones inside of it: the kind, and the fields that have a length."""
+    if depth > _DEEPEST:
+        raise ValueError("graphs within graphs, too deep")
+    fields = list(_fields(data))
+    yield kind, fields
+    for number, value in fields:
+        if (inside := _INSIDE.get(kind, {}).get(number)) is not None:
+            yield from _messages(value, inside, depth + 1)
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The fields of a message that have a length: texts, bytes and messages."""
+    place = 0
+    while place < len(data):
+        key, place = _varint(data, place)
+        wire = key & 7
+        if wire == 2:
+            length, place = _varint(data, place)
+            if place + length > len(data):
+                raise ValueError("it ends early")
+            yield key >> 3, data[place : place + length]
+            place += length
+        elif wire == 0:
+            _, place = _varint(data, place)
+        elif wire in (1, 5):
+            place += 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"a field of the kind {wire}")
+
+
+def _varint(data: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise ValueError("a number without end")
+
+
+def _text(fields: Fields, number: int) -> str:
+    return next((str(value, "utf-8") for field, value in fields if field == number), "")

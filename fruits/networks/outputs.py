@@ -1,0 +1,182 @@
+"""Which output of a network the features are, and how one vector is made of it.
+
+Scores of classes are no features: they are refused unless they are asked for by name.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from fruits.errors import BackboneError
+from fruits.networks.recipe import Recipe
+
+# Names by which exporters call one vector for each image.
+POOLED = frozenset(
+    ("pooler_output", "image_embeds", "image_embedding", "image_embeddings", "image_features")
+)
+
+
+SCORES = frozenset(("logits", "logits_per_image", "probs", "probabilities", "scores"))
+
+
+# What may stand between the last layer with weights and the scores.
+_PASSED = ("Result", "Softmax", "LogSoftmax", "Sigmoid", "Add", "Convert", "Reshape", "Squeeze")
+
+
+def feature_output(
+    model: Any, recipe: Recipe, widths: tuple[Collection[int], Collection[int]]
+) -> Any:
+    """The output, or the tensor inside, that the features are made of.
+
+    Args:
+        model: an ``openvino.Model``.
+        recipe: says which one, or nothing.
+        widths: numbers of features, and of classes, that are known.
+
+    Returns:
+        An ``openvino.Output``.
+
+    Raises:
+        BackboneError: when there is more than one choice, or the only one is scores of classes.
+    """
+    if recipe.output:
+        return _named(model, recipe.output)
+    pooled = [port for port in model.outputs if POOLED & port.get_names()]
+    if len(pooled) == 1 and recipe.pooling in (None, "none"):
+        return pooled[0].get_node().input_value(0)
+    if recipe.pooling not in (None, "none"):
+        pooled = [port for port in model.outputs if _rank(port) > 2]
+    else:
+        pooled = [port for port in model.outputs if _is_vector(port)]
+        _refuse_scores(pooled, widths)
+        pooled = [port for port in pooled if _width(port) in widths[0]]
+    if len(pooled) != 1:
+        raise BackboneError(
+            f"wanted to know which output the features are; there {_list(model.outputs)}: write "
+            f"into input.json {_example(model.outputs[0])}"
+        )
+    return pooled[0].get_node().input_value(0)
+
+
+def vector_of(port: Any, recipe: Recipe, layout: str) -> Any:
+    """One vector for each image, from an output.
+
+    Args:
+        port: of shape (n, d), (n, d, 1, 1), (n, tokens, d), or of a map in the given layout.
+        recipe: says how.
+        layout: of the input, and so of a map.
+
+    Returns:
+        An ``openvino.Node`` of shape (n, d), float32.
+
+    Raises:
+        BackboneError: when the recipe does not go with the shape.
+    """
+    from openvino import opset13 as ops
+
+    pooling, rank = recipe.pooling or "none", _rank(port)
+    ways = {2: ["none"], 3: ["class_token", "mean", "mean_patches"], 4: ["mean"]}.get(rank, [])
+    if _is_vector(port):
+        ways = ["none"]
+    if pooling not in ways:
+        raise BackboneError(
+            f"wanted pooling as one of {', '.join(ways) or 'none for this shape'}, for the output "
+            f"{_name(port)} of shape {_shape(port)}; got {pooling}: write into input.json "
+            f"{_example(port)}"
+        )
+    if pooling == "class_token":
+        port = ops.gather(port, ops.constant(0), ops.constant(1)).output(0)
+    elif pooling == "none" and rank > 2:
+        port = ops.squeeze(port, ops.constant(list(range(2, rank)))).output(0)
+    elif pooling != "none":
+        if pooling == "mean_patches":
+            begin, end, step = [recipe.prefix_tokens], [2**31 - 1], [1]
+            parts = (ops.constant(values) for values in (begin, end, step, [1]))
+            port = ops.slice(port, *parts).output(0)
+        axes = [1] if rank == 3 else [2, 3] if layout == "NCHW" else [1, 2]
+        port = ops.reduce_mean(port, ops.constant(axes)).output(0)
+    return ops.convert(port, "f32")
+
+
+def _named(model: Any, name: str) -> Any:
+    for operation in model.get_ordered_ops():
+        for port in operation.outputs():
+            if name in port.get_names() or (name == operation.get_friendly_name()):
+                result = operation.get_type_name() == "Result"
+                return operation.input_value(0) if result else port
+    raise BackboneError(f"wanted the output {name}; there {_list(model.outputs)}")
+
+
+def _refuse_scores(ports: Collection[Any], widths: tuple[Collection[int], Collection[int]]) -> None:
+    features, classes = widths
+    for port in ports:
+        counted = _width(port) in classes and _width(port) not in features
+        if counted or SCORES & port.get_names() or _ends_in_softmax(port):
+            inner = _before_last_layer(port)
+            hint = f'; the features before its last layer: {{"output": "{inner}"}}' if inner else ""
+            raise BackboneError(
+                f"wanted features; the output {_name(port)} of shape {_shape(port)} are scores of "
+                f'classes: write into input.json {{"output": "{_name(port)}"}} if you want those'
+                f"{hint}"
+            )
+
+
+def _back(port: Any, steps: Collection[str]) -> Iterator[Any]:
+    """The operations before an output, as far as they are of some kinds, and the one before."""
+    node = port.get_node()
+    for _ in range(20):
+        yield node
+        if node.get_type_name() not in steps:
+            return
+        node = node.input_value(0).get_node()
+
+
+def _ends_in_softmax(port: Any) -> bool:
+    passed = ("Result", "Convert", "Reshape", "Squeeze")
+    return any("Softmax" in node.get_type_name() for node in _back(port, passed))
+
+
+def _before_last_layer(port: Any) -> str | None:
+    """A name of what goes into the layer that makes the scores."""
+    *_, last = _back(port, _PASSED)
+    if last.get_type_name() not in ("MatMul", "Convolution"):
+        return None
+    return _name(last.input_value(0))
+
+
+def _rank(port: Any) -> int:
+    return int(port.get_partial_shape().rank.get_length())
+
+
+def _is_vector(port: Any) -> bool:
+    """Whether the shape is (n, d), or (n, d, 1, 1)."""
+    shape = port.get_partial_shape()
+    ones = all(side.is_static and side.get_length() == 1 for side in list(shape)[2:])
+    return _rank(port) == 2 or (_rank(port) > 2 and ones)
+
+
+def _width(port: Any) -> int:
+    width = port.get_partial_shape()[1]
+    return int(width.get_length()) if width.is_static else 0
+
+
+def _name(port: Any) -> str:
+    names = sorted(port.get_names(), key=lambda name: (len(name), name))
+    return str(names[0] if names else port.get_node().get_friendly_name())
+
+
+def _shape(port: Any) -> str:
+    sides = [str(s.get_length()) if s.is_static else "n" for s in port.get_partial_shape()]
+    return f"({', '.join(['n', *sides[1:]])})"
+
+
+def _list(ports: Collection[Any]) -> str:
+    named = ", ".join(f"{_name(port)} {_shape(port)}" for port in ports)
+    return f"{'is' if len(ports) == 1 else 'are'} {named}"
+
+
+def _example(port: Any) -> str:
+    if _is_vector(port):
+        return f'{{"output": "{_name(port)}"}}'
+    pooling = "class_token" if _rank(port) == 3 else "mean"
+    other = ' (or "mean", "mean_patches")' if _rank(port) == 3 else ""
+    return f'{{"output": "{_name(port)}", "pooling": "{pooling}"}}{other}'
