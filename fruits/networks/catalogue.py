@@ -42,12 +42,22 @@ BACKBONES = {
 }
 
 
+class Backbones(tuple[str, ...]):
+    """The names that can be chosen; a folder that holds a network is among the choices too."""
+
+    def __contains__(self, value: object) -> bool:
+        return is_known(value)
+
+
 def is_known(backbone: object) -> bool:
     """Whether this is the name of a network, or may be the path or URI of a folder with one."""
     if not isinstance(backbone, str) or not backbone:
         return False
     is_place = "/" in backbone or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", backbone) is not None
     return backbone in BACKBONES or is_place or os.path.isdir(backbone)
+
+
+CHOICES = Backbones(BACKBONES)
 
 
 def require_known(backbone: object) -> None:

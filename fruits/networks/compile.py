@@ -20,6 +20,7 @@ from fruits.networks.catalogue import BACKBONES, require_known
 from fruits.networks.convert import graph_of
 from fruits.networks.folder import read_folder
 from fruits.networks.graph import BATCH_SIZES, ENGINES, FORMAT, PRECISIONS, CompiledGraph
+from fruits.networks.traced import as_openvino, frozen_graph
 from fruits.storage.cache import cache_folder
 from fruits.storage.files import sha256_of
 
@@ -243,27 +244,9 @@ def _openvino_parts(function: Any) -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
-        # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
-        frozen = Path(folder) / "graph.pb"
-        frozen.write_bytes(frozen_graph(function))
         # float16 weights would save half the bytes and cost agreement with Keras.
-        openvino.save_model(openvino.convert_model(frozen), path, compress_to_fp16=False)
-        frozen.unlink()
+        openvino.save_model(as_openvino(function), path, compress_to_fp16=False)
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
-
-
-def frozen_graph(function: Any) -> bytes:
-    """A concrete function of TensorFlow with its weights; the output is called ``features``."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    frozen = convert_variables_to_constants_v2(function)
-    with frozen.graph.as_default():
-        tf.identity(frozen.outputs[0], name="features")
-    content: bytes = frozen.graph.as_graph_def().SerializeToString()
-    return content
 
 
 def _tensorflow_parts(function: Any) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks.batch import fastest_batch
 from fruits.networks.folder import NetworkFolder, read_folder
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.graph_check import require_safe_openvino
+from fruits.networks.graph_check import require_pure, require_safe_openvino
 from fruits.networks.outputs import feature_output, vector_of
 from fruits.networks.recipe import Recipe
 
@@ -22,6 +22,7 @@ def graph_of(place: Path) -> CompiledGraph:
     folder = read_folder(place)
     try:
         model = _pixels_to_features(_read(folder, place), folder)
+        require_pure(model)
         batch, dimension, model = fastest_batch(model)
     except FruitsError as error:
         raise BackboneError(f"backbone: {folder.name}: {error}") from None
@@ -89,12 +90,12 @@ def _image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic or shape.rank.get_length() != 4:
         raise BackboneError(f"wanted an input of four dimensions; {names} has the shape {shape}")
+    axes = {"NCHW": 1, "NHWC": 3}
+    if recipe.layout:
+        axes = {recipe.layout: axes[recipe.layout]}
+    fixed = [layout for layout, axis in axes.items() if shape[axis] == 3 and shape[axis].is_static]
     # An open side could be three as well.
-    possible = [
-        layout
-        for layout, axis in (("NCHW", 1), ("NHWC", 3))
-        if recipe.layout in (None, layout) and (shape[axis].is_dynamic or shape[axis] == 3)
-    ]
+    possible = fixed or [layout for layout, axis in axes.items() if shape[axis].is_dynamic]
     if len(possible) != 1:
         raise BackboneError(
             f"wanted an input of three channels; {names} has the shape {shape}"

@@ -85,7 +85,7 @@ def read_folder(place: str | Path) -> NetworkFolder:
         BackboneError: when it is none, or does not say all that has to be known.
     """
     location = Location.of(str(place))
-    with _errors(location):
+    with _errors(location, str(place)):
         own = _json(location, "input.json")
         files = _files(location, own.get("file"))
         kind = KINDS[posixpath.splitext(files[0])[1].lower()]
@@ -245,7 +245,7 @@ def _below(folder: NetworkFolder, name: str) -> str:
 
 
 @contextmanager
-def _errors(location: Location) -> Iterator[None]:
+def _errors(location: Location, place: str) -> Iterator[None]:
     """Puts the folder in front of what is wrong with it.
 
     Raises:
@@ -257,11 +257,9 @@ def _errors(location: Location) -> Iterator[None]:
     except BackboneError as error:
         begin = "backbone: "
         text = str(error)
-        raise BackboneError(
-            text if text.startswith(begin) else f"{begin}{location}: {text}"
-        ) from None
+        raise BackboneError(text if text.startswith(begin) else f"{begin}{place}: {text}") from None
     except OSError as error:
-        missing = getattr(error, "filename", None) or location
+        missing = getattr(error, "filename", None) or place
         reason = getattr(error, "strerror", None) or one_line(error)
         raise BackboneError(
             f"backbone: wanted a network of the catalogue, or a folder with one; "

@@ -1,8 +1,9 @@
 """What a compiled graph may do: arithmetic on its input and its own constants, nothing else.
 
-A graph comes from the cache or from a saved model. TensorFlow has operations that read and write
-any file or run Python code, and OpenVINO can be extended by libraries. So a graph is run only if
-each of its operations is on a list.
+A graph comes from the cache, from a saved model or from a folder of a user's. TensorFlow has
+operations that read and write any file or run Python code, so each operation has to be on a list.
+OpenVINO's own operations only compute; it can be extended by libraries, which is refused, and a few
+of its operations keep a state, draw random numbers or repeat something, which is refused as well.
 """
 
 import re
@@ -25,12 +26,19 @@ StridedSlice Sub Sum Tanh Transpose
 TENSORFLOW_OPERATIONS = frozenset(_OPERATIONS.split())
 
 
+# Of OpenVINO's own operations, those whose result is not a function of the image alone, or that
+# may never end. Its others do nothing but compute.
+OPENVINO_REFUSED = frozenset(
+    ("Assign", "ReadValue", "RandomUniform", "Multinomial", "Loop", "TensorIterator")
+)
+
+
 # Bytes that a constant may take beyond those that are written down for it.
 FILLED_BYTES = 1 << 20
 
 
 def require_safe_openvino(xml: bytes, constants: bytes) -> None:
-    """Checks an OpenVINO model: operations of OpenVINO's own sets, constants within its file.
+    """Checks an OpenVINO model: operations that compute, constants within its file.
 
     Args:
         xml: the model.
@@ -48,12 +56,25 @@ def require_safe_openvino(xml: bytes, constants: bytes) -> None:
             kind, version = str(layer.get("type")), str(layer.get("version"))
             if not re.fullmatch(r"opset[0-9]{1,2}", version):
                 raise ValueError(f"the operation {kind} of {version}")
+            if kind in OPENVINO_REFUSED:
+                raise ValueError(f"the operation {kind}")
             for data in layer.iter("data"):
                 offset, size = int(data.get("offset", 0)), int(data.get("size", 0))
                 if min(offset, size) < 0 or offset + size > len(constants):
                     raise ValueError("a constant that is not in its file")
     except (ElementTree.ParseError, ValueError) as error:
         raise BackboneError(_refused(one_line(error))) from error
+
+
+def require_pure(model: Any) -> None:
+    """Checks the operations of an ``openvino.Model`` before it is run for the first time.
+
+    Raises:
+        BackboneError: when its output is not a function of its input alone.
+    """
+    for operation in model.get_ops():
+        if (kind := operation.get_type_name()) in OPENVINO_REFUSED:
+            raise BackboneError(f"wanted a network that only computes; got the operation {kind}")
 
 
 def require_safe_tensorflow(definition: Any) -> None:

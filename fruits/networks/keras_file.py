@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fruits.errors import BackboneError, one_line
+from fruits.networks.traced import as_openvino
 from fruits.networks.weights_file import extract_weights, require_self_contained
 
 # Of these modules, Keras makes objects that compute and nothing else.
@@ -73,21 +74,13 @@ def _ending_at(model: Any, output: str | None) -> Any:
 
 
 def _openvino(model: Any) -> Any:
-    import openvino
     import tensorflow as tf
-
-    from fruits.networks.compile import frozen_graph
 
     def features(pixels: Any) -> Any:
         return model(pixels, training=False)
 
     signature = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32, name="pixels")
-    function = tf.function(features, autograph=False).get_concrete_function(signature)
-    with tempfile.TemporaryDirectory() as folder:
-        # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
-        frozen = Path(folder) / "graph.pb"
-        frozen.write_bytes(frozen_graph(function))
-        return openvino.convert_model(frozen)
+    return as_openvino(tf.function(features, autograph=False).get_concrete_function(signature))
 
 
 def _require_harmless(path: Path) -> None:

@@ -18,8 +18,10 @@ POOLED = frozenset(
 SCORES = frozenset(("logits", "logits_per_image", "probs", "probabilities", "scores"))
 
 
-# What may stand between the last layer with weights and the scores.
-_PASSED = ("Result", "Softmax", "LogSoftmax", "Sigmoid", "Add", "Convert", "Reshape", "Squeeze")
+# What may stand between the scores and the end of the network, and what between the layer that
+# makes them and the end.
+_WRAPPED = ("Result", "Identity", "Convert", "Reshape", "Squeeze")
+_PASSED = (*_WRAPPED, "Softmax", "LogSoftmax", "Sigmoid", "Add", "Multiply")
 
 
 def feature_output(
@@ -45,10 +47,12 @@ def feature_output(
         return pooled[0].get_node().input_value(0)
     if recipe.pooling not in (None, "none"):
         pooled = [port for port in model.outputs if _rank(port) > 2]
-    else:
-        pooled = [port for port in model.outputs if _is_vector(port)]
         _refuse_scores(pooled, widths)
-        pooled = [port for port in pooled if _width(port) in widths[0]]
+    else:
+        vectors = [port for port in model.outputs if _is_vector(port)]
+        pooled = [port for port in vectors if _width(port) in {*widths[0]} - {*widths[1]}]
+        if len(pooled) != 1 or SCORES & pooled[0].get_names():
+            _refuse_scores(vectors, widths)
     if len(pooled) != 1:
         raise BackboneError(
             f"wanted to know which output the features are; there {_list(model.outputs)}: write "
@@ -131,8 +135,7 @@ def _back(port: Any, steps: Collection[str]) -> Iterator[Any]:
 
 
 def _ends_in_softmax(port: Any) -> bool:
-    passed = ("Result", "Convert", "Reshape", "Squeeze")
-    return any("Softmax" in node.get_type_name() for node in _back(port, passed))
+    return any("Softmax" in node.get_type_name() for node in _back(port, _WRAPPED))
 
 
 def _before_last_layer(port: Any) -> str | None:
@@ -155,7 +158,7 @@ def _is_vector(port: Any) -> bool:
 
 
 def _width(port: Any) -> int:
-    width = port.get_partial_shape()[1]
+    width = port.get_partial_shape()[2 if _rank(port) == 3 else 1]
     return int(width.get_length()) if width.is_static else 0
 
 

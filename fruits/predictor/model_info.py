@@ -54,8 +54,8 @@ def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[s
         return {name: (Path(folder) / name).read_bytes() for name in MODEL}
 
 
-# What the Model API calls the ways to bring an image to the wanted shape. Its crop takes the largest
-# part of these proportions; a margin that is cut off beside cannot be said.
+# What the Model API calls the ways to bring an image to the wanted shape. Its crop takes the
+# largest part of these proportions: that a margin is cut off as well cannot be said.
 _RESIZES = {"squash": "standard", "shortest_edge": "crop", "pad": "fit_to_window_letterbox"}
 
 

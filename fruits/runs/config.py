@@ -5,7 +5,7 @@ from typing import Any
 
 from fruits.classify.model import CLASSIFIERS, TRANSFORMS
 from fruits.errors import ConfigError
-from fruits.networks.catalogue import BACKBONES
+from fruits.networks.catalogue import CHOICES
 from fruits.networks.graph import ENGINES, PRECISIONS
 from fruits.reduction.fit import SCALERS
 from fruits.runs.options import option, options
@@ -25,7 +25,10 @@ class RunConfig:
     images: str = option(metavar="URI", help="folder of images; its sub-folders are the labels")
     output: str = option(metavar="URI", help="folder of the results")
     backbone: str = option(
-        "MobileNetV2", choices=BACKBONES, help="the network; EfficientNetLite0 needs no download"
+        "MobileNetV2",
+        choices=CHOICES,
+        help="the network; EfficientNetLite0 needs no download; or the path or URI of a folder "
+        "with an ONNX file, an OpenVINO IR or a .keras file",
     )
     weights: str = option(
         "imagenet", metavar="WEIGHTS", help="imagenet, random, or the path or URI of a Keras file"
@@ -91,6 +94,7 @@ class RunConfig:
             value = getattr(self, about.name)
             if about.choices:
                 wanted = "one of " + ", ".join(about.choices)
+                wanted += ", or a folder with a network" if about.name == "backbone" else ""
                 _require(value in about.choices, about.name, wanted, value)
             if about.parse is bool:
                 _require(isinstance(value, bool), about.name, "true or false", value)

@@ -11,6 +11,7 @@ import numpy as np
 import openvino
 import pytest
 
+from fruits.networks.graph import InputSpec
 from fruits.predictor import Predictor
 from fruits.predictor.model_info import classification_model, model_info
 from fruits.sources.decode import decode
@@ -48,12 +49,12 @@ def test_the_model_in_the_folder_says_what_it_takes_and_gives(trained: Any, fold
     assert info["resize_type"] == "standard"
 
 
-INFO = model_info(("a",))
+INFO = model_info(("a",), InputSpec())
 
 
 def test_labels_are_told_apart_by_spaces_alone() -> None:
     labels = ("Apple Red 1", "Pêche #1 50%", "a\tb", "  ", "v1.2")
-    assert model_info(labels)["labels"].split() == [
+    assert model_info(labels, InputSpec())["labels"].split() == [
         *("Apple_Red_1", "Pêche_#1_50%", "a_b", "_", "v1.2")
     ]
 

@@ -1,0 +1,30 @@
+"""A concrete function of TensorFlow -> its graph, weights included, for either engine."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def frozen_graph(function: Any) -> bytes:
+    """The ``GraphDef`` of a function, serialized; its output is called ``features``."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen = convert_variables_to_constants_v2(function)
+    with frozen.graph.as_default():
+        tf.identity(frozen.outputs[0], name="features")
+    content: bytes = frozen.graph.as_graph_def().SerializeToString()
+    return content
+
+
+def as_openvino(function: Any) -> Any:
+    """The ``openvino.Model`` of a function."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
+        frozen = Path(folder) / "graph.pb"
+        frozen.write_bytes(frozen_graph(function))
+        return openvino.convert_model(frozen)

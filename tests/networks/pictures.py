@@ -1,0 +1,31 @@
+"""Pictures with edges, gradients and noise, the same on every machine and for ever."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+# Width and height: wide, high, odd, near to the wanted size, smaller than it, and a strip.
+SIZES = [(300, 200), (200, 301), (97, 131), (640, 483), (225, 224), (33, 64), (1200, 75)]
+
+
+def drawn(width: int, height: int) -> np.ndarray:
+    """uint8 RGB of shape (height, width, 3)."""
+    # The generator that NumPy has frozen.
+    random = np.random.RandomState(width * 10_000 + height)
+    coarse = random.randint(0, 256, (height // 16 + 2, width // 16 + 2, 3))
+    blocks = coarse.repeat(16, axis=0).repeat(16, axis=1)[:height, :width]
+    ramp = (np.arange(height)[:, None] * 3 + np.arange(width)[None, :] * 2) % 97
+    noise = random.randint(-12, 13, (height, width, 3))
+    return np.clip(blocks * 3 // 4 + ramp[..., None] // 2 + noise, 0, 255).astype(np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def places(shape: tuple[int, ...], count: int = 1000) -> np.ndarray:
+    """Which values of an array of this shape are compared."""
+    return np.random.RandomState(0).randint(0, int(np.prod(shape)), count)

@@ -1,0 +1,79 @@
+"""The shape of pixels, by the words of an input specification."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from fruits.sources.decode import decode
+from fruits.sources.resize import InputSpec
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    values = np.random.RandomState(0).randint(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(values)
+
+
+def test_a_padded_image_keeps_its_proportions_between_borders() -> None:
+    spec = InputSpec(64, 96, "pad", "bilinear", fill=(1, 2, 3), reduce=False)
+    found = decode(encoded(Image.new("RGB", (100, 50), "white")), spec)
+    assert found.shape == (64, 96, 3)
+    assert (found[8:56] == 255).all()
+    assert (found[:8] == (1, 2, 3)).all()
+    assert (found[56:] == (1, 2, 3)).all()
+
+
+def test_the_centre_is_cut_out_of_an_image_whose_shortest_edge_is_resized() -> None:
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, 40:80] = 200
+    found = decode(encoded(Image.fromarray(wide)), InputSpec(40, 40, "shortest_edge"))
+    assert (found == 200).all()
+
+
+@pytest.mark.parametrize("resize", ["squash", "shortest_edge", "pad"])
+def test_a_photograph_lying_on_its_side_is_turned_first(resize: str) -> None:
+    spec = InputSpec(48, 32, resize, "bilinear", reduce=False)
+    upright = noise(60, 100)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a viewer
+    lying = encoded(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
+    np.testing.assert_array_equal(decode(lying, spec), decode(encoded(upright), spec))
+
+
+@pytest.mark.parametrize("resize", ["squash", "shortest_edge", "pad"])
+def test_transparent_pixels_are_white_in_every_shape(resize: str) -> None:
+    spec = InputSpec(32, 48, resize, fill=(255, 255, 255), reduce=False)
+    clear = Image.new("RGBA", (50, 70), (255, 0, 0, 0))
+    assert (decode(encoded(clear), spec) == 255).all()
+
+
+def test_a_network_that_allows_no_reduction_gets_what_pillow_gives_at_full_scale() -> None:
+    content = encoded(noise(900, 700), "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(content)).resize((64, 64), Image.Resampling.LANCZOS)
+    found = decode(content, InputSpec(64, interpolation="lanczos", reduce=False))
+    np.testing.assert_array_equal(found, np.asarray(whole))
+    reduced = decode(content, InputSpec(64, interpolation="lanczos"))
+    assert (reduced != found).any()
+
+
+def test_images_that_are_decoded_in_another_process_get_the_same_shape() -> None:
+    spec = InputSpec(40, 56, "shortest_edge", "bilinear", edge=60, rounding="even", reduce=False)
+    image = noise(80, 80)
+    content = encoded(image, "JPEG2000", irreversible=False)
+    np.testing.assert_array_equal(decode(content, spec), decode(encoded(image), spec))
+
+
+def test_a_strip_is_resized_only_where_it_is_cut_out() -> None:
+    spec = InputSpec(32, 32, "shortest_edge", "bicubic", reduce=False)
+    strip = noise(32 * 30, 32).filter(ImageFilter.GaussianBlur(2))
+    whole = strip.resize((32 * 30, 32), Image.Resampling.BICUBIC)
+    left = (32 * 30 - 32) // 2
+    expected = np.asarray(whole.crop((left, 0, left + 32, 32))).astype(int)
+    assert np.abs(decode(encoded(strip), spec) - expected).max() <= 1
