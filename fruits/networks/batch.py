@@ -59,8 +59,8 @@ def fastest_batch(model: Any) -> tuple[int, int, Any]:
 def _batches(model: Any) -> list[int]:
     """The numbers that are tried: also the one for which the network was exported."""
     exported = model.input(0).get_partial_shape()[0]
-    fixed = exported.get_length() if exported.is_static else 1
-    return sorted({*BATCHES, *([fixed] if fixed <= MOST_BATCH else [])})
+    fixed = [exported.get_length()] if exported.is_static else []
+    return sorted({*BATCHES, *(one for one in fixed if one <= MOST_BATCH)})
 
 
 class _Candidate:

@@ -65,7 +65,9 @@ def featurize_with(
                 if isinstance(content, Exception):
                     raise RejectedImage(f"unreadable: {one_line(content)}")
                 pixels[row] = decode(content, graph.input, graph.exact_decode)
-                picture = thumbnail(pixels[row], content) if keep else None
+                # Where the proportions were kept already, they must not be restored.
+                whole = content if graph.input.resize == "squash" else b""
+                picture = thumbnail(pixels[row], whole) if keep else None
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)
             if keep:

@@ -1,0 +1,106 @@
+"""Keras 3 archives of any architecture: what they compute, and that nothing in them is run."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import SIZES, drawn, png
+
+from fruits.errors import BackboneError
+from fruits.networks import batch
+from fruits.networks.convert import graph_of
+from fruits.networks.recipe import EXAMPLE
+from fruits.networks.runtime import load
+from fruits.sources.decode import decode
+
+SAID = json.loads(EXAMPLE) | {"height": 32, "width": 40, "channels": "BGR"}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder with a small network, and the network up to its features."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import keras
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 40, 3))
+    first = keras.layers.Conv2D(8, 3, strides=2, activation="gelu")(image)
+    tokens = keras.layers.Reshape((-1, 8))(first)
+    mixed = keras.layers.MultiHeadAttention(2, 4)(tokens, tokens)
+    pooled = keras.layers.GlobalAveragePooling1D(name="pooled")(mixed)
+    classes = keras.layers.Dense(5, activation="softmax")(pooled)
+    folder = tmp_path_factory.mktemp("networks") / "attention"
+    folder.mkdir()
+    keras.Model(image, classes).save(folder / "model.keras")
+    (folder / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
+    return folder, keras.Model(image, pooled)
+
+
+def test_features_are_those_that_keras_predicts(
+    saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "SECONDS", 0.01)
+    folder, model = saved
+    graph = graph_of(folder)
+    pixels = np.stack([decode(png(drawn(*size)), graph.input) for size in SIZES])
+    values = (pixels[..., ::-1] * SAID["rescale"] - SAID["mean"]) / SAID["std"]
+    wanted = model.predict(values.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(load(graph)(pixels), wanted, rtol=1e-4, atol=1e-5)
+    assert np.ptp(wanted, axis=0).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [(None, 'the last layers are pooled and .*"output": "pooled"'), ("none", "layer none; the")],
+)
+def test_the_layer_of_the_features_has_to_be_named(
+    saved: tuple[Path, Any], tmp_path: Path, output: str | None, words: str
+) -> None:
+    (tmp_path / "model.keras").write_bytes((saved[0] / "model.keras").read_bytes())
+    (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": output}))
+    with pytest.raises(BackboneError, match=words):
+        graph_of(tmp_path)
+
+
+def changed(source: Path, target: Path, old: str, new: str, extra: str | None = None) -> None:
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as copy:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "config.json":
+                assert old.encode() in content
+                content = content.replace(old.encode(), new.encode())
+            copy.writestr(name, content)
+        if extra:
+            copy.writestr(extra, b"")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "extra", "words"),
+    [
+        ('"class_name": "Conv2D"', '"class_name": "Lambda"', None, "got Lambda of"),
+        ('"class_name": "Conv2D"', '"class_name": "TFSMLayer"', None, "got TFSMLayer of"),
+        ('"module": "keras.layers"', '"module": "os"', None, "which would run code"),
+        ('"registered_name": null', '"registered_name": "own>Layer"', None, "own>Layer"),
+        ("{", "{", "assets/vocabulary.txt", "the file assets/vocabulary.txt"),
+        ("{", "[", None, "wanted a Keras 3 archive"),
+    ],
+)
+def test_an_archive_with_more_than_layers_of_keras_is_refused(
+    saved: tuple[Path, Any], tmp_path: Path, old: str, new: str, extra: str | None, words: str
+) -> None:
+    changed(saved[0] / "model.keras", tmp_path / "model.keras", old, new, extra)
+    (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
+    with pytest.raises(BackboneError, match=words) as caught:
+        graph_of(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(b"no archive")
+    (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
+    with pytest.raises(BackboneError, match=r"wanted a Keras 3 archive; model.keras has"):
+        graph_of(tmp_path)
