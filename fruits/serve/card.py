@@ -26,6 +26,7 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
         "backbone": about["backbone"],
         "labels": list(about["labels"]),
         "images": about["neighbours"],
+        "data": _folders(str(about.get("images", ""))),
         "evaluation": [_measured(one) for one in _evaluations(about.get("evaluation"))],
         "threshold": about["threshold"],
         "computed_by": about["computed_by"],
@@ -36,6 +37,11 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
         "max_files": settings.max_files,
         "max_body": settings.max_body,
     }
+
+
+def _folders(uri: str) -> str:
+    """The last two folders of a URI: who runs the server may not want to show the rest."""
+    return "/".join([part for part in uri.split("/") if part.strip(":")][-2:])
 
 
 def _evaluations(found: Any) -> list[Mapping[str, Any]]:

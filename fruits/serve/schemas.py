@@ -72,6 +72,7 @@ class Model(BaseModel):
     backbone: str
     labels: list[str]
     images: int = Field(description="training photographs")
+    data: str = Field(description="the folder they come from")
     evaluation: list[Measured]
     threshold: float | None = Field(None, description="distance above which one is unknown")
     computed_by: str = Field(description="engine, precision and instructions")

@@ -74,7 +74,7 @@ def write_model(
         learned.classifier(shrinkage, "sqrt", 8.0, threshold),
         rows.to_batches(10),
         [pa.record_batch({"sha256": pa.array(digests), "thumbnail": pictures})],
-        {"evaluation": EVALUATION},
+        {"evaluation": EVALUATION, "images": "file:/home/somebody/fruits/Training"},
     )
 
 

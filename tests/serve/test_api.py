@@ -125,6 +125,8 @@ def test_the_model_says_what_it_is_and_how_good_by_both_schemes(server: Server) 
     assert model["backbone"] == "EfficientNetLite0"
     assert len(model["labels"]) == 4
     assert model["images"] == 48
+    assert model["data"] == "fruits/Training"
+    assert "somebody" not in str(model)
     shown = [(one["scheme"], one["accuracy"]) for one in model["evaluation"]]
     assert shown == [(one["scheme"], one["accuracy"]) for one in EVALUATION]
     assert model["fruits"] == fruits.__version__

@@ -162,7 +162,7 @@ function showModel(model) {
   if (model.keeps_uploads) find("privacy").textContent = "Photographs are read in memory and not stored, unless you agree:";
   find("facts").replaceChildren(
     ...model.evaluation.flatMap(accuracy),
-    ...fact("Learned from", `${number(model.images)} photographs`, kinds),
+    ...fact("Learned from", `${number(model.images)} photographs`, [kinds, model.data].filter(Boolean).join(", ")),
     ...fact("Network", model.backbone, model.computed_by),
     ...fact("Model", model.version, `served by fruits ${model.fruits}`),
   );
