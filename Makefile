@@ -35,14 +35,20 @@ demo: java sample
 		images=data/sample/Training output=$(DEMO)/output backbone=EfficientNetLite0
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
+# Several processes, each of which takes whole files; for one process, as for a debugger: PARALLEL=
+PARALLEL := -n logical --maxprocesses 3 --dist loadfile
+LOCAL := not cluster and not yarn
+
+# Spark uses several cores itself, so these tests run in one process.
 test: java .venv/ready-dev
 	@echo "all tests but those of make test-cluster (Docker) and make test-yarn (Maven): ten to twenty"
-	@echo "minutes on two cores; what is skipped is listed at the end, with what it needs"
-	$(BIN)/python -m pytest tests -m "not cluster and not yarn" --durations=5
+	@echo "minutes on two cores; skipped tests are listed at the end of each part, with what they need"
+	$(BIN)/python -m pytest tests $(PARALLEL) -m "not spark and $(LOCAL)" --durations=5
+	$(BIN)/python -m pytest tests -m "spark and $(LOCAL)" --durations=5
 
 # What to run while you work. Without Java, so that no test starts Spark without its marker.
 check: lint
-	JAVA_HOME=$(CURDIR)/no-java $(BIN)/python -m pytest tests -q -m "not cluster and not yarn and not spark"
+	JAVA_HOME=$(CURDIR)/no-java $(BIN)/python -m pytest tests -q $(PARALLEL) -m "not spark and $(LOCAL)"
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -103,12 +109,12 @@ test-yarn: .venv/ready-dev data/environment.tar.gz
 data/environment.tar.gz: requirements.lock pyproject.toml deploy/yarn/pack.sh deploy/emr/wheels.sh $(shell git ls-files fruits)
 	deploy/yarn/pack.sh $@
 
-# Side by side with other ways to do the same, which get environments of their own in data/bench.
+# A comparison with other tools, each of which is installed into its own environment in data/bench.
 # make bench BENCH="--images /data/fruits-360/Training --count 13810"
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# Pins all packages anew. The universal lock holds for every platform and names no host.
+# Pins all packages again. The universal lock is valid for every platform and names no host.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--extra workbench pyproject.toml -o requirements.lock

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --conf spark.ui.enabled=false "
     "--conf spark.sql.shuffle.partitions=4 pyspark-shell"
 )
+
+# Whether this is one of several processes of tests.
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -41,8 +45,13 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture(scope="session")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> CompiledGraph:
     """EfficientNetLite0 with its ImageNet weights; later runs find it in the cache."""
-    os.environ["FRUITS_CACHE"] = str(tmp_path_factory.mktemp("graphs"))
-    return compile_backbone("EfficientNetLite0")
+    folder = tmp_path_factory.getbasetemp()
+    if IN_PARALLEL:
+        folder = folder.parent  # Of all processes, the first one compiles.
+    os.environ["FRUITS_CACHE"] = str(folder / "graphs")
+    with (folder / "graphs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return compile_backbone("EfficientNetLite0")
 
 
 @pytest.fixture
