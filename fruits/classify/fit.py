@@ -12,15 +12,15 @@ Linear Discriminant Analysis", CVPR Workshops 2020, for moments that grow.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fruits.classify.model import Array, Classifier, Ints, mapped
 from fruits.errors import InputError
-from fruits.features.moments import Moments
 from fruits.reduction.transform import rowwise_product
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -31,6 +31,48 @@ _SPARE = 16
 
 _RANK_TOLERANCE = 1e-12
 """Without shrinkage, directions with less than this share of the largest variance do not count."""
+
+
+class Total(Protocol):
+    """A sum of features, (d,)."""
+
+    def to_float(self) -> Array:
+        """The sum in float64."""
+
+
+class LabelTotal(Protocol):
+    """How many rows a label has, and the sum of their features."""
+
+    @property
+    def count(self) -> int:
+        """Rows of the label."""
+
+    @property
+    def total(self) -> Total:
+        """The sum of their features."""
+
+
+class Measured(Protocol):
+    """What a discriminant analysis is learned from: exact moments, or those of rows in memory."""
+
+    @property
+    def count(self) -> int:
+        """n, the number of rows."""
+
+    @property
+    def labels(self) -> Mapping[str | None, LabelTotal]:
+        """Of each label, sorted: count and sum of its rows."""
+
+    @property
+    def mean(self) -> Array:
+        """(d,) float64, the mean of all rows."""
+
+    @property
+    def scatter(self) -> Array:
+        """(d, d) float64: the sum over the rows of (x - mean)(x - mean)^T."""
+
+    def subtract(self, other: Any) -> Measured:
+        """The moments of the rows without those of another one of the same kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +97,7 @@ class Discriminant:
     axes: Array
 
     @classmethod
-    def of(cls, moments: Moments) -> Discriminant:
+    def of(cls, moments: Measured) -> Discriminant:
         """Learn from the moments of images that all have a label.
 
         Labels of one image are learned: their mean counts, and they say nothing of the covariance.
@@ -189,7 +231,7 @@ def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:
     return variances.clip(min=0), space @ axes
 
 
-def fit_lda(moments: Moments, shrinkage: float, transform: str = "none") -> Classifier:
+def fit_lda(moments: Measured, shrinkage: float, transform: str = "none") -> Classifier:
     """Fit a classifier, not calibrated, with a shrinkage that is known.
 
     Args:
@@ -203,7 +245,7 @@ def fit_lda(moments: Moments, shrinkage: float, transform: str = "none") -> Clas
     return Discriminant.of(moments).classifier(shrinkage, transform)
 
 
-def _labels_of(moments: Moments) -> tuple[str, ...]:
+def _labels_of(moments: Measured) -> tuple[str, ...]:
     labels = tuple(label for label in moments.labels if label is not None)
     if len(labels) < len(moments.labels):
         raise ValueError("wanted moments of images that all have a label")

@@ -21,8 +21,8 @@ Ints = NDArray[np.int64]
 TRANSFORMS = ("none", "sqrt")
 """What is done to each feature before the classifier: nothing, or the signed square root."""
 
-CLASSIFIERS = ("lda", "none")
-"""Linear discriminant analysis from moments, or no classifier."""
+CLASSIFIERS = ("lda", "softmax", "none")
+"""Linear discriminant analysis, a softmax regression fitted by Spark, or no classifier."""
 
 TOP = 5
 """Labels that a prediction ranks."""

@@ -7,8 +7,12 @@ each fold will do.
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +20,16 @@ from numpy.typing import NDArray
 
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.evaluate import Evaluation, evaluate
-from fruits.classify.fit import SHRINKAGES, Discriminant
+from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
 from fruits.classify.model import TOP, Array, Classifier, Ints, Predictions, ranked, softmax
-from fruits.features.moments import Moments
 
 SCHEME = "grouped cross-validation"
 
 SoftmaxFit = Callable[[int | None, Sequence[str], str], tuple[Array, Array]]
 """Fits a softmax regression to the training images, see :func:`train_softmax`."""
+
+THREADS = 4
+"""Models that are fitted at a time at most; each takes five (d, d) matrices."""
 
 DEFAULT_SHRINKAGE = 0.1
 """Where nothing can be held out: every label has one group only."""
@@ -41,7 +47,7 @@ class Fold:
         paths: their n paths, for those who look at what was predicted; they may be left out.
     """
 
-    moments: Mapping[str, Moments]
+    moments: Mapping[str, Measured]
     features: Callable[[], NDArray[np.floating[Any]]]
     labels: Sequence[str]
     paths: Sequence[str] = ()
@@ -91,7 +97,7 @@ class Training:
     held_out: HeldOut | None = None
 
 
-def train(moments: Mapping[str, Moments], folds: Sequence[Fold]) -> Training:
+def train(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Training:
     """Train a linear discriminant analysis.
 
     Args:
@@ -105,7 +111,7 @@ def train(moments: Mapping[str, Moments], folds: Sequence[Fold]) -> Training:
 
 
 def train_softmax(
-    moments: Mapping[str, Moments], folds: Sequence[Fold], fit: SoftmaxFit
+    moments: Mapping[str, Measured], folds: Sequence[Fold], fit: SoftmaxFit
 ) -> Training:
     """Train a softmax regression, calibrated and evaluated as :func:`train` does.
 
@@ -126,9 +132,8 @@ def train_softmax(
 
 
 def _train(
-    moments: Mapping[str, Moments], folds: Sequence[Fold], fit: SoftmaxFit | None
+    moments: Mapping[str, Measured], folds: Sequence[Fold], fit: SoftmaxFit | None
 ) -> Training:
-    whole = {transform: Discriminant.of(own) for transform, own in moments.items()}
     usable = {
         number: fold
         for number, fold in enumerate(folds)
@@ -136,12 +141,15 @@ def _train(
     }
     first = next(iter(moments))
     if not usable:
-        plain = whole[first]
+        plain = Discriminant.of(moments[first])
         classifier = _refitted(plain.classifier(DEFAULT_SHRINKAGE, first), None, fit)
         return Training(classifier, [], None, plain.most_frequent)
-    trials, chosen = _choose(moments, list(usable.values()))
-    total, discriminant = moments[chosen.transform], whole[chosen.transform]
-    scores = [_hold_out(total, fold, chosen, number, fit) for number, fold in usable.items()]
+    trials, chosen, models = _choose(moments, list(usable.values()))
+    discriminant = Discriminant.of(moments[chosen.transform])
+    scores = [
+        _hold_out(discriminant.labels, model, fold, chosen, number, fit)
+        for (number, fold), model in zip(usable.items(), models, strict=True)
+    ]
     logits = np.concatenate([one.logits for one in scores])
     truth = np.concatenate([one.truth for one in scores])
     distances = np.concatenate([one.distance for one in scores])
@@ -180,38 +188,63 @@ class _Scores:
     nearest: Ints
 
 
-def _choose(moments: Mapping[str, Moments], folds: Sequence[Fold]) -> tuple[list[Trial], Trial]:
-    """The choice with the most right labels; of equal ones that with the smaller log loss."""
+def _choose(
+    moments: Mapping[str, Measured], folds: Sequence[Fold]
+) -> tuple[list[Trial], Trial, list[Discriminant]]:
+    """The choice with the most right labels; of equal ones that with the smaller log loss.
+
+    Returns:
+        All trials, the best one, and the models of its transform without each of the folds.
+    """
     tested = sum(len(fold.labels) for fold in folds)
-    trials, losses = [], []
-    for transform, total in moments.items():
-        right, loss = np.zeros(len(SHRINKAGES)), np.zeros(len(SHRINKAGES))
-        for fold in folds:
-            model = Discriminant.of(total.subtract(fold.moments[transform]))
-            truth = _places(model.labels, fold.labels)
-            known = np.flatnonzero(truth >= 0)
-            scores = model.logits(fold.features(), transform, SHRINKAGES)
-            for number, logits in enumerate(scores):
-                right[number] += np.count_nonzero(logits.argmax(axis=1) == truth)
-                likelihood = softmax(logits[known])[np.arange(len(known)), truth[known]]
-                loss[number] -= np.log(likelihood.clip(min=1e-300)).sum()
-        trials += [
-            Trial(transform, shrinkage, float(hits) / tested)
-            for shrinkage, hits in zip(SHRINKAGES, right, strict=True)
-        ]
-        losses += loss.tolist()
-    best = min(range(len(trials)), key=lambda n: (-trials[n].accuracy, losses[n], n))
-    return trials, trials[best]
+    trials: list[Trial] = []
+    best, kept, models = (math.inf, math.inf), 0, []
+    # LAPACK uses one core for most of a decomposition.
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for transform, total in moments.items():
+            tried = list(pool.map(partial(_try, total, transform), folds))
+            right = np.sum([one.right for one in tried], axis=0)
+            loss = np.sum([one.loss for one in tried], axis=0)
+            for number, shrinkage in enumerate(SHRINKAGES):
+                rank = (-int(right[number]), float(loss[number]))
+                if rank < best:
+                    best, kept, models = rank, len(trials), [one.model for one in tried]
+                trials.append(Trial(transform, shrinkage, float(right[number]) / tested))
+    return trials, trials[kept], models
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """A model without a fold; and of the fold's images, for each shrinkage, right ones and loss."""
+
+    model: Discriminant
+    right: Ints
+    loss: Array
+
+
+def _try(total: Measured, transform: str, fold: Fold) -> _Tried:
+    model = Discriminant.of(total.subtract(fold.moments[transform]))
+    truth = _places(model.labels, fold.labels)
+    known = np.flatnonzero(truth >= 0)
+    right, loss = np.zeros(len(SHRINKAGES), np.int64), np.zeros(len(SHRINKAGES))
+    for number, logits in enumerate(model.logits(fold.features(), transform, SHRINKAGES)):
+        right[number] = np.count_nonzero(logits.argmax(axis=1) == truth)
+        likelihood = softmax(logits[known])[np.arange(len(known)), truth[known]]
+        loss[number] = -np.log(likelihood.clip(min=1e-300)).sum()
+    return _Tried(model, right, loss)
 
 
 def _hold_out(
-    total: Moments, fold: Fold, chosen: Trial, number: int, fit: SoftmaxFit | None
+    labels: Sequence[str],
+    model: Discriminant,
+    fold: Fold,
+    chosen: Trial,
+    number: int,
+    fit: SoftmaxFit | None,
 ) -> _Scores:
-    model = Discriminant.of(total.subtract(fold.moments[chosen.transform]))
     classifier = _refitted(model.classifier(chosen.shrinkage, chosen.transform), number, fit)
     features = fold.features()
     own = classifier.logits(features)
-    labels = [label for label in total.labels if label is not None]
     columns = _places(labels, model.labels)
     # A label that only this fold has is as improbable as the least probable one.
     logits = np.repeat(own.min(axis=1, keepdims=True), len(labels), axis=1)
@@ -271,7 +304,7 @@ def _places(labels: Sequence[str], wanted: Sequence[str]) -> Ints:
     return np.array([place.get(label, -1) for label in wanted], np.int64)
 
 
-def _leaves_two_labels(moments: Mapping[str, Moments], fold: Fold) -> bool:
+def _leaves_two_labels(moments: Mapping[str, Measured], fold: Fold) -> bool:
     """Whether a model can be fitted without the fold."""
     total, gone = next(iter(moments.values())), next(iter(fold.moments.values()))
     left = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.classify.evaluate import Evaluation
+from fruits.classify.fit import Measured
 from fruits.classify.groups import Groups, assign_folds, group_images
+from fruits.classify.in_memory import folds_in_memory
 from fruits.classify.model import TRANSFORMS, Array, Classifier
-from fruits.classify.train import Training, train
-from fruits.features.moments import Moments
+from fruits.classify.train import Fold, HeldOut, Training, train, train_softmax
+from fruits.features.rows import matrix
+from fruits.features.table import open_features
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
 from fruits.runs.work import Work
-from fruits.spark.folds import cross_validation
+from fruits.spark.folds import SCORED, cross_validation
+from fruits.spark.measure import read_table
+from fruits.spark.softmax import SoftmaxRegression
 from fruits.storage.files import delete_folder
 
 
@@ -32,6 +37,7 @@ class Classified:
         means: (c, d) float64, of the features of each label after the transform; None where the
             classifier is that of a finished run.
         evaluation: of the training images by cross-validation; None where there was none.
+        held_out: what the evaluation is of, image by image; None where there was none.
         about: how the classifier was chosen, for run.json.
     """
 
@@ -39,6 +45,7 @@ class Classified:
     most_frequent: str
     means: Array | None
     evaluation: Evaluation | None
+    held_out: HeldOut | None
     about: dict[str, Any]
 
 
@@ -52,7 +59,7 @@ def train_classifier(work: Work, extracted: Extracted, reduced: Reduced) -> Clas
         kept = work.basis.classifier
         if kept is None:
             return f"the model of {work.config.model} has no classifier"
-        return Classified(kept.classifier, kept.most_frequent, None, None, kept.about)
+        return Classified(kept.classifier, kept.most_frequent, None, None, None, kept.about)
     if work.config.classifier == "none":
         return "the option classifier is none"
     images = extracted.of_side(reduced.side)
@@ -66,6 +73,7 @@ def train_classifier(work: Work, extracted: Extracted, reduced: Reduced) -> Clas
 
 
 def _train(work: Work, images: pa.Table) -> Classified:
+    images = images.sort_by("path")
     paths, labels = images["path"].to_pylist(), images["label"].to_pylist()
     groups = group_images(paths, labels, work.config.naming)
     folds = images.select(["path", "label"]).append_column(
@@ -74,26 +82,52 @@ def _train(work: Work, images: pa.Table) -> Classified:
     chosen = work.config.transform
     transforms = TRANSFORMS if chosen == "auto" else (chosen,)
     place = work.staged.uri("folds")
-    moments, parts = cross_validation(work.spark, work.store, folds, place, transforms)
-    training = train(moments, parts)
+    moments, parts = _folds(work, folds, place, transforms)
+    if work.config.classifier == "softmax":
+        fit = SoftmaxRegression(read_table(work.spark, work.store), folds)
+        training = train_softmax(moments, parts, fit)
+    else:
+        training = train(moments, parts)
     delete_folder(place)
     return Classified(
         training.classifier,
         training.most_frequent,
         _means(moments[training.classifier.transform]),
         training.evaluation,
+        training.held_out,
         _about(work, training, groups, moments),
     )
 
 
-def _means(moments: Moments) -> Array:
+def _folds(
+    work: Work, folds: pa.Table, place: str, transforms: Sequence[str]
+) -> tuple[Mapping[str, Measured], Sequence[Fold]]:
+    """The moments of the training images and their folds; of few images, without Spark's jobs."""
+    if folds.num_rows > SCORED:
+        return cross_validation(work.spark, work.store, folds, place, transforms)
+    rows = open_features(work.config.output).to_table(
+        columns=["path", "features"], filter=pc.field("path").isin(folds["path"])
+    )
+    rows = rows.sort_by("path").combine_chunks()
+    if rows["path"] != folds["path"]:
+        raise ValueError(f"wanted features of all {folds.num_rows:,} training images, once each")
+    return folds_in_memory(
+        matrix(rows["features"].combine_chunks()),
+        folds["label"].to_pylist(),
+        folds["path"].to_pylist(),
+        folds["fold"].to_numpy(),
+        transforms,
+    )
+
+
+def _means(moments: Measured) -> Array:
     """(c, d) the means of the labels, in their order."""
     sums = [sums for label, sums in moments.labels.items() if label is not None]
     return np.stack([one.total.to_float() / one.count for one in sums])
 
 
 def _about(
-    work: Work, training: Training, groups: Groups, moments: Mapping[str, Moments]
+    work: Work, training: Training, groups: Groups, moments: Mapping[str, Measured]
 ) -> dict[str, Any]:
     """How the classifier was chosen, for run.json."""
     classifier = training.classifier

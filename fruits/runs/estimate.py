@@ -62,7 +62,9 @@ def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
     """
     stages = Stages(progress or sys.stderr)
     with stages("list"):
-        listing = sample_evenly(open_source(config.images).items().images, config.limit)
+        listing = sample_evenly(
+            open_source(config.images, config.naming).items().images, config.limit
+        )
     with stages("compile"):
         graph = compile_backbone(
             config.backbone,

@@ -1,0 +1,130 @@
+"""Folds of training images that all fit in memory: no pass by Spark, and no exact sums.
+
+They are sums in float64 over rows in the order of their paths, so they depend on the set of images
+alone, too. What is learned from them agrees with what exact moments give, but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits.classify.groups import TRAIN_ONLY
+from fruits.classify.model import Array, mapped
+from fruits.classify.train import Fold
+
+
+@dataclass(frozen=True, eq=False)
+class RowTotal:
+    """A sum of features, (d,) float64."""
+
+    values: Array
+
+    def to_float(self) -> Array:
+        """The sum itself."""
+        return self.values
+
+
+@dataclass(frozen=True, eq=False)
+class RowsOfLabel:
+    """How many rows a label has, and the sum of their features."""
+
+    count: int
+    total: RowTotal
+
+
+@dataclass(frozen=True, eq=False)
+class RowMoments:
+    """Moments of some rows in memory: a :class:`fruits.classify.fit.Measured`.
+
+    Attributes:
+        features: (n, d) float32, of all rows, as the network made them.
+        names: (n,) the labels of all rows.
+        transform: one of `fruits.classify.model.TRANSFORMS`, applied to the features.
+        chosen: (n,) bool, the rows that these moments are of.
+    """
+
+    features: NDArray[np.floating[Any]]
+    names: NDArray[np.str_]
+    transform: str
+    chosen: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """The number of chosen rows."""
+        return int(np.count_nonzero(self.chosen))
+
+    @cached_property
+    def labels(self) -> dict[str | None, RowsOfLabel]:
+        """Of each label, sorted: count and sum of its rows."""
+        names, rows = self.names[self.chosen], self._rows
+        found: dict[str | None, RowsOfLabel] = {}
+        for label in np.unique(names).tolist():
+            own = rows[names == label]
+            found[label] = RowsOfLabel(len(own), RowTotal(own.sum(axis=0)))
+        return found
+
+    @cached_property
+    def mean(self) -> Array:
+        """(d,) float64, the mean of the chosen rows."""
+        mean: Array = self._rows.mean(axis=0)
+        return mean
+
+    @property
+    def scatter(self) -> Array:
+        """(d, d) float64: the sum over the rows of (x - mean)(x - mean)^T."""
+        centred = self._rows - self.mean
+        product: Array = centred.T @ centred
+        return product
+
+    def subtract(self, other: RowMoments) -> RowMoments:
+        """The moments of the rows without those of another one."""
+        return RowMoments(self.features, self.names, self.transform, self.chosen & ~other.chosen)
+
+    @property
+    def _rows(self) -> Array:
+        return mapped(self.features[self.chosen], self.transform).astype(np.float64)
+
+
+def folds_in_memory(
+    features: NDArray[np.floating[Any]],
+    labels: Sequence[str],
+    paths: Sequence[str],
+    fold_of: NDArray[np.int64],
+    transforms: Sequence[str],
+) -> tuple[dict[str, RowMoments], list[Fold]]:
+    """What :func:`fruits.classify.train.train` needs.
+
+    Args:
+        features: (n, d) float32 of the training images, in the order of their paths.
+        labels: their n labels.
+        paths: their n paths.
+        fold_of: (n,) the fold of each, `TRAIN_ONLY` where it is never tested.
+        transforms: those to try.
+
+    Returns:
+        The moments of all images, for each transform; and the folds, in order.
+    """
+    names = np.array(labels)
+
+    def moments(chosen: NDArray[np.bool_]) -> dict[str, RowMoments]:
+        return {one: RowMoments(features, names, one, chosen) for one in transforms}
+
+    folds = []
+    for fold in (number for number in np.unique(fold_of).tolist() if number != TRAIN_ONLY):
+        chosen = fold_of == fold
+        some = np.flatnonzero(chosen).tolist()
+        folds.append(
+            Fold(
+                moments(chosen),
+                partial(features.__getitem__, chosen),
+                [labels[row] for row in some],
+                [paths[row] for row in some],
+            )
+        )
+    return moments(np.ones(len(labels), bool)), folds
