@@ -122,9 +122,10 @@ class Outputs:
 
     def table(self, spark: SparkSession, name: str) -> DataFrame:
         """One of the Parquet tables."""
-        # Files of the user's in the same folder are not part of the table.
+        # Files of the user's in the same folder are not part of the table, nor are thumbnails.
         made = self.made()
-        files = [one for one in made.files(name) if made.owns(one) and one.endswith(".parquet")]
+        owned = [one for one in made.files(name) if made.owns(one) and "/_" not in one]
+        files = [one for one in owned if one.endswith(".parquet")]
         return read_parquet(spark, *map(self.uri, files))
 
     def staging(self) -> Outputs:

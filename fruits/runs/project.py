@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.rows import Prediction, evaluate_scores
-from fruits.features.table import FeatureTable
+from fruits.errors import OutputError
+from fruits.features.table import open_features
 from fruits.runs.classify import Classified
 from fruits.runs.extract import Extracted
-from fruits.runs.outputs import Outputs
 from fruits.runs.reduce import TRAIN, Reduced
 from fruits.runs.work import Work
-from fruits.spark.measure import read_table
 from fruits.spark.project import project
-from fruits.spark.tasks import described
 
 HELD_OUT = frozenset(["test", "validation"])
 """The sides of the split that nothing is fitted to."""
@@ -54,33 +52,22 @@ def project_features(
 
 def _identical(work: Work) -> dict[str | None, int] | None:
     """Of each side, how many images are training images byte for byte; None if not known."""
-    training = work.store if work.basis is None else _features_of(work)
-    if training is None:
-        return None
-    with described(work.spark, "evaluate: images that training has, too"):
-        tested = _counted(work, read_table(work.spark, work.store))
-        trained = read_table(work.spark, training)
-        if work.basis is None:
-            trained, tested = tested, tested.where(F.col("split").isin(*HELD_OUT))
-        known = _training_rows(trained).select("sha256").distinct()
-        counts = tested.join(known, "sha256", "left_semi").groupBy("split").count().collect()
-    return {row["split"]: row["count"] for row in counts}
+    tested = _digests(work.config.output)
+    if work.chosen is not None:
+        tested = tested.filter(pc.is_in(tested["path"], work.chosen["path"]))
+    trained = tested
+    if work.config.model is not None:
+        try:
+            trained = _digests(work.config.model)
+        except OutputError:  # The features of that run are no longer there.
+            return None
+    training = trained.filter(pc.field("split") == TRAIN)
+    known = (training if training.num_rows else trained)["sha256"]
+    if work.basis is None:
+        tested = tested.filter(pc.field("split").isin(sorted(HELD_OUT)))
+    same = tested.filter(pc.is_in(tested["sha256"], known))
+    return {one["values"]: one["counts"] for one in same["split"].value_counts().to_pylist()}
 
 
-def _counted(work: Work, rows: DataFrame) -> DataFrame:
-    """The rows that count, where ``limit`` leaves some out."""
-    if work.chosen is None:
-        return rows
-    return rows.join(work.spark.createDataFrame(work.chosen.select(["path"])), "path", "left_semi")
-
-
-def _training_rows(rows: DataFrame) -> DataFrame:
-    """The rows of the training side, or all where there is none."""
-    training = rows.where(F.col("split") == TRAIN)
-    return rows if training.isEmpty() else training
-
-
-def _features_of(work: Work) -> FeatureTable | None:
-    """The features of the run whose model is used, where they are still there."""
-    table = FeatureTable(Outputs.of(str(work.config.model)).uri("features"))
-    return table if any(chunk.files for chunk in table.chunks()) else None
+def _digests(output: str) -> pa.Table:
+    return open_features(output).to_table(columns=["path", "split", "sha256"])
