@@ -114,7 +114,12 @@ def _measured(
         keep.write()
     samples = {fold: [uri for part in parts for uri in part.sample(fold)] for fold in folds}
     return total, [
-        Fold(moments[fold], partial(read_samples, samples[fold]), _labels(changes.images, fold))
+        Fold(
+            moments[fold],
+            partial(read_samples, samples[fold]),
+            _scored(changes.images, fold, "label"),
+            _scored(changes.images, fold, "path"),
+        )
         for fold in folds
         if fold != TRAIN_ONLY
     ]
@@ -200,8 +205,8 @@ def _with_scored(folds: pa.Table) -> pa.Table:
     return images.append_column("scored", pa.array(scored))
 
 
-def _labels(images: pa.Table, fold: int) -> list[str]:
-    """The labels of the images of a fold that are scored, in the order of their paths."""
+def _scored(images: pa.Table, fold: int, column: str) -> list[str]:
+    """A column of the images of a fold that are scored, in the order of their paths."""
     some = pc.and_(pc.equal(images["fold"], fold), images["scored"])
-    labels: list[str] = images.filter(some)["label"].to_pylist()
-    return labels
+    values: list[str] = images.filter(some)[column].to_pylist()
+    return values

@@ -113,6 +113,7 @@ def test_each_fold_has_the_moments_and_the_features_of_its_images(
         some = np.flatnonzero(fold_of == number)
         own = [labels[n] for n in some]
         assert list(fold.labels) == own
+        assert list(fold.paths) == table["path"].take(some).to_pylist()
         np.testing.assert_array_equal(fold.features(), x[some])
         for transform in TRANSFORMS:
             expected = Moments.of(mapped(x[some], transform), own)

@@ -1,0 +1,98 @@
+"""Softmax regression by Spark, against scikit-learn with the same penalty."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from drawing import drawn, folds_of
+from pyspark.sql import SparkSession
+from sklearn.linear_model import LogisticRegression
+
+from fruits.classify.groups import TRAIN_ONLY, assign_folds
+from fruits.classify.model import mapped, softmax
+from fruits.classify.train import train, train_softmax
+from fruits.spark.softmax import SoftmaxRegression
+
+REG_PARAM = 0.05
+
+
+def regression(
+    spark: SparkSession, x: np.ndarray, labels: list[str], folds: np.ndarray
+) -> SoftmaxRegression:
+    """Of images "0", "1", ... and one more that is no training image."""
+    paths = [str(number) for number in range(len(x))]
+    schema = pa.schema([("path", pa.string()), ("features", pa.list_(pa.float32()))])
+    columns = {"path": [*paths, "test"], "features": [*x, np.full(x.shape[1], 1e6, np.float32)]}
+    features = spark.createDataFrame(pa.table(columns, schema)).repartition(3)
+    return SoftmaxRegression(
+        features, pa.table({"path": paths, "label": labels, "fold": folds}), REG_PARAM
+    )
+
+
+def reference(x: np.ndarray, labels: list[str], scored: np.ndarray) -> np.ndarray:
+    """The probabilities that scikit-learn gives."""
+    penalty = REG_PARAM * x.var(axis=0, ddof=1).mean()
+    theirs = LogisticRegression(C=1 / (len(x) * penalty), tol=1e-9, max_iter=5000)
+    chances: np.ndarray = theirs.fit(x, labels).predict_proba(scored)
+    return chances
+
+
+@pytest.mark.parametrize("transform", ["none", "sqrt"])
+@pytest.mark.parametrize("place", [None, 1])
+def test_it_fits_what_scikit_learn_fits(
+    spark: SparkSession, transform: str, place: int | None
+) -> None:
+    x, labels, groups = drawn()
+    folds = assign_folds(groups, labels)
+    names = sorted(set(labels))
+
+    coefficients, intercept = regression(spark, x, labels, folds)(place, names, transform)
+
+    own = mapped(x, transform).astype(np.float64)
+    left = np.ones(len(x), bool) if place is None else folds != sorted(set(folds))[place]
+    expected = reference(own[left], np.array(labels)[left].tolist(), own)
+    chances = softmax(own @ coefficients.T + intercept)
+    np.testing.assert_allclose(chances, expected, atol=2e-3)
+
+
+def test_places_of_folds_are_counted_without_those_that_are_never_tested(
+    spark: SparkSession,
+) -> None:
+    x, labels, _ = drawn()
+    folds = np.where(np.arange(len(x)) % 2, TRAIN_ONLY, 7)
+    names = sorted(set(labels))
+    found = regression(spark, x, labels, folds)(0, names, "none")
+    left = folds == TRAIN_ONLY
+    alone = regression(spark, x[left], [labels[n] for n in np.flatnonzero(left)], folds[left])
+    for ours, theirs in zip(found, alone(None, names, "none"), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_an_image_of_a_label_that_is_not_wanted_is_an_error(spark: SparkSession) -> None:
+    x, labels, _ = drawn()
+    with pytest.raises(ValueError, match="labels of all images"):
+        regression(spark, x, labels, np.zeros(len(x), np.int64))(None, sorted(set(labels))[1:])
+
+
+def test_it_is_trained_and_evaluated_like_the_discriminant_analysis(spark: SparkSession) -> None:
+    x, labels, groups = drawn()
+    folds = assign_folds(groups, labels)
+    moments, parts = folds_of(x, labels, groups, ("none", "sqrt"))
+
+    training = train_softmax(moments, parts, regression(spark, x, labels, folds))
+    lda = train(moments, parts)
+
+    own, theirs = training.classifier, lda.classifier
+    assert own.kind == "softmax"
+    assert (own.transform, own.threshold) == (theirs.transform, theirs.threshold)
+    np.testing.assert_array_equal(own.distances(x), theirs.distances(x))
+    evaluation = training.evaluation
+    assert evaluation is not None
+    right = 0
+    for fold in range(5):
+        left = folds != fold
+        exact = mapped(x, own.transform).astype(np.float64)
+        kept = np.array(labels)[left]
+        chances = reference(exact[left], kept.tolist(), exact[~left])
+        right += (np.unique(kept)[chances.argmax(axis=1)] == np.array(labels)[~left]).sum()
+    assert evaluation.accuracy == pytest.approx(right / len(x), abs=2 / len(x))
+    assert evaluation.calibration_error < 0.06
