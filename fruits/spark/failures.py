@@ -75,11 +75,11 @@ _CAUSES: dict[str, tuple[type[FruitsError], str]] = {
     r"FAILED_READ_FILE[^\n]* (\S+\.parquet)\b": (
         OutputError,
         r"output: \1 is damaged, or cannot be read: restore it from a copy, or run again with "
-        "overwrite, which extracts all features once more",
+        "overwrite, which extracts all features again",
     ),
 }
 
-# An error of ours that a Python worker raised, at the end of the worker's traceback.
+# An error of this package that a Python worker raised, at the end of the worker's traceback.
 _RAISED = re.compile(r"^fruits\.errors\.(\w+): (.+)$", re.MULTILINE)
 
 
