@@ -22,13 +22,14 @@ class RunConfig:
         ConfigError: when a value is out of range or unknown.
     """
 
-    images: str = option(metavar="URI", help="folder of images; its sub-folders are the labels")
+    images: str = option(
+        metavar="URI", help="folder of images, archive or table, or several with commas"
+    )
     output: str = option(metavar="URI", help="folder of the results")
     backbone: str = option(
         "MobileNetV2",
         choices=CHOICES,
-        help="the network; EfficientNetLite0 needs no download; or the path or URI of a folder "
-        "with an ONNX file, an OpenVINO IR or a .keras file",
+        help="the network, or a folder with one of your own; EfficientNetLite0 needs no download",
     )
     weights: str = option(
         "imagenet", metavar="WEIGHTS", help="imagenet, random, or the path or URI of a Keras file"
@@ -80,7 +81,7 @@ class RunConfig:
     model: str | None = option(
         None,
         metavar="OUTPUT",
-        help="use the scaler and the PCA of a finished run; fit new ones if left out",
+        help="use scaler, PCA and classifier of a finished run; fit new ones if left out",
     )
     allow_removed: bool = option(
         False, help="go on where more than a fifth of the images of earlier runs are gone"

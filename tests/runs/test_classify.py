@@ -186,6 +186,21 @@ def test_the_saved_model_predicts_the_same_labels(
     assert LogisticRegressionModel.load(str(stage)).numClasses == 3
 
 
+def test_softmax_is_trained_on_the_same_images_and_evaluated_by_the_same_folds(
+    finished: tuple[Run, Path], fruit: Path, tmp_path: Path
+) -> None:
+    lda, _ = finished
+    result = go(fruit, tmp_path / "out", classifier="softmax")
+    assert result.report["classifier"]["kind"] == "softmax"
+    assert [one.scheme for one in result.evaluations] == [one.scheme for one in lda.evaluations]
+    assert [one.images for one in result.evaluations] == [45, 16]
+    assert result.evaluations[1].accuracy > 0.8
+    predictor = Predictor.load(tmp_path / "out")
+    row = pd.read_parquet(tmp_path / "out" / "predictions").iloc[3]
+    ours = predictor.predict(Path(row["path"].removeprefix("file:")).read_bytes())
+    assert (ours.label, ours.confidence) == (row["predicted"], row["confidence"])
+
+
 def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_run(
     finished: tuple[Run, Path], fruit: Path, tmp_path: Path
 ) -> None:
