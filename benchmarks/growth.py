@@ -85,8 +85,8 @@ def scales(photographs: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Decoding at reduced scale against full: milliseconds, and how far the features move."""
     graph, network = network_of(options.backbone, options.weights)
     contents = [path.read_bytes() for path in sorted(photographs.glob("*/*.jpg"))]
-    reduced, reduced_ms = _timed(decode, contents, graph.side)
-    full, full_ms = _timed(decode_in_full, contents, graph.side)
+    reduced, reduced_ms = _timed(decode, contents, graph.input)
+    full, full_ms = _timed(decode_in_full, contents, graph.input.height)
     return {
         "megapixels": np.prod(Image.open(io.BytesIO(contents[0])).size) / 1e6,
         "reduced_ms": reduced_ms,
@@ -117,9 +117,9 @@ def enlarged(source: Path, megapixels: float, count: int) -> Path:
     return target
 
 
-def _timed(work: Any, contents: list[bytes], side: int) -> tuple[NDArray[np.uint8], float]:
+def _timed(work: Any, contents: list[bytes], shape: Any) -> tuple[NDArray[np.uint8], float]:
     begin = time.perf_counter()
-    pixels = np.stack([work(content, side) for content in contents])
+    pixels = np.stack([work(content, shape) for content in contents])
     return pixels, 1000 * (time.perf_counter() - begin) / len(contents)
 
 

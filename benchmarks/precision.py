@@ -40,7 +40,7 @@ def main() -> None:
     graph, network = network_of(options.backbone, options.weights)
     files = sorted(subset(options.images.resolve(), options.count).glob("*/*.jpg"))
     labels = np.array([file.parent.name for file in files])
-    pixels = np.stack([decode(file.read_bytes(), graph.side) for file in files])
+    pixels = np.stack([decode(file.read_bytes(), graph.input) for file in files])
     exact, speed = timed(network, pixels)
     report = {"f32": {"images_per_second": speed} | quality(exact, labels)}
     others = {

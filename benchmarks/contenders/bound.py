@@ -64,15 +64,15 @@ def run(task: Task, stage: Stages) -> dict[str, Any]:
 def _work(task: Task, number: int, barrier: Barrier, paces: Any) -> None:
     graph = CompiledGraph.from_bytes(Path(task.graph).read_bytes())
     network = load(replace(graph, precision=task.precision))
-    network(np.zeros((GROUP, graph.side, graph.side, 3), np.uint8))
+    network(np.zeros((GROUP, graph.input.height, graph.input.width, 3), np.uint8))
     groups = list(_groups(task.paths[number :: task.cores]))
     pace = Pace()
     barrier.wait()
     for group in groups:
         begin = time.perf_counter()
-        pixels = np.zeros((len(group), graph.side, graph.side, 3), np.uint8)
+        pixels = np.zeros((len(group), graph.input.height, graph.input.width, 3), np.uint8)
         for row, path in enumerate(group):
-            pixels[row] = decode(Path(path).read_bytes(), graph.side)
+            pixels[row] = decode(Path(path).read_bytes(), graph.input)
         between = time.perf_counter()
         network(pixels)
         pace.decoding += between - begin

@@ -75,11 +75,6 @@ class CompiledGraph:
             raise BackboneError(f"wanted a batch of 1 to {MOST_BATCH} images; got {self.batch!r}")
 
     @property
-    def side(self) -> int:
-        """Height of the input, in pixels: the width too for all networks of the catalogue."""
-        return self.input.height
-
-    @property
     def identity(self) -> dict[str, str]:
         """What decides the features: features of different identities must not be mixed."""
         names = ("backbone", "weights_sha256", "engine", "precision")

@@ -56,7 +56,7 @@ def featurize_with(
 ) -> Iterator[NDArray[np.float32] | str]:
     """Like :func:`featurize`, by a network of the caller's, from :func:`compiled_network`."""
     stream = iter(contents)
-    while group := list(islice(stream, GROUP)):
+    while group := list(islice(stream, max(GROUP, graph.batch))):
         pixels = np.zeros((len(group), graph.input.height, graph.input.width, 3), np.uint8)
         reasons: list[str | None] = [None] * len(group)
         for row, content in enumerate(group):

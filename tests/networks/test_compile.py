@@ -154,7 +154,7 @@ def test_features_are_those_that_keras_predicts(name, engine, compiled, keras_fe
     features = load(graph)(pictures(side))
     found = features[::2]
 
-    assert (graph.engine, graph.side, graph.dimension) == (engine, side, DIMENSIONS[name])
+    assert (graph.engine, graph.input.height, graph.dimension) == (engine, side, DIMENSIONS[name])
     assert features.shape == (PICTURES, DIMENSIONS[name])
     assert features.dtype == np.float32
     assert difference(found, wanted) < TOLERANCE
@@ -204,7 +204,7 @@ def graph(request, compiled):
 
 
 def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_other_images(graph):
-    network, pixels = load(graph), pictures(graph.side)
+    network, pixels = load(graph), pictures(graph.input.height)
     together = network(pixels)
     for shift in (1, 3):
         np.testing.assert_array_equal(
@@ -217,7 +217,7 @@ def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_other_i
 
 
 def test_the_answer_stays_when_the_next_one_is_made(graph):
-    network, pixels = load(graph), pictures(graph.side)
+    network, pixels = load(graph), pictures(graph.input.height)
     first = network(pixels)
     kept = first.copy()
     network(255 - pixels)
@@ -225,7 +225,7 @@ def test_the_answer_stays_when_the_next_one_is_made(graph):
 
 
 def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
-    contents = [png(pixels) for pixels in pictures(graph.side)]
+    contents = [png(pixels) for pixels in pictures(graph.input.height)]
     whole = list(featurize(contents, graph))
     longer = list(featurize([*contents, b"no image", *contents[:4]], graph))
     assert longer[PICTURES].startswith("not an image")
@@ -234,7 +234,7 @@ def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
 
 
 def test_bf16_gives_nearly_the_same_features_and_leaves_f32_as_it_was(graph):
-    pixels = pictures(graph.side)
+    pixels = pictures(graph.input.height)
     exact = load(graph)(pixels)
     able = {"openvino": openvino_precisions, "tensorflow": tensorflow_precisions}[graph.engine]
     if "bf16" not in able():

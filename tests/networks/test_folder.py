@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import openvino
 import pytest
@@ -182,6 +183,15 @@ def test_values_in_a_file_of_their_own_are_read(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, "values.bin"))
     (folder / "values.bin").write_bytes(WEIGHTS.astype(np.float32).tobytes())
     np.testing.assert_array_equal(features(compile_backbone(str(folder)), PICTURES), wanted)
+
+
+def test_a_folder_in_a_store_is_the_same_network(folder: Path) -> None:
+    store = fsspec.filesystem("memory")
+    store.put(f"{folder}/", "/networks/colours/", recursive=True)
+    assert compile_backbone("memory://networks/colours") == compile_backbone(str(folder))
+    store.rm("/networks", recursive=True)
+    with pytest.raises(BackboneError, match="cannot be read"):
+        compile_backbone("memory://networks/colours")
 
 
 # The identity of a network

@@ -55,7 +55,7 @@ def test_a_graph_may_ask_for_exact_decoding(seen):
     content = encode(Image.fromarray(noise), "JPEG")
     for exact in (False, True):
         list(featurize([content], replace(NO_PARTS, exact_decode=exact)))
-        np.testing.assert_array_equal(seen[-1][0], decode(content, NO_PARTS.side, exact))
+        np.testing.assert_array_equal(seen[-1][0], decode(content, NO_PARTS.input, exact))
     assert (seen[0] != seen[1]).any()
 
 

@@ -207,7 +207,7 @@ def test_a_manifest_that_does_not_fit_its_files_is_refused(
 
 
 @pytest.mark.parametrize(
-    "change", [{"engine": "other"}, {"input": {"side": -1}}, {"dimension": "x"}, {"other": 1}]
+    "change", [{"engine": "other"}, {"input": {"height": -1}}, {"dimension": "x"}, {"other": 1}]
 )
 def test_a_network_that_is_not_known_is_refused(copy: Path, change: dict[str, Any]) -> None:
     change_manifest(copy, graph=manifest_of(copy)["graph"] | change)

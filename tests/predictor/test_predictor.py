@@ -120,7 +120,8 @@ def test_a_bad_image_is_an_error_with_its_reason_and_does_not_stop_others(
 def test_it_says_what_it_is(trained: Any, predictor: Predictor) -> None:
     about = predictor.about
     assert about["backbone"] == "EfficientNetLite0"
-    assert about["input"] == {"side": 224, "resize": "squash", "interpolation": "bicubic"}
+    wanted = {"height": 224, "width": 224, "resize": "squash", "interpolation": "bicubic"}
+    assert {name: about["input"][name] for name in wanted} == wanted
     assert about["labels"] == list(predictor.labels)
     assert about["threshold"] == trained.classifier.threshold
     assert about["neighbours"] == len(trained.paths)
