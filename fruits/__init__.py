@@ -1,4 +1,4 @@
-"""Folders of photographs to CNN features and reduced features, on Spark."""
+"""Folders of photographs to CNN features, components and a classifier, on Spark."""
 
 from importlib import import_module
 from importlib.metadata import version

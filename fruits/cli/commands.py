@@ -78,7 +78,8 @@ def completion(shell: str) -> None:
 def make_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(
-        prog="fruits", description="Folders of photographs to CNN features and PCA, on Spark."
+        prog="fruits",
+        description="Folders of photographs to CNN features, PCA and a classifier, on Spark.",
     )
     parser.add_argument("--version", action="version", version=f"fruits {fruits.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
@@ -91,11 +92,11 @@ def make_parser() -> Parser:
     )
     drawing.add_argument("--seed", type=int, default=0, help="of the drawing (%(default)s)")
 
-    running = parser.add_command(commands, "run", run, "extract features, reduce them, and plot")
+    running = parser.add_command(commands, "run", run, "extract features, reduce and classify them")
     add_run_options(running)
 
     predicting = parser.add_command(
-        commands, "predict", predict, "reduce another folder by the model of a finished run"
+        commands, "predict", predict, "recognise another folder by the model of a finished run"
     )
     add_run_options(predicting, fixed=OF_THE_MODEL, required=("model",))
 
