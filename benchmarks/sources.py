@@ -17,9 +17,10 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -95,11 +96,20 @@ def store(late: float) -> Iterator[None]:
             "AWS_REGION": "us-east-1",
         }
         try:
-            time.sleep(5)
+            _wait_for(f"http://127.0.0.1:{front}")
             yield
         finally:
             one.terminate()
             other.terminate()
+
+
+def _wait_for(url: str) -> None:
+    """Returns when a server answers."""
+    for _ in range(240):
+        with suppress(OSError), urlopen(url):
+            return
+        time.sleep(0.5)
+    raise TimeoutError(url)
 
 
 def counted() -> list[str]:

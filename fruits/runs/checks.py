@@ -22,6 +22,9 @@ from fruits.storage.location import Location
 # A listing that lacks more than this share of the known images is most likely a mistake.
 MOST_REMOVED = 0.2
 
+# Name, length and time of a file.
+Mark = tuple[str, int, int]
+
 
 def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
     """The basis of the finished run that a run shall use; None where it fits its own.
@@ -60,11 +63,13 @@ def require_most(known: pa.Table, listing: pa.Table, config: RunConfig) -> None:
     """Makes sure that a listing is of the images that earlier runs had, before any is dropped.
 
     An image in a folder that was moved or renamed is still there: its name, its length and its
-    time are the same.
+    time are the same. So is one that was packed into an archive, which keeps no such time: name and
+    length are the same.
 
     Args:
         known: the committed rows, with the columns of :data:`fruits.sources.listing.IDENTITY`.
-        listing: all images that were found, with the same columns.
+        listing: all images that were found, with the same columns; with `at`, where some are in
+            archives.
         config: of the run.
 
     Raises:
@@ -74,7 +79,10 @@ def require_most(known: pa.Table, listing: pa.Table, config: RunConfig) -> None:
     if gone.num_rows <= MOST_REMOVED * known.num_rows:
         return
     new = listing.filter(pc.invert(pc.is_in(listing["path"], known["path"])))
-    removed = (_marks(gone) - _marks(new)).total()
+    missing = _marks(gone) - _marks(new)
+    if "at" in new.column_names:
+        missing = _timeless(missing) - _timeless(_marks(new.filter(pc.is_valid(new["at"]))))
+    removed = missing.total()
     if removed > MOST_REMOVED * known.num_rows:
         raise InputError(
             f"images: wanted those of the earlier runs on {config.output}; {removed:,} of "
@@ -121,7 +129,14 @@ def degrees_turned(old: Moments, new: Moments, scaler: str) -> dict[str, float] 
     return principal_angles(old, new, scaler)
 
 
-def _marks(files: pa.Table) -> Counter[tuple[str, int, int]]:
+def _timeless(marks: Counter[Mark]) -> Counter[Mark]:
+    found: Counter[Mark] = Counter()
+    for (name, length, _), count in marks.items():
+        found[name, length, 0] += count
+    return found
+
+
+def _marks(files: pa.Table) -> Counter[Mark]:
     """Name, length and time of files: what a move to another folder leaves as it is."""
     names = pc.replace_substring_regex(files["path"], "^.*/", "").to_pylist()
     times = files["modified"].cast(pa.int64()).to_pylist()

@@ -75,7 +75,8 @@ def train_classifier(work: Work, extracted: Extracted, reduced: Reduced) -> Clas
 def _train(work: Work, images: pa.Table) -> Classified:
     images = images.sort_by("path")
     paths, labels = images["path"].to_pylist(), images["label"].to_pylist()
-    groups = group_images(paths, labels, work.config.naming)
+    named = images["group"].to_pylist() if "group" in images.column_names else None
+    groups = group_images(paths, labels, work.config.naming, named)
     folds = images.select(["path", "label"]).append_column(
         "fold", pa.array(assign_folds(groups.names, labels))
     )

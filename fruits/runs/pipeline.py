@@ -22,8 +22,9 @@ from fruits.runs.reduce import reduce_features
 from fruits.runs.report import interruption, summary
 from fruits.runs.work import open_work
 from fruits.sources.decode import decode
-from fruits.sources.folder import read_contents
 from fruits.sources.listing import sample_evenly
+from fruits.sources.open_source import located
+from fruits.sources.reading import contents_of
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ class Run:
             Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels.
         """
         rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
-        some = sample_evenly(rows, count).to_pylist()
-        contents = read_contents((row["path"], row["length"]) for row in some)
+        some = sample_evenly(rows, count)
         taken = [
-            (decode(content, side), str(row["label"]))
-            for content, row in zip(contents, some, strict=True)
+            (decode(content, side), str(label))
+            for content, label in zip(
+                contents_of(located(some)), some["label"].to_pylist(), strict=True
+            )
             if isinstance(content, bytes)  # and not an image that is gone since
         ]
         return [pixels for pixels, _ in taken], [label for _, label in taken]
