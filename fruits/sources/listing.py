@@ -26,7 +26,8 @@ class Listing:
     Attributes:
         images: a table of :data:`LISTING`, in the order of the paths. `path` is a URI as Spark's
             `binaryFile` source writes it, `length` is in bytes; `label` and `split` (train, test or
-            validation) are null where the path has none.
+            validation) are null where the path has none. Members of archives come in the order in
+            which they lie there, with all columns of :data:`fruits.sources.members.ITEMS`.
         passed_over: how many files are no images, by the reasons that
             :attr:`fruits.sources.selection.Selection.passed_over` names.
         linked: real paths of the folders to which links in the images led.
