@@ -10,11 +10,11 @@ import pytest
 from forms import as_tar, as_zip
 from pyspark.sql import SparkSession
 
-import fruits
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
 from fruits.sources.open_source import open_source
 
 
@@ -37,11 +37,11 @@ def test_a_run_on_archives_has_the_results_of_its_folder_and_computes_nothing_ag
 ) -> None:
     root, out = draw({"Apple": 9, "Fig": 9}), tmp_path / "out"
 
-    def go(images: str) -> fruits.runs.pipeline.Run:
+    def go(images: str) -> Run:
         config = RunConfig(
             images=images, output=str(out), backbone="EfficientNetLite0", components=3
         )
-        return fruits.run(config)
+        return run(config)
 
     def components() -> pd.DataFrame:
         rows = pd.read_parquet(out / "pca")
