@@ -83,7 +83,7 @@ down:
 	docker compose --profile '*' down
 
 # Needs root on Debian where no Docker engine runs yet; installs what is missing.
-CLUSTER := tests/cluster
+CLUSTER := tests/cluster tests/serve/test_container.py
 test-cluster: .venv/ready-dev
 	deploy/docker/engine.sh images
 	command -v chromium >/dev/null || apt-get install -y -qq chromium
