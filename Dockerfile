@@ -166,7 +166,7 @@ ENV PATH=/opt/fruits/bin:$PATH \
 COPY --from=python /opt/fruits /opt/fruits
 COPY --from=jars /jars/ /opt/fruits/lib/python3.13/site-packages/pyspark/jars/
 RUN install -d -o fruits -g fruits /var/lib/spark /var/log/spark-events /home/fruits/notebooks \
- # "data/sample/Training", the notebook's own images, is /data/sample/Training.
+ # "data/sample", the notebook's own images, is /data/sample.
  && ln -s /data /home/fruits/data
 COPY --from=sample --chown=fruits:fruits /data /data
 COPY --from=backbones --chown=fruits:fruits /baked/ /var/cache/

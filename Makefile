@@ -32,7 +32,7 @@ demo: java sample
 	@mkdir -p $(DEMO)
 	@echo "running notebooks/fruits_pca.ipynb on local Spark: less than a minute"
 	@$(BIN)/python deploy/local/demo.py notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb \
-		images=data/sample/Training output=$(DEMO)/output backbone=EfficientNetLite0
+		images=data/sample output=$(DEMO)/output backbone=EfficientNetLite0
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
 
 # Several processes, each of which takes whole files; for one process, as for a debugger: PARALLEL=

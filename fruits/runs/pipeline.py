@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from fruits.classify.evaluate import Evaluation
 from fruits.reduction.fit import Reduction
@@ -59,18 +62,37 @@ class Run:
         """
         rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
         some = sample_evenly(rows, count)
-        taken = [
-            (decode(content, side), str(label))
-            for content, label in zip(
-                contents_of(located(some)), some["label"].to_pylist(), strict=True
-            )
-            if isinstance(content, bytes)  # and not an image that is gone since
-        ]
-        return [pixels for pixels, _ in taken], [label for _, label in taken]
+        taken = _decoded(some, side)
+        labels = dict(zip(some["path"].to_pylist(), some["label"].to_pylist(), strict=True))
+        return list(taken.values()), [str(labels[path]) for path in taken]
+
+    def pictures_of(self, paths: Iterable[str], side: int = 160) -> dict[str, NDArray[np.uint8]]:
+        """Images by their paths, squeezed into squares as the CNN gets them.
+
+        Args:
+            paths: as in the tables.
+            side: of the squares, in pixels.
+
+        Returns:
+            Pixels, uint8 RGB of shape (side, side, 3), by path; images that are gone are left out.
+        """
+        wanted = list(dict.fromkeys(paths))
+        rows = self.table("features").select("path", "label", "length")
+        taken = _decoded(rows.where(F.col("path").isin(wanted)).toArrow().sort_by("path"), side)
+        return {path: taken[path] for path in wanted if path in taken}
 
     def summary(self) -> str:
         """The figures in a few lines, and where the results lie."""
         return summary(self.report, self.outputs)
+
+
+def _decoded(rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
+    """The pixels of images by path; those that are gone since are left out."""
+    return {
+        path: decode(content, side)
+        for path, content in zip(rows["path"].to_pylist(), contents_of(located(rows)), strict=True)
+        if isinstance(content, bytes)
+    }
 
 
 def run(config: RunConfig, progress: TextIO | None = None) -> Run:

@@ -13,7 +13,7 @@ from fruits.runs.config import RunConfig
 from fruits.sample import draw_sample
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "fruits_pca.ipynb"
-FIGURES = ("image-grid", "scree", "pc1-pc2", "seconds")
+FIGURES = (*("image-grid", "scree", "pc1-pc2", "confusion", "calibration", "seconds"),)
 PARAMETERS = {
     "backbone": "EfficientNetLite0",
     "scaler": "standard",
@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stands for the project's folder, with a sample where the notebook expects one."""
     folder = tmp_path_factory.mktemp("project")
     draw_sample(str(folder / "data/sample"), classes=3, per_class=8)
-    first = min((folder / "data/sample/Training").rglob("*.jpg"))
+    # The first of all images, which each limit leaves in.
+    first = min((folder / "data/sample/Test").rglob("*.jpg"))
     (first.parent / "0_broken.jpg").write_bytes(first.read_bytes()[:400])
     return folder
 
@@ -121,6 +122,17 @@ def test_tables_and_rejects_are_shown(executed: dict[str, list[nbformat.Notebook
         shown = executed[name][0].data["text/html"]
         assert shown.count("<tr") == 6
         assert len(shown) < 10_000
+
+
+def test_both_ways_of_measuring_are_shown(
+    executed: dict[str, list[nbformat.NotebookNode]],
+) -> None:
+    shown = executed["evaluations"][0].data["text/html"]
+    assert "grouped cross-validation" in shown
+    assert "split: test" in shown
+    assert "groups; labels grouped: 3 by film" in text(executed["grouping"], "stdout")
+    for cell in ("worst-labels", "confused-pairs", "suspects", "unknown"):
+        assert executed[cell], f"{cell} shows nothing"
 
 
 def test_results_lie_in_the_project_folder(

@@ -220,7 +220,7 @@ def healthy() -> bool:
 
 def require_images(arguments: Sequence[str]) -> None:
     """Ends with one line if no images are named and the notebook's own ones are not there."""
-    sample = DATA / "sample/Training"
+    sample = DATA / "sample"
     if (
         "images" not in arguments
         and not set(arguments) & {"-f", "-y", "-b"}

@@ -1,0 +1,208 @@
+"""What a notebook shows of the classifier of a run: tables, figures, or one line that says why not.
+
+Each function takes a finished run and returns what a cell displays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from matplotlib.figure import Figure
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from fruits import plots
+from fruits.classify import review
+from fruits.classify.evaluate import similarity_order
+from fruits.classify.review import Confusion, Suspect
+from fruits.classify.rows import scheme_of
+from fruits.runs.pipeline import Run
+from fruits.runs.report import figures
+
+IN_SAMPLE = "images that the classifier was fitted to"
+"""The scheme where no image was held out: labels look more probable there than they are."""
+
+_NAMES = {
+    "images": "images",
+    "accuracy": "right",
+    "balanced_accuracy": "right, mean over the labels",
+    "top5": "among the five most probable",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+    "unknown": "called unknown",
+    "most_frequent": "right by the most frequent label",
+    "nearest_mean": "right by the nearest mean",
+    "identical": "byte for byte training images",
+}
+_COUNTS = ("images", "identical")
+_NUMBERS = ("log_loss", "calibration_error")
+
+
+class Note(str):
+    """A line in place of a figure, which a notebook shows without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def evaluations(run: Run) -> pd.DataFrame | Note:
+    """The figures of all evaluations: a column for each scheme."""
+    if not run.evaluations:
+        return _nothing(run)
+    columns = {
+        one.scheme: {text: _shown(name, figures(one)[name]) for name, text in _NAMES.items()}
+        for one in run.evaluations
+    }
+    return pd.DataFrame(columns)
+
+
+def labels(run: Run, count: int = 10) -> pd.DataFrame | Note:
+    """The labels that are recognised worst, by the first evaluation."""
+    if not run.evaluations:
+        return _nothing(run)
+    rows = sorted(run.evaluations[0].labels, key=lambda one: (one.f1, one.label))[:count]
+    table = pd.DataFrame([vars(one) for one in rows]).set_index("label")
+    return table.round({"precision": 3, "recall": 3, "f1": 3})
+
+
+def confusion(run: Run) -> Figure | Note:
+    """The confusion matrix of the first evaluation; labels that are alike are neighbours."""
+    if run.classified is None or not run.evaluations:
+        return _nothing(run)
+    classifier = run.classified.classifier
+    order = [classifier.labels[place] for place in similarity_order(classifier.centres)]
+    return plots.confusion(run.evaluations[0], order)
+
+
+def calibration(run: Run) -> Figure | Note:
+    """How often each scheme's labels are right, by confidence."""
+    return plots.calibration(run.evaluations) if run.evaluations else _nothing(run)
+
+
+def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
+    """The worst confusions of the first evaluation as photographs, side by side."""
+    if not run.evaluations:
+        return _nothing(run)
+    evaluation = run.evaluations[0]
+    found = [one for one in _confusions(run, count) if one.example]
+    pictures = run.pictures_of(path for one in found for path in (one.wrong, str(one.example)))
+    shown = [one for one in found if one.wrong in pictures and one.example in pictures]
+    if not shown:
+        return Note(f"No image was taken for another label, or it is gone ({evaluation.scheme}).")
+    return plots.pairs(
+        [(pictures[one.wrong], pictures[str(one.example)]) for one in shown],
+        [(one.label, one.predicted, one.images) for one in shown],
+        evaluation.scheme,
+    )
+
+
+def suspects(run: Run, count: int = 10) -> Figure | Note:
+    """Images whose given label is the most improbable, by a classifier that does not know them.
+
+    Where no image could be held out, they are images that it was fitted to; the title says so.
+    """
+    if run.classified is None:
+        return _nothing(run)
+    scheme = run.evaluations[0].scheme if run.evaluations else IN_SAMPLE
+    found = _suspects(run, count)
+    pictures = run.pictures_of(one.path for one in found)
+    shown = [one for one in found if one.path in pictures]
+    if not shown:
+        return Note(f"No label is improbable, or its image is gone ({scheme}).")
+    return plots.suspects(
+        [pictures[one.path] for one in shown],
+        [one.label for one in shown],
+        [one.likelihood for one in shown],
+        [one.predicted for one in shown],
+        [one.confidence for one in shown],
+        scheme,
+    )
+
+
+def unknown(run: Run, count: int = 12) -> Figure | Note:
+    """The images that are least like what the classifier has learned."""
+    if run.classified is None:
+        return _nothing(run)
+    table = run.table("predictions").where("unknown")
+    rows = table.orderBy(F.desc("distance"), "path").limit(count).toArrow()
+    pictures = run.pictures_of(rows["path"].to_pylist())
+    if not pictures:
+        return Note("No image is called unknown.")
+    texts = [
+        f"{row['label'] or 'no label'}, distance {row['distance']:.0f}"
+        for row in rows.to_pylist()
+        if row["path"] in pictures
+    ]
+    return plots.image_grid(list(pictures.values()), texts)
+
+
+def _nothing(run: Run) -> Note:
+    """Why there is nothing to show."""
+    reason = run.report["classifier"].get("skipped")
+    if reason:
+        return Note(f"No classifier: {reason}.")
+    return Note("The classifier was not evaluated: no image has a label that can be held out.")
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "not measured"
+    if name in _COUNTS:
+        return f"{value:,}"
+    return f"{value:.3f}" if name in _NUMBERS else f"{value:.1%}"
+
+
+def _confusions(run: Run, count: int) -> list[Confusion]:
+    evaluation = run.evaluations[0]
+    if run.classified and (held_out := run.classified.held_out):
+        said, known = held_out.predictions, run.classified.classifier.labels
+        predicted = [known[place] for place in said.predicted.tolist()]
+        paths, labels, confidence = held_out.paths, held_out.labels, said.confidence
+    else:
+        rows = _surest(_evaluated(run))
+        names = ("path", "label", "predicted")
+        paths, labels, predicted = (rows[name].to_pylist() for name in names)
+        confidence = rows["confidence"].to_numpy()
+    return review.confusions(evaluation, paths, labels, predicted, confidence, count)
+
+
+def _suspects(run: Run, count: int) -> list[Suspect]:
+    if run.classified and (held_out := run.classified.held_out):
+        names = run.classified.classifier.labels
+        return review.suspects(held_out.paths, held_out.labels, held_out.predictions, names, count)
+    wrong = _evaluated(run).where(F.col("label").isin(_known(run)) & F.expr("label <> predicted"))
+    columns = "path", "label", _likelihood().alias("likelihood"), "predicted", "confidence"
+    rows = wrong.select(*columns).orderBy("likelihood", "path").limit(count)
+    return [Suspect(**row) for row in rows.toArrow().to_pylist()]
+
+
+def _evaluated(run: Run) -> DataFrame:
+    """The predictions of the first evaluation; without one, those of all images with a label."""
+    rows = run.table("predictions").where("label is not null")
+    if not run.evaluations:
+        return rows
+    sides = (None, "test", "train", "validation")
+    side = next(side for side in sides if scheme_of(side) == run.evaluations[0].scheme)
+    return rows.where(F.col("split").eqNullSafe(F.lit(side)))
+
+
+def _surest(rows: DataFrame) -> pa.Table:
+    """Of each given and predicted label, the image with the highest confidence."""
+    surest = F.max(F.struct("confidence", "path")).alias("surest")
+    grouped = rows.groupBy("label", "predicted").agg(surest)
+    return grouped.select("label", "predicted", "surest.*").toArrow()
+
+
+def _known(run: Run) -> list[str]:
+    return list(run.classified.classifier.labels) if run.classified else []
+
+
+def _likelihood() -> Column:
+    """The probability of the given label; the most that it can be where it is not in `top5`."""
+    own = F.filter("top5", lambda one: one["label"] == F.col("label"))
+    last = F.element_at("top5", -1)["probability"]
+    return F.coalesce(F.get(own, F.lit(0))["probability"], last)

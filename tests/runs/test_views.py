@@ -1,0 +1,135 @@
+"""What the notebook shows of a classifier: figures and tables of a run, or why there are none."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from fruits.runs import views
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
+from fruits.runs.predict import predict_config
+from fruits.sample import draw_sample
+
+SECTIONS = (
+    *(views.evaluations, views.labels, views.confusion, views.calibration),
+    *(views.confused_pairs, views.suspects, views.unknown),
+)
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark", "graph")]
+
+
+def go(images: Path, output: Path, **options: str) -> Run:
+    config = RunConfig(
+        images=str(images), output=str(output), backbone="EfficientNetLite0", **options
+    )
+    return run(config)
+
+
+def texts(figure: object) -> list[str]:
+    """The texts above the images of a figure, and its title."""
+    assert isinstance(figure, Figure)
+    title = figure.get_suptitle()
+    return [title, *(axes.get_title() for axes in figure.axes if axes.get_title())]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    spark: object, graph: object, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, Path]:
+    """A run on three labels and two sides; one training image has the label of another fruit."""
+    folder = tmp_path_factory.mktemp("views")
+    draw_sample(str(folder / "sample"), classes=3, per_class=12)
+    train = folder / "sample/Training"
+    apple, banana = sorted(train.glob("Apple*"))[0], next(train.glob("Banana*"))
+    shutil.copy(banana / "0_100.jpg", apple / "r2_999_100.jpg")
+    return go(folder / "sample", folder / "out"), folder
+
+
+def test_each_way_of_measuring_is_a_column(finished: tuple[Run, Path]) -> None:
+    result, _ = finished
+    table = views.evaluations(result)
+    assert isinstance(table, pd.DataFrame)
+    assert list(table.columns) == ["grouped cross-validation", "split: test"]
+    grouped, split = result.evaluations
+    assert table.loc["right"].tolist() == [f"{grouped.accuracy:.1%}", f"{split.accuracy:.1%}"]
+    assert table.loc["images"].tolist() == ["37", "12"]
+    assert table.loc["byte for byte training images"].tolist()[0] == "not measured"
+
+
+def test_labels_are_listed_from_the_worst(finished: tuple[Run, Path]) -> None:
+    table = views.labels(finished[0], 2)
+    assert isinstance(table, pd.DataFrame)
+    worst = sorted(one.f1 for one in finished[0].evaluations[0].labels)[:2]
+    assert table["f1"].tolist() == [round(f1, 3) for f1 in worst]
+
+
+def test_an_image_in_the_folder_of_another_fruit_is_a_suspect(finished: tuple[Run, Path]) -> None:
+    title, *labels = texts(views.suspects(finished[0]))
+    assert "grouped cross-validation" in title
+    assert any(text.startswith("Apple") and "→ Banana" in text for text in labels)
+
+
+def test_a_confusion_is_shown_with_an_image_of_both_labels(finished: tuple[Run, Path]) -> None:
+    title, *pairs = texts(views.confused_pairs(finished[0]))
+    assert "grouped cross-validation" in title
+    worst = finished[0].evaluations[0].worst(1)[0]
+    assert any(pair.replace("\n", " ") == f"{worst[0]} → {worst[1]} ({worst[2]})" for pair in pairs)
+
+
+def test_figures_of_the_first_evaluation_name_what_was_measured(
+    finished: tuple[Run, Path],
+) -> None:
+    assert "grouped cross-validation" in texts(views.confusion(finished[0]))[0]
+    assert isinstance(views.calibration(finished[0]), Figure)
+
+
+def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
+    finished: tuple[Run, Path], tmp_path: Path
+) -> None:
+    _, folder = finished
+    given = tmp_path / "given"
+    shutil.copytree(folder / "sample/Test", given)
+    apple, banana = sorted(given.glob("Apple*"))[0], next(given.glob("Banana*"))
+    moved = next(banana.iterdir())
+    shutil.move(moved, apple / f"moved_{moved.name}")
+
+    result = run(predict_config(str(folder / "out"), str(given), str(tmp_path / "out")))
+
+    for section in (views.suspects, views.confused_pairs):
+        title, first, *_ = texts(section(result))
+        assert "images given" in title
+        assert first.startswith("Apple")
+        assert "→ Banana" in first
+
+
+def test_images_that_are_gone_are_left_out(finished: tuple[Run, Path], tmp_path: Path) -> None:
+    result, _ = finished
+    paths = [row["path"] for row in result.table("features").select("path").collect()]
+    pictures = result.pictures_of([paths[1], "file:/gone.jpg", paths[0]])
+    assert list(pictures) == [paths[1], paths[0]]
+    assert pictures[paths[0]].shape == (160, 160, 3)
+
+
+def test_without_a_classifier_each_section_says_why_in_one_line(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    result = go(draw({"Fig": 4}), tmp_path / "out")
+    for section in SECTIONS:
+        note = section(result)
+        assert isinstance(note, views.Note)
+        assert repr(note) == str(note)
+        assert str(note).startswith("No classifier: wanted two labels at least")
+        assert "\n" not in note
+
+
+def test_without_an_image_to_hold_out_suspects_are_of_images_that_were_learned(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    result = go(draw({"Fig": 1, "Lime": 1}), tmp_path / "out")
+    assert result.evaluations == []
+    assert str(views.evaluations(result)).startswith("The classifier was not evaluated")
+    assert views.IN_SAMPLE in str(views.suspects(result))
