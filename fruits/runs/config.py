@@ -29,7 +29,7 @@ class RunConfig:
     backbone: str = option(
         "MobileNetV2",
         choices=CHOICES,
-        help="the network, or a folder with one of your own; EfficientNetLite0 needs no download",
+        help="a network, or a folder with one; EfficientNetLite0 needs no download",
     )
     weights: str = option(
         "imagenet", metavar="WEIGHTS", help="imagenet, random, or the path or URI of a Keras file"
