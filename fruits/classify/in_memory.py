@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import Array, mapped
-from fruits.classify.train import Fold
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,26 +1,16 @@
-"""Choose, calibrate and fit: from moments, their folds, and features to score.
-
-The model without a fold is fitted to the moments of all images minus those of the fold: exactly
-what fitting it to the other images would give. Features are read to be scored only, and a sample of
-each fold will do.
-"""
+"""Choose, calibrate and fit: from moments, their folds, and features to score."""
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fruits.classify.calibrate import fit_temperature, fit_threshold
+from fruits.classify.choose import Fold, Trial, choose, places_of
 from fruits.classify.evaluate import Evaluation, evaluate
-from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
+from fruits.classify.fit import Discriminant, Measured
 from fruits.classify.model import TOP, Array, Classifier, Ints, Predictions, ranked, softmax
 
 SCHEME = "grouped cross-validation"
@@ -28,38 +18,8 @@ SCHEME = "grouped cross-validation"
 SoftmaxFit = Callable[[int | None, Sequence[str], str], tuple[Array, Array]]
 """Fits a softmax regression to the training images, see :func:`train_softmax`."""
 
-THREADS = 4
-"""Models that are fitted at a time at most; each takes five (d, d) matrices."""
-
 DEFAULT_SHRINKAGE = 0.1
 """Where nothing can be held out: every label has one group only."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """Images that are held out together.
-
-    Attributes:
-        moments: of all of them, for each transform that is tried.
-        features: gives (n, d) float32 of those to score, as the network made them; it is called
-            twice for each transform, so that not all features need be in memory.
-        labels: their n labels.
-        paths: their n paths, for those who look at what was predicted; they may be left out.
-    """
-
-    moments: Mapping[str, Measured]
-    features: Callable[[], NDArray[np.floating[Any]]]
-    labels: Sequence[str]
-    paths: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The accuracy of one choice, over all folds."""
-
-    transform: str
-    shrinkage: float
-    accuracy: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +104,7 @@ def _train(
         plain = Discriminant.of(moments[first])
         classifier = _refitted(plain.classifier(DEFAULT_SHRINKAGE, first), None, fit)
         return Training(classifier, [], None, plain.most_frequent)
-    trials, chosen, models = _choose(moments, list(usable.values()))
+    trials, chosen, models = choose(moments, list(usable.values()))
     discriminant = Discriminant.of(moments[chosen.transform])
     scores = [
         _hold_out(discriminant.labels, model, fold, chosen, number, fit)
@@ -188,52 +148,6 @@ class _Scores:
     nearest: Ints
 
 
-def _choose(
-    moments: Mapping[str, Measured], folds: Sequence[Fold]
-) -> tuple[list[Trial], Trial, list[Discriminant]]:
-    """The choice with the most right labels; of equal ones that with the smaller log loss.
-
-    Returns:
-        All trials, the best one, and the models of its transform without each of the folds.
-    """
-    tested = sum(len(fold.labels) for fold in folds)
-    trials: list[Trial] = []
-    best, kept, models = (math.inf, math.inf), 0, []
-    # LAPACK uses one core for most of a decomposition.
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for transform, total in moments.items():
-            tried = list(pool.map(partial(_try, total, transform), folds))
-            right = np.sum([one.right for one in tried], axis=0)
-            loss = np.sum([one.loss for one in tried], axis=0)
-            for number, shrinkage in enumerate(SHRINKAGES):
-                rank = (-int(right[number]), float(loss[number]))
-                if rank < best:
-                    best, kept, models = rank, len(trials), [one.model for one in tried]
-                trials.append(Trial(transform, shrinkage, float(right[number]) / tested))
-    return trials, trials[kept], models
-
-
-@dataclass(frozen=True, eq=False)
-class _Tried:
-    """A model without a fold; and of the fold's images, for each shrinkage, right ones and loss."""
-
-    model: Discriminant
-    right: Ints
-    loss: Array
-
-
-def _try(total: Measured, transform: str, fold: Fold) -> _Tried:
-    model = Discriminant.of(total.subtract(fold.moments[transform]))
-    truth = _places(model.labels, fold.labels)
-    known = np.flatnonzero(truth >= 0)
-    right, loss = np.zeros(len(SHRINKAGES), np.int64), np.zeros(len(SHRINKAGES))
-    for number, logits in enumerate(model.logits(fold.features(), transform, SHRINKAGES)):
-        right[number] = np.count_nonzero(logits.argmax(axis=1) == truth)
-        likelihood = softmax(logits[known])[np.arange(len(known)), truth[known]]
-        loss[number] = -np.log(likelihood.clip(min=1e-300)).sum()
-    return _Tried(model, right, loss)
-
-
 def _hold_out(
     labels: Sequence[str],
     model: Discriminant,
@@ -245,11 +159,11 @@ def _hold_out(
     classifier = _refitted(model.classifier(chosen.shrinkage, chosen.transform), number, fit)
     features = fold.features()
     own = classifier.logits(features)
-    columns = _places(labels, model.labels)
+    columns = places_of(labels, model.labels)
     # A label that only this fold has is as improbable as the least probable one.
     logits = np.repeat(own.min(axis=1, keepdims=True), len(labels), axis=1)
     logits[:, columns] = own
-    truth = _places(labels, fold.labels)
+    truth = places_of(labels, fold.labels)
     truth[~np.isin(truth, columns)] = -1
     nearest = columns[model.nearest_mean(features, chosen.transform)]
     return _Scores(logits, truth, classifier.distances(features), nearest)
@@ -297,11 +211,6 @@ def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> 
         unknown=said.unknown,
         nearest=nearest,
     )
-
-
-def _places(labels: Sequence[str], wanted: Sequence[str]) -> Ints:
-    place = {label: number for number, label in enumerate(labels)}
-    return np.array([place.get(label, -1) for label in wanted], np.int64)
 
 
 def _leaves_two_labels(moments: Mapping[str, Measured], fold: Fold) -> bool:

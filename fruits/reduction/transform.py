@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fruits.features.products import Array
 
-_ROWS, _COLUMNS = 64, 64
+_ROWS, _COLUMNS = 32, 64
 """Products are of so many rows, and of a multiple of so many columns, see `rowwise_product`."""
 
 

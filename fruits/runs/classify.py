@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fruits.classify.choose import Fold
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
 from fruits.classify.groups import Groups, assign_folds, group_images
 from fruits.classify.in_memory import folds_in_memory
 from fruits.classify.model import TRANSFORMS, Array, Classifier
-from fruits.classify.train import Fold, HeldOut, Training, train, train_softmax
+from fruits.classify.train import HeldOut, Training, train, train_softmax
 from fruits.features.rows import matrix
 from fruits.features.table import open_features
 from fruits.runs.extract import Extracted

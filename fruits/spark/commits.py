@@ -155,10 +155,11 @@ class Commits:
                 raise failures[0] from error
             raise
         finally:
-            context.removeJobTag(tag)
             ended.set()
             thread.join()
             look()
+            # Last, since it raises where Java is gone.
+            context.removeJobTag(tag)
         if failures:
             raise failures[0]
 

@@ -29,9 +29,9 @@ from fruits.classify.changes import (
     merges,
     read_samples,
 )
+from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS
-from fruits.classify.train import Fold
 from fruits.features.kept_folds import KeptFolds
 from fruits.features.moments import Moments
 from fruits.features.moments_file import read_moments

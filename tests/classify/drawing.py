@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.classify.choose import Fold
 from fruits.classify.groups import assign_folds
 from fruits.classify.model import mapped
-from fruits.classify.train import Fold
 from fruits.features.moments import Moments
 
 Rows = NDArray[Any]
