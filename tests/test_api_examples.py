@@ -26,7 +26,7 @@ def test_the_examples_of_the_page_run_and_use_each_name(
     assert "24 images: 24 extracted" in out
     assert "'found': 24" in out
     assert "(24, 1280) float32" in out
-    assert out.count("data/sample/Training/") >= 5  # the neighbours of a prediction
+    assert "data/sample/Training/" in out  # the neighbour of a prediction
     assert "scaler: wanted one of minmax, standard, none; got 'robust'" in out
     assert fruits.__version__ in out
 

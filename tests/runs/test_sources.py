@@ -1,14 +1,20 @@
 """Whole runs on images that are not in a folder."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from forms import as_tar, as_zip
+from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
+from fruits.networks.graph import CompiledGraph
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
 from fruits.sources.open_source import open_source
 
 
@@ -24,3 +30,40 @@ def test_images_that_were_packed_are_those_of_the_earlier_runs(
     place = str(make(root, tmp_path / f"b.{make.__name__[3:]}"))
     with pytest.raises(InputError, match=r"6 of 12 are not in .*/b\."):
         require_most(known, open_source(place).items().images, RunConfig(images=place, output=out))
+
+
+def test_a_run_on_archives_has_the_results_of_its_folder_and_computes_nothing_again(
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, out = draw({"Apple": 9, "Fig": 9}), tmp_path / "out"
+
+    def go(images: str) -> Run:
+        config = RunConfig(
+            images=images, output=str(out), backbone="EfficientNetLite0", components=3
+        )
+        return run(config)
+
+    def components() -> pd.DataFrame:
+        rows = pd.read_parquet(out / "pca")
+        rows["name"] = rows["path"].str.extract(r"([^/]+/[^/]+)$", expand=False)
+        return rows.sort_values("name")
+
+    go(str(root))
+    before = components()
+    with_groups = tmp_path / "table.csv"
+    with with_groups.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group"])
+        for number in range(9):
+            writer.writerow([f"{root}/Fig/{number}_100.jpg", "Fig", f"tree {number % 3}"])
+    apples = as_zip(root / "Apple", tmp_path / "apples.zip")
+    made = go(f"{apples},{with_groups}")
+    assert made.report["counts"]["found"] == made.report["counts"]["reused"] == 18
+    after = components()
+    assert after["label"].tolist() == before["label"].tolist()
+    np.testing.assert_array_equal(np.stack(after["pca"]), np.stack(before["pca"]))
+    assert f"file:{apples}!/Apple/0_100.jpg" in after["path"].tolist()
+    pixels, labels = made.pictures(6)
+    assert len(pixels) == 6
+    assert set(labels) == {"Apple", "Fig"}
+    assert "the groups that the source names" in made.report["classifier"]["groups"]
