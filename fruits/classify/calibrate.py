@@ -1,4 +1,4 @@
-"""How sure a classifier may be, and what it knows nothing of: learned from images held out.
+"""The temperature and the threshold for unknown images, learned from held-out images.
 
 One temperature divides all logits: Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern
 Neural Networks", ICML 2017. The images must be of groups that the classifier was not fitted to.

@@ -66,7 +66,7 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A linear classifier of c labels, with a distance that tells what it knows nothing of.
+    """A linear classifier of c labels, and a distance by which unknown images are found.
 
     With f the transformed features: probabilities are the softmax of
     `(f @ coefficients.T + intercept) / temperature`; the distance to a label is that of

@@ -30,9 +30,7 @@ _MANIFEST = re.compile(r"/\d{6,}\.json$")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*\.parquet")
 
 
-_REMEDY = (
-    "restore it from a copy, or run again with overwrite, which extracts all features once more"
-)
+_REMEDY = "restore it from a copy, or run again with overwrite, which extracts all features again"
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ class NetworkFolder:
         kind: of its file, a value of :data:`KINDS`.
         files: names of the files that are needed, the network's own first, below the folder.
         recipe: its preprocessing, and which output counts.
-        features: numbers of features that the folder tells of.
-        classes: numbers of classes that the folder tells of.
+        features: numbers of features that the folder names.
+        classes: numbers of classes that the folder names.
         sha256: of everything that decides the features, in hexadecimal.
     """
 

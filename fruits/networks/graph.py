@@ -114,7 +114,7 @@ class CompiledGraph:
         """The graph of an archive that :meth:`to_bytes` made.
 
         The archive holds nothing else and is not compressed, so that reading takes no more memory
-        than ``data`` once more. What the graph does is checked when it is loaded.
+        than ``data`` again. What the graph does is checked when it is loaded.
 
         Raises:
             BackboneError: when ``data`` is not such an archive.

@@ -77,7 +77,7 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def widths(config: Mapping[str, Any]) -> tuple[set[int], set[int]]:
-    """The numbers of features and of classes that a ``config.json`` tells of."""
+    """The numbers of features and of classes that a ``config.json`` names."""
     parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
     features = {part.get(key) for part in parts for key in ("hidden_size", "projection_dim")}
     # Networks of stages have their features in the last one.
@@ -113,7 +113,7 @@ def _shape(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     size = {key: value for key, value in size.items() if value is not None}
     if name == "ConvNext":
         return _convnext(size, config)
-    # MobileViT's processor and others cut out the centre unless they are told not to.
+    # MobileViT's processor and others cut out the centre unless a setting says not to.
     crop = _crop(config) if config.get("do_center_crop") else None
     if set(size) == {"height", "width"}:
         whole = {"height": size["height"], "width": size["width"], "resize": "squash"}

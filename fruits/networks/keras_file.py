@@ -136,7 +136,7 @@ def _require_known(part: dict[str, Any]) -> None:
         return
     module, registered = part.get("module"), part.get("registered_name")
     own = module is None or str(module).partition(".")[0] not in _MODULES
-    # Keras writes no module beside its own kinds of values, such as tensors and types.
+    # Keras writes no module other than its own kinds of values, such as tensors and types.
     internal = kind.startswith("__") or kind in ("DTypePolicy",)
     named = isinstance(registered, str) and ">" in registered
     if kind in _REFUSED or kind == "__lambda__" or named or (own and not internal):

@@ -34,7 +34,7 @@ _DEEPEST = 50
 
 @dataclass(frozen=True)
 class References:
-    """What an ONNX file needs beside itself.
+    """What an ONNX file needs in addition to itself.
 
     Attributes:
         files: names of the files that hold values of constants.

@@ -51,7 +51,7 @@ class Recipe:
         mean: of each channel, in the network's order of channels.
         std: of each channel.
         channels: their order, one of :data:`CHANNELS`.
-        layout: one of :data:`LAYOUTS`; None where the network's own shape tells.
+        layout: one of :data:`LAYOUTS`; None where it follows from the network's shape.
         output: name of an output, of a tensor inside or of a layer; None where there is one choice.
         pooling: one of :data:`POOLINGS`; None where the output is one vector already.
         prefix_tokens: tokens before those of the patches, which ``mean_patches`` leaves out.

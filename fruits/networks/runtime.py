@@ -1,7 +1,7 @@
 """Contents of image files -> features: decode them, and run a compiled graph. Knows no Spark.
 
 An engine runs a graph "uint8 RGB (batch, height, width, 3) in, float32 (batch, dimension) out". The
-batch is fixed and the last one padded: a changing shape would be compiled anew, and with a fixed
+batch is fixed and the last one padded: a changing shape would be compiled again, and with a fixed
 one the features of an image do not depend on its position in the batch.
 """
 
@@ -214,7 +214,7 @@ def _require_shapes(
     if (pixels, features) != wanted:
         raise BackboneError(
             f"wanted a compiled graph from {wanted[0]} to {wanted[1]}; got one from {pixels} to "
-            f"{features}; delete it, so that it is compiled anew"
+            f"{features}; delete it, so that it is compiled again"
         )
 
 

@@ -41,7 +41,7 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def widths(config: Mapping[str, Any]) -> tuple[set[int], set[int]]:
-    """The numbers of features and of classes that a ``config.json`` tells of."""
+    """The numbers of features and of classes that a ``config.json`` names."""
     parts = [config, config.get("pretrained_cfg", {})]
     features, classes = (
         {part[key] for part in parts if type(part.get(key)) is int and part[key] > 0}

@@ -123,6 +123,6 @@ def read_basis(output: str) -> Basis | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"output: {place / name} is damaged ({one_line(error)}); delete it, and run again "
-            "without model to make it anew"
+            "without model to make a new one"
         ) from error
     return None

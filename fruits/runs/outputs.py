@@ -136,7 +136,7 @@ class Outputs:
         return Outputs(self.root / STAGING / self.run)
 
     def publish(self, lock: Lock, *names: str, report: dict[str, Any] | None = None) -> None:
-        """Puts staged results in the places of the old ones; what was not made anew goes.
+        """Puts staged results in the places of the old ones; others are deleted.
 
         With a report, there is no run.json while the results change places, and at the end the new
         one: who finds a run.json finds the results that it describes. The report gets ``sha256``:

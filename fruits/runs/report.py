@@ -131,7 +131,9 @@ def _evaluation_lines(report: dict[str, Any]) -> list[str]:
         return [f"  no classifier: {reason}"]
     lines = [_evaluation_line(one) for one in report.get("evaluation", ())]
     if about and not lines:
-        return ["  the classifier was not evaluated: no image has a label that can be held out"]
+        return [
+            "  the classifier was not evaluated: no label has images to leave out of the training"
+        ]
     return lines
 
 
@@ -181,7 +183,7 @@ def _damages(outputs: Outputs) -> Iterator[None]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
             f"output: {outputs.uri('run.json')} is damaged ({type(error).__name__}: "
-            f"{one_line(error)}): run again, which writes it anew"
+            f"{one_line(error)}): run again, which writes a new one"
         ) from error
 
 

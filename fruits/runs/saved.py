@@ -51,7 +51,7 @@ def load_model(output: str) -> PipelineModel:
     if not digests:
         raise OutputError(
             f"model: wanted a run.json with the digests of the model; that in {output} is of an "
-            "earlier version: run fruits run there once more, which extracts nothing again"
+            "earlier version: run fruits run there again, which extracts nothing again"
         )
     made = outputs.made()
     # Spark reads every part in these folders, whoever wrote it.
@@ -61,7 +61,7 @@ def load_model(output: str) -> PipelineModel:
         if name not in contents or hashlib.sha256(contents[name]).hexdigest() != digests.get(name):
             raise OutputError(
                 f"model: {outputs.uri(name)} is not the file that the run wrote: run fruits run "
-                "there once more, which extracts nothing again"
+                "there again, which extracts nothing again"
             )
         if "/metadata/part-" in name and not name.rpartition("/")[2].startswith("."):
             _require_known_class(outputs.uri(name), contents[name])

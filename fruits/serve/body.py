@@ -15,7 +15,7 @@ from fruits.serve.settings import MIB, Settings
 # A sender that sends nothing for so long, in seconds, has gone.
 MAX_GAP = 10.0
 
-# Of all requests together. More of them wait until they are told to come back.
+# Of all requests together. Beyond that, clients are asked to try again later.
 MAX_HELD = 256 * MIB
 
 # Of a form: fields that are no files, and bytes of one.

@@ -91,7 +91,7 @@ class Engine:
         self._tasks = [asyncio.create_task(slot.work()) for slot in self._slots]
 
     async def swap(self, model: Snapshot) -> None:
-        """Loads another model beside the present one, then lets it take over between batches.
+        """Loads another model next to the present one, then lets it take over between batches.
 
         Raises:
             ChildDied: it cannot be loaded; the present one stays.

@@ -23,8 +23,8 @@ Cut = Callable[[Place, memoryview], bytes | OSError]
 # Requests under way at once for each task.
 READS = 8
 
-# Neighbours are read together up to so many bytes: 20 ms for a request is little beside the time
-# that so many bytes take.
+# Neighbours are read together up to so many bytes: the 20 ms of a request are little compared with
+# the time that so many bytes take.
 BLOCK_BYTES = 8 << 20
 
 # Bytes between two neighbours that are read in vain rather than make another request.

@@ -142,9 +142,9 @@ _watching = False
 def watch() -> None:
     """From now on, an image on which this process works for too long ends it, by SIGVTALRM.
 
-    For processes that are missed by nobody: a worker of Spark, whose chunk is then done with each
-    image apart, and the process that does this. What is decoded in the process itself has a cost
-    that was read from its headers; this is the net below.
+    For processes that may end: a Spark worker, whose chunk is then repeated with each image in a
+    process of its own, and such a process. Images that are decoded in this process have had their
+    cost read from their headers; this is a second limit, in case that the cost was wrong.
     """
     global _watching
     _watching = hasattr(signal, "setitimer")

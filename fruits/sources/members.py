@@ -57,8 +57,8 @@ class Member(NamedTuple):
         name: within that file, as it is shown: the end of the key.
         length: of the content, in bytes.
         label: that the source itself gives, or None.
-        split: likewise.
-        group: likewise.
+        split: that the source itself gives, or None.
+        group: that the source itself gives, or None.
     """
 
     name: str

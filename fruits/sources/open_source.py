@@ -30,7 +30,7 @@ from fruits.storage.files import probe
 from fruits.storage.location import Location
 from fruits.storage.walk import files_in, look_at, walk
 
-# Tar archives that are compressed as a whole; what they are told is in fruits.sources.tar_shards.
+# Tar archives that are compressed as a whole; the message for them is in fruits.sources.tar_shards.
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _SHARDS = (".zip", ".parquet", *_TARS)
 

@@ -31,7 +31,7 @@ from fruits.storage.walk import look_at
 
 KIND = "parquet"
 
-# A file is read in parts of so many bytes; nothing larger is in memory beside the images.
+# A file is read in parts of so many bytes; nothing larger is in memory in addition to the images.
 _BUFFER_BYTES = 4 << 20
 
 _LONGEST_BATCH = 256

@@ -125,7 +125,7 @@ def relabel(
 ) -> int:
     """Gives committed rows the label and the split that they have in a listing.
 
-    Each file is replaced whole, and the moments of its chunk are dropped, to be measured anew: an
+    Each file is replaced whole, and the moments of its chunk are dropped, to be measured again: an
     interrupted call is finished by the next one.
 
     Args:

@@ -11,7 +11,7 @@ from fruits.storage.s3 import RetryingS3
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes of sources are made anew for each test."""
+    """Indexes of sources are made again for each test."""
     monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "cache"))
 
 

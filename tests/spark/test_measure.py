@@ -159,7 +159,7 @@ def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
     for side in sides:
         own = left if side is None else left.filter(pc.equal(left["split"], side))
         assert measure.moments(spark, store, side).to_bytes() == expected(own)
-    assert kept(store) == before  # none had to be measured anew
+    assert kept(store) == before  # none had to be measured again
     assert len(before) == 4
     assert staged(store) == []
 
