@@ -91,8 +91,9 @@ test-cluster: .venv/ready-dev
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
 
 # The tests that run Spark, on the oldest PySpark, whose interface EMR has.
+OLDEST := tests/features tests/spark tests/runs/test_pipeline.py tests/runs/test_classify.py
 test-spark-4.1: java .venv/ready-dev data/spark-4.1/ready
-	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest tests/features tests/spark tests/runs/test_pipeline.py -m spark
+	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest $(OLDEST) -m spark
 
 data/spark-4.1/ready: requirements-spark-4.1.lock .venv/ready
 	rm -rf $(@D)

@@ -26,6 +26,7 @@ from fruits.spark import extract as features
 pytestmark = pytest.mark.spark
 
 COMMAND = [sys.executable, "-m", "fruits.cli", "run", "--backbone", "EfficientNetLite0"]
+COMMAND += ["--classifier", "none"]  # It would take longer than what is tested here.
 
 
 @pytest.fixture

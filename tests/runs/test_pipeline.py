@@ -38,13 +38,17 @@ pytestmark = pytest.mark.usefixtures("spark", "graph")
 
 @pytest.fixture
 def go(tmp_path: Path) -> Callable[..., Run]:
-    """Runs the pipeline on tmp_path/images with the small pretrained backbone."""
+    """Runs the pipeline on tmp_path/images with the small pretrained backbone.
+
+    Without a classifier, which takes as long as all the rest; test_classify.py has one.
+    """
 
     def go(**options: Any) -> Run:
         settings = {
             "images": str(tmp_path / "images"),
             "output": str(tmp_path / "out"),
             "backbone": "EfficientNetLite0",
+            "classifier": "none",
             **options,
         }
         return run(RunConfig(**settings))
@@ -59,7 +63,7 @@ def test_a_run_writes_the_whole_layout(
     (root / "v1.2" / "0_100.jpg").write_text("no picture")
     for name in ("notes.txt", "v1.2/more.TXT", "v1.2/.hidden.jpg"):
         (root / name).write_text("no image")
-    result = go()
+    result = go(classifier="lda")
 
     out = tmp_path / "out"
     names = [
