@@ -16,6 +16,9 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fruits.classify.choose import THREADS
+from fruits.classify.groups import FOLDS
+from fruits.classify.model import TRANSFORMS
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.capacity import LIKELY, moments_memory, refusal
@@ -24,6 +27,7 @@ from fruits.runs.place import Place, disk_there, this_place
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
+from fruits.runs.reduce import training_side
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.listing import sample_evenly
 from fruits.sources.open_source import open_source
@@ -37,6 +41,10 @@ FIRST_JOB, JOB = 4.0, 0.5
 # Seconds of the other stages with next to no rows. The model is saved during the two before.
 FIT, PROJECT, PLOTS, MODEL = 0.6, 0.5, 1.9, 4.2
 CSV_SECONDS = 130e-9
+# The classifier with next to no rows; steps of a softmax regression, and the seconds of each job.
+CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
+# Of the components of the neighbours, written and hashed in a second.
+NEIGHBOUR_BYTES = 150e6
 
 # One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
 FLOPS, EIGH = 40e9, 1.9e-10
@@ -46,6 +54,8 @@ MEASURE = 2.2
 # Exact moments, compressed: of each product of two features, and of a feature for each label.
 PRODUCT_BYTES, LABEL_BYTES = 11, 20
 CSV_BYTES, CSV_ROW = 11.3, 70
+# Of a prediction; of a neighbour: its name and its thumbnail.
+PREDICTION_BYTES, NEIGHBOUR_ROW = 120, 1500
 
 BILLED_SECONDS = 60
 
@@ -188,7 +198,9 @@ class _Run:
         parts = self.seconds | {
             "extract": self._extract(cores),
             "fit": self._fit(cores),
+            "classify": self._classify(cores),
             "project": project,
+            "predictor": self._predictor(),
             "plots": PLOTS,
             "model": max(MODEL - project - PLOTS, 0.0),
         }
@@ -206,14 +218,48 @@ class _Run:
         rows_in_turn = self.chunk * math.ceil(self.chunks / cores)
         return FIT + MEASURE * 2 * d * d / FLOPS * rows_in_turn + EIGH * d**3
 
+    @cached_property
+    def labels(self) -> int:
+        """Labels of a classifier; 0 where there is none."""
+        found = len(pc.unique(pc.drop_null(self.listing["label"])))
+        return found if found > 1 and self.config.classifier != "none" else 0
+
+    @property
+    def training(self) -> int:
+        """Images that the classifier is trained on."""
+        side = training_side(self.listing["split"])
+        sides = self.listing["split"].value_counts().to_pylist()
+        counts = {one["values"]: one["counts"] for one in sides}
+        return round(self.usable * (counts[side] / self.images if side else 1))
+
+    def _classify(self, cores: int) -> float:
+        """A model without each fold for each transform, one of all; and a regression, if wanted."""
+        if not self.labels:
+            return 0.0
+        d, n = self.graph.dimension, self.training
+        transforms = len(TRANSFORMS) if self.config.transform == "auto" else 1
+        models = FOLDS * transforms + 1
+        seconds = models * (2 * n * d * d / FLOPS + EIGH * min(d, n) ** 3) / min(cores, THREADS)
+        if self.config.classifier == "softmax":
+            step = 4 * n * d * self.labels / FLOPS / cores
+            seconds += (FOLDS + 1) * STEPS * (step + STEP)
+        return CLASSIFY + seconds
+
+    def _predictor(self) -> float:
+        """The neighbours are written and hashed."""
+        return self.training * 4 * self.components / NEIGHBOUR_BYTES if self.labels else 0.0
+
     def _project(self, cores: int) -> float:
         d, k = self.graph.dimension, self.components
-        seconds = PROJECT + self.usable * 2 * d * k / FLOPS / cores
+        # The distance of each image to the labels takes a product with as many columns as features.
+        columns = k + d + self.labels if self.labels else k
+        seconds = PROJECT + self.usable * 2 * d * columns / FLOPS / cores
         return seconds + self.usable * k * CSV_SECONDS if self.config.csv else seconds
 
     def output(self) -> dict[str, int]:
         """Bytes written."""
         k, rows, moments = self.components, self.usable, self._moments()
+        d = self.graph.dimension
         weight = sum(map(len, self.graph.parts.values()))
         # The moments of a part of the images are not kept.
         kept = moments * self.chunks if self.config.limit is None else 0
@@ -221,8 +267,12 @@ class _Run:
             "features": rows * self.probe.row + kept,
             "pca": rows * (4 * k + 10),
             "pca.csv": rows * (CSV_BYTES * k + CSV_ROW) if self.config.csv else 0,
-            "model": weight + 8 * self.graph.dimension * k + moments,
+            "model": weight + 8 * d * k + moments,
         }
+        if self.labels:
+            output["predictions"] = rows * PREDICTION_BYTES
+            arrays = 8 * d * (d + k + 2 * self.labels)
+            output["predictor"] = 2 * weight + arrays + self.training * (4 * k + NEIGHBOUR_ROW)
         output["total"] = sum(output.values())
         return {name: round(count) for name, count in output.items()}
 

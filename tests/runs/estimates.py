@@ -34,11 +34,20 @@ def graph_of(dimension: int = 1280, size: int = 10_000_000) -> CompiledGraph:
     )
 
 
-def predicted(images: int, config: RunConfig = CONFIG, place: Place = PLACE, **probe: int) -> Plan:
+def predicted(
+    images: int,
+    config: RunConfig = CONFIG,
+    place: Place = PLACE,
+    labels: int = 1,
+    tested: int = 0,
+    **probe: int,
+) -> Plan:
+    """The plan for images of so many labels, the first of which are on the side of the test."""
+    sides = ["test"] * tested + ["train"] * (images - tested) if tested else [None] * images
     columns = {
         "path": [f"file:/{n}.jpg" for n in range(images)],
-        "label": [""] * images,
-        "split": [None] * images,
+        "label": [f"label {n % labels}" for n in range(images)],
+        "split": sides,
         "length": [5000] * images,
         "modified": [0] * images,
     }

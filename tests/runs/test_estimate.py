@@ -66,3 +66,19 @@ def test_offers_cost_their_price_by_the_hour_and_a_minute_at_least() -> None:
     assert min(offer["dollars"] for offer in predicted(10).offers) >= 0.1632 / 60 - 1e-4
     assert "us-east-1, 20" in plan.prices
     assert not any(offer["fits"] for offer in predicted(1000, memory=9 << 30).offers)
+
+
+def test_a_classifier_takes_seconds_and_bytes_where_there_are_two_labels() -> None:
+    none = dataclasses.replace(CONFIG, classifier="none")
+    for without in (predicted(6000), predicted(6000, none, labels=12)):
+        assert without.seconds["classify"] == without.seconds["predictor"] == 0
+        assert not {"predictions", "predictor"} & without.output.keys()
+    both = predicted(6000, labels=12)
+    assert both.seconds["classify"] > 1
+    assert both.output["predictor"] > 6000 * 400 + 2 * 10_000_000
+    assert both.output["total"] == sum(both.output.values()) - both.output["total"]
+    half = predicted(6000, labels=12, tested=3000)
+    assert half.seconds["classify"] < both.seconds["classify"]
+    assert half.output["predictor"] < both.output["predictor"]
+    softmax = dataclasses.replace(CONFIG, classifier="softmax")
+    assert predicted(6000, softmax, labels=12).seconds["classify"] > both.seconds["classify"]
