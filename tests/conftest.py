@@ -3,6 +3,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,3 +71,32 @@ def draw(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The empty bucket "fruits" of a real server that speaks S3."""
+    import boto3  # type: ignore[import-untyped]
+
+    from fruits.storage.s3 import RetryingS3
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    RetryingS3.clear_instance_cache()
+    bucket = boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="fruits")
+    yield bucket
+    bucket.objects.all().delete()
+    RetryingS3.clear_instance_cache()

@@ -21,18 +21,18 @@ A softmax regression in its place, calibrated and evaluated on the same folds:
 What was said of each image held out, to look at: `training.held_out`, `fruits.classify.review`.
 
 Moments merge in any order, so tasks may measure files, and the driver merge; the moments of a fold
-may be left to one task for each file as well. `Fold.features` may give a sample of the fold.
+may be left to one task for each file as well. `Fold.features` may give a sample of the fold. Rows
+that fit in memory need no exact moments: `fruits.classify.in_memory.folds_in_memory`.
 
 How images are predicted, by Spark tasks and by the predictor alike:
 
     predictions = classifier.predict(features, classifier.places(labels))
     [classifier.labels[place] for place in predictions.predicted]
 
-How the other side of the split is evaluated:
+How a run predicts a table of images, and evaluates each side of the split (`fruits.classify.rows`):
 
-    evaluate("split", classifier.labels, truth, predictions.predicted, predictions.confidence,
-             predictions.top, predictions.likelihood, most_frequent=training.most_frequent,
-             unknown=predictions.unknown, identical=count_identical(digests, tested_digests))
+    predictions, scores = TablePredictor(classifier, means, scored).tables(rows, features)
+    evaluate_scores(scores, classifier.labels, training.most_frequent, identical)
 
 Refit without a cross-validation, after images came or went:
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
-from fruits.classify.model import Array, Ints, softmax
+from fruits.classify.model import Array, Ints, places_of, softmax
 
 THREADS = 4
 """Models that are fitted at a time at most; each takes five (d, d) matrices."""
@@ -96,9 +96,3 @@ def _try(total: Measured, transform: str, fold: Fold) -> _Tried:
         likelihood = softmax(logits[known])[np.arange(len(known)), truth[known]]
         loss[number] = -np.log(likelihood.clip(min=1e-300)).sum()
     return _Tried(model, right, loss)
-
-
-def places_of(labels: Sequence[str], wanted: Sequence[str]) -> Ints:
-    """The places of the wanted labels among some; -1 for others."""
-    place = {label: number for number, label in enumerate(labels)}
-    return np.array([place.get(label, -1) for label in wanted], np.int64)

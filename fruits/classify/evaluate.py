@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import TOP, Array, Ints
+from fruits.classify.model import TOP, Array, Classifier, Ints, places_of
 from fruits.errors import InputError
 
 BINS = 15
@@ -131,8 +131,7 @@ def evaluate(
     count = len(truth)
     if count == 0:
         raise InputError(f"wanted labelled images to evaluate ({scheme}), found none")
-    place = {label: number for number, label in enumerate(labels)}
-    true = np.array([place.get(label, -1) for label in truth], np.int64)
+    known, true = set(labels), places_of(labels, truth)
     right = predicted == true
     figures = _figures(labels, truth, predicted)
     seen = likelihood[true >= 0]
@@ -151,7 +150,7 @@ def evaluate(
         most_frequent=float(np.mean([label == most_frequent for label in truth])),
         nearest_mean=None if nearest is None else float((nearest == true).mean()),
         identical=identical,
-        unseen_labels=dict(sorted(Counter(x for x in truth if x not in place).items())),
+        unseen_labels=dict(sorted(Counter(x for x in truth if x not in known).items())),
         labels=figures,
         confusion=sorted(
             (label, labels[guess], images)
@@ -188,6 +187,11 @@ def similarity_order(centres: Array) -> list[int]:
         order.append(at)
         left[at] = False
     return order
+
+
+def labels_by_similarity(classifier: Classifier) -> list[str]:
+    """The labels of a classifier in the order of :func:`similarity_order`."""
+    return [classifier.labels[place] for place in similarity_order(classifier.centres)]
 
 
 def _figures(labels: Sequence[str], truth: Sequence[str], predicted: Ints) -> list[LabelFigures]:

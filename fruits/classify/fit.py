@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import Array, Classifier, Ints, mapped
+from fruits.classify.model import Array, Classifier, Ints, mapped, nearest_mean
 from fruits.errors import InputError
 from fruits.reduction.transform import rowwise_product
 
@@ -199,10 +199,7 @@ class Discriminant:
 
     def nearest_mean(self, features: NDArray[np.floating[Any]], transform: str = "none") -> Ints:
         """(n,) places of the labels whose means are nearest, without regard to any covariance."""
-        centred = self.means - self.mean
-        products = rowwise_product(mapped(features, transform), centred.T, shift=self.mean)
-        nearest: Ints = np.argmin((centred**2).sum(axis=1) - 2 * products, axis=1)
-        return nearest
+        return nearest_mean(mapped(features, transform), self.means, self.mean)
 
 
 def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -163,8 +164,7 @@ class Classifier:
 
     def places(self, labels: list[str | None]) -> Ints:
         """The places of some labels among those of the classifier; -1 for others and None."""
-        place = {label: number for number, label in enumerate(self.labels)}
-        return np.array([-1 if x is None else place.get(x, -1) for x in labels], np.int64)
+        return places_of(self.labels, labels)
 
     def to_bytes(self) -> bytes:
         """Pack into a file of NumPy arrays (npz) without pickle; equal ones into equal bytes."""
@@ -202,6 +202,26 @@ class Classifier:
                 f"wanted rows of {self.mean.size} features, found {features.shape[1]}; "
                 "extract them with the network of the classifier"
             )
+
+
+def places_of(labels: Sequence[str], wanted: Sequence[str | None]) -> Ints:
+    """The places of the wanted labels among some; -1 for others and None."""
+    place: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
+    return np.array([place.get(label, -1) for label in wanted], np.int64)
+
+
+def nearest_mean(features: NDArray[np.floating[Any]], means: Array, centre: Array) -> Ints:
+    """(n,) places of the means that are nearest, without regard to any covariance.
+
+    Args:
+        features: (n, d), after the transform.
+        means: (c, d) float64, of the labels.
+        centre: (d,) float64, taken off both; near the means, so that little is lost by rounding.
+    """
+    centred = means - centre
+    products = rowwise_product(features, centred.T, shift=centre)
+    nearest: Ints = np.argmin((centred**2).sum(axis=1) - 2 * products, axis=1)
+    return nearest
 
 
 def softmax(logits: Array) -> Array:

@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.classify.evaluate import Evaluation, evaluate
-from fruits.classify.model import Array, Classifier, Ints, Predictions, mapped
+from fruits.classify.model import Array, Classifier, Ints, Predictions, mapped, nearest_mean
 from fruits.features.rows import lists
-from fruits.reduction.transform import rowwise_product
 
 PREDICTIONS = pa.schema(
     [
@@ -45,7 +44,7 @@ SCORES = pa.schema(
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class TablePredictor:
     """How images are predicted, and which of them are scored.
 
     Attributes:
@@ -86,11 +85,8 @@ class Prediction:
         """(n,) places of the labels whose means are nearest, without regard to any covariance."""
         if self.means is None:
             return None
-        centre, f = self.classifier.mean, mapped(features, self.classifier.transform)
-        centred = self.means - centre
-        products = rowwise_product(f, centred.T, shift=centre)
-        nearest: Ints = np.argmin((centred**2).sum(axis=1) - 2 * products, axis=1)
-        return nearest
+        f = mapped(features, self.classifier.transform)
+        return nearest_mean(f, self.means, self.classifier.mean)
 
 
 def _prediction_rows(rows: pa.Table, predictions: Predictions, labels: Sequence[str]) -> pa.Table:

@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fruits.classify.calibrate import fit_temperature, fit_threshold
-from fruits.classify.choose import Fold, Trial, choose, places_of
+from fruits.classify.choose import Fold, Trial, choose
 from fruits.classify.evaluate import Evaluation, evaluate
 from fruits.classify.fit import Discriminant, Measured
-from fruits.classify.model import TOP, Array, Classifier, Ints, Predictions, ranked, softmax
+from fruits.classify.model import (
+    TOP,
+    Array,
+    Classifier,
+    Ints,
+    Predictions,
+    places_of,
+    ranked,
+    softmax,
+)
 
 SCHEME = "grouped cross-validation"
 

@@ -129,10 +129,10 @@ def write_manifest(folder: Path, about: dict[str, Any]) -> None:
 
 
 def upload(folder: Path, place: Location) -> None:
-    """Copies a predictor's folder into a store, the manifest last."""
-    names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == MANIFEST)
+    """Copies the files of a predictor to another place, the manifest last; no other files."""
+    manifest = parsed((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     place.filesystem.makedirs(place.path, exist_ok=True)
-    for name in names:
+    for name in (*manifest["files"], MANIFEST):
         place.filesystem.put_file(str(folder / name), (place / name).path)
 
 

@@ -19,18 +19,16 @@ import pyarrow.compute as pc
 from fruits.classify.choose import THREADS
 from fruits.classify.groups import FOLDS
 from fruits.classify.model import TRANSFORMS
-from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.capacity import LIKELY, moments_memory, refusal
 from fruits.runs.config import RunConfig
+from fruits.runs.inputs import compile_network, list_images
 from fruits.runs.place import Place, disk_there, this_place
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
 from fruits.runs.reduce import training_side
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
-from fruits.sources.listing import sample_evenly
-from fruits.sources.open_source import open_source
 from fruits.spark.session import get_spark
 from fruits.spark.tasks import task_ranges
 
@@ -71,18 +69,8 @@ def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
         FruitsError: when something is wrong that the caller can fix; one clear line.
     """
     stages = Stages(progress or sys.stderr)
-    with stages("list"):
-        listing = sample_evenly(
-            open_source(config.images, config.naming).items().images, config.limit
-        )
-    with stages("compile"):
-        graph = compile_backbone(
-            config.backbone,
-            config.weights,
-            config.engine,
-            config.precision,
-            config.exact_decode,
-        )
+    _, _, listing = list_images(config, stages)
+    graph = compile_network(config, stages)
     with stages("session"):
         spark = get_spark()
     seconds = dict(stages.seconds)

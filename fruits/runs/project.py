@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.classify.evaluate import Evaluation
-from fruits.classify.rows import Prediction, evaluate_scores
+from fruits.classify.evaluate import Evaluation, count_identical
+from fruits.classify.rows import TablePredictor, evaluate_scores
 from fruits.errors import OutputError
 from fruits.features.table import open_features
 from fruits.runs.classify import Classified
@@ -32,7 +32,7 @@ def project_features(
         prediction = None
         if classified:
             scored = None if work.basis else HELD_OUT if reduced.side else frozenset[str]()
-            prediction = Prediction(classified.classifier, classified.means, scored)
+            prediction = TablePredictor(classified.classifier, classified.means, scored)
         rows, scores = project(
             *(work.spark, work.store, reduced.reduction, str(work.staged.root)),
             listing=work.chosen,
@@ -62,11 +62,13 @@ def _identical(work: Work) -> dict[str | None, int] | None:
         except OutputError:  # The features of that run are no longer there.
             return None
     training = trained.filter(pc.field("split") == TRAIN)
-    known = (training if training.num_rows else trained)["sha256"]
+    known = (training if training.num_rows else trained)["sha256"].to_pylist()
     if work.basis is None:
         tested = tested.filter(pc.field("split").isin(sorted(HELD_OUT)))
-    same = tested.filter(pc.is_in(tested["sha256"], known))
-    return {one["values"]: one["counts"] for one in same["split"].value_counts().to_pylist()}
+    digests: dict[str | None, list[str]] = {}
+    for side, digest in zip(tested["split"].to_pylist(), tested["sha256"].to_pylist(), strict=True):
+        digests.setdefault(side, []).append(digest)
+    return {side: count_identical(known, own) for side, own in digests.items()}
 
 
 def _digests(output: str) -> pa.Table:

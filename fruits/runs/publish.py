@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from fruits.classify.evaluate import Evaluation, similarity_order
+from fruits.classify.evaluate import Evaluation, labels_by_similarity
 from fruits.features.rows import matrix
 from fruits.features.table import open_features
 from fruits.predictor import write_predictor
-from fruits.predictor.files import MANIFEST
+from fruits.predictor.files import MANIFEST, Folder, upload
 from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.extract import Extracted
@@ -108,8 +107,7 @@ def draw_plots(
             points, labels = pc1_pc2(work.staged.table(work.spark, "pca"))
         work.staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
         if classified and evaluations:
-            classifier = classified.classifier
-            order = [classifier.labels[n] for n in similarity_order(classifier.centres)]
+            order = labels_by_similarity(classified.classifier)
             # The first one is of images unlike those that were trained on, where there is one.
             confusion = plots.confusion(evaluations[0], order)
             work.staged.write_figure(confusion, "plots/confusion.png")
@@ -175,13 +173,6 @@ def _training_rows(work: Work, extracted: Extracted, reduced: Reduced) -> Iterat
 
 def _copy_predictor(model: str, place: str) -> None:
     """Copies the predictor of a finished run, where it has one."""
-    old, new = Location.of(model) / "predictor", Location.of(place)
-    if not old.filesystem.exists((old / MANIFEST).path):
-        return
-    new.filesystem.makedirs(new.path, exist_ok=True)
-    for name in (one.rpartition("/")[2] for one in old.filesystem.find(old.path)):
-        with (
-            old.filesystem.open((old / name).path, "rb") as source,
-            new.filesystem.open((new / name).path, "wb") as target,
-        ):
-            shutil.copyfileobj(source, target, 8 << 20)
+    old = Location.of(model) / "predictor"
+    if old.filesystem.exists((old / MANIFEST).path):
+        upload(Folder.of(str(old)).path, Location.of(place))

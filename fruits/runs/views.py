@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from fruits import plots
 from fruits.classify import review
-from fruits.classify.evaluate import similarity_order
+from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.review import Confusion, Suspect
 from fruits.classify.rows import scheme_of
 from fruits.runs.pipeline import Run
@@ -73,8 +73,7 @@ def confusion(run: Run) -> Figure | Note:
     """The confusion matrix of the first evaluation; labels that are alike are neighbours."""
     if run.classified is None or not run.evaluations:
         return _nothing(run)
-    classifier = run.classified.classifier
-    order = [classifier.labels[place] for place in similarity_order(classifier.centres)]
+    order = labels_by_similarity(run.classified.classifier)
     return plots.confusion(run.evaluations[0], order)
 
 

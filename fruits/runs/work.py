@@ -14,17 +14,16 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import ConfigError, InputError
 from fruits.features.writer import FeatureWriter
-from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.basis import Basis
 from fruits.runs.capacity import require_capacity
 from fruits.runs.checks import chosen_basis, require_apart
 from fruits.runs.config import RunConfig
+from fruits.runs.inputs import compile_network, list_images
 from fruits.runs.outputs import Outputs
 from fruits.runs.place import this_place
 from fruits.runs.progress import Stages
-from fruits.sources.listing import Listing, sample_evenly
-from fruits.sources.open_source import open_source
+from fruits.sources.listing import Listing
 from fruits.sources.source import Source
 from fruits.spark.failures import spark_errors
 from fruits.spark.session import get_spark, run_session
@@ -82,18 +81,8 @@ def open_work(config: RunConfig, progress: TextIO) -> Iterator[Work]:
     """
     stages = Stages(progress)
     outputs = Outputs.of(config.output)
-    with stages("list"):
-        source = open_source(config.images, config.naming)
-        found = source.items()
-        listing = sample_evenly(found.images, config.limit)
-    with stages("compile"):
-        graph = compile_backbone(
-            config.backbone,
-            config.weights,
-            config.engine,
-            config.precision,
-            config.exact_decode,
-        )
+    source, found, listing = list_images(config, stages)
+    graph = compile_network(config, stages)
     require_apart(config, found.linked)
     basis = chosen_basis(config, graph)
     if basis:

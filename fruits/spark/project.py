@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from fruits.classify.rows import SCORES, Prediction
+from fruits.classify.rows import SCORES, TablePredictor
 from fruits.features.rows import lists, matrix, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
@@ -60,7 +60,7 @@ def project(
     reduction: Reduction,
     uri: str,
     listing: pa.Table | None = None,
-    prediction: Prediction | None = None,
+    prediction: TablePredictor | None = None,
 ) -> tuple[int, pa.Table]:
     """Writes the components of all committed features, or of those of some files only.
 

@@ -208,6 +208,9 @@ def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_ru
     plain = tmp_path / "given" / "Fig"
     shutil.copytree(fruit / "Test/Fig", plain)
     draw_film(tmp_path / "given", "Plum", "r", 3, 2)
+    # A user's own file in the predictor is not part of it.
+    (output / "predictor" / "mine").mkdir()
+    (output / "predictor" / "mine" / "notes.txt").write_text("mine")
     result = run(predict_config(str(output), str(tmp_path / "given"), str(tmp_path / "out")))
     (one,) = result.evaluations
     assert (one.scheme, one.images, one.identical) == ("images given", 9, 1)
@@ -221,6 +224,7 @@ def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_ru
         assert again.loc[f"file:{path}"].confidence == old.confidence
     copied, original = (Predictor.load(place) for place in (tmp_path / "out", output))
     assert copied.about == original.about
+    assert not (tmp_path / "out" / "predictor" / "mine").exists()
 
 
 def test_images_without_known_labels_are_predicted_and_not_evaluated(

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from committed import commit
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
@@ -19,7 +19,7 @@ from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS, mapped
 from fruits.classify.train import Fold, train
 from fruits.features.moments import Moments
-from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
+from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.spark import folds as folds_module
 from fruits.spark import measure
@@ -58,21 +58,6 @@ def folds(rows: pa.Table) -> pa.Table:
     return pa.table(
         columns, pa.schema([("path", pa.string()), ("label", pa.string()), ("fold", pa.int64())])
     )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
-
-
-def commit(store: FeatureWriter, rows: pa.Table, files: int) -> None:
-    """Commits rows as a chunk of some files."""
-    cuts = [rows.num_rows * n // files for n in range(files + 1)]
-    names = [f"{len(store.files()) + n:032x}.parquet" for n in range(files)]
-    for name, (start, end) in zip(names, pairwise(cuts), strict=True):
-        write_rows(f"{store.staged}/{name}", rows.slice(start, end - start))
-    store.commit(names, REJECTED.empty_table())
 
 
 def features_of(rows: pa.Table) -> NDArray[Any]:

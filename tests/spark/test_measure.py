@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +6,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from committed import commit
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from fruits.features.moments import Moments
-from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
+from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY
 from fruits.spark import measure
 from fruits.spark.tasks import run_tasks
-from fruits.storage.lock import exclusive
 
 ROWS = 120
 SIDES = ["train", "test", None]
@@ -37,21 +35,6 @@ def rows() -> pa.Table:
         "features": lists(rng.normal(size=(ROWS, 6)).astype(np.float32)),
     }
     return pa.table(columns, FEATURES)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
-
-
-def commit(store: FeatureWriter, rows: pa.Table, files: int) -> None:
-    """Commits rows as a chunk of some files."""
-    cuts = [rows.num_rows * n // files for n in range(files + 1)]
-    names = [f"{len(store.files()) + n:032x}.parquet" for n in range(files)]
-    for name, (start, end) in zip(names, pairwise(cuts), strict=True):
-        write_rows(f"{store.staged}/{name}", rows.slice(start, end - start))
-    store.commit(names, REJECTED.empty_table())
 
 
 def features_of(rows: pa.Table) -> NDArray[Any]:

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fruits.classify.fit import fit_lda
-from fruits.classify.rows import PREDICTIONS, Prediction
+from fruits.classify.rows import PREDICTIONS, TablePredictor
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
@@ -50,12 +49,6 @@ def features() -> pa.Table:
 def reduction(features: pa.Table) -> Reduction:
     x = np.array(features["features"].to_pylist(), np.float32)
     return fit_reduction(Moments.of(x), "minmax", 3)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
 
 
 def commit(store: FeatureWriter, rows: pa.Table, sizes: list[int]) -> None:
@@ -150,7 +143,7 @@ def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
     x = np.array(labelled["features"].to_pylist(), np.float32)
     classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
     commit(store, features, sizes)
-    prediction = Prediction(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
+    prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
     _, scores = project(*(spark, store, reduction, f"file:{tmp_path}/new"), prediction=prediction)
     rows = written(tmp_path / "new/predictions")
     expected = features.sort_by("path")

@@ -1,41 +1,14 @@
-from collections.abc import Iterator
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
 import fsspec
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
-from moto.server import ThreadedMotoServer
 
 from fruits.errors import InputError, StorageError
 from fruits.sources.folder import find_images, read_contents
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location
 from fruits.storage.s3 import RetryingS3
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An empty bucket of a real server that speaks S3."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    RetryingS3.clear_instance_cache()
-    store = boto3.resource("s3", region_name="us-east-1")
-    bucket = store.create_bucket(Bucket="fruits")
-    yield bucket
-    bucket.objects.all().delete()
-    RetryingS3.clear_instance_cache()
 
 
 def keys(bucket: Any) -> list[str]:

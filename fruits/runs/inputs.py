@@ -1,0 +1,42 @@
+"""What a run and a plan begin with: the images, and the compiled network. Knows no Spark."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from fruits.networks.compile import compile_backbone
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.config import RunConfig
+from fruits.runs.progress import Stages
+from fruits.sources.listing import Listing, sample_evenly
+from fruits.sources.open_source import open_source
+from fruits.sources.source import Source
+
+
+def list_images(config: RunConfig, stages: Stages) -> tuple[Source, Listing, pa.Table]:
+    """The source, all of its images, and those that the run uses, which ``limit`` may make fewer.
+
+    Raises:
+        InputError: there is no image, or some part of the source cannot be listed.
+        StorageError: the store cannot be used.
+    """
+    with stages("list"):
+        source = open_source(config.images, config.naming)
+        found = source.items()
+        return source, found, sample_evenly(found.images, config.limit)
+
+
+def compile_network(config: RunConfig, stages: Stages) -> CompiledGraph:
+    """The network of a run, from the cache if it is there.
+
+    Raises:
+        BackboneError: it cannot be compiled.
+    """
+    with stages("compile"):
+        return compile_backbone(
+            config.backbone,
+            config.weights,
+            config.engine,
+            config.precision,
+            config.exact_decode,
+        )
