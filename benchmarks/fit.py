@@ -37,6 +37,7 @@ from fruits.spark.session import get_spark
 from fruits.storage.lock import exclusive
 
 RANK = 200
+LABELS = 131
 CHUNK = 10_000  # What `fruits run` commits at a time.
 PARTITIONS = 8
 FOLDER = DATA / "fit"
@@ -107,7 +108,14 @@ def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[
             x = rng.standard_normal((len(batch), RANK), np.float32) @ basis
             x += 0.1 * rng.standard_normal(x.shape, np.float32)
             names = batch["id"].cast(pa.string())
-            columns = {"path": names, "label": names, "features": lists(np.maximum(x, 0))}
+            columns = {
+                "path": names,
+                "label": [f"label {row % LABELS}" for row in batch["id"].to_pylist()],
+                "sha256": names,
+                "length": batch["id"],
+                "modified": pa.nulls(len(batch), pa.timestamp("us", tz="UTC")),
+                "features": lists(np.maximum(x, 0)),
+            }
             write_rows(f"{root}/features/_staged/{file}", pa.table(columns))
             yield pa.record_batch({"file": [file]})
 

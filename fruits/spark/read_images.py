@@ -1,13 +1,15 @@
 """Images and their contents as a Spark DataFrame, for a saved model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
-from fruits.sources.folder import READ_AHEAD_BYTES, contents_of, list_images
+from fruits.sources.folder import READ_AHEAD_BYTES
 from fruits.sources.naming import Naming
+from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 from fruits.storage.location import Location
 
 
@@ -22,24 +24,32 @@ def label_of(path: Column, naming: Naming) -> Column:
     return found
 
 
-def read_images(spark: SparkSession, place: str | Location) -> DataFrame:
-    """The images below a folder with their contents: the same ones that a run finds there.
+def read_images(
+    spark: SparkSession, images: str | Location | Sequence[str], naming: Naming | None = None
+) -> DataFrame:
+    """The images of a folder, an archive or a table with their contents: those that a run finds.
 
-    This is what a saved model is applied to: `model.transform(read_images(spark, place))`. The
-    folder is listed at once, the contents are read when the table is used.
+    This is what a saved model is applied to: `model.transform(read_images(spark, images))`. The
+    images are listed at once, their contents are read when the table is used.
+
+    Args:
+        spark: a session.
+        images: what `--images` takes: a place, several with commas between them, or a sequence.
+        naming: the rules by which names give labels and splits.
 
     Returns:
-        path string, label string, content binary, length long, modified timestamp. The content of a
-        file that cannot be read is null.
+        path string, label string, split string, content binary, length long, modified timestamp.
+        The content of an image that cannot be read is null.
 
     Raises:
-        InputError: as :func:`fruits.sources.folder.find_images`.
+        InputError: as :func:`fruits.sources.open_source.open_source` and its items.
         StorageError: the store cannot be used.
     """
+    places = images.uri if isinstance(images, Location) else images
     # Spark's own listing leaves out names that begin with "_", and takes "[a]" for a pattern.
-    files = spark.createDataFrame(list_images(place))
-    columns = "path string, label string, content binary, length long, modified timestamp"
-    return files.mapInArrow(_with_contents, columns)
+    files = spark.createDataFrame(open_source(places, naming).items().images)
+    columns = "path string, label string, split string, content binary, length long, "
+    return files.mapInArrow(_with_contents, columns + "modified timestamp")
 
 
 def _with_contents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -47,18 +57,14 @@ def _with_contents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         lengths = batch["length"].to_pylist()
         contents: list[bytes | None] = []
         start = size = 0
-        for number, content in enumerate(contents_of(batch), start=1):
+        for number, content in enumerate(contents_of(pa.table(batch)), start=1):
             contents.append(content if isinstance(content, bytes) else None)
             size += lengths[number - 1]
             # Contents of a few large photographs at a time are in memory.
             if size >= READ_AHEAD_BYTES or number == batch.num_rows:
                 part = batch.slice(start, number - start)
-                columns = {
-                    "path": part["path"],
-                    "label": part["label"],
-                    "content": pa.array(contents, pa.binary()),
-                    "length": part["length"],
-                    "modified": part["modified"],
-                }
+                columns = {name: part[name] for name in ("path", "label", "split")}
+                columns |= {"content": pa.array(contents, pa.binary())}
+                columns |= {name: part[name] for name in ("length", "modified")}
                 yield pa.record_batch(columns)
                 contents, start, size = [], number, 0
