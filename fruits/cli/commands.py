@@ -47,7 +47,7 @@ def plan(as_json: bool, **options: object) -> None:
 def report(output: str) -> None:
     """``fruits report``: what a finished run has made."""
     from fruits.runs.outputs import Outputs
-    from fruits.runs.report import summary_of
+    from fruits.runs.summary import summary_of
 
     print(summary_of(Outputs.of(output)))
 

@@ -13,7 +13,7 @@ from fruits.errors import InputError
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.outputs import Outputs
-from fruits.runs.report import Counts
+from fruits.runs.summary import Counts
 from fruits.runs.work import Work
 from fruits.sources.listing import anti_join, semi_join
 from fruits.spark import measure

@@ -22,7 +22,7 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.project import project_features
 from fruits.runs.publish import draw_plots, publish_results, save_model, save_predictor
 from fruits.runs.reduce import reduce_features
-from fruits.runs.report import interruption, summary
+from fruits.runs.summary import interruption, summary
 from fruits.runs.work import open_work
 from fruits.sources.decode import decode
 from fruits.sources.listing import sample_evenly

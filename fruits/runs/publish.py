@@ -23,7 +23,7 @@ from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
-from fruits.runs.report import describe, figures, package_versions
+from fruits.runs.summary import describe, figures, package_versions
 from fruits.runs.work import Work
 from fruits.spark.models import pipeline_model
 from fruits.spark.tasks import described

@@ -10,7 +10,7 @@ from pyspark.ml import PipelineModel
 
 from fruits.errors import OutputError
 from fruits.runs.outputs import Outputs
-from fruits.runs.report import report_of
+from fruits.runs.summary import report_of
 from fruits.storage.location import spark_path
 
 # The classes of the stages that a run saves, as their metadata names them.

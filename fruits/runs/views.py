@@ -19,7 +19,7 @@ from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.review import Confusion, Suspect
 from fruits.classify.rows import scheme_of
 from fruits.runs.pipeline import Run
-from fruits.runs.report import figures
+from fruits.runs.summary import figures
 
 IN_SAMPLE = "images that the classifier was fitted to"
 """The scheme where no image was held out: labels look more probable there than they are."""

@@ -6,7 +6,7 @@ import pytest
 
 from fruits.errors import OutputError
 from fruits.runs.outputs import Outputs
-from fruits.runs.report import summary_of
+from fruits.runs.summary import summary_of
 
 REPORT: dict[str, Any] = {
     "counts": {"found": 1200, "extracted": 1000, "reused": 190, "rejected": 10},
