@@ -150,9 +150,9 @@ def against_spark(options: argparse.Namespace) -> None:
         pca = PCA(k=k, inputCol="scaled", outputCol="pca")
         theirs = clock("PCA, Spark", pca.fit, scaler.transform(cached))
         clock.seconds["fit, Spark"] = clock.seconds["scaler, Spark"] + clock.seconds["PCA, Spark"]
-        target = f"file:{FOLDER}/against-spark/pca"
+        target = f"file:{FOLDER}/against-spark"
         clock("project and write", project, spark, store, own, target)
-        components = kept(spark.read.parquet(target).select("pca"))
+        components = kept(spark.read.parquet(f"{target}/pca").select("pca"))
         clock("write alone, Spark", components.write.parquet, f"{FOLDER}/against-spark/again")
     difference = np.abs(own.explained_variance[:k] - theirs.explainedVariance.toArray()).max()
     _save("against-spark", options.rows, options.features, clock, difference=float(difference))
@@ -167,7 +167,7 @@ def large(options: argparse.Namespace) -> None:
         own = clock(
             "fit, fruits", lambda: fit_reduction(measure.moments(spark, store), "minmax", k)
         )
-        clock("project and write", project, spark, store, own, f"file:{FOLDER}/large/pca")
+        clock("project and write", project, spark, store, own, f"file:{FOLDER}/large")
     _save("large", options.large_rows, options.large_features, clock, driver_memory=memory)
 
 
