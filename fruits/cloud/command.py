@@ -1,31 +1,16 @@
-"""The options of ``fruits cloud``; boto3 is imported when a command runs, not before."""
+"""The commands of ``fruits cloud``; boto3 is imported when one runs, not before."""
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fruits.errors import CloudError, ConfigError
+from fruits.cloud.options import add_launch_options, given_parameters
+from fruits.errors import CloudError
 
 if TYPE_CHECKING:
     from fruits.cloud.inventory import Inventory, Item
-
-ARCHITECTURES = ("single", "cluster", "emr")
-# Options of launch that are parameters of the templates.
-PARAMETERS = {
-    "bucket": ("Bucket", "S3 bucket for photographs and results; made if it does not exist"),
-    "prefix": ("Prefix", "the only folder of the bucket that the stack may use"),
-    "image": ("Image", "of the containers, in a registry that the hosts can reach"),
-    "instance_type": ("InstanceType", "of all hosts"),
-    "workers": ("Workers", "number of workers"),
-    "key_name": ("KeyName", "EC2 key pair for SSH"),
-    "ssh_cidr": ("SshCidr", "addresses that may use SSH, such as 203.0.113.7/32; default: none"),
-    "vpc": ("VpcId", "default: the account's default VPC"),
-    "subnet": ("SubnetId", "default: a default subnet of the VPC"),
-    "release_label": ("ReleaseLabel", "release of EMR"),
-}
 
 
 def add_cloud(
@@ -55,27 +40,7 @@ def add_cloud(
     upload.add_argument("uri", metavar="URI", help="s3://bucket/prefix")
 
     launch = action("launch", _launch, "make or change a stack; shows the cost and asks first")
-    launch.add_argument("architecture", choices=ARCHITECTURES)
-    for option, (_, help_) in PARAMETERS.items():
-        launch.add_argument("--" + option.replace("_", "-"), help=help_)
-    launch.add_argument("--spot", action=argparse.BooleanOptionalAction, help="Spot workers")
-    launch.add_argument("--wheels", metavar="DIR", help="made by deploy/emr/wheels.sh, for EMR")
-    launch.add_argument(
-        "--versioning",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="turn on versioning in a bucket that exists, so that a job cannot destroy results",
-    )
-    launch.add_argument(
-        "-p",
-        "--parameter",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="any parameter of the template",
-    )
-    launch.add_argument("--template", metavar="FILE", help="to use instead of the package's own")
-    launch.add_argument("--yes", action="store_true", help="do not ask")
+    add_launch_options(launch)
 
     submit = action("submit", _submit, "run the package on a stack")
     submit.add_argument(
@@ -143,27 +108,18 @@ def _launch(
     region: str | None,
     name: str,
     architecture: str,
-    parameter: list[str],
     template: str | None,
     wheels: str | None,
-    spot: bool | None,
     versioning: bool,
     yes: bool,
-    **options: str | None,
+    **options: Any,
 ) -> None:
     from fruits.cloud.account import Account
     from fruits.cloud.failures import printable
     from fruits.cloud.launch import make
     from fruits.cloud.proposal import propose
 
-    given = {PARAMETERS[option][0]: value for option, value in options.items() if value is not None}
-    if spot is not None:
-        given["Spot"] = str(spot).lower()
-    for text in parameter:
-        key, sign, value = text.partition("=")
-        if not sign:
-            raise ConfigError(f"parameter: wanted NAME=VALUE; got {text!r}")
-        given[key] = value
+    given = given_parameters(architecture, options)
     account = Account.of(region)
     proposal = propose(account, architecture, name, given, template, wheels, versioning)
     print(proposal.text(), flush=True)
@@ -180,6 +136,8 @@ def _launch(
         print(printable(f"  {key:16} {value}"))
     if architecture == "emr" and not stack.outputs.get("ClusterId"):
         print("there is no cluster yet: launch again with --wheels, made by deploy/emr/wheels.sh")
+    if architecture == "app":
+        print("point the name of the certificate to the balancer: a CNAME or alias in your DNS")
 
 
 def _submit(

@@ -27,6 +27,10 @@ class Prices:
         types: dollars an hour by instance type.
         disk_gib_month: dollars a month for one GiB of a gp3 disk.
         emr_share: what EMR charges for an instance, as a share of the instance's price.
+        vcpu: dollars an hour for one vCPU of a task on Fargate.
+        gib: dollars an hour for one GiB of memory of a task on Fargate.
+        balancer: dollars an hour for one load balancer, without what its requests cost.
+        waf_month: dollars a month for a list of AWS WAF with one rule.
     """
 
     date: str
@@ -34,6 +38,10 @@ class Prices:
     types: Mapping[str, float]
     disk_gib_month: float
     emr_share: float
+    vcpu: float
+    gib: float
+    balancer: float
+    waf_month: float
 
     @classmethod
     def load(cls) -> "Prices":
@@ -46,12 +54,20 @@ class Prices:
             types,
             content["disk_dollars_per_gib_month"],
             content["emr_share"],
+            content["fargate"]["dollars_per_vcpu_hour"],
+            content["fargate"]["dollars_per_gib_hour"],
+            content["balancer_dollars_per_hour"],
+            content["waf_dollars_per_month"],
         )
 
     def instances(self, count: int, type_: str) -> float | None:
         """Dollars an hour for ``count`` instances; ``None`` if the type has no price here."""
         price = self.types.get(type_)
         return None if price is None else count * price
+
+    def tasks(self, count: int, vcpus: float, gib: float) -> float:
+        """Dollars an hour for ``count`` tasks of that size on Fargate."""
+        return count * (vcpus * self.vcpu + gib * self.gib)
 
     def disks(self, gib: float) -> float:
         """Dollars an hour for gp3 disks."""
@@ -81,13 +97,15 @@ class Estimate:
     """What a stack will cost.
 
     Attributes:
-        count: number of instances at the start.
-        most: number of instances to which managed scaling may grow the cluster.
-        type: of the instances.
-        dollars: an hour at the start, with disks and EMR's charge; ``None`` if the type has no
-            price here.
+        count: number of instances or tasks at the start.
+        most: number of them to which scaling may grow.
+        type: of the instances, or the size of a task.
+        dollars: an hour at the start, with disks and EMR's charge, or with the load balancer;
+            ``None`` if the type has no price here.
         most_dollars: an hour at most.
         terms: what a reader of the figures must know.
+        kind: ``instances`` or ``tasks``.
+        extras: what else the dollars include.
     """
 
     count: int
@@ -96,6 +114,8 @@ class Estimate:
     dollars: float | None
     most_dollars: float | None
     terms: str
+    kind: str = "instances"
+    extras: str = "with disks"
 
     def text(self) -> str:
         """For people to read."""
@@ -105,10 +125,14 @@ class Estimate:
         if self.dollars is not None:
             hourly += " an hour"
         if self.most > self.count:
-            hourly += f"; up to {self.most} by managed scaling: {amount(self.most_dollars)}"
-        return (
-            f"instances  {self.count} x {self.type} with disks: {hourly}\n           ({self.terms})"
-        )
+            hourly += f"; up to {self.most} by {self.scaling}: {amount(self.most_dollars)}"
+        what = f"{self.kind:10} {self.count} x {self.type} {self.extras}"
+        return f"{what}: {hourly}\n           ({self.terms})"
+
+    @property
+    def scaling(self) -> str:
+        """What changes the number."""
+        return "managed scaling" if self.kind == "instances" else "autoscaling"
 
 
 def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> Estimate:

@@ -13,6 +13,7 @@ from fruits.cloud.account import Account
 from fruits.cloud.costs import Prices
 from fruits.cloud.failures import aws_errors
 from fruits.cloud.machines import BILLED_CLUSTERS, BILLED_INSTANCES
+from fruits.cloud.services import balancers, services
 from fruits.cloud.stacks import TAG, Stack, ours, resources
 from fruits.errors import CloudError
 
@@ -28,6 +29,7 @@ CHARGED = {
     "ec2:elastic-ip": "address",
     "ec2:vpc-endpoint": "endpoint",
     "ec2:snapshot": "snapshot",
+    "wafv2:regional": "web ACL",
 }
 
 
@@ -36,7 +38,8 @@ class Item:
     """One thing that exists.
 
     Attributes:
-        kind: ``stack``, ``instance``, ``volume``, ``cluster``, ``bucket``, ``secret`` and so on.
+        kind: ``stack``, ``instance``, ``volume``, ``cluster``, ``service``, ``balancer``,
+            ``bucket``, ``secret`` and so on.
         name: its identifier in AWS.
         stack: the name of the stack that made it, if known.
         state: as AWS calls it.
@@ -109,6 +112,10 @@ def inventory(account: Account) -> Inventory:
     collect(lambda: _instances(account, instances, groups), "instances")
     hosts = {item.name: item.stack for item in found.items if item.kind == "instance"}
     collect(lambda: _volumes(account, hosts), "volumes")
+    tasks = owners.get("AWS::ECS::Service", {})
+    collect(lambda: (Item(**fields) for fields in services(account, tasks)), "services")
+    named = owners.get("AWS::ElasticLoadBalancingV2::LoadBalancer", {})
+    collect(lambda: (Item(**fields) for fields in balancers(account, named, TAG)), "balancers")
     buckets = {s.outputs["Bucket"]: s.name for s in stacks if s.outputs.get("Bucket")}
     buckets |= owners.get("AWS::S3::Bucket", {})
     collect(lambda: _tagged(account, buckets), "tagged resources")

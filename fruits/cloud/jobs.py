@@ -56,10 +56,16 @@ def submit(account: Account, stack: Stack, options: Mapping[str, Any], mode: str
     Raises:
         CloudError: when the stack may not use the places, or cannot start the run.
     """
+    architecture = stack.output("Architecture")
+    if architecture == "app":
+        raise CloudError(
+            f"stack {stack.name}: wanted one that can run jobs; it serves a model: fruits cloud "
+            "launch single makes one, under another --name"
+        )
     for name in ("images", "output"):
         require_within(stack, options[name])
     job = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    if stack.output("Architecture") == "emr":
+    if architecture == "emr":
         return _submit_step(account, stack, options, mode, job)
     host = job_host(stack)
     running_instance(account, host)

@@ -23,6 +23,7 @@ MOST_OUTPUT = 20_000
 MOST_UNPACKED = 256 * 2**20
 MOST_SHOWN = 2**20
 MOST_FILES = 20
+LOG_GROUP = re.compile(r"[a-zA-Z0-9_/.#-]{1,512}")
 STEP_ID = re.compile(r"s-[0-9A-Z]{6,}")
 
 
@@ -32,7 +33,8 @@ def logs(account: Account, stack: Stack, job: str | None, lines: int) -> str:
     Args:
         account: where.
         stack: that is up.
-        job: as ``fruits cloud submit`` printed it; ``None`` for the last one.
+        job: as ``fruits cloud submit`` printed it; ``None`` for the last one. The application has
+            no jobs: what its tasks have printed is shown.
         lines: of each file.
 
     Raises:
@@ -40,6 +42,8 @@ def logs(account: Account, stack: Stack, job: str | None, lines: int) -> str:
     """
     if lines < 1:
         raise CloudError(f"lines: wanted 1 or more; got {lines}")
+    if stack.output("Architecture") == "app":
+        return printable(_application_logs(account, stack.output("Logs", LOG_GROUP), lines))
     on_emr = stack.output("Architecture") == "emr"
     pattern, example = (STEP_ID, "s-...") if on_emr else (_unit_pattern(), f"{UNIT}...")
     if job and not pattern.fullmatch(job):
@@ -62,6 +66,23 @@ def logs(account: Account, stack: Stack, job: str | None, lines: int) -> str:
         f'journalctl --no-pager -o cat -n {lines} -u "$unit" | tail -c {MOST_OUTPUT}',
     )
     return printable(text)
+
+
+def _application_logs(account: Account, group: str, lines: int) -> str:
+    """The last lines of the tasks that have printed something last."""
+    client = account.client("logs")
+    parts: list[str] = []
+    with aws_errors(f"logs {group}"):
+        streams = client.describe_log_streams(
+            logGroupName=group, orderBy="LastEventTime", descending=True, limit=MOST_FILES
+        )["logStreams"]
+        for stream in streams:
+            name = stream["logStreamName"]
+            found = client.get_log_events(
+                logGroupName=group, logStreamName=name, limit=lines, startFromHead=False
+            )["events"]
+            parts += [f"==> {name}", *(event["message"] for event in found)]
+    return "\n".join(parts) or f"logs {group}: no task has printed anything yet"
 
 
 def _unit_pattern() -> re.Pattern[str]:

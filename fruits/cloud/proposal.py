@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fruits.cloud import stacks, templates
+from fruits.cloud import application, stacks, templates
 from fruits.cloud.account import Account
 from fruits.cloud.buckets import KEPT_DAYS, SOFTWARE, Versioning, versioning
 from fruits.cloud.costs import Estimate, estimate
-from fruits.cloud.failures import aws_errors, line, printable
+from fruits.cloud.failures import line, printable
+from fruits.cloud.network import choose_network
 from fruits.cloud.stacks import Stack
 from fruits.cloud.templates import Summary
 from fruits.errors import CloudError
@@ -20,7 +21,7 @@ class Proposal:
     """What is to be made or changed.
 
     Attributes:
-        architecture: ``single``, ``cluster`` or ``emr``.
+        architecture: ``single``, ``cluster``, ``emr`` or ``app``.
         name: of the stack.
         body: of its template.
         summary: of its template.
@@ -82,6 +83,8 @@ class Proposal:
             lines.append(f"ends       the hosts stop {hours} hours after they start")
         if idle := self.parameters.get("IdleTimeout"):
             lines.append(f"ends       the cluster ends after {int(idle) / 60:.0f} idle minutes")
+        if self.architecture == "app":
+            lines += application.notes(self.name, self.parameters)
         return printable("\n".join(lines))
 
 
@@ -138,9 +141,12 @@ def propose(
             "another place; give --wheels"
         )
     if not existing:
-        _choose_network(account, given, summary)
+        choose_network(account, given, summary.defaults)
+    if architecture == "app":
+        given = application.completed(account, given)
     bucket = given.get("Bucket") or before.get("Bucket")
-    found = _existing_bucket(account, bucket) if bucket else None
+    # The application only reads: nothing in its bucket needs to be protected from it.
+    found = _existing_bucket(account, bucket) if bucket and architecture != "app" else None
     if not existing and bucket and "CreateBucket" in summary.defaults:
         given.setdefault("CreateBucket", "false" if found else "true")
     parameters = {
@@ -167,9 +173,16 @@ def propose(
         enables_versioning=bool(
             with_versioning and found and not found.enabled and values.get("CreateBucket") != "true"
         ),
-        estimate=estimate(architecture, values, account.region),
+        estimate=_estimate(architecture, values, account.region),
         region=account.region,
     )
+
+
+def _estimate(architecture: str, parameters: Mapping[str, str], region: str) -> Estimate:
+    if architecture != "app":
+        return estimate(architecture, parameters, region)
+    application.require_counts(parameters)
+    return application.estimate_application(parameters, region)
 
 
 def _existing_bucket(account: Account, bucket: str) -> Versioning | None:
@@ -200,29 +213,6 @@ def _require_changeable(existing: Stack, architecture: str) -> None:
                 "give another --name",
             )
         )
-
-
-def _choose_network(account: Account, given: dict[str, str], summary: Summary) -> None:
-    """The default network of the account, where none is given."""
-    if not {"VpcId", "SubnetId"} <= summary.defaults.keys() or "SubnetId" in given:
-        return
-    ec2 = account.client("ec2")
-    with aws_errors("network"):
-        if "VpcId" not in given:
-            found = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-            if not found:
-                raise CloudError(
-                    f"network: {account.region} has no default VPC; give --vpc and --subnet"
-                )
-            given["VpcId"] = found[0]["VpcId"]
-        filters = [
-            {"Name": "vpc-id", "Values": [given["VpcId"]]},
-            {"Name": "default-for-az", "Values": ["true"]},
-        ]
-        subnets = ec2.describe_subnets(Filters=filters)["Subnets"]
-    if not subnets:
-        raise CloudError(f"network: {given['VpcId']} has no default subnet; give --subnet")
-    given["SubnetId"] = min(subnets, key=lambda s: str(s["AvailabilityZone"]))["SubnetId"]
 
 
 def _wheels_sha256(folder: str) -> str:

@@ -13,7 +13,12 @@ from fruits.cloud.account import Account
 from fruits.cloud.failures import aws_errors
 from fruits.errors import CloudError
 
-TEMPLATES = {"single": "ec2-single.yaml", "cluster": "ec2-cluster.yaml", "emr": "emr.yaml"}
+TEMPLATES = {
+    "single": "ec2-single.yaml",
+    "cluster": "ec2-cluster.yaml",
+    "emr": "emr.yaml",
+    "app": "app.yaml",
+}
 # The key in a template's Metadata by which it says that it is ours, and which architecture it is.
 IDENTITY = "FruitsArchitecture"
 # What CloudFormation accepts as the text of a template.

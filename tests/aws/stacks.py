@@ -121,6 +121,8 @@ def role_policies(role: str) -> list[dict[str, Any]]:
     for statement in (node for policy in found for node in nodes(policy) if "Resource" in node):
         # In place of AWS::NoValue, which is nothing.
         statement["Resource"] = [r for r in listed(statement["Resource"]) if r is not None]
+    for policy in found:
+        policy["Statement"] = [s for s in listed(policy["Statement"]) if s is not None]
     return found
 
 
