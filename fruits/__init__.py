@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from fruits.features.table import open_features
     from fruits.predictor.predictor import Predictor
+    from fruits.runs.compare import compare
     from fruits.runs.config import RunConfig
     from fruits.runs.estimate import plan as estimate
     from fruits.runs.pipeline import run
@@ -36,6 +37,7 @@ _HOMES = {
     "RunConfig": "fruits.runs.config",
     "StorageError": "fruits.errors",
     "WorkerError": "fruits.errors",
+    "compare": "fruits.runs.compare",
     "estimate": "fruits.runs.estimate:plan",
     "open_features": "fruits.features.table",
     "run": "fruits.runs.pipeline",
@@ -53,6 +55,7 @@ __all__ = [
     "StorageError",
     "WorkerError",
     "__version__",
+    "compare",
     "estimate",
     "open_features",
     "run",

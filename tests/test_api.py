@@ -19,6 +19,7 @@ NAMES = {
     "StorageError",
     "WorkerError",
     "__version__",
+    "compare",
     "estimate",
     "open_features",
     "run",

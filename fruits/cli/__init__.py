@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0 done; 2 what the user can fix; 130 interrupted. Each of the last two
-        writes one line to stderr.
+        The exit status: 0 done; 1 a part of it is not done, which the command has said; 2 what the
+        user can fix; 130 interrupted. Each of the last two writes one line to stderr.
     """
     try:
         # Imported here, since an interruption may come as early as this.
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         command, options = make_parser().parse(sys.argv[1:] if arguments is None else arguments)
         try:
-            command(**options)
+            status = command(**options)
         except FruitsError as error:
             return _end(2, str(error))
     except ModuleNotFoundError as error:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         # A run says what it has committed.
         return _end(130, str(stop) or "interrupted")
-    return 0
+    return status or 0
 
 
 def _end(status: int, line: str) -> int:

@@ -4,6 +4,7 @@ import json
 import signal
 
 import fruits
+from fruits.cli.compare import add_compare
 from fruits.cli.pack import add_pack
 from fruits.cli.parser import Parser, add_run_options
 from fruits.cli.serve import add_serve
@@ -99,6 +100,8 @@ def make_parser() -> Parser:
         commands, "predict", predict, "recognise another folder by the model of a finished run"
     )
     add_run_options(predicting, fixed=OF_THE_MODEL, required=("model",))
+
+    add_compare(commands, parser)
 
     planning = parser.add_command(
         commands, "plan", plan, "predict what a run takes: memory, time, dollars"

@@ -13,6 +13,9 @@ from fruits.runs.options import Option, options
 # More choices than these are listed in the help of the option, not in its usage.
 FEW = 4
 
+# Returns the exit status; nothing for 0.
+Command = Callable[..., int | None]
+
 
 class Parser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that answers a mistake with one line and status 2."""
@@ -37,9 +40,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"{flag} is not an option{_nearest(flag, flags)}")
         return super().parse_known_args(args, namespace)
 
-    def add_command(
-        self, commands: Any, name: str, function: Callable[..., None], help: str
-    ) -> "Parser":
+    def add_command(self, commands: Any, name: str, function: Command, help: str) -> "Parser":
         """Adds a command that calls a function with its options as keyword arguments.
 
         Args:
@@ -52,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         parser.set_defaults(command=function, parser=parser)
         return parser
 
-    def parse(self, arguments: Sequence[str] | None) -> tuple[Callable[..., None], dict[str, Any]]:
+    def parse(self, arguments: Sequence[str] | None) -> tuple[Command, dict[str, Any]]:
         """The function of a command, and its options; help where there is no command."""
         found, unknown = self.parse_known_args(arguments)
         values = vars(found)
@@ -88,9 +89,18 @@ def add_run_options(
         add_option(parser, option, default)
 
 
-def add_option(parser: argparse.ArgumentParser, option: Option, default: Any) -> None:
-    """Adds one option as its field declares it; without a default it is required."""
-    settings: dict[str, Any] = {"help": option.help}
+def add_option(
+    parser: argparse.ArgumentParser, option: Option, default: Any, several: bool = False
+) -> None:
+    """Adds one option as its field declares it; without a default it is required.
+
+    Args:
+        parser: of the command.
+        option: to add.
+        default: its value where the user gives none.
+        several: whether it takes one value or more, and gives a list.
+    """
+    settings: dict[str, Any] = {"help": option.help} | ({"nargs": "+"} if several else {})
     if default is MISSING:
         settings["required"] = True
     else:
@@ -105,7 +115,8 @@ def add_option(parser: argparse.ArgumentParser, option: Option, default: Any) ->
             settings["metavar"] = "NAME"
             settings["help"] += ": " + ", ".join(option.choices)
         if default not in (MISSING, None):
-            settings["help"] += f" (default: {default})"
+            shown = " ".join(map(str, default)) if several else default
+            settings["help"] += f" (default: {shown})"
     settings["help"] = settings["help"].replace("%", "%%")
     parser.add_argument(option.flag, **settings)
 

@@ -7,6 +7,7 @@ from fruits.plots.palette import COLOURS
 from fruits.plots.pictures import image_grid, pairs, suspects
 from fruits.plots.scatter import LEGEND_LABELS, NAMED_LABELS, scatter
 from fruits.plots.seconds import stage_seconds
+from fruits.plots.tradeoff import tradeoff
 from fruits.plots.variance import SEPARATE_BARS, scree
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "scree",
     "stage_seconds",
     "suspects",
+    "tradeoff",
 ]

@@ -17,13 +17,13 @@ from fruits.classify.evaluate import Evaluation
 from fruits.reduction.fit import Reduction
 from fruits.runs.classify import Classified, train_classifier
 from fruits.runs.config import RunConfig
-from fruits.runs.extract import extract_features
+from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.outputs import Outputs
 from fruits.runs.project import project_features
 from fruits.runs.publish import draw_plots, publish_results, save_model, save_predictor
-from fruits.runs.reduce import reduce_features
+from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.summary import interruption, summary
-from fruits.runs.work import open_work
+from fruits.runs.work import Work, open_work
 from fruits.sources.decode import decode
 from fruits.sources.listing import sample_evenly
 from fruits.sources.open_source import located
@@ -118,15 +118,27 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
         extracted = extract_features(work)
         reduced = reduce_features(work, extracted)
         trained = train_classifier(work, extracted, reduced)
-        classified = None if isinstance(trained, str) else trained
-        model = save_model(work, extracted, reduced, classified)
-        evaluations = project_features(work, extracted, reduced, classified)
-        if classified and classified.evaluation:
-            evaluations.insert(0, classified.evaluation)
-        if classified:
-            save_predictor(work, extracted, reduced, classified, evaluations)
-        draw_plots(work, reduced, classified, evaluations)
-        with work.stages("model"):
-            model.result()
-        report = publish_results(work, extracted, reduced, trained, evaluations)
+        return finish(work, extracted, reduced, trained)
+
+
+def finish(work: Work, extracted: Extracted, reduced: Reduced, trained: Classified | str) -> Run:
+    """Writes and publishes the results of a run, after its classifier was trained.
+
+    Args:
+        work: the run.
+        extracted: from its first step.
+        reduced: from its second step.
+        trained: from its third step: the classifier, or why there is none.
+    """
+    classified = None if isinstance(trained, str) else trained
+    model = save_model(work, extracted, reduced, classified)
+    evaluations = project_features(work, extracted, reduced, classified)
+    if classified and classified.evaluation:
+        evaluations.insert(0, classified.evaluation)
+    if classified:
+        save_predictor(work, extracted, reduced, classified, evaluations)
+    draw_plots(work, reduced, classified, evaluations)
+    with work.stages("model"):
+        model.result()
+    report = publish_results(work, extracted, reduced, trained, evaluations)
     return Run(work.spark, work.outputs, report, reduced.reduction, classified, evaluations)

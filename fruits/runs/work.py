@@ -73,15 +73,22 @@ class Work:
 
 
 @contextmanager
-def open_work(config: RunConfig, progress: TextIO) -> Iterator[Work]:
+def open_work(
+    config: RunConfig, progress: TextIO, listed: tuple[Source, Listing, pa.Table] | None = None
+) -> Iterator[Work]:
     """Lists the images, compiles the network, starts Spark and locks the output.
+
+    Args:
+        config: what to do.
+        progress: where lines about the progress go.
+        listed: from :func:`fruits.runs.inputs.list_images`, where the images are listed already.
 
     Raises:
         FruitsError: something is wrong that the caller can fix; one clear line.
     """
     stages = Stages(progress)
     outputs = Outputs.of(config.output)
-    source, found, listing = list_images(config, stages)
+    source, found, listing = listed or list_images(config, stages)
     graph = compile_network(config, stages)
     require_apart(config, found.linked)
     basis = chosen_basis(config, graph)

@@ -1,0 +1,143 @@
+"""A comparison of networks as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fruits.classify.train import SCHEME as GROUPED
+from fruits.runs.comparison import Comparison, Network, Tried
+
+# The heading of a column, in two lines.
+Heading = tuple[str, str]
+
+
+def text(comparison: Comparison) -> str:
+    """The tables, what their figures mean, and what to do next."""
+    return "\n".join(
+        [
+            *_classifiers(comparison),
+            "",
+            *_explained(comparison),
+            *_reductions(comparison),
+            *_verdict(comparison),
+        ]
+    )
+
+
+def _classifiers(comparison: Comparison) -> Iterator[str]:
+    """A line for each classifier of each network, and for each network that failed."""
+    headings = [("network", ""), ("classifier", ""), ("transform", ""), ("accuracy", "grouped")]
+    headings += [("accuracy", scheme) for scheme in comparison.splits]
+    headings += [("log loss", "grouped"), ("ECE", "grouped"), ("ms on a core", "an image")]
+    headings += [("seconds", "to fit"), ("features", "number"), ("components", "number")]
+    headings += [("features", "MB"), ("predictor", "MB")]
+    rows = [
+        (network is comparison.best and tried is network.best, _cells(comparison, network, tried))
+        for network in comparison.networks
+        for tried in network.tried
+    ]
+    yield from _table(headings, [cells for _, cells in rows], [best for best, _ in rows], left=3)
+    width = max(len(one.backbone) for one in comparison.networks)
+    for network in comparison.failed:
+        yield f"! {network.backbone:{width}}  failed: {network.error}"
+
+
+def _cells(comparison: Comparison, network: Network, tried: Tried) -> list[str]:
+    grouped = tried.figures(GROUPED)
+    own = tried is network.best
+    seconds = (network.fit_seconds or 0) + tried.seconds
+    return [
+        network.backbone,
+        tried.classifier,
+        tried.transform or "",
+        _share(grouped.get("accuracy")),
+        *(_share(tried.figures(scheme).get("accuracy")) for scheme in comparison.splits),
+        _number(grouped.get("log_loss"), 3),
+        _number(grouped.get("calibration_error"), 3),
+        _number(network.image_seconds, 1, 1e3),
+        _number(seconds, 1),
+        _number(network.dimension, 0),
+        _number(network.components, 0),
+        _number(network.features_bytes, 1, 1e-6),
+        _number(network.predictor_bytes, 1, 1e-6) if own else "",
+    ]
+
+
+def _explained(comparison: Comparison) -> Iterator[str]:
+    """What the schemes are, and what is not in the table."""
+    for scheme in (GROUPED, *comparison.splits):
+        images = {
+            figures["images"]
+            for network in comparison.networks
+            for tried in network.tried
+            if (figures := tried.figures(scheme))
+        }
+        if images:
+            counts = " or ".join(f"{count:,}" for count in sorted(images))
+            name = "grouped" if scheme == GROUPED else scheme
+            yield f"{name}: {_meaning(scheme)}; {counts} images"
+    skipped = {one.skipped for network in comparison.networks for one in network.tried}
+    for reason in sorted(filter(None, skipped)):
+        yield f"no classifier: {reason}"
+    yield "scaler and components do not change the classifier: it is fitted to the features"
+
+
+def _meaning(scheme: str) -> str:
+    if scheme == GROUPED:
+        return "cross-validation that leaves out whole groups"
+    return "the images of that side, some of whose groups training may know"
+
+
+def _reductions(comparison: Comparison) -> Iterator[str]:
+    """A line for each network, scaler and number of components, where there is a choice."""
+    rows = [
+        [
+            network.backbone,
+            one.scaler,
+            f"{one.wanted}",
+            "too many" if one.components is None else f"{one.components:,}",
+            _share(one.explained_variance),
+        ]
+        for network in comparison.networks
+        if len(network.reductions) > 1
+        for one in network.reductions
+    ]
+    if rows:
+        headings = [("network", ""), ("scaler", ""), ("components", "wanted")]
+        headings += [("components", "number"), ("variance", "explained")]
+        yield ""
+        yield from _table(headings, rows, [False] * len(rows), left=2)
+        yield "The first scaler and number are those of the runs."
+
+
+def _verdict(comparison: Comparison) -> Iterator[str]:
+    best = comparison.best
+    yield ""
+    if best is None:
+        yield "No network is marked as the best: there is no grouped accuracy to compare."
+        return
+    yield f"* best by grouped accuracy: fruits serve --model {best.output}"
+
+
+def _table(
+    headings: Sequence[Heading], rows: Sequence[Sequence[str]], marked: Sequence[bool], left: int
+) -> Iterator[str]:
+    """Aligned columns, the first ones at the left; a star before the lines that are marked."""
+    if not rows:
+        return
+    lines = [[first for first, _ in headings], [second for _, second in headings], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for mark, line in zip([False, False, *marked], lines, strict=True):
+        cells = [
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        yield f"{'*' if mark else ' '} {'  '.join(cells)}".rstrip()
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
+    return "" if value is None else f"{value * factor:,.{digits}f}"

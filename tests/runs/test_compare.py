@@ -1,0 +1,164 @@
+"""Several networks on the same images: finished runs, figures, failures and resumption."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fruits.cli import main
+from fruits.errors import InputError, OutputError
+from fruits.runs.compare import compare
+from fruits.runs.comparison import Comparison
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
+
+SMALL = Path(__file__).parents[1] / "data" / "networks" / "dinov2"
+FIGURES = ("scheme", "images", "accuracy", "log_loss", "calibration_error", "identical")
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two labels of three films each, one of which is the test side's."""
+    root = tmp_path_factory.mktemp("fruit")
+    rng = np.random.default_rng(0)
+    for label, colour in {"Fig": (90, 40, 110), "Lime": (90, 110, 50)}.items():
+        for side, films in {"Training": ("r", "r2"), "Test": ("r3",)}.items():
+            (root / side / label).mkdir(parents=True)
+            for film in films:
+                for number in range(4):
+                    pixels = (rng.normal(0, 60, (6, 6, 3)) + colour).clip(0, 255).astype(np.uint8)
+                    picture = Image.fromarray(pixels).resize((100, 100))
+                    picture.save(root / side / label / f"{film}_{number}_100.jpg")
+    return root
+
+
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder without a network."""
+    return str(tmp_path_factory.mktemp("nets") / "nothing")
+
+
+@pytest.fixture(scope="module")
+def output(
+    spark: object, graph: object, fruit: Path, nothing: str, tmp_path_factory: Any
+) -> tuple[Path, Comparison]:
+    """Compared once with one network, then, by the command, with another one and one that fails."""
+    Path(nothing).mkdir()
+    place = tmp_path_factory.mktemp("compared") / "out"
+    compare(config(fruit, place), backbone=[str(SMALL), nothing])
+    first = json.loads((place / "compare.json").read_text())
+    assert [one["extracted"] for one in first["networks"]] == [24, 0]
+    options = ["--images", str(fruit), "--output", str(place), "--max-rejected", "0.5"]
+    options += ["--backbone", str(SMALL), nothing, "EfficientNetLite0"]
+    options += ["--transform", "none", "sqrt", "--scaler", "minmax", "none"]
+    assert main(["compare", *options]) == 1
+    return place, Comparison.from_json((place / "compare.json").read_bytes())
+
+
+def config(images: Path, output: Path, **options: Any) -> RunConfig:
+    return RunConfig(images=str(images), output=str(output), **options)
+
+
+def figures(result: Run) -> list[dict[str, Any]]:
+    return [{name: getattr(one, name) for name in FIGURES} for one in result.evaluations]
+
+
+def test_a_network_that_fails_is_one_line_and_the_others_go_on(
+    output: tuple[Path, Comparison], nothing: str
+) -> None:
+    place, found = output
+    assert [one.error is None for one in found.networks] == [True, False, True]
+    assert "wanted one ONNX file" in str(found.networks[1].error)
+    rows = list(csv.DictReader((place / "compare.csv").open()))
+    assert [row["backbone"] for row in rows] == [
+        *[str(SMALL)] * 2,
+        nothing,
+        *["EfficientNetLite0"] * 2,
+    ]
+    assert (place / "plots" / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_features_are_extracted_once_for_each_network(output: tuple[Path, Comparison]) -> None:
+    place, found = output
+    counts = json.loads((place / "dinov2" / "run.json").read_text())["counts"]
+    assert (counts["extracted"], counts["reused"]) == (0, 24)
+    # What the first comparison took is still known.
+    assert (found.networks[0].extracted, found.networks[2].extracted) == (24, 24)
+    assert found.networks[0].extract_seconds > 0
+    assert len({one.features_bytes for one in found.networks}) == 3
+
+
+def test_figures_are_those_of_separate_runs(
+    output: tuple[Path, Comparison], fruit: Path, tmp_path: Path
+) -> None:
+    place, found = output
+    network = found.networks[2]
+    best = network.best
+    assert best is not None
+    own = config(fruit, tmp_path / "own", backbone="EfficientNetLite0", transform=best.transform)
+    result = run(own)
+    assert [{name: one[name] for name in FIGURES} for one in best.evaluations] == figures(result)
+    assert network.components == result.report["components"]
+    for name in ("predictions", "pca"):
+        ours, theirs = (pd.read_parquet(p / name) for p in (place / network.name, tmp_path / "own"))
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    parameters = json.loads((place / network.name / "run.json").read_text())["parameters"]
+    assert parameters | {"output": own.output, "max_rejected": 0.05} == own.as_dict()
+
+
+def test_the_output_of_a_network_is_one_that_a_run_continues(
+    output: tuple[Path, Comparison], fruit: Path
+) -> None:
+    place, found = output
+    [other] = [one for one in found.networks[2].tried if one is not found.networks[2].best]
+    result = run(
+        config(
+            *(fruit, place / "EfficientNetLite0"),
+            backbone="EfficientNetLite0",
+            transform=other.transform,
+        )
+    )
+    assert result.report["counts"]["extracted"] == 0
+    assert [{name: one[name] for name in FIGURES} for one in other.evaluations] == figures(result)
+
+
+def test_scalers_are_compared_by_what_they_change(output: tuple[Path, Comparison]) -> None:
+    place, found = output
+    features = pd.read_parquet(place / "dinov2" / "features").query("split == 'train'")
+    x = np.stack(features["features"].to_list()).astype(np.float64)
+    minmax, none = found.networks[0].reductions
+    assert (minmax.scaler, none.scaler) == ("minmax", "none")
+    variances = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2
+    shares = np.cumsum(variances) / variances.sum()
+    assert none.components == np.searchsorted(shares, 0.97) + 1
+    assert none.explained_variance == pytest.approx(shares[none.components - 1])
+    assert minmax.components == found.networks[0].components
+
+
+def test_the_output_of_a_run_is_not_taken_for_a_comparison(
+    output: tuple[Path, Comparison], fruit: Path
+) -> None:
+    with pytest.raises(OutputError, match="is the output of a run"):
+        compare(config(fruit, output[0] / "dinov2"), backbone=["EfficientNetLite0"])
+
+
+def test_files_of_others_are_not_replaced(fruit: Path, tmp_path: Path) -> None:
+    for name in ("compare.json", "compare.csv"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(OutputError, match=name):
+            compare(config(fruit, tmp_path), backbone=["EfficientNetLite0"])
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+
+
+def test_images_that_are_not_there_are_one_error_and_not_one_for_each_network(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        compare(config(tmp_path / "nowhere", tmp_path / "out"), backbone=["VGG16", "ResNet50"])
+    assert not (tmp_path / "out").exists()
