@@ -21,6 +21,7 @@ from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.outputs import Outputs
 from fruits.runs.project import project_features
 from fruits.runs.publish import draw_plots, publish_results, save_model, save_predictor
+from fruits.runs.quality import find_quality
 from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.summary import interruption, summary
 from fruits.runs.work import Work, open_work
@@ -138,7 +139,8 @@ def finish(work: Work, extracted: Extracted, reduced: Reduced, trained: Classifi
     if classified:
         save_predictor(work, extracted, reduced, classified, evaluations)
     draw_plots(work, reduced, classified, evaluations)
+    quality = find_quality(work, reduced, classified)
     with work.stages("model"):
         model.result()
-    report = publish_results(work, extracted, reduced, trained, evaluations)
+    report = publish_results(work, extracted, reduced, trained, evaluations, quality)
     return Run(work.spark, work.outputs, report, reduced.reduction, classified, evaluations)

@@ -22,6 +22,7 @@ from fruits.predictor.files import MANIFEST, Folder, upload
 from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.extract import Extracted
+from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
 from fruits.runs.summary import describe, figures, package_versions
 from fruits.runs.work import Work
@@ -29,7 +30,10 @@ from fruits.spark.models import pipeline_model
 from fruits.spark.tasks import described
 from fruits.storage.location import Location
 
-PUBLISHED = ("rejected", "pca", "predictions", "pca.csv", "model", "predictor", "plots")
+PUBLISHED = (
+    *("rejected", "pca", "predictions", "pca.csv", "quality"),
+    *("model", "predictor", "plots"),
+)
 
 # Points of the PC1/PC2 plot: more would hide each other.
 PLOTTED_IMAGES = 20_000
@@ -120,6 +124,7 @@ def publish_results(
     reduced: Reduced,
     classified: Classified | str,
     evaluations: list[Evaluation],
+    quality: Quality,
 ) -> dict[str, Any]:
     """Puts everything that is staged into its place; returns the content of run.json."""
     report = describe(
@@ -136,6 +141,7 @@ def publish_results(
         {"skipped": classified} if isinstance(classified, str) else classified.about
     )
     report["evaluation"] = [one.to_json() for one in evaluations]
+    report["quality"] = quality.as_dict()
     work.outputs.publish(work.lock, *PUBLISHED, report=report)
     return report
 

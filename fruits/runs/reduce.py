@@ -25,6 +25,8 @@ class Reduced:
         moments: what the scaler and the PCA were fitted to.
         reduction: both of them.
         side: "train" where only that side of the split was used; None for all images.
+        measured: of the training images of this run; those of `moments`, unless a model is used.
+        last: what the last run, or the model that is used, was fitted to; None where there is none.
         turned: how far the leading components have turned since the last run, in degrees, see
             :func:`fruits.reduction.fit.principal_angles`; None where there is no last run.
     """
@@ -32,6 +34,8 @@ class Reduced:
     moments: Moments
     reduction: Reduction
     side: str | None
+    measured: Moments
+    last: Moments | None
     turned: dict[str, float] | None
 
 
@@ -50,7 +54,8 @@ def reduce_features(work: Work, extracted: Extracted) -> Reduced:
         turned = degrees_turned(last.moments, moments, work.config.scaler) if last else None
         fitted_to = work.basis.moments if work.basis else moments
         reduction = fit_reduction(fitted_to, work.config.scaler, work.config.components)
-    return Reduced(fitted_to, reduction, side, turned)
+    before = last.moments if last else None
+    return Reduced(fitted_to, reduction, side, moments, before, turned)
 
 
 def training_side(splits: pa.ChunkedArray) -> str | None:

@@ -120,7 +120,7 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
             + one_line("; ".join(report["ran"]))
         )
     there = [name for name in RESULTS if outputs.exists(name)]
-    lines = [figures, *_evaluation_lines(report)]
+    lines = [figures, *_evaluation_lines(report), *_quality_lines(report)]
     return "\n".join([*lines, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
 
 
@@ -152,6 +152,17 @@ def _evaluation_line(one: dict[str, Any]) -> str:
         more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
         line += f"; labels that training has not, counted as wrong: {one_line(names)}{more}"
     return line
+
+
+def _quality_lines(report: dict[str, Any]) -> list[str]:
+    """A line with what was found in the images; none for earlier versions."""
+    found = dict(report.get("quality") or {})
+    if not found:
+        return []
+    skipped = found.pop("skipped", {})
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in found.items() if count)
+    lines = [f"  to look at: {counts or 'nothing'}"]
+    return lines + [f"  {kind}: {one_line(why)}" for kind, why in skipped.items()]
 
 
 def summary_of(outputs: Outputs) -> str:

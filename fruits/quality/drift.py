@@ -1,0 +1,168 @@
+"""How far the images of one side of the split, or of one run, are from those of another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fruits.classify.model import Array
+from fruits.features.moments import Moments
+from fruits.quality.findings import Finding
+from fruits.quality.gaussian import Gaussian, frechet_distance
+from fruits.quality.sides import Side, sums_of_sides
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """The images of one label.
+
+    Attributes:
+        count: how many they are.
+        mean: (k,) float64, of their components.
+        spread: the root of their mean squared distance from their mean.
+    """
+
+    count: int
+    mean: Array
+    spread: float
+
+
+def drift_of_splits(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, int]) -> list[Finding]:
+    """How far the other sides of the split are from the training side, the farthest first.
+
+    Args:
+        batches: of the table ``pca``: label, split and pca; they are read once.
+        sizes: how many images each side has.
+
+    Returns:
+        One finding for each other side, and one for each label whose mean is farther from that of
+        the training side than the training images of the label are, on average.
+    """
+    others = [side for side, count in sizes.items() if side != TRAIN and count > 1]
+    if sizes.get(TRAIN, 0) < 2 or not others:
+        return []
+    sums = sums_of_sides(batches, {side: sizes[side] / sizes[TRAIN] for side in others})
+    train = sums.sides[TRAIN]
+    found: list[Finding] = []
+    for name in others:
+        side = sums.sides[name]
+        part, rest = (one.gaussian() for one in sums.by_chance[name])
+        chance = frechet_distance(part, rest) / rest.spread if rest.spread else 0.0
+        found += _of_all(side.gaussian(), train.gaussian(), name, TRAIN, chance)
+        found += _of_labels(_clouds(side), _clouds(train), name, TRAIN)
+    return farthest_first(found)
+
+
+def drift_of_runs(
+    now: Moments, before: Moments, weights: Array, offset: Array, side: str | None, name: str
+) -> list[Finding]:
+    """How far the images of a run are from those that another run was fitted to.
+
+    Args:
+        now: moments of the features of the images of this run.
+        before: the same of the other run.
+        weights: (d, k) float64, from features to components.
+        offset: (k,) float64.
+        side: of the split that the images are on; None for all images.
+        name: of the other run, for the findings.
+
+    Returns:
+        As :func:`drift_of_splits`; nothing where both are moments of the same images.
+    """
+    if min(now.count, before.count) < 2 or _same(now, before):
+        return []
+    one, other = (Gaussian.of(moments, weights, offset) for moments in (now, before))
+    found = _of_all(one, other, side, name, None)
+    mine = _clouds_of_moments(now, one, weights, offset)
+    theirs = _clouds_of_moments(before, other, weights, offset)
+    return farthest_first(found + _of_labels(mine, theirs, side, name))
+
+
+def farthest_first(findings: list[Finding]) -> list[Finding]:
+    """The findings in the order of their scores; those about all images first."""
+    return sorted(findings, key=lambda one: (one.label is not None, -one.score, one.label or ""))
+
+
+def _of_all(
+    now: Gaussian, before: Gaussian, side: str | None, other: str, chance: float | None
+) -> list[Finding]:
+    if not before.spread:
+        return []
+    distance = frechet_distance(now, before)
+    reason = (
+        f"the {now.count:,} images of {side or 'this run'} are {distance / before.spread:.2f} "
+        f"times the spread of the {before.count:,} of {other} away from these (Fréchet distance "
+        f"{distance:.3g})"
+    )
+    if chance is not None:
+        reason += f"; a random part of both of that size: {chance:.2f}"
+    score = distance / before.spread
+    return [Finding("drift", None, None, side, None, None, other, score, reason)]
+
+
+def _of_labels(
+    now: Mapping[str, Cloud], before: Mapping[str, Cloud], side: str | None, other: str
+) -> list[Finding]:
+    found = []
+    for label in now.keys() & before.keys():
+        one, another = now[label], before[label]
+        score = _shift(one, another) / another.spread if another.spread else 0.0
+        if score > 1:
+            reason = (
+                f"the mean of the {one.count:,} images of {label} of {side or 'this run'} is "
+                f"{score:.1f} times as far from that of the {another.count:,} of {other} as these "
+                "are on average"
+            )
+            found.append(Finding("drift", None, label, side, None, label, other, score, reason))
+    return found
+
+
+def _shift(one: Cloud, other: Cloud) -> float:
+    """The distance of two means, without what is expected of two samples of one distribution."""
+    difference = one.mean - other.mean
+    expected = one.spread**2 / one.count + other.spread**2 / other.count
+    return math.sqrt(max(float(difference @ difference) - expected, 0.0))
+
+
+def _clouds(side: Side) -> dict[str, Cloud]:
+    found = {}
+    for label, sums in side.labels.items():
+        mean = sums.total / sums.count
+        square = max(sums.squares / sums.count - float(mean @ mean), 0.0)
+        if sums.count > 1:
+            found[label] = Cloud(
+                sums.count, mean, math.sqrt(square * sums.count / (sums.count - 1))
+            )
+    return found
+
+
+def _clouds_of_moments(
+    moments: Moments, gaussian: Gaussian, weights: Array, offset: Array
+) -> dict[str, Cloud]:
+    """Moments know how all labels together spread around their means, and not each by itself."""
+    counts = {label: sums.count for label, sums in moments.labels.items() if label is not None}
+    means = {
+        label: moments.labels[label].total.divided_by(count) @ weights + offset
+        for label, count in counts.items()
+    }
+    between = sum(
+        count * float(np.sum((means[label] - gaussian.mean) ** 2))
+        for label, count in counts.items()
+    )
+    within = float(np.trace(gaussian.covariance)) * (gaussian.count - 1) - between
+    spread = math.sqrt(max(within, 0.0) / max(gaussian.count - len(counts), 1))
+    return {
+        label: Cloud(count, means[label], spread) for label, count in counts.items() if count > 1
+    }
+
+
+def _same(one: Moments, other: Moments) -> bool:
+    """Whether both are sums over the same numbers of images, and equal."""
+    counts = ({label: s.count for label, s in m.labels.items()} for m in (one, other))
+    return next(counts) == next(counts) and np.array_equal(one.mean, other.mean)

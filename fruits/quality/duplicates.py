@@ -1,0 +1,51 @@
+"""Images with the same bytes, by their SHA-256."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.quality.copies import Image, copy_finding, images_by_content
+from fruits.quality.findings import Finding
+
+
+def duplicates(images: pa.Table, trained: pa.Table | None = None) -> list[Finding]:
+    """The images whose bytes another image has, too: all but the one that stays.
+
+    On one side of the split, the first by path stays, and every other one is a ``duplicate`` of it.
+    An image that a side before has, too (train, validation, test), is a ``split duplicate``. An
+    image may be both.
+
+    Args:
+        images: a table with the columns :data:`fruits.quality.copies.COLUMNS`.
+        trained: the same of images that a model was trained on, where `images` are others.
+
+    Returns:
+        Findings of these two kinds.
+    """
+    found: list[Finding] = []
+    for group in images_by_content(images, trained, _repeated(images, trained)):
+        own = [one for one in group if not one.trained]
+        first: dict[str | None, Image] = {}
+        for image in own:
+            if (stays := first.setdefault(image.split, image)) is not image:
+                found.append(_same(image, stays))
+            if image.leaks_from(group[0]):
+                found.append(_same(image, group[0]))
+    return found
+
+
+def _same(image: Image, other: Image) -> Finding:
+    return copy_finding(image, other, 1.0, "the same bytes as the other image", "duplicate")
+
+
+def _repeated(images: pa.Table, trained: pa.Table | None) -> list[str]:
+    """Contents that there are several images of."""
+    digests = images["sha256"].combine_chunks()
+    if trained is not None:
+        digests = pa.concat_arrays([digests, trained["sha256"].combine_chunks()])
+    counts = pc.drop_null(digests).value_counts()
+    several = np.asarray(counts.field("counts")) > 1
+    contents: list[str] = counts.field("values").filter(pa.array(several)).to_pylist()
+    return contents

@@ -1,0 +1,119 @@
+"""Sums over the components of each side of the split, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fruits.classify.model import Array
+from fruits.features.rows import matrix
+from fruits.quality.gaussian import Gaussian
+
+TRAIN = "train"
+
+# Multiples of it, without their whole parts, are spread evenly: a part of all rows by their number.
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass
+class LabelSums:
+    """Of one label: images, (k,) the sum of their components, and the sum of their squares."""
+
+    count: int
+    total: Array
+    squares: float
+
+
+@dataclass
+class Side:
+    """Sums over some images in k components.
+
+    Attributes:
+        count: images.
+        total: (k,) float64, the sum of their components.
+        products: (k, k) float64, the sum of x x^T.
+        labels: the same of each label, but for the products.
+    """
+
+    count: int
+    total: Array
+    products: Array
+    labels: dict[str, LabelSums] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, width: int) -> Side:
+        """No images yet."""
+        return cls(0, np.zeros(width), np.zeros((width, width)))
+
+    def add(self, x: Array) -> None:
+        """Adds (n, k) components."""
+        self.count += len(x)
+        self.total += x.sum(axis=0)
+        self.products += x.T @ x
+
+    def add_labels(self, x: Array, labels: NDArray[Any]) -> None:
+        """Adds (n, k) components to the sums of their n labels; None is left out."""
+        for label in {label for label in labels.tolist() if label is not None}:
+            own = x[labels == label]
+            sums = self.labels.setdefault(label, LabelSums(0, np.zeros(x.shape[1]), 0.0))
+            sums.count += len(own)
+            sums.total += own.sum(axis=0)
+            sums.squares += float(np.sum(own * own))
+
+    def gaussian(self) -> Gaussian:
+        """That of the images."""
+        mean = self.total / max(self.count, 1)
+        covariance = (self.products - self.count * np.outer(mean, mean)) / max(self.count - 1, 1)
+        return Gaussian(self.count, mean, covariance)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums of each side; and for each other side, of a random part of the training side and it.
+
+    Attributes:
+        sides: by the name of the side.
+        by_chance: by the name of the side: a part of both, as large as the side, and the rest.
+    """
+
+    sides: dict[str, Side]
+    by_chance: dict[str, tuple[Side, Side]]
+
+
+def sums_of_sides(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, float]) -> Sums:
+    """Adds up the components of the training side and of others.
+
+    Args:
+        batches: label, split and pca.
+        sizes: the other sides, each with its number of images as a multiple of the training side's.
+    """
+    names = [TRAIN, *sizes]
+    sums: Sums | None = None
+    seen = 0
+    for batch in batches:
+        x = matrix(batch["pca"]).astype(np.float64)
+        if sums is None:
+            width = x.shape[1]
+            sides = {name: Side.empty(width) for name in names}
+            sums = Sums(sides, {n: (Side.empty(width), Side.empty(width)) for n in sizes})
+        splits = np.array(batch["split"].to_pylist(), object)
+        labels = np.array(batch["label"].to_pylist(), object)
+        drawn = (np.arange(seen, seen + len(x)) * _GOLDEN) % 1
+        seen += len(x)
+        for name in names:
+            own = splits == name
+            sums.sides[name].add(x[own])
+            sums.sides[name].add_labels(x[own], labels[own])
+        for name, (part, rest) in sums.by_chance.items():
+            both = (splits == name) | (splits == TRAIN)
+            chosen = drawn < sizes[name] / (1 + sizes[name])
+            part.add(x[both & chosen])
+            rest.add(x[both & ~chosen])
+    if sums is None:
+        raise ValueError("wanted components of two sides of the split; got no rows")
+    return sums

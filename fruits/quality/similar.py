@@ -1,0 +1,163 @@
+"""All pairs of pictures that differ by no more than what saving them again changes.
+
+The search is exact, and compares few pairs: two rows are no nearer to each other than their
+projections onto any direction are (Cauchy and Schwarz), so rows are sorted by their projection onto
+the direction in which they differ most, and each block is compared with the few rows after it
+whose projections are within reach. These are matrix products in float32, with room for rounding;
+what passes is compared again in whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits.quality.signature import CELLS, CHROMA_NOISE, LUMA_NOISE, Bytes
+
+Ints = NDArray[np.int64]
+
+PARTNERS = 16
+"""Pairs that are kept of a picture, as one block of rows finds them; more are counted."""
+
+_ROWS, _COLUMNS = 1024, 8192
+"""A block of products: 32 MB."""
+
+_SAMPLE = 4096
+"""Pictures that the direction is found from."""
+
+_REACH = LUMA_NOISE * CELLS**0.5
+"""The largest Euclidean distance of two rows that are the same picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of pictures.
+
+    Attributes:
+        one: (p,) places.
+        other: (p,) places; no pair is there twice.
+        difference: (p,) float64: root mean square of the difference in luma, in levels of 255,
+            without that of their means.
+        left_out: pairs that were found beyond :data:`PARTNERS`.
+    """
+
+    one: Ints
+    other: Ints
+    difference: NDArray[np.float64]
+    left_out: int
+
+
+def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
+    """The pairs of pictures that are the same but for what saving them again changes.
+
+    A pair is one where the differences in luma, without a change of brightness that is smaller than
+    the contrast, and in chroma are below the noise of JPEG, see :mod:`fruits.quality.signature`.
+
+    Args:
+        luma: (n, 256) uint8.
+        chroma: (n, 128) uint8.
+    """
+    found: list[tuple[Ints, Ints, NDArray[np.float64]]] = []
+    left_out = 0
+    for one, other in _candidates(luma):
+        same, difference = _compared(luma, chroma, one, other)
+        one, other, difference = one[same], other[same], difference[same]
+        kept = _rank_within(one) < PARTNERS
+        left_out += int(np.count_nonzero(~kept))
+        found.append((one[kept], other[kept], difference[kept]))
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    ones, others, differences = zip(nothing, *found, strict=True)
+    return Pairs(
+        np.concatenate(ones), np.concatenate(others), np.concatenate(differences), left_out
+    )
+
+
+def _candidates(luma: Bytes) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs that may be similar, each once, by blocks; in a block, those of one row follow."""
+    if len(luma) < 2:
+        return
+    key = _projections(luma)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    ends = np.searchsorted(key, key + _REACH * (1 + 1e-3), "right")
+    for start in range(0, len(order), _ROWS):
+        last = min(start + _ROWS, len(order))
+        rows = _augmented(luma[order[start:last]], True)
+        pairs = []
+        for first in range(start, int(ends[last - 1]), _COLUMNS):
+            some = slice(first, min(first + _COLUMNS, int(ends[last - 1])))
+            row, column = _near(rows, _augmented(luma[order[some]], False))
+            later = column + first > row + start
+            pairs.append((row[later] + start, column[later] + first))
+        row, column = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        by_row = np.argsort(row, kind="stable")
+        yield order[row[by_row]], order[column[by_row]]
+
+
+def _projections(luma: Bytes) -> NDArray[np.float64]:
+    """(n,) of the centred rows onto the direction in which they differ most."""
+    some = _centred(luma[:: -(-len(luma) // _SAMPLE)])
+    some -= some.mean(axis=0)
+    _, vectors = np.linalg.eigh((some.T @ some).astype(np.float64))
+    direction = vectors[:, -1].astype(np.float32)
+    key = np.empty(len(luma))
+    for start in range(0, len(luma), _COLUMNS):
+        block = slice(start, start + _COLUMNS)
+        key[block] = _centred(luma[block]) @ direction
+    return key
+
+
+def _centred(luma: Bytes) -> NDArray[np.float32]:
+    rows = luma.astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    return rows
+
+
+def _augmented(luma: Bytes, left: bool) -> NDArray[np.float32]:
+    """Rows whose products with those of the other side are -1/2 of their squared distances."""
+    rows = _centred(luma)
+    half = -0.5 * np.einsum("ij,ij->i", rows, rows, dtype=np.float32)[:, np.newaxis]
+    one = np.ones_like(half)
+    return np.concatenate([rows, half, one] if left else [rows, one, half], axis=1)
+
+
+def _near(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> tuple[Ints, Ints]:
+    """Places of the products that are large enough, with room for rounding."""
+    products = rows @ columns.T
+    largest = max(float(np.abs(rows[:, -2]).max()), float(np.abs(columns[:, -1]).max()))
+    # Higham, "Accuracy and Stability of Numerical Algorithms", 3.1.
+    room = 4 * (CELLS + 2) * 2.0**-24 * largest
+    row, column = np.nonzero(products >= -_REACH * _REACH / 2 - room)
+    return row, column
+
+
+def _compared(
+    luma: Bytes, chroma: Bytes, one: Ints, other: Ints
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Whether pairs are the same picture, and how they differ in luma."""
+    same, differences = np.empty(len(one), bool), np.empty(len(one))
+    for start in range(0, len(one), _COLUMNS):
+        block = slice(start, start + _COLUMNS)
+        a, b = luma[one[block]].astype(np.int32), luma[other[block]].astype(np.int32)
+        off = a - b
+        mean = off.mean(axis=1)
+        difference = np.sqrt(np.maximum((off * off).mean(axis=1) - mean * mean, 0))
+        contrast = np.maximum(np.minimum(a.std(axis=1), b.std(axis=1)), LUMA_NOISE)
+        colours = chroma[one[block]].astype(np.int32) - chroma[other[block]]
+        same[block] = (
+            (difference <= LUMA_NOISE)
+            & (np.abs(mean) <= contrast)
+            & (np.sqrt((colours * colours).mean(axis=1)) <= CHROMA_NOISE)
+        )
+        differences[block] = difference
+    return same, differences
+
+
+def _rank_within(values: Ints) -> Ints:
+    """The number of equal values directly before each one."""
+    places = np.arange(len(values))
+    begins = np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]
+    return places - np.maximum.accumulate(np.where(begins, places, 0))

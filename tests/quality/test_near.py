@@ -1,0 +1,174 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageEnhance
+from planted import encoded, images_of, picture, thumbnails_of
+
+from fruits.quality.near import near_duplicates
+from fruits.quality.signature import CHROMA_NOISE, LUMA_NOISE, Signatures
+from fruits.quality.similar import PARTNERS, similar_pairs
+
+
+def found_in(contents: dict[str, bytes], trained: dict[str, bytes] | None = None) -> set[object]:
+    found, missing = near_duplicates(
+        images_of(contents),
+        thumbnails_of(contents | (trained or {})),
+        images_of(trained) if trained else None,
+    )
+    assert missing == 0
+    return {(one.kind, one.path, one.other) for one in found}
+
+
+def saved_again() -> dict[str, bytes]:
+    whole = picture(1, 300)
+    return {
+        "quality": encoded(whole, quality=60),
+        "png": encoded(whole, "PNG"),
+        "smaller": encoded(whole.resize((190, 190), Image.Resampling.LANCZOS)),
+        "grown": encoded(whole.resize((500, 500), Image.Resampling.BICUBIC)),
+        "darker": encoded(ImageEnhance.Brightness(whole).enhance(0.99)),
+    }
+
+
+@pytest.mark.parametrize("name", saved_again())
+def test_a_picture_that_was_saved_again_is_a_near_duplicate(name: str) -> None:
+    contents = {f"train/Fig/b{n}.jpg": encoded(picture(n, 300)) for n in range(12)}
+    contents["train/Fig/c.jpg"] = saved_again()[name]
+    assert found_in(contents) == {("near-duplicate", "train/Fig/c.jpg", "train/Fig/b1.jpg")}
+
+
+def test_other_views_are_none() -> None:
+    whole = picture(1, 300)
+    turned = whole.rotate(3, Image.Resampling.BICUBIC)
+    contents = {
+        "train/Fig/a.jpg": encoded(whole),
+        "train/Fig/turned.jpg": encoded(turned),
+        "train/Fig/mirrored.jpg": encoded(whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        "train/Fig/cut.jpg": encoded(whole.crop((20, 20, 300, 300))),
+        "train/Fig/recoloured.jpg": encoded(Image.merge("RGB", whole.split()[::-1])),
+    }
+    assert found_in(contents) == set()
+
+
+def test_a_near_duplicate_of_a_training_image_is_a_split_duplicate() -> None:
+    contents = {
+        "test/Fig/a.jpg": encoded(picture(1), quality=80),
+        "test/Fig/b.jpg": encoded(picture(1), quality=85),
+        "train/Fig/z.jpg": encoded(picture(1)),
+    }
+    assert found_in(contents) == {
+        ("split duplicate", "test/Fig/a.jpg", "train/Fig/z.jpg"),
+        ("split duplicate", "test/Fig/b.jpg", "train/Fig/z.jpg"),
+        ("near-duplicate", "test/Fig/b.jpg", "test/Fig/a.jpg"),
+    }
+
+
+def test_new_images_are_compared_with_those_that_a_model_was_trained_on() -> None:
+    trained = {"train/Fig/z.jpg": encoded(picture(1)), "train/Fig/y.jpg": encoded(picture(2))}
+    contents = {"Fig/a.jpg": encoded(picture(1), quality=80)}
+    assert found_in(contents, trained) == {("split duplicate", "Fig/a.jpg", "train/Fig/z.jpg")}
+
+
+def test_one_of_all_that_are_alike_stays() -> None:
+    contents = {f"train/Fig/{q}.jpg": encoded(picture(1), quality=q) for q in range(70, 96, 5)}
+    found, _ = near_duplicates(images_of(contents), thumbnails_of(contents))
+    assert {one.path for one in found} == set(contents) - {"train/Fig/70.jpg"}
+    assert {one.other for one in found} == {"train/Fig/70.jpg"}
+    assert all(one.score > 1 - LUMA_NOISE / 255 for one in found)
+
+
+def test_copies_of_the_same_bytes_are_not_found_again() -> None:
+    one = encoded(picture(1))
+    assert found_in({"train/Fig/a.jpg": one, "train/Fig/b.jpg": one, "test/Fig/c.jpg": one}) == (
+        set()
+    )
+
+
+def test_empty_pictures_are_alike_where_their_brightness_is() -> None:
+    def plain(level: int) -> bytes:
+        return encoded(Image.new("RGB", (200, 200), (level, level, level)), "PNG")
+
+    contents = {
+        "train/Fig/black.png": plain(0),
+        "train/Fig/grey.png": plain(128),
+        "train/Fig/grey2.png": plain(129),
+    }
+    pair = "near-duplicate", "train/Fig/grey2.png", "train/Fig/grey.png"
+    assert found_in(contents) == {pair}
+
+
+def test_images_without_a_thumbnail_are_counted() -> None:
+    contents = {f"train/Fig/{n}.jpg": encoded(picture(n)) for n in range(3)}
+    few = dict(list(contents.items())[:2])
+    assert near_duplicates(images_of(contents), thumbnails_of(few)) == ([], 1)
+    assert near_duplicates(images_of(contents), []) == ([], 3)
+
+
+def test_the_search_finds_what_a_comparison_of_all_finds() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(30, 220, (3000, 4, 4))
+    luma = np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2).reshape(3000, 256)
+    copies = rng.integers(0, 3000, 400)
+    spread = rng.uniform(0.5, 2.5, (400, 1))
+    luma = np.concatenate([luma, luma[copies] + rng.normal(0, spread, (400, 256))])
+    rows = luma.clip(0, 255).round().astype(np.uint8)
+    chroma = np.full((3400, 128), 128, np.uint8)
+
+    found = similar_pairs(rows, chroma)
+
+    exact = rows.astype(np.float64)
+    exact -= exact.mean(axis=1, keepdims=True)
+    expected = {}
+    for place in range(3400):
+        off = np.sqrt(((exact[place + 1 :] - exact[place]) ** 2).mean(axis=1))
+        for other in np.flatnonzero(off <= LUMA_NOISE):
+            expected[place, place + 1 + int(other)] = off[other]
+    pairs = zip(found.one.tolist(), found.other.tolist(), found.difference, strict=True)
+    ours = {(min(a, b), max(a, b)): d for a, b, d in pairs}
+    assert ours.keys() == expected.keys()
+    assert 100 < len(ours) < 400
+    np.testing.assert_allclose([ours[key] for key in expected], list(expected.values()), atol=1e-6)
+
+
+def test_of_many_that_are_alike_some_pairs_are_kept_and_all_are_counted() -> None:
+    rows = np.full((300, 256), 100, np.uint8)
+    rows[:, ::2] = 180
+    found = similar_pairs(rows, np.full((300, 128), 128, np.uint8))
+    assert len(found.one) + found.left_out == 300 * 299 // 2
+    assert len(found.one) <= 300 * PARTNERS
+    one_of_each = np.zeros((1, 256), np.uint8), np.zeros((1, 128), np.uint8)
+    assert len(similar_pairs(*one_of_each).one) == 0
+
+
+def test_colours_that_differ_are_other_pictures() -> None:
+    rows = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
+    chroma = np.full((2, 128), 100, np.uint8)
+    assert len(similar_pairs(rows, chroma).one) == 1
+    chroma[1] += int(CHROMA_NOISE) + 1
+    assert len(similar_pairs(rows, chroma).one) == 0
+
+
+def test_the_thumbnails_of_one_content_are_read_once() -> None:
+    contents = {f"train/Fig/{n}.jpg": encoded(picture(n)) for n in range(3)}
+    batches = thumbnails_of(contents) * 2
+    wanted = images_of(contents)["sha256"].combine_chunks()
+    made = Signatures.of(batches, wanted)
+    assert made.sha256.to_pylist() == [one.as_py() for one in batches[0]["sha256"]]
+    nothing = Signatures.of(batches, pa.array([], pa.string()))
+    assert nothing.luma.shape == (0, 256)
+
+
+def test_the_noise_is_that_of_three_encodings() -> None:
+    rng = np.random.default_rng(0)
+    contents = {}
+    for n in range(12):
+        grain = rng.integers(0, 256, (14, 14, 3), np.uint8)
+        whole = Image.fromarray(grain).resize((600, 600), Image.Resampling.BICUBIC)
+        # A copy that is as small as a thumbnail has as much noise.
+        contents[f"{n}"] = encoded(whole.resize((75, 75), Image.Resampling.BOX), quality=75)
+        contents[f"{n}.png"] = encoded(whole, "PNG")
+    digests = pa.array(images_of({f"x/{k}": v for k, v in contents.items()})["sha256"].to_pylist())
+    made = Signatures.of(thumbnails_of(contents), digests)
+    off = made.luma[::2].astype(float) - made.luma[1::2]
+    noise = np.sqrt(((off - off.mean(axis=1, keepdims=True)) ** 2).mean())
+    assert 0.5 * LUMA_NOISE < noise < 1.1 * LUMA_NOISE
