@@ -24,12 +24,12 @@ def judged(
     Args:
         work: the run, whose predictions are staged.
         classified: its classifier.
-        images: of the run, with path and split, in the order of the paths.
+        images: of the run: path, label and split.
         skipped: gets what was not looked for, by kind.
     """
     return [
         *_suspects(work, classified, images, skipped),
-        *_outliers(work, classified),
+        *_outliers(work, classified, images),
     ]
 
 
@@ -90,11 +90,23 @@ def _answers(rows: pa.Table, classified: Classified) -> Answers:
     return Answers(*columns, top, probability, likelihood)
 
 
-def _outliers(work: Work, classified: Classified) -> list[Finding]:
+def _outliers(work: Work, classified: Classified, images: pa.Table) -> list[Finding]:
+    """Images that are far from all labels, each by a classifier that was not fitted to it.
+
+    Of training images, those distances count that were found when they were left out: a covariance
+    that was fitted to an outlier makes it look near.
+    """
+    threshold = classified.classifier.threshold
     place = work.staged.root / "predictions"
     table = pads.dataset(place.path, filesystem=place.filesystem, format="parquet")
     columns = ["path", "label", "split", "distance"]
     rows = table.to_table(columns=columns, filter=pc.field("unknown"))
-    paths, labels, splits = (rows[name].to_pylist() for name in columns[:3])
-    distances = rows["distance"].to_numpy()
-    return outliers(paths, labels, splits, distances, classified.classifier.threshold)
+    if held_out := classified.held_out:
+        paths = pa.array(held_out.paths, pa.string())
+        far = pa.array(held_out.predictions.distance > threshold)
+        own = images.select(columns[:3]).take(pc.index_in(paths.filter(far), images["path"]))
+        distances = pa.array(held_out.predictions.distance).filter(far)
+        rows = rows.filter(pc.invert(pc.is_in(rows["path"], paths)))
+        rows = pa.concat_tables([rows, own.append_column("distance", distances)])
+    paths_of, labels, splits = (rows[name].to_pylist() for name in columns[:3])
+    return outliers(paths_of, labels, splits, rows["distance"].to_numpy(), threshold)
