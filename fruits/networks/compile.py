@@ -34,6 +34,7 @@ def compile_backbone(
     engine: str = "openvino",
     precision: str = "f32",
     exact_decode: bool = False,
+    crop: str | None = None,
 ) -> CompiledGraph:
     """The graph of a backbone without its last layer: pixels in, average-pooled features out.
 
@@ -48,6 +49,7 @@ def compile_backbone(
         engine: one of :data:`fruits.networks.graph.ENGINES`.
         precision: one of :data:`fruits.networks.graph.PRECISIONS`.
         exact_decode: the workers decode JPEG files at full scale.
+        crop: one of :data:`fruits.sources.crop.CROPS`; None for whole images.
 
     Raises:
         BackboneError: when the weights are out of reach or do not fit the backbone.
@@ -63,7 +65,8 @@ def compile_backbone(
     # These are the workers' choice when they load the graph: one cached graph serves all. Where
     # large images are not reduced while they are decoded, all decoding is exact.
     exact_decode = exact_decode and graph.input.reduce
-    return replace(graph, precision=precision, exact_decode=exact_decode)
+    spec = replace(graph.input, crop=crop or "")
+    return replace(graph, precision=precision, exact_decode=exact_decode, input=spec)
 
 
 def _of_catalogue(name: str, weights: str, engine: str) -> CompiledGraph:

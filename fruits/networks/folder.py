@@ -95,7 +95,10 @@ def read_folder(place: str | Path) -> NetworkFolder:
         about = timm_config if timm_config.is_timm(config) else huggingface
         features, classes = about.widths(config)
         digests = [_sha256(location, name) for name in files]
-    decides = [asdict(found), sorted(features), sorted(classes), digests]
+    said_all = asdict(found)
+    # The networks of earlier versions keep their digests.
+    del said_all["input"]["crop"]
+    decides = [said_all, sorted(features), sorted(classes), digests]
     return NetworkFolder(
         location,
         kind,

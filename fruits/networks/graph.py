@@ -80,7 +80,8 @@ class CompiledGraph:
         names = ("backbone", "weights_sha256", "engine", "precision")
         identity = {name: getattr(self, name) for name in names}
         # Named only where it is not as usual, which features of earlier versions are.
-        return identity | ({"decode": "exact"} if self.exact_decode else {})
+        identity |= {"decode": "exact"} if self.exact_decode else {}
+        return identity | ({"crop": self.input.crop} if self.input.crop else {})
 
     @cached_property
     def digest(self) -> str:

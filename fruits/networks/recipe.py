@@ -36,7 +36,8 @@ _REQUIRED = ("height", "resize", "interpolation", "rescale", "mean", "std", "cha
 _OPTIONAL = ("layout", "output", "pooling", "prefix_tokens", "file")
 
 
-_INPUT = tuple(own.name for own in fields(InputSpec))
+# A crop is a choice of the run, not of the network.
+_INPUT = tuple(own.name for own in fields(InputSpec) if own.name != "crop")
 
 
 @dataclass(frozen=True)

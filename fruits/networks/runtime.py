@@ -66,7 +66,8 @@ def featurize_with(
                     raise RejectedImage(f"unreadable: {one_line(content)}")
                 pixels[row] = decode(content, graph.input, graph.exact_decode)
                 # Where the proportions were kept already, they must not be restored.
-                whole = content if graph.input.resize == "squash" else b""
+                squeezed = graph.input.resize == "squash" and not graph.input.crop
+                whole = content if squeezed else b""
                 picture = thumbnail(pixels[row], whole) if keep else None
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)

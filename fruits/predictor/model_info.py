@@ -65,12 +65,14 @@ _INTERPOLATIONS = {"bicubic": "CUBIC", "bilinear": "LINEAR", "nearest": "NEAREST
 def model_info(labels: tuple[str, ...], spec: InputSpec) -> dict[str, str]:
     """What OpenVINO's Model API, Model Server and DL Streamer read of a model.
 
-    The list of labels is split at spaces: those within a label become underscores.
+    The list of labels is split at spaces: those within a label become underscores. A box around
+    what stands out cannot be said: the caller has to cut it out.
     """
+    square = spec.crop == "centre" and spec.height == spec.width
     return {
         "model_type": "Classification",
         "labels": " ".join("_".join(label.split()) or "_" for label in labels),
-        "resize_type": _RESIZES[spec.resize],
+        "resize_type": "crop" if square else _RESIZES[spec.resize],
         "interpolation_mode": _INTERPOLATIONS.get(spec.interpolation, "CUBIC"),
         # The model takes RGB, and these programs decode to BGR.
         "reverse_input_channels": "True",

@@ -9,6 +9,7 @@ from fruits.networks.catalogue import CHOICES
 from fruits.networks.graph import ENGINES, PRECISIONS
 from fruits.reduction.fit import SCALERS
 from fruits.runs.options import option, options
+from fruits.sources.crop import CROPS
 from fruits.sources.naming import Naming
 
 
@@ -42,6 +43,11 @@ class RunConfig:
     )
     exact_decode: bool = option(
         False, help="decode JPEG files at full scale, as Keras does; large ones take longer"
+    )
+    crop: str | None = option(
+        None,
+        metavar="CROP",
+        help="centre, the largest square, or saliency, what stands out; whole images if left out",
     )
     scaler: str = option("minmax", choices=SCALERS, help="applied to the features before PCA")
     components: int | float = option(
@@ -99,6 +105,12 @@ class RunConfig:
                 _require(value in about.choices, about.name, wanted, value)
             if about.parse is bool:
                 _require(isinstance(value, bool), about.name, "true or false", value)
+        _require(
+            self.crop is None or self.crop in CROPS,
+            "crop",
+            f"one of {', '.join(CROPS)}, or nothing for whole images",
+            self.crop,
+        )
         _require(
             _is_int(self.components, 1)
             or (isinstance(self.components, float) and 0 < self.components <= 1),

@@ -39,4 +39,5 @@ def compile_network(config: RunConfig, stages: Stages) -> CompiledGraph:
             config.engine,
             config.precision,
             config.exact_decode,
+            config.crop,
         )

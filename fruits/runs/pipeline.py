@@ -29,6 +29,7 @@ from fruits.sources.decode import decode
 from fruits.sources.listing import sample_evenly
 from fruits.sources.open_source import located
 from fruits.sources.reading import contents_of
+from fruits.sources.resize import InputSpec
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Run:
         """
         rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
         some = sample_evenly(rows, count)
-        taken = _decoded(some, side)
+        taken = self._decoded(some, side)
         labels = dict(zip(some["path"].to_pylist(), some["label"].to_pylist(), strict=True))
         return list(taken.values()), [str(labels[path]) for path in taken]
 
@@ -79,21 +80,23 @@ class Run:
         """
         wanted = list(dict.fromkeys(paths))
         rows = self.table("features").select("path", "label", "length")
-        taken = _decoded(rows.where(F.col("path").isin(wanted)).toArrow().sort_by("path"), side)
+        rows = rows.where(F.col("path").isin(wanted)).toArrow().sort_by("path")
+        taken = self._decoded(rows, side)
         return {path: taken[path] for path in wanted if path in taken}
+
+    def _decoded(self, rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
+        """The pixels of images by path; those that are gone since are left out."""
+        spec = InputSpec(side, crop=self.report["parameters"].get("crop") or "")
+        contents = contents_of(located(rows))
+        return {
+            path: decode(content, spec)
+            for path, content in zip(rows["path"].to_pylist(), contents, strict=True)
+            if isinstance(content, bytes)
+        }
 
     def summary(self) -> str:
         """The figures in a few lines, and where the results lie."""
         return summary(self.report, self.outputs)
-
-
-def _decoded(rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
-    """The pixels of images by path; those that are gone since are left out."""
-    return {
-        path: decode(content, side)
-        for path, content in zip(rows["path"].to_pylist(), contents_of(located(rows)), strict=True)
-        if isinstance(content, bytes)
-    }
 
 
 def run(config: RunConfig, progress: TextIO | None = None) -> Run:

@@ -16,6 +16,7 @@ OF_THE_MODEL = (
     "engine",
     "precision",
     "exact_decode",
+    "crop",
     "scaler",
     "components",
     "label",

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fruits.errors import one_line
 from fruits.sources import bmp, containers, formats, gif, jpeg, netpbm, png, tiff, webp
+from fruits.sources.crop import crop
 from fruits.sources.exif import TURNS, orientation
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.limited import decode_limited, watched
@@ -97,7 +98,7 @@ def _shaped(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     late = spec.is_squeezed_square
     if not late:
         image = _upright(image)
-    shaped = resize(image if late else _opaque(image), spec)
+    shaped = resize(image if late else crop(_opaque(image), spec.crop), spec)
     shaped.info = image.info
     return np.asarray(_upright(_opaque(shaped)) if late else shaped)
 

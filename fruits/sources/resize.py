@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from fruits.errors import BackboneError
+from fruits.sources.crop import CROPS, SMALLEST
 
 # ``squash`` brings both sides to the wanted ones and does not keep the proportions;
 # ``shortest_edge`` keeps them and cuts out the centre; ``pad`` keeps them and fills the borders.
@@ -53,6 +54,8 @@ class InputSpec:
         reduce: a large image is first brought to twice the wanted size at least in the fastest way
             (JPEG decoded at a smaller scale, blocks of pixels averaged), which changes values by
             little.
+        crop: the part of the image that counts, one of :data:`fruits.sources.crop.CROPS`; empty
+            for all of it. It is not the network's, but a choice of the run.
 
     Raises:
         BackboneError: when a value is not one that images can be prepared for.
@@ -66,6 +69,7 @@ class InputSpec:
     rounding: str = "down"
     fill: tuple[int, ...] = (0, 0, 0)
     reduce: bool = True
+    crop: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", self.width or self.height)
@@ -88,6 +92,10 @@ class InputSpec:
             raise BackboneError(
                 f"input: wanted fill as three numbers from 0 to 255; got {self.fill!r}"
             )
+        if self.crop not in ("", *CROPS):
+            raise BackboneError(
+                f"input: wanted crop as one of {', '.join(CROPS)}, or empty; got {self.crop!r}"
+            )
         if type(self.reduce) is not bool:
             raise BackboneError(f"input: wanted reduce as true or false; got {self.reduce!r}")
 
@@ -103,7 +111,8 @@ class InputSpec:
     @property
     def is_squeezed_square(self) -> bool:
         """Whether all of an image goes into a square: then it may be turned before or after."""
-        return self.resize == "squash" and self.height == self.width and not self.edge
+        whole = not self.edge and not self.crop
+        return self.resize == "squash" and self.height == self.width and whole
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Width and height that an image of this width and height is resized to."""
@@ -121,7 +130,9 @@ class InputSpec:
         """The smallest side at which an image may be decoded; None where it must be in full."""
         if not self.reduce or self.resize == "pad":
             return None
-        return 2 * (self.edge or max(self.height, self.width))
+        # The box around what stands out is a part of the image only.
+        times = SMALLEST if self.crop == "saliency" else 2
+        return times * (self.edge or max(self.height, self.width))
 
 
 def resize(image: Image.Image, spec: InputSpec) -> Image.Image:

@@ -220,6 +220,28 @@ def test_a_folder_is_compiled_once(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert compile_backbone(f"file:{folder}", exact_decode=True) == graph
 
 
+def test_a_crop_is_part_of_the_identity_and_needs_no_other_graph(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = compile_backbone(str(folder))
+    monkeypatch.setattr(compile, "_compile_in_subprocess", None)
+    cropped = compile_backbone(str(folder), crop="saliency")
+    assert cropped.identity == graph.identity | {"crop": "saliency"}
+    assert cropped.parts == graph.parts
+    assert CompiledGraph.from_bytes(cropped.to_bytes()) == cropped
+
+
+def test_a_crop_is_none_of_the_words_of_a_network(folder: Path) -> None:
+    say(folder, crop="centre")
+    with pytest.raises(BackboneError, match=r"wanted input.json with .*; got crop"):
+        read_folder(folder)
+
+
+def test_networks_keep_the_digests_of_earlier_versions() -> None:
+    digest = "6626b810efcb43cfbbce6ff73d16681d268918f4ec760206925d831be4651478"
+    assert read_folder(DATA / "dinov2").sha256 == digest
+
+
 def test_a_graph_of_a_folder_goes_through_bytes_unchanged(folder: Path) -> None:
     graph = graph_of(folder)
     assert CompiledGraph.from_bytes(graph.to_bytes()) == graph

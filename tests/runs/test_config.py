@@ -26,6 +26,7 @@ def test_defaults_are_those_of_the_interface() -> None:
         "model": None,
         "allow_removed": False,
         "exact_decode": False,
+        "crop": None,
         "overwrite": False,
     }
 
@@ -43,6 +44,8 @@ def test_components_are_a_count_or_a_share(value: float) -> None:
         ("backbone", "MobileNet9", "MobileNetV2"),
         ("engine", "torch", "openvino, tensorflow"),
         ("precision", "f16", "f32, bf16"),
+        ("crop", "", "centre, saliency"),
+        ("crop", "box", "centre, saliency"),
         ("scaler", "robust", "minmax, standard, none"),
         ("classifier", "svm", "lda"),
         ("transform", "log", "auto, none, sqrt"),
