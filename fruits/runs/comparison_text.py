@@ -26,20 +26,20 @@ def text(comparison: Comparison) -> str:
 
 def _classifiers(comparison: Comparison) -> Iterator[str]:
     """A line for each classifier of each network, and for each network that failed."""
-    headings = [("network", ""), ("classifier", ""), ("transform", ""), ("accuracy", "grouped")]
+    headings = [("network", ""), ("classifier", ""), ("accuracy", "grouped")]
     headings += [("accuracy", scheme) for scheme in comparison.splits]
-    headings += [("log loss", "grouped"), ("ECE", "grouped"), ("ms on a core", "an image")]
-    headings += [("seconds", "to fit"), ("features", "number"), ("components", "number")]
+    headings += [("log loss", "grouped"), ("ECE", "grouped"), ("ms an", "image")]
+    headings += [("fit", "seconds"), ("features", ""), ("components", "")]
     headings += [("features", "MB"), ("predictor", "MB")]
     rows = [
         (network is comparison.best and tried is network.best, _cells(comparison, network, tried))
         for network in comparison.networks
         for tried in network.tried
     ]
-    yield from _table(headings, [cells for _, cells in rows], [best for best, _ in rows], left=3)
-    width = max(len(one.backbone) for one in comparison.networks)
+    yield from _table(headings, [cells for _, cells in rows], [best for best, _ in rows], left=2)
+    width = max(len(one.name) for one in comparison.networks)
     for network in comparison.failed:
-        yield f"! {network.backbone:{width}}  failed: {network.error}"
+        yield f"! {network.name:{width}}  failed: {network.error}"
 
 
 def _cells(comparison: Comparison, network: Network, tried: Tried) -> list[str]:
@@ -47,9 +47,8 @@ def _cells(comparison: Comparison, network: Network, tried: Tried) -> list[str]:
     own = tried is network.best
     seconds = (network.fit_seconds or 0) + tried.seconds
     return [
-        network.backbone,
-        tried.classifier,
-        tried.transform or "",
+        network.name,
+        f"{tried.classifier}, {tried.transform}" if tried.transform else tried.classifier,
         _share(grouped.get("accuracy")),
         *(_share(tried.figures(scheme).get("accuracy")) for scheme in comparison.splits),
         _number(grouped.get("log_loss"), 3),
@@ -92,7 +91,7 @@ def _reductions(comparison: Comparison) -> Iterator[str]:
     """A line for each network, scaler and number of components, where there is a choice."""
     rows = [
         [
-            network.backbone,
+            network.name,
             one.scaler,
             f"{one.wanted}",
             "too many" if one.components is None else f"{one.components:,}",
@@ -140,4 +139,5 @@ def _share(value: float | None) -> str:
 
 
 def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
-    return "" if value is None else f"{value * factor:,.{digits}f}"
+    # Adding 0 takes the sign off a zero.
+    return "" if value is None else f"{round(value * factor, digits) + 0:,.{digits}f}"

@@ -108,11 +108,11 @@ def test_the_csv_has_a_row_for_each_classifier_and_one_for_a_network_that_failed
 
 def test_each_accuracy_in_the_table_says_its_scheme() -> None:
     first, second, *lines = text(COMPARISON).splitlines()
-    assert first.split()[3:7] == ["accuracy", "accuracy", "log", "loss"]
+    assert first.split()[2:6] == ["accuracy", "accuracy", "log", "loss"]
     assert second.split()[:4] == ["grouped", "split:", "test", "grouped"]
     assert [line[0] for line in lines[:4]] == [" ", " ", "*", "!"]
     assert lines[2].split() == [
-        *("*", "Good", "lda", "sqrt", "95.0%", "98.0%", "0.500", "0.030", "12.5", "3.5"),
+        *("*", "Good", "lda,", "sqrt", "95.0%", "98.0%", "0.500", "0.030", "12.5", "3.5"),
         *("1,280", "40", "2.5", "30.0"),
     ]
     assert lines[3] == f"! Far   failed: {FAILED.error}"
