@@ -22,8 +22,8 @@ def near_duplicates(
 ) -> tuple[list[Finding], int]:
     """The images that look like another one: all but the one that stays.
 
-    What stays is chosen as in :func:`fruits.quality.duplicates.duplicates`; an image of which each
-    look-alike is itself like another one stays, too, so that a film does not vanish whole.
+    An image stays unless it looks like one on its side that stays, in the order of their paths: so
+    of a film whose neighbouring frames look the same, some frames stay.
 
     Args:
         images: a table with the columns :data:`fruits.quality.copies.COLUMNS`.

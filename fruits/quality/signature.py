@@ -27,6 +27,9 @@ SIDE = 16
 CELLS = SIDE * SIDE
 """Of luma; of both chromas together half as many."""
 
+DECODERS = 4
+"""Threads that decode thumbnails at most."""
+
 # Steps of the nine lowest frequencies of a JPEG file of quality 75, as thumbnails are: ITU-T T.81,
 # tables K.1 and K.2, halved. Cells of five pixels or more show no higher ones.
 _LUMA_STEPS = (8, 6, 5, 6, 6, 7, 7, 7, 8)
@@ -72,17 +75,15 @@ class Signatures:
             thumbnails: with the columns sha256 and thumbnail (JPEG, may be null).
             wanted: digests.
         """
-        digests: list[pa.Array] = []
-        rows: list[Bytes] = []
-        for batch, made in _decoded(thumbnails, wanted):
-            digests.append(batch)
-            rows.append(made)
-        if not rows:
-            return cls(pa.array([], pa.string()), *_split(np.empty((0, SIDE, SIDE, 3), np.uint8)))
+        nothing = pa.array([], pa.string()), *_split(np.empty((0, SIDE, SIDE, 3), np.uint8))
+        digests, luma, chroma = zip(nothing, *_decoded(thumbnails, wanted), strict=True)
         sha256 = pa.concat_arrays(digests)
         # A content may have several thumbnails, all alike.
         first = np.sort(np.unique(sha256.dictionary_encode().indices.to_numpy(), True)[1])
-        return cls(sha256.take(pa.array(first)), *_split(np.concatenate(rows)[first]))
+        rows = np.concatenate(luma), np.concatenate(chroma)
+        if len(first) == len(sha256):
+            return cls(sha256, *rows)
+        return cls(sha256.take(pa.array(first)), *(each[first] for each in rows))
 
 
 def signature(thumbnail: bytes) -> Bytes:
@@ -95,16 +96,16 @@ def signature(thumbnail: bytes) -> Bytes:
 
 def _decoded(
     thumbnails: Iterable[pa.RecordBatch], wanted: pa.Array
-) -> Iterator[tuple[pa.Array, Bytes]]:
-    """Digests of some contents, and (n, 16, 16, 3) uint8."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+) -> Iterator[tuple[pa.Array, Bytes, Bytes]]:
+    """Digests of some contents, their luma and their chroma."""
+    with ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1)) as pool:
         for batch in thumbnails:
             usable = pc.and_(pc.is_valid(batch["thumbnail"]), pc.is_in(batch["sha256"], wanted))
             own = batch.filter(usable)
             if own.num_rows:
                 # Pillow decodes without Python's lock.
                 made = list(pool.map(signature, own["thumbnail"].to_pylist()))
-                yield own["sha256"], np.stack(made)
+                yield own["sha256"], *_split(np.stack(made))
 
 
 def _split(pictures: Bytes) -> tuple[Bytes, Bytes]:

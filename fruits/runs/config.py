@@ -81,6 +81,9 @@ class RunConfig:
         0.05, metavar="SHARE", help="the run fails if more than this share cannot be used"
     )
     csv: bool = option(True, help="also write the components as one CSV file")
+    atlas: bool = option(
+        False, help="also write atlas.parquet, a map of the images for Embedding Atlas"
+    )
     limit: int | None = option(
         None, metavar="N", help="use at most so many images, evenly chosen; all if left out"
     )

@@ -20,6 +20,8 @@ from fruits.classify.choose import THREADS
 from fruits.classify.groups import FOLDS
 from fruits.classify.model import TRANSFORMS
 from fruits.networks.graph import CompiledGraph
+from fruits.quality.signature import DECODERS
+from fruits.runs.atlas import MOST_IMAGES as MAPPED
 from fruits.runs.capacity import LIKELY, moments_memory, refusal
 from fruits.runs.config import RunConfig
 from fruits.runs.inputs import compile_network, list_images
@@ -38,6 +40,8 @@ IMAGE = 0.5e-3
 FIRST_JOB, JOB = 4.0, 0.5
 # Seconds of the other stages with next to no rows. The model is saved during the two before.
 FIT, PROJECT, PLOTS, MODEL = 0.6, 0.5, 1.9, 4.2
+# Seconds of an image's thumbnail, decoded on a core of the driver; of a product of its components.
+THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
 CSV_SECONDS = 130e-9
 # The classifier with next to no rows; steps of a softmax regression, and the seconds of each job.
 CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
@@ -182,7 +186,7 @@ class _Run:
 
     def stages(self, cores: int) -> dict[str, float]:
         """Seconds by stage."""
-        project = self._project(cores)
+        project, quality = self._project(cores), THUMBNAIL * self.usable / min(cores, DECODERS)
         parts = self.seconds | {
             "extract": self._extract(cores),
             "fit": self._fit(cores),
@@ -190,8 +194,11 @@ class _Run:
             "project": project,
             "predictor": self._predictor(),
             "plots": PLOTS,
-            "model": max(MODEL - project - PLOTS, 0.0),
+            "quality": quality,
         }
+        if self.config.atlas:
+            parts["atlas"] = self._atlas(cores)
+        parts["model"] = max(MODEL - project - PLOTS - quality, 0.0)
         taken = {name: round(part, 3) for name, part in parts.items()}
         return taken | {"total": round(sum(parts.values()), 3)}
 
@@ -233,6 +240,11 @@ class _Run:
             seconds += (FOLDS + 1) * STEPS * (step + STEP)
         return CLASSIFY + seconds
 
+    def _atlas(self, cores: int) -> float:
+        """All images are compared with each other."""
+        rows = min(self.usable, MAPPED)
+        return 2 * rows * rows * self.components / FLOAT32_FLOPS / cores
+
     def _predictor(self) -> float:
         """The neighbours are written and hashed."""
         return self.training * 4 * self.components / NEIGHBOUR_BYTES if self.labels else 0.0
@@ -261,6 +273,8 @@ class _Run:
             output["predictions"] = rows * PREDICTION_BYTES
             arrays = 8 * d * (d + k + 2 * self.labels)
             output["predictor"] = 2 * weight + arrays + self.training * (4 * k + NEIGHBOUR_ROW)
+        if self.config.atlas:
+            output["atlas.parquet"] = min(rows, MAPPED) * NEIGHBOUR_ROW
         output["total"] = sum(output.values())
         return {name: round(count) for name, count in output.items()}
 

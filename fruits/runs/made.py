@@ -17,7 +17,7 @@ from fruits.storage.location import Location
 RECORD = "_fruits.json"
 # Every name that a run may use in its output folder.
 RESULTS = (
-    *("features", "pca", "predictions", "pca.csv", "rejected", "quality"),
+    *("features", "pca", "predictions", "pca.csv", "rejected", "quality", "atlas.parquet"),
     *("model", "predictor", "plots", "run.json"),
 )
 STAGING = "_staging"

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from fruits.classify.evaluate import Evaluation
 from fruits.reduction.fit import Reduction
+from fruits.runs.atlas import write_atlas
 from fruits.runs.classify import Classified, train_classifier
 from fruits.runs.config import RunConfig
 from fruits.runs.extract import Extracted, extract_features
@@ -143,6 +144,7 @@ def finish(work: Work, extracted: Extracted, reduced: Reduced, trained: Classifi
         save_predictor(work, extracted, reduced, classified, evaluations)
     draw_plots(work, reduced, classified, evaluations)
     quality = find_quality(work, reduced, classified)
+    write_atlas(work)
     with work.stages("model"):
         model.result()
     report = publish_results(work, extracted, reduced, trained, evaluations, quality)

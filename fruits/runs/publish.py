@@ -31,7 +31,7 @@ from fruits.spark.tasks import described
 from fruits.storage.location import Location
 
 PUBLISHED = (
-    *("rejected", "pca", "predictions", "pca.csv", "quality"),
+    *("rejected", "pca", "predictions", "pca.csv", "quality", "atlas.parquet"),
     *("model", "predictor", "plots"),
 )
 

@@ -1,0 +1,87 @@
+"""A map of the images as one table that Embedding Atlas reads.
+
+Its formats: https://apple.github.io/embedding-atlas/tool.html and data-formats.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fruits.features.rows import lists
+from fruits.quality.nearest import nearest_rows
+
+ATLAS = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("predicted", pa.string()),
+        ("confidence", pa.float64()),
+        ("x", pa.float32()),
+        ("y", pa.float32()),
+        (
+            "neighbors",
+            pa.struct([("ids", pa.list_(pa.int64())), ("distances", pa.list_(pa.float64()))]),
+        ),
+        ("thumbnail", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+    ]
+)
+"""x and y are the first two components; the ids of neighbours are places of rows, from 0."""
+
+
+def atlas_table(
+    images: pa.Table,
+    components: NDArray[np.float32],
+    predictions: pa.Table | None,
+    thumbnails: Iterable[pa.RecordBatch],
+) -> pa.Table:
+    """The map.
+
+    Args:
+        images: path, label, split and sha256 of n images.
+        components: (n, k) float32, of the same images.
+        predictions: path, predicted and confidence, of the same images or more; None where there is
+            no classifier.
+        thumbnails: sha256 and thumbnail (JPEG).
+
+    Returns:
+        A table of :data:`ATLAS` in the order of the images; an image without a thumbnail has null.
+    """
+    columns = {name: images[name] for name in ("path", "label", "split")}
+    if predictions is not None:
+        found = predictions.take(pc.index_in(images["path"], predictions["path"]))
+        columns |= {name: found[name] for name in ("predicted", "confidence")}
+    else:
+        columns |= {name: pa.nulls(len(images)) for name in ("predicted", "confidence")}
+    ids, distances = nearest_rows(components)
+    columns |= {
+        "x": components[:, 0],
+        "y": components[:, 1] if components.shape[1] > 1 else np.zeros(len(images), np.float32),
+        "neighbors": pa.StructArray.from_arrays(
+            [lists(ids), lists(distances)], ["ids", "distances"]
+        ),
+        "thumbnail": _pictures(images["sha256"].combine_chunks(), thumbnails),
+    }
+    arrays = [pa.chunked_array(_chunks(columns[field.name])).cast(field.type) for field in ATLAS]
+    return pa.Table.from_arrays(arrays, schema=ATLAS)
+
+
+def _chunks(column: pa.Array | pa.ChunkedArray | NDArray[np.float32]) -> list[pa.Array]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [pa.array(column)]
+
+
+def _pictures(digests: pa.Array, thumbnails: Iterable[pa.RecordBatch]) -> pa.StructArray:
+    """Of each image its thumbnail, as Hugging Face's datasets have images."""
+    wanted = (batch.filter(pc.is_in(batch["sha256"], digests)) for batch in thumbnails)
+    known = pa.Table.from_batches(
+        wanted, pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
+    ).combine_chunks()
+    pictures = known["thumbnail"].take(pc.index_in(digests, known["sha256"]))
+    names = pc.binary_join_element_wise(digests, ".jpg", "")
+    content = pa.concat_arrays(pictures.chunks) if pictures.num_chunks else pa.nulls(0, pa.binary())
+    return pa.StructArray.from_arrays([content, names], ["bytes", "path"], mask=pc.is_null(content))
