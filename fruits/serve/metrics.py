@@ -71,6 +71,12 @@ class Metrics:
         self.reloads = Counter(
             "fruits_model_loads", "New models: taken over or refused.", ["outcome"], **own
         )
+        self.place = Gauge(
+            "fruits_model_place_readable",
+            "Whether the place of the model could be read when the server looked last: 1 or 0.",
+            **own,
+        )
+        self.place.set(1)
         self._model = Gauge("fruits_model_info", "The model that answers.", ["version"], **own)
         for outcome in ("known", "unknown", "rejected"):
             self.images.labels(outcome)

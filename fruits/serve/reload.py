@@ -39,8 +39,10 @@ class Reload:
         try:
             stamp = await asyncio.to_thread(snapshot.stamp, self._place)
         except (FruitsError, OSError) as error:
+            self._metrics.place.set(0)
             log.warning("the place of the model cannot be read: %s", error)
             return
+        self._metrics.place.set(1)
         if stamp == self._seen and stamp != self._tried:
             self._tried = stamp
             await self._take_over()

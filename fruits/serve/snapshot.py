@@ -16,7 +16,7 @@ from fruits.errors import OutputError
 from fruits.predictor.files import MANIFEST, parsed
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
-from fruits.storage.location import Location
+from fruits.storage.location import Location, filesystem_of
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,11 @@ def place_of(model: str) -> Location:
 
 def stamp(place: Location) -> str:
     """What changes whenever a file of a folder does: names, sizes, times, tags."""
-    place.filesystem.invalidate_cache()
+    # Whoever looks again and again needs no retries: a store that is away is noticed in seconds.
+    filesystem, path = filesystem_of(place.uri, retry=False)
+    filesystem.invalidate_cache()
     with store_errors(place.uri):
-        found = place.filesystem.find(place.path, detail=True)
+        found = filesystem.find(path, detail=True)
     marks = ("size", "mtime", "ino", "ETag", "LastModified")
     listing = sorted(
         (path, *(str(info.get(mark)) for mark in marks)) for path, info in found.items()

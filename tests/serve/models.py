@@ -104,7 +104,7 @@ class Server:
 
 @contextmanager
 def served(
-    model: Path, folder: Path, *options: str, environment: dict[str, str] | None = None
+    model: Path | str, folder: Path, *options: str, environment: dict[str, str] | None = None
 ) -> Iterator[Server]:
     """A server that has loaded its model; ended at the end, if it still runs."""
     port = free_port()

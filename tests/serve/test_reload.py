@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from loads import Load, version
 from models import Server, served, wait_for, write_model
 
 from fruits.networks.graph import CompiledGraph
@@ -38,11 +39,6 @@ def place(model: Path, tmp_path: Path) -> Path:
     return tmp_path / "output"
 
 
-def version(server: Server) -> str:
-    found: str = server.client.get("/model").json()["version"]
-    return found
-
-
 def replace(output: Path, predictor: Path) -> None:
     """Writes another predictor in place, the manifest last, as a run does."""
     for file in sorted(predictor.iterdir(), key=lambda file: file.name == "predictor.json"):
@@ -65,34 +61,6 @@ def without_a_file(folder: Path, _: Path) -> None:
 
 def without_sense(folder: Path, _: Path) -> None:
     (folder / "predictor.json").write_text("{")
-
-
-class Load:
-    """Clients that ask without a pause."""
-
-    def __init__(self, server: Server, photographs: list[bytes]) -> None:
-        self.statuses: list[int] = []
-        self.versions: set[str] = set()
-        self._server, self._photographs = server, photographs
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(4)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
-        with httpx.Client(base_url=self._server.url, timeout=60, trust_env=False) as client:
-            while not self._stop.is_set():
-                answer = client.post("/predict", content=self._photographs[number])
-                self.statuses.append(answer.status_code)
-                self.versions.add(answer.json()["predictions"][0]["version"])
 
 
 def test_a_new_model_takes_over_under_load_without_a_lost_request(

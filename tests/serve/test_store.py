@@ -1,0 +1,172 @@
+"""A model in an S3 store: loaded, replaced under load, damaged, and while the store is away."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loads import Load, version
+from models import Server, served, wait_for, write_model
+from ports import free_port
+
+from fruits import Predictor
+from fruits.networks.graph import CompiledGraph
+
+URI = "s3://fruits/runs/output"
+QUICK = ("--reload-seconds", "0.3", "--workers", "2")
+
+
+class Store:
+    """A server that speaks S3, which can be away for a while and then has what it had."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._start()
+
+    def _start(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
+        self._server.start()
+
+    def leave(self) -> None:
+        self._server.stop()
+
+    def return_(self) -> None:
+        self._start()
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    """The store, which this process and its children use."""
+    from fruits.storage.s3 import RetryingS3
+
+    store = Store()
+    before = dict(os.environ)
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }
+    RetryingS3.clear_instance_cache()
+    yield store
+    store.leave()
+    RetryingS3.clear_instance_cache()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def bucket(store: Store, model: Path) -> Iterator[Any]:
+    """The bucket, with the output of a run."""
+    import boto3
+
+    bucket = boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="fruits")
+    put(bucket, model / "predictor")
+    yield bucket
+    bucket.objects.all().delete()
+
+
+def put(bucket: Any, predictor: Path, *, but: str = "") -> None:
+    """Uploads the files of a predictor, the manifest last, as a run does."""
+    for file in sorted(predictor.iterdir(), key=lambda file: file.name == "predictor.json"):
+        if file.name != but:
+            bucket.upload_file(str(file), f"runs/output/predictor/{file.name}")
+
+
+@pytest.fixture(scope="module")
+def other(
+    graph: CompiledGraph,
+    training: list[Path],
+    photographs: list[bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A predictor that says something else."""
+    folder = tmp_path_factory.mktemp("other") / "predictor"
+    write_model(folder, graph, training, photographs, 0.9)
+    return folder
+
+
+def damage(bucket: Any, predictor: Path, name: str = "classifier.npz") -> None:
+    """A new predictor of which one file was changed on the way."""
+    put(bucket, predictor)
+    content = bytearray((predictor / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    bucket.put_object(Key=f"runs/output/predictor/{name}", Body=bytes(content))
+
+
+def test_a_predictor_from_a_store_says_what_the_local_one_says(
+    bucket: Any,
+    model: Path,
+    photographs: list[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    local = Predictor.load(str(model)).predict(photographs[0])
+    named = ("label", "confidence", "unknown", "distance", "top")
+    monkeypatch.setenv("FRUITS_CACHE", str(tmp_path))
+    for uri in (URI, f"{URI}/predictor", URI.replace("s3://", "s3a://")):
+        found = Predictor.load(uri).predict(photographs[0])
+        assert [getattr(found, name) for name in named] == [getattr(local, name) for name in named]
+        assert found.components.tobytes() == local.components.tobytes()
+
+
+def test_a_new_run_in_the_store_takes_over_under_load_and_a_damaged_one_does_not(
+    bucket: Any, other: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    refused = 'fruits_model_loads_total{outcome="refused"}'
+    with served(URI, tmp_path, *QUICK) as server:
+        before = version(server)
+        with Load(server, photographs) as load:
+            damage(bucket, other)
+            wait_for(lambda: server.metric(refused) >= 1)
+            assert version(server) == before
+            # A file is missing.
+            bucket.Object("runs/output/predictor/classifier.npz").delete()
+            wait_for(lambda: server.metric(refused) >= 2)
+            assert version(server) == before
+            put(bucket, other)
+            wait_for(lambda: version(server) != before)
+            count = len(load.statuses)
+            wait_for(lambda: len(load.statuses) > count + 8)
+        assert set(load.statuses) == {200}
+        assert load.versions == {before, version(server)}
+        assert URI.partition("://")[2] in server.log.read_text()
+
+
+def test_while_the_store_is_away_the_model_answers_and_a_later_one_is_found(
+    store: Store, bucket: Any, other: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    readable = "fruits_model_place_readable"
+    with served(URI, tmp_path, *QUICK) as server:
+        before = version(server)
+        expected = server.predict(photographs[0]).json()
+        assert server.metric(readable) == 1
+        store.leave()
+        wait_for(lambda: server.metric(readable) == 0, 60)
+        assert "the place of the model cannot be read" in server.log.read_text()
+        assert server.predict(photographs[0]).json() == expected
+        assert ready(server)
+        store.return_()
+        wait_for(lambda: server.metric(readable) == 1, 60)
+        assert version(server) == before
+        put(bucket, other)
+        wait_for(lambda: version(server) != before)
+
+
+def ready(server: Server) -> bool:
+    return server.client.get("/v2/health/ready").status_code == 200
+
+
+def test_a_store_that_is_away_from_the_start_is_one_line(store: Store) -> None:
+    away = os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    command = [sys.executable, "-m", "fruits.cli", "serve", "--model", URI]
+    done = subprocess.run(command, env=away, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("fruits: ")
+    assert "the store cannot be used" in line
