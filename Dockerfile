@@ -167,7 +167,9 @@ COPY --from=python /opt/fruits /opt/fruits
 COPY --from=jars /jars/ /opt/fruits/lib/python3.13/site-packages/pyspark/jars/
 RUN install -d -o fruits -g fruits /var/lib/spark /var/log/spark-events /home/fruits/notebooks \
  # "data/sample", the notebook's own images, is /data/sample.
- && ln -s /data /home/fruits/data
+ && ln -s /data /home/fruits/data \
+ # A user by its number alone, in the group 0, gives itself a name, which Hadoop wants.
+ && chmod g+w /etc/passwd
 COPY --from=sample --chown=fruits:fruits /data /data
 COPY --from=backbones --chown=fruits:fruits /baked/ /var/cache/
 COPY --from=package /package /opt/fruits
@@ -177,6 +179,9 @@ COPY deploy/docker/jupyter_server_config.py /opt/fruits/etc/jupyter/
 COPY deploy/docker/page_config.json /opt/fruits/etc/jupyter/labconfig/
 COPY deploy/docker/roles/*.py /opt/fruits/roles/
 COPY deploy/docker/roles/roles /usr/local/bin/
+# Spark on Kubernetes: what is submitted, and what a pod does before it is stopped.
+COPY deploy/docker/run.py /opt/fruits/
+COPY deploy/docker/decom.sh /opt/
 COPY notebooks/ /opt/fruits/notebooks/
 COPY --chown=fruits:fruits notebooks/ /home/fruits/notebooks/
 # The version of pyproject.toml, as make image gives it.

@@ -12,14 +12,18 @@ local_driver() {
     org.apache.spark.deploy.SparkSubmit) ;;
     org.apache.*) return 1 ;;
     esac
-    local argument previous='' master
-    master=$(sed -nE 's/^[[:space:]]*spark\.master[[:space:]=:]+([^[:space:]]+).*/\1/p' \
-        "${SPARK_CONF_DIR:-$SPARK_HOME/conf}/spark-defaults.conf" 2>/dev/null | tail -1)
+    local argument previous='' master='' file=${SPARK_CONF_DIR:-$SPARK_HOME/conf}/spark-defaults.conf
     for argument in "$@"; do
         [ "$previous" != --master ] || master=$argument
-        case $argument in --master=* | spark.master=*) master=${argument#*=} ;; esac
+        [ "$previous" != --properties-file ] || file=$argument
+        case $argument in
+        --master=* | spark.master=*) master=${argument#*=} ;;
+        --properties-file=*) file=${argument#*=} ;;
+        esac
         previous=$argument
     done
+    [ -n "$master" ] || master=$(sed -nE \
+        's/^[[:space:]]*spark\.master[[:space:]=:]+([^[:space:]]+).*/\1/p' "$file" 2>/dev/null | tail -1)
     [[ ${master:-local} == local* ]]
 }
 if [ -z "${SPARK_LOCAL_IP:-}" ] && local_driver "$@"; then export SPARK_LOCAL_IP=127.0.0.1; fi

@@ -1,5 +1,6 @@
 """What pyproject.toml, the locks and the front door promise."""
 
+import json
 import re
 import subprocess
 import sys
@@ -57,6 +58,41 @@ def test_the_lock_holds_every_extra_and_nothing_that_sends_figures() -> None:
     assert wanted <= locked(ROOT / "requirements.lock")
     for lock in LOCKS:
         assert "openvino-telemetry" not in locked(lock), lock
+
+
+def stub(folder: Path, name: str, version: str) -> None:
+    """A wheel with nothing in it."""
+    base = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{base}-py3-none-any.whl", "w") as file:
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        file.writestr(f"{base}.dist-info/METADATA", about)
+        file.writestr(f"{base}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr(f"{base}.dist-info/RECORD", "")
+
+
+@pytest.mark.parametrize(("extra", "replaces"), [("run", False), ("spark", True)])
+def test_a_platform_keeps_its_own_pyspark_with_the_extra_run(
+    wheel: zipfile.ZipFile, tmp_path: Path, extra: str, replaces: bool
+) -> None:
+    """pip itself decides, among wheels of the lock's versions, what it would install."""
+    pins = re.findall(
+        r"^([a-z0-9.-]+)==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    for name, version in pins:
+        stub(tmp_path, name, version)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    [site] = (tmp_path / "venv/lib").glob("python*/site-packages")
+    installed = site / "pyspark-4.1.0.dev1.dist-info"
+    installed.mkdir()
+    text = "Metadata-Version: 2.1\nName: pyspark\nVersion: 4.1.0.dev1\n"
+    (installed / "METADATA").write_text(text)
+    command = [sys.executable, "-m", "pip", "--python", tmp_path / "venv/bin/python", "install"]
+    command += ["--dry-run", "--quiet", "--report", "-", "--no-index", "--find-links", tmp_path]
+    wanted = f"{wheel.filename}[{extra},keras,s3]"
+    done = subprocess.run([*command, wanted], capture_output=True, text=True, check=True)
+    chosen = {one["metadata"]["name"] for one in json.loads(done.stdout)["install"]}
+    assert {"fruits", "pandas", "s3fs"} <= chosen
+    assert ("pyspark" in chosen) is replaces
 
 
 def test_what_builds_pyspark_is_in_the_lock() -> None:

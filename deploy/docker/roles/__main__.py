@@ -3,6 +3,8 @@
     notebook   JupyterLab (the default)
     run        the notebook from top to bottom, by papermill: -p NAME VALUE ...
     master, worker, history   the parts of a Spark cluster
+    driver, executor   the pods that Spark makes on Kubernetes
+    decommission   what an executor's pod does before it is stopped
     bucket     makes the bucket of an S3 store: NAME
     check      whether this environment's secrets and sizes can work
     healthy    whether the container's role answers
@@ -28,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pods
 import settings
 from cluster import executors, require_cluster, require_secret
 from support import fail, fetch, private, write
@@ -57,12 +60,20 @@ def main(arguments: Sequence[str]) -> None:
         "master": master,
         "worker": worker,
         "history": history,
+        "driver": driver,
+        "executor": executor,
         "bucket": bucket,
         "check": check,
     }
+    if role == "decommission":
+        # The executor's configuration stays as it is.
+        pods.decommission()
+        return
     if role in known and os.geteuid() == 0:
         fail(role, "refuses to run as root; leave out --user, or give another user")
+    given = pods.own_configuration() if role in settings.POD_ROLES else None
     settings.configure(role)
+    pods.add_configuration(given)
     if role in known:
         ROLE.write_text(role)
         known[role](rest)
@@ -168,6 +179,20 @@ def worker(arguments: Sequence[str]) -> NoReturn:
 def history(arguments: Sequence[str]) -> None:
     """Spark's history server."""
     spark_class("deploy.history.HistoryServer", *arguments)
+
+
+def driver(arguments: Sequence[str]) -> None:
+    """The driver of an application that was submitted to Kubernetes."""
+    pods.require_user("driver")
+    command = pods.driver_command(list(arguments), os.environ)
+    os.execvp(command[0], command)
+
+
+def executor(arguments: Sequence[str]) -> None:
+    """An executor that such a driver has asked Kubernetes for."""
+    pods.require_user("executor")
+    command = pods.executor_command(os.environ)
+    os.execvp(command[0], [*command, *arguments])
 
 
 def bucket(arguments: Sequence[str]) -> NoReturn:

@@ -14,6 +14,8 @@ SECRET = Path("/run/secrets/spark_secret")
 SCRATCH = Path("/var/lib/spark")
 
 CLUSTER_ROLES = ("master", "worker")
+# Of Kubernetes, which gives them addresses, sizes and a secret by other ways.
+POD_ROLES = ("driver", "executor")
 LEAST_CHARACTERS = 16
 
 # Megabytes of a worker's memory: its own JVM; the least heap of an executor; the least that a
@@ -61,15 +63,19 @@ def additions(role: str) -> dict[str, str]:
     if role in ("master", "run"):
         # A notebook's own UI is reached through JupyterLab, all others through the master's.
         settings["spark.ui.reverseProxy"] = "true"
-    if not in_cluster and role != "history":
+    if not in_cluster and role not in ("history", *POD_ROLES):
         # Nobody else has to reach the driver of a local run, nor its UI.
         os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     if where.startswith("spark://") and role != "worker":
         memory, _ = worker_size(role)
         settings["spark.executor.memory"] = f"{executor_heap(memory)}m"
-    if os.environ.get("DRIVER_MEMORY"):
+    if role == "driver":
+        # Spark's own default, by which it has sized the pod of an application that names no size.
+        settings["spark.driver.memory"] = "1g"
+    elif os.environ.get("DRIVER_MEMORY"):
         settings["spark.driver.memory"] = f"{driver_memory(role)}m"
-    if os.access(EVENTS, os.W_OK):
+    # A pod's own disk goes with the pod.
+    if os.access(EVENTS, os.W_OK) and role not in POD_ROLES:
         settings["spark.eventLog.enabled"] = "true"
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         # boto reads the variable itself; Spark does so only if it also gets keys.
