@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from fruits.classify.model import Array
 from fruits.features.rows import matrix
@@ -56,10 +54,14 @@ class Side:
         self.total += x.sum(axis=0)
         self.products += x.T @ x
 
-    def add_labels(self, x: Array, labels: NDArray[Any]) -> None:
-        """Adds (n, k) components to the sums of their n labels; None is left out."""
-        for label in {label for label in labels.tolist() if label is not None}:
-            own = x[labels == label]
+    def add_labels(self, x: Array, labels: pa.Array) -> None:
+        """Adds (n, k) components to the sums of their n labels; null is left out."""
+        encoded = labels.dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy()
+        order = np.argsort(codes, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+        for rows in (rows for rows in parts if len(rows) and codes[rows[0]] >= 0):
+            own, label = x[rows], encoded.dictionary[codes[rows[0]]].as_py()
             sums = self.labels.setdefault(label, LabelSums(0, np.zeros(x.shape[1]), 0.0))
             sums.count += len(own)
             sums.total += own.sum(axis=0)
@@ -102,13 +104,12 @@ def sums_of_sides(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, float])
             sides = {name: Side.empty(width) for name in names}
             sums = Sums(sides, {n: (Side.empty(width), Side.empty(width)) for n in sizes})
         splits = np.array(batch["split"].to_pylist(), object)
-        labels = np.array(batch["label"].to_pylist(), object)
         drawn = (np.arange(seen, seen + len(x)) * _GOLDEN) % 1
         seen += len(x)
         for name in names:
             own = splits == name
             sums.sides[name].add(x[own])
-            sums.sides[name].add_labels(x[own], labels[own])
+            sums.sides[name].add_labels(x[own], batch["label"].filter(pa.array(own)))
         for name, (part, rest) in sums.by_chance.items():
             both = (splits == name) | (splits == TRAIN)
             chosen = drawn < sizes[name] / (1 + sizes[name])
