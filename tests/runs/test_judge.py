@@ -1,0 +1,105 @@
+"""What the classifier says against the images, from staged predictions; without Spark."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from drawing import drawn, folds_of
+
+from fruits.classify.groups import assign_folds
+from fruits.classify.rows import TablePredictor
+from fruits.classify.train import train
+from fruits.features.rows import write_rows
+from fruits.quality.labels import Answers, confidence_needed, label_suspects
+from fruits.runs.classify import Classified
+from fruits.runs.judge import judged
+from fruits.storage.location import Location
+
+TRAINING = 400
+PLANTED = range(410, 600, 20)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Classified, pa.Table, Any]:
+    """A classifier of 400 training images, what it says of them and of 200 others, and these."""
+    x, labels, groups = drawn(rows=600)
+    x[[3, 500]] += 30  # one on each side shows something else
+    for n in (5, *PLANTED):
+        labels[n] = "fruit 0" if labels[n] != "fruit 0" else "fruit 1"
+    names = [f"{n:03}" for n in range(600)]
+    total, folds = folds_of(x[:TRAINING], labels[:TRAINING], groups[:TRAINING])
+    numbers = assign_folds(groups[:TRAINING], labels[:TRAINING])
+    held = [np.flatnonzero(numbers == n) for n in sorted(set(numbers.tolist()) - {-1})]
+    folds = [
+        replace(fold, paths=[names[n] for n in own]) for fold, own in zip(folds, held, strict=True)
+    ]
+    training = train(total, folds)
+    images = pa.table(
+        {
+            "path": names,
+            "label": labels,
+            "split": ["train"] * TRAINING + ["test"] * (600 - TRAINING),
+        }
+    )
+    predictor = TablePredictor(training.classifier, None, frozenset())
+    place = tmp_path_factory.mktemp("staged")
+    write_rows(f"{place}/predictions/0.parquet", predictor.tables(images, x)[0])
+    about = {"training_images": TRAINING}
+    classified = Classified(training.classifier, "", None, None, training.held_out, about)
+    work = SimpleNamespace(staged=SimpleNamespace(root=Location.of(str(place))), basis=None)
+    return work, classified, images, x
+
+
+def findings(made: tuple[Any, Classified, pa.Table, Any], kind: str) -> list[Any]:
+    work, classified, images, _ = made
+    return [one for one in judged(work, classified, images, {}) if one.kind == kind]
+
+
+def test_outliers_of_both_sides_are_found_also_those_that_were_learned(made: Any) -> None:
+    found = findings(made, "outlier")
+    assert {"003", "500"} <= {one.path for one in found}
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert {one.split for one in found} == {"train", "test"}
+    assert len(found) <= 0.01 * 600 + 2
+
+
+def test_suspects_of_the_test_side_are_those_of_its_probabilities(made: Any) -> None:
+    _, classified, images, x = made
+    classifier = classified.classifier
+    rows = images.slice(TRAINING)
+    labels = rows["label"].to_pylist()
+    said = classifier.predict(x[TRAINING:], classifier.places(labels))
+    columns = rows["path"].to_pylist(), labels, rows["split"].to_pylist()
+    answers = Answers(*columns, said.top, said.top_probability, said.likelihood)
+    own = classified.held_out
+    tops = own.predictions.top, own.predictions.top_probability
+    left_out = Answers(own.paths, own.labels, [], *tops, own.predictions.likelihood)
+    needed = confidence_needed(left_out, classifier.labels)
+    expected = label_suspects(answers, classifier.labels, needed)
+
+    found = [one for one in findings(made, "label suspect") if one.split == "test"]
+
+    assert [one.path for one in found] == [one.path for one in expected]
+    np.testing.assert_allclose([one.score for one in found], [one.score for one in expected])
+    planted = {f"{n}" for n in PLANTED}
+    assert len(planted & {one.path for one in found}) >= 5
+
+
+def test_suspects_of_the_training_side_are_of_images_that_were_left_out(made: Any) -> None:
+    found = [one for one in findings(made, "label suspect") if one.split == "train"]
+    assert "005" in {one.path for one in found}
+    assert all(int(one.path) < TRAINING for one in found)
+
+
+def test_training_images_that_nobody_left_out_are_counted(made: Any) -> None:
+    work, classified, images, _ = made
+    skipped: dict[str, str] = {}
+    judged(work, replace(classified, about={"training_images": 450}), images, skipped)
+    assert skipped["label suspect"].startswith("50 training images")
+    alone = replace(classified, held_out=None)
+    assert {
+        one.split for one in judged(work, alone, images, {}) if one.kind == "label suspect"
+    } == {"test"}
