@@ -70,7 +70,7 @@ def submit(account: Account, stack: Stack, options: Mapping[str, Any], mode: str
     host = job_host(stack)
     running_instance(account, host)
     parameters = [word for n, v in options.items() for word in ("-p", n, str(v))]
-    # A unit goes on when the command that started it has ended; its journal outlives the container.
+    # A unit outlives the command that started it, and its journal outlives the container.
     command = shlex.join(
         [
             *("systemd-run", "--quiet", "--remain-after-exit", f"--unit={UNIT}{job}"),

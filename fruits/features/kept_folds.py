@@ -18,8 +18,8 @@ import pyarrow as pa
 from fruits.errors import OutputError
 from fruits.features.rows import read_rows, write_rows
 from fruits.sources.listing import IDENTITY, semi_join
-from fruits.storage.files import delete, delete_folder, replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.files import delete, delete_folder, paths_in, replace
+from fruits.storage.location import Location
 
 FOLDER = "_folds"
 _RECORD = "folds.json"
@@ -52,9 +52,9 @@ class KeptFolds:
     def read(cls, features: str) -> KeptFolds | None:
         """What is kept for the features in a folder; None if nothing is, or it is damaged."""
         place = f"{features}/{FOLDER}"
-        filesystem, path = filesystem_of(f"{place}/{_RECORD}")
+        record_file = Location.of(place) / _RECORD
         try:
-            record = json.loads(filesystem.cat_file(path))
+            record = json.loads(record_file.filesystem.cat_file(record_file.path))
             name, transforms = str(record["name"]), tuple(map(str, record["transforms"]))
             return cls(place, name, transforms, read_rows(f"{place}/{name}.parquet", _IMAGES))
         except (FileNotFoundError, OutputError, ValueError, KeyError, TypeError):
@@ -115,7 +115,4 @@ def moments_uri(prefix: str, fold: int, transform: str) -> str:
 
 
 def _names(place: str) -> list[str]:
-    filesystem, path = filesystem_of(place)
-    filesystem.invalidate_cache()
-    found = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
-    return sorted(name.rpartition("/")[2] for name in found)
+    return sorted(path.rpartition("/")[2] for path in paths_in(Location.of(place)))

@@ -285,7 +285,7 @@ def _blocks(
     tables: Iterable[tuple[NDArray[np.floating[Any]], Sequence[Label] | None]],
 ) -> Iterator[tuple[NDArray[Any], list[Label]]]:
     """Regroup arrays of any number of rows into those of BLOCK_ROWS; the last may be shorter."""
-    held: list[NDArray[Any]] = []
+    buffered: list[NDArray[Any]] = []
     names: list[Label] = []
     for x, labels in tables:
         own = [None] * len(x) if labels is None else list(labels)
@@ -294,13 +294,13 @@ def _blocks(
         start = 0
         while start < len(x):
             end = min(len(x), start + BLOCK_ROWS - len(names))
-            if held:
-                check_widths(held[0].shape[1], x.shape[1])
-            held.append(x[start:end])
+            if buffered:
+                check_widths(buffered[0].shape[1], x.shape[1])
+            buffered.append(x[start:end])
             names += own[start:end]
             start = end
             if len(names) == BLOCK_ROWS:
-                yield np.concatenate(held), names
-                held, names = [], []
-    if held:
-        yield np.concatenate(held), names
+                yield np.concatenate(buffered), names
+                buffered, names = [], []
+    if buffered:
+        yield np.concatenate(buffered), names

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fruits.errors import InputError, OutputError, one_line
 from fruits.sources.listing import LISTING
 from fruits.storage.files import replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import Location
 
 FEATURES = pa.schema(
     [
@@ -38,16 +38,18 @@ FEATURES_DDL = (
 REJECTED = LISTING.append(pa.field("error", pa.string()))
 
 
-def write_rows(uri: str, rows: pa.Table) -> None:
+def write_rows(place: str | Location, rows: pa.Table) -> None:
     """Writes rows of features, or of components, as one Parquet file, whole."""
     buffer = io.BytesIO()
     # A dictionary of numbers that are all different is longer than the numbers.
     pq.write_table(rows, buffer, use_dictionary=["label", "split", "predicted"])
-    replace(uri, buffer.getvalue())
+    replace(place, buffer.getvalue())
 
 
 def read_rows(
-    uri: str, columns: list[str] | None = None, paths: pa.ChunkedArray | None = None
+    place: str | Location,
+    columns: list[str] | None = None,
+    paths: pa.ChunkedArray | None = None,
 ) -> pa.Table:
     """Some columns of a file of features, or all; only the rows of the given paths.
 
@@ -58,20 +60,20 @@ def read_rows(
         OSError: it cannot be read.
     """
     remedy = "restore it from a copy, or run again with overwrite"
-    filesystem, path = filesystem_of(uri)
+    location = Location.of(place)
     try:
-        with filesystem.open(path, "rb") as file:
+        with location.filesystem.open(location.path, "rb") as file:
             old = "split" not in pq.read_schema(file).names
             file.seek(0)
             wanted = [name for name in columns if name != "split"] if old and columns else columns
             rows = pq.read_table(file, columns=wanted, partitioning=None)
     except FileNotFoundError as error:
-        raise OutputError(f"output: {uri} is missing: {remedy}") from error
+        raise OutputError(f"output: {location} is missing: {remedy}") from error
     except (pa.ArrowException, OSError) as error:
         # Arrow raises errors of the system's kind, without a number, for damaged pages.
         if isinstance(error, OSError) and (error.errno is not None or error.__cause__):
             raise
-        raise OutputError(f"output: {uri} is damaged ({one_line(error)}): {remedy}") from error
+        raise OutputError(f"output: {location} is damaged ({one_line(error)}): {remedy}") from error
     if old and (columns is None or "split" in columns):
         rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
         rows = rows.select(columns or FEATURES.names)

@@ -16,7 +16,8 @@ from pyarrow import dataset
 
 from fruits.errors import OutputError, one_line
 from fruits.features.rows import FEATURES, REJECTED, read_rows
-from fruits.storage.location import filesystem_of, hadoop_uri
+from fruits.storage.files import paths_in
+from fruits.storage.location import Location
 
 FOLDER = "_chunks"
 # Small pictures of the images: for each file of rows one of the same name.
@@ -55,11 +56,19 @@ class FeatureTable:
     """The committed features below an output folder.
 
     Args:
-        uri: of the folder ``features``, as Hadoop writes it.
+        place: the folder ``features``.
+
+    Attributes:
+        root: where it is.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, place: str | Location) -> None:
+        self.root = Location.of(place)
+
+    @property
+    def uri(self) -> str:
+        """Of the folder, as Hadoop writes it: what tasks are sent."""
+        return self.root.uri
 
     def chunks(self) -> list[Chunk]:
         """The committed chunks, in the order of their commits.
@@ -67,12 +76,11 @@ class FeatureTable:
         Raises:
             OutputError: a manifest is damaged.
         """
-        filesystem, _ = filesystem_of(self.uri)
         chunks: list[Chunk] = []
         seen: set[str] = set()
         for name in self.manifests():
             try:
-                chunk = _from_json(filesystem.cat_file(name), chunk_number(name))
+                chunk = _from_json(self.root.filesystem.cat_file(name), chunk_number(name))
                 if twice := seen.intersection(chunk.files):
                     raise ValueError(f"another one names {min(twice)} too")
             except _DAMAGES as error:
@@ -101,7 +109,7 @@ class FeatureTable:
         """Small JPEG pictures of images, by the SHA-256 of their contents, file by file.
 
         Most contents come once, some more often or not at all: versions before kept none, and
-        nobody needs them to go on.
+        a run does not need them to continue.
 
         Yields:
             Batches of :data:`THUMBNAILS`.
@@ -109,18 +117,14 @@ class FeatureTable:
         Raises:
             OutputError: a manifest or a file is damaged.
         """
-        filesystem, _ = filesystem_of(self.uri)
         for name in (name for chunk in self.chunks() for name in chunk.files):
-            uri = f"{self.uri}/{THUMBNAILS_FOLDER}/{name}"
-            if filesystem.exists(filesystem_of(uri)[1]):
-                yield from read_rows(uri, THUMBNAILS.names).to_batches()
+            place = self.root / THUMBNAILS_FOLDER / name
+            if place.filesystem.exists(place.path):
+                yield from read_rows(place, THUMBNAILS.names).to_batches()
 
     def manifests(self) -> list[str]:
         """Paths of the manifests, in the order of the commits."""
-        filesystem, path = filesystem_of(f"{self.uri}/{FOLDER}")
-        filesystem.invalidate_cache()
-        names = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
-        return sorted(filter(_MANIFEST.search, names), key=chunk_number)
+        return sorted(filter(_MANIFEST.search, paths_in(self.root / FOLDER)), key=chunk_number)
 
     def require_files(self, names: set[str]) -> None:
         """Makes sure that all committed files are among those that are there.
@@ -144,7 +148,7 @@ class FeatureTable:
 
 
 def open_features(output: str) -> dataset.Dataset:
-    """The features of a run, without Spark, and also while a run goes on.
+    """The features of a run, without Spark, and also while a run is active.
 
     Args:
         output: path or URI of the output folder.
@@ -157,15 +161,14 @@ def open_features(output: str) -> dataset.Dataset:
         OutputError: when no features are committed there, or they are damaged.
         StorageError: when the store is unknown.
     """
-    table = FeatureTable(f"{hadoop_uri(output).rstrip('/')}/features")
-    files = table.files()
-    if not files:
+    table = FeatureTable(Location.of(output) / "features")
+    paths = [(table.root / name).path for chunk in table.chunks() for name in chunk.files]
+    if not paths:
         raise OutputError(f"output: wanted the output of a run; no features in {table.uri}")
-    filesystem, _ = filesystem_of(table.uri)
-    paths = [filesystem_of(file)[1] for file in files]
+    store = table.root.filesystem
     try:
         # With the schema, since files of earlier versions lack a column.
-        return dataset.dataset(paths, schema=FEATURES, filesystem=filesystem, format="parquet")
+        return dataset.dataset(paths, schema=FEATURES, filesystem=store, format="parquet")
     except FileNotFoundError as error:
         raise OutputError(f"output: a file is missing: {one_line(error)}; {_REMEDY}") from error
     except pa.ArrowInvalid as error:

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from fruits.features.rows import REJECTED
 from fruits.features.table import THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
-from fruits.storage.files import delete_folder, move, replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.files import delete_folder, move, paths_in, replace
+from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
 STAGED = "_staged"
@@ -28,12 +28,12 @@ class FeatureWriter(FeatureTable):
     """The features below an output folder, for the run that may change them.
 
     Args:
-        uri: of the folder ``features``, as Hadoop writes it.
+        place: the folder ``features``.
         lock: of the output; nothing is committed without it.
     """
 
-    def __init__(self, uri: str, lock: Lock) -> None:
-        super().__init__(uri)
+    def __init__(self, place: str | Location, lock: Lock) -> None:
+        super().__init__(place)
         self.lock = lock
 
     def sweep(self) -> None:
@@ -42,10 +42,9 @@ class FeatureWriter(FeatureTable):
         Raises:
             OutputError: a committed file is missing, or a manifest damaged; nothing is deleted.
         """
-        filesystem, _ = filesystem_of(self.uri)
-        for name in self._leftovers():
-            filesystem.rm_file(name)
-        delete_folder(self.staged)
+        for path in self._leftovers():
+            self.root.filesystem.rm_file(path)
+        delete_folder(self.root / STAGED)
 
     @property
     def staged(self) -> str:
@@ -72,7 +71,7 @@ class FeatureWriter(FeatureTable):
             The chunk that is now committed.
         """
         self.lock.require()
-        move([f"{self.staged}/{name}" for name in files], self.uri)
+        move([self.root / STAGED / name for name in files], self.root)
         if chunk:
             number, files = chunk.number, chunk.files + files
             rejected = pa.concat_tables([chunk.rejected, rejected])
@@ -86,9 +85,9 @@ class FeatureWriter(FeatureTable):
     def _leftovers(self) -> list[str]:
         """Paths of rows that were never committed, and of their thumbnails."""
         committed = {name for chunk in self.chunks() for name in chunk.files}
-        rows = _files_in(self.uri)
+        rows = _files_in(self.root)
         self.require_files({*rows})
-        thumbnails = _files_in(f"{self.uri}/{THUMBNAILS_FOLDER}")
+        thumbnails = _files_in(self.root / THUMBNAILS_FOLDER)
         return [
             path
             for name, path in (*rows.items(), *thumbnails.items())
@@ -96,12 +95,9 @@ class FeatureWriter(FeatureTable):
         ]
 
 
-def _files_in(folder: str) -> dict[str, str]:
-    """Paths of the files in a folder by name; none where there is no folder."""
-    filesystem, path = filesystem_of(folder)
-    filesystem.invalidate_cache()
-    found = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
-    return {name.rpartition("/")[2]: name for name in found}
+def _files_in(folder: Location) -> dict[str, str]:
+    """Paths of what is in a folder, by name."""
+    return {path.rpartition("/")[2]: path for path in paths_in(folder)}
 
 
 def _to_json(chunk: Chunk) -> bytes:

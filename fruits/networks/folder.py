@@ -144,9 +144,9 @@ def _external(name: str, content: bytes) -> list[str]:
             f"wanted an ONNX file of standard operations; {name} has some of "
             f"{', '.join(map(one_line, sorted(referred.domains)))}: export it without them"
         )
-    beside = posixpath.dirname(name)
+    folder = posixpath.dirname(name)
     inner = [_inner(file, f"{name} has values in the file") for file in sorted(referred.files)]
-    return [posixpath.join(beside, file) for file in inner]
+    return [posixpath.join(folder, file) for file in inner]
 
 
 def _inner(name: Any, what: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from fruits.classify.evaluate import BINS, Bin, Evaluation
 from fruits.plots.style import INK, MARK, Array, count, new_figure, tidy
 
-# Two that colour-blind people tell apart; the markers differ, too.
+# Two that colour-blind people can distinguish; the markers differ, too.
 _STYLES = (("#3f90da", "o"), (MARK, "s"), ("#5b4a9e", "^"), ("#717581", "D"))
 
 

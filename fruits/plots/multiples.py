@@ -40,7 +40,7 @@ def scatter_groups(
     explained_variance: Array,
     groups: Mapping[str, str] | None = None,
 ) -> Figure:
-    """The same images in several panels, so that many labels can be told apart.
+    """The same images in several panels, so that many labels can be distinguished.
 
     Each group of :data:`OWN_PANEL` labels or more has a panel; smaller ones share panels. Ten
     labels of a panel have a colour of their own, further ones are drawn in grey; a sample of all

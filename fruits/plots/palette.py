@@ -1,4 +1,4 @@
-"""As many colours as can be told apart: labels of one group share one, in several shades."""
+"""As many colours as can be distinguished: labels of one group share one, in several shades."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = (
     *(c for c in map(to_hex, matplotlib.color_sequences["petroff10"]) if c not in _GREYS),
     *_GREYS,
 )
-"""Ten colours that colour-blind people can tell apart; two greys are the last."""
+"""Ten colours that colour-blind people can distinguish; two greys are the last."""
 
 # Of a colour: as it is, darker, lighter, darker still, lighter still.
 _SHADES = ((0.0, 0.0), (0.0, 0.35), (1.0, 0.4), (0.0, 0.6), (1.0, 0.6))
@@ -59,7 +59,7 @@ def group_labels(
     """The groups of labels, those with the most images first, and a colour for each.
 
     A label belongs to the folder above it ("Apple/Red 1"), or to its first word ("Apple Red 1").
-    Where that tells all labels apart, or none, each label is a group of its own. Of more than ten
+    Where that distinguishes all labels, or none, each label is a group of its own. Of more than ten
     groups, the eight with the most images have a colour, and the rest is grey; but up to twenty
     labels all have colours, two of them one if need be, the second darker.
 

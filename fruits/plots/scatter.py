@@ -32,7 +32,7 @@ def scatter(
     At most ten colours are used; see :func:`fruits.plots.palette.group_labels`. Up to
     :data:`LEGEND_LABELS` labels are explained in a legend, those of a group by shades and markers.
     Of more, the legend has the groups, and the most frequent :data:`NAMED_LABELS` labels are named
-    at their centres: :func:`scatter_groups` tells them apart. Labels with many images are drawn
+    at their centres: :func:`scatter_groups` distinguishes them. Labels with many images are drawn
     first, so that they do not hide others.
 
     Args:

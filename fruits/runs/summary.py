@@ -199,8 +199,8 @@ def _damages(outputs: Outputs) -> Iterator[None]:
 
 
 def interruption(output: str) -> str:
-    """One line for a run that was interrupted: what is committed, and how to go on."""
-    again = "the same command goes on from there"
+    """One line for a run that was interrupted: what is committed, and how to continue."""
+    again = "the same command continues from there"
     try:
         committed = open_features(output).count_rows()
     except OutputError:

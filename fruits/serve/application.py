@@ -39,7 +39,9 @@ class Application:
         self.bodies = Bodies(settings)
         self.uploads = None if settings.keep_uploads is None else Uploads(settings.keep_uploads)
         metrics.watch("fruits_queue_images", "Photographs that wait.", lambda: engine.waiting)
-        metrics.watch("fruits_held_bytes", "Bytes of bodies in memory.", lambda: self.bodies.held)
+        metrics.watch(
+            "fruits_buffered_bytes", "Bytes of bodies in memory.", lambda: self.bodies.buffered
+        )
         metrics.watch(
             "fruits_predictor_deaths", "Processes that were replaced.", lambda: engine.restarts
         )
@@ -62,14 +64,14 @@ class Application:
     async def predict(self, request: Request, thumbnails: bool, components: bool) -> Response:
         """Answers ``/predict`` and ``/invocations``."""
         self.engine.require_room(1)
-        held, photographs, fields = await self.bodies.files(request)
+        buffered, photographs, fields = await self.bodies.files(request)
         try:
             contents: list[Any] = [one.content for one in photographs]
             answers = await self.answers(contents, thumbnails=thumbnails, components=components)
             consent = fields.get("keep", request.query_params.get("keep")) == "true"
             kept = await self._keep(contents, answers) if consent else 0
         finally:
-            held.release()
+            buffered.release()
         found = {
             "model": self.settings.name,
             "predictions": [
@@ -83,7 +85,7 @@ class Application:
     async def infer(self, request: Request) -> Response:
         """Answers ``/v2/models/NAME/infer``."""
         self.engine.require_room(1)
-        held, body = await self.bodies.whole(request)
+        buffered, body = await self.bodies.whole(request)
         try:
             length = request.headers.get("inference-header-content-length")
             asked, images = inference.parse(body, length)
@@ -91,7 +93,7 @@ class Application:
             components = "components" in inference.wanted(asked)
             answers = await self.answers(images, thumbnails=False, components=components)
         finally:
-            held.release()
+            buffered.release()
         about = self.engine.about
         widths = {"top": min(5, len(about["labels"])), "components": about["components"]}
         version = next((one["version"] for one in answers if one["version"]), self.version)

@@ -16,7 +16,7 @@ from fruits.serve.settings import MIB, Settings
 MAX_GAP = 10.0
 
 # Of all requests together. Beyond that, clients are asked to try again later.
-MAX_HELD = 256 * MIB
+MAX_BUFFERED = 256 * MIB
 
 # Of a form: fields that are no files, and bytes of one.
 MAX_FIELDS = 8
@@ -39,50 +39,50 @@ class Upload:
 
 
 class Bodies:
-    """Reads bodies within the limits of the settings; knows how much is held by all requests."""
+    """Reads bodies within the limits of the settings; counts what all requests have buffered."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.held = 0
+        self.buffered = 0
 
-    async def files(self, request: Request) -> tuple["Held", list[Upload], dict[str, str]]:
+    async def files(self, request: Request) -> tuple["Buffered", list[Upload], dict[str, str]]:
         """The photographs of a request, and the fields of its form.
 
         Returns:
-            What is held, to be released when the request is done; the photographs; the fields.
+            What is buffered, to be released when the request is done; the photographs; the fields.
 
         Raises:
             Refused: the body is too large, too slow, too many files, no form, or empty.
         """
-        held = Held(self)
+        buffered = Buffered(self)
         try:
             kind, options = parse_options_header(request.headers.get("content-type"))
             if kind == b"multipart/form-data":
-                uploads = await self._form(self._stream(request, held), options)
+                uploads = await self._form(self._stream(request, buffered), options)
             else:
-                uploads = [await self._raw(self._stream(request, held))]
+                uploads = [await self._raw(self._stream(request, buffered))]
             photographs = [one for one in uploads if one.name is not None]
             if not any(one.content for one in photographs):
                 raise Refused(400, "empty", "wanted at least one photograph; got none")
         except BaseException:
-            held.release()
+            buffered.release()
             raise
         fields = {
             one.part: one.content.decode("utf-8", "replace") for one in uploads if one.name is None
         }
-        return held, photographs, fields
+        return buffered, photographs, fields
 
-    async def whole(self, request: Request) -> tuple["Held", bytes]:
+    async def whole(self, request: Request) -> tuple["Buffered", bytes]:
         """The body of a request as it is.
 
         Raises:
             Refused: it is too large or too slow.
         """
-        held = Held(self)
+        buffered = Buffered(self)
         try:
-            return held, b"".join([part async for part in self._stream(request, held)])
+            return buffered, b"".join([part async for part in self._stream(request, buffered)])
         except BaseException:
-            held.release()
+            buffered.release()
             raise
 
     async def _raw(self, stream: AsyncIterator[bytes]) -> Upload:
@@ -116,7 +116,7 @@ class Bodies:
         if size > limit:
             raise _too_much("file size", f"photographs of {limit} bytes")
 
-    async def _stream(self, request: Request, held: "Held") -> AsyncIterator[bytes]:
+    async def _stream(self, request: Request, buffered: "Buffered") -> AsyncIterator[bytes]:
         """The parts of a body, counted, whatever Content-Length says."""
         limit, seconds = self.settings.max_body, self.settings.upload_seconds
         too_large = _too_much("body size", f"a body of {limit} bytes")
@@ -136,13 +136,13 @@ class Bodies:
                 raise Refused(400, "gone", "the sender has gone") from None
             except TimeoutError:
                 raise Refused(408, "slow upload", "the body came too slowly") from None
-            held.add(len(part))
-            if held.bytes > limit:
+            buffered.add(len(part))
+            if buffered.bytes > limit:
                 raise too_large
             yield part
 
 
-class Held:
+class Buffered:
     """The bytes of one request's body; counted until they are released."""
 
     def __init__(self, bodies: Bodies) -> None:
@@ -156,13 +156,13 @@ class Held:
             Refused: all requests together hold too much.
         """
         self.bytes += count
-        self._bodies.held += count
-        if self._bodies.held > MAX_HELD:
+        self._bodies.buffered += count
+        if self._bodies.buffered > MAX_BUFFERED:
             raise Refused(429, "memory", "too many large requests at once: try again later", 5)
 
     def release(self) -> None:
         """Counts them no more."""
-        self._bodies.held -= self.bytes
+        self._bodies.buffered -= self.bytes
         self.bytes = 0
 
 

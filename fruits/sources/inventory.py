@@ -127,9 +127,9 @@ def _uri_of(location: Location, manifest: dict[str, Any], key: str) -> str:
         return f"s3a://{bucket}/{key}"
     folder = location.uri.rpartition("/")[0]
     name = key.rpartition("/")[2]
-    beside = Location.of(f"{folder}/{name}")
-    if beside.filesystem.exists(beside.path):
-        return beside.uri
+    sibling = Location.of(f"{folder}/{name}")
+    if sibling.filesystem.exists(sibling.path):
+        return sibling.uri
     # As in S3: .../config/2026-01-01T00-00Z/manifest.json and .../config/data/x.csv.gz.
     return f"{folder.rpartition('/')[0]}/data/{name}"
 

@@ -1,7 +1,7 @@
 """Packs a folder of images into shards, so that millions of small files become a few large ones.
 
-The listing says what each shard holds, so an interrupted packing goes on where it stopped: a shard
-that is there is compared with what it should hold, and written only if it is missing or older.
+The listing says what each shard contains, so an interrupted packing continues where it stopped: a
+shard that is there is compared with that, and written only if it is missing or older.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a standalone cluster lets this driver or worker in, known in seconds.
 
 Spark itself asks a master again for a minute, prints a Java trace each time, and says neither that
-the secret is wrong nor that there is no master; its worker goes on for ever. A worker is checked by
+the secret is wrong nor that there is no master; its worker retries for ever. A worker is checked by
 a command, ``python -m fruits.spark.cluster spark://HOST:PORT``: status 2 and one line if refused.
 """
 

@@ -1,7 +1,7 @@
 """Commits what the tasks of a job have finished while the others still work.
 
 So a run that is broken off loses a minute of work at most, whatever the speed of the machine, and
-no core ever waits for a commit: the job goes on. All commits of a chunk share one manifest, which
+no core ever waits for a commit: the job continues. All commits of a chunk share one manifest, which
 is replaced by a longer one each time.
 """
 

@@ -25,7 +25,7 @@ from fruits.features.writer import STAGED, FeatureWriter
 from fruits.sources.listing import IDENTITY, LISTING
 from fruits.spark.parquet import read_parquet
 from fruits.spark.tasks import run_tasks
-from fruits.storage.files import delete, move, replace
+from fruits.storage.files import delete, move, paths_in, replace
 from fruits.storage.location import filesystem_of
 
 _FEWEST_FILES = 4
@@ -243,9 +243,7 @@ def _parts(
 
 def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, str]]:
     """URIs of the moments that are kept of chunks: of all rows, and of sides of the split."""
-    filesystem, path = filesystem_of(f"{table.uri}/{FOLDER}")
-    filesystem.invalidate_cache()
-    found = sorted(name.rpartition("/")[2] for name in filesystem.ls(path, detail=False))
+    found = sorted(path.rpartition("/")[2] for path in paths_in(table.root / FOLDER))
     of_number = {f"{chunk.number:06}": chunk for chunk in chunks}
     return [
         (of_number[number], f"{table.uri}/{FOLDER}/{name}")

@@ -6,14 +6,14 @@ import os
 import posixpath
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fruits.errors import StorageError
 from fruits.storage.failures import status_of, store_errors
-from fruits.storage.location import Location, filesystem_of, is_local, listed_at
+from fruits.storage.location import Location, is_local, listed_at
 
 PRECONDITION_FAILED = 412
 
@@ -28,18 +28,24 @@ def probe(place: str | Location) -> dict[str, Any]:
         OSError: there is no such thing, or it may not be looked at.
         StorageError: the store cannot be used.
     """
-    uri = str(place)
-    filesystem, path = filesystem_of(uri, retry=False)
-    with store_errors(uri):
-        found: dict[str, Any] = filesystem.info(path)
+    location = Location.of(str(place), retry=False)
+    with store_errors(location.uri):
+        found: dict[str, Any] = location.filesystem.info(location.path)
     return found
 
 
-def sha256_of(uri: str) -> str:
+def paths_in(folder: Location) -> list[str]:
+    """Paths of what is in a folder, as its store says now; none where there is no folder."""
+    filesystem, path = folder.filesystem, folder.path
+    filesystem.invalidate_cache()
+    return [*filesystem.ls(path, detail=False)] if filesystem.exists(path) else []
+
+
+def sha256_of(place: str | Location) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
-    probe(uri)
-    filesystem, path = filesystem_of(uri)
-    with filesystem.open(path, "rb") as file:
+    probe(place)
+    location = Location.of(place)
+    with location.filesystem.open(location.path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -107,10 +113,11 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def create(uri: str, content: bytes) -> bool:
+def create(place: str | Location, content: bytes) -> bool:
     """Writes a small file unless it exists; returns whether it was written."""
-    filesystem, path = filesystem_of(uri)
-    if is_local(filesystem):
+    location = Location.of(place)
+    filesystem, path = location.filesystem, location.path
+    if location.is_local:
         with _temporary_file(path, content) as temporary:
             try:
                 os.link(temporary, path)
@@ -130,21 +137,21 @@ def create(uri: str, content: bytes) -> bool:
     return True
 
 
-def replace(uri: str, content: bytes, retry: bool = True) -> None:
+def replace(place: str | Location, content: bytes, retry: bool = True) -> None:
     """Writes a small file; readers see the old content or the new one, never a part."""
-    filesystem, path = filesystem_of(uri, retry)
-    if not is_local(filesystem):
-        filesystem.pipe_file(path, content)
+    location = Location.of(place, retry)
+    if not location.is_local:
+        location.filesystem.pipe_file(location.path, content)
         return
-    with _temporary_file(path, content) as temporary:
-        os.replace(temporary, path)
+    with _temporary_file(location.path, content) as temporary:
+        os.replace(temporary, location.path)
 
 
-def delete(uri: str, retry: bool = True) -> None:
+def delete(place: str | Location, retry: bool = True) -> None:
     """Deletes a file, if it is there."""
-    filesystem, path = filesystem_of(uri, retry)
-    if filesystem.exists(path):
-        filesystem.rm_file(path)
+    location = Location.of(place, retry)
+    if location.filesystem.exists(location.path):
+        location.filesystem.rm_file(location.path)
 
 
 def delete_folder(place: str | Location) -> None:
@@ -179,21 +186,21 @@ def delete_files(folder: Location, paths: list[str]) -> None:
         folder.filesystem.rm_file(path)
 
 
-def move(uris: list[str], folder: str) -> None:
+def move(files: Sequence[str | Location], folder: str | Location) -> None:
     """Moves files of one folder into another of the same file system."""
-    if not uris:
+    if not files:
         return
-    filesystem, target = filesystem_of(folder)
-    names = [filesystem_of(uri)[1] for uri in uris]
-    targets = [f"{target}/{posixpath.basename(name)}" for name in names]
-    if is_local(filesystem):
-        os.makedirs(target, exist_ok=True)
-        for name, new in zip(names, targets, strict=True):
-            os.replace(name, new)
+    target = Location.of(folder)
+    paths = [Location.of(file).path for file in files]
+    targets = [(target / posixpath.basename(path)).path for path in paths]
+    if target.is_local:
+        os.makedirs(target.path, exist_ok=True)
+        for path, new in zip(paths, targets, strict=True):
+            os.replace(path, new)
     else:
         # Lists, so that a store copies many at a time.
-        filesystem.copy(names, targets)
-        delete_files(Location.of(folder), names)
+        target.filesystem.copy(paths, targets)
+        delete_files(target, paths)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def test_an_interrupted_run_is_one_line_and_goes_on(
     assert committed
     assert last == (
         f"fruits: interrupted; the features of {committed} images are committed in {out}: "
-        "the same command goes on from there"
+        "the same command continues from there"
     )
     assert "Traceback" not in stderr
     assert not (out / "_lock").exists()

@@ -232,7 +232,7 @@ def test_64_clients_at_once_with_bad_ones_among_them(
         stop.set()
         for one in hostile:
             one.exception()
-    assert server.metric("fruits_held_bytes") == 0
+    assert server.metric("fruits_buffered_bytes") == 0
     assert server.metric("fruits_queue_images") == 0
 
 

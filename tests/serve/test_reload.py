@@ -160,7 +160,7 @@ def test_it_ends_after_the_requests_that_run(
             )
         )
         thread.start()
-        wait_for(lambda: server.metric("fruits_held_bytes") > 0)
+        wait_for(lambda: server.metric("fruits_buffered_bytes") > 0)
         children = predictors(server)
         status = server.end(number)
         thread.join()
