@@ -7,6 +7,7 @@ lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin w
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,14 @@ class Chunk:
         rejected: what yielded no features, a table of :data:`REJECTED`.
         ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`; empty when
             they were copied.
+        replaces: numbers of chunks whose rows are in this one, and which count no longer.
     """
 
     number: int
     files: list[str]
     rejected: pa.Table
     ran: tuple[str, ...] = ()
+    replaces: tuple[int, ...] = ()
 
 
 class FeatureTable:
@@ -76,20 +79,20 @@ class FeatureTable:
         Raises:
             OutputError: a manifest is damaged.
         """
-        chunks: list[Chunk] = []
-        seen: set[str] = set()
+        found: dict[str, Chunk] = {}
         for name in self.manifests():
-            try:
-                chunk = _from_json(self.root.filesystem.cat_file(name), chunk_number(name))
+            with _damages(name):
+                found[name] = _from_json(self.root.filesystem.cat_file(name), chunk_number(name))
+        replaced = {number for chunk in found.values() for number in chunk.replaces}
+        seen: set[str] = set()
+        for name in [name for name, chunk in found.items() if chunk.number in replaced]:
+            del found[name]
+        for name, chunk in found.items():
+            with _damages(name):
                 if twice := seen.intersection(chunk.files):
                     raise ValueError(f"another one names {min(twice)} too")
-            except _DAMAGES as error:
-                raise OutputError(
-                    f"output: {one_line(name)} is damaged ({one_line(error)}); {_REMEDY}"
-                ) from error
             seen |= {*chunk.files}
-            chunks.append(chunk)
-        return chunks
+        return [*found.values()]
 
     def files(self) -> list[str]:
         """URIs of all committed files of rows, in the order of the commits."""
@@ -184,6 +187,16 @@ def chunk_number(manifest: str) -> int:
 _DAMAGES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
+@contextmanager
+def _damages(name: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGES as error:
+        raise OutputError(
+            f"output: {one_line(name)} is damaged ({one_line(error)}); {_REMEDY}"
+        ) from error
+
+
 def _from_json(data: bytes, number: int) -> Chunk:
     content: dict[str, Any] = json.loads(data)
     if not isinstance(content, dict):
@@ -200,4 +213,8 @@ def _from_json(data: bytes, number: int) -> Chunk:
         raise TypeError("wanted what ran as strings")
     if not all(isinstance(one["path"], str) and isinstance(one["error"], str) for one in rejects):
         raise TypeError("wanted a path and an error for each reject")
-    return Chunk(number, files, pa.Table.from_pylist(rejects, REJECTED), tuple(ran))
+    replaces = content.get("replaces", [])
+    if not isinstance(replaces, list) or not all(type(n) is int and n < number for n in replaces):
+        raise ValueError("wanted numbers of earlier chunks")
+    rejected = pa.Table.from_pylist(rejects, REJECTED)
+    return Chunk(number, files, rejected, tuple(ran), tuple(replaces))

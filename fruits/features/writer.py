@@ -7,12 +7,13 @@ thumbnails of such files.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from fruits.features.rows import REJECTED
-from fruits.features.table import THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
+from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
 from fruits.storage.files import delete_folder, move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
@@ -35,6 +36,7 @@ class FeatureWriter(FeatureTable):
     def __init__(self, place: str | Location, lock: Lock) -> None:
         super().__init__(place)
         self.lock = lock
+        self._last: int | None = None
 
     def sweep(self) -> None:
         """Deletes what a broken run left behind: files of chunks that were never committed.
@@ -77,21 +79,59 @@ class FeatureWriter(FeatureTable):
             rejected = pa.concat_tables([chunk.rejected, rejected])
             ran = {*chunk.ran, *ran}
         else:
-            number = max((chunk_number(name) for name in self.manifests()), default=-1) + 1
+            number = self._next_number()
         chunk = Chunk(number, files, rejected, tuple(sorted(ran)))
         replace(self.side_file(number, "json"), _to_json(chunk))
         return chunk
 
+    def replace_chunks(
+        self, chunks: Sequence[Chunk], files: list[str], staged: Sequence[str]
+    ) -> Chunk:
+        """Commits one chunk with the rows of several, which count no longer from then on.
+
+        Args:
+            chunks: that are replaced.
+            files: names of those of the new chunk.
+            staged: those of them that are in :attr:`staged`; the others are committed already.
+
+        Returns:
+            The chunk that is now committed.
+        """
+        self.lock.require()
+        move([self.root / STAGED / name for name in staged], self.root)
+        rejected = pa.concat_tables([chunk.rejected for chunk in chunks])
+        ran = sorted({ran for chunk in chunks for ran in chunk.ran})
+        replaces = tuple(chunk.number for chunk in chunks)
+        chunk = Chunk(self._next_number(), files, rejected, tuple(ran), replaces)
+        replace(self.side_file(chunk.number, "json"), _to_json(chunk))
+        return chunk
+
+    def _next_number(self) -> int:
+        """The number of a new chunk; the folder is listed for the first one only."""
+        if self._last is None:
+            self._last = max((chunk_number(name) for name in self.manifests()), default=-1)
+        self._last += 1
+        return self._last
+
     def _leftovers(self) -> list[str]:
-        """Paths of rows that were never committed, and of their thumbnails."""
-        committed = {name for chunk in self.chunks() for name in chunk.files}
+        """Paths of rows that were never committed or were replaced, and of their thumbnails."""
+        chunks = self.chunks()
+        committed = {name for chunk in chunks for name in chunk.files}
+        numbers = {chunk.number for chunk in chunks}
+        replaced = {number for chunk in chunks for number in chunk.replaces}
         rows = _files_in(self.root)
         self.require_files({*rows})
         thumbnails = _files_in(self.root / THUMBNAILS_FOLDER)
+        # The rows and moments of a replaced chunk go before its manifest, which hides them.
+        kept = _files_in(self.root / FOLDER)
+        outdated = [name for name in kept if _number(name) in replaced - numbers]
         return [
-            path
-            for name, path in (*rows.items(), *thumbnails.items())
-            if name not in committed and (_ROWS.fullmatch(name) or _PARTIAL.fullmatch(name))
+            *(
+                path
+                for name, path in (*rows.items(), *thumbnails.items())
+                if name not in committed and (_ROWS.fullmatch(name) or _PARTIAL.fullmatch(name))
+            ),
+            *(kept[name] for name in sorted(outdated, key=lambda name: name.endswith(".json"))),
         ]
 
 
@@ -100,12 +140,20 @@ def _files_in(folder: Location) -> dict[str, str]:
     return {path.rpartition("/")[2]: path for path in paths_in(folder)}
 
 
+def _number(name: str) -> int | None:
+    """The number of the chunk to which something in the folder of manifests belongs."""
+    start = name.partition(".")[0]
+    return int(start) if start.isdecimal() else None
+
+
 def _to_json(chunk: Chunk) -> bytes:
     rejected = chunk.rejected.set_column(
         REJECTED.get_field_index("modified"),
         "modified",
         chunk.rejected["modified"].cast(pa.int64()),
     )
-    content = {"number": chunk.number, "files": chunk.files, "ran": chunk.ran}
+    content: dict[str, Any] = {"number": chunk.number, "files": chunk.files, "ran": chunk.ran}
+    if chunk.replaces:
+        content["replaces"] = chunk.replaces
     content["rejected"] = rejected.to_pylist()
     return json.dumps(content, ensure_ascii=False, indent=1).encode()

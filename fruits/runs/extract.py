@@ -17,6 +17,7 @@ from fruits.runs.summary import Counts
 from fruits.runs.work import Work
 from fruits.sources.listing import anti_join, semi_join
 from fruits.spark import measure
+from fruits.spark.compact import compact
 from fruits.spark.extract import extract
 
 REASONS = ["path", "label", "error"]
@@ -61,6 +62,7 @@ def extract_features(work: Work) -> Extracted:
     """
     with work.stages("extract"):
         work.store.sweep()
+        compact(work.spark, work.store)
         known = measure.known(work.spark, work.store)
         refused = semi_join(work.store.refused(), work.listing)
         if not work.config.allow_removed:
