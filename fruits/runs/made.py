@@ -15,10 +15,12 @@ from fruits.storage.files import delete_files, replace
 from fruits.storage.location import Location
 
 RECORD = "_fruits.json"
+# For people; they open it first.
+PAGE = "report.html"
 # Every name that a run may use in its output folder.
 RESULTS = (
     *("features", "pca", "predictions", "pca.csv", "rejected", "quality", "atlas.parquet"),
-    *("model", "predictor", "plots", "run.json"),
+    *("model", "predictor", "plots", PAGE, "run.json"),
 )
 STAGING = "_staging"
 

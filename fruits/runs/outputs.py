@@ -64,6 +64,11 @@ class Outputs:
         """The URI of something below the folder, as Hadoop and Spark write it."""
         return str(self.root / name)
 
+    def link(self, name: str) -> str:
+        """The address of a file below the folder, as a browser opens it."""
+        place = self.root / name
+        return PurePosixPath(place.path).as_uri() if self.root.is_local else str(place)
+
     def check(self, identity: dict[str, str], overwrite: bool) -> None:
         """Refuses a folder that does not go with what is asked for.
 

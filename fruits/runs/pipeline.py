@@ -21,7 +21,14 @@ from fruits.runs.config import RunConfig
 from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.outputs import Outputs
 from fruits.runs.project import project_features
-from fruits.runs.publish import draw_plots, publish_results, save_model, save_predictor
+from fruits.runs.publish import (
+    describe_results,
+    draw_plots,
+    publish_results,
+    save_model,
+    save_predictor,
+    write_page,
+)
 from fruits.runs.quality import find_quality
 from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.summary import interruption, summary
@@ -145,7 +152,9 @@ def finish(work: Work, extracted: Extracted, reduced: Reduced, trained: Classifi
     draw_plots(work, reduced, classified, evaluations)
     quality = find_quality(work, reduced, classified)
     write_atlas(work)
+    report = describe_results(work, extracted, reduced, trained, evaluations, quality)
+    write_page(work, reduced, classified, evaluations, report)
     with work.stages("model"):
         model.result()
-    report = publish_results(work, extracted, reduced, trained, evaluations, quality)
+    publish_results(work, report)
     return Run(work.spark, work.outputs, report, reduced.reduction, classified, evaluations)

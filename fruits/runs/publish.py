@@ -22,9 +22,11 @@ from fruits.predictor.files import MANIFEST, Folder, upload
 from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.extract import Extracted
+from fruits.runs.made import PAGE
+from fruits.runs.material import collect
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
-from fruits.runs.summary import describe, figures, package_versions
+from fruits.runs.summary import describe, figures, package_versions, total_seconds
 from fruits.runs.work import Work
 from fruits.spark.models import pipeline_model
 from fruits.spark.tasks import described
@@ -32,7 +34,7 @@ from fruits.storage.location import Location
 
 PUBLISHED = (
     *("rejected", "pca", "predictions", "pca.csv", "quality", "atlas.parquet"),
-    *("model", "predictor", "plots"),
+    *("model", "predictor", "plots", PAGE),
 )
 
 # Points of the PC1/PC2 plot: more would hide each other.
@@ -118,7 +120,7 @@ def draw_plots(
             work.staged.write_figure(plots.calibration(evaluations), "plots/calibration.png")
 
 
-def publish_results(
+def describe_results(
     work: Work,
     extracted: Extracted,
     reduced: Reduced,
@@ -126,7 +128,7 @@ def publish_results(
     evaluations: list[Evaluation],
     quality: Quality,
 ) -> dict[str, Any]:
-    """Puts everything that is staged into its place; returns the content of run.json."""
+    """The content of run.json, with the seconds of the stages that have ended."""
     report = describe(
         *(work.config, extracted.counts, work.graph, reduced.reduction, reduced.turned),
         *(work.stages.seconds, work.spark, work.store.ran()),
@@ -142,8 +144,28 @@ def publish_results(
     )
     report["evaluation"] = [one.to_json() for one in evaluations]
     report["quality"] = quality.as_dict()
-    work.outputs.publish(work.lock, *PUBLISHED, report=report)
     return report
+
+
+def write_page(
+    work: Work,
+    reduced: Reduced,
+    classified: Classified | None,
+    evaluations: list[Evaluation],
+    report: dict[str, Any],
+) -> None:
+    """Stages ``report.html``."""
+    from fruits.report.document import render
+
+    with work.stages("report"):
+        material = collect(work, reduced, classified, evaluations, report)
+        work.staged.write(PAGE, render(material))
+
+
+def publish_results(work: Work, report: dict[str, Any]) -> None:
+    """Puts everything that is staged into its place, and adds the last seconds to run.json."""
+    report["seconds"] = total_seconds(work.stages.seconds)
+    work.outputs.publish(work.lock, *PUBLISHED, report=report)
 
 
 def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:

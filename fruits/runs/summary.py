@@ -16,7 +16,7 @@ from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction
 from fruits.runs.config import RunConfig
-from fruits.runs.made import RESULTS
+from fruits.runs.made import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
 from fruits.sources.selection import described
 
@@ -82,7 +82,7 @@ def describe(
         "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
         "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
-        "seconds": seconds | {"total": round(sum(seconds.values()), 3)},
+        "seconds": total_seconds(seconds),
         # EMR brings a PySpark that pip does not know of.
         "versions": package_versions() | {"pyspark": spark.version},
         # What computed the features in the workers, in this run and in those before it: features of
@@ -91,6 +91,11 @@ def describe(
         # Spark lists the driver among its executors.
         "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
     }
+
+
+def total_seconds(seconds: dict[str, float]) -> dict[str, float]:
+    """The seconds of the stages, with their sum."""
+    return seconds | {"total": round(sum(seconds.values()), 3)}
 
 
 def package_versions() -> dict[str, str]:
@@ -119,9 +124,12 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
             "\n  the features come from processors of different kinds and differ in the last bits: "
             + one_line("; ".join(report["ran"]))
         )
-    there = [name for name in RESULTS if outputs.exists(name)]
+    there = [name for name in RESULTS if name != PAGE and outputs.exists(name)]
     lines = [figures, *_evaluation_lines(report), *_quality_lines(report)]
-    return "\n".join([*lines, *(f"  {name:9} {outputs.uri(name)}" for name in there)])
+    lines += [f"  {name:9} {outputs.uri(name)}" for name in there]
+    # The last line, where people look first.
+    page = [f"  report    {outputs.link(PAGE)}"] if outputs.exists(PAGE) else []
+    return "\n".join([*lines, *page])
 
 
 def _evaluation_lines(report: dict[str, Any]) -> list[str]:

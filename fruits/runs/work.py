@@ -102,8 +102,9 @@ def open_work(
         exclusive(outputs.uri("_lock")) as lock,
         ThreadPoolExecutor(1) as background,
     ):
-        # Matplotlib takes a second to import, in which Spark starts.
-        background.submit(import_module, "fruits.plots")
+        # Each of them takes a second to import, in which Spark starts.
+        for name in ("fruits.plots", "bokeh.plotting", "bokeh.embed"):
+            background.submit(import_module, name)
         with stages("session"):
             spark = run_session(get_spark(config.output))
         if page := spark.sparkContext.uiWebUrl:

@@ -68,7 +68,7 @@ def test_a_run_writes_the_whole_layout(
     out = tmp_path / "out"
     names = [
         *("_fruits.json", "features", "model", "pca", "pca.csv", "plots", "predictions"),
-        *("predictor", "rejected", "run.json"),
+        *("predictor", "quality", "rejected", "report.html", "run.json"),
     ]
     assert sorted(path.name for path in out.iterdir()) == names
     features = pd.read_parquet(out / "features")
@@ -85,6 +85,15 @@ def test_a_run_writes_the_whole_layout(
     for name in ("scree.png", "pc1_pc2.png", "confusion.png", "calibration.png"):
         assert (out / "plots" / name).read_bytes().startswith(b"\x89PNG")
 
+    assert result.summary().splitlines()[-1].split() == ["report", (out / "report.html").as_uri()]
+    page = (out / "report.html").read_text()
+    for count in ("36</strong> found", "35</strong> extracted", "0</strong> reused"):
+        assert f"<strong>{count}" in page
+    assert "<strong>1</strong> rejected" in page
+    assert '<tr><th scope="row">.txt</th><td class="n">2</td></tr>' in page
+    assert "35 of 35</span> points have a thumbnail" in page
+    assert len(page) < 6_000_000
+
     report = json.loads((out / "run.json").read_text())
     assert report == result.report
     passed_over = report["counts"].pop("passed_over")
@@ -93,7 +102,7 @@ def test_a_run_writes_the_whole_layout(
     assert "passed over: 2 .txt, 1 hidden" in result.summary().splitlines()[0]
     assert report["parameters"]["images"] == str(root)
     stages = {"session", "compile", "extract", "fit", "classify", "project", "predictor"}
-    stages |= {"plots", "model", "total"}
+    stages |= {"plots", "report", "model", "total"}
     assert stages <= report["seconds"].keys()
     assert report["spark"] == {"master": "local[2]", "executors": 1}
     assert len(report["explained_variance"]) == report["components"] == len(pca["pca"][0])

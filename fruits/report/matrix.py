@@ -1,0 +1,127 @@
+"""The confusion matrix as SVG: rectangles where there are images, names on both sides."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NAMED_LABELS = 150
+"""Of more labels, those with the most wrong images are shown."""
+
+NUMBERED_LABELS = 20
+"""More cells than these in a row are too small for a number."""
+
+_LETTERS = 26
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images of one label that were given one label.
+
+    Attributes:
+        row: of the true label.
+        column: of the predicted one.
+        images: how many.
+        shade: 0 to 1, the square root of their share in the row.
+        text: what a screen reader and the mouse say.
+    """
+
+    row: int
+    column: int
+    images: int
+    shade: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What the template draws, in pixels.
+
+    Attributes:
+        title: what it shows.
+        names: of the rows, which are those of the columns.
+        cells: those with images.
+        side: of a cell.
+        margin: for the names.
+        letters: size of the names.
+        left_out: labels that are not shown.
+    """
+
+    title: str
+    names: list[str]
+    cells: list[Cell]
+    side: int
+    margin: int
+    letters: float
+    left_out: int
+
+    @property
+    def numbered(self) -> bool:
+        """Whether there is room for numbers."""
+        return len(self.names) <= NUMBERED_LABELS
+
+    @property
+    def size(self) -> int:
+        """Of the whole picture, without the names of the columns below it."""
+        return self.side * len(self.names)
+
+
+def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None:
+    """The confusion matrix of an evaluation as run.json has it; None where it is empty.
+
+    Args:
+        evaluation: of one scheme.
+        order: labels, those that are alike next to each other; others come last.
+    """
+    rows: list[tuple[str, str, int]] = [(a, b, int(n)) for a, b, n in evaluation["confusion"]]
+    found = {label for row in rows for label in row[:2]}
+    if not found:
+        return None
+    labels = [one for one in dict.fromkeys(order) if one in found]
+    labels += sorted(found.difference(labels))
+    shown = _most_wrong(labels, rows)
+    totals = Counter[str]()
+    for true, _, images in rows:
+        totals[true] += images
+    place = {label: number for number, label in enumerate(shown)}
+    cells = [
+        _cell(place[true], place[predicted], images, totals[true], true, predicted)
+        for true, predicted, images in rows
+        if true in place and predicted in place
+    ]
+    side = max(11, min(34, 1000 // len(shown)))
+    letters = min(12.0, 0.82 * side)
+    names = [_short(one) for one in shown]
+    margin = math.ceil(0.6 * letters * max(map(len, names))) + 12
+    title = f"Confusion matrix, {evaluation['scheme']}: {evaluation['images']:,} images"
+    return Matrix(title, names, cells, side, margin, letters, len(labels) - len(shown))
+
+
+def worst(evaluation: Mapping[str, Any], count: int = 20) -> list[tuple[str, str, int]]:
+    """The confusions with the most images: true label, predicted label, images."""
+    wrong = [(a, b, int(n)) for a, b, n in evaluation["confusion"] if a != b]
+    return sorted(wrong, key=lambda row: (-row[2], row[0], row[1]))[:count]
+
+
+def _most_wrong(labels: list[str], rows: Sequence[tuple[str, str, int]]) -> list[str]:
+    if len(labels) <= NAMED_LABELS:
+        return labels
+    wrong = Counter[str]()
+    for true, predicted, images in rows:
+        if true != predicted:
+            wrong.update({true: images, predicted: images})
+    kept = set(sorted(labels, key=lambda label: (-wrong[label], label))[:NAMED_LABELS])
+    return [label for label in labels if label in kept]
+
+
+def _cell(row: int, column: int, images: int, total: int, true: str, predicted: str) -> Cell:
+    text = f"{true} → {predicted}: {images:,} of {total:,} images"
+    return Cell(row, column, images, round(math.sqrt(images / total), 3), text)
+
+
+def _short(text: str) -> str:
+    half = _LETTERS // 2
+    return text if len(text) <= _LETTERS else f"{text[: half - 1]}…{text[-half:]}"

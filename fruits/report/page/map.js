@@ -1,0 +1,370 @@
+// The map: fills the figure with points, and shows the photographs behind them. Everything comes
+// from the page itself; labels and paths are only ever set as text.
+"use strict";
+(() => {
+  const NONE = 0xffffffff, SHOWN = 120, NEIGHBOURS = 8, NAMED = 24;
+  const at = (id) => document.getElementById(id);
+  const TYPES = {
+    int8: Int8Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array,
+    float32: Float32Array,
+  };
+
+  function bytesOf(id) {
+    const text = atob(at(id).textContent.trim());
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    at(id).textContent = "";
+    return bytes;
+  }
+
+  async function unpack(id) {
+    const unzipped = new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const buffer = await new Response(unzipped).arrayBuffer();
+    const length = new DataView(buffer).getUint32(0, true);
+    const about = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    for (const [name, one] of Object.entries(about.arrays)) {
+      about[name] = new TYPES[one.type](buffer, 4 + length + one.at, one.length);
+    }
+    return about;
+  }
+
+  function make(tag, properties, ...children) {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  }
+
+  let data, pictures, header, doc, plot, source, points, focus = null;
+  const state = { plane: 0, colour: "label", listed: [], title: "" };
+  const drawn = new Map();
+
+  // ---- what is known of an image
+
+  const path = (i) => data.folders[data.folder[i]] + data.files[i];
+  const below = (i) => path(i).slice(data.root.length);
+  const label = (i) => (data.label[i] === NONE ? "no label" : data.labels[data.label[i]]);
+  const predicted = (i) => (data.predicted[i] === NONE ? "" : data.labels[data.predicted[i]]);
+  const split = (i) => (data.split[i] === NONE ? "no split" : data.splits[data.split[i]]);
+  const hasPicture = (i) => data.offsets[i + 1] > data.offsets[i];
+  const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %`;
+
+  function picture(i) {
+    if (!hasPicture(i)) return null;
+    if (!drawn.has(i)) {
+      const head = header.slice(), [width, height] = data.sizes.subarray(2 * i, 2 * i + 2);
+      head[data.thumbnails.sizeAt + 1] = height;
+      head[data.thumbnails.sizeAt + 3] = width;
+      const body = pictures.subarray(data.offsets[i], data.offsets[i + 1]);
+      if (drawn.size > 3000) {
+        drawn.forEach((url) => URL.revokeObjectURL(url));
+        drawn.clear();
+      }
+      drawn.set(i, URL.createObjectURL(new Blob([head, body], { type: "image/jpeg" })));
+    }
+    return drawn.get(i);
+  }
+
+  function said(i) {
+    if (!data.classifier) return "";
+    const right = data.predicted[i] === data.label[i] ? "" : `taken for ${predicted(i)}, `;
+    return `${right}${percent(data.confidence[i])} sure${data.unknown[i] ? ", unknown" : ""}`;
+  }
+
+  function card(i, more) {
+    const url = picture(i);
+    const image = url
+      ? make("img", { src: url, alt: `Photograph labelled ${label(i)}`, loading: "lazy" })
+      : make("span", { className: "no-picture", textContent: "no thumbnail" });
+    const wrong = data.label[i] !== NONE && data.predicted[i] !== NONE
+      && data.predicted[i] !== data.label[i];
+    const texts = [make("strong", { textContent: label(i) }), make("span", { textContent: said(i) })];
+    if (more) texts.push(make("span", { textContent: more }));
+    texts.push(make("code", { textContent: below(i), title: path(i) }));
+    const button = make("button", { type: "button", className: "photo", title: path(i) }, image);
+    button.setAttribute("aria-label", `${label(i)}, ${said(i)}: show the nearest photographs`);
+    button.addEventListener("click", () => near(i));
+    return make("figure", { className: wrong ? "card wrong" : "card" }, button,
+      make("figcaption", {}, ...texts));
+  }
+
+  // ---- colours
+
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const night = matchMedia("(prefers-color-scheme: dark)");
+
+  // Dark shades are hard to see on a dark page: they get lighter there.
+  function seen(colour) {
+    if (!night.matches || !colour.startsWith("#")) return colour;
+    const parts = [1, 3, 5].map((n) => parseInt(colour.slice(n, n + 2), 16));
+    const light = (0.3 * parts[0] + 0.6 * parts[1] + 0.1 * parts[2]) / 255;
+    const weight = Math.max(0, 0.42 - light);
+    return `#${parts.map((p) => Math.round(p + (255 - p) * weight).toString(16).padStart(2, "0")).join("")}`;
+  }
+
+  const CATEGORIES = ["#3f90da", "#e76300", "#5b4a9e", "#2a8a5a", "#bd1f01", "#94a4a2"];
+  // Cividis, which reads the same to people who do not see red or green.
+  const RAMP = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74",
+    "#c3b369", "#e1cc55", "#fee838"];
+
+  function scale(values, low, high, text) {
+    const steps = RAMP.length, span = high - low || 1;
+    const place = (v) => Math.max(0, Math.min(steps - 1, Math.floor(((v - low) / span) * steps)));
+    return {
+      colours: Array.from(values, (v) => (Number.isNaN(v) ? style("--muted") : RAMP[place(v)])),
+      legend: RAMP.map((colour, n) => ({
+        colour, name: `${text(low + (span * n) / steps)} to ${text(low + (span * (n + 1)) / steps)}`,
+        has: (i) => !Number.isNaN(values[i]) && place(values[i]) === n,
+      })),
+    };
+  }
+
+  function categories(names, codes, none) {
+    const colour = (code) => (code === NONE ? style("--muted") : CATEGORIES[code % CATEGORIES.length]);
+    const legend = names.map((name, n) => ({ name, colour: colour(n), has: (i) => codes[i] === n }));
+    if (codes.includes(NONE)) {
+      legend.push({ name: none, colour: colour(NONE), has: (i) => codes[i] === NONE });
+    }
+    return { colours: Array.from(codes, colour), legend };
+  }
+
+  function byLabel(codes) {
+    const { labels, groups } = data.colours;
+    const few = data.labels.map((name, n) => ({ name, colour: labels[n], has: (i) => codes[i] === n }));
+    const legend = data.labels.length <= NAMED ? few : groups.map((group) => {
+      const members = new Set(group.members);
+      const count = members.size > 1 ? ` (${members.size} labels)` : "";
+      return { name: group.name + count, colour: group.colour, has: (i) => members.has(codes[i]) };
+    });
+    if (codes.includes(NONE)) {
+      legend.push({ name: "no label", colour: style("--muted"), has: (i) => codes[i] === NONE });
+    }
+    const colours = Array.from(codes, (c) => (c === NONE ? style("--muted") : labels[c]));
+    return { colours, legend };
+  }
+
+  function largest(values) {
+    const sorted = Float32Array.from(values.filter((v) => !Number.isNaN(v))).sort();
+    return sorted.length ? sorted[Math.floor(0.99 * (sorted.length - 1))] : 1;
+  }
+
+  const COLOURINGS = {
+    label: () => byLabel(data.label),
+    predicted: () => byLabel(data.predicted),
+    split: () => categories(data.splits, data.split, "no split"),
+    right: () => categories(["right", "wrong"], Uint32Array.from(data.label, (code, i) =>
+      (code === NONE || data.predicted[i] === NONE ? NONE : Number(code !== data.predicted[i]))),
+    "no label"),
+    confidence: () => scale(data.confidence, 0, 1, percent),
+    distance: () => scale(data.distance, 0, largest(data.distance), (v) => v.toFixed(1)),
+  };
+
+  function colour() {
+    const { colours, legend } = COLOURINGS[state.colour](), known = new Map();
+    const lifted = (one) => known.get(one) ?? known.set(one, seen(one)).get(one);
+    source.data = { ...source.data, colour: colours.map(lifted) };
+    const buttons = legend.filter((one) => one.name).map((one) => {
+      const dot = make("span", { className: "dot" });
+      dot.style.background = lifted(one.colour);
+      const button = make("button", { type: "button" }, dot, one.name);
+      button.addEventListener("click", () => choose(every(one.has), one.name));
+      return make("li", {}, button);
+    });
+    at("map-legend").replaceChildren(...buttons);
+  }
+
+  const every = (has) => {
+    const found = [];
+    for (let i = 0; i < data.count; i++) if (has(i)) found.push(i);
+    return found;
+  };
+
+  // ---- the plane
+
+  function range(axis, values) {
+    let low = Infinity, high = -Infinity;
+    for (const v of values) { if (v < low) low = v; if (v > high) high = v; }
+    const margin = 0.04 * (high - low || 1);
+    axis.setv({ start: low - margin, end: high + margin, reset_start: low - margin, reset_end: high + margin });
+  }
+
+  function place() {
+    const flat = data[`plane${state.plane}`], x = new Float32Array(data.count), y = new Float32Array(data.count);
+    for (let i = 0; i < data.count; i++) { x[i] = flat[2 * i]; y[i] = flat[2 * i + 1]; }
+    source.data = { ...source.data, x, y };
+    range(plot.x_range, x);
+    range(plot.y_range, y);
+    const [below, left] = data.planes[state.plane].titles;
+    plot.below[0].axis_label = below;
+    plot.left[0].axis_label = left;
+  }
+
+  function theme() {
+    const ink = style("--ink"), line = style("--line"), paper = style("--paper");
+    plot.setv({ background_fill_color: paper, border_fill_color: paper, outline_line_color: line });
+    for (const axis of [...plot.below, ...plot.left]) {
+      axis.setv({
+        axis_label_text_color: ink, major_label_text_color: ink, axis_line_color: line,
+        major_tick_line_color: line, minor_tick_line_color: null, axis_label_text_font_style: "normal",
+      });
+    }
+    for (const grid of plot.center) grid.setv({ grid_line_color: line, grid_line_alpha: 0.5 });
+  }
+
+  // ---- what is chosen
+
+  function choose(found, title) {
+    state.title = title;
+    if (found.length === source.selected.indices.length && !found.length) list(found);
+    source.selected.indices = found;
+  }
+
+  function list(found) {
+    state.listed = found;
+    const wrong = found.filter((i) => data.label[i] !== data.predicted[i] && data.predicted[i] !== NONE
+      && data.label[i] !== NONE).length;
+    const many = found.length > SHOWN ? `; the first ${SHOWN} are shown` : "";
+    at("chosen-title").textContent = found.length
+      ? `${state.title ? `${state.title}: ` : ""}${found.length.toLocaleString("en")} chosen` : "Nothing is chosen";
+    at("chosen-note").textContent = found.length
+      ? `${data.classifier ? `${wrong.toLocaleString("en")} with a label that the classifier does not agree with` : ""}${many}`
+      : at("chosen-note").dataset.help;
+    at("copy").disabled = at("clear").disabled = !found.length;
+    // Photographs that can be shown first, and of these the wrong ones.
+    const sorted = found.slice(0, 5000).sort((a, b) => hasPicture(b) - hasPicture(a)
+      || (data.label[a] === data.predicted[a]) - (data.label[b] === data.predicted[b]) || a - b);
+    at("chosen").replaceChildren(...sorted.slice(0, SHOWN).map((i) => card(i)));
+    state.title = "";
+  }
+
+  async function copy() {
+    const text = state.listed.map(path).join("\n") + "\n";
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Browsers lend the clipboard to pages of files only in the old way.
+      const area = make("textarea", { value: text });
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    at("copied").textContent = `${state.listed.length.toLocaleString("en")} paths copied`;
+  }
+
+  function near(i) {
+    const width = data.scales.length, own = data.vectors.subarray(i * width, (i + 1) * width);
+    const squares = data.scales.map((one) => one * one);
+    const distances = new Float64Array(data.count);
+    for (let j = 0; j < data.count; j++) {
+      let sum = 0;
+      for (let k = 0; k < width; k++) {
+        const difference = own[k] - data.vectors[j * width + k];
+        sum += difference * difference * squares[k];
+      }
+      distances[j] = Math.sqrt(sum);
+    }
+    distances[i] = Infinity;
+    const order = Array.from(distances.keys());
+    const best = [];
+    for (const j of order) {
+      if (best.length < NEIGHBOURS || distances[j] < distances[best[best.length - 1]]) {
+        best.push(j);
+        best.sort((a, b) => distances[a] - distances[b]);
+        best.length = Math.min(best.length, NEIGHBOURS);
+      }
+    }
+    at("near-title").textContent = `Nearest to ${data.files[i]} (${label(i)})`;
+    at("near-path").textContent = path(i);
+    at("near").replaceChildren(card(i, "this photograph"),
+      ...best.filter((j) => Number.isFinite(distances[j]))
+        .map((j) => card(j, `distance ${distances[j].toPrecision(3)}`)));
+    at("near-box").hidden = false;
+  }
+
+  function tapped(x, y) {
+    const found = source.selected.indices;
+    if (!found.length || found.length > 200) return;
+    const xs = source.data.x, ys = source.data.y;
+    const w = plot.x_range.end - plot.x_range.start, h = plot.y_range.end - plot.y_range.start;
+    const gap = (i) => ((xs[i] - x) / w) ** 2 + ((ys[i] - y) / h) ** 2;
+    near(found.reduce((a, b) => (gap(b) < gap(a) ? b : a)));
+  }
+
+  // ---- the photograph under the mouse
+
+  function hover(event) {
+    const found = event.index.indices, tip = at("tip");
+    if (!found.length) { tip.hidden = true; focus = null; return; }
+    const i = found.find(hasPicture) ?? found[0];
+    if (focus !== i) {
+      focus = i;
+      const url = picture(i);
+      tip.replaceChildren(
+        ...(url ? [make("img", { src: url, alt: "" })] : []),
+        make("strong", { textContent: label(i) }),
+        make("span", { textContent: said(i) }),
+        make("span", { textContent: `${split(i)}, ${below(i)}` }),
+        ...(found.length > 1 ? [make("span", { textContent: `and ${found.length - 1} more here` })] : []));
+    }
+    tip.hidden = false;
+    const box = at("map-figure").getBoundingClientRect(), { sx, sy } = event.geometry;
+    tip.style.left = `${Math.max(0, sx + 16 + tip.offsetWidth > box.width ? sx - tip.offsetWidth - 16 : sx + 16)}px`;
+    tip.style.top = `${Math.max(0, sy - tip.offsetHeight / 2)}px`;
+  }
+
+  window.fruitsMap = { hover, tapped, chosen: list, near };
+
+  // ---- the start
+
+  function search(event) {
+    event.preventDefault();
+    const wanted = at("search").value.trim().toLowerCase();
+    if (!wanted) return choose([], "");
+    const labels = data.labels.map((one) => one.toLowerCase().includes(wanted));
+    choose(every((i) => labels[data.label[i]] || path(i).toLowerCase().includes(wanted)), `“${wanted}”`);
+  }
+
+  function controls() {
+    at("plane").replaceChildren(...data.planes.map((one, n) =>
+      make("option", { value: n, textContent: one.name })));
+    at("plane").value = state.plane;
+    at("plane").addEventListener("change", () => { state.plane = Number(at("plane").value); place(); });
+    at("colour").addEventListener("change", () => { state.colour = at("colour").value; colour(); });
+    if (!data.classifier) {
+      for (const option of [...at("colour").options]) if (option.dataset.needs) option.remove();
+    }
+    at("copy").addEventListener("click", copy);
+    at("clear").addEventListener("click", () => choose([], ""));
+    at("find").addEventListener("submit", search);
+    at("map-figure").addEventListener("mouseleave", () => { at("tip").hidden = true; });
+  }
+
+  async function start() {
+    data = await unpack("map-data");
+    pictures = bytesOf("map-thumbnails");
+    header = Uint8Array.from(atob(data.thumbnails.header), (c) => c.charCodeAt(0));
+    await Bokeh.embed.embed_item(JSON.parse(at("map-item").textContent));
+    doc = Bokeh.documents[0];
+    plot = doc.get_model_by_name("map");
+    source = doc.get_model_by_name("images");
+    points = doc.get_model_by_name("points");
+    if (matchMedia("(max-width: 700px)").matches) plot.height = 420;
+    // On a touch screen, a finger moves the page until a tool is chosen.
+    if (matchMedia("(pointer: coarse)").matches) plot.toolbar.active_drag = null;
+    points.glyph.size = Math.max(3, Math.min(8, 240 / Math.sqrt(data.count)));
+    state.plane = data.planes.length - 1;
+    controls();
+    place();
+    colour();
+    theme();
+    night.addEventListener("change", () => { theme(); colour(); });
+    list([]);
+    document.documentElement.dataset.map = "ready";
+  }
+
+  start().catch((error) => {
+    document.documentElement.dataset.map = "failed";
+    at("map-error").hidden = false;
+    at("map-error").textContent = `The map cannot be drawn by this browser (${error.message}).`;
+  });
+})();

@@ -1,0 +1,68 @@
+"""Coordinates of images on the map of the report, from their committed features."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from fruits.classify.plane import Axes
+from fruits.features.rows import lists, matrix, read_rows
+from fruits.features.table import FeatureTable
+from fruits.reduction.fit import Reduction
+from fruits.reduction.transform import affine
+from fruits.spark.project import FILES_OF_A_TASK
+from fruits.spark.tasks import run_tasks
+
+COORDINATES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("components", pa.list_(pa.float32())),
+        ("axes", pa.list_(pa.float32())),
+    ]
+)
+
+
+def coordinates(
+    spark: SparkSession,
+    store: FeatureTable,
+    reduction: Reduction,
+    axes: Axes | None,
+    paths: pa.ChunkedArray,
+    components: int,
+) -> pa.Table:
+    """Computes the leading components of some images, and their places on discriminant axes.
+
+    Args:
+        spark: the session.
+        store: the features.
+        reduction: from features to components.
+        axes: of the classifier; None where there is none, and the column is null.
+        paths: of the images; at most as many as a map shows, since the driver gets them all.
+        components: how many of the leading ones.
+
+    Returns:
+        A table of :data:`COORDINATES`, in any order.
+    """
+    files = store.files()
+    groups = [files[n : n + FILES_OF_A_TASK] for n in range(0, len(files), FILES_OF_A_TASK)]
+    weights, offset = reduction.weights[:, :components], reduction.offset[:components]
+    shared = spark.sparkContext.broadcast((weights, offset, axes, paths))
+
+    def work(group: list[str]) -> pa.Table:
+        weights, offset, axes, paths = shared.value
+        columns = ["path", "sha256", "features"]
+        rows = pa.concat_tables([read_rows(file, columns, paths) for file in group])
+        rows = rows.combine_chunks()
+        if not rows.num_rows:
+            return COORDINATES.empty_table()
+        features = matrix(rows["features"].chunk(0))
+        found = lists(axes.coordinates(features)) if axes else pa.nulls(rows.num_rows)
+        return pa.table(
+            [rows["path"], rows["sha256"], lists(affine(features, weights, offset)), found],
+            schema=COORDINATES,
+        )
+
+    tables = run_tasks(spark, work, groups, f"report: {len(files):,} files of features")
+    shared.destroy()
+    return pa.concat_tables([COORDINATES.empty_table(), *tables])

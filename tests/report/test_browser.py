@@ -1,0 +1,213 @@
+"""The page in a real browser without a network: what people see, and what the mouse does."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Page, chromium
+from containers import wait_for
+from drawn import drawn, names
+
+from fruits.report.document import render
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="needs Chromium"
+)
+
+EVIL = ["<script>window.broken = 1</script>", "\"'><img src=x onerror='window.broken = 2'>", "Fig"]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with chromium(tmp_path_factory.mktemp("browser")) as page:
+        for domain in ("Network", "Page", "Runtime", "Log"):
+            page.call(f"{domain}.enable")
+        nothing = {"latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        page.call("Network.emulateNetworkConditions", offline=True, **nothing)
+        yield page
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_bytes(render(drawn(names(4), 30)))
+    return path
+
+
+def show(page: Page, path: Path) -> None:
+    page.open(path.as_uri())
+    wait_for(lambda: page.ask("document.documentElement.dataset.map") == "ready", 60)
+    time.sleep(0.5)  # of the drawing
+
+
+def point(page: Page, number: int) -> tuple[float, float]:
+    """Where an image is drawn in the window."""
+    page.ask("document.getElementById('map-figure').scrollIntoView({block: 'center'})")
+    found = page.ask(
+        "(() => { const view = Object.values(Bokeh.index.get_by_id ? {} : Bokeh.index)[0]"
+        " ?? [...Bokeh.index.roots][0];"
+        "const box = document.getElementById('map-figure').getBoundingClientRect();"
+        "const data = Bokeh.documents[0].get_model_by_name('images').data;"
+        "const frame = view.frame;"
+        f"return JSON.stringify([box.x + frame.x_scale.compute(data.x[{number}]),"
+        f" box.y + frame.y_scale.compute(data.y[{number}])]); }})()"
+    )
+    x, y = json.loads(found)
+    return float(x), float(y)
+
+
+def mouse(page: Page, kind: str, x: float, y: float, **more: Any) -> None:
+    page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+    time.sleep(0.05)
+
+
+def drag(page: Page, corners: list[tuple[float, float]]) -> None:
+    """Draws with the left button from corner to corner."""
+    held = {"button": "left", "buttons": 1, "clickCount": 1}
+    mouse(page, "mouseMoved", *corners[0])
+    mouse(page, "mousePressed", *corners[0], **held)
+    for corner in corners[1:]:
+        mouse(page, "mouseMoved", *corner, **held)
+    mouse(page, "mouseReleased", *corners[-1], button="left", clickCount=1)
+
+
+def text(page: Page, name: str) -> str:
+    return str(page.ask(f"document.getElementById('{name}').textContent"))
+
+
+def count(page: Page, selector: str) -> int:
+    return int(page.ask(f"document.querySelectorAll({json.dumps(selector)}).length"))
+
+
+def figure_box(page: Page) -> tuple[float, float, float, float]:
+    page.ask("document.getElementById('map-figure').scrollIntoView({block: 'center'})")
+    box = page.ask(
+        "(() => { const b = document.getElementById('map-figure').getBoundingClientRect();"
+        "return JSON.stringify([b.x, b.y, b.right, b.bottom]); })()"
+    )
+    left, top, right, bottom = json.loads(box)
+    return left, top, right, bottom
+
+
+def test_it_opens_from_a_file_without_any_request(page: Page, place: Path) -> None:
+    show(page, place)
+    asked = page.ask("JSON.stringify(performance.getEntriesByType('resource').map(e => e.name))")
+    assert [one for one in json.loads(asked) if not one.startswith(("data:", "blob:"))] == []
+    assert text(page, "map-error") == ""
+    assert count(page, "#map-legend button") == 4
+    broken = "[...document.images].filter(i => !(i.complete && i.naturalWidth)).length"
+    assert page.ask(broken) == 0
+
+
+def test_the_lasso_lists_the_photographs_and_copies_their_paths(page: Page, place: Path) -> None:
+    show(page, place)
+    left, top, right, bottom = figure_box(page)
+    edge = 70
+    corners = [(left + edge, top + edge), (right - 10, top + edge), (right - 10, bottom - edge)]
+    drag(page, [*corners, (left + edge, bottom - edge), (left + edge, top + edge)])
+    wait_for(lambda: text(page, "chosen-title").endswith("chosen"), 10)
+    chosen = int(text(page, "chosen-title").split()[0])
+    assert 90 < chosen <= 120
+    assert count(page, "#chosen .card") == chosen
+    assert count(page, "#chosen img[src^='blob:']") == chosen
+    page.ask("navigator.clipboard.writeText = async (t) => { window.copied = t; }")
+    page.ask("document.getElementById('copy').click()")
+    wait_for(lambda: text(page, "copied") == f"{chosen} paths copied", 5)
+    lines = str(page.ask("window.copied")).splitlines()
+    assert len(set(lines)) == chosen
+    assert all(line.startswith("file:/data/") for line in lines)
+
+
+def test_hover_shows_the_photograph_and_a_click_its_neighbours(page: Page, place: Path) -> None:
+    show(page, place)
+    x, y = point(page, 7)
+    mouse(page, "mouseMoved", x - 30, y)
+    mouse(page, "mouseMoved", x, y)
+    wait_for(lambda: page.ask("!document.getElementById('tip').hidden"), 10)
+    assert count(page, "#tip img") == 1
+    assert "sure" in text(page, "tip")
+    for kind in ("mousePressed", "mouseReleased"):
+        mouse(page, kind, x, y, button="left", clickCount=1)
+    wait_for(lambda: page.ask("!document.getElementById('near-box').hidden"), 10)
+    assert count(page, "#near .card") == 9
+    assert text(page, "near-path").startswith("file:/data/")
+
+
+def test_planes_colours_and_search_work_by_keyboard(page: Page, place: Path) -> None:
+    show(page, place)
+    first = page.ask("Bokeh.documents[0].get_model_by_name('images').data.x[0]")
+    page.ask(
+        "(() => { const s = document.getElementById('plane'); s.value = '0';"
+        "s.dispatchEvent(new Event('change')); })()"
+    )
+    assert page.ask("Bokeh.documents[0].get_model_by_name('images').data.x[0]") != first
+    legends = {"split": 2, "predicted": 4, "right": 2, "confidence": 10, "distance": 10}
+    for colour, entries in legends.items():
+        page.ask(
+            "(() => { const s = document.getElementById('colour');"
+            f"s.value = '{colour}'; s.dispatchEvent(new Event('change')); }})()"
+        )
+        assert count(page, "#map-legend button") == entries
+    page.ask("document.getElementById('search').focus()")
+    page.call("Input.insertText", text="fig 1")
+    for kind in ("keyDown", "keyUp"):
+        page.call(
+            "Input.dispatchKeyEvent", type=kind, key="Enter", windowsVirtualKeyCode=13, text="\r"
+        )
+    wait_for(lambda: text(page, "chosen-title") == "“fig 1”: 30 chosen", 10)
+    page.ask("document.getElementById('clear').click()")
+    wait_for(lambda: text(page, "chosen-title") == "Nothing is chosen", 10)
+    page.ask("document.querySelector('#map-legend button').click()")
+    wait_for(lambda: text(page, "chosen-title").endswith("chosen"), 10)
+
+
+def test_labels_that_are_html_stay_text(page: Page, tmp_path: Path) -> None:
+    material = drawn(EVIL, 12, folder="file:/<img src=x onerror='window.broken = 3'>")
+    path = tmp_path / "evil.html"
+    path.write_bytes(render(material))
+    show(page, path)
+    page.ask("document.querySelectorAll('#map-legend button').forEach(b => b.click())")
+    page.ask("[...Array(36).keys()].forEach(i => fruitsMap.near(i))")
+    x, y = point(page, 3)
+    mouse(page, "mouseMoved", x - 20, y)
+    mouse(page, "mouseMoved", x, y)
+    wait_for(lambda: count(page, "#tip strong") == 1, 10)
+    assert page.ask("window.broken") is None
+    assert count(page, "main script, main img[onerror]") == 0
+    assert text(page, "tip").startswith(tuple(EVIL))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_on_a_phone_and_a_desk_by_day_and_by_night(
+    page: Page, place: Path, width: int, scheme: str
+) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.call("Emulation.setEmulatedMedia", features=features)
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.call("Emulation.setDeviceMetricsOverride", **metrics)
+    try:
+        show(page, place)
+        assert page.ask("document.documentElement.scrollWidth <= window.innerWidth")
+        paper = page.ask("Bokeh.documents[0].get_model_by_name('map').background_fill_color")
+        assert paper == {"light": "#ffffff", "dark": "#15181b"}[scheme]
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
+        page.call("Emulation.setEmulatedMedia", features=[])
+
+
+def test_on_paper_the_controls_are_left_out(page: Page, place: Path) -> None:
+    show(page, place)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        for selector in ("nav", ".screen"):
+            assert (
+                page.ask(f"getComputedStyle(document.querySelector('{selector}')).display")
+                == "none"
+            )
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="")

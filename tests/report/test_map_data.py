@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from unpacked import unpack
+
+from fruits.report.map_data import quantised
+from fruits.report.package import package
+
+
+def test_what_is_packed_can_be_unpacked() -> None:
+    arrays = {
+        "a": np.arange(5, dtype=np.uint8),
+        "b": np.array([[1.5, -2.5], [3.25, 0]], np.float32),
+        "c": np.zeros(0, np.uint32),
+    }
+    about = unpack(package({"text": "é 🍎 </script>", "none": None}, arrays))
+    assert (about["text"], about["none"]) == ("é 🍎 </script>", None)
+    for name, array in arrays.items():
+        assert about[name].tolist() == array.ravel().tolist()
+        assert about["arrays"][name]["at"] % 8 == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 200])
+def test_components_of_a_byte_are_less_than_half_a_step_away(count: int) -> None:
+    vectors = np.random.default_rng(0).normal(0, [[10, 1, 0]], (count, 3)).astype(np.float32)
+    small, scales = quantised(vectors)
+    assert small.dtype == np.int8
+    assert (np.abs(small * scales - vectors) <= 0.5001 * scales).all()
+
+
+def test_neighbours_by_bytes_are_neighbours() -> None:
+    vectors = np.random.default_rng(1).normal(0, 1, (300, 24)).astype(np.float32)
+    small, scales = quantised(vectors)
+    exact = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    rough = np.linalg.norm((small * scales)[:, None] - small * scales, axis=2)
+    np.fill_diagonal(exact, np.inf)
+    np.fill_diagonal(rough, np.inf)
+    near = np.take_along_axis(exact, rough.argmin(axis=1)[:, None], 1)[:, 0]
+    assert (near <= 1.02 * exact.min(axis=1)).all()
