@@ -6,30 +6,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
-from numpy.typing import NDArray
 
 from fruits.classify import review
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
-from fruits.classify.plane import Axes, discriminant_axes
 from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
-from fruits.features.rows import matrix
-from fruits.features.table import open_features
-from fruits.report.map_data import VECTOR
-from fruits.report.material import IMAGES, REJECTED, Material, Plane
+from fruits.report.material import IMAGES, REJECTED, Material
 from fruits.report.sections import paths_of
-from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.classify import Classified
+from fruits.runs.mapped import map_images, thumbnails
 from fruits.runs.reduce import Reduced
 from fruits.runs.work import Work
-from fruits.spark.plane import coordinates
-
-POINTS = 100_000
-"""Images on the map, at most: a browser draws so many without a pause."""
 
 PAIRS = 12
 """Confusions that are shown as photographs."""
@@ -56,21 +46,17 @@ def collect(
     said = _staged(work, "predictions" if classified else "pca", IMAGES)
     confusions = _confusions(evaluations, classified, said)
     quality = _quality(work)
-    images = _thinned(said)
-    axes = discriminant_axes(classified.classifier) if classified else None
-    count = min(VECTOR, reduced.reduction.components)
-    found = coordinates(*(work.spark, work.store, reduced.reduction, axes, images["path"], count))
-    found = found.take(pc.index_in(images["path"], found["path"])).combine_chunks()
-    vectors = _rows(found["components"])
+    classifier = classified.classifier if classified else None
+    mapped = map_images(work.spark, work.store, reduced.reduction, classifier, said)
     return Material(
         run=report,
         written=datetime.now().astimezone(),
-        images=images,
+        images=mapped.images,
         total=said.num_rows,
-        planes=_planes(vectors, _rows(found["axes"]) if axes else None, axes, reduced),
-        vectors=vectors,
-        thumbnails=_thumbnails(work, found, paths_of(confusions, quality.values())),
-        order=labels_by_similarity(classified.classifier) if classified else (),
+        planes=mapped.planes,
+        vectors=mapped.vectors,
+        thumbnails=thumbnails(work.store, mapped.digests, paths_of(confusions, quality.values())),
+        order=labels_by_similarity(classifier) if classifier else (),
         confusions=confusions,
         quality=quality,
         rejected=_staged(work, "rejected", REJECTED),
@@ -83,45 +69,6 @@ def _staged(work: Work, name: str, schema: pa.Schema) -> pa.Table:
     place = work.staged.root / name
     table = pads.dataset(place.path, filesystem=place.filesystem, format="parquet", schema=schema)
     return table.to_table()
-
-
-def _thinned(images: pa.Table) -> pa.Table:
-    """At most :data:`POINTS` images, in their order, evenly by label."""
-    if images.num_rows <= POINTS:
-        return images
-    return images.take(np.sort(evenly_by_label(images["label"])[:POINTS]))
-
-
-def _rows(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    return matrix(pa.concat_arrays(column.chunks)).astype(np.float32, copy=False)
-
-
-def _planes(
-    vectors: NDArray[np.float32],
-    axes_of: NDArray[np.float32] | None,
-    axes: Axes | None,
-    reduced: Reduced,
-) -> list[Plane]:
-    shares = reduced.reduction.explained_variance
-    first = [f"PC{n + 1} ({shares[n]:.1%} of the variance)" for n in range(vectors.shape[1])]
-    planes = [_plane("Principal components", vectors, first)]
-    if axes is not None and axes_of is not None:
-        titles = [
-            f"LD{n + 1} ({share:.1%} of the variance between the labels)"
-            for n, share in enumerate(axes.shares)
-        ]
-        # Two labels have one axis between them.
-        points = np.column_stack([axes_of, vectors])
-        planes.append(_plane("Discriminant axes", points, titles + first))
-    return planes
-
-
-def _plane(name: str, points: NDArray[np.float32], titles: Sequence[str]) -> Plane:
-    """The first two columns; where there is one, the images are spread in the other by chance."""
-    if points.shape[1] < 2:
-        chance = np.random.default_rng(0).random((len(points), 1), np.float32)
-        points, titles = np.hstack([points[:, :1], chance]), [*titles, "by chance"]
-    return Plane(name, (titles[0], titles[1]), np.ascontiguousarray(points[:, :2]))
 
 
 def _confusions(
@@ -160,20 +107,3 @@ def _quality(work: Work) -> dict[str, pa.Table]:
             dataset = pads.dataset(place.path, filesystem=place.filesystem, format="parquet")
             found[name] = dataset.to_table()
     return found
-
-
-def _thumbnails(work: Work, shown: pa.Table, more: Sequence[str]) -> dict[str, bytes]:
-    """Thumbnails by path, of the images on the map and of some more."""
-    digests = dict(zip(shown["path"].to_pylist(), shown["sha256"].to_pylist(), strict=True))
-    if left := [path for path in more if path not in digests]:
-        table = open_features(work.config.output).to_table(
-            columns=["path", "sha256"], filter=pc.field("path").isin(left)
-        )
-        digests |= zip(table["path"].to_pylist(), table["sha256"].to_pylist(), strict=True)
-    wanted = pa.array(sorted(set(digests.values())), pa.string())
-    pictures: dict[str, bytes] = {}
-    for batch in work.store.thumbnails():
-        own = batch.filter(pc.is_in(batch["sha256"], wanted))
-        own = own.filter(own["thumbnail"].is_valid())
-        pictures |= zip(own["sha256"].to_pylist(), own["thumbnail"].to_pylist(), strict=True)
-    return {path: pictures[digest] for path, digest in digests.items() if digest in pictures}

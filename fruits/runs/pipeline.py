@@ -16,9 +16,11 @@ from pyspark.sql import functions as F
 from fruits.classify.evaluate import Evaluation
 from fruits.reduction.fit import Reduction
 from fruits.runs.atlas import write_atlas
+from fruits.report.explore import scatter_map
 from fruits.runs.classify import Classified, train_classifier
 from fruits.runs.config import RunConfig
 from fruits.runs.extract import Extracted, extract_features
+from fruits.runs.mapped import frame_of
 from fruits.runs.outputs import Outputs
 from fruits.runs.project import project_features
 from fruits.runs.publish import (
@@ -101,6 +103,22 @@ class Run:
             for path, content in zip(rows["path"].to_pylist(), contents, strict=True)
             if isinstance(content, bytes)
         }
+    def map(self, color_by: str = "label") -> Any:
+        """The images in a scatter plot with a lasso, for a notebook.
+
+        Args:
+            color_by: label, split, predicted, confidence, distance or unknown.
+
+        Returns:
+            A ``jscatter.Scatter``: :func:`fruits.report.explore.chosen` gives the rows that the
+            lasso has chosen, with their paths.
+
+        Raises:
+            ConfigError: jupyter-scatter is not installed.
+        """
+        classifier = self.classified.classifier if self.classified else None
+        frame, axes = frame_of(self.spark, self.outputs, self.reduction, classifier)
+        return scatter_map(frame, axes[0], axes[1], color_by)
 
     def summary(self) -> str:
         """The figures in a few lines, and where the results lie."""

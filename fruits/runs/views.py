@@ -5,7 +5,9 @@ Each function takes a finished run and returns what a cell displays.
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
@@ -18,8 +20,12 @@ from fruits.classify import review
 from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.review import Confusion, Suspect
 from fruits.classify.rows import scheme_of
+from fruits.runs.made import PAGE
 from fruits.runs.pipeline import Run
 from fruits.runs.summary import figures
+
+if TYPE_CHECKING:
+    from IPython.display import DisplayObject
 
 IN_SAMPLE = "images that the classifier was fitted to"
 """The scheme where no image was held out: labels look more probable there than they are."""
@@ -47,6 +53,25 @@ class Note(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def page(run: Run, start: str = ".") -> DisplayObject | Note:
+    """A link to the report of a run, and the report itself below it.
+
+    Args:
+        run: a finished run.
+        start: the folder of the notebook, from which a browser follows links.
+    """
+    from IPython.display import HTML
+
+    root = run.outputs.root
+    if not root.is_local:
+        return Note(f"The report is {run.outputs.uri(PAGE)}.")
+    place = quote(os.path.relpath((root / PAGE).path, os.path.abspath(start)))
+    return HTML(  # type: ignore[no-untyped-call]
+        f'<a href="{place}" target="_blank">Open the report in a tab of its own</a>'
+        f'<iframe src="{place}" title="Report" width="100%" height="640"></iframe>'
+    )
 
 
 def evaluations(run: Run) -> pd.DataFrame | Note:

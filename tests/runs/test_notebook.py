@@ -1,6 +1,7 @@
 """The notebook: its parameters, and one execution from top to bottom."""
 
 import json
+import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -133,6 +134,18 @@ def test_both_ways_of_measuring_are_shown(
     assert "groups; labels grouped: 3 by film" in text(executed["grouping"], "stdout")
     for cell in ("worst-labels", "confused-pairs", "suspects", "unknown"):
         assert executed[cell], f"{cell} shows nothing"
+
+
+def test_the_report_and_the_map_are_shown(
+    folder: Path, executed: dict[str, list[nbformat.NotebookNode]]
+) -> None:
+    [address] = set(re.findall(r'(?:href|src)="([^"]+)"', executed["report"][0].data["text/html"]))
+    assert (folder / "notebooks" / address).resolve() == folder / "data/output/report.html"
+    assert (folder / "notebooks" / address).is_file()
+    assert "application/vnd.jupyter.widget-view+json" in executed["explore"][0].data
+    assert "predicted" in executed["chosen"][0].data["text/html"]
+    # Of which the widget itself is two.
+    assert (folder / "executed.ipynb").stat().st_size < 8_000_000
 
 
 def test_results_lie_in_the_project_folder(

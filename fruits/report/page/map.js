@@ -161,7 +161,7 @@
   function colour() {
     const { colours, legend } = COLOURINGS[state.colour](), known = new Map();
     const lifted = (one) => known.get(one) ?? known.set(one, seen(one)).get(one);
-    source.data = { ...source.data, colour: colours.map(lifted) };
+    source.data = { ...placed(), colour: colours.map(lifted) };
     const buttons = legend.filter((one) => one.name).map((one) => {
       const dot = make("span", { className: "dot" });
       dot.style.background = lifted(one.colour);
@@ -187,10 +187,14 @@
     axis.setv({ start: low - margin, end: high + margin, reset_start: low - margin, reset_end: high + margin });
   }
 
-  function place() {
+  function placed() {
     const flat = data[`plane${state.plane}`], x = new Float32Array(data.count), y = new Float32Array(data.count);
     for (let i = 0; i < data.count; i++) { x[i] = flat[2 * i]; y[i] = flat[2 * i + 1]; }
-    source.data = { ...source.data, x, y };
+    return { x, y };
+  }
+
+  function place() {
+    const { x, y } = placed();
     range(plot.x_range, x);
     range(plot.y_range, y);
     const [below, left] = data.planes[state.plane].titles;
@@ -316,6 +320,16 @@
 
   // ---- the start
 
+  // WebGL that a processor imitates is much slower than a plain canvas.
+  function hasGraphics() {
+    const gl = document.createElement("canvas").getContext("webgl");
+    if (!gl) return false;
+    const more = gl.getExtension("WEBGL_debug_renderer_info");
+    const name = gl.getParameter(more ? more.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+    gl.getExtension("WEBGL_lose_context")?.loseContext();
+    return !/swiftshader|llvmpipe|software|basic render/i.test(name);
+  }
+
   function search(event) {
     event.preventDefault();
     const wanted = at("search").value.trim().toLowerCase();
@@ -328,7 +342,7 @@
     at("plane").replaceChildren(...data.planes.map((one, n) =>
       make("option", { value: n, textContent: one.name })));
     at("plane").value = state.plane;
-    at("plane").addEventListener("change", () => { state.plane = Number(at("plane").value); place(); });
+    at("plane").addEventListener("change", () => { state.plane = Number(at("plane").value); place(); colour(); });
     at("colour").addEventListener("change", () => { state.colour = at("colour").value; colour(); });
     if (!data.classifier) {
       for (const option of [...at("colour").options]) if (option.dataset.needs) option.remove();
@@ -343,7 +357,9 @@
     data = await unpack("map-data");
     pictures = bytesOf("map-thumbnails");
     header = Uint8Array.from(atob(data.thumbnails.header), (c) => c.charCodeAt(0));
-    await Bokeh.embed.embed_item(JSON.parse(at("map-item").textContent));
+    const item = JSON.parse(at("map-item").textContent);
+    if (!hasGraphics()) item.doc.roots[0].attributes.output_backend = "canvas";
+    await Bokeh.embed.embed_item(item);
     doc = Bokeh.documents[0];
     plot = doc.get_model_by_name("map");
     source = doc.get_model_by_name("images");
@@ -354,9 +370,9 @@
     points.glyph.size = Math.max(3, Math.min(8, 240 / Math.sqrt(data.count)));
     state.plane = data.planes.length - 1;
     controls();
+    theme();
     place();
     colour();
-    theme();
     night.addEventListener("change", () => { theme(); colour(); });
     list([]);
     document.documentElement.dataset.map = "ready";

@@ -1,0 +1,86 @@
+"""The map in a notebook: a table of the images and their places, and a scatter plot of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fruits.errors import ConfigError
+from fruits.report.material import Plane
+from fruits.report.thumbnails import data_uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PICTURE = "picture"
+
+
+def map_frame(
+    images: pa.Table, planes: Sequence[Plane], thumbnails: Mapping[str, bytes]
+) -> pd.DataFrame:
+    """A row for each image.
+
+    Args:
+        images: n rows of :data:`fruits.report.material.IMAGES`.
+        planes: of the same images.
+        thumbnails: JPEG files by path.
+
+    Returns:
+        The columns of the images; of each plane the two coordinates, named by the beginnings of
+        the axes' titles, such as ``PC1``; and ``picture``, the thumbnail as an address, or "".
+    """
+    frame: pd.DataFrame = images.to_pandas()
+    for plane in planes:
+        for number, title in enumerate(plane.titles):
+            frame[title.partition(" (")[0]] = plane.points[:, number]
+    found = (thumbnails.get(path) for path in frame["path"])
+    frame[PICTURE] = [data_uri(picture) if picture else "" for picture in found]
+    return frame
+
+
+def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "label") -> Any:
+    """A scatter plot with a lasso, in which a point shows its photograph.
+
+    Args:
+        frame: of :func:`map_frame`.
+        x: one of its columns.
+        y: another one.
+        color_by: a column for the colours; None for one colour.
+
+    Returns:
+        A ``jscatter.Scatter``: ``show()`` displays it, ``selection()`` are the chosen rows.
+
+    Raises:
+        ConfigError: jupyter-scatter is not installed.
+    """
+    try:
+        from jscatter import Scatter
+    except ImportError:
+        raise ConfigError(
+            "map: wanted the package jupyter-scatter: pip install 'fruits[notebook]'"
+        ) from None
+    texts = frame.assign(
+        **{name: frame[name].fillna("none").astype("category") for name in _texts(frame)}
+    )
+    scatter = Scatter(data=texts, x=x, y=y, height=560, **_colours(texts, color_by))
+    shown = [name for name in ("label", "split", "predicted", "confidence") if name in frame]
+    scatter.tooltip(True, properties=shown, preview=PICTURE, preview_type="image")
+    return scatter
+
+
+def chosen(scatter: Any) -> pd.DataFrame:
+    """The rows of a plot of :func:`scatter_map` that the lasso has chosen, without pictures."""
+    frame: pd.DataFrame = scatter.data()["data"]
+    rows: pd.DataFrame = frame.iloc[scatter.selection()].drop(columns=PICTURE)
+    return rows
+
+
+def _texts(frame: pd.DataFrame) -> list[str]:
+    """Columns that a plot colours by category."""
+    return [name for name in ("label", "split", "predicted") if name in frame]
+
+
+def _colours(frame: pd.DataFrame, column: str | None) -> dict[str, Any]:
+    return {"color_by": column} if column and column in frame else {}
