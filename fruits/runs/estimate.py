@@ -21,8 +21,8 @@ from fruits.classify.groups import FOLDS
 from fruits.classify.model import TRANSFORMS
 from fruits.networks.graph import CompiledGraph
 from fruits.quality.signature import DECODERS
-from fruits.runs.atlas import MOST_IMAGES as MAPPED
 from fruits.report.document import LARGEST
+from fruits.runs.atlas import MOST_IMAGES as MAPPED
 from fruits.runs.capacity import LIKELY, moments_memory, refusal
 from fruits.runs.config import RunConfig
 from fruits.runs.inputs import compile_network, list_images
@@ -32,6 +32,7 @@ from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
 from fruits.runs.reduce import training_side
+from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.spark.session import get_spark
 from fruits.spark.tasks import task_ranges
@@ -45,13 +46,12 @@ FIT, PROJECT, PLOTS, MODEL = 0.6, 0.5, 1.9, 4.2
 # Seconds of an image's thumbnail, decoded on a core of the driver; of a product of its components.
 THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
 CSV_SECONDS = 130e-9
-# The page with next to no images, and for each image on its map.
-REPORT, REPORT_IMAGE = 0.8, 40e-6
+# The report: its seconds and bytes with next to no images, and for each image on its map.
+REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 40e-6, 2_600_000, 1450
 # The classifier with next to no rows; steps of a softmax regression, and the seconds of each job.
 CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
 # Of the components of the neighbours, written and hashed in a second.
 NEIGHBOUR_BYTES = 150e6
-
 # One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
 FLOPS, EIGH = 40e9, 1.9e-10
 # Exact moments take three products and what belongs to them, of one half each.
@@ -62,10 +62,6 @@ PRODUCT_BYTES, LABEL_BYTES = 11, 20
 CSV_BYTES, CSV_ROW = 11.3, 70
 # Of a prediction; of a neighbour: its name and its thumbnail.
 PREDICTION_BYTES, NEIGHBOUR_ROW = 120, 1500
-
-# Of the report, and of each image on it, with its thumbnail.
-PAGE_BYTES, PAGE_IMAGE = 2_600_000, 1450
-
 BILLED_SECONDS = 60
 
 
@@ -202,16 +198,12 @@ class _Run:
             "predictor": self._predictor(),
             "plots": PLOTS,
             "quality": quality,
-            "report": self._report(),
+            "report": REPORT + REPORT_IMAGE * min(self.usable, POINTS),
         }
         if self.config.atlas:
             parts["atlas"] = self._atlas(cores)
-        parts["model"] = max(MODEL - project - PLOTS - quality - self._report(), 0.0)
-        taken = {name: round(part, 3) for name, part in parts.items()}
-        return taken | {"total": round(sum(parts.values()), 3)}
-
-    def _report(self) -> float:
-        return REPORT + REPORT_IMAGE * min(self.usable, POINTS)
+        parts["model"] = max(MODEL - project - PLOTS - quality - REPORT, 0.0)
+        return total_seconds({name: round(part, 3) for name, part in parts.items()})
 
     def _extract(self, cores: int) -> float:
         # Reads go on while the rest works; a worker that waits for them waits for nothing else.
@@ -279,8 +271,8 @@ class _Run:
             "pca": rows * (4 * k + 10),
             "pca.csv": rows * (CSV_BYTES * k + CSV_ROW) if self.config.csv else 0,
             "model": weight + 8 * d * k + moments,
+            "report.html": min(LARGEST, PAGE_BYTES + PAGE_IMAGE * rows),
         }
-        output["report.html"] = min(LARGEST, PAGE_BYTES + PAGE_IMAGE * rows)
         if self.labels:
             output["predictions"] = rows * PREDICTION_BYTES
             arrays = 8 * d * (d + k + 2 * self.labels)

@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 
 from fruits.classify.evaluate import Evaluation
 from fruits.reduction.fit import Reduction
-from fruits.runs.atlas import write_atlas
 from fruits.report.explore import scatter_map
+from fruits.runs.atlas import write_atlas
 from fruits.runs.classify import Classified, train_classifier
 from fruits.runs.config import RunConfig
 from fruits.runs.extract import Extracted, extract_features
@@ -103,6 +103,7 @@ class Run:
             for path, content in zip(rows["path"].to_pylist(), contents, strict=True)
             if isinstance(content, bytes)
         }
+
     def map(self, color_by: str = "label") -> Any:
         """The images in a scatter plot with a lasso, for a notebook.
 
