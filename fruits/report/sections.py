@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,43 +53,51 @@ class Section:
     Attributes:
         id: of the heading.
         title: of the section.
+        name: the same in a word or two.
         about: one or two sentences on what to look for.
         groups: photographs that belong together: one, or a pair.
         lines: what is not about a photograph: label, sides of the split, and the finding.
         total: how many there are, shown or not.
         table: where all of them are, below the output.
+        skipped: what was not looked for, and why.
     """
 
     id: str
     title: str
+    name: str
     about: str
     groups: list[tuple[Photo, ...]] = field(default_factory=list)
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     total: int = 0
     table: str = ""
+    skipped: str = ""
 
 
 _QUALITY = {
     "label_suspect": (
         "Labels that may be wrong",
+        "Wrong labels",
         "The classifier, fitted without these photographs, gives another label to them. Some have "
         "a wrong label, others are hard.",
     ),
     "outlier": (
         "Outliers",
+        "Outliers",
         "Photographs that are unlike the others of their label, or unlike all others.",
     ),
     "split_duplicate": (
         "Test images that are also in training",
+        "Leaks",
         "The same photograph is on both sides of the split: the figures of the test side are too "
         "high by what these give away.",
     ),
-    "duplicate": ("Duplicates", "Files with the same bytes."),
+    "duplicate": ("Duplicates", "Duplicates", "Files with the same bytes."),
     "near_duplicate": (
+        "Near-duplicates",
         "Near-duplicates",
         "Photographs that are nearly the same, such as neighbouring frames of a film.",
     ),
-    "drift": ("Drift", "How the images of the two sides, or of two runs, differ."),
+    "drift": ("Drift", "Drift", "How the images of the two sides, or of two runs, differ."),
 }
 
 
@@ -99,18 +108,26 @@ def quality_sections(material: Material) -> list[Section]:
 
 
 def _quality(material: Material, name: str) -> Section:
-    title, about = _QUALITY[name]
+    title, short, about = _QUALITY[name]
     rows = material.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
     return Section(
         name.replace("_", "-"),
         title,
+        short,
         about,
         [_group(material, row) for row in first if row["path"]],
         [_line(row) for row in first if not row["path"]],
         rows.num_rows,
         f"quality/{name}.parquet",
+        _skipped(material, name),
     )
+
+
+def _skipped(material: Material, name: str) -> str:
+    """What run.json says of a kind of findings that was not looked for."""
+    skipped: Mapping[str, str] = (material.run.get("quality") or {}).get("skipped") or {}
+    return next((why for kind, why in skipped.items() if re.sub(r"\W", "_", kind) == name), "")
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -119,8 +136,7 @@ def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _group(material: Material, row: Mapping[str, Any]) -> tuple[Photo, ...]:
-    reason = row["reason"] or ""
-    first = _photo(material, row["path"], row["label"], row["split"], reason)
+    first = _photo(material, row["path"], row["label"], row["split"], row["reason"] or "")
     if not row["other"]:
         return (first,)
     return first, _photo(material, row["other"], row["other_label"], row["other_split"])
@@ -166,6 +182,7 @@ def unknown(material: Material) -> Section:
     return Section(
         "unknown",
         "Unknown photographs",
+        "Unknown",
         "Farther from the mean of every label than 99 of 100 training images that were held out: "
         "the most distant first.",
         groups,
