@@ -18,7 +18,9 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.preprocessing import MinMaxScaler
+from unpacked import map_of, thumbnails_of
 
+from fruits.classify.plane import discriminant_axes
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Predictor
 from fruits.runs.config import RunConfig
@@ -144,6 +146,28 @@ def test_each_evaluation_names_what_it_was_measured_on(finished: tuple[Run, Path
         assert line in result.summary()
     for name in ("confusion.png", "calibration.png"):
         assert (output / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_map_of_the_report_has_the_components_and_the_discriminant_axes(
+    finished: tuple[Run, Path],
+) -> None:
+    result, output = finished
+    page = (output / "report.html").read_text()
+    data = map_of(page)
+    pca = pd.read_parquet(output / "pca")
+    files = zip(data["folder"].tolist(), data["files"], strict=True)
+    assert [data["folders"][folder] + name for folder, name in files] == pca["path"].tolist()
+    components = stacked(pca["pca"])[:, :2]
+    np.testing.assert_allclose(data["plane0"].reshape(-1, 2), components, atol=1e-5)
+    features = pd.read_parquet(output / "features").sort_values("path")["features"]
+    assert result.classified
+    axes = discriminant_axes(result.classified.classifier).coordinates(stacked(features))
+    np.testing.assert_allclose(data["plane1"].reshape(-1, 2), axes, atol=1e-4)
+    assert all(one.startswith(b"\xff\xd8") for one in thumbnails_of(page))
+    assert "copy_0_100.jpg" in page[page.index('id="split-duplicate"') :].partition("</section>")[0]
+    grouped, split = result.report["evaluation"]
+    for one in (grouped, split):
+        assert f'<p class="value">{one["accuracy"]:.1%}</p>' in page
 
 
 def test_the_predictor_gives_the_bits_of_the_run(finished: tuple[Run, Path], fruit: Path) -> None:
