@@ -17,6 +17,9 @@ from fruits.report.thumbnails import Packed
 VECTOR = 24
 """Components by which the page finds neighbours; each takes a byte."""
 
+_ALIKE = 0.1
+"""Spreads of labels on two sides of the split are alike, if their ratio is above this."""
+
 _NONE = 0xFFFFFFFF
 """In place of the place of a text, where there is none."""
 
@@ -48,6 +51,7 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
         "files": files,
         "colours": palette(names, shown["label"]),
         "planes": [_about(plane) for plane in material.planes],
+        "start": start(material.planes, codes, sides),
         "scales": scales.tolist(),
         "classifier": images["predicted"].null_count != images.num_rows,
         "thumbnails": packed.describe(),
@@ -63,6 +67,34 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
         **_scores(images),
     }
     return package(about, arrays)
+
+
+def start(planes: Sequence[Plane], labels: NDArray[np.uint32], sides: NDArray[np.uint32]) -> int:
+    """The plane that is shown first: the last one, if it shows new images as it does others.
+
+    Of fewer training images than features, a discriminant analysis makes points, far from where it
+    puts other images of the same labels.
+
+    Args:
+        planes: of n images.
+        labels: (n,) places of their labels.
+        sides: (n,) places of their sides of the split.
+
+    Returns:
+        The number of the plane.
+    """
+    if len(planes) < 2:
+        return 0
+    points = planes[-1].points.astype(np.float64)
+    spreads = [_spread(points[own], labels[own]) for own in (sides == n for n in np.unique(sides))]
+    return len(planes) - 1 if min(spreads) > _ALIKE * max(spreads) else 0
+
+
+def _spread(points: NDArray[np.float64], labels: NDArray[np.uint32]) -> float:
+    """The mean squared distance of images to the means of their labels."""
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(codes, column) for column in points.T], axis=1)
+    return float(((points - (sums / counts[:, None])[codes]) ** 2).sum(axis=1).mean())
 
 
 def _about(plane: Plane) -> Mapping[str, Any]:

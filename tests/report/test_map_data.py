@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from unpacked import unpack
 
-from fruits.report.map_data import quantised
+from fruits.report.map_data import quantised, start
+from fruits.report.material import Plane
 from fruits.report.package import package
 
 
@@ -17,6 +18,19 @@ def test_what_is_packed_can_be_unpacked() -> None:
     for name, array in arrays.items():
         assert about[name].tolist() == array.ravel().tolist()
         assert about["arrays"][name]["at"] % 8 == 0
+
+
+def test_a_plane_that_puts_new_images_elsewhere_is_not_the_first() -> None:
+    rng = np.random.default_rng(0)
+    labels, sides = np.arange(400) % 4, np.arange(400) // 200
+    points = (10 * labels[:, None] + rng.normal(0, 1, (400, 2))).astype(np.float32)
+    usual = Plane("one", ("x", "y"), points)
+    collapsed = np.where(sides[:, None] == 0, 10 * labels[:, None] + 0.01 * points, points)
+    other = Plane("other", ("x", "y"), collapsed.astype(np.float32))
+    codes = labels.astype(np.uint32), sides.astype(np.uint32)
+    assert start([usual], *codes) == 0
+    assert start([other, usual], *codes) == 1
+    assert start([usual, other], *codes) == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])

@@ -368,7 +368,7 @@
     // On a touch screen, a finger moves the page until a tool is chosen.
     if (matchMedia("(pointer: coarse)").matches) plot.toolbar.active_drag = null;
     points.glyph.size = Math.max(3, Math.min(8, 360 / Math.sqrt(data.count)));
-    state.plane = data.planes.length - 1;
+    state.plane = data.start;
     controls();
     theme();
     place();
