@@ -69,7 +69,7 @@ def map_figure() -> Parts:
         name="points",
         alpha=0.75,
         line_color=None,
-        nonselection_alpha=0.08,
+        nonselection_alpha=0.15,
         selection_alpha=0.95,
     )
     hover = CustomJS(code="window.fruitsMap.hover(cb_data)")
