@@ -52,7 +52,8 @@ class MemoryModel:
         jvm_outside_heap: bytes of it at most besides the heap.
         driver: bytes of the driver's Python.
         driver_graphs: copies of the graph in it.
-        driver_image: bytes of it for each image; the listing takes most as a dictionary per file.
+        driver_image: bytes of it for each image: its row in the listing, as a dictionary per file
+            for a while; its name, its digest and the cells of its thumbnail.
         pca_matrices: d x d matrices of float64 of the PCA.
         worker: bytes of a Python worker: PySpark, Arrow and their imports.
         worker_graphs: copies of the graph in it.
@@ -101,7 +102,7 @@ LIKELY = MemoryModel(
     jvm_outside_heap=400 * MB,
     driver=235 * MB,
     driver_graphs=1,
-    driver_image=1000,
+    driver_image=2000,
     pca_matrices=5,
     worker=232 * MB,
     worker_graphs=1,

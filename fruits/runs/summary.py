@@ -168,8 +168,12 @@ def _quality_lines(report: dict[str, Any]) -> list[str]:
     if not found:
         return []
     skipped = found.pop("skipped", {})
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in found.items() if count)
-    lines = [f"  to look at: {counts or 'nothing'}"]
+    counts = [
+        f"{count:,} {kind}{'s' if count > 1 and kind != 'drift' else ''}"
+        for kind, count in found.items()
+        if count
+    ]
+    lines = [f"  to look at: {', '.join(counts) or 'nothing'}"]
     return lines + [f"  {kind}: {one_line(why)}" for kind, why in skipped.items()]
 
 

@@ -31,6 +31,20 @@ def test_the_summary_is_one_line_of_figures_and_the_places_of_results(tmp_path: 
     assert place.split() == ["run.json", f"file:{tmp_path}/run.json"]
 
 
+def test_findings_are_counted_by_kind_and_what_was_not_looked_for_is_named(tmp_path: Path) -> None:
+    found = {"duplicate": 1, "near-duplicate": 0, "outlier": 2000, "drift": 2}
+    skipped = {"near-duplicate": "not looked for among 3 images without a thumbnail"}
+    report = REPORT | {"quality": found | {"skipped": skipped}}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert lines[1:3] == [
+        "  to look at: 1 duplicate, 2,000 outliers, 2 drift",
+        "  near-duplicate: not looked for among 3 images without a thumbnail",
+    ]
+    report = REPORT | {"quality": dict.fromkeys(found, 0)}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert lines[1] == "  to look at: nothing"
+
+
 def test_files_that_were_passed_over_are_printed_without_control_characters(tmp_path: Path) -> None:
     passed_over = {".txt": 1, ".a\x1b[31m": 3}
     report = REPORT | {"counts": REPORT["counts"] | {"passed_over": passed_over}}
