@@ -90,6 +90,16 @@ class Evaluation:
         """What run.json has of it."""
         return asdict(self) | {"confusion": [list(row) for row in self.confusion]}
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Evaluation:
+        """The inverse of :meth:`to_json`."""
+        parts = {
+            "labels": [LabelFigures(**one) for one in content["labels"]],
+            "confusion": [tuple(row) for row in content["confusion"]],
+            "bins": [Bin(**one) for one in content["bins"]],
+        }
+        return cls(**content | parts)
+
     def worst(self, count: int = WORST) -> list[tuple[str, str, int]]:
         """The confusions with the most images: true label, predicted label, images."""
         wrong = [row for row in self.confusion if row[0] != row[1]]

@@ -21,7 +21,7 @@ def run(**options: object) -> None:
     config = RunConfig(**options)  # type: ignore[arg-type]
     # Spark's import takes a second that bad options need not wait.
     from fruits.runs.pipeline import run
-    from fruits.spark.session import own_spark
+    from fruits.spark.own_session import own_spark
 
     # As Ctrl-C: what is committed is kept, and the lock is given back.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -40,8 +40,10 @@ def plan(as_json: bool, **options: object) -> None:
     """``fruits plan``: what a run will take."""
     config = RunConfig(**options)  # type: ignore[arg-type]
     from fruits.runs.estimate import plan
+    from fruits.spark.own_session import own_spark
 
-    planned = plan(config)
+    with own_spark():
+        planned = plan(config)
     print(json.dumps(planned.as_dict(), indent=2) if as_json else planned.text())
 
 

@@ -22,7 +22,7 @@ def compare(**values: Any) -> int:
     # Spark's import takes a second that bad options need not wait.
     from fruits.runs.compare import compare
     from fruits.runs.comparison_text import text
-    from fruits.spark.session import own_spark
+    from fruits.spark.own_session import own_spark
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with own_spark():

@@ -4,21 +4,25 @@ A chunk counts from the moment its manifest is there, written last and whole. Ma
 lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin with ``_``.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import dataset
 
 from fruits.errors import OutputError, one_line
 from fruits.features.rows import FEATURES, REJECTED, read_rows
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
+
+if TYPE_CHECKING:
+    from pyarrow import dataset
 
 FOLDER = "_chunks"
 # Small pictures of the images: for each file of rows one of the same name.
@@ -31,6 +35,9 @@ _MANIFEST = re.compile(r"/\d{6,}\.json$")
 # A plain name, which leads nowhere else.
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*\.parquet")
 
+
+# How the reason begins why an image has no features that may be readable the next time.
+UNREADABLE = "unreadable"
 
 _REMEDY = "restore it from a copy, or run again with overwrite, which extracts all features again"
 
@@ -102,7 +109,7 @@ class FeatureTable:
         """The images whose contents yielded no features; those that could not be read may yet."""
         tables = [chunk.rejected for chunk in self.chunks()]
         rejected = pa.concat_tables([REJECTED.empty_table(), *tables])
-        return rejected.filter(pc.invert(pc.starts_with(rejected["error"], "unreadable")))
+        return rejected.filter(pc.invert(pc.starts_with(rejected["error"], UNREADABLE)))
 
     def ran(self) -> list[str]:
         """What computed the committed features; more than one when processors differed."""
@@ -164,6 +171,9 @@ def open_features(output: str) -> dataset.Dataset:
         OutputError: when no features are committed there, or they are damaged.
         StorageError: when the store is unknown.
     """
+    # It loads pandas, which takes half a second.
+    from pyarrow import dataset
+
     table = FeatureTable(Location.of(output) / "features")
     paths = [(table.root / name).path for chunk in table.chunks() for name in chunk.files]
     if not paths:

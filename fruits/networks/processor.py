@@ -29,6 +29,12 @@ def instructions() -> str:
     return names[0] if names else platform.machine()
 
 
+def instruction_sets() -> list[str]:
+    """The architecture, and all sets of :data:`INSTRUCTIONS` that this processor has."""
+    flags = _cpuinfo("flags").split()
+    return [platform.machine(), *(name for name, flag in INSTRUCTIONS.items() if flag in flags)]
+
+
 def openvino_precisions() -> list[str]:
     """Of :data:`fruits.networks.graph.PRECISIONS`, those that OpenVINO computes in here."""
     import openvino

@@ -13,6 +13,7 @@ import pyarrow as pa
 from fruits.classify.evaluate import Evaluation
 from fruits.errors import ConfigError, FruitsError, InputError, OutputError
 from fruits.reduction.fit import choose_components, fit_reduction
+from fruits.runs.begin import begin
 from fruits.runs.checks import require_apart
 from fruits.runs.choices import Choices
 from fruits.runs.classify import Classified, train_classifier
@@ -22,11 +23,11 @@ from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.inputs import list_images
 from fruits.runs.made import RECORD
 from fruits.runs.outputs import Outputs
-from fruits.runs.pipeline import finish
 from fruits.runs.probe import probe
 from fruits.runs.progress import Stages
 from fruits.runs.project import project_features
 from fruits.runs.reduce import Reduced, reduce_features
+from fruits.runs.steps import finish
 from fruits.runs.summary import figures
 from fruits.runs.work import Work, open_work
 from fruits.sources.listing import Listing
@@ -128,7 +129,7 @@ def _network(
 ) -> Network:
     """The run of one network; if it cannot be done, the reason."""
     try:
-        with open_work(config, progress, listed) as work:
+        with open_work(begin(config, progress, listed)) as work:
             found = _run(work, choices)
     except FruitsError as error:
         if java_ended():  # No other network can be run either.

@@ -34,6 +34,7 @@ from fruits.runs.progress import Stages
 from fruits.runs.reduce import training_side
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
+from fruits.spark.early_start import start_java_early
 from fruits.spark.session import get_spark
 from fruits.spark.tasks import task_ranges
 
@@ -41,8 +42,8 @@ from fruits.spark.tasks import task_ranges
 IMAGE = 0.5e-3
 # The first job starts the workers; every further chunk is a job and a commit.
 FIRST_JOB, JOB = 4.0, 0.5
-# Seconds of the other stages with next to no rows. The model is saved during the two before.
-FIT, PROJECT, PLOTS, MODEL = 0.6, 0.5, 1.9, 4.2
+# Seconds of the other stages with next to no rows. The model is written during those before.
+FIT, PROJECT, PLOTS = 0.6, 0.5, 1.9
 # Seconds of an image's thumbnail, decoded on a core of the driver; of a product of its components.
 THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
 CSV_SECONDS = 130e-9
@@ -53,10 +54,8 @@ CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
 # Of the components of the neighbours, written and hashed in a second.
 NEIGHBOUR_BYTES = 150e6
 # One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
-FLOPS, EIGH = 40e9, 1.9e-10
 # Exact moments take three products and what belongs to them, of one half each.
-MEASURE = 2.2
-
+FLOPS, EIGH, MEASURE = 40e9, 1.9e-10, 2.2
 # Exact moments, compressed: of each product of two features, and of a feature for each label.
 PRODUCT_BYTES, LABEL_BYTES = 11, 20
 CSV_BYTES, CSV_ROW = 11.3, 70
@@ -76,6 +75,7 @@ def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
         FruitsError: when something is wrong that the caller can fix; one clear line.
     """
     stages = Stages(progress or sys.stderr)
+    start_java_early()
     _, _, listing = list_images(config, stages)
     graph = compile_network(config, stages)
     with stages("session"):
@@ -189,12 +189,12 @@ class _Run:
 
     def stages(self, cores: int) -> dict[str, float]:
         """Seconds by stage."""
-        project, quality = self._project(cores), THUMBNAIL * self.usable / min(cores, DECODERS)
+        quality = THUMBNAIL * self.usable / min(cores, DECODERS)
         parts = self.seconds | {
             "extract": self._extract(cores),
             "fit": self._fit(cores),
             "classify": self._classify(cores),
-            "project": project,
+            "project": self._project(cores),
             "predictor": self._predictor(),
             "plots": PLOTS,
             "quality": quality,
@@ -202,7 +202,7 @@ class _Run:
         }
         if self.config.atlas:
             parts["atlas"] = self._atlas(cores)
-        parts["model"] = max(MODEL - project - PLOTS - quality - REPORT, 0.0)
+        parts["model"] = 0.0
         return total_seconds({name: round(part, 3) for name, part in parts.items()})
 
     def _extract(self, cores: int) -> float:

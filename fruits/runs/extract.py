@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from fruits.errors import InputError
+from fruits.features.table import UNREADABLE
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.outputs import Outputs
@@ -30,10 +31,12 @@ class Extracted:
     Attributes:
         counts: of the images.
         usable: those that have features, a table of :data:`fruits.sources.listing.LISTING`.
+        unreadable: how many could not be read, which the next run tries again.
     """
 
     counts: Counts
     usable: pa.Table
+    unreadable: int
 
     def of_side(self, side: str | None) -> pa.Table:
         """The usable images of one side of the split; all of them for None."""
@@ -82,7 +85,8 @@ def extract_features(work: Work) -> Extracted:
         if error := _rejected_too_many(counts, work.config, work.outputs):
             work.outputs.publish(work.lock, "rejected")
             raise error
-    return Extracted(counts, anti_join(work.listing, rejected))
+    unreadable = pc.sum(pc.starts_with(rejected["error"], UNREADABLE)).as_py() or 0
+    return Extracted(counts, anti_join(work.listing, rejected), unreadable)
 
 
 def _advance(bar: tqdm, done: int) -> None:

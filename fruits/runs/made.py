@@ -1,14 +1,16 @@
 """Which files of an output folder the runs have made: no other file is ever replaced or deleted.
 
 The record is ``_fruits.json``: written before the first result and around each publication, so that
-it names every file of ours at any moment. Files of features are named by their manifests.
+it names every file of ours at any moment. Files of features are named by their manifests. After a
+finished run it also has the state of each file, until the next run begins to change something.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from fruits.errors import OutputError
 from fruits.storage.files import delete_files, replace
@@ -47,10 +49,13 @@ class Made:
         root: the output folder.
         recorded: names of the files that were made, relative to the folder; None where there is no
             record.
+        states: of the files, as the last finished run left them, by name; empty where a later run
+            has begun to change something.
     """
 
     root: Location
     recorded: frozenset[str] | None
+    states: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, root: Location) -> Made:
@@ -63,9 +68,10 @@ class Made:
         if not root.filesystem.exists(place.path):
             return cls(root, None)
         try:
-            names = json.loads(root.filesystem.cat_file(place.path))["made"]
-            return cls(root, frozenset(map(str, names)))
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(root.filesystem.cat_file(place.path))
+            names, states = content["made"], dict(content.get("states", {}))
+            return cls(root, frozenset(map(str, names)), states)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(
                 f"output: {place} is damaged ({type(error).__name__}); it says which files are "
                 "results: restore it, or give another output"
@@ -73,14 +79,29 @@ class Made:
 
     def files(self, name: str) -> list[str]:
         """Names of all files at or below a result, whoever made them."""
+        return sorted(self._found(name))
+
+    def _found(self, name: str) -> dict[str, dict[str, Any]]:
+        """What the file system says of all files at or below a result, by name."""
         path = (self.root / name).path
         filesystem = self.root.filesystem
         filesystem.invalidate_cache()
         if not filesystem.exists(path):
-            return []
+            return {}
         # A local link is a file of its own here: what it points to is not in this folder.
         start = len(self.root.path) + 1
-        return sorted(one[start:] for one in filesystem.find(path) if not one.endswith("/"))
+        found = filesystem.find(path, detail=True).items()
+        return {one[start:]: about for one, about in found if not one.endswith("/")}
+
+    def found_states(self) -> dict[str, str]:
+        """Of each file of ours that is there: its size, and when or by what it was written."""
+        found = {one: about for name in RESULTS for one, about in self._found(name).items()}
+        return {one: _state(about) for one, about in found.items() if self.owns(one)}
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether all results are there as the last finished run left them, and nothing else."""
+        return bool(self.states) and self.states == self.found_states()
 
     def owns(self, name: str) -> bool:
         """Whether a file was made by a run."""
@@ -141,7 +162,24 @@ class Made:
             filesystem.rmdir(path)
 
     def record(self, names: frozenset[str]) -> Made:
-        """Writes the record, and returns what holds from now on."""
-        content = {"made": sorted(names)}
+        """Writes the record, without states, and returns what holds from now on."""
+        return Made(self.root, names)._written()
+
+    def record_states(self) -> Made:
+        """Adds the states of the files to the record: nothing changes from now on."""
+        return Made(self.root, self.recorded, self.found_states())._written()
+
+    def _written(self) -> Made:
+        content: dict[str, Any] = {"made": sorted(self.recorded or ())}
+        if self.states:
+            content["states"] = self.states
         replace(str(self.root / RECORD), (json.dumps(content, indent=1) + "\n").encode())
-        return Made(self.root, names)
+        return self
+
+
+def _state(about: dict[str, Any]) -> str:
+    """A text that another content of a file most likely does not have."""
+    # S3 has a digest, other stores a time.
+    names = ("ETag", "etag", "mtime", "last_modified", "LastModified")
+    written = next((str(about[name]) for name in names if about.get(name)), "")
+    return f"{about.get('size')} {written}".strip()

@@ -14,26 +14,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.dataset as pads
-from matplotlib.figure import Figure
-from pyspark.ml import PipelineModel
-from pyspark.sql import DataFrame, SparkSession
 
 from fruits.errors import OutputError
 from fruits.features.rows import matrix, write_rows
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.made import RESULTS, STAGING, Made
-from fruits.spark.parquet import read_parquet
 from fruits.storage.failures import store_errors
 from fruits.storage.files import delete_files, probe, replace, sha256_of
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
+
+if TYPE_CHECKING:
+    # Loading them takes a second, which a run that finds nothing changed does without.
+    from matplotlib.figure import Figure
+    from pyspark.sql import DataFrame, SparkSession
 
 # Which backbone made the features; the leading underscore hides it from readers of Parquet.
 IDENTITY_FILE = "features/_backbone.json"
@@ -79,7 +79,7 @@ class Outputs:
         Raises:
             OutputError: when there are features of another backbone.
         """
-        with self._output_errors():
+        with self.errors():
             if not self.root.is_local:
                 with suppress(FileNotFoundError):  # The folder is not there yet; the store is.
                     probe(self.root)
@@ -106,7 +106,7 @@ class Outputs:
         Raises:
             OutputError: when the folder cannot be written.
         """
-        with self._output_errors():
+        with self.errors():
             made = self.made()
             made.require_ours()
             for name in (*(RESULTS if overwrite else ()), STAGING):
@@ -118,7 +118,8 @@ class Outputs:
             self.write(IDENTITY_FILE, json.dumps(identity, indent=2).encode())
 
     @contextmanager
-    def _output_errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Turns failures of the store into errors that name the output."""
         try:
             with store_errors(str(self.root)):
                 yield
@@ -127,6 +128,8 @@ class Outputs:
 
     def table(self, spark: SparkSession, name: str) -> DataFrame:
         """One of the Parquet tables."""
+        from fruits.spark.parquet import read_parquet
+
         # Files of the user's in the same folder are not part of the table, nor are thumbnails.
         made = self.made()
         owned = [one for one in made.files(name) if made.owns(one) and "/_" not in one]
@@ -145,7 +148,7 @@ class Outputs:
 
         With a report, there is no run.json while the results change places, and at the end the new
         one: who finds a run.json finds the results that it describes. The report gets ``sha256``:
-        the digests of the files of the model.
+        the digests of the files of the model. The record then has the states of all files.
         """
         lock.require()
         made = self.made()
@@ -165,8 +168,10 @@ class Outputs:
         made.delete(STAGING)
         if report:
             report["sha256"] = self._digests(files)
-            replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
-        made.record(kept | {*files, "run.json"})
+            self.write_report(report)
+        made = made.record(kept | {*files, "run.json"})
+        if report:
+            made.record_states()
 
     def made(self) -> Made:
         """Which files of the folder the runs have made."""
@@ -202,15 +207,13 @@ class Outputs:
         """SHA-256 of the files of the model, by which a loader knows that they are this run's."""
         return {one: sha256_of(self.uri(one)) for one in files if one.startswith("model/")}
 
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Writes run.json, whole."""
+        replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
+
     def write_table(self, rows: pa.Table, name: str) -> None:
         """Writes a small Parquet table, as one file."""
         write_rows(self.uri(f"{name}/000000000.parquet"), rows)
-
-    def write_model(self, model: PipelineModel, basis: Basis) -> None:
-        """Saves the model, and what its scaler and its PCA follow from."""
-        model.write().overwrite().save(self.uri("model"))
-        for name, content in basis.files().items():
-            self.write(name, content)
 
     def basis(self) -> Basis | None:
         """What the scaler and the PCA of the last run follow from.
@@ -221,6 +224,9 @@ class Outputs:
 
     def write_csv(self, table: str, name: str) -> None:
         """Streams the table of components into one CSV file: path, label, pc1, pc2, ..."""
+        # It loads pandas, which takes half a second.
+        import pyarrow.dataset as pads
+
         place = self.root / table
         dataset = pads.dataset(
             place.path, filesystem=place.filesystem, format="parquet", exclude_invalid_files=False

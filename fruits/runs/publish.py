@@ -22,12 +22,16 @@ from fruits.predictor.files import MANIFEST, Folder, upload
 from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.extract import Extracted
+from fruits.runs.fingerprint import options_digest
+from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
 from fruits.runs.made import PAGE
 from fruits.runs.material import collect
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
-from fruits.runs.summary import describe, figures, package_versions, total_seconds
+from fruits.runs.summary import describe, figures, total_seconds
+from fruits.runs.versions import package_versions
 from fruits.runs.work import Work
+from fruits.spark.model_files import model_files
 from fruits.spark.models import pipeline_model
 from fruits.spark.tasks import described
 from fruits.storage.location import Location
@@ -44,7 +48,7 @@ PLOTTED_IMAGES = 20_000
 def save_model(
     work: Work, extracted: Extracted, reduced: Reduced, classified: Classified | None
 ) -> Future[None]:
-    """Begins to save the Spark ML model; Spark takes seconds, by a dozen jobs of one small task."""
+    """Begins to save the Spark ML model, and what later runs take from it."""
     kept = (
         KeptClassifier(classified.classifier, classified.most_frequent, classified.about)
         if classified
@@ -65,9 +69,15 @@ def save_model(
         work.config.naming.label,
     )
 
+    kept_files = basis.files()
+    if classified and classified.held_out and classified.held_out.paths:
+        kept_files[HELD_OUT_FILE] = held_out_bytes(classified.held_out)
+
     def save() -> None:
-        with described(work.spark, "model: save"):
-            work.staged.write_model(model, basis)
+        for name, content in model_files(model, work.spark.version):
+            work.staged.write(f"model/{name}", content)
+        for name, content in kept_files.items():
+            work.staged.write(name, content)
 
     return work.background.submit(save)
 
@@ -129,10 +139,13 @@ def describe_results(
     quality: Quality,
 ) -> dict[str, Any]:
     """The content of run.json, with the seconds of the stages that have ended."""
+    # A comparison publishes other options than those that its run began with.
+    fingerprint = work.fingerprint | {"options": options_digest(work.config)}
     report = describe(
         *(work.config, extracted.counts, work.graph, reduced.reduction, reduced.turned),
         *(work.stages.seconds, work.spark, work.store.ran()),
         passed_over=work.found.passed_over,
+        fingerprint=None if extracted.unreadable else fingerprint,
     )
     sides = extracted.usable["split"].value_counts().to_pylist()
     report["split"] = {

@@ -1,32 +1,34 @@
 """The counts of a run, run.json, and the figures in one line."""
 
+from __future__ import annotations
+
 import json
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from typing import Any
-
-from pyspark.sql import SparkSession
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from fruits.classify.evaluate import Evaluation
 from fruits.errors import FruitsError, OutputError, one_line
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
-from fruits.reduction.fit import Reduction
 from fruits.runs.config import RunConfig
 from fruits.runs.made import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
+from fruits.runs.versions import package_versions
 from fruits.sources.selection import described
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from fruits.reduction.fit import Reduction
 
 # The part of an evaluation that fits on one line.
 FIGURES = (
     *("scheme", "images", "accuracy", "balanced_accuracy", "top5", "log_loss"),
     *("calibration_error", "unknown", "most_frequent", "nearest_mean", "identical"),
 )
-
-PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Counts:
     rejected: int
 
     @classmethod
-    def of(cls, found: int, extracted: int, rejected: int) -> "Counts":
+    def of(cls, found: int, extracted: int, rejected: int) -> Counts:
         """The counts where all others have features of an earlier run."""
         return cls(found, extracted, found - extracted - rejected, rejected)
 
@@ -65,9 +67,12 @@ def describe(
     spark: SparkSession,
     ran: list[str],
     passed_over: dict[str, int],
+    fingerprint: dict[str, str] | None,
 ) -> dict[str, Any]:
     """The content of run.json.
 
+    ``finished`` is when the results were made, and ``fingerprint`` what they follow from
+    (:mod:`fruits.runs.fingerprint`); None where the next run has something to try again.
     ``basis_turned_degrees`` is there when an earlier run was fitted to other images: by the number
     of leading components, the largest angle between those of then and those of now. ``passed_over``
     is there when files were passed over: how many, by suffix.
@@ -88,6 +93,8 @@ def describe(
         # What computed the features in the workers, in this run and in those before it: features of
         # one entry are equal bit for bit, those of different entries differ in the last bits.
         "ran": ran,
+        "finished": now(),
+        "fingerprint": fingerprint,
         # Spark lists the driver among its executors.
         "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
     }
@@ -98,9 +105,35 @@ def total_seconds(seconds: dict[str, float]) -> dict[str, float]:
     return seconds | {"total": round(sum(seconds.values()), 3)}
 
 
-def package_versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide the results."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def now() -> str:
+    """The time in UTC, as run.json has it: ISO 8601, in whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe_unchanged(
+    report: dict[str, Any],
+    config: RunConfig,
+    seconds: dict[str, float],
+    passed_over: dict[str, int],
+) -> dict[str, Any]:
+    """The content of run.json after a run that found all results in place.
+
+    Args:
+        report: the content until then.
+        config: of the run.
+        seconds: of its stages.
+        passed_over: files that are no images, by suffix.
+    """
+    counts = Counts.of(report["counts"]["found"], 0, report["counts"]["rejected"])
+    turned = report["basis_turned_degrees"]
+    return report | {
+        "parameters": config.as_dict(),
+        "counts": counts.as_dict() | ({"passed_over": passed_over} if passed_over else {}),
+        "basis_turned_degrees": turned and dict.fromkeys(turned, 0.0),
+        "images_per_second": 0.0,
+        "seconds": total_seconds(seconds),
+        "checked": now(),
+    }
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -117,6 +150,9 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
         f"{counts['rejected']:,} rejected; {report['components']} components hold "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
+    if "checked" in report:
+        since = report["finished"].replace("T", " ").replace("+00:00", " UTC")
+        figures = f"nothing has changed since {since}: {figures}"
     if passed_over := counts.get("passed_over"):
         figures += f"; no images, passed over: {one_line(described(passed_over))}"
     if len(report.get("ran", ())) > 1:

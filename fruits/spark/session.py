@@ -1,21 +1,12 @@
 """Get or create the Spark session."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
-from pyspark.sql.utils import is_remote
 
 from fruits.errors import ConfigError, one_line
 from fruits.spark.cluster import require_cluster
-from fruits.spark.failures import java_ended
-from fruits.spark.interruption import quiet_interruption
-from fruits.spark.java import require_java
+from fruits.spark.early_start import wait_for_java
+from fruits.spark.gateway import start_java
 
 # What the reads, writes and comparisons of a run mean, whatever session it is given: notebooks and
 # platforms bring one with settings of their own. Sizes and places are not set here.
@@ -34,8 +25,6 @@ MEANING = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1024",
 }
 
-CHECKOUT_CONF = Path(__file__).resolve().parents[2] / "conf"
-
 
 def get_spark(purpose: str = "") -> SparkSession:
     """The active Spark session, or a new one that conf/spark-defaults.conf describes.
@@ -52,18 +41,8 @@ def get_spark(purpose: str = "") -> SparkSession:
             Connect, or when Spark refuses its settings.
         ClusterError: when the master of a standalone cluster refuses the secret or is missing.
     """
-    if is_remote():
-        raise ConfigError(
-            "spark: wanted a session whose driver is in this process; SPARK_REMOTE asks for Spark "
-            "Connect, which has no broadcasts: unset it, and name a master instead"
-        )
-    if not {"SPARK_CONF_DIR", "SPARK_HOME"} & os.environ.keys() and CHECKOUT_CONF.is_dir():
-        os.environ["SPARK_CONF_DIR"] = str(CHECKOUT_CONF)
-    # The workers' Python is the driver's own, not the first one on the PATH.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # Where a platform has started Spark's Java, its port is here.
-    if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
-        require_java()
+    wait_for_java()
+    start_java()
     if SparkSession.getActiveSession() is None:
         require_cluster()
     name = f"fruits: {purpose}" if purpose else "fruits"
@@ -85,31 +64,3 @@ def run_session(spark: SparkSession) -> SparkSession:
     for name, value in MEANING.items():
         session.conf.set(name, value)
     return session
-
-
-@contextmanager
-def own_spark() -> Iterator[None]:
-    """Stops at its end the session that was begun within; one that was there before stays.
-
-    After an interruption it is not asked to stop: a call may be under way on the connection to
-    Java, which ends with this process.
-    """
-    before = SparkSession.getActiveSession()
-    with quiet_interruption():
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            _stop_begun(before)
-            raise
-        else:
-            _stop_begun(before)
-
-
-def _stop_begun(before: SparkSession | None) -> None:
-    if java_ended():
-        return
-    session = SparkSession.getActiveSession()
-    if session and not before:
-        session.stop()

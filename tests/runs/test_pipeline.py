@@ -170,7 +170,11 @@ def test_a_second_run_reuses_the_features_and_gives_the_same_results(
     draw(LABELS)
     first = go().report
     before = results(tmp_path)
+    csv = (tmp_path / "out" / "pca.csv").read_bytes()
+    (tmp_path / "out" / "pca.csv").unlink()  # so that there is something to do
     second = go().report
+    assert "checked" not in second
+    assert (tmp_path / "out" / "pca.csv").read_bytes() == csv
     assert second["counts"] == {"found": 36, "extracted": 0, "reused": 36, "rejected": 0}
     assert second["images_per_second"] == 0
     assert second["explained_variance"] == first["explained_variance"]
@@ -301,8 +305,9 @@ def test_what_a_run_has_refused_is_not_read_again_but_what_it_could_not_read_is(
     (root / "Fig" / "0_100.jpg").write_text("no picture")
     (root / "Fig" / "1_100.jpg").unlink()
     (root / "Fig" / "1_100.jpg").symlink_to(tmp_path / "gone")
-    counts = go(max_rejected=0.2).report["counts"]
-    assert counts == {"found": 10, "extracted": 8, "reused": 0, "rejected": 2}
+    report = go(max_rejected=0.2).report
+    assert report["counts"] == {"found": 10, "extracted": 8, "reused": 0, "rejected": 2}
+    assert report["fingerprint"] is None  # the next run has something to try
     shutil.copy(root / "Fig" / "2_100.jpg", tmp_path / "gone")
     counts = go(max_rejected=0.2).report["counts"]
     assert counts == {"found": 10, "extracted": 0, "reused": 9, "rejected": 1}

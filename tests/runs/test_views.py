@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -104,6 +105,26 @@ def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
         assert "images given" in title
         assert first.startswith("Apple")
         assert "→ Banana" in first
+
+
+def test_a_run_that_found_nothing_changed_shows_the_same(finished: tuple[Run, Path]) -> None:
+    result, folder = finished
+    again = go(folder / "sample", folder / "out")
+    assert "checked" in again.report
+    assert again.evaluations == result.evaluations
+    np.testing.assert_array_equal(again.reduction.weights, result.reduction.weights)
+    assert again.classified
+    assert again.classified.held_out
+    assert result.classified
+    assert result.classified.held_out
+    assert again.classified.held_out.paths == result.classified.held_out.paths
+    for name, expected in vars(result.classified.held_out.predictions).items():
+        found = getattr(again.classified.held_out.predictions, name)
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    for section in (views.suspects, views.confused_pairs):
+        assert texts(section(again)) == texts(section(result))
+    assert again.table("pca").toPandas().equals(result.table("pca").toPandas())
 
 
 def test_images_that_are_gone_are_left_out(finished: tuple[Run, Path], tmp_path: Path) -> None:

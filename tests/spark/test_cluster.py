@@ -12,7 +12,7 @@ import pyspark
 import pytest
 from ports import free_port
 
-from fruits.spark.session import CHECKOUT_CONF
+from fruits.spark.gateway import CHECKOUT_CONF
 
 pytestmark = pytest.mark.spark
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from fruits.spark.session import CHECKOUT_CONF
+from fruits.spark.gateway import CHECKOUT_CONF
 from fruits.spark.tasks import run_tasks
 
 pytestmark = pytest.mark.spark

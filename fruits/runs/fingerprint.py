@@ -1,0 +1,114 @@
+"""What the results of a run follow from, as digests: equal ones mean equal results.
+
+A run that finds the digests of its output's last run again has nothing to do; see
+:mod:`fruits.runs.unchanged`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pyarrow as pa
+
+import fruits
+from fruits.features.table import FeatureTable
+from fruits.networks.processor import instruction_sets
+from fruits.predictor.files import MANIFEST
+from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
+from fruits.runs.config import RunConfig
+from fruits.runs.versions import package_versions
+from fruits.sources.listing import Listing
+from fruits.storage.location import Location
+
+# Options that decide how a run goes, but not its results.
+WITHOUT_EFFECT = frozenset(["output", "overwrite", "chunk", "allow_removed"])
+
+# In addition to those that run.json names: what draws, decodes, fits or runs a network.
+_PACKAGES = ("bokeh", "matplotlib", "pillow-heif", "pyspark", "scipy", "tensorflow")
+
+_ROWS = 65_536
+"""Rows of a listing that are digested at a time."""
+
+Fingerprint = dict[str, str]
+"""A SHA-256, in hexadecimal, of each thing that results follow from."""
+
+
+def fingerprint(config: RunConfig, found: Listing, identity: dict[str, str]) -> Fingerprint:
+    """What the results of a run will follow from.
+
+    Args:
+        config: what to do.
+        found: all images, those that ``limit`` leaves out included.
+        identity: of the backbone, :attr:`fruits.networks.graph.CompiledGraph.identity`.
+
+    Raises:
+        StorageError: the model that shall be used cannot be read.
+    """
+    return {
+        "images": _of_images(found.images),
+        "options": options_digest(config),
+        "network": _of(identity),
+        "model": _of(_model(config.model) if config.model else None),
+        "versions": _of(package_versions() | {name: _version(name) for name in _PACKAGES}),
+        "code": _of_code(Path(fruits.__file__).parent),
+        "processor": _of(instruction_sets()),
+    }
+
+
+def options_digest(config: RunConfig) -> str:
+    """Of the options that decide results."""
+    return _of({k: v for k, v in config.as_dict().items() if k not in WITHOUT_EFFECT})
+
+
+def _of(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _of_images(images: pa.Table) -> str:
+    """Of all columns of a listing, row by row."""
+    digest = hashlib.sha256(json.dumps(images.column_names).encode())
+    place = images.schema.get_field_index("modified")
+    images = images.set_column(place, "modified", images["modified"].cast(pa.int64()))
+    for batch in images.combine_chunks().to_batches(max_chunksize=_ROWS):
+        digest.update(json.dumps(batch.to_pydict()).encode())
+    return digest.hexdigest()
+
+
+def _model(output: str) -> dict[str, str | None]:
+    """Digests of what a run takes from the finished run whose model it uses."""
+    place = Location.of(output)
+    table = FeatureTable(place / "features")
+    manifests = [name.rpartition("/")[2] for name in table.manifests()]
+    names = [SETTINGS_FILE, MOMENTS_FILE, CLASSIFIER_FILE, f"predictor/{MANIFEST}"]
+    return {name: _digest(place / name) for name in names} | {
+        name: _digest(place / "features" / "_chunks" / name) for name in manifests
+    }
+
+
+def _digest(place: Location) -> str | None:
+    try:
+        content: bytes = place.filesystem.cat_file(place.path)
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(content).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # EMR brings a PySpark that pip does not know of.
+        return str(import_module(package).__version__) if package == "pyspark" else None
+
+
+def _of_code(package: Path) -> str:
+    """Of this package's own code, which changes without a new version while it is worked on."""
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package)} {file.stat().st_size}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

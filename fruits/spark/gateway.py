@@ -1,0 +1,35 @@
+"""Starts the Java that Spark runs in, with the configuration that belongs to it."""
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark import SparkContext
+from pyspark.sql.utils import is_remote
+
+from fruits.errors import ConfigError
+from fruits.spark.java import require_java
+
+CHECKOUT_CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def start_java() -> None:
+    """Starts Spark's Java, or connects to the one that a platform has started.
+
+    Raises:
+        ConfigError: when there is no Java that Spark can use, or the session is one of Spark
+            Connect.
+    """
+    if is_remote():
+        raise ConfigError(
+            "spark: wanted a session whose driver is in this process; SPARK_REMOTE asks for Spark "
+            "Connect, which has no broadcasts: unset it, and name a master instead"
+        )
+    if not {"SPARK_CONF_DIR", "SPARK_HOME"} & os.environ.keys() and CHECKOUT_CONF.is_dir():
+        os.environ["SPARK_CONF_DIR"] = str(CHECKOUT_CONF)
+    # The workers' Python is the driver's own, not the first one on the PATH.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Where a platform has started Spark's Java, its port is here.
+    if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        require_java()
+    SparkContext._ensure_initialized()

@@ -1,0 +1,341 @@
+"""A run whose results are all in place ends before Spark starts; whatever changed, it does not."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fruits.errors import OutputError
+from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
+from fruits.features.writer import FeatureWriter
+from fruits.networks import processor
+from fruits.networks.graph import CompiledGraph
+from fruits.runs import fingerprint, unchanged
+from fruits.runs.begin import begin
+from fruits.runs.config import RunConfig
+from fruits.runs.outputs import Outputs
+from fruits.runs.summary import now, summary
+from fruits.runs.unchanged import report_if_unchanged
+from fruits.storage.lock import Lock, exclusive
+
+pytestmark = pytest.mark.usefixtures("graph")
+
+NETWORK = {"backbone": "EfficientNetLite0"}
+
+
+def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
+    """Leaves what a finished run leaves, with other contents: no Spark is needed for that."""
+    begun = begin(config, io.StringIO())
+    found, outputs = begun.listing, begun.outputs
+    with exclusive(outputs.uri("_lock")) as lock:
+        outputs.prepare(begun.graph.identity, config.overwrite)
+        staged = outputs.staging()
+        commit_rows(found, outputs, lock)
+        staged.write_table(REJECTED.empty_table(), "rejected")
+        for name in ("pca.csv", "pca/000000000.parquet", "model/_basis.json", "plots/scree.png"):
+            staged.write(name, name.encode())
+        described = {
+            "counts": {"found": found.num_rows, "extracted": found.num_rows, "rejected": 0},
+            "components": 2,
+            "explained_variance": [0.9, 0.08],
+            "basis_turned_degrees": None,
+            "finished": now(),
+            "fingerprint": begun.fingerprint,
+        }
+        outputs.publish(
+            *(lock, "rejected", "pca", "pca.csv", "model", "plots"),
+            report=described | (report or {}),
+        )
+
+
+def commit_rows(found: pa.Table, outputs: Outputs, lock: Lock) -> None:
+    """Commits features of images, which are not those of any network."""
+    rows = found.select(["path", "label", "split", "length", "modified"])
+    rows = rows.append_column("sha256", pa.array(["0" * 64] * found.num_rows))
+    features = lists(np.zeros((found.num_rows, 3), np.float32))
+    store = FeatureWriter(outputs.uri("features"), lock)
+    name = f"{'a' * 32}-000000000.parquet"
+    rows = rows.append_column("features", features).select(FEATURES.names)
+    write_rows(f"{store.staged}/{name}", rows.cast(FEATURES))
+    store.commit([name], REJECTED.empty_table())
+
+
+def look(config: RunConfig) -> dict[str, Any] | None:
+    return report_if_unchanged(begin(config, io.StringIO()))
+
+
+@pytest.fixture
+def config(draw: Callable[..., Path], tmp_path: Path) -> RunConfig:
+    images, output = draw({"Fig": 3, "Lime": 2}), tmp_path / "out"
+    return RunConfig(images=str(images), output=str(output), **NETWORK)
+
+
+def test_the_report_says_since_when_nothing_has_changed(config: RunConfig, tmp_path: Path) -> None:
+    finish(config, {"finished": "2026-01-02T03:04:05+00:00"})
+    report = look(replace(config, chunk=7))
+    assert report is not None
+    assert report == json.loads((tmp_path / "out" / "run.json").read_text())
+    assert report["counts"] == {"found": 5, "extracted": 0, "reused": 5, "rejected": 0}
+    assert report["parameters"]["chunk"] == 7
+    line = summary(report, Outputs.of(config.output)).splitlines()[0]
+    assert line.startswith("nothing has changed since 2026-01-02 03:04:05 UTC: 5 images: 0 extr")
+    # And so it stays: the new run.json is a result in place as well.
+    assert look(config) is not None
+    assert not (tmp_path / "out" / "_lock").exists()
+
+
+def test_files_that_are_no_images_are_counted_anew(config: RunConfig, tmp_path: Path) -> None:
+    finish(config)
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    report = look(config)
+    assert report is not None
+    assert report["counts"]["passed_over"] == {".txt": 1}
+
+
+def touch(path: Path) -> None:
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 1))
+
+
+IMAGES: dict[str, Callable[[Path], object]] = {
+    "a new image": lambda root: (root / "Fig/9.jpg").write_bytes(b"new"),
+    "an image less": lambda root: (root / "Fig/0_100.jpg").unlink(),
+    "an image of another time": lambda root: touch(root / "Fig/0_100.jpg"),
+    "an image of another length": lambda root: (root / "Fig/0_100.jpg").write_bytes(b"x"),
+    "another name": lambda root: (root / "Fig").rename(root / "Figs"),
+}
+
+
+@pytest.mark.parametrize("what", IMAGES)
+def test_other_images_are_work_to_do(config: RunConfig, tmp_path: Path, what: str) -> None:
+    finish(config)
+    assert look(config) is not None
+    IMAGES[what](tmp_path / "images")
+    assert look(config) is None
+
+
+RESULTS: dict[str, Callable[[Path], object]] = {
+    "a result that is gone": lambda out: (out / "plots/scree.png").unlink(),
+    "a result of another size": lambda out: (out / "pca.csv").write_text("shorter"),
+    "a result of another time": lambda out: touch(out / "pca.csv"),
+    "a file of features that is gone": lambda out: next(out.glob("features/*.parquet")).unlink(),
+    "a manifest that was edited": lambda out: touch(out / "features/_chunks/000000.json"),
+    "no run.json": lambda out: (out / "run.json").unlink(),
+    "a damaged run.json": lambda out: (out / "run.json").write_text("{"),
+    "no record": lambda out: (out / "_fruits.json").unlink(),
+    "features that no run has committed": lambda out: (
+        out / f"features/{'b' * 32}.parquet"
+    ).write_bytes(b"rows"),
+}
+
+
+@pytest.mark.parametrize("what", RESULTS)
+def test_results_that_were_changed_are_made_again(
+    config: RunConfig, tmp_path: Path, what: str
+) -> None:
+    finish(config)
+    RESULTS[what](tmp_path / "out")
+    assert look(config) is None
+
+
+OPTIONS = [
+    {"label": "grandparent"},
+    {"split": "none"},
+    {"group": "(?P<group>.*)_"},
+    {"components": 2},
+    {"scaler": "standard"},
+    {"classifier": "none"},
+    {"transform": "none"},
+    {"csv": False},
+    {"limit": 4},
+    {"max_rejected": 0.01},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda one: next(iter(one)))
+def test_another_option_is_work_to_do(config: RunConfig, options: dict[str, Any]) -> None:
+    finish(config)
+    assert look(replace(config, **options)) is None
+
+
+def test_overwriting_makes_everything_again(config: RunConfig) -> None:
+    finish(config)
+    assert look(replace(config, overwrite=True)) is None
+
+
+def test_options_that_decide_no_result_are_no_work(config: RunConfig, tmp_path: Path) -> None:
+    finish(config)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = replace(config, output=str(tmp_path / "moved"), chunk=3, allow_removed=True)
+    assert look(moved) is not None
+
+
+def test_another_network_has_another_fingerprint(config: RunConfig, graph: CompiledGraph) -> None:
+    found = begin(config, io.StringIO()).found
+    other = graph.identity | {"weights_sha256": "0" * 64}
+    marks = [fingerprint.fingerprint(config, found, one) for one in (graph.identity, other)]
+    assert {name for name in marks[0] if marks[0][name] != marks[1][name]} == {"network"}
+
+
+@pytest.mark.parametrize("what", ["processor", "versions", "code"])
+def test_another_machine_or_version_is_work_to_do(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    finish(config)
+    changes = {
+        "processor": ("instruction_sets", lambda: ["x86_64", "sse4"]),
+        "versions": ("package_versions", lambda: {"numpy": "0.1"}),
+        "code": ("_of_code", lambda package: "0" * 64),
+    }
+    monkeypatch.setattr(fingerprint, *changes[what])
+    assert look(config) is None
+
+
+def test_an_instruction_set_is_one_that_the_processor_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processor, "_cpuinfo", lambda name: "fpu sse4_1 avx2")
+    assert processor.instruction_sets()[1:] == ["avx2", "sse4"]
+
+
+def test_a_run_that_was_broken_off_leaves_work_to_do(config: RunConfig) -> None:
+    finish(config)
+    begun = begin(config, io.StringIO())
+    begun.outputs.prepare(begun.graph.identity, overwrite=False)
+    assert look(config) is None
+
+
+def test_images_that_could_not_be_read_are_tried_again(config: RunConfig) -> None:
+    # Of such a run, run.json has no fingerprint.
+    finish(config, {"fingerprint": None})
+    assert look(config) is None
+
+
+def test_a_run_that_writes_there_is_named(config: RunConfig) -> None:
+    finish(config)
+    with (
+        exclusive(f"{config.output}/_lock"),
+        pytest.raises(OutputError, match=r"process \d+ on .* is writing here"),
+    ):
+        look(config)
+
+
+def test_what_changes_before_the_lock_is_there_is_seen(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    finish(config)
+
+    def after_another_run(uri: str) -> object:
+        (tmp_path / "out" / "pca.csv").write_text("of another run")
+        return exclusive(uri)
+
+    monkeypatch.setattr(unchanged, "exclusive", after_another_run)
+    assert look(config) is None
+
+
+def test_files_of_the_user_among_the_results_are_no_work(config: RunConfig, tmp_path: Path) -> None:
+    finish(config)
+    (tmp_path / "out" / "plots" / "mine.svg").write_text("mine")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert look(config) is not None
+
+
+def test_another_model_is_work_to_do(config: RunConfig, tmp_path: Path) -> None:
+    found = begin(config, io.StringIO()).found
+    identity = {"backbone": "any"}
+    using = replace(config, model=str(tmp_path / "model"))
+    finish(replace(config, output=str(tmp_path / "model")))
+    before = fingerprint.fingerprint(using, found, identity)
+    assert fingerprint.fingerprint(using, found, identity) == before
+    for name in ("model/_basis.json", "model/_basis.classifier", "predictor/predictor.json"):
+        file = tmp_path / "model" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("fitted again")
+        after = fingerprint.fingerprint(using, found, identity)
+        assert {one for one in after if before[one] != after[one]} == {"model"}
+        before = after
+
+
+def zipped(folder: Path, target: Path) -> str:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(folder.rglob("*.jpg")):
+            archive.write(file, file.relative_to(folder))
+    return str(target)
+
+
+def test_a_folder_an_archive_and_a_table_together_are_compared_whole(
+    config: RunConfig, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    more = draw({"Kiwi": 2}, folder="more", seed=1)
+    archive = zipped(draw({"Plum": 3}, folder="zipped", seed=2), tmp_path / "plums.zip")
+    table = tmp_path / "table.csv"
+    rows = [f"{more}/Kiwi/{number}_100.jpg,Kiwi\n" for number in range(2)]
+    table.write_text("path,label\n" + "".join(rows))
+    several = replace(config, images=f"{config.images},{archive},{table}")
+    finish(several)
+    report = look(several)
+    assert report is not None
+    assert report["counts"]["found"] == 10
+    table.write_text("path,label\n" + "".join(rows).replace(",Kiwi", ",Kiwifruit"))
+    assert look(several) is None
+    table.write_text("path,label\n" + "".join(rows))
+    assert look(several) is not None
+    draw({"Plum": 4}, folder="zipped", seed=3)
+    zipped(tmp_path / "zipped", tmp_path / "plums.zip")
+    assert look(several) is None
+
+
+def test_images_and_results_in_a_store(
+    bucket: Any, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    for file in draw({"Fig": 3}).rglob("*.jpg"):
+        bucket.upload_file(str(file), f"images/{file.relative_to(tmp_path / 'images')}")
+    config = RunConfig(images="s3://fruits/images", output="s3://fruits/out", **NETWORK)
+    finish(config)
+    assert look(config) is not None
+    assert look(config) is not None
+    bucket.put_object(Key="out/pca.csv", Body=b"pca.CSV")  # of the same size
+    assert look(config) is None
+    finish(config)
+    bucket.put_object(Key="images/Fig/9.jpg", Body=b"new")
+    assert look(config) is None
+
+
+def test_neither_java_nor_spark_is_needed_where_nothing_changed(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    finish(config)
+    names = {"images": config.images, "output": config.output, **NETWORK}
+    options = [text for name, value in names.items() for text in (f"--{name}", value)]
+    code = (
+        "import sys\nfrom fruits.cli import main\nstatus = main(sys.argv[1:])\n"
+        "print(sorted({'pyspark', 'matplotlib', 'scipy'} & sys.modules.keys()))\n"
+        "sys.exit(status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", *options],
+        env=os.environ | {"JAVA_HOME": str(tmp_path / "no-java")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("nothing has changed since ")
+    assert done.stdout.endswith("\n[]\n")
+    (tmp_path / "images" / "Fig" / "0_100.jpg").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "fruits.cli", "run", *options],
+        env=os.environ | {"JAVA_HOME": str(tmp_path / "no-java")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "java: wanted Java" in done.stderr
