@@ -72,7 +72,8 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
 
 def chosen(scatter: Any) -> pd.DataFrame:
     """The rows of a plot of :func:`scatter_map` that the lasso has chosen, without pictures."""
-    frame: pd.DataFrame = scatter.data()["data"]
+    # Its own data() returns the plot (jupyter-scatter 1.0.1), the widget has the table.
+    frame: pd.DataFrame = scatter.widget.data
     rows: pd.DataFrame = frame.iloc[scatter.selection()].drop(columns=PICTURE)
     return rows
 
