@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from fruits.classify.model import Classifier
 from fruits.classify.plane import Axes, discriminant_axes
-from fruits.features.rows import matrix
+from fruits.features.rows import matrix, read_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.report.explore import map_frame
@@ -24,7 +23,6 @@ from fruits.report.material import IMAGES, Plane
 from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.outputs import Outputs
 from fruits.spark.plane import coordinates
-from fruits.storage.location import filesystem_of
 
 POINTS = 100_000
 """Images on the map, at most: a browser draws so many without a pause."""
@@ -75,30 +73,36 @@ def map_images(
 
 
 def thumbnails(
-    store: FeatureTable, digests: Mapping[str, str], more: Sequence[str] = ()
+    stores: Sequence[FeatureTable], digests: Mapping[str, str], more: Sequence[str] = ()
 ) -> dict[str, bytes]:
     """Thumbnails by path.
 
     Args:
-        store: the features.
+        stores: features of one run or more.
         digests: the SHA-256 of images by path.
         more: paths of images whose digests are not known yet.
     """
     known = dict(digests)
-    if left := [path for path in more if path not in known]:
-        columns = ["path", "sha256"]
-        files = store.files()
-        places = [filesystem_of(file)[1] for file in files]
-        table = pads.dataset(places, filesystem=filesystem_of(files[0])[0], format="parquet")
-        rows = table.to_table(columns=columns, filter=pc.field("path").isin(left))
-        known |= zip(*(rows[name].to_pylist() for name in columns), strict=True)
+    for store in stores:
+        if left := [path for path in more if path not in known]:
+            known |= _digests(store, left)
     wanted = pa.array(sorted(set(known.values())), pa.string())
     pictures: dict[str, bytes] = {}
-    for batch in store.thumbnails():
+    for batch in (batch for store in stores for batch in store.thumbnails()):
         own = batch.filter(pc.is_in(batch["sha256"], wanted))
         own = own.filter(own["thumbnail"].is_valid())
         pictures |= zip(own["sha256"].to_pylist(), own["thumbnail"].to_pylist(), strict=True)
     return {path: pictures[digest] for path, digest in known.items() if digest in pictures}
+
+
+def _digests(store: FeatureTable, paths: Sequence[str]) -> dict[str, str]:
+    """The SHA-256 of some images by path; those that the store does not have are left out."""
+    wanted = pa.array(paths, pa.string())
+    found: dict[str, str] = {}
+    for file in store.files():
+        rows = read_rows(file, ["path", "sha256"], wanted)
+        found |= zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
+    return found
 
 
 def _thinned(images: pa.Table) -> pa.Table:
@@ -157,5 +161,5 @@ def frame_of(
             said = said.append_column(field, pa.nulls(said.num_rows, field.type))
     store = FeatureTable(outputs.uri("features"))
     mapped = map_images(spark, store, reduction, classifier, said.select(IMAGES.names))
-    frame = map_frame(mapped.images, mapped.planes, thumbnails(store, mapped.digests))
+    frame = map_frame(mapped.images, mapped.planes, thumbnails([store], mapped.digests))
     return frame, [title.partition(" (")[0] for title in mapped.planes[-1].titles]

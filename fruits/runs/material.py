@@ -14,12 +14,14 @@ from fruits.classify import review
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
 from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
+from fruits.features.table import FeatureTable
 from fruits.report.material import IMAGES, REJECTED, Material
 from fruits.report.sections import paths_of
 from fruits.runs.classify import Classified
 from fruits.runs.mapped import map_images, thumbnails
 from fruits.runs.reduce import Reduced
 from fruits.runs.work import Work
+from fruits.storage.location import hadoop_uri
 
 PAIRS = 12
 """Confusions that are shown as photographs."""
@@ -47,6 +49,7 @@ def collect(
     confusions = _confusions(evaluations, classified, said)
     quality = _quality(work)
     classifier = classified.classifier if classified else None
+    shown = paths_of(confusions, quality.values())
     mapped = map_images(work.spark, work.store, reduced.reduction, classifier, said)
     return Material(
         run=report,
@@ -55,13 +58,21 @@ def collect(
         total=said.num_rows,
         planes=mapped.planes,
         vectors=mapped.vectors,
-        thumbnails=thumbnails(work.store, mapped.digests, paths_of(confusions, quality.values())),
+        thumbnails=thumbnails(_stores(work), mapped.digests, shown),
         order=labels_by_similarity(classifier) if classifier else (),
         confusions=confusions,
         quality=quality,
         rejected=_staged(work, "rejected", REJECTED),
         static_map=work.staged.read("plots/pc1_pc2.png"),
     )
+
+
+def _stores(work: Work) -> list[FeatureTable]:
+    """The features of the run, and those of the run whose model is used: twins may be there."""
+    stores: list[FeatureTable] = [work.store]
+    if work.config.model is not None:
+        stores.append(FeatureTable(f"{hadoop_uri(work.config.model).rstrip('/')}/features"))
+    return stores
 
 
 def _staged(work: Work, name: str, schema: pa.Schema) -> pa.Table:
