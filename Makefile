@@ -34,6 +34,7 @@ demo: java sample
 	@$(BIN)/python deploy/local/demo.py notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb \
 		images=data/sample output=$(DEMO)/output backbone=EfficientNetLite0
 	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
+	@echo "  report    file://$(CURDIR)/$(DEMO)/output/report.html"
 
 # Several processes, each of which takes whole files; for one process, as for a debugger: PARALLEL=
 PARALLEL := -n logical --maxprocesses 3 --dist loadfile

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.report.material import Material, Plane
 from fruits.report.package import package
 from fruits.report.palette import palette
+from fruits.report.sections import KINDS
 from fruits.report.thumbnails import Packed
 
 VECTOR = 24
@@ -40,12 +42,14 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
     place = {name: number for number, name in enumerate(names)}
     shown = {"label": _moved(codes, labels, place), "predicted": _moved(guesses, predicted, place)}
     folders, inside, files = _paths(images["path"].to_pylist())
+    findings, finding = _findings(material)
     vectors, scales = quantised(material.vectors[:, :VECTOR])
     about = {
         "count": images.num_rows,
         "total": material.total,
         "labels": names,
         "splits": splits,
+        "findings": findings,
         "root": root,
         "folders": folders,
         "files": files,
@@ -60,6 +64,7 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
         **{f"plane{number}": plane.points for number, plane in enumerate(material.planes)},
         **shown,
         "split": sides,
+        "finding": finding,
         "folder": inside,
         "vectors": vectors,
         "offsets": packed.offsets,
@@ -99,6 +104,20 @@ def _spread(points: NDArray[np.float64], labels: NDArray[np.uint32]) -> float:
 
 def _about(plane: Plane) -> Mapping[str, Any]:
     return {"name": plane.name, "titles": list(plane.titles)}
+
+
+def _findings(material: Material) -> tuple[list[str], NDArray[np.uint32]]:
+    """Kinds of findings, and of each image the place of the first kind that names it."""
+    paths = material.images["path"]
+    names: list[str] = []
+    codes = np.full(len(paths), _NONE, np.uint32)
+    for name in (name for name in KINDS if name in material.quality):
+        named = np.asarray(pc.is_in(paths, material.quality[name]["path"].combine_chunks()))
+        own = named & (codes == _NONE)
+        if own.any():
+            codes[own] = len(names)
+            names.append(KINDS[name][0])
+    return names, codes
 
 
 def _scores(images: pa.Table) -> dict[str, NDArray[Any]]:

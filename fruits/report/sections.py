@@ -73,7 +73,7 @@ class Section:
     skipped: str = ""
 
 
-_QUALITY = {
+KINDS = {
     "label_suspect": (
         "Labels that may be wrong",
         "Wrong labels",
@@ -99,16 +99,17 @@ _QUALITY = {
     ),
     "drift": ("Drift", "Drift", "How the images of the two sides, or of two runs, differ."),
 }
+"""Of findings: the title of their section, its name in a word or two, and what it shows."""
 
 
 def quality_sections(material: Material) -> list[Section]:
     """A section for each table in ``quality/``; those without rows say so."""
-    known = [name for name in _QUALITY if name in material.quality]
+    known = [name for name in KINDS if name in material.quality]
     return [_quality(material, name) for name in known]
 
 
 def _quality(material: Material, name: str) -> Section:
-    title, short, about = _QUALITY[name]
+    title, short, about = KINDS[name]
     rows = material.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
     return Section(

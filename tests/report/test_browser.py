@@ -145,7 +145,14 @@ def test_planes_colours_and_search_work_by_keyboard(page: Page, place: Path) -> 
         "s.dispatchEvent(new Event('change')); })()"
     )
     assert page.ask("Bokeh.documents[0].get_model_by_name('images').data.x[0]") != first
-    legends = {"split": 2, "predicted": 4, "right": 2, "confidence": 10, "distance": 10}
+    legends = {
+        "split": 2,
+        "finding": 2,
+        "predicted": 4,
+        "right": 2,
+        "confidence": 10,
+        "distance": 10,
+    }
     for colour, entries in legends.items():
         page.ask(
             "(() => { const s = document.getElementById('colour');"

@@ -73,6 +73,9 @@ def test_the_map_has_every_image_with_its_thumbnail(page: str, material: Materia
         assert [data["labels"][n] for n in data[name]] == images[name].to_pylist()
     assert [data["splits"][n] for n in data["split"]] == images["split"].to_pylist()
     np.testing.assert_allclose(data["confidence"], images["confidence"].to_numpy(), rtol=1e-6)
+    first = material.quality["label_suspect"]["path"].to_pylist()
+    assert data["findings"][0] == "Labels that may be wrong"
+    assert [path for path, n in zip(paths, data["finding"], strict=True) if n == 0] == first
     for number, plane in enumerate(material.planes):
         assert data[f"plane{number}"].reshape(-1, 2).tolist() == plane.points.tolist()
     assert thumbnails_of(page) == [material.thumbnails[path] for path in paths]

@@ -151,6 +151,7 @@
     label: () => byLabel(data.label),
     predicted: () => byLabel(data.predicted),
     split: () => categories(data.splits, data.split, "no split"),
+    finding: () => categories(data.findings, data.finding, "nothing found"),
     right: () => categories(["right", "wrong"], Uint32Array.from(data.label, (code, i) =>
       (code === NONE || data.predicted[i] === NONE ? NONE : Number(code !== data.predicted[i]))),
     "no label"),
@@ -347,6 +348,7 @@
     if (!data.classifier) {
       for (const option of [...at("colour").options]) if (option.dataset.needs) option.remove();
     }
+    if (!data.findings.length) at("colour").querySelector("[value=finding]").remove();
     at("copy").addEventListener("click", copy);
     at("clear").addEventListener("click", () => choose([], ""));
     at("find").addEventListener("submit", search);
