@@ -95,7 +95,8 @@ def copy_finding(
     if other.trained:
         reason += ", which the model was trained on"
     elif leaks:
-        reason += f", which is a {other.split} image: what is measured on it is memory"
+        side = "training" if other.split == "train" else other.split
+        reason += f", which is a {side} image: a test on it shows what was memorised"
     if image.label != other.label:
         reason += f"; the labels differ: {image.label or 'none'} and {other.label or 'none'}"
     if more:
