@@ -126,7 +126,7 @@ lock:
 		--no-annotate --python-version 3.11 - -o requirements-spark-4.1.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--extra serve --extra s3 --extra heif -c requirements.lock pyproject.toml -o requirements-serve.lock
-	for peer in ray daft nncf; do \
+	for peer in ray daft nncf gradio flask; do \
 		uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 			benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit; \
 	done

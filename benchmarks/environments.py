@@ -26,7 +26,8 @@ def python_of(name: str) -> str:
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [*install, "--require-hashes", "-r", str(lock)],
+        # The lock is complete, but for what the project leaves out on purpose.
+        [*install, "--require-hashes", "--no-deps", "-r", str(lock)],
     ):
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:

@@ -1,14 +1,16 @@
-"""Measures fruits serve: latency, throughput, cold start and memory, against a plain loop.
+"""Measures fruits serve and other servers: latency, throughput, cold start and memory.
 
     python -m benchmarks.serve --model OUTPUT --images FOLDER [--seconds N] [--clients 1 8 64]
+        [--contenders fruits gradio flask]
 
-The loop is the same predictor, called in a process of its own with the same photographs in memory:
-the most that a server with one worker can reach. Clients are threads of one more process, on the
-same cores; each sends one photograph a request and waits for the answer.
+The first line of the table is a plain loop: the same predictor, called in a process of its own with
+the same photographs in memory, the most that a server with one worker can reach. Clients are
+threads of one more process, on the same cores; each sends one photograph a request and waits for
+the answer. A cold start ends when the first photograph is answered. Other servers
+(benchmarks/servers.py) are installed into environments of their own, in data/bench.
 """
 
 import argparse
-import http.client
 import json
 import statistics
 import subprocess
@@ -17,16 +19,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.inputs import DATA, ROOT
+from benchmarks.inputs import ROOT
 from benchmarks.report import table, write_json
+from benchmarks.servers import CONTENDERS, FOLDER, PORT
 
-FOLDER = DATA / "serve"
-PORT = 8765
 COUNT = 256  # Photographs, over and over.
+START_SECONDS = 300  # At most, until the first photograph is answered.
 
 
 def main() -> None:
@@ -35,13 +38,18 @@ def main() -> None:
         print(json.dumps(_PARTS[options.part](options)))
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    loop = _part(options, "loop")
-    with _server(options) as (process, cold_start):
-        served = [_part(options, "clients", count) for count in options.clients]
-        megabytes = _megabytes(process.pid)
-    report = {"loop": loop, "served": served, "cold_start": cold_start, "megabytes": megabytes}
+    report: dict[str, Any] = {"loop": _part(options, "loop"), "servers": {}}
+    for name in options.contenders:
+        report["servers"][name] = _measured(options, name)
     write_json(report, FOLDER / "report.json")
     print(_text(report))
+
+
+def _measured(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    with _server(options, name) as (process, cold_start):
+        served = [_part(options, "clients", name, count) for count in options.clients]
+        memory = _megabytes(process.pid)
+    return {"served": served, "cold_start": cold_start, "megabytes": memory}
 
 
 def photographs(options: argparse.Namespace) -> list[bytes]:
@@ -77,20 +85,18 @@ def _one_by_one(predictor: Any, contents: list[bytes], options: argparse.Namespa
 
 def clients(options: argparse.Namespace) -> dict[str, float]:
     """So many clients at once."""
-    contents = photographs(options)
+    contents, contender = photographs(options), CONTENDERS[options.contender]
     times: list[list[float]] = [[] for _ in range(options.count)]
     end = time.perf_counter() + options.seconds
 
     def ask(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+        connection = HTTPConnection("127.0.0.1", PORT, timeout=600)
         for content in islice(cycle(contents), number, None):
             started = time.perf_counter()
-            if started > end:
+            # A slow server is asked twice all the same: quantiles need two times.
+            if started > end and len(times[number]) >= 2:
                 return
-            connection.request("POST", "/predict", content)
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 200, answer.status
+            contender.ask(connection, content)
             times[number].append(time.perf_counter() - started)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(options.count)]
@@ -105,70 +111,76 @@ def clients(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _quantiles(times: list[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(times, n=100)
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
     return {"p50_ms": 1000 * cuts[49], "p99_ms": 1000 * cuts[98]}
 
 
 @contextmanager
-def _server(options: argparse.Namespace) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
+def _server(
+    options: argparse.Namespace, name: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
     """A server, and the seconds until it answered."""
-    command = [sys.executable, "-m", "fruits.cli", "serve", "--model", options.model]
-    command += ["--port", str(PORT), "--workers", str(options.workers)]
+    contender, log = CONTENDERS[name], FOLDER / f"{name}.log"
+    # It may be installed first, which is no part of its start.
+    command = contender.command(options)
+    [content] = photographs(options)[:1]
     started = time.perf_counter()
-    with (FOLDER / "serve.log").open("w") as log:
-        process = subprocess.Popen(command, stderr=log, cwd=ROOT)
+    process = contender.start(command, log)
     try:
-        _wait_until_ready(process)
+        while not _answers(name, content):
+            if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
+                raise RuntimeError(f"{contender.title} does not answer; its log is {log}")
+            time.sleep(0.02)
         yield process, time.perf_counter() - started
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
-    while process.poll() is None:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
-            connection.request("GET", "/ping")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.02)
-    raise RuntimeError(f"the server ended; its log is {FOLDER / 'serve.log'}")
+def _answers(name: str, content: bytes) -> bool:
+    connection = HTTPConnection("127.0.0.1", PORT, timeout=60)
+    try:
+        CONTENDERS[name].ask(connection, content)
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def _megabytes(pid: int) -> float:
-    """Memory of a process and its children; what they share counts once (PSS)."""
+    """Memory of a process and all below it; what they share counts once (PSS)."""
     children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
-    total = 0
-    for one in (pid, *map(int, children.stdout.split())):
-        for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total / 1024
+    total = sum(_megabytes(int(child)) for child in children.stdout.split())
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            total += int(line.split()[1]) / 1024
+    return total
 
 
-def _part(options: argparse.Namespace, part: str, count: int = 0) -> Any:
+def _part(options: argparse.Namespace, part: str, contender: str = "fruits", count: int = 0) -> Any:
     command = [sys.executable, "-m", "benchmarks.serve", "--model", options.model]
     command += ["--images", options.images, "--seconds", str(options.seconds)]
-    command += ["--part", part, "--count", str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    command += ["--part", part, "--contender", contender, "--count", str(count)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def _text(report: dict[str, Any]) -> str:
-    best = report["loop"]["images_per_second"]
-    rows: list[list[Any]] = [
-        ["plain loop", best, 1.0, report["loop"]["p50_ms"], report["loop"]["p99_ms"]]
+    loop, servers = report["loop"], report["servers"]
+    best = loop["images_per_second"]
+    rows: list[list[Any]] = [["plain loop", "", best, 1.0, loop["p50_ms"], loop["p99_ms"]]]
+    for name, server in servers.items():
+        for one in server["served"]:
+            rate = one["images_per_second"]
+            row = [CONTENDERS[name].title, one["clients"], rate, rate / best]
+            rows.append([*row, one["p50_ms"], one["p99_ms"]])
+    head = ["", "clients", "images/s", "of the loop", "p50 ms", "p99 ms"]
+    sizes = [
+        [CONTENDERS[name].title, server["cold_start"], server["megabytes"]]
+        for name, server in servers.items()
     ]
-    for one in report["served"]:
-        rate = one["images_per_second"]
-        rows.append([f"{one['clients']} clients", rate, rate / best, one["p50_ms"], one["p99_ms"]])
-    head = ["", "images/s", "of the loop", "p50 ms", "p99 ms"]
-    return (
-        f"{table(rows, head)}\n\ncold start {report['cold_start']:.2f} s, "
-        f"memory {report['megabytes']:.0f} MB"
-    )
+    return f"{table(rows, head)}\n\n{table(sizes, ['', 'cold start s', 'memory MB'])}"
 
 
 def _options() -> argparse.Namespace:
@@ -178,7 +190,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--part", choices=_PARTS)
+    parser.add_argument("--contender", choices=CONTENDERS, default="fruits")
     parser.add_argument("--count", type=int, default=0)
     return parser.parse_args()
 

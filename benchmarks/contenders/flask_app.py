@@ -1,0 +1,28 @@
+"""The saved pipeline of a run behind one route of Flask.
+
+python -m benchmarks.contenders.flask_app OUTPUT PORT
+"""
+
+import os
+import sys
+
+from flask import Flask, request
+from pyspark.ml import PipelineModel
+from pyspark.sql import SparkSession
+
+output, port = sys.argv[1:]
+# Spark's workers would else be the first Python on the PATH.
+os.environ["PYSPARK_PYTHON"] = sys.executable
+spark = SparkSession.builder.config("spark.ui.enabled", "false").getOrCreate()
+model = PipelineModel.load(f"{output}/model")
+app = Flask(__name__)
+
+
+@app.post("/predict")
+def predict() -> dict[str, str]:
+    """The label of the photograph that is the body."""
+    frame = spark.createDataFrame([(request.get_data(),)], "content binary")
+    return {"label": model.transform(frame).select("predictedLabel").first()[0]}
+
+
+app.run("127.0.0.1", int(port))
