@@ -45,6 +45,15 @@ def test_findings_are_counted_by_kind_and_what_was_not_looked_for_is_named(tmp_p
     assert lines[1] == "  to look at: nothing"
 
 
+def test_the_last_line_is_the_address_of_the_report(tmp_path: Path) -> None:
+    folder = tmp_path / "out of 2026"
+    folder.mkdir()
+    (folder / "report.html").write_text("a page")
+    last = summary_of(write(folder, json.dumps(REPORT))).splitlines()[-1]
+    assert last == f"  report    {(folder / 'report.html').as_uri()}"
+    assert "%20" in last
+
+
 def test_files_that_were_passed_over_are_printed_without_control_characters(tmp_path: Path) -> None:
     passed_over = {".txt": 1, ".a\x1b[31m": 3}
     report = REPORT | {"counts": REPORT["counts"] | {"passed_over": passed_over}}
