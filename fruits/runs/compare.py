@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TextIO
@@ -32,7 +32,7 @@ from fruits.runs.summary import figures
 from fruits.runs.work import Work, open_work
 from fruits.sources.listing import Listing
 from fruits.sources.source import Source
-from fruits.spark.failures import java_ended
+from fruits.spark.failures import java_ended, spark_errors
 from fruits.storage.files import delete
 from fruits.storage.files import replace as replace_file
 from fruits.storage.lock import exclusive
@@ -73,27 +73,33 @@ def compare(
     """
     progress = progress or sys.stderr
     choices = Choices.of(config, backbone, scaler, components, classifier, transform)
+    done: dict[str, Network] = {}
+    try:
+        with spark_errors():
+            for network in _networks(config, choices, progress):
+                done[network.name] = network
+    except KeyboardInterrupt as stop:
+        finished = ", ".join(name for name, one in done.items() if not one.error) or "none"
+        raise KeyboardInterrupt(
+            f"interrupted; finished networks, which are kept: {finished}; the same command goes on"
+        ) from stop
+    return Comparison(list(done.values()))
+
+
+def _networks(config: RunConfig, choices: Choices, progress: TextIO) -> Iterator[Network]:
+    """The networks one after the other; the tables are written again after each."""
     outputs = Outputs.of(config.output)
     before = _comparison_there(outputs)
     listed = list_images(config, Stages(progress))
     require_apart(config, listed[1].linked)
-    done: list[Network] = []
-    try:
-        with exclusive(outputs.uri("_lock")):
-            for number, run in enumerate(choices.runs, 1):
-                print(f"network {number} of {len(choices.runs)}: {run.backbone}", file=progress)
-                done.append(_network(run, choices, listed, progress, before.get(run.backbone)))
-                left = [
-                    before[one.backbone] for one in choices.runs[number:] if one.backbone in before
-                ]
-                _write(outputs, Comparison(done + left))
-    except KeyboardInterrupt as stop:
-        finished = ", ".join(one.backbone for one in done if not one.error) or "none"
-        line = (
-            f"interrupted; finished networks, which are kept: {finished}; the same command goes on"
-        )
-        raise KeyboardInterrupt(line) from stop
-    return Comparison(done)
+    known = {one.backbone: before.get(one.backbone) for one in choices.runs}
+    with exclusive(outputs.uri("_lock")):
+        for number, run in enumerate(choices.runs, 1):
+            print(f"network {number} of {len(known)}: {run.backbone}", file=progress, flush=True)
+            found = _network(run, choices, listed, progress, known[run.backbone])
+            known[run.backbone] = found
+            _write(outputs, Comparison([one for one in known.values() if one]))
+            yield found
 
 
 def _comparison_there(outputs: Outputs) -> dict[str, Network]:
