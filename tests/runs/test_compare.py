@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from fruits.cli import main
 from fruits.errors import InputError, OutputError
 from fruits.runs.compare import compare
-from fruits.runs.comparison import Comparison
+from fruits.runs.comparison import Comparison, Network
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 
@@ -162,3 +163,26 @@ def test_images_that_are_not_there_are_one_error_and_not_one_for_each_network(
     with pytest.raises(InputError, match="nowhere does not exist"):
         compare(config(tmp_path / "nowhere", tmp_path / "out"), backbone=["VGG16", "ResNet50"])
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_says_what_is_finished_and_keeps_its_figures(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, place = draw({"Fig": 2}), tmp_path / "out"
+
+    def stopped(run: RunConfig, *_: Any) -> Network:
+        if run.backbone == "ResNet50":
+            raise KeyboardInterrupt
+        return Network(backbone=run.backbone, output=run.output, extracted=2, extract_seconds=1.5)
+
+    monkeypatch.setattr("fruits.runs.compare._network", stopped)
+    with pytest.raises(KeyboardInterrupt, match="kept: VGG16; the same command goes on"):
+        compare(config(images, place), backbone=["VGG16", "ResNet50", "MobileNetV2"])
+    kept = Comparison.from_json((place / "compare.json").read_bytes())
+    assert [(one.name, one.extracted) for one in kept.networks] == [("VGG16", 2)]
+    assert not (place / "_lock").exists()
+    # Another one begins; what is known of the others stays in the tables meanwhile.
+    with pytest.raises(KeyboardInterrupt, match="kept: MobileNetV2; "):
+        compare(config(images, place), backbone=["MobileNetV2", "ResNet50", "VGG16"])
+    kept = Comparison.from_json((place / "compare.json").read_bytes())
+    assert [one.name for one in kept.networks] == ["MobileNetV2", "VGG16"]
