@@ -23,7 +23,9 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs import fingerprint, unchanged
 from fruits.runs.begin import begin
 from fruits.runs.config import RunConfig
+from fruits.runs.finished import Run
 from fruits.runs.outputs import Outputs
+from fruits.runs.pipeline import run
 from fruits.runs.summary import now, summary
 from fruits.runs.unchanged import report_if_unchanged
 from fruits.storage.lock import Lock, exclusive
@@ -263,6 +265,20 @@ def test_another_model_is_work_to_do(config: RunConfig, tmp_path: Path) -> None:
         after = fingerprint.fingerprint(using, found, identity)
         assert {one for one in after if before[one] != after[one]} == {"model"}
         before = after
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_an_application_that_was_submitted_opens_its_session(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, submitted: bool
+) -> None:
+    """YARN counts an application without a session as failed."""
+    finish(config)
+    opened: list[str] = []
+    monkeypatch.setattr(Run, "spark", property(lambda found: opened.append(str(found.outputs))))
+    if submitted:
+        monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    assert "checked" in run(config, io.StringIO()).report
+    assert len(opened) == submitted
 
 
 def zipped(folder: Path, target: Path) -> str:
