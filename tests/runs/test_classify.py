@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,6 +24,9 @@ from unpacked import map_of, thumbnails_of
 from fruits.classify.plane import discriminant_axes
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Predictor
+from fruits.quality.atlas import ATLAS
+from fruits.quality.findings import KINDS, SCHEMA, file_name
+from fruits.quality.gaussian import Gaussian, frechet_distance
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
@@ -74,7 +78,7 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Run, Path]:
     output = tmp_path_factory.mktemp("finished") / "out"
-    return go(fruit, output), output
+    return go(fruit, output, atlas=True), output
 
 
 def stacked(column: pd.Series) -> NDArray[Any]:
@@ -170,6 +174,39 @@ def test_the_map_of_the_report_has_the_components_and_the_discriminant_axes(
         assert f'<p class="value">{one["accuracy"]:.1%}</p>' in page
 
 
+def test_what_is_wrong_with_the_images_is_one_table_for_spark(
+    finished: tuple[Run, Path], fruit: Path, spark: SparkSession
+) -> None:
+    result, output = finished
+    found = spark.read.parquet(str(output / "quality")).toPandas()
+    assert found.columns.tolist() == SCHEMA.names
+    assert {path.name for path in (output / "quality").iterdir()} == {*map(file_name, KINDS)}
+    counts = found["kind"].value_counts().to_dict()
+    assert {kind: counts.get(kind, 0) for kind in KINDS} == result.report["quality"]
+    (leak,) = found.query("kind == 'split duplicate'").to_dict("records")
+    assert leak["path"] == f"file:{fruit}/Test/Fig/copy_0_100.jpg"
+    assert leak["other"] == f"file:{fruit}/Training/Fig/r_0_100.jpg"
+    assert (leak["split"], leak["other_split"], leak["score"]) == ("test", "train", 1)
+    (drift,) = found.query("kind == 'drift' and label.isnull()").to_dict("records")
+    train, test = (
+        stacked(pd.read_parquet(output / "pca").query(f"split == '{side}'")["pca"]).astype(float)
+        for side in ("train", "test")
+    )
+    one, other = (Gaussian(len(x), x.mean(axis=0), np.cov(x.T)) for x in (test, train))
+    assert drift["score"] == pytest.approx(frechet_distance(one, other) / other.spread, rel=1e-4)
+    assert result.report["seconds"]["quality"] > 0
+    assert "to look at: 1 split duplicate" in result.summary()
+
+
+def test_the_map_of_the_images_has_a_row_for_each(finished: tuple[Run, Path]) -> None:
+    _, output = finished
+    rows, pca = pq.read_table(output / "atlas.parquet"), pd.read_parquet(output / "pca")
+    assert rows.schema == ATLAS
+    assert rows["path"].to_pylist() == pca["path"].tolist()
+    np.testing.assert_array_equal(rows["y"], stacked(pca["pca"])[:, 1])
+    assert rows["thumbnail"].null_count == rows["predicted"].null_count == 0
+
+
 def test_the_predictor_gives_the_bits_of_the_run(finished: tuple[Run, Path], fruit: Path) -> None:
     _, output = finished
     predictor = Predictor.load(output)
@@ -248,6 +285,10 @@ def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_ru
         assert again.loc[f"file:{path}"].confidence == old.confidence
     copied, original = (Predictor.load(place) for place in (tmp_path / "out", output))
     assert copied.about == original.about
+    found = pd.read_parquet(tmp_path / "out" / "quality").set_index("kind")
+    assert found.loc["split duplicate", "path"] == f"file:{plain}/copy_0_100.jpg"
+    assert found.loc["split duplicate", "other"] == f"file:{fruit}/Training/Fig/r_0_100.jpg"
+    assert "the model" in found.loc[["drift"], "other_split"].tolist()
     assert not (tmp_path / "out" / "predictor" / "mine").exists()
 
 
@@ -318,8 +359,9 @@ def test_a_run_without_a_classifier_says_why(
     assert reason in result.report["classifier"]["skipped"]
     assert f"no classifier: {result.report['classifier']['skipped']}" in result.summary()
     there = {path.name for path in (tmp_path / "out").iterdir()}
-    assert not there & {"predictions", "predictor"}
-    assert {"pca", "model", "features"} <= there
+    assert not there & {"predictions", "predictor", "atlas.parquet"}
+    assert {"pca", "model", "features", "quality"} <= there
+    assert set(result.report["quality"]) == {*KINDS}
 
 
 def test_images_of_one_side_only_are_not_divided(draw: Callable[..., Path], tmp_path: Path) -> None:
