@@ -1,72 +1,16 @@
-"""The image's roles on Kubernetes, started as Spark starts its own image, with another Java."""
+"""The image's roles on Kubernetes, started as Spark starts its own image, with another Java.
 
-import json
+The last test starts a real executor, which works for a real driver.
+"""
+
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import pyspark
 import pytest
-
-ROOT = Path(__file__).parents[2]
-SPARK_HOME = Path(pyspark.__file__).parent
-# The roles with the folders of the image in other places, and not as root.
-START = f"""
-import os, sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT / "deploy/docker/roles")!r})
-import pods, settings
-folder = Path(os.environ["TEST_FOLDER"])
-settings.CONF = Path({str(ROOT / "conf")!r})
-pods.CONF = folder / "spark"
-pods.PASSWD = folder / "passwd"
-os.geteuid = lambda: 1000
-source = Path({str(ROOT / "deploy/docker/roles/__main__.py")!r})
-roles = {{"__name__": "roles"}}
-exec(compile(source.read_text(), str(source), "exec"), roles)
-roles["ROLE"] = folder / "role"
-roles["main"](sys.argv[1:])
-"""
-# What Spark sets in the pod of an executor.
-EXECUTOR = {
-    "SPARK_DRIVER_URL": "spark://CoarseGrainedScheduler@run-1-driver-svc.fruits.svc:7078",
-    "SPARK_EXECUTOR_ID": "3",
-    "SPARK_EXECUTOR_CORES": "4",
-    "SPARK_EXECUTOR_MEMORY": "2048m",
-    "SPARK_APPLICATION_ID": "spark-0f3a",
-    "SPARK_EXECUTOR_POD_IP": "10.1.2.3",
-    "SPARK_EXECUTOR_POD_NAME": "run-1-exec-3",
-    "SPARK_RESOURCE_PROFILE_ID": "0",
-}
-
-
-def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """The variables of image and pod; on the PATH there is a Java that prints its arguments."""
-    java = folder / "bin/java"
-    if not java.exists():
-        java.parent.mkdir(parents=True, exist_ok=True)
-        java.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
-        java.chmod(0o755)
-    return {
-        "PATH": f"{java.parent}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "SPARK_HOME": str(SPARK_HOME),
-        "TEST_FOLDER": str(folder),
-        **variables,
-    }
-
-
-def start(arguments: list[str], variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", START, *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-
-
-def started(arguments: list[str], variables: dict[str, str]) -> list[str]:
-    """The arguments with which Java was started."""
-    done = start(arguments, variables)
-    assert done.returncode == 0, done.stderr
-    return [str(word) for word in json.loads(done.stdout)]
+from image_roles import EXECUTOR, ROOT, SPARK_HOME, START, environment, start, started
 
 
 def test_an_executor_is_the_java_command_of_sparks_own_image(tmp_path: Path) -> None:
@@ -225,3 +169,82 @@ def test_a_user_that_can_get_no_name_ends_with_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("executor: user: wanted one that ")
     assert "set runAsUser: 1000" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+DRIVER = """
+import os, time
+from pyspark.sql import SparkSession
+spark = (
+    SparkSession.builder.master("local-cluster[0,1,512]")
+    .config("spark.executor.memory", "512m").config("spark.driver.host", "127.0.0.1")
+    .config("spark.driver.bindAddress", "127.0.0.1").config("spark.ui.enabled", "false")
+    .config("spark.authenticate", "true").config("spark.decommission.enabled", "true")
+    .config("spark.authenticate.secret", os.environ["_SPARK_AUTH_SECRET"])
+    .config("spark.storage.decommission.enabled", "true").getOrCreate()
+)
+context = spark.sparkContext
+conf = context.getConf()
+print("port", conf.get("spark.driver.port"), conf.get("spark.app.id"), flush=True)
+print("sum", context.parallelize(range(100), 4).map(lambda n: n).sum(), flush=True)
+status = context._jsc.sc().getExecutorMemoryStatus
+until = time.monotonic() + 60
+while status().size() > 1 and time.monotonic() < until:
+    time.sleep(0.2)
+print("left", status().size() - 1, flush=True)
+"""
+
+
+@pytest.mark.spark
+def test_a_real_executor_works_for_a_driver_and_hands_over_when_it_is_decommissioned(
+    tmp_path: Path,
+) -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+    shared = {**os.environ, "_SPARK_AUTH_SECRET": secret, "SPARK_LOCAL_IP": "127.0.0.1"}
+    shared.pop("PYSPARK_SUBMIT_ARGS", None)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER], env=shared, stdout=subprocess.PIPE, text=True
+    )
+    assert driver.stdout
+    executor = None
+    try:
+        _, port, application = driver.stdout.readline().split()
+        variables = {
+            **EXECUTOR,
+            "SPARK_DRIVER_URL": f"spark://CoarseGrainedScheduler@127.0.0.1:{port}",
+            "SPARK_EXECUTOR_MEMORY": "512m",
+            "SPARK_EXECUTOR_CORES": "1",
+            "SPARK_EXECUTOR_POD_IP": "127.0.0.1",
+            "SPARK_APPLICATION_ID": application,
+            "SPARK_HOME": str(SPARK_HOME),
+            "TEST_FOLDER": str(tmp_path),
+            "PYSPARK_PYTHON": sys.executable,
+        }
+        options = ["-XX:+IgnoreUnrecognizedVMOptions", "-Dio.netty.tryReflectionSetAccessible=true"]
+        options += [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in PACKAGES]
+        variables |= {f"SPARK_JAVA_OPT_{n}": option for n, option in enumerate(options)}
+        log = (tmp_path / "log").open("w")
+        executor = subprocess.Popen(
+            [sys.executable, "-c", START, "executor"],
+            env=shared | variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+        assert driver.stdout.readline() == "sum 4950\n", (tmp_path / "log").read_text()[-3000:]
+        begin = time.monotonic()
+        done = start(["decommission"], shared | variables)
+        assert done.returncode == 0, done.stderr
+        assert executor.wait(20) is not None
+        assert time.monotonic() - begin < 90
+        assert driver.stdout.readline() == "left 0\n"
+    finally:
+        for process in filter(None, (executor, driver)):
+            process.kill()
+            process.wait()
+
+
+PACKAGES = (
+    *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio"),
+    *("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch"),
+    *("sun.nio.cs", "sun.security.action", "sun.util.calendar"),
+)
