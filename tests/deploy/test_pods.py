@@ -1,12 +1,8 @@
-"""The image's roles on Kubernetes, started as Spark starts its own image, with another Java.
-
-The last test starts a real executor, which works for a real driver.
-"""
+"""The image's roles on Kubernetes, started as Spark starts its own image, with another Java."""
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -169,82 +165,3 @@ def test_a_user_that_can_get_no_name_ends_with_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("executor: user: wanted one that ")
     assert "set runAsUser: 1000" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-DRIVER = """
-import os, time
-from pyspark.sql import SparkSession
-spark = (
-    SparkSession.builder.master("local-cluster[0,1,512]")
-    .config("spark.executor.memory", "512m").config("spark.driver.host", "127.0.0.1")
-    .config("spark.driver.bindAddress", "127.0.0.1").config("spark.ui.enabled", "false")
-    .config("spark.authenticate", "true").config("spark.decommission.enabled", "true")
-    .config("spark.authenticate.secret", os.environ["_SPARK_AUTH_SECRET"])
-    .config("spark.storage.decommission.enabled", "true").getOrCreate()
-)
-context = spark.sparkContext
-conf = context.getConf()
-print("port", conf.get("spark.driver.port"), conf.get("spark.app.id"), flush=True)
-print("sum", context.parallelize(range(100), 4).map(lambda n: n).sum(), flush=True)
-status = context._jsc.sc().getExecutorMemoryStatus
-until = time.monotonic() + 60
-while status().size() > 1 and time.monotonic() < until:
-    time.sleep(0.2)
-print("left", status().size() - 1, flush=True)
-"""
-
-
-@pytest.mark.spark
-def test_a_real_executor_works_for_a_driver_and_hands_over_when_it_is_decommissioned(
-    tmp_path: Path,
-) -> None:
-    secret = "0123456789abcdef0123456789abcdef"
-    shared = {**os.environ, "_SPARK_AUTH_SECRET": secret, "SPARK_LOCAL_IP": "127.0.0.1"}
-    shared.pop("PYSPARK_SUBMIT_ARGS", None)
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER], env=shared, stdout=subprocess.PIPE, text=True
-    )
-    assert driver.stdout
-    executor = None
-    try:
-        _, port, application = driver.stdout.readline().split()
-        variables = {
-            **EXECUTOR,
-            "SPARK_DRIVER_URL": f"spark://CoarseGrainedScheduler@127.0.0.1:{port}",
-            "SPARK_EXECUTOR_MEMORY": "512m",
-            "SPARK_EXECUTOR_CORES": "1",
-            "SPARK_EXECUTOR_POD_IP": "127.0.0.1",
-            "SPARK_APPLICATION_ID": application,
-            "SPARK_HOME": str(SPARK_HOME),
-            "TEST_FOLDER": str(tmp_path),
-            "PYSPARK_PYTHON": sys.executable,
-        }
-        options = ["-XX:+IgnoreUnrecognizedVMOptions", "-Dio.netty.tryReflectionSetAccessible=true"]
-        options += [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in PACKAGES]
-        variables |= {f"SPARK_JAVA_OPT_{n}": option for n, option in enumerate(options)}
-        log = (tmp_path / "log").open("w")
-        executor = subprocess.Popen(
-            [sys.executable, "-c", START, "executor"],
-            env=shared | variables,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=tmp_path,
-        )
-        assert driver.stdout.readline() == "sum 4950\n", (tmp_path / "log").read_text()[-3000:]
-        begin = time.monotonic()
-        done = start(["decommission"], shared | variables)
-        assert done.returncode == 0, done.stderr
-        assert executor.wait(20) is not None
-        assert time.monotonic() - begin < 90
-        assert driver.stdout.readline() == "left 0\n"
-    finally:
-        for process in filter(None, (executor, driver)):
-            process.kill()
-            process.wait()
-
-
-PACKAGES = (
-    *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio"),
-    *("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch"),
-    *("sun.nio.cs", "sun.security.action", "sun.util.calendar"),
-)
