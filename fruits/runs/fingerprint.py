@@ -106,9 +106,10 @@ def _version(package: str) -> str | None:
 
 
 def _of_code(package: Path) -> str:
-    """Of this package's own code, which changes without a new version while it is worked on."""
+    """Of this package's own files, which change without a new version while it is worked on."""
     digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
+    files = (file for file in package.rglob("*") if file.is_file())
+    for file in sorted(file for file in files if "__pycache__" not in file.parts):
         digest.update(f"{file.relative_to(package)} {file.stat().st_size}\n".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
