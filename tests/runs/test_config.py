@@ -22,6 +22,7 @@ def test_defaults_are_those_of_the_interface() -> None:
         "chunk": 10_000,
         "max_rejected": 0.05,
         "csv": True,
+        "atlas": False,
         "limit": None,
         "model": None,
         "allow_removed": False,
