@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +15,24 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+_SECONDS_TO_END = 3.0
+"""Of Java, which deletes its temporary files meanwhile."""
+
+
 @contextmanager
 def own_spark() -> Iterator[None]:
     """Stops at its end the session that was begun within; one that was there before stays.
 
-    After an interruption it is not asked to stop: a call may be under way on the connection to
-    Java, which ends with this process.
+    After an interruption it is not asked to stop, since a call may be under way on the connection
+    to Java; Java itself is ended, so that none of its messages follow the one line.
     """
     before = _active()
     with quiet_interruption():
         try:
             yield
         except KeyboardInterrupt:
+            if before is None:
+                _end_java()
             raise
         except BaseException:
             _stop_begun(before)
@@ -41,6 +48,26 @@ def _active() -> SparkSession | None:
     from pyspark.sql import SparkSession
 
     return SparkSession.getActiveSession()
+
+
+def _end_java() -> None:
+    """Ends the Java that this process started, with its temporary files."""
+    if "pyspark" not in sys.modules:
+        return
+    from pyspark import SparkContext
+
+    process: subprocess.Popen[bytes] | None = getattr(SparkContext._gateway, "proc", None)
+    if process is None:
+        return
+    server = getattr(SparkContext._active_spark_context, "_accumulatorServer", None)
+    if server is not None:
+        # Its connection to Java breaks off, of which it would print a traceback.
+        server.handle_error = lambda request, address: None
+    process.terminate()
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _stop_begun(before: SparkSession | None) -> None:

@@ -1,6 +1,7 @@
 """What a run did not make, it never touches."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,9 @@ def test_an_output_of_a_version_without_a_record_is_continued(
 ) -> None:
     go(classifier="none")  # which those versions did not have
     (tmp_path / "out" / RECORD).unlink()
+    # Nor did they have these.
+    shutil.rmtree(tmp_path / "out" / "quality")
+    (tmp_path / "out" / "report.html").unlink()
     assert go().report["counts"]["reused"] == 9
     assert (tmp_path / "out" / RECORD).exists()
 
