@@ -12,34 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.classify.review import Confusion
+from fruits.classify.rows import PREDICTIONS
 
-IMAGES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("predicted", pa.string()),
-        ("confidence", pa.float64()),
-        ("unknown", pa.bool_()),
-        ("distance", pa.float64()),
-    ]
-)
+IMAGES = pa.schema([field for field in PREDICTIONS if field.name != "top5"])
 """Of the images on the map; the last four are null where there is no classifier."""
-
-QUALITY = pa.schema(
-    [
-        ("kind", pa.string()),
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("other", pa.string()),
-        ("other_label", pa.string()),
-        ("other_split", pa.string()),
-        ("score", pa.float64()),
-        ("reason", pa.string()),
-    ]
-)
-"""Of the tables in ``quality/``; ``other`` is the path of the twin."""
 
 REJECTED = pa.schema([("path", pa.string()), ("label", pa.string()), ("error", pa.string())])
 
@@ -74,7 +50,8 @@ class Material:
             :func:`fruits.sources.thumbnail.thumbnail`; images may lack one.
         order: labels, those that are alike next to each other, for the confusion matrix.
         confusions: the worst ones of the first evaluation.
-        quality: tables of :data:`QUALITY` by the name of their file, such as "duplicate".
+        quality: tables of :data:`fruits.quality.findings.SCHEMA` by the names of their files, such
+            as "duplicate".
         rejected: images that could not be used, rows of :data:`REJECTED`.
         static_map: PNG picture of the first two components, for paper and for browsers without
             JavaScript; None where there is none.

@@ -229,7 +229,7 @@ def shown_paths(material: Material) -> list[str]:
 
 
 def paths_of(confusions: Iterable[Confusion], quality: Iterable[pa.Table]) -> list[str]:
-    """Paths of the photographs that are shown of confusions and of tables of :data:`QUALITY`."""
+    """Paths of the photographs that are shown of confusions and of tables of findings."""
     tables = [rows.slice(0, SHOWN) for rows in quality]
     columns = [rows[name].to_pylist() for rows in tables for name in ("path", "other")]
     pairs = [[one.wrong, one.example] for one in confusions]

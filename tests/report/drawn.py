@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from fruits.classify.evaluate import evaluate
 from fruits.classify.review import Confusion
-from fruits.report.material import IMAGES, QUALITY, Material, Plane
+from fruits.quality.findings import SCHEMA
+from fruits.report.material import IMAGES, Material, Plane
 from fruits.sources.thumbnail import thumbnail
 
 KINDS = ("Apple", "Banana", "Cherry", "Fig", "Grape", "Lemon", "Mango", "Onion", "Pear", "Tomato")
@@ -146,5 +147,5 @@ def quality(
             }
             for n in range(0, min(8, len(paths) - 1), 2)
         ]
-        found[kind.replace(" ", "_").replace("-", "_")] = pa.Table.from_pylist(rows, QUALITY)
+        found[kind.replace(" ", "_").replace("-", "_")] = pa.Table.from_pylist(rows, SCHEMA)
     return found

@@ -40,6 +40,19 @@ def model(
 
 
 @pytest.fixture(scope="session")
+def other(
+    graph: CompiledGraph,
+    training: list[Path],
+    photographs: list[bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A predictor that says something else."""
+    folder = tmp_path_factory.mktemp("other") / "predictor"
+    write_model(folder, graph, training, photographs, 0.9)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with served(model, tmp_path_factory.mktemp("server")) as server:
         yield server

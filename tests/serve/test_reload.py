@@ -12,24 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from loads import Load, version
-from models import Server, served, wait_for, write_model
-
-from fruits.networks.graph import CompiledGraph
+from models import Server, served, wait_for
 
 QUICK = ("--reload-seconds", "0.3")
-
-
-@pytest.fixture(scope="module")
-def other(
-    graph: CompiledGraph,
-    training: list[Path],
-    photographs: list[bytes],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A predictor that says something else."""
-    folder = tmp_path_factory.mktemp("other") / "predictor"
-    write_model(folder, graph, training, photographs, 0.9)
-    return folder
 
 
 @pytest.fixture

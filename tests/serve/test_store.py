@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from loads import Load, version
-from models import Server, served, wait_for, write_model
+from models import Server, served, wait_for
 from ports import free_port
 
 from fruits import Predictor
-from fruits.networks.graph import CompiledGraph
 
 URI = "s3://fruits/runs/output"
 QUICK = ("--reload-seconds", "0.3", "--workers", "2")
@@ -76,19 +75,6 @@ def put(bucket: Any, predictor: Path, *, but: str = "") -> None:
     for file in sorted(predictor.iterdir(), key=lambda file: file.name == "predictor.json"):
         if file.name != but:
             bucket.upload_file(str(file), f"runs/output/predictor/{file.name}")
-
-
-@pytest.fixture(scope="module")
-def other(
-    graph: CompiledGraph,
-    training: list[Path],
-    photographs: list[bytes],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A predictor that says something else."""
-    folder = tmp_path_factory.mktemp("other") / "predictor"
-    write_model(folder, graph, training, photographs, 0.9)
-    return folder
 
 
 def damage(bucket: Any, predictor: Path, name: str = "classifier.npz") -> None:
