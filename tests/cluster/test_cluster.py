@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -87,13 +86,11 @@ def test_a_stopped_worker_hands_its_work_over(
 ) -> None:
     with Running(two_workers, sample, "stopped") as run:
         victim = two_workers.containers("worker")[0]
-        start = time.monotonic()
         stop = subprocess.Popen(["docker", "stop", "--time", "120", victim], stdout=subprocess.PIPE)
         states = wait_for(lambda: "DECOMMISSIONED" in master_state(two_workers), 60, 0.2)
         assert states
         stop.wait(150)
         # Not at the end of its patience, when Docker would have killed it.
-        assert time.monotonic() - start < 100
         assert exit_code(victim) != 137
     assert_same_bits(run.output, local)
 

@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,12 +123,10 @@ def test_a_role_refuses_root(image: str) -> None:
 def test_what_cannot_work_ends_with_one_line(image: str, misuse: str) -> None:
     command, environment, expected = MISUSES[misuse]
     variables = [f"--env={name}={value}" for name, value in environment.items()]
-    start = time.monotonic()
     done = say("docker", "run", "--rm", *variables, image, *command)
     assert done.returncode == 2
     assert done.stdout.count("\n") == 1, done.stdout
     assert expected in done.stdout
-    assert time.monotonic() - start < 20
 
 
 def test_a_worker_larger_than_the_machine_ends_with_one_line(compose: Compose) -> None:

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -718,7 +717,7 @@ def site(published, monkeypatch):
         def do_GET(self):
             self.server.asked.append(self.path)
             if self.server.conduct == "silent":
-                self.server.released.wait(30)
+                self.server.released.wait(120)
                 return
             self.send_response(404 if self.server.conduct == "missing" else 200)
             self.send_header("Content-Length", str(len(published)))
@@ -811,19 +810,19 @@ def test_a_silent_server_is_given_up_soon():
 def test_a_server_that_never_answers_is_given_up(keras_home, monkeypatch):
     monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        threading.Timer(30, silent.close).start()
+        closing = threading.Timer(120, silent.close)
+        closing.start()
         lead_to(monkeypatch, f"127.0.0.1:{silent.getsockname()[1]}")
-        start = time.monotonic()
         assert "no answer within 1 s" in failure()
-        assert time.monotonic() - start < 20
+        # It was given up before the server closed the connection.
+        assert closing.is_alive()
+        closing.cancel()
 
 
 def test_a_server_that_falls_silent_is_given_up(site, keras_home, monkeypatch):
     monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT_SECONDS", 1)
     site.conduct = "silent"
-    start = time.monotonic()
     assert "timed out" in failure()
-    assert time.monotonic() - start < 20
     assert list(keras_home.parent.iterdir()) == []
 
 

@@ -1,7 +1,8 @@
 """Damaged image files by the thousand: each gives pixels or a reason, in bounded time and memory.
 
 The decoder runs in a process of its own, so that a crash of native code is a failed test with the
-number of the file, which ``python tests/test_fuzz.py FORMAT NUMBER 1`` decodes again.
+number of the file, which this decodes again:
+``python tests/sources/test_decode_fuzz.py FORMAT NUMBER 1``.
 """
 
 import io
@@ -24,8 +25,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF
 FILES_EACH = 600
 SIDE = 64
 
-# Of one file, in processor time: the machine may be busy.
-MAX_SECONDS = 5.0
+# Of one file, in seconds of one core, as docs/reliability.md promises it; most take milliseconds.
+MAX_SECONDS = 60.0
 # Peak of the process beyond what it takes with all modules loaded. An image of MAX_PIXELS takes
 # 256 MB, and an animated WebP needs four of them: canvas, last frame, copy, alpha applied.
 MAX_GROWTH = 1200 << 20
@@ -40,7 +41,7 @@ def test_every_damaged_file_gives_pixels_or_a_reason(format: str) -> None:
         [sys.executable, __file__, format, "0", str(FILES_EACH)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1500,
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, f"after {lines[-1:]}: status {done.returncode}\n{done.stderr}"
@@ -59,7 +60,7 @@ def test_every_damaged_file_gives_pixels_or_a_reason(format: str) -> None:
         assert reason.isprintable()
 
 
-def test_a_jpeg_of_a_thousand_scans_is_rejected_at_once() -> None:
+def test_a_jpeg_of_a_thousand_scans_is_rejected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from fruits.sources.decode import RejectedImage, decode
 
     content = bytearray(SEEDS["JPEG"][1])
@@ -67,10 +68,10 @@ def test_a_jpeg_of_a_thousand_scans_is_rejected_at_once() -> None:
     content[size : size + 4] = struct.pack(">HH", 8000, 8000)
     last_scan = content[content.rfind(b"\xff\xda") : -2]
     bomb = content[:-2] + 1000 * last_scan + content[-2:]
-    begin = time.process_time()
+    # By its headers: the decoder does not get it.
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile", None)
     with pytest.raises(RejectedImage, match="too large: 8000 x 8000 pixels in many scans"):
         decode(bytes(bomb), SIDE)
-    assert time.process_time() - begin < 1
 
 
 def test_every_damaged_file_is_accounted_for_by_a_run(
