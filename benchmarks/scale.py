@@ -1,0 +1,131 @@
+"""Measures what a run costs besides the images themselves, for up to a hundred million of them.
+
+    python -m benchmarks.scale [--files N] [--folders N] [--name-bytes N] [--growths N]
+
+The files are those of a synthetic file system, and the network is a stub that costs nothing: what
+is left is listing, comparing with what is known, committing, fitting and publishing. Each phase is
+a process of its own, whose memory is watched from outside:
+
+    first       a run over all files
+    unchanged   the same run again
+    grown       a run after 100 files were added: lists, compares, commits
+    plan        ``fruits plan``
+    growths     as many further growths of 100 files as are asked for, one process each
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from typing import Any
+
+from benchmarks.inputs import DATA, ROOT
+from benchmarks.report import table, write_json
+from benchmarks.synthetic import PLACE, Shape, install, timed
+from benchmarks.watch import run_watched
+
+FOLDER = DATA / "scale"
+ADDED = 100
+ROLES = ("driver", "jvm", "worker", "all")
+STAGES = ("list", "check", "session", "extract", "fit", "project", "total")
+
+
+def main() -> None:
+    options = _options()
+    os.environ["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+    if options.phase:
+        _run_phase(options)
+        return
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    phases: list[dict[str, Any]] = []
+    for phase, files in _plan(options):
+        phases.append(watched(phase, files, options))
+        print(f"{phase}: {phases[-1]['wall']:.1f} s", flush=True)
+    print("\n" + describe(phases))
+    write_json({"options": vars(options), "phases": phases}, FOLDER / "scale.json")
+
+
+def _plan(options: argparse.Namespace) -> list[tuple[str, int]]:
+    """The phases, and the number of files in each."""
+    n = options.files
+    first = [("first", n), ("unchanged", n), ("grown", n + ADDED), ("plan", n + ADDED)]
+    return first + [("grown", n + (2 + number) * ADDED) for number in range(options.growths)]
+
+
+def watched(phase: str, files: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Runs a phase in a process of its own; returns its seconds by stage and its peaks in MB."""
+    shape = Shape(files, options.folders, options.name_bytes)
+    result, log = FOLDER / "result.json", FOLDER / "log.txt"
+    result.unlink(missing_ok=True)
+    names = ["--phase", phase, "--chunk", options.chunk, "--classifier", options.classifier]
+    command = [sys.executable, "-m", "benchmarks.scale", *map(str, names)]
+    done = run_watched(command, log, shape.variables())
+    if done.status:
+        raise SystemExit(f"{phase} failed: {log.read_text()[-2000:]}")
+    seconds = json.loads(result.read_text())
+    return {"phase": phase, "files": files, "wall": done.seconds} | {
+        "seconds": seconds,
+        "memory_mb": done.memory,
+    }
+
+
+def describe(phases: list[dict[str, Any]]) -> str:
+    lines = [
+        [
+            f"{one['phase']}, {one['files']:,}",
+            *(one["seconds"].get(stage) for stage in STAGES),
+            one["wall"],
+            *(_peak(one, role) for role in ROLES),
+        ]
+        for one in phases
+    ]
+    head = ["phase, files", *(f"{stage} s" for stage in STAGES), "wall s"]
+    return table(lines, [*head, *(f"{role} MB" for role in ROLES)])
+
+
+def _peak(phase: dict[str, Any], role: str) -> float | None:
+    """MB: of all processes together, pages that they share count in parts."""
+    peaks: dict[str, float] = phase["memory_mb"].get(role, {})
+    return peaks.get("pss" if role == "all" else "rss")
+
+
+def _run_phase(options: argparse.Namespace) -> None:
+    """What the watched process does."""
+    from fruits.runs.config import RunConfig
+    from fruits.runs.estimate import plan
+    from fruits.runs.pipeline import run
+    from fruits.spark.own_session import own_spark
+
+    install()
+    config = RunConfig(
+        images=PLACE,
+        output=str(FOLDER / "output"),
+        chunk=options.chunk,
+        classifier=options.classifier,
+        components=2,
+        csv=False,
+    )
+    with own_spark():
+        done, seconds = timed(plan if options.phase == "plan" else run, config)
+    stages = done.seconds if options.phase == "plan" else done.report["seconds"]
+    content = json.dumps(dict(stages) | {"call": seconds})
+    (FOLDER / "result.json").write_text(content)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--files", type=int, default=100_000, help="(%(default)s)")
+    parser.add_argument("--folders", type=int, default=131, help="(%(default)s)")
+    parser.add_argument("--name-bytes", type=int, default=14, help="of a file (%(default)s)")
+    parser.add_argument("--growths", type=int, default=0, help="further ones (%(default)s)")
+    parser.add_argument("--chunk", type=int, default=10_000, help="(%(default)s)")
+    parser.add_argument("--classifier", default="none", help="(%(default)s)")
+    parser.add_argument("--phase", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()

@@ -1,0 +1,126 @@
+"""A file system that has as many image files as it is asked for, and a network that costs nothing.
+
+Both stand in for real ones in :mod:`benchmarks.scale` alone, which measures all the rest of a run.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+from fsspec.spec import AbstractFileSystem
+from numpy.typing import NDArray
+
+from fruits.networks.graph import CompiledGraph, InputSpec
+from fruits.networks.runtime import Keep
+from fruits.sources.open_source import Sources
+
+PROTOCOL = "synthetic"
+PLACE = f"{PROTOCOL}://images"
+SHAPE = "FRUITS_BENCHMARK_SHAPE"
+CHANGED = 1_700_000_000.0
+DIMENSION = 16
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many files there are, in how many folders, and how many bytes their names have."""
+
+    files: int
+    folders: int
+    name_bytes: int
+
+    @classmethod
+    def read(cls) -> "Shape":
+        return cls(*map(int, os.environ[SHAPE].split(",")))
+
+    def variables(self) -> dict[str, str]:
+        return {SHAPE: f"{self.files},{self.folders},{self.name_bytes}"}
+
+
+class SyntheticFiles(AbstractFileSystem):
+    """Files whose names and lengths are computed; file n is in folder n modulo the folders."""
+
+    protocol = PROTOCOL
+    cachable = False
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+        shape = Shape.read()
+        path = self._strip_protocol(path).rstrip("/")
+        if path == "images":
+            names = [f"images/label {n:07}" for n in range(min(shape.folders, shape.files))]
+            found = [{"name": name, "size": 0, "type": "directory"} for name in names]
+        else:
+            numbers = range(int(path.rpartition(" ")[2]), shape.files, shape.folders)
+            found = [_about(path, number, shape.name_bytes) for number in numbers]
+        return found if detail else [one["name"] for one in found]
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {"name": self._strip_protocol(path), "size": 0, "type": "directory"}
+
+
+def _about(folder: str, number: int, name_bytes: int) -> dict[str, Any]:
+    name = f"{number:010}.jpg".rjust(name_bytes, "x")
+    size = 3000 + number % 4001
+    return {"name": f"{folder}/{name}", "size": size, "type": "file", "mtime": CHANGED}
+
+
+@dataclass(frozen=True)
+class SyntheticSources(Sources):
+    """The files of :class:`SyntheticFiles`; the content of each is its name."""
+
+    def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
+        yield from (path.encode() for path in items["path"].to_pylist())
+
+
+def graph() -> CompiledGraph:
+    """What a run takes for a network; nothing can load it."""
+    parts = {"graph.bin": b"", "graph.xml": b""}
+    return CompiledGraph("Stub", "0" * 64, "openvino", "f32", InputSpec(8), DIMENSION, parts)
+
+
+def featurize(
+    contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
+) -> Iterator[NDArray[np.float32] | str]:
+    """Some numbers that follow from each content, in place of a network's features."""
+    _name_what_runs()
+    for content in contents:
+        if keep:
+            keep(None)
+        digest = hashlib.sha256(content if isinstance(content, bytes) else b"").digest()
+        yield np.frombuffer(digest, np.uint16).astype(np.float32)[:DIMENSION] / 2**16
+
+
+def _name_what_runs() -> None:
+    """A worker does not load a network to know what computes the features."""
+    from fruits.spark import extract
+
+    extract.what_ran = lambda graph: "stub"
+
+
+def install() -> None:
+    """Puts the file system and the network into this process, before a run begins."""
+    from fruits.runs import begin, estimate, inputs
+    from fruits.runs.probe import Probe
+    from fruits.spark import extract
+
+    fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)
+    inputs.open_source = lambda images, naming: SyntheticSources((images,), naming)
+    for module in (begin, estimate):
+        module.compile_network = lambda config, stages: graph()
+    numbers = dict.fromkeys(("read", "decode", "network", "load"), 0.0)
+    probed = Probe(images=48, rejected=0, memory=0, row=160, pixels=1, most_pixels=1, **numbers)
+    estimate.probe = lambda listing, graph: probed
+    extract.featurize = featurize
+
+
+def timed(work: Any, *arguments: Any) -> tuple[Any, float]:
+    """What a call returns, and its seconds."""
+    begin = time.perf_counter()
+    result = work(*arguments)
+    return result, time.perf_counter() - begin
