@@ -9,12 +9,12 @@ import random
 import time
 from typing import Any
 
-from botocore.exceptions import (  # type: ignore[import-untyped]
-    ConnectionError as NoConnectionError,
-)
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+from botocore.exceptions import ConnectionError as NoConnectionError
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 from s3fs.core import S3_RETRYABLE_ERRORS
+from s3fs.errors import translate_boto_error
 
 from fruits.storage.failures import status_of, storage_error
 
@@ -78,6 +78,14 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             path.removeprefix("s3://").removeprefix("s3a://").lstrip("/").partition("/")
         )
         return bucket, key, None
+
+    def list_objects(self, **options: str) -> dict[str, Any]:
+        """One page of a listing, as S3 sends it; the options are those of ``ListObjectsV2``."""
+        try:
+            answer: dict[str, Any] = sync(self.loop, self._call_s3, "list_objects_v2", **options)
+        except ClientError as error:
+            raise translate_boto_error(error) from error
+        return answer
 
     def delete_objects(self, paths: list[str]) -> None:
         """Deletes objects by their exact names; s3fs interprets "*" in a name as a pattern.

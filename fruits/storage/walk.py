@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from fruits.storage.files import probe
 from fruits.storage.location import Location
+from fruits.storage.s3_listing import objects
 
 Kind = Literal["file", "special file", "broken link", "linked folder", "repeated folder"]
 
@@ -177,17 +178,19 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _walk_s3(root: Location) -> Iterator[Entry]:
-    # One request for each thousand objects; a folder is only a common prefix of their names.
-    files = root.filesystem.find(root.path, detail=True)
-    if not files:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root.uri)
-    if list(files) == [root.path]:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.uri)
-    start = len(root.path) + 1
-    for path, info in files.items():
+    # A folder is only a common prefix of the names of objects.
+    start = len(root.filesystem.split_path(root.path)[1]) + 1
+    found = False
+    for one in objects(root.filesystem, root.path):
+        found = True
+        name = one["Key"][start if start > 1 else 0 :]
         # Consoles create an empty object to represent a folder.
-        if not path.endswith("/"):
-            yield Entry(path[start:], "file", info["size"], info["LastModified"])
+        if not name.endswith("/") and name:
+            yield Entry(name, "file", one["Size"], one["LastModified"])
+    if not found:
+        there = root.filesystem.exists(root.path)
+        number = errno.ENOTDIR if there else errno.ENOENT
+        raise OSError(number, os.strerror(number), root.uri)
 
 
 def _walk_other(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
