@@ -18,7 +18,10 @@ import re
 
 
 class FruitsError(Exception):
-    """Root of every error that the user can fix."""
+    """Root of every error that the user can fix; its text is one line, fit for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the one line, as the command line does."""
@@ -60,5 +63,15 @@ class CloudError(FruitsError):
 def one_line(error: object) -> str:
     """What an exception or a text says, on one printable line and without addresses in memory."""
     text = re.sub(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error))
-    line = " ".join(text.split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+    return printable(" ".join(text.split()) or type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """A text as one line that can be shown, whoever wrote it.
+
+    Line breaks and tabs become spaces; other characters that could control a terminal, change the
+    direction of the text or not be encoded become `?`.
+    """
+    return "".join(
+        letter if letter.isprintable() else " " if letter in "\t\n\r" else "?" for letter in text
+    )

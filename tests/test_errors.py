@@ -1,7 +1,10 @@
 import io
 from contextlib import redirect_stdout
 
+import pytest
 from IPython.core.interactiveshell import InteractiveShell
+
+from fruits.errors import FruitsError
 
 
 def test_an_error_in_a_notebook_is_one_line() -> None:
@@ -13,3 +16,20 @@ def test_an_error_in_a_notebook_is_one_line() -> None:
         )
     assert result.error_in_exec is not None
     assert shown.getvalue().splitlines() == ["fruits: output: wanted a path or URI; got ''"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[2Jb\x07", "a?[2Jb?"),
+        ("two\r\nlines\tand  spaces", "two  lines and  spaces"),
+        ("\u202eright to left\u2028", "?right to left?"),
+        ("half a character \ud800 \udce9", "half a character ? ?"),
+        ("Pêche 桃 🍑", "Pêche 桃 🍑"),
+    ],
+)
+def test_an_error_is_one_line_that_no_name_in_it_can_turn_into_commands(
+    text: str, shown: str
+) -> None:
+    for kind in (FruitsError, *FruitsError.__subclasses__()):
+        assert str(kind(text)) == shown

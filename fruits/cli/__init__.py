@@ -55,5 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(status: int, line: str) -> int:
-    print(f"fruits: {line}", file=sys.stderr)
+    from fruits.errors import printable
+
+    print(f"fruits: {printable(line)}", file=sys.stderr)
     return status

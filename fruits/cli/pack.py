@@ -3,6 +3,7 @@
 from typing import Any
 
 from fruits.cli.parser import Parser
+from fruits.errors import printable
 from fruits.sources.packing import FORMATS, SHARD_BYTES
 
 
@@ -21,11 +22,12 @@ def pack(images: str, output: str, format: str, shard_bytes: int) -> None:
 
         packed = pack(images, output, format, shard_bytes, progress)
     kept = packed.shards - packed.written
-    print(
+    line = (
         f"{packed.images:,} images in {packed.shards:,} shards in {output}"
         + (f" ({kept:,} of them were there)" if kept else "")
         + (f"; not packed: {described(packed.passed_over)}" if packed.passed_over else "")
     )
+    print(printable(line))
 
 
 def add_pack(commands: Any, parser: Parser) -> None:

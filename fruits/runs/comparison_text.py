@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fruits.classify.train import SCHEME as GROUPED
+from fruits.errors import printable
 from fruits.runs.comparison import Comparison, Network, Tried
 
 # The heading of a column, in two lines.
@@ -13,15 +14,14 @@ Heading = tuple[str, str]
 
 def text(comparison: Comparison) -> str:
     """The tables, what their figures mean, and what to do next."""
-    return "\n".join(
-        [
-            *_classifiers(comparison),
-            "",
-            *_explained(comparison),
-            *_reductions(comparison),
-            *_verdict(comparison),
-        ]
-    )
+    lines = [
+        *_classifiers(comparison),
+        "",
+        *_explained(comparison),
+        *_reductions(comparison),
+        *_verdict(comparison),
+    ]
+    return "\n".join(map(printable, lines))
 
 
 def _classifiers(comparison: Comparison) -> Iterator[str]:

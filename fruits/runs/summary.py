@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fruits.classify.evaluate import Evaluation
-from fruits.errors import FruitsError, OutputError, one_line
+from fruits.errors import FruitsError, OutputError, one_line, printable
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
@@ -154,18 +154,19 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
         since = report["finished"].replace("T", " ").replace("+00:00", " UTC")
         figures = f"nothing has changed since {since}: {figures}"
     if passed_over := counts.get("passed_over"):
-        figures += f"; no images, passed over: {one_line(described(passed_over))}"
+        figures += f"; no images, passed over: {described(passed_over)}"
+    lines = [figures]
     if len(report.get("ran", ())) > 1:
-        figures += (
-            "\n  the features come from processors of different kinds and differ in the last bits: "
-            + one_line("; ".join(report["ran"]))
+        lines.append(
+            "  the features come from processors of different kinds and differ in the last bits: "
+            + "; ".join(report["ran"])
         )
     there = [name for name in RESULTS if name != PAGE and outputs.exists(name)]
-    lines = [figures, *_evaluation_lines(report), *_quality_lines(report)]
+    lines += [*_evaluation_lines(report), *_quality_lines(report)]
     lines += [f"  {name:9} {outputs.uri(name)}" for name in there]
     # The last line, where people look first.
     page = [f"  report    {outputs.link(PAGE)}"] if outputs.exists(PAGE) else []
-    return "\n".join([*lines, *page])
+    return "\n".join(map(printable, [*lines, *page]))
 
 
 def _evaluation_lines(report: dict[str, Any]) -> list[str]:
@@ -194,7 +195,7 @@ def _evaluation_line(one: dict[str, Any]) -> str:
     if unseen := one["unseen_labels"]:
         names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
         more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
-        line += f"; labels that training has not, counted as wrong: {one_line(names)}{more}"
+        line += f"; labels that training has not, counted as wrong: {names}{more}"
     return line
 
 
@@ -210,7 +211,7 @@ def _quality_lines(report: dict[str, Any]) -> list[str]:
         if count
     ]
     lines = [f"  to look at: {', '.join(counts) or 'nothing'}"]
-    return lines + [f"  {kind}: {one_line(why)}" for kind, why in skipped.items()]
+    return lines + [f"  {kind}: {why}" for kind, why in skipped.items()]
 
 
 def summary_of(outputs: Outputs) -> str:

@@ -12,9 +12,14 @@ import pyarrow.compute as pc
 from fruits.errors import InputError
 from fruits.sources.members import side_of
 from fruits.sources.naming import COLUMN, Naming
+from fruits.sources.text import storable
 
 # Names of columns with paths, as tables have them; the first one that is there counts.
 PATHS = ("path", "uri", "url", "file_name", "filename", "filepath", "file", "image_path", "image")
+
+
+# Columns that a message names.
+MOST_NAMED = 20
 
 
 def path_column(names: Sequence[str], place: str) -> str:
@@ -31,6 +36,16 @@ def path_column(names: Sequence[str], place: str) -> str:
         f"images: wanted a column {', '.join(PATHS[:-1])} or {PATHS[-1]} with the paths of images; "
         f"{place} has {_list(names)}: rename the one that has the paths"
     )
+
+
+def require_different(names: Sequence[str], place: str) -> None:
+    """Refuses a table whose columns cannot be told from each other by their names.
+
+    Raises:
+        InputError: two columns have the same name.
+    """
+    if len(set(names)) < len(names):
+        raise InputError(f"images: wanted columns with different names; {place} has {_list(names)}")
 
 
 def image_column(schema: pa.Schema, place: str) -> str | None:
@@ -114,10 +129,12 @@ def class_names(schema: pa.Schema, column: str) -> list[str]:
     about = features(schema).get(column, {})
     if about.get("_type") != "ClassLabel" or not pa.types.is_integer(schema.field(column).type):
         return []
-    names = about.get("names") or []
+    names = about.get("names")
     if isinstance(names, dict):  # Old versions number them.
-        names = [names[key] for key in sorted(names, key=int)]
-    return [str(name) for name in names]
+        names = [names.get(str(number)) for number in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return []
+    return [storable(name) for name in names]
 
 
 def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
@@ -136,8 +153,11 @@ def _has_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         place = kind.get_field_index("bytes")
         return place >= 0 and _has_bytes(kind.field(place).type)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in (*tests, pa.types.is_fixed_size_binary))
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names) or "no column"
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return (", ".join(names[:MOST_NAMED]) or "no column") + more

@@ -23,10 +23,12 @@ import pyarrow.parquet as pq
 
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import READS
+from fruits.sources.columns import require_different
 from fruits.sources.listing import Listing
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
 from fruits.sources.table_source import Row, listed_files
+from fruits.sources.text import storable
 from fruits.storage.failures import store_errors
 from fruits.storage.files import read
 from fruits.storage.location import Location
@@ -52,13 +54,9 @@ class Inventory:
         location = Location.of(self.place)
         manifest = _read_manifest(location)
         with ThreadPoolExecutor(READS) as pool:
-            tables = list(
-                pool.map(lambda one: _read_part(location, manifest, one), manifest["files"])
-            )
+            tables = list(pool.map(lambda one: _read_part(location, manifest, one), manifest.files))
         selection = Selection()
-        for table in tables:
-            _check_columns(table, location)
-        found = dict(one for table in tables for one in _objects(table, selection))
+        found = dict(one for table in tables for one in _objects(table, location, selection))
         if not found:
             raise InputError(
                 f"images: wanted images in the inventory {location}; there are none"
@@ -80,51 +78,83 @@ def is_manifest(content: bytes) -> bool:
     return isinstance(found, dict) and {"fileFormat", "fileSchema", "files"} <= found.keys()
 
 
-def _read_manifest(location: Location) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Manifest:
+    """What a manifest says.
+
+    Attributes:
+        parquet: whether its files are Parquet; else CSV, compressed with gzip.
+        columns: names of the columns of CSV.
+        bucket: in which its files are.
+        files: key and MD5, or None, of each file.
+    """
+
+    parquet: bool
+    columns: list[str]
+    bucket: str
+    files: list[tuple[str, str | None]]
+
+    @classmethod
+    def of(cls, content: bytes, location: Location) -> _Manifest:
+        """Reads a manifest; raises InputError where it is none, or damaged."""
+        if not is_manifest(content):
+            raise InputError(
+                f"images: wanted the manifest.json of an S3 Inventory; {location} is another file"
+            )
+        try:
+            found = json.loads(content)
+            kind = str(found["fileFormat"])
+            if kind.lower() not in ("csv", "parquet"):
+                raise InputError(
+                    f"images: wanted an inventory in CSV or Parquet; {location} is in {kind}: "
+                    "choose another format for the inventory"
+                )
+            files = [(storable(one["key"]), one.get("MD5checksum")) for one in found["files"]]
+            columns = [name.strip() for name in found["fileSchema"].split(",")]
+            bucket = storable(found.get("destinationBucket", ""))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"images: {location} is damaged ({type(error).__name__}: {one_line(error)}): "
+                "copy it again"
+            ) from error
+        return cls(kind.lower() == "parquet", columns, bucket.rpartition(":::")[2], files)
+
+
+def _read_manifest(location: Location) -> _Manifest:
     try:
         with store_errors(location.uri):
             content = read(location.uri)
     except OSError as error:
         raise InputError(f"images: {location} cannot be read: {one_line(error)}") from error
-    if not is_manifest(content):
-        raise InputError(
-            f"images: wanted the manifest.json of an S3 Inventory; {location} is another file"
-        )
-    manifest: dict[str, Any] = json.loads(content)
-    if manifest["fileFormat"].lower() not in ("csv", "parquet"):
-        raise InputError(
-            f"images: wanted an inventory in CSV or Parquet; {location} is in "
-            f"{manifest['fileFormat']}: choose another format for the inventory"
-        )
-    return manifest
+    return _Manifest.of(content, location)
 
 
-def _read_part(location: Location, manifest: dict[str, Any], file: dict[str, Any]) -> pa.Table:
+def _read_part(location: Location, manifest: _Manifest, file: tuple[str, str | None]) -> pa.Table:
     """One of the files of an inventory, with the names of its columns in lower case."""
-    uri = _uri_of(location, manifest, file["key"])
+    key, checksum = file
+    uri = _uri_of(location, manifest, key)
     try:
         with store_errors(uri):
             content = read(uri)
-        if (wanted := file.get("MD5checksum")) and hashlib.md5(
-            content, usedforsecurity=False
-        ).hexdigest() != wanted:
+        if checksum and hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
             raise InputError(f"images: {uri} is not the file that {location} names: copy it again")
-        if manifest["fileFormat"].lower() == "parquet":
+        if manifest.parquet:
             table = pq.read_table(io.BytesIO(content), partitioning=None)
         else:
-            table = _read_csv(gzip.decompress(content), manifest["fileSchema"])
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            table = _read_csv(gzip.decompress(content), manifest.columns)
+    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeError) as error:
         raise InputError(
             f"images: {uri}, which {location} names, cannot be read: {one_line(error)}"
         ) from error
-    return table.rename_columns([name.lower().replace("_", "") for name in table.column_names])
+    table = table.rename_columns([name.lower().replace("_", "") for name in table.column_names])
+    _check_columns(table, location)
+    return table
 
 
-def _uri_of(location: Location, manifest: dict[str, Any], key: str) -> str:
+def _uri_of(location: Location, manifest: _Manifest, key: str) -> str:
     """Where a file of an inventory is: in S3, or as the manifest's copy is kept."""
     if location.is_s3:
-        bucket = manifest["destinationBucket"].rpartition(":::")[2]
-        return f"s3a://{bucket}/{key}"
+        return f"s3a://{manifest.bucket}/{key}"
     folder = location.uri.rpartition("/")[0]
     name = key.rpartition("/")[2]
     sibling = Location.of(f"{folder}/{name}")
@@ -134,20 +164,21 @@ def _uri_of(location: Location, manifest: dict[str, Any], key: str) -> str:
     return f"{folder.rpartition('/')[0]}/data/{name}"
 
 
-def _read_csv(content: bytes, schema: str) -> pa.Table:
-    names = [name.strip() for name in schema.split(",")]
+def _read_csv(content: bytes, names: list[str]) -> pa.Table:
     table = pacsv.read_csv(
         io.BytesIO(content),
         read_options=pacsv.ReadOptions(column_names=names),
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
-    keys = names.index("Key")
+    if names.count("Key") != 1:
+        return table
     decoded = pa.array([unquote_plus(key) for key in table["Key"].to_pylist()], pa.string())
-    return table.set_column(keys, "Key", decoded)
+    return table.set_column(names.index("Key"), "Key", decoded)
 
 
 def _check_columns(table: pa.Table, location: Location) -> None:
+    require_different(table.column_names, location.uri)
     missing = {_BUCKET, _KEY, _SIZE, _MODIFIED} - set(table.column_names)
     if missing:
         raise InputError(
@@ -156,7 +187,9 @@ def _check_columns(table: pa.Table, location: Location) -> None:
         )
 
 
-def _objects(table: pa.Table, selection: Selection) -> Iterator[tuple[str, tuple[int, Any]]]:
+def _objects(
+    table: pa.Table, location: Location, selection: Selection
+) -> Iterator[tuple[str, tuple[int, Any]]]:
     """The images of a part: URI, and length and time."""
     current = [
         latest and not deleted
@@ -167,12 +200,28 @@ def _objects(table: pa.Table, selection: Selection) -> Iterator[tuple[str, tuple
     if old := current.count(False):
         selection.passed_over["old versions"] += old
         table = table.filter(pa.array(current))
-    times = pc.cast(table[_MODIFIED], pa.timestamp("us", tz="UTC")).to_pylist()
-    sizes = pc.cast(table[_SIZE], pa.int64()).to_pylist()
-    columns = table[_BUCKET].to_pylist(), table[_KEY].to_pylist(), sizes, times
-    for bucket, key, size, time in zip(*columns, strict=True):
+    for bucket, key, size, time in _values(table, location):
         if not key.endswith("/") and selection.is_image(key):
             yield f"s3a://{bucket}/{key}", (size, time)
+
+
+def _values(table: pa.Table, location: Location) -> Iterator[tuple[str, str, int, Any]]:
+    """Bucket, key, size and time of each row."""
+    times, numbers = pa.timestamp("us", tz="UTC"), pa.int64()
+    kinds = {_BUCKET: pa.string(), _KEY: pa.string(), _SIZE: numbers, _MODIFIED: times}
+    try:
+        columns = [pc.cast(table[name], kind) for name, kind in kinds.items()]
+    except pa.ArrowException as error:
+        raise InputError(
+            f"images: {location} names a file whose rows are no inventory ({one_line(error)}): "
+            "copy it again"
+        ) from error
+    if any(column.null_count for column in columns):
+        raise InputError(
+            f"images: {location} names a file with a row without bucket, key, size or time: "
+            "copy it again"
+        )
+    return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
 def _flag(table: pa.Table, name: str, missing: bool) -> list[bool]:

@@ -20,8 +20,12 @@ from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING
 from fruits.sources.naming import COLUMN, SPLITS, Naming
 from fruits.sources.selection import Selection
+from fruits.sources.text import storable
 
 SEPARATOR = "!/"
+
+# No file has more bytes, nor can a table say so.
+LONGEST = 1 << 63
 
 # The kind of an item that is not read at all: the reason is in its row.
 REFUSED = "refused"
@@ -114,6 +118,7 @@ def listed(
         naming: the rules by which names give labels and splits.
         is_folder: whether the file's own name labels members that are in no folder within it.
     """
+    members = [_storable(one) for one in members]
     keys = pa.array([f"{uri}{SEPARATOR}{one.name}" for one in members], pa.string())
     labels, splits = _named(uri, keys, [one.name for one in members], naming, is_folder)
     at = {
@@ -136,6 +141,22 @@ def listed(
         ),
     }
     return pa.table({name: columns[name] for name in ITEMS.names}, schema=ITEMS)
+
+
+def _storable(member: Member) -> Member:
+    """A member fit for a table, whatever its archive says of it."""
+    texts = {
+        name: text and storable(text)
+        for name in ("name", "label", "split", "group")
+        if (text := getattr(member, name))
+    }
+    numbers = (member.length, member.offset, member.span, member.stored)
+    if all(0 <= number < LONGEST for number in numbers):
+        return member._replace(**texts)
+    reason = (
+        member.reason or f"damaged: it cannot have {member.length:,} bytes at {member.offset:,}"
+    )
+    return member._replace(length=0, offset=0, span=0, stored=0, reason=reason, **texts)
 
 
 def _named(

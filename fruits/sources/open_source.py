@@ -221,7 +221,7 @@ def _has_images(location: Location) -> bool:
     try:
         with store_errors(location.uri), open_parquet(location, look_at(location).length) as file:
             return image_column(file.schema_arrow, location.uri) is not None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(
             f"images: wanted a whole Parquet file; {location} cannot be read ({one_line(error)}): "
             "copy it again"

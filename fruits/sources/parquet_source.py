@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import BLOCK_BYTES, READS, damaged, refusal
-from fruits.sources.columns import image_column, said
+from fruits.sources.columns import image_column, require_different, said
 from fruits.sources.indexes import indexed
 from fruits.sources.listing import Listing
 from fruits.sources.members import Member, Place, listed, places
@@ -80,7 +80,7 @@ def list_parquet(place: str | Location, naming: Naming) -> pa.Table:
             facts = said(index, naming, location.uri)
     except FileNotFoundError:
         raise InputError(f"images: wanted a Parquet file; {place} does not exist") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(
             f"images: wanted a whole Parquet file; {place} cannot be read ({one_line(error)}): "
             "copy it again"
@@ -120,6 +120,8 @@ def _made(location: Location, length: int) -> pa.Table:
     """The index of a file: lengths and paths of the images, and the columns that are no images."""
     with open_parquet(location, length) as file:
         schema = file.schema_arrow
+        require_different(schema.names, location.uri)
+        require_different([*schema.names, _LENGTH, _PATH], f"{location}, with columns of an index,")
         image = image_column(schema, location.uri)
         if image is None:
             raise InputError(f"images: {location} has no column with the bytes of images")
@@ -161,7 +163,7 @@ def _read_file(uri: str, rows: list[Place]) -> Iterator[list[bytes | OSError]]:
             for contents in _read_groups(file, rows):
                 done += len(contents)
                 yield contents
-    except (OSError, pa.ArrowException, InputError) as error:
+    except (OSError, pa.ArrowException, InputError, UnicodeError) as error:
         reason = f"the Parquet file cannot be read ({one_line(error)})"
         yield [damaged(refusal(row) or reason) for row in rows[done:]]
 
@@ -220,8 +222,12 @@ def _one(row: Place, value: Any) -> bytes | OSError:
 
 
 def _bytes_of(values: Any) -> Any:
-    """The bytes of a column of images."""
-    return pc.struct_field(values, "bytes") if pa.types.is_struct(values.type) else values
+    """The bytes of a column of images, as `large_binary`, whichever form of bytes it has."""
+    while pa.types.is_struct(values.type):
+        values = pc.struct_field(values, "bytes")
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return values.cast(pa.large_binary())
 
 
 def _is_scalar(kind: pa.DataType) -> bool:

@@ -16,6 +16,10 @@ from fruits.sources.formats import SUFFIXES
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
 
 
+# Reasons that a message names; names such as scan.0001 have as many suffixes as there are files.
+MOST_DESCRIBED = 10
+
+
 class Selection:
     """Decides which files are images, and counts the others.
 
@@ -75,7 +79,10 @@ class Selection:
 def described(passed_over: Mapping[str, int]) -> str:
     """The counts of :attr:`Selection.passed_over` in words: "3 .txt, 2 hidden", most first."""
     ordered = sorted(passed_over.items(), key=lambda one: (-one[1], one[0]))
-    return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
+    words = [f"{count:,} {reason}" for reason, count in ordered[:MOST_DESCRIBED]]
+    if others := sum(count for _, count in ordered[MOST_DESCRIBED:]):
+        words.append(f"{others:,} others")
+    return ", ".join(words)
 
 
 def _reason(name: str) -> str | None:

@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from fruits.errors import InputError, StorageError, one_line
-from fruits.sources.columns import path_column, said
+from fruits.sources.columns import path_column, require_different, said
 from fruits.sources.listing import Listing
 from fruits.sources.members import AT, ITEMS, REFUSED, has_rules, preferred
 from fruits.sources.naming import Naming
@@ -44,9 +44,13 @@ class Table:
         """Every image in it: see :meth:`fruits.sources.source.Lister.items`."""
         location = Location.of(self.place)
         table = read_table(location)
-        facts = said(table, self.naming, location.uri)
         column = path_column(table.column_names, location.uri)
-        uris = _resolved(table[column].cast(pa.string()).to_pylist(), location)
+        try:
+            facts = said(table, self.naming, location.uri)
+            paths = table[column].cast(pa.string()).to_pylist()
+        except (pa.ArrowException, UnicodeError) as error:
+            raise _unreadable(location, error) from error
+        uris = _resolved(paths, location)
         rows = list(zip(uris, *facts.values(), strict=True))
         found = statuses(dict.fromkeys(uris))
         return listed_files(
@@ -114,22 +118,26 @@ def read_table(location: Location) -> pa.Table:
             table = _read_csv(content, location.uri)
     except FileNotFoundError:
         raise InputError(f"images: wanted a table of paths; {location} does not exist") from None
-    except (OSError, pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"images: wanted a table of paths; {location} cannot be read ({one_line(error)}): "
-            "write it as CSV in UTF-8 with one line of names, or as Parquet"
-        ) from error
+    except (OSError, pa.ArrowException, UnicodeError, csv.Error) as error:
+        raise _unreadable(location, error) from error
+    require_different(table.column_names, location.uri)
     if not table.num_rows:
         raise InputError(f"images: wanted a table of paths; {location} has no rows")
     return table
+
+
+def _unreadable(location: Location, error: Exception) -> InputError:
+    return InputError(
+        f"images: wanted a table of paths; {location} cannot be read ({one_line(error)}): "
+        "write it as CSV in UTF-8 with one line of names, or as Parquet"
+    )
 
 
 def _read_csv(content: bytes, uri: str) -> pa.Table:
     text = content.partition(b"\n")[0].decode("utf-8-sig")
     delimiter = max(",;\t", key=text.count)
     names = next(csv.reader([text], delimiter=delimiter), [])
-    if len(set(names)) != len(names):
-        raise InputError(f"images: wanted columns with different names; {uri} has {text.strip()}")
+    require_different(names, uri)
     return pacsv.read_csv(
         io.BytesIO(content),
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -157,7 +165,7 @@ def _resolved(paths: list[str | None], table: Location) -> list[str]:
     found = []
     for number, path in enumerate(paths, start=1):
         folder, slash, name = (path or "").rpartition("/")
-        if not name or name in (".", ".."):
+        if not name or name in (".", "..") or "\0" in name:
             raise InputError(
                 f"images: wanted a path of a file; row {number} of {table} has {path!r}"
             )

@@ -18,6 +18,8 @@ import pyarrow as pa
 
 from fruits.errors import InputError, one_line
 from fruits.sources.indexes import indexed
+from fruits.sources.members import LONGEST
+from fruits.sources.text import storable
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
@@ -153,6 +155,8 @@ def _rows(archive: tarfile.TarFile, file: File, length: int) -> Iterator[Row]:
         archive.members.clear()  # type: ignore[attr-defined]
         if archive.offset > length:
             raise tarfile.ReadError(f"it ends within its last member, at byte {length:,}")
+        if not 0 <= member.size < LONGEST:
+            raise tarfile.ReadError(f"a member of {member.size:,} bytes")
         if not member.isdir():
             yield _other(archive, member)
 
@@ -183,7 +187,7 @@ def _ordinary(file: File, offset: int, length: int) -> Row | None:
     text = None
     if name.endswith(SIDECARS) and size <= MOST_SIDECAR:
         text = (file.read(size) or b"").decode("utf-8", "replace")
-    return Row(_text(name), "file", "", size, offset, stop - offset, text)
+    return Row(storable(name), "file", "", size, offset, stop - offset, text)
 
 
 def _other(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Row:
@@ -194,7 +198,7 @@ def _other(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Row:
     if member.name.endswith(SIDECARS) and member.size <= MOST_SIDECAR and member.isreg():
         content = archive.extractfile(member)
         text = content.read().decode("utf-8", "replace") if content else None
-    name, target = _text(member.name), _text(member.linkname)
+    name, target = storable(member.name), storable(member.linkname)
     span = archive.offset - member.offset
     return Row(name, kind, target, member.size, member.offset, span, text)
 
@@ -207,6 +211,8 @@ def _path_of(records: bytes) -> str | None:
         if not found:
             return None
         stop = place + int(found[1])
+        if stop <= found.end():
+            return None
         value, key = records[found.end() : stop - 1], found[2].decode()
         if records[stop - 1 : stop] != b"\n" or key not in _HARMLESS:
             return None
@@ -232,7 +238,10 @@ def _octal(digits: bytes) -> int:
     Raises:
         ValueError: it is in another form.
     """
-    return int(digits.strip(b" \0") or b"0", 8)
+    digits = digits.strip(b" \0")
+    if digits.strip(b"01234567"):
+        raise ValueError(digits)
+    return int(digits or b"0", 8)
 
 
 def _is_whole(header: bytes) -> bool:
@@ -255,8 +264,3 @@ def _check_end(file: File, end: int, length: int) -> None:
         raise tarfile.ReadError(f"damaged header at byte {end:,} of {length:,}")
     if rest.strip(b"\0"):
         raise tarfile.ReadError(f"it ends at byte {end:,} of {length:,} and goes on after that")
-
-
-def _text(name: str) -> str:
-    r"""A name fit for a table: of one that is not UTF-8, the bytes that are not, as `\udce9`."""
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -145,14 +145,15 @@ def _members(entries: list[zipfile.ZipInfo], end: int, selection: Selection) -> 
         selection: counts the others.
     """
     starts = sorted({entry.header_offset for entry in entries})
-    nexts = dict(zip(starts, [*starts[1:], end], strict=True))
+    nexts = dict(zip(starts, [*starts[1:], end], strict=bool(starts)))
     counts: dict[int, int] = {}
     for entry in entries:
         counts[entry.header_offset] = counts.get(entry.header_offset, 0) + 1
     found = []
     for entry in entries:
-        name, reason = normal_name(_name(entry))
-        if entry.is_dir() or not is_item(name, reason, selection):
+        own = _name(entry)
+        name, reason = normal_name(own)
+        if own.endswith("/") or not is_item(name, reason, selection):
             continue
         room = nexts[entry.header_offset] - entry.header_offset
         shared = counts[entry.header_offset] > 1

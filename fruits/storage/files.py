@@ -101,7 +101,10 @@ def _object_errors(uri: str) -> Iterator[None]:
 
 
 def _opened(path: str) -> BinaryIO:
-    file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - the caller's
+    try:
+        file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - the caller's
+    except ValueError as error:  # A zero byte, or half a character.
+        raise OSError(errno.EINVAL, "no file can have this name", path) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", path)

@@ -167,6 +167,8 @@ def is_local(filesystem: Any) -> bool:
 def _uri(filesystem: Any, path: str) -> str:
     if is_local(filesystem):
         return f"file:{path}"
+    if _SCHEME.match(path):
+        return path  # As fsspec has paths of the web.
     protocol = _protocols(filesystem)[0]
     return f"{'s3a' if protocol in S3 else protocol}://{path.lstrip('/')}"
 

@@ -82,3 +82,26 @@ def test_a_figure_that_is_no_number_is_a_damaged_report(tmp_path: Path) -> None:
 def test_no_report_is_no_finished_run(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"wanted a finished run; .*run.json is not there"):
         summary_of(Outputs.of(str(tmp_path)))
+
+
+def test_nothing_in_a_report_controls_the_terminal(tmp_path: Path) -> None:
+    evil = "\x1b]0;title\x07\u202e\ud800\nline"
+    evaluation = {
+        **dict.fromkeys(("accuracy", "most_frequent", "nearest_mean", "calibration_error"), 0.5),
+        "images": 3,
+        "scheme": evil,
+        "identical": 1,
+        "unseen_labels": {evil: 2},
+    }
+    report = REPORT | {
+        "ran": [evil, "b"],
+        "finished": evil,
+        "checked": evil,
+        "classifier": {"kind": evil},
+        "evaluation": [evaluation],
+        "quality": {"skipped": {evil: evil}, evil: 3},
+    }
+    for one in (report, REPORT | {"classifier": {"skipped": evil}}):
+        shown = summary_of(write(tmp_path, json.dumps(one)))
+        assert all(line.isprintable() for line in shown.split("\n"))
+        assert "line" in shown

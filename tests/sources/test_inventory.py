@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from forms import read
 
-from fruits.errors import InputError
+from fruits.errors import FruitsError, InputError
 from fruits.sources.open_source import open_source
 
 SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
@@ -127,3 +127,57 @@ def test_inventories_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> N
     place.write_bytes(manifest(data, "1.csv.gz", schema="Bucket, Key"))
     with pytest.raises(InputError, match="lacks lastmodifieddate, size"):
         open_source(str(place)).items()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fileFormat": 7},
+        {"fileSchema": 7},
+        {"files": 7},
+        {"files": [7]},
+        {"files": [{}]},
+        {"files": [{"key": None}]},
+        {"files": [{"key": "x/\ud800"}]},
+        {"files": [{"key": "x/\0"}]},
+        {"destinationBucket": 7},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_another_form_is_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
+    data = as_csv(ROWS)
+    (tmp_path / "1.csv.gz").write_bytes(data)
+    about = json.loads(manifest(data, "1.csv.gz")) | change
+    (tmp_path / "manifest.json").write_text(json.dumps(about))
+    with pytest.raises(FruitsError) as caught:
+        open_source(str(tmp_path / "manifest.json")).items()
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({5: ""}, "no inventory"),
+        ({5: "99999999999999999999"}, "no inventory"),
+        ({6: "yesterday"}, "no inventory"),
+    ],
+)
+def test_rows_that_are_no_files_are_one_line(
+    tmp_path: Path, changes: dict[int, str], message: str
+) -> None:
+    row = tuple(changes.get(n, value) for n, value in enumerate(ROWS[0]))
+    data = as_csv([row])
+    (tmp_path / "1.csv.gz").write_bytes(data)
+    (tmp_path / "manifest.json").write_bytes(manifest(data, "1.csv.gz"))
+    with pytest.raises(InputError, match=message):
+        open_source(str(tmp_path / "manifest.json")).items()
+
+
+def test_a_row_without_a_key_is_one_line(tmp_path: Path) -> None:
+    columns = {"bucket": ["fruits"], "key": pa.nulls(1, pa.string()), "size": [3]}
+    table = pa.table(columns | {"last_modified_date": pa.array([0], pa.timestamp("ms"))})
+    pq.write_table(table, tmp_path / "1.parquet")
+    data = (tmp_path / "1.parquet").read_bytes()
+    (tmp_path / "manifest.json").write_bytes(manifest(data, "1.parquet", "Parquet"))
+    with pytest.raises(InputError, match="a row without bucket, key, size or time"):
+        open_source(str(tmp_path / "manifest.json")).items()

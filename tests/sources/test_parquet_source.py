@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -137,3 +138,81 @@ def test_a_file_on_s3_is_read_in_large_parts(
     names = (path.partition("!/")[2] for path in images["path"].to_pylist())
     assert dict(zip(names, contents, strict=True)) == files_of(root)
     assert len(requests) - listing <= 6
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([b"one", b"two"], pa.large_binary()),
+        pa.array([b"one", b"two"], pa.binary(3)),
+        pa.array([b"one", b"two"], pa.binary_view()),
+        pa.array([b"one", b"two"]).dictionary_encode(),
+        pa.array([{"bytes": b"one"}, {"bytes": b"two"}], pa.struct([("bytes", pa.binary(3))])),
+        pa.array([{"bytes": {"bytes": b"one"}}, {"bytes": {"bytes": b"two"}}]),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_bytes_of_every_type_are_images(tmp_path: Path, values: pa.Array) -> None:
+    place = write(tmp_path / "a.parquet", {"image": values})
+    assert list(read(place).values()) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["Fig", "Lime"], ["Fig", "Lime"]),
+        ({"1": "Lime", "0": "Fig"}, ["Fig", "Lime"]),
+        (["\ud800", "Lime"], [r"\ud800", "Lime"]),
+        ({"x": "Fig", "y": "Lime"}, ["0", "1"]),
+        ({"9" * 5000: "Fig"}, ["0", "1"]),
+        (["Fig", None], ["0", "1"]),
+        (7, ["0", "1"]),
+        ("ab", ["0", "1"]),
+    ],
+    ids=range(8),
+)
+def test_names_of_classes_count_if_they_are_names(
+    tmp_path: Path, names: object, labels: list[str]
+) -> None:
+    about = {"label": {"_type": "ClassLabel", "names": names}}
+    place = write(tmp_path / "a.parquet", {"image": [b"a", b"b"], "label": [0, 1]}, about)
+    assert open_source(place).items().images["label"].to_pylist() == labels
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["image", "label", "label"],
+            "wanted columns with different names; .* image, label, label",
+        ),
+        (["image", "\1length", "x"], "wanted columns with different names"),
+        (["a\x1b[31m", "b\n", "x"], r"wanted one column .* has a\?\[31m, b : write"),
+    ],
+    ids=range(3),
+)
+def test_odd_columns_are_one_printable_line(tmp_path: Path, names: list[str], message: str) -> None:
+    second = pa.array([b"a"]) if "one column" in message else pa.array(["a"])
+    table = pa.table([pa.array([b"a"]), second, pa.array(["a"])], names=names)
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=message) as caught:
+        open_source(str(tmp_path / "a.parquet")).items()
+    assert str(caught.value).isprintable()
+
+
+def test_damaged_files_are_one_line_or_reasons(tmp_path: Path) -> None:
+    place = Path(write(tmp_path / "a.parquet", {"image": [b"a" * 300, b"b"], "label": ["x", "é"]}))
+    whole = place.read_bytes()
+    messages = []
+    for number in range(300):
+        rng = np.random.default_rng(number)
+        content = bytearray(whole)
+        for at in rng.integers(max(0, len(whole) - 700) * (number % 2), len(whole), 6):
+            content[at] = rng.integers(256)
+        place.write_bytes(content)
+        try:
+            read(str(place))
+        except InputError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(map(str.isprintable, messages))

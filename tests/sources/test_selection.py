@@ -286,3 +286,18 @@ def test_images_in_the_folder_itself_have_its_name_for_a_label(
 ) -> None:
     root = draw({"Fig": 2})
     assert list_images(f"{root}/Fig/")["label"].to_pylist() == ["Fig", "Fig"]
+
+
+def test_a_suffix_for_each_file_makes_no_endless_line() -> None:
+    selection = Selection()
+    for number in range(5000):
+        assert not selection.is_image(f"scan.{number:04}")
+    assert len(described(selection.passed_over)) < 200
+    assert described(selection.passed_over).endswith(", 4,990 others")
+    assert sum(selection.passed_over.values()) == 5000
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg"])
+def test_a_name_that_no_file_can_have_is_rejected(tmp_path: Path, name: str) -> None:
+    (found,) = read_contents([(f"file:{tmp_path}/{name}", 3)])
+    assert isinstance(found, OSError)

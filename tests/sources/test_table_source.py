@@ -104,13 +104,17 @@ def test_a_row_twice_counts_once_and_two_labels_of_one_file_are_refused(tmp_path
         ([["path"]], "has no rows"),
         ([["path"], ["a/"]], r"row 1 of .* has 'a/'"),
         ([["path", "path"], ["a", "b"]], "different names"),
+        ([["path"], ["a\0b.jpg"]], r"row 1 of .* has 'a\\x00b.jpg'"),
+        ([["a\x1b[2J\nb"], ["x"]], r"has a\?\[2J b: rename"),
+        ([[f"c{n}" for n in range(500)], ["x"] * 500], "c19 and 480 more: rename"),
     ],
 )
 def test_tables_that_cannot_be_used_are_one_clear_line(
     tmp_path: Path, rows: list[list[str]], message: str
 ) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         open_source(write(tmp_path / "t.csv", rows)).items()
+    assert str(caught.value).isprintable()
 
 
 def test_a_parquet_file_without_bytes_is_a_table_of_paths(tmp_path: Path) -> None:
@@ -136,3 +140,9 @@ def test_a_table_of_s3_uris_takes_a_listing_for_each_folder(
     assert isinstance(found["s3a://fruits/photos/Fig/40.jpg"], str)
     bucket.put_object(Key="photos/table.csv", Body=b"path\nFig/3.jpg\n")
     assert read("s3a://fruits/photos/table.csv") == {"s3a://fruits/photos/Fig/3.jpg": b"\3"}
+
+
+def test_paths_that_are_lists_are_one_clear_line(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": [["a.jpg"]]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"wanted a table of paths; .* cannot be read"):
+        open_source(str(tmp_path / "t.parquet")).items()

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -233,3 +234,56 @@ def test_a_shard_on_s3_takes_few_requests(
     ) == files_of(root)
     assert len(requests) - indexing == 1
     assert indexing < 9
+
+
+def test_texts_that_are_not_unicode_are_kept_as_they_are_spelt(tmp_path: Path) -> None:
+    label = json.dumps({"label": "\ud800x", "group": "\udfff"}).encode()
+    members = {"1.jpg": b"a", "1.json": label, "2.jpg": b"b", "2.cls": b"\xff"}
+    (tmp_path / "a.tar").write_bytes(tar_of(members))
+    rows = open_source(str(tmp_path / "a.tar")).items().images.to_pylist()
+    assert [(row["label"], row["group"]) for row in rows] == [
+        (r"\ud800x", r"\udfff"),
+        ("\N{REPLACEMENT CHARACTER}", None),
+    ]
+
+
+@pytest.mark.parametrize("size", ["99999999999999999999", "9223372036854775808"])
+def test_a_length_that_no_file_can_have_is_one_line(tmp_path: Path, size: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("Fig/1.jpg")
+        member.pax_headers = {"GNU.sparse.realsize": size, "GNU.sparse.size": size}
+        archive.addfile(member)
+    with pytest.raises(InputError, match=r"wanted a whole tar archive; .*a member of 9.* bytes"):
+        open_source(str(tmp_path / "a.tar")).items()
+
+
+RECORDS = (b"11 path=ab\n0 path=x\n", b"11 path=ab\n7 path=x\n", b"0 path=x\n", b"1 path=x\n")
+
+
+@pytest.mark.parametrize("records", RECORDS)
+def test_records_whose_lengths_are_wrong_are_read_to_an_end(tmp_path: Path, records: bytes) -> None:
+    first = tarfile.TarInfo("Fig/0.jpg")
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, len(records)
+    blocks = [first.tobuf(), header.tobuf(), records.ljust(512, b"\0"), first.tobuf(), bytes(1024)]
+    (tmp_path / "a.tar").write_bytes(b"".join(blocks))
+    program = "from forms import read; import sys; print(len(read(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "a.tar")],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        timeout=120,
+    )
+    # They are an image, or one error.
+    assert done.returncode == 0 or b"InputError: images: wanted a whole tar" in done.stderr
+
+
+def test_a_negative_length_is_none(tmp_path: Path) -> None:
+    member = bytearray(tarfile.TarInfo("Fig/1.jpg").tobuf())
+    member[124:136] = b"-0000000512\0"
+    member[148:156] = b"        "
+    member[148:156] = b"%06o\0 " % sum(member)
+    whole = tarfile.TarInfo("Fig/0.jpg").tobuf()
+    (tmp_path / "a.tar").write_bytes(whole + bytes(member) + bytes(1024))
+    with pytest.raises(InputError, match="wanted a whole tar archive"):
+        open_source(str(tmp_path / "a.tar")).items()

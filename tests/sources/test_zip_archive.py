@@ -201,3 +201,37 @@ def test_neighbours_on_s3_are_read_by_one_request(
     # Two to see what is there, one or two for the directory, one for all images.
     assert requests.count("get_object") <= 3
     assert len(requests) <= 7
+
+
+def test_an_archive_without_members_has_no_images(tmp_path: Path) -> None:
+    assert open_source(write(tmp_path / "a.zip", {})).items().images.num_rows == 0
+
+
+def test_names_without_a_letter_do_not_hide_the_others(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.zip", {"x": b"", "Fig/1.jpg": b"a", "Fig//.//2.jpg": b"b"})
+    # The name of "x" gets a length of zero, and its letter counts as a comment.
+    content = Path(place).read_bytes()
+    entry = content.index(b"PK\1\2")
+    lengths = struct.pack("<HHH", 0, 0, 1)
+    Path(place).write_bytes(content[: entry + 28] + lengths + content[entry + 34 :])
+    assert [key.partition("!/")[2] for key in read(place)] == ["Fig/1.jpg", "Fig/2.jpg"]
+
+
+@pytest.mark.parametrize("field", ["length", "stored", "offset"])
+def test_numbers_that_no_file_can_have_are_a_reason(tmp_path: Path, field: str) -> None:
+    place = write(tmp_path / "a.zip", {"Fig/1.jpg": b"one", "Fig/2.jpg": b"two"})
+    content = Path(place).read_bytes()
+    entry = content.rindex(b"PK\1\2")
+    name = content[entry + 46 : entry + 55]
+    # The number is in an extra field: zip64.
+    where = {"stored": 20, "length": 24, "offset": 42}[field]
+    head = bytearray(content[entry : entry + 46])
+    head[where : where + 4] = b"\xff\xff\xff\xff"
+    head[30:32] = struct.pack("<H", 12)
+    extra = struct.pack("<HHQ", 1, 8, (1 << 64) - 1)
+    end = bytearray(content[content.rindex(b"PK\5\6") :])
+    end[12:16] = struct.pack("<I", int.from_bytes(end[12:16], "little") + 12)
+    Path(place).write_bytes(content[:entry] + head + name + extra + end)
+    found = {key.partition("!/")[2]: one for key, one in read(place).items()}
+    assert found["Fig/1.jpg"] == b"one"
+    assert isinstance(found["Fig/2.jpg"], str)

@@ -29,6 +29,7 @@ from fruits.storage.location import Location, filesystem_of, hadoop_uri
         ("/", "file:/"),
         ("S3A://bucket//a//b/", "s3a://bucket/a/b"),
         ("s3://bucket", "s3a://bucket"),
+        ("https://example.org/a b/1.jpg", "https://example.org/a b/1.jpg"),
         ("s3://bucket/a?b#c%20[d]", "s3a://bucket/a?b#c%20[d]"),
     ],
 )
