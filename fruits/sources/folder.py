@@ -20,6 +20,8 @@ from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
+from fruits.sources.text import original
+from fruits.sources.text import storable as _text
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe, read
 from fruits.storage.location import Location
@@ -162,14 +164,15 @@ def _too_long(length: int) -> OSError:
 
 
 def _read(path: str) -> bytes | OSError:
+    name = original(path)
     try:
-        return read(path)
+        return read(name)
     except FileNotFoundError as error:
-        if not (name := _bytes_of(path)):
+        if name == path:
             return error
-        path = name
     except OSError as error:
         return error
+    # A table of paths has names as somebody wrote them.
     try:
         return read(path)
     except OSError as error:
@@ -211,14 +214,3 @@ def _unlistable(location: Location, error: OSError) -> InputError:
         f"images: {_text(str(folder))} cannot be listed{who} ({reason}): let that user read it and "
         "enter it, or move it out of the images; leaving it out would lose images"
     )
-
-
-def _text(name: str) -> str:
-    r"""A name fit for a table: of one that is not UTF-8, the bytes that are not, as `\udce9`."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _bytes_of(path: str) -> str | None:
-    """The name of which :func:`_text` made a path, or None where it did not change it."""
-    name = re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda found: chr(int(found[1], 16)), path)
-    return name if name != path else None

@@ -145,18 +145,17 @@ def listed(
 
 def _storable(member: Member) -> Member:
     """A member fit for a table, whatever its archive says of it."""
-    texts = {
-        name: text and storable(text)
-        for name in ("name", "label", "split", "group")
-        if (text := getattr(member, name))
-    }
+    member = member._replace(
+        name=storable(member.name),
+        label=member.label and storable(member.label),
+        split=member.split and storable(member.split),
+        group=member.group and storable(member.group),
+    )
     numbers = (member.length, member.offset, member.span, member.stored)
     if all(0 <= number < LONGEST for number in numbers):
-        return member._replace(**texts)
-    reason = (
-        member.reason or f"damaged: it cannot have {member.length:,} bytes at {member.offset:,}"
-    )
-    return member._replace(length=0, offset=0, span=0, stored=0, reason=reason, **texts)
+        return member
+    reason = f"damaged: it cannot have {member.length:,} bytes at byte {member.offset:,}"
+    return member._replace(length=0, offset=0, span=0, stored=0, reason=member.reason or reason)
 
 
 def _named(

@@ -121,7 +121,8 @@ def located(files: pa.Table) -> pa.Table:
     containers = {path: path.partition(SEPARATOR)[0] for path in paths if SEPARATOR in path}
     there: dict[str, object] = {}
     for container in sorted(set(containers.values())):
-        if container.lower().endswith(_SHARDS):
+        # There may also be a folder called so.
+        if container.lower().endswith(_SHARDS) and not _exists(f"{container}!"):
             images = lister_of(container, Naming()).items().images
             wanted = images.filter(pc.is_in(images["path"], files["path"].combine_chunks()))
             there |= dict(zip(wanted["path"].to_pylist(), wanted["at"].to_pylist(), strict=True))

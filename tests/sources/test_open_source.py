@@ -56,6 +56,14 @@ def test_rows_that_know_their_paths_alone_are_found_again(
     assert list(contents_of(located(rows))) == list(contents_of(images.take([8, 0, 4])))
 
 
+def test_a_folder_called_like_an_archive_is_a_folder(tmp_path: Path) -> None:
+    for name in ("a.tar!", "b.zip!"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(b"x")
+    images = open_source(str(tmp_path)).items().images
+    assert list(contents_of(located(images.select(["path", "label", "length"])))) == [b"x", b"x"]
+
+
 def test_an_image_that_two_places_have_is_there_once(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -301,3 +301,24 @@ def test_a_suffix_for_each_file_makes_no_endless_line() -> None:
 def test_a_name_that_no_file_can_have_is_rejected(tmp_path: Path, name: str) -> None:
     (found,) = read_contents([(f"file:{tmp_path}/{name}", 3)])
     assert isinstance(found, OSError)
+
+
+def test_a_name_that_looks_like_the_spelling_of_another_is_listed_and_read_apart(
+    tmp_path: Path,
+) -> None:
+    names = [
+        b"\xe9",
+        rb"\udce9",
+        rb"\udc5cudce9",
+        rb"\udc5c",
+        rb"\\udce9",
+        rb"\ud800",
+        b"\xe9\\udce9",
+    ]
+    for name in names:
+        with open(os.fsencode(tmp_path) + b"/" + name + b".jpg", "wb") as file:
+            file.write(name)
+    images = list_images(str(tmp_path))
+    assert len(set(images["path"].to_pylist())) == len(names)
+    lengths = zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True)
+    assert sorted(map(bytes, read_contents(lengths))) == sorted(names)  # type: ignore[arg-type]
