@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
@@ -66,6 +67,42 @@ class Parser(argparse.ArgumentParser):
         return values.pop("command"), values
 
 
+class Several(argparse.Action):
+    """Adds up the values of an option, also where it is given several times: a list."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keeps the values; those that are typed replace the default."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(() if before is self.default else before), *values])
+
+
+class Places(argparse.Action):
+    """Like :class:`Several`, for places: one text with commas between them."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keeps the places; a name with a comma in it would be taken for two."""
+        before = getattr(namespace, self.dest)
+        places = [*([before] if before else ()), *values]
+        if len(places) > 1 and (found := [one for one in places if _has_comma(one)]):
+            parser.error(
+                f"{option_string}: wanted names without a comma where there are several; "
+                f"got {found[0]}: rename it"
+            )
+        setattr(namespace, self.dest, ",".join(places))
+
+
 def add_run_options(
     parser: argparse.ArgumentParser,
     output: str | None = None,
@@ -98,9 +135,12 @@ def add_option(
         parser: of the command.
         option: to add.
         default: its value where the user gives none.
-        several: whether it takes one value or more, and gives a list.
+        several: whether it takes one value or more, and gives a list. The option ``images`` takes
+            several in any case, and gives one text.
     """
-    settings: dict[str, Any] = {"help": option.help} | ({"nargs": "+"} if several else {})
+    settings: dict[str, Any] = {"help": option.help}
+    if several or option.name == "images":
+        settings |= {"nargs": "+", "action": Several if several else Places}
     if default is MISSING:
         settings["required"] = True
     else:
@@ -119,6 +159,11 @@ def add_option(
             settings["help"] += f" (default: {shown})"
     settings["help"] = settings["help"].replace("%", "%%")
     parser.add_argument(option.flag, **settings)
+
+
+def _has_comma(place: str) -> bool:
+    """Whether a place is one file or folder with a comma in its name."""
+    return "," in place and os.path.lexists(place)
 
 
 def _nearest(wrong: str, known: Sequence[str]) -> str:

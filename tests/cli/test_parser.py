@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,38 @@ def test_options_reach_the_command_as_their_type() -> None:
     assert (config.components, config.limit, config.max_rejected) == (5, 7, 0.5)
     assert (config.csv, config.overwrite) == (False, True)
     assert config.backbone == RunConfig(images="in", output="out").backbone
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [["--images", "a", "--images", "b"], ["--images", "a", "b"], ["--images", "a,b"]],
+)
+@pytest.mark.parametrize("command", ["run", "plan", "compare", "predict"])
+def test_several_places_of_images_add_up(command: str, typed: list[str]) -> None:
+    needed = {"compare": ["--backbone", "VGG16"], "predict": ["--model", "m"]}.get(command, [])
+    _, values = make_parser().parse([command, *typed, "--output", "out", *needed])
+    assert values["images"] == "a,b"
+
+
+def test_a_name_with_a_comma_is_not_mixed_with_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    one = ["run", "--output", "out", "--images", str(folder)]
+    assert make_parser().parse(one)[1]["images"] == str(folder)
+    status, _, err = answer([*one, "--images", "c"], capsys)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "wanted names without a comma where there are several" in err
+
+
+def test_values_of_a_comparison_add_up_and_replace_the_default() -> None:
+    typed = ["compare", "--images", "a", "--output", "b", "--backbone", "VGG16", "ResNet50"]
+    parser = make_parser()
+    for _ in range(2):  # Nothing is left of the first time.
+        _, values = parser.parse([*typed, "--backbone", "MobileNetV2", "--components", "5"])
+        assert values["backbone"] == ["VGG16", "ResNet50", "MobileNetV2"]
+        assert (values["components"], values["scaler"]) == ([5], ["minmax"])
 
 
 def test_the_help_of_run_names_each_option_with_its_default_and_choices(

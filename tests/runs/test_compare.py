@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fruits.classify.train import SCHEME
 from fruits.cli import main
 from fruits.errors import InputError, OutputError
 from fruits.runs.compare import compare
@@ -19,6 +20,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 
 SMALL = Path(__file__).parents[1] / "data" / "networks" / "dinov2"
+KINDS = {"classifier": ["lda", "softmax"], "transform": ["none"]}
 FIGURES = ("scheme", "images", "accuracy", "log_loss", "calibration_error", "identical")
 
 
@@ -51,14 +53,28 @@ def output(
     """Compared once with one network, then, by the command, with another one and one that fails."""
     Path(nothing).mkdir()
     place = tmp_path_factory.mktemp("compared") / "out"
-    compare(config(fruit, place), backbone=[str(SMALL), nothing])
+    compare(config(fruit, place), backbone=[str(SMALL), nothing], **KINDS)
     first = json.loads((place / "compare.json").read_text())
     assert [one["extracted"] for one in first["networks"]] == [24, 0]
+    assert_kinds_compared(Comparison.from_json(json.dumps(first).encode()).networks[0])
     options = ["--images", str(fruit), "--output", str(place), "--max-rejected", "0.5"]
     options += ["--backbone", str(SMALL), nothing, "EfficientNetLite0"]
     options += ["--transform", "none", "sqrt", "--scaler", "minmax", "none"]
     assert main(["compare", *options]) == 1
     return place, Comparison.from_json((place / "compare.json").read_bytes())
+
+
+def assert_kinds_compared(network: Network) -> None:
+    """Two kinds of classifier have figures of their own, and the better one is published."""
+    assert [one.classifier for one in network.tried] == KINDS["classifier"]
+    grouped = [one.figures(SCHEME) for one in network.tried]
+    assert grouped[0]["images"] == grouped[1]["images"] == 16
+    assert grouped[0]["log_loss"] != grouped[1]["log_loss"]
+    assert all(one.seconds > 0 and len(one.evaluations) == 2 for one in network.tried)
+    order = [(-one["accuracy"], one["log_loss"]) for one in grouped]
+    assert network.published == order.index(min(order))
+    about = json.loads((Path(network.output) / "run.json").read_text())["classifier"]
+    assert about["kind"] == KINDS["classifier"][network.published]
 
 
 def config(images: Path, output: Path, **options: Any) -> RunConfig:
