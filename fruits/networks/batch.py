@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fruits.errors import BackboneError
 from fruits.networks.graph import MOST_BATCH
+from fruits.networks.openvino_network import compile_openvino, drawn_pictures
 
 # Two is best for small convolutional networks, whose intermediate results then stay in a core's
 # cache. Larger numbers pay where a layer's weights are read once for all images.
@@ -41,7 +41,7 @@ def fastest_batch(model: Any) -> tuple[int, int, Any]:
         BackboneError: when the model runs with no number of images.
     """
     sides = tuple(side.get_length() for side in list(model.input(0).get_partial_shape())[1:3])
-    pixels = _pictures(max(_batches(model)), *sides)
+    pixels = drawn_pictures(max(_batches(model)), *sides)
     candidates = [one for batch in _batches(model) if (one := _candidate(model, batch)) is not None]
     if not candidates:
         raise BackboneError("wanted a network that takes one image, or several; it takes neither")
@@ -67,21 +67,16 @@ class _Candidate:
     """A model for a number of images, compiled as a worker compiles it."""
 
     def __init__(self, model: Any, batch: int) -> None:
-        import openvino
-
         self.model, self.batch = model.clone(), batch
         height, width = list(model.input(0).get_partial_shape())[1:3]
         self.model.reshape([batch, height, width, 3])
         shape = self.model.output(0).get_partial_shape()
         if shape.is_dynamic or shape.rank.get_length() != 2 or shape[0] != batch:
             raise ValueError(f"its output has the shape {shape}")
-        settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-        settings |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = openvino.Core().compile_model(self.model, "CPU", settings)
-        self.request = compiled.create_infer_request()
+        self.network, _ = compile_openvino(self.model, "f32")
 
     def __call__(self, pixels: Pixels) -> Features:
-        return np.array(self.request.infer([pixels])[0], np.float32)
+        return self.network(pixels)
 
 
 def _candidate(model: Any, batch: int) -> _Candidate | None:
@@ -114,10 +109,3 @@ def _seconds(candidate: _Candidate, pixels: Pixels) -> float:
         candidate(pixels[: candidate.batch])
         times.append((time.perf_counter() - begin) / candidate.batch)
     return min(times)
-
-
-def _pictures(count: int, height: int, width: int) -> Pixels:
-    """Different pictures, smooth as photographs are."""
-    rng = np.random.default_rng(0)
-    coarse = [Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)) for _ in range(count)]
-    return np.stack([np.asarray(few.resize((width, height))) for few in coarse])

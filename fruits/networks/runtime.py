@@ -17,15 +17,13 @@ from fruits.errors import BackboneError, one_line
 from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
+from fruits.networks.openvino_network import Network, compile_openvino, network_for_one
 from fruits.sources.decode import RejectedImage, decode
 from fruits.sources.thumbnail import thumbnail
 
 # Images that are decoded in a row before the network runs: the code and the tables of each stay in
 # the processor's cache for a while, which saves a tenth of the time.
 GROUP = 8
-
-
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 Keep = Callable[[bytes | None], object]
@@ -103,16 +101,24 @@ def what_ran(graph: CompiledGraph) -> str:
     return _loaded_network(graph)[1]
 
 
-def compiled_network(graph: CompiledGraph) -> tuple[Network, str]:
+def compiled_network(graph: CompiledGraph, one_by_one: bool = False) -> tuple[Network, str]:
     """A network of its own for a caller that keeps it, and what it runs, see :func:`what_ran`.
 
     It serves one thread at a time.
+
+    Args:
+        graph: the backbone.
+        one_by_one: whether images often come alone: then a second network takes one image, without
+            the time of padding, where its features have the same bits.
 
     Raises:
         BackboneError: as :func:`load` does.
     """
     network, ran = _LOADERS[graph.engine](graph)
-    return _in_batches(network, graph.batch), ran
+    alone = None
+    if one_by_one and graph.engine == "openvino" and graph.batch > 1:
+        alone = network_for_one(graph, network, _threads())
+    return _in_batches(network, graph.batch, alone), ran
 
 
 def _loaded_network(graph: CompiledGraph) -> tuple[Network, str]:
@@ -129,10 +135,20 @@ def _loaded_network(graph: CompiledGraph) -> tuple[Network, str]:
 _loaded: dict[tuple[str, ...], tuple[Network, str]] = {}
 
 
-def _in_batches(network: Network, size: int) -> Network:
-    """A network for any number of images, made from one that takes ``size`` images."""
+def _in_batches(network: Network, size: int, alone: Network | None = None) -> Network:
+    """A network for any number of images, made from one that takes ``size`` images.
+
+    Args:
+        network: takes ``size`` images.
+        size: of a batch.
+        alone: takes one image, with the same features; used for one that is left over.
+    """
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if alone and len(pixels) % size == 1:
+            full = run(pixels[:-1]) if len(pixels) > 1 else None
+            last = alone(pixels[-1:])
+            return last if full is None else np.concatenate([full, last])
         padding = np.zeros((-len(pixels) % size, *pixels.shape[1:]), np.uint8)
         padded = np.concatenate([pixels, padding]) if len(padding) else pixels
         batches = [network(padded[n : n + size]) for n in range(0, len(padded), size)]
@@ -148,27 +164,10 @@ def _openvino(graph: CompiledGraph) -> tuple[Network, str]:
     require_safe_openvino(xml, constants)
     if graph.precision == "bf16":
         processor.require_bfloat16(processor.openvino_precisions())
-    core = openvino.Core()
-    model = core.read_model(model=xml, weights=constants)
+    model = openvino.Core().read_model(model=xml, weights=constants)
     _require_shapes(graph, tuple(model.input(0).shape), tuple(model.output(0).shape))
-    compiled = core.compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": _threads(),
-            "NUM_STREAMS": 1,
-            # Pinning would put the thread of every worker process on the same core.
-            "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": graph.precision,
-        },
-    )
-    request = compiled.create_infer_request()
-
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # A copy: the request writes its next answer into the same memory.
-        return np.array(request.infer([pixels])[0], np.float32)
-
-    return run, processor.openvino_ran(compiled)
+    network, compiled = compile_openvino(model, graph.precision, _threads())
+    return network, processor.openvino_ran(compiled)
 
 
 def _tensorflow(graph: CompiledGraph) -> tuple[Network, str]:

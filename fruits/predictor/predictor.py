@@ -19,7 +19,8 @@ from fruits.classify.model import Classifier
 from fruits.errors import BackboneError, InputError
 from fruits.features.products import Array
 from fruits.networks.graph import ENGINES, PARTS, PRECISIONS, CompiledGraph, InputSpec
-from fruits.networks.runtime import Network, compiled_network, featurize_with
+from fruits.networks.openvino_network import Network
+from fruits.networks.runtime import compiled_network, featurize_with
 from fruits.predictor.files import MANIFEST, Folder
 from fruits.predictor.images import Neighbour, TrainingImages
 from fruits.reduction.transform import affine
@@ -99,7 +100,7 @@ class Predictor:
             # SHA-256 of the large files and the compiler of the network use a core each.
             waiting = pool.submit(TrainingImages.read, folder)
             graph = _graph(folder)
-            network, ran = compiled_network(graph)
+            network, ran = compiled_network(graph, one_by_one=True)
             classifier = _classifier(folder, graph)
             reduction = _reduction(folder, graph)
             images = waiting.result()

@@ -248,9 +248,11 @@ def test_the_saved_model_predicts_the_same_labels(
 
 
 def test_softmax_is_trained_on_the_same_images_and_evaluated_by_the_same_folds(
-    finished: tuple[Run, Path], fruit: Path, tmp_path: Path
+    finished: tuple[Run, Path], fruit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lda, _ = finished
+    # The optimum is not what is tested here, and each step is a Spark job, for each fold.
+    monkeypatch.setattr("fruits.spark.softmax.MAX_ITER", 20)
     result = go(fruit, tmp_path / "out", classifier="softmax")
     assert result.report["classifier"]["kind"] == "softmax"
     assert [one.scheme for one in result.evaluations] == [one.scheme for one in lda.evaluations]

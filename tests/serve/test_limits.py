@@ -18,6 +18,9 @@ import pytest
 from models import Server, served, wait_for
 from PIL import Image
 
+from fruits.serve.server import listen
+from fruits.serve.settings import Settings
+
 TOKEN = "correct-horse-battery-staple"
 
 # Ends, or keeps busy, the process that decodes certain contents, as broken native code would.
@@ -350,3 +353,13 @@ def test_bad_options_are_one_line_and_status_2(
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_answer_does_not_wait_until_the_client_acknowledges_its_headers() -> None:
+    with (
+        listen(Settings("unused", port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

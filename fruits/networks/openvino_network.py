@@ -1,0 +1,76 @@
+"""Compiles an OpenVINO model for one task's threads, and for a single image next to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fruits.networks.graph import CompiledGraph
+
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def compile_openvino(model: Any, precision: str, threads: int = 1) -> tuple[Network, Any]:
+    """Compiles a model for this machine's processor.
+
+    Args:
+        model: an ``openvino.Model`` from uint8 (n, height, width, 3) to float32 (n, d).
+        precision: one of `fruits.networks.graph.PRECISIONS`.
+        threads: that a request may use.
+
+    Returns:
+        The network, which serves one thread at a time, and the ``openvino.CompiledModel``.
+    """
+    import openvino
+
+    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    # Pinning would put the thread of every worker process on the same core.
+    settings |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": precision}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # A copy: the request writes its next answer into the same memory.
+        return np.array(request.infer([pixels])[0], np.float32)
+
+    return run, compiled
+
+
+def network_for_one(graph: CompiledGraph, network: Network, threads: int = 1) -> Network | None:
+    """The network of a graph for one image at a time, where that changes no bit of its features.
+
+    Args:
+        graph: of the engine OpenVINO.
+        network: of the same graph; it takes as many images as the graph says.
+        threads: as those of ``network``.
+
+    Returns:
+        None where the graph takes no other number of images, or where a batch has other bits.
+    """
+    import openvino
+
+    height, width = graph.input.height, graph.input.width
+    model = openvino.Core().read_model(
+        model=graph.parts["graph.xml"], weights=graph.parts["graph.bin"]
+    )
+    try:
+        model.reshape([1, height, width, 3])
+        if tuple(model.output(0).shape) != (1, graph.dimension):
+            return None
+        alone, _ = compile_openvino(model, graph.precision, threads)
+    except RuntimeError:  # A size within the graph is fixed to its batch.
+        return None
+    pictures = drawn_pictures(graph.batch, height, width)
+    one_by_one = np.concatenate([alone(picture[np.newaxis]) for picture in pictures])
+    return alone if np.array_equal(one_by_one, network(pictures), equal_nan=True) else None
+
+
+def drawn_pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Different pictures, smooth as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = [Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)) for _ in range(count)]
+    return np.stack([np.asarray(few.resize((width, height))) for few in coarse])
