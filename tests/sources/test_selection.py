@@ -273,7 +273,8 @@ def test_every_name_that_a_disk_can_have_is_listed_and_read(tmp_path: Path) -> N
     for row, content in zip(rows, contents, strict=True):
         if content != b"not UTF-8":
             assert isinstance(content, bytes)
-            assert row["path"] == f"file:{tmp_path}/{content.decode()}"
+            name = content.decode().replace("\\udce9", "\\udc5cudce9")
+            assert row["path"] == f"file:{tmp_path}/{name}"
 
 
 def test_one_label_typed_on_two_systems_is_one_label(tmp_path: Path) -> None:
