@@ -130,11 +130,14 @@ class Outputs:
         """One of the Parquet tables."""
         from fruits.spark.parquet import read_parquet
 
+        return read_parquet(spark, *map(str, self.files(name)))
+
+    def files(self, name: str) -> list[Location]:
+        """The files of one of the Parquet tables, in the order of their names."""
         # Files of the user's in the same folder are not part of the table, nor are thumbnails.
         made = self.made()
         owned = [one for one in made.files(name) if made.owns(one) and "/_" not in one]
-        files = [one for one in owned if one.endswith(".parquet")]
-        return read_parquet(spark, *map(self.uri, files))
+        return [self.root / one for one in sorted(owned) if one.endswith(".parquet")]
 
     def staging(self) -> Outputs:
         """Where results are made before :meth:`publish` puts them in their places.

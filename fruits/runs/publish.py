@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
 from fruits.features.rows import matrix
@@ -26,6 +24,7 @@ from fruits.runs.fingerprint import options_digest
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
 from fruits.runs.made import PAGE
 from fruits.runs.material import collect
+from fruits.runs.outputs import Outputs
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
 from fruits.runs.summary import describe, figures, total_seconds
@@ -33,7 +32,6 @@ from fruits.runs.versions import package_versions
 from fruits.runs.work import Work
 from fruits.spark.model_files import model_files
 from fruits.spark.models import pipeline_model
-from fruits.spark.tasks import described
 from fruits.storage.location import Location
 
 PUBLISHED = (
@@ -119,8 +117,7 @@ def draw_plots(
         variance = reduced.reduction.explained_variance
         components = reduced.reduction.components
         work.staged.write_figure(plots.scree(variance, components), "plots/scree.png")
-        with described(work.spark, "plots: the first two components"):
-            points, labels = pc1_pc2(work.staged.table(work.spark, "pca"))
+        points, labels = pc1_pc2(work.staged)
         work.staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
         if classified and evaluations:
             order = labels_by_similarity(classified.classifier)
@@ -181,21 +178,27 @@ def publish_results(work: Work, report: dict[str, Any]) -> None:
     work.outputs.publish(work.lock, *PUBLISHED, report=report)
 
 
-def pc1_pc2(components: DataFrame) -> tuple[NDArray[np.float32], list[str]]:
-    """The first two components of some images, for a plot, and their labels.
+def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str]]:
+    """The first two components of the images, for a plot, and their labels.
 
     Returns:
-        float32 of shape (n, 2), or (n, 1) where there is only one component, with n of about
-        :data:`PLOTTED_IMAGES` at most; and n labels, empty where there is none.
+        float32 of shape (n, 2), or (n, 1) where there is only one component, with n of
+        :data:`PLOTTED_IMAGES` at most, spread evenly over the paths; and n labels, empty where
+        there is none.
     """
-    fraction = min(1.0, PLOTTED_IMAGES / components.count())
-    chosen = components
-    if fraction < 1:  # by their paths: the same ones however the table is partitioned
-        share = F.lit(int(fraction * 1_000_000))
-        chosen = components.filter(F.pmod(F.xxhash64("path"), F.lit(1_000_000)) < share)
-    columns = F.coalesce("label", F.lit("")).alias("label"), F.slice("pca", 1, 2).alias("pca")
-    rows = chosen.orderBy("path").select(*columns).toArrow()
-    return matrix(rows["pca"].combine_chunks()), rows["label"].to_pylist()
+    # Not by Spark, whose first query takes seconds.
+    files = outputs.files("pca")
+    paths, filesystem = [file.path for file in files], outputs.root.filesystem
+    table = pads.dataset(paths, filesystem=filesystem, format="parquet")
+    step, before = -(-table.count_rows() // PLOTTED_IMAGES), 0
+    points, labels = [np.empty((0, 1), np.float32)], list[str]()
+    for batch in table.to_batches(columns=["label", "pca"], batch_size=4096):
+        some = batch.take(pa.array(range(-before % step, batch.num_rows, step), pa.int64()))
+        before += batch.num_rows
+        if some.num_rows:
+            points.append(matrix(pc.list_slice(some["pca"], 0, 2)))
+            labels += pc.fill_null(some["label"].cast(pa.string()), "").to_pylist()
+    return np.concatenate(points[1:] or points), labels
 
 
 def _training_rows(work: Work, extracted: Extracted, reduced: Reduced) -> Iterator[pa.RecordBatch]:
