@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ from fruits.errors import BackboneError, one_line
 from fruits.networks.traced import as_openvino
 from fruits.networks.weights_file import extract_weights, require_self_contained
 
-# Of these modules, Keras makes objects that compute and nothing else.
-_MODULES = ("keras", "builtins")
+# Of these modules, Keras makes objects that compute and nothing else. Others download files, load
+# archives, or change settings.
+_MODULES = re.compile(
+    r"builtins|keras(\.src)?(\.(layers|models|ops|initializers|regularizers|constraints|activations"
+    r"|optimizers|losses|metrics|quantizers|dtype_policies|random)(\.\w+)*)?"
+)
 
 
 # These run code of the archive, or read files and networks from elsewhere.
@@ -135,7 +140,7 @@ def _require_known(part: dict[str, Any]) -> None:
     if not isinstance(kind, str):
         return
     module, registered = part.get("module"), part.get("registered_name")
-    own = module is None or str(module).partition(".")[0] not in _MODULES
+    own = not _MODULES.fullmatch(str(module)) or not kind.isidentifier()
     # Keras writes no module other than its own kinds of values, such as tensors and types.
     internal = kind.startswith("__") or kind in ("DTypePolicy",)
     named = isinstance(registered, str) and ">" in registered

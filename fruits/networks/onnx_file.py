@@ -57,11 +57,11 @@ def references(content: bytes) -> References:
             if kind == _GRAPH:
                 graphs += 1
             elif kind == _NODE:
-                used.add(_text(fields, 7))
+                used.update(_texts(fields, 7))
             elif kind == _FUNCTION:
-                defined.add(_text(fields, 10))
-            elif kind == _ENTRY and _text(fields, 1) == "location":
-                files.add(_text(fields, 2))
+                defined.update(_texts(fields, 10)[-1:])
+            elif kind == _ENTRY and "location" in _texts(fields, 1):
+                files.update(_texts(fields, 2))
     except (ValueError, IndexError) as error:
         raise BackboneError(f"wanted an ONNX file; the data is damaged: {error}") from error
     if not graphs:
@@ -88,6 +88,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
+        if not 8 <= key < 1 << 32:  # Some readers take 32 bits of it.
+            raise ValueError(f"a field of the number {key >> 3}")
         wire = key & 7
         if wire == 2:
             length, place = _varint(data, place)
@@ -114,5 +116,6 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
     raise ValueError("a number without end")
 
 
-def _text(fields: Fields, number: int) -> str:
-    return next((str(value, "utf-8") for field, value in fields if field == number), "")
+def _texts(fields: Fields, number: int) -> list[str]:
+    """All values of a field; a reader takes the last one, or the first one."""
+    return [str(value, "utf-8") for field, value in fields if field == number]

@@ -83,6 +83,9 @@ def changed(source: Path, target: Path, old: str, new: str, extra: str | None = 
     [
         ('"class_name": "Conv2D"', '"class_name": "Lambda"', None, "got Lambda of"),
         ('"class_name": "Conv2D"', '"class_name": "TFSMLayer"', None, "got TFSMLayer of"),
+        ('"class_name": "Conv2D"', '"class_name": "utils.get_file"', None, "got utils.get_file of"),
+        ('"module": "keras.layers"', '"module": "keras.utils"', None, "of keras.utils"),
+        ('"module": "keras.layers"', '"module": "keras.src.saving"', None, "of keras.src.saving"),
         ('"module": "keras.layers"', '"module": "os"', None, "which would run code"),
         ('"registered_name": null', '"registered_name": "own>Layer"', None, "own>Layer"),
         ("{", "{", "assets/vocabulary.txt", "the file assets/vocabulary.txt"),
