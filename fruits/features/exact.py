@@ -38,6 +38,10 @@ class Exact:
     low: int
     words: Ints
 
+    def equals(self, other: Exact) -> bool:
+        """Whether all numbers are the same."""
+        return self.low == other.low and np.array_equal(self.words, other.words)
+
     @classmethod
     def zeros(cls, size: int) -> Exact:
         """`size` zeros."""

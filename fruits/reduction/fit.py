@@ -39,7 +39,8 @@ class Reduction:
         moments: what both were fitted to.
         explained_variance: (d,) float64, the share of every component, kept or not, in the variance
             of the scaled features; descending, 1 in sum.
-        axes: (d, k) float64, the principal axes of the scaled features, in columns.
+        all_axes: (d, d) float64, the principal axes of the scaled features, in columns, also of
+            components that are not kept.
         weights: (d, k) float64, scaler and PCA in one: components = features @ weights + offset.
         offset: (k,) float64, see ``weights``.
     """
@@ -47,7 +48,7 @@ class Reduction:
     scaler: str
     moments: Moments
     explained_variance: Array
-    axes: Array
+    all_axes: Array
     weights: Array
     offset: Array
 
@@ -55,6 +56,11 @@ class Reduction:
     def components(self) -> int:
         """k, the number of components that are kept."""
         return int(self.offset.size)
+
+    @property
+    def axes(self) -> Array:
+        """(d, k) float64, the axes of the components that are kept."""
+        return self.all_axes[:, : self.components]
 
 
 def fit_reduction(moments: Moments, scaler: str, components: int | float) -> Reduction:
@@ -74,7 +80,7 @@ def fit_reduction(moments: Moments, scaler: str, components: int | float) -> Red
         scaler=scaler,
         moments=moments,
         explained_variance=explained,
-        axes=pc,
+        all_axes=axes,
         weights=factor[:, np.newaxis] * pc,
         offset=shift @ pc,
     )
@@ -155,20 +161,54 @@ def choose_components(explained_variance: Array, components: int | float) -> int
     )
 
 
-def principal_angles(old: Moments, new: Moments, scaler: str) -> dict[str, float]:
-    """How far a basis has turned: the largest principal angle between the leading axes of two PCAs.
+def turned_degrees(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float]:
+    """How far the leading axes of two PCAs have turned, see :func:`principal_angles`.
 
-    Björck and Golub, "Numerical methods for computing angles between linear subspaces",
-    Mathematics of Computation 27 (1973): the sine is the norm of what one leaves of the other.
+    Args:
+        old: of the earlier images.
+        new: of the present ones.
+        fitted: to one of them; its axes are not computed again, and its scaler is that of both.
 
     Returns:
         Degrees from 0 to 90 by the number of leading axes that are compared.
     """
-    ones, others = (principal_axes(m, scaling(m, scaler)[0])[1] for m in (old, new))
-    possible = min(old.count - 1, new.count - 1, old.mean.size)
+
+    def axes(moments: Moments) -> Array:
+        if _alike(moments, fitted.moments):
+            return fitted.all_axes
+        return principal_axes(moments, scaling(moments, fitted.scaler)[0])[1]
+
+    possible = min(old.count - 1, new.count - 1, old.width)
+    return principal_angles(axes(old)[:, :possible], axes(new)[:, :possible])
+
+
+def _alike(one: Moments, other: Moments) -> bool:
+    """Whether scaler and PCA are the same for both, whatever the labels of their rows."""
+    return one is other or (
+        (one.width, one.count) == (other.width, other.count)
+        and one.products.equals(other.products)
+        and one.total.equals(other.total)
+        and np.array_equal(one.minimum, other.minimum)
+        and np.array_equal(one.maximum, other.maximum)
+    )
+
+
+def principal_angles(ones: Array, others: Array) -> dict[str, float]:
+    """The largest principal angle between the leading axes of two bases.
+
+    Björck and Golub, "Numerical methods for computing angles between linear subspaces",
+    Mathematics of Computation 27 (1973): the sine is the norm of what one leaves of the other.
+
+    Args:
+        ones: (d, m) float64, orthonormal columns.
+        others: the same.
+
+    Returns:
+        Degrees from 0 to 90 by the number of leading axes that are compared.
+    """
     degrees = {}
     for count in (1, 2, 10, 100):
-        if count <= possible:
+        if count <= ones.shape[1]:
             one, other = ones[:, :count], others[:, :count]
             sine = float(np.linalg.norm(other - one @ (one.T @ other), 2))
             degrees[str(count)] = round(math.degrees(math.asin(min(sine, 1.0))), 6)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fruits.errors import ConfigError, InputError
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
-from fruits.reduction.fit import principal_angles
+from fruits.reduction.fit import Reduction, turned_degrees
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS, STAGING
@@ -119,14 +119,14 @@ def require_apart(config: RunConfig, linked: list[str]) -> None:
             )
 
 
-def degrees_turned(old: Moments, new: Moments, scaler: str) -> dict[str, float] | None:
+def degrees_turned(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float] | None:
     """How far the leading components have turned; None where the new images have none.
 
-    See :func:`fruits.reduction.fit.principal_angles`.
+    See :func:`fruits.reduction.fit.turned_degrees`.
     """
     if new.count < 2 or np.array_equal(new.minimum, new.maximum):
         return None
-    return principal_angles(old, new, scaler)
+    return turned_degrees(old, new, fitted)
 
 
 def _timeless(marks: Counter[Mark]) -> Counter[Mark]:

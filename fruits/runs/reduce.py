@@ -28,7 +28,7 @@ class Reduced:
         measured: of the training images of this run; those of `moments`, unless a model is used.
         last: what the last run, or the model that is used, was fitted to; None where there is none.
         turned: how far the leading components have turned since the last run, in degrees, see
-            :func:`fruits.reduction.fit.principal_angles`; None where there is no last run.
+            :func:`fruits.reduction.fit.turned_degrees`; None where there is no last run.
     """
 
     moments: Moments
@@ -51,9 +51,9 @@ def reduce_features(work: Work, extracted: Extracted) -> Reduced:
         moments = measure.moments(work.spark, work.store, side, work.chosen)
         extracted.require_rows(moments.count, side)
         last = work.basis or work.outputs.basis()
-        turned = degrees_turned(last.moments, moments, work.config.scaler) if last else None
         fitted_to = work.basis.moments if work.basis else moments
         reduction = fit_reduction(fitted_to, work.config.scaler, work.config.components)
+        turned = degrees_turned(last.moments, moments, reduction) if last else None
     before = last.moments if last else None
     return Reduced(fitted_to, reduction, side, moments, before, turned)
 
