@@ -1,15 +1,19 @@
 """The API, asked as curl and others ask it."""
 
 import base64
+import io
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
-from models import EVALUATION, Server, thumbnail
+from models import EVALUATION, Server, served, thumbnail, write_model
+from PIL import Image
 
 import fruits
+from fruits.networks.compile import compile_backbone
+from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Prediction, Predictor
 
 FORM = "multipart/form-data"
@@ -36,6 +40,19 @@ def assert_same(answer: dict[str, Any], prediction: Prediction) -> None:
     ]
 
 
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def widened(picture: Image.Image) -> Image.Image:
+    """The picture in the middle of one that is twice as wide, and blue."""
+    wide = Image.new("RGB", (2 * picture.width, picture.height), (20, 40, 200))
+    wide.paste(picture, (picture.width // 2, 0))
+    return wide
+
+
 def test_one_photograph_as_the_body_gets_the_bits_of_the_predictor(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
@@ -45,6 +62,30 @@ def test_one_photograph_as_the_body_gets_the_bits_of_the_predictor(
     assert_same(one, expected[0])
     assert "components" not in one
     assert "thumbnail" not in one["neighbours"][0]
+
+
+def test_a_model_with_a_crop_gets_the_same_part_as_its_run(
+    server: Server,
+    graph: CompiledGraph,
+    model: Path,
+    training: list[Path],
+    photographs: list[bytes],
+    tmp_path: Path,
+) -> None:
+    cropped = compile_backbone(graph.backbone, crop="centre")
+    write_model(tmp_path / "predictor", cropped, training, photographs, 0.3)
+    pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in photographs[:6]]
+    square, wide = ([png(one) for one in some] for some in (pictures, map(widened, pictures)))
+    # The squares are what the crop leaves of the wide ones, so that no crop is needed for them.
+    expected = list(Predictor.load(str(model)).predict_many(square))
+    whole = server.predict(*wide).json()["predictions"]
+    with served(tmp_path, tmp_path) as other:
+        assert other.client.get("/model").json()["labels"]
+        answers = other.predict(*wide).json()["predictions"]
+    for answer, one, without in zip(answers, expected, whole, strict=True):
+        assert isinstance(one, Prediction)
+        assert_same(answer, one)
+        assert without["distance"] != answer["distance"]
 
 
 def test_photographs_of_a_form_are_answered_in_their_order(
