@@ -21,7 +21,7 @@ from fruits.runs.comparison import Comparison, Network, Reduction, Tried, best_o
 from fruits.runs.config import RunConfig
 from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.inputs import list_images
-from fruits.runs.made import RECORD
+from fruits.runs.made import LOCK, RECORD
 from fruits.runs.outputs import Outputs
 from fruits.runs.probe import probe
 from fruits.runs.progress import Stages
@@ -35,7 +35,7 @@ from fruits.sources.source import Source
 from fruits.spark.failures import java_ended, spark_errors
 from fruits.storage.files import delete
 from fruits.storage.files import replace as replace_file
-from fruits.storage.lock import exclusive
+from fruits.storage.lock import exclusive, is_free_or_lock
 
 JSON, CSV, PLOT = "compare.json", "compare.csv", "plots/compare.png"
 
@@ -93,7 +93,7 @@ def _networks(config: RunConfig, choices: Choices, progress: TextIO) -> Iterator
     listed = list_images(config, Stages(progress))
     require_apart(config, listed[1].linked)
     known = {one.backbone: before.get(one.backbone) for one in choices.runs}
-    with exclusive(outputs.uri("_lock")):
+    with exclusive(outputs.uri(LOCK)):
         for number, run in enumerate(choices.runs, 1):
             print(f"network {number} of {len(known)}: {run.backbone}", file=progress, flush=True)
             found = _network(run, choices, listed, progress, known[run.backbone])
@@ -121,12 +121,14 @@ def _comparison_there(outputs: Outputs) -> dict[str, Network]:
                 f"output: {outputs.uri(JSON)} is damaged, or not of a comparison ({error}): move "
                 "it away, or give another output"
             ) from error
-    for name in (CSV, PLOT):
-        if outputs.exists(name):
-            raise OutputError(
-                f"output: {outputs.uri(name)} is not of a comparison and would be replaced: move "
-                "it away, or give another output"
-            )
+    names = [name for name in (CSV, PLOT) if outputs.exists(name)]
+    if not is_free_or_lock(outputs.root / LOCK):
+        names.append(LOCK)
+    if names:
+        raise OutputError(
+            f"output: {outputs.uri(names[0])} is not of a comparison and would be replaced: move "
+            "it away, or give another output"
+        )
     return {}
 
 

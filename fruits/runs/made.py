@@ -15,8 +15,10 @@ from typing import Any
 from fruits.errors import OutputError
 from fruits.storage.files import delete_files, replace
 from fruits.storage.location import Location
+from fruits.storage.lock import is_free_or_lock
 
 RECORD = "_fruits.json"
+LOCK = "_lock"
 # For people; they open it first.
 PAGE = "report.html"
 # Every name that a run may use in its output folder.
@@ -122,6 +124,8 @@ class Made:
             return
         filesystem = self.root.filesystem
         taken = [n for n in (*RESULTS, STAGING) if filesystem.exists((self.root / n).path)]
+        if not is_free_or_lock(self.root / LOCK):
+            taken.append(LOCK)
         if taken:
             raise OutputError(
                 f"output: wanted a new folder, or one of an earlier run; {self.root} was not made "

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from fruits.features.writer import FeatureWriter
 from fruits.runs.begin import Begun
 from fruits.runs.capacity import require_capacity
+from fruits.runs.made import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.place import this_place
 from fruits.spark.failures import spark_errors
@@ -55,7 +56,7 @@ def open_work(begun: Begun) -> Iterator[Work]:
     config, stages, outputs, graph = begun.config, begun.stages, begun.outputs, begun.graph
     with (
         spark_errors(),
-        exclusive(outputs.uri("_lock")) as lock,
+        exclusive(outputs.uri(LOCK)) as lock,
         ThreadPoolExecutor(1) as background,
     ):
         # Each of them takes a second to import, in which Spark starts.

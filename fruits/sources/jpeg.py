@@ -5,6 +5,7 @@ import io
 from PIL import Image, JpegImagePlugin
 
 from fruits.sources.jpeg_cost import check_cost
+from fruits.sources.jpeg_data import require_data
 from fruits.sources.jpeg_header import Header, read_header
 from fruits.sources.limits import RejectedImage
 
@@ -34,6 +35,7 @@ def load(content: bytes, side: int | None) -> Image.Image:
         ratio = min(header.width // side, header.height // side)
         scale = next(s for s in (8, 4, 2, 1) if ratio >= s or s == 1)
     check_cost(content, header, scale)
+    content = require_data(content, header)
     if header.segments > _MANY_SEGMENTS or header.scan > _MUCH_HEADER:
         image = _load(_slimmed(content, header), header, side, scale)
         image.info["exif"] = header.exif

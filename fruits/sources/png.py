@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFile
 
 from fruits.sources.limits import RejectedImage, check_size
+from fruits.sources.png_data import require_complete
 
 # Chunks of a file: Pillow's loop over them takes microseconds for each.
 MAX_CHUNKS = 1 << 18
@@ -16,7 +17,8 @@ _MUCH_METADATA = 1 << 20
 _MANY_CHUNKS = 200
 
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-# Bit depths of each colour type: grey, RGB, palette, grey with alpha, RGB with alpha.
+# Of each colour type: grey, RGB, palette, grey with alpha, RGB with alpha.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
@@ -35,6 +37,7 @@ def load(content: bytes) -> Image.Image:
     key, content = _look_through(content)
     image = _open(content)
     image.load()
+    require_complete(image, content, depth * _SAMPLES[kind], interlaced=content[28] == 1)
     if kind == 3:
         if (image.getextrema()[1]) * 3 >= len(image.palette.palette):  # type: ignore
             raise RejectedImage("damaged: PNG with pixels that its palette lacks")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fruits.sources.limits import RejectedImage, check_size
+from fruits.sources.tiff_data import JPEG, LZMA, check_part
 
 # Strips or tiles of a file: Pillow and libtiff keep hundreds of bytes for each.
 MAX_PARTS = 1 << 18
@@ -31,9 +32,9 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _SIZES |= {16: 8, 17: 8, 18: 8}
 
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925)
-_OLD_JPEG, _JPEG = 6, 7
+_OLD_JPEG = 6
 # Their parts are files themselves, or have a dictionary of any size.
-_UNBOUNDED = (_OLD_JPEG, _JPEG, 34925)
+_UNBOUNDED = (_OLD_JPEG, JPEG, LZMA)
 _COMPRESSION_NAMES = {
     9: "JBIG",
     10: "JBIG",
@@ -110,7 +111,7 @@ def load(content: bytes) -> Image.Image:
     """
     directory = _read_directory(content)
     _check_layout(directory)
-    _check_parts(directory, len(content))
+    _check_parts(directory, content)
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=("TIFF",))
     except UnidentifiedImageError as error:
@@ -192,7 +193,7 @@ def _check_layout(directory: _Directory) -> None:
         raise _unsupported("inks other than CMYK")
     if photometric == 3 and len(directory.tags.get(_COLOURS, ())) < 3 << bits[0]:
         raise RejectedImage("damaged: TIFF without its palette")
-    if photometric == 6 and compression not in (_OLD_JPEG, _JPEG):
+    if photometric == 6 and compression not in (_OLD_JPEG, JPEG):
         raise _unsupported("YCbCr pixels that are not JPEG")
     most = _LAYOUTS.get((photometric, bits[0]))
     # Pillow reads separate planes correctly in the simplest layouts only.
@@ -226,7 +227,7 @@ def _unsupported(what: str) -> RejectedImage:
     return RejectedImage(f"unsupported layout: TIFF with {what}")
 
 
-def _check_parts(directory: _Directory, length: int) -> None:
+def _check_parts(directory: _Directory, content: bytes) -> None:
     """Refuses strips and tiles that take much more than the picture, or are not in the file."""
     one, tags = directory.one, directory.tags
     width, height = one(_WIDTH, 0), one(_HEIGHT, 0)
@@ -266,8 +267,10 @@ def _check_parts(directory: _Directory, length: int) -> None:
         if not all(lengths):
             raise RejectedImage("damaged: TIFF with strips or tiles that are missing")
     end = max(offset + part for offset, part in zip(offsets, lengths, strict=False))
-    if end > length:
-        raise RejectedImage(f"damaged: truncated: TIFF with pixels to byte {end} of {length}")
+    if end > len(content):
+        raise RejectedImage(f"damaged: truncated: TIFF with pixels to byte {end} of {len(content)}")
+    for offset, part in zip(offsets, lengths, strict=False):
+        check_part(one(_COMPRESSION, 1), content, offset, offset + part)
 
 
 def _finished(image: Image.Image, directory: _Directory) -> Image.Image:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from fruits.errors import OutputError, StorageError, one_line
 from fruits.storage.failures import store_errors
 from fruits.storage.files import create, delete, replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import Location, filesystem_of
 from fruits.storage.processes import Process
 
 # Seconds from one change of the file to the next.
@@ -108,6 +108,18 @@ class Lock:
         """The content of the file; it changes with every beat."""
         self._beats += 1
         return json.dumps(self._content | {"beat": self._beats}).encode()
+
+
+def is_free_or_lock(place: Location) -> bool:
+    """Whether a place for a lock is free, or has one, which may be that of a run that died.
+
+    In a folder that a run has used, a damaged file is a damaged lock. Elsewhere it is somebody's.
+    """
+    try:
+        owner = _owner(place.uri)
+    except OSError:  # It is a folder, or may not be read.
+        return False
+    return owner is None or owner.id is not None
 
 
 @contextmanager

@@ -34,7 +34,9 @@ FOREIGN = ["model/thesis.txt", "plots/mine.svg", "rejected/notes.txt", "pca.csv"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("name", [*FOREIGN, "pca/x.parquet", "features/x.parquet", "_staging/x"])
+@pytest.mark.parametrize(
+    "name", [*FOREIGN, "pca/x.parquet", "features/x.parquet", "_staging/x", "_lock"]
+)
 def test_a_folder_that_somebody_else_uses_is_refused(
     go: Callable[..., Run], tmp_path: Path, name: str, overwrite: bool
 ) -> None:

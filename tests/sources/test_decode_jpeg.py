@@ -192,3 +192,30 @@ def test_a_first_picture_is_read_without_the_others():
     pictures[0].save(buffer, "MPO", save_all=True, append_images=pictures[1:])
     found = decode(buffer.getvalue(), SIDE)
     assert np.abs(found.astype(int) - (255, 0, 0)).max() < 5
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"restart_marker_blocks": 7}])
+@pytest.mark.parametrize("end", [b"\xff\xd9", b""])
+@pytest.mark.parametrize("length", [100, 100_000])
+def test_zeros_in_place_of_data_are_missing_data(options, end, length):
+    whole = photograph(**options)
+    place = len(whole) * 2 // 3
+    content = (whole[:place] + bytes(length) + whole[place + length :]).removesuffix(b"\xff\xd9")
+    with pytest.raises(RejectedImage, match=r"damaged: truncated: (zeros in place|pixels)"):
+        decode(content + end, SIDE)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}])
+def test_zeros_behind_a_whole_picture_are_filling(options):
+    whole = photograph(**options)
+    for content in (whole + bytes(5000), whole[:-2] + bytes(5000)):
+        np.testing.assert_array_equal(decode(content, SIDE), decode(whole, SIDE))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_an_area_of_one_colour_may_be_zeros(mode):
+    buffer = io.BytesIO()
+    Image.new(mode, (2000, 2000), "white").save(buffer, "JPEG", optimize=True)
+    whole = buffer.getvalue()
+    assert bytes(64) in whole
+    assert (decode(whole, SIDE) == 255).all()

@@ -139,3 +139,29 @@ def test_much_metadata_does_no_harm():
     extra = chunk(b"eXIf", exif) + 1000 * chunk(b"tEXt", b"Comment\0many")
     found = decode(encode(samples, "rgb", 8, extra=extra), SIDE)
     np.testing.assert_array_equal(found, samples[::-1, ::-1])
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("kind", "depth"), [(k, d) for k, ds in DEPTHS.items() for d in ds])
+def test_data_that_end_before_the_pixels_are_truncated(kind, depth, interlaced):
+    samples = RNG.integers(1, 1 << depth, (SIDE, SIDE, CHANNELS[kind]), np.uint16)
+    extra = chunk(b"PLTE", bytes(range(256)) * 3) if kind == "palette" else b""
+    whole = encode(samples, kind, depth, extra=extra, interlaced=interlaced)
+    decode(whole, SIDE)
+    begin = whole.index(b"IDAT") - 4
+    size = int.from_bytes(whole[begin : begin + 4])
+    data = zlib.decompress(whole[begin + 8 : begin + 8 + size])
+    for share in (0.3, 0.9):
+        # The compressed stream itself is whole.
+        less = chunk(b"IDAT", zlib.compress(data[: int(len(data) * share)]))
+        with pytest.raises(RejectedImage, match="damaged: truncated"):
+            decode(whole[:begin] + less + chunk(b"IEND", b""), SIDE)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("height", [1, 2, 3, 9])
+@pytest.mark.parametrize(("kind", "depth"), [("grey", 1), ("rgb", 8), ("rgb alpha", 16)])
+def test_a_black_picture_is_whole(kind, depth, height, interlaced):
+    samples = np.zeros((height, 5, CHANNELS[kind]), np.uint16)
+    wanted = 255 if "alpha" in kind else 0
+    assert (decode(encode(samples, kind, depth, interlaced=interlaced), 8) == wanted).all()

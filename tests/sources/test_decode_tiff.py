@@ -372,3 +372,28 @@ def test_a_tiff_that_ends_early_is_truncated():
     for share in (0.01, 0.3, 0.7, 0.99):
         with pytest.raises(RejectedImage, match=r"^damaged: truncated: "):
             decode(content[: int(len(content) * share)], SIDE)
+
+
+def first_strip(content):
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages[0]
+        return page.dataoffsets[0], page.databytecounts[0], page.tags["StripByteCounts"]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_jpeg_inside_that_ends_early_is_truncated(share):
+    options = {"photometric": "rgb", "compression": "jpeg", "rowsperstrip": 16}
+    content = bytearray(encode(samples(8, 3), **options))
+    _, count, tag = first_strip(content)
+    kind = "<H" if tag.dtype == 3 else "<I"
+    struct.pack_into(kind, content, tag.valueoffset, int(count * share))
+    with pytest.raises(RejectedImage, match="damaged: truncated: TIFF with a JPEG inside"):
+        decode(bytes(content), SIDE)
+
+
+def test_damaged_lzma_is_no_picture():
+    content = bytearray(encode(samples(8, 3), photometric="rgb", compression="lzma"))
+    offset, count, _ = first_strip(content)
+    content[offset + count // 2 : offset + count - 40] = bytes(count - count // 2 - 40)
+    with pytest.raises(RejectedImage, match="damaged: "):
+        decode(bytes(content), SIDE)

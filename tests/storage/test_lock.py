@@ -12,7 +12,8 @@ import pytest
 
 from fruits.errors import OutputError
 from fruits.storage import lock as locks
-from fruits.storage.lock import exclusive
+from fruits.storage.location import Location
+from fruits.storage.lock import exclusive, is_free_or_lock
 from fruits.storage.processes import Process
 
 
@@ -263,3 +264,19 @@ def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"), exclusive(f"{tmp_path}/file/_lock"):
         pytest.fail("there is no such place")
+
+
+@pytest.mark.parametrize("content", [b"my own notes", b"", b"{}", b'{"pid": 1}', b"\xff"])
+def test_what_is_no_lock_is_known_where_no_run_was_yet(tmp_path: Path, content: bytes) -> None:
+    place = Location.of(str(tmp_path / "_lock"))
+    assert is_free_or_lock(place)
+    with exclusive(place.uri):
+        assert is_free_or_lock(place)
+    (tmp_path / "_lock").write_bytes(content)
+    assert not is_free_or_lock(place)
+    assert (tmp_path / "_lock").read_bytes() == content
+
+
+def test_a_folder_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "_lock").mkdir()
+    assert not is_free_or_lock(Location.of(str(tmp_path / "_lock")))
