@@ -43,8 +43,8 @@ LOCAL := not cluster and not yarn
 # Spark uses several cores itself, but a session's start and a run's end use one.
 SPARK_PARALLEL := -n 2 --dist loadfile
 test: java .venv/ready-dev
-	@echo "all tests but those of make test-cluster (Docker) and make test-yarn (Maven): ten to twenty"
-	@echo "minutes on two cores; skipped tests are listed at the end of each part, with what they need"
+	@echo "all tests but those of make test-cluster (Docker) and make test-yarn (Maven): half an hour on"
+	@echo "two cores; skipped tests are listed at the end of each part, with what they need"
 	$(BIN)/python -m pytest tests $(PARALLEL) -m "not spark and $(LOCAL)" --durations=5
 	$(BIN)/python -m pytest tests $(SPARK_PARALLEL) -m "spark and $(LOCAL)" --durations=25
 
