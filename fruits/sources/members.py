@@ -60,9 +60,9 @@ class Member(NamedTuple):
     Attributes:
         name: within that file, as it is shown: the end of the key.
         length: of the content, in bytes.
-        label: that the source itself gives, or None.
+        label: that the source itself gives, fit for a table, or None.
         split: that the source itself gives, or None.
-        group: that the source itself gives, or None.
+        group: that the source itself gives, fit for a table, or None.
     """
 
     name: str
@@ -145,12 +145,7 @@ def listed(
 
 def _storable(member: Member) -> Member:
     """A member fit for a table, whatever its archive says of it."""
-    member = member._replace(
-        name=storable(member.name),
-        label=member.label and storable(member.label),
-        split=member.split and storable(member.split),
-        group=member.group and storable(member.group),
-    )
+    member = member._replace(name=storable(member.name))
     numbers = (member.length, member.offset, member.span, member.stored)
     if all(0 <= number < LONGEST for number in numbers):
         return member

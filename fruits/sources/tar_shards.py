@@ -32,6 +32,7 @@ from fruits.sources.members import (
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
 from fruits.sources.tar_index import BLOCK, KIND, Row, filled, is_header, read_index
+from fruits.sources.text import storable
 
 # How a member is kept: as it is, or without its holes.
 _SPARSE = 1
@@ -153,7 +154,7 @@ def _said(name: str, sidecars: dict[str, str]) -> tuple[str | None, str | None, 
         except (ValueError, RecursionError):
             found = None
         said = found if isinstance(found, dict) else {}
-    label = (sidecars.get(f"{key}.cls") or "").strip() or _word(said.get("label"))
+    label = storable((sidecars.get(f"{key}.cls") or "").strip()) or _word(said.get("label"))
     side = side_of(_word(said.get("split")), f"images: {key}.json")
     return label, side, _word(said.get("group"))
 
@@ -161,5 +162,5 @@ def _said(name: str, sidecars: dict[str, str]) -> tuple[str | None, str | None, 
 def _word(value: object) -> str | None:
     """A text or a number of JSON as a text."""
     if isinstance(value, str) or (isinstance(value, int | float) and value is not True):
-        return str(value)
+        return storable(str(value))
     return None
