@@ -27,9 +27,15 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Folders whose tests take minutes: they start servers, browsers, and processes with TensorFlow.
+SLOW = {Path(__file__).parent / name for name in ("aws", "networks", "serve")}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests whose fixtures start Spark; others that do so have the marker themselves."""
     for item in items:
+        if SLOW & set(item.path.parents):
+            item.add_marker(pytest.mark.slow)
         if {"spark", "executed"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.spark)
 

@@ -20,6 +20,8 @@ from PIL import Image
 from fruits.sources import limited
 from fruits.sources.decode import RejectedImage, decode
 
+pytestmark = pytest.mark.slow
+
 # Of one file, in seconds of one core, as docs/reliability.md promises it: no file takes a tenth of
 # it on a processor of 2020, so it holds on much slower ones.
 MAX_SECONDS = 60.0
