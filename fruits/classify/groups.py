@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.sources.boxes import photograph_of
 from fruits.sources.naming import Naming, film_of, folder_of
 
 FOLDS = 5
@@ -66,12 +67,15 @@ def group_images(
     Images in which an expression finds nothing, or that are in no group of their source, are a
     group each.
 
+    Boxes of one photograph are always in one group, whose name follows from the photograph's path.
+
     Args:
         paths: n paths.
         labels: n labels.
         rules: how paths are read; by default, as `Naming()` does.
         named: n groups that the source names, None where it names none.
     """
+    paths = [photograph_of(path) for path in paths]
     if rules is not None and rules.group is not None:
         found = [rules.group_of(path) or path for path in paths]
         return Groups(found, {"expression": len(set(labels))})
@@ -137,11 +141,9 @@ def _divide(paths: list[str]) -> tuple[str, list[str]]:
         groups = [rule(path) for path in paths]
         if len(set(groups)) > 1:
             return kind, groups
-    blocks = [""] * len(paths)
-    order = sorted(range(len(paths)), key=lambda number: _natural(paths[number]))
-    for place, number in enumerate(order):
-        blocks[number] = f"{place * FOLDS // len(paths)}"
-    return "block", blocks
+    order = sorted(dict.fromkeys(paths), key=_natural)
+    block_of = {path: f"{place * FOLDS // len(order)}" for place, path in enumerate(order)}
+    return "block", [block_of[path] for path in paths]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -17,7 +17,9 @@ from typing import Any
 from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES, require_known
+from fruits.networks.compile_detector import compile_detector
 from fruits.networks.convert import graph_of
+from fruits.networks.detector import PREFIX
 from fruits.networks.folder import read_folder
 from fruits.networks.graph import BATCH_SIZES, ENGINES, FORMAT, PRECISIONS, CompiledGraph
 from fruits.networks.traced import as_openvino, frozen_graph
@@ -49,7 +51,9 @@ def compile_backbone(
         engine: one of :data:`fruits.networks.graph.ENGINES`.
         precision: one of :data:`fruits.networks.graph.PRECISIONS`.
         exact_decode: the workers decode JPEG files at full scale.
-        crop: one of :data:`fruits.sources.crop.CROPS`; None for whole images.
+        crop: one of :data:`fruits.sources.crop.CROPS`, ``detector:`` and the path or URI of a
+            folder that holds a detector (:mod:`fruits.networks.compile_detector`), or None for
+            whole images.
 
     Raises:
         BackboneError: when the weights are out of reach or do not fit the backbone.
@@ -65,8 +69,12 @@ def compile_backbone(
     # These are the workers' choice when they load the graph: one cached graph serves all. Where
     # large images are not reduced while they are decoded, all decoding is exact.
     exact_decode = exact_decode and graph.input.reduce
-    spec = replace(graph.input, crop=crop or "")
-    return replace(graph, precision=precision, exact_decode=exact_decode, input=spec)
+    graph = replace(graph, precision=precision, exact_decode=exact_decode)
+    if crop and crop.startswith(PREFIX):
+        detector, parts = compile_detector(crop.removeprefix(PREFIX))
+        # A box may be a small part of a photograph, which is therefore decoded at full scale.
+        return replace(graph, exact_decode=False, detector=detector, parts=graph.parts | parts)
+    return replace(graph, input=replace(graph.input, crop=crop or ""))
 
 
 def _of_catalogue(name: str, weights: str, engine: str) -> CompiledGraph:

@@ -20,13 +20,18 @@ def graph_of(place: Path) -> CompiledGraph:
         BackboneError: when it is no network of images, or does what no network needs.
     """
     folder = read_folder(place)
+    if folder.detector is not None:
+        raise BackboneError(
+            f"backbone: {folder.name}: wanted a network of features; its input.json describes a "
+            "detector: give the folder to crop, as detector:FOLDER"
+        )
     try:
-        model = _pixels_to_features(_read(folder, place), folder)
+        model = _pixels_to_features(read_network(folder, place), folder)
         require_pure(model)
         batch, dimension, model = fastest_batch(model)
     except FruitsError as error:
         raise BackboneError(f"backbone: {folder.name}: {error}") from None
-    parts = _parts(model)
+    parts = network_files(model)
     require_safe_openvino(parts["graph.xml"], parts["graph.bin"])
     return CompiledGraph(
         backbone=folder.name,
@@ -40,7 +45,7 @@ def graph_of(place: Path) -> CompiledGraph:
     )
 
 
-def _read(folder: NetworkFolder, place: Path) -> Any:
+def read_network(folder: NetworkFolder, place: Path) -> Any:
     """The network as it is in its file."""
     import openvino
 
@@ -55,7 +60,7 @@ def _read(folder: NetworkFolder, place: Path) -> Any:
         return openvino.Core().read_model(path)
     except Exception as error:  # OpenVINO raises RuntimeError and more on what it does not know.
         raise BackboneError(
-            f"OpenVINO does not read {folder.files[0]}: {_reason(error)}"
+            f"OpenVINO does not read {folder.files[0]}: {engine_reason(error)}"
         ) from error
 
 
@@ -64,8 +69,8 @@ def _pixels_to_features(model: Any, folder: NetworkFolder) -> Any:
     import openvino
 
     recipe = folder.recipe
-    port, layout = _image_input(model, recipe)
-    _set_size(model, port, layout, recipe)
+    port, layout = image_input(model, recipe)
+    set_size(model, port, layout, recipe)
     # Of a Keras file, the wanted layer is the only output already.
     output = recipe if folder.kind != "keras" or not recipe.output else None
     feature = (
@@ -76,10 +81,10 @@ def _pixels_to_features(model: Any, folder: NetworkFolder) -> Any:
     features = vector_of(feature, recipe, layout)
     features.output(0).set_names({"features"})
     model = openvino.Model([features], [port.get_node()], "fruits")
-    return _with_preprocessing(model, layout, recipe)
+    return with_preprocessing(model, layout, recipe)
 
 
-def _image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
+def image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
     """The only input, and its layout."""
     names = ", ".join(port.get_any_name() for port in model.inputs)
     if len(model.inputs) != 1:
@@ -105,7 +110,7 @@ def _image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
     return port, possible[0]
 
 
-def _set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
+def set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
     """Fixes height and width, which leaves only the number of images open."""
     height, width = recipe.input.height, recipe.input.width
     shape = port.get_partial_shape()
@@ -126,11 +131,12 @@ def _set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
         model.reshape({port: openvino.PartialShape(sides)})
     except RuntimeError as error:
         raise BackboneError(
-            f"the network does not take {height} x {width} pixels: {_reason(error)}"
+            f"the network does not take {height} x {width} pixels: {engine_reason(error)}"
         ) from error
 
 
-def _with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
+def with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
+    """The network with its preprocessing inside: it takes uint8 RGB, NHWC."""
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
@@ -153,7 +159,8 @@ def _with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
     return built
 
 
-def _parts(model: Any) -> dict[str, bytes]:
+def network_files(model: Any) -> dict[str, bytes]:
+    """The files of an IR, by their names in a compiled graph."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +169,7 @@ def _parts(model: Any) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
-def _reason(error: Exception) -> str:
+def engine_reason(error: Exception) -> str:
     """What OpenVINO says, without the places in its own source."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]

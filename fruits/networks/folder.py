@@ -44,6 +44,7 @@ class NetworkFolder:
         features: numbers of features that the folder names.
         classes: numbers of classes that the folder names.
         sha256: of everything that decides the features, in hexadecimal.
+        detector: what ``input.json`` says of the network as a detector; None if nothing.
     """
 
     place: Location
@@ -53,6 +54,7 @@ class NetworkFolder:
     features: frozenset[int]
     classes: frozenset[int]
     sha256: str = field(repr=False)
+    detector: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -87,6 +89,9 @@ def read_folder(place: str | Path) -> NetworkFolder:
     location = Location.of(str(place))
     with _errors(location, str(place)):
         own = _json(location, "input.json")
+        detector = own.pop("detector", None)
+        if not isinstance(detector, dict | None):
+            raise BackboneError("input.json: wanted detector as an object")
         files = _files(location, own.get("file"))
         kind = KINDS[posixpath.splitext(files[0])[1].lower()]
         config = _json(location, "config.json")
@@ -107,6 +112,7 @@ def read_folder(place: str | Path) -> NetworkFolder:
         frozenset(features),
         frozenset(classes),
         hashlib.sha256(json.dumps(decides).encode()).hexdigest(),
+        detector,
     )
 
 

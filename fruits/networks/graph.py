@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from fruits.errors import BackboneError, one_line
+from fruits.networks.detector import PARTS as DETECTOR_PARTS
+from fruits.networks.detector import PREFIX, Detector
 from fruits.sources.resize import InputSpec
 
 __all__ = ["BATCH_SIZES", "ENGINES", "PRECISIONS", "CompiledGraph", "InputSpec"]
@@ -57,6 +59,9 @@ class CompiledGraph:
         exact_decode: its pixels are those of JPEG files decoded at full scale.
         batch: images that it takes at once; that of :data:`BATCH_SIZES` where it is left out. It
             decides the speed only, not the features.
+        detector: of the boxes whose features are wanted; None for one row of features of each
+            photograph. Its files are among the parts, see
+            :data:`fruits.networks.detector.PARTS`.
     """
 
     backbone: str
@@ -68,6 +73,7 @@ class CompiledGraph:
     parts: dict[str, bytes] = field(repr=False)
     exact_decode: bool = False
     batch: int = 0
+    detector: Detector | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch", self.batch or BATCH_SIZES.get(self.engine, 1))
@@ -81,7 +87,13 @@ class CompiledGraph:
         identity = {name: getattr(self, name) for name in names}
         # Named only where it is not as usual, which features of earlier versions are.
         identity |= {"decode": "exact"} if self.exact_decode else {}
-        return identity | ({"crop": self.input.crop} if self.input.crop else {})
+        crop = f"{PREFIX}{self.detector.sha256}" if self.detector else self.input.crop
+        return identity | ({"crop": crop} if crop else {})
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The names of the files that it has."""
+        return names_of_parts(self.engine, self.detector is not None)
 
     @cached_property
     def digest(self) -> str:
@@ -128,7 +140,7 @@ class CompiledGraph:
                     raise ValueError("made by another version of fruits")
                 digests = header.pop("parts")
                 parts = {name: archive.read(name) for name in digests}
-            graph = cls(**header | {"input": InputSpec(**header["input"]), "parts": parts})
+            graph = cls(**values_of(header), parts=parts)
             if graph._header()["parts"] != digests:
                 raise ValueError("a part has another SHA-256 than announced")
             graph._require_valid()
@@ -140,8 +152,15 @@ class CompiledGraph:
 
     def _header(self) -> dict[str, Any]:
         digests = {name: hashlib.sha256(self.parts[name]).hexdigest() for name in self.parts}
-        values = {own.name: getattr(self, own.name) for own in fields(self)}
-        return values | {"input": asdict(self.input), "parts": digests, "format": FORMAT}
+        return self.describe() | {"parts": digests, "format": FORMAT}
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the files, ready for JSON: what :func:`values_of` reads."""
+        values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "parts"}
+        values["input"] = asdict(self.input)
+        # Graphs without a detector keep the digests that they had before there was one.
+        del values["detector"]
+        return values | ({"detector": asdict(self.detector)} if self.detector else {})
 
     def _require_valid(self) -> None:
         if not all(isinstance(value, str) for value in self.identity.values()):
@@ -152,8 +171,27 @@ class CompiledGraph:
             raise ValueError("exact_decode is neither true nor false")
         if type(self.dimension) is not int or self.dimension < 1:
             raise ValueError("no number of features")
-        if tuple(sorted(self.parts)) != PARTS[self.engine]:
+        if tuple(sorted(self.parts)) != self.part_names:
             raise ValueError(f"not the files of a graph for {self.engine}")
+
+
+def names_of_parts(engine: str, with_detector: bool) -> tuple[str, ...]:
+    """The names of the files of a graph, in order."""
+    return tuple(sorted((*PARTS[engine], *(DETECTOR_PARTS if with_detector else ()))))
+
+
+def values_of(described: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a graph but for its files, from what :meth:`CompiledGraph.describe` gave.
+
+    Raises:
+        BackboneError: a value cannot be used.
+        KeyError, TypeError: something is missing or of another kind.
+    """
+    values = described | {"input": InputSpec(**described["input"])}
+    if detector := values.get("detector"):
+        spec = InputSpec(**detector["input"])
+        values["detector"] = Detector(**detector | {"input": spec})
+    return values
 
 
 def _require_plain(members: Sequence[zipfile.ZipInfo], size: int) -> None:
@@ -163,7 +201,7 @@ def _require_plain(members: Sequence[zipfile.ZipInfo], size: int) -> None:
         ValueError: when it has other members than a graph's, or they are larger than the archive.
     """
     names = [member.filename for member in members]
-    allowed = {"graph.json", *(name for parts in PARTS.values() for name in parts)}
+    allowed = {"graph.json", *DETECTOR_PARTS, *(name for own in PARTS.values() for name in own)}
     if len(set(names)) != len(names) or not set(names) <= allowed:
         raise ValueError("members that no graph has")
     for member in members:

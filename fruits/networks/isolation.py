@@ -1,7 +1,7 @@
 """Computes features in a separate process, so that an image that crashes it is only rejected.
 
 Decoders and engines are native code: a malicious file may end the process that reads it. This is
-slower than :func:`fruits.networks.runtime.featurize`, and used only for chunks in which a worker
+slower than :func:`fruits.networks.objects.featurize`, and used only for chunks in which a worker
 has died.
 """
 
@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from multiprocessing.connection import Connection
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import GROUP, Keep, featurize
+from fruits.networks.objects import Result, featurize
+from fruits.networks.runtime import GROUP, Keep
 from fruits.sources.limited import MAX_WATCHED_SECONDS, watch
 
-Results = list[NDArray[np.float32] | str]
+Results = list[Result]
 
 
 # The results of some contents, and their thumbnails.
@@ -31,8 +29,8 @@ class WorkerKilledError(Exception):
 
 def featurize_in_subprocess(
     contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
-) -> Iterator[NDArray[np.float32] | str]:
-    """The features of image files, in order, like :func:`fruits.networks.runtime.featurize`.
+) -> Iterator[Result]:
+    """The features of image files, in order, like :func:`fruits.networks.objects.featurize`.
 
     Raises:
         WorkerKilledError: when the process was killed from outside: no image is the cause.

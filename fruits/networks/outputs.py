@@ -41,7 +41,7 @@ def feature_output(
         BackboneError: when there is more than one choice, or the only one is scores of classes.
     """
     if recipe.output:
-        return _named(model, recipe.output)
+        return named_output(model, recipe.output)
     pooled = [port for port in model.outputs if POOLED & port.get_names()]
     if len(pooled) == 1 and recipe.pooling in (None, "none"):
         return pooled[0].get_node().input_value(0)
@@ -101,7 +101,12 @@ def vector_of(port: Any, recipe: Recipe, layout: str) -> Any:
     return ops.convert(port, "f32")
 
 
-def _named(model: Any, name: str) -> Any:
+def named_output(model: Any, name: str) -> Any:
+    """The output of a name, or the tensor inside.
+
+    Raises:
+        BackboneError: there is none.
+    """
     for operation in model.get_ordered_ops():
         for port in operation.outputs():
             if name in port.get_names() or (name == operation.get_friendly_name()):
@@ -168,8 +173,15 @@ def _name(port: Any) -> str:
 
 
 def _shape(port: Any) -> str:
+    if port.get_partial_shape().rank.is_dynamic:
+        return "(any shape)"
     sides = [str(s.get_length()) if s.is_static else "n" for s in port.get_partial_shape()]
     return f"({', '.join(['n', *sides[1:]])})"
+
+
+def shapes_of(model: Any) -> str:
+    """The outputs of a network, for a message: "is output (n, 5)"."""
+    return _list(model.outputs)
 
 
 def _list(ports: Collection[Any]) -> str:

@@ -117,7 +117,7 @@ def compiled_network(graph: CompiledGraph, one_by_one: bool = False) -> tuple[Ne
     network, ran = _LOADERS[graph.engine](graph)
     alone = None
     if one_by_one and graph.engine == "openvino" and graph.batch > 1:
-        alone = network_for_one(graph, network, _threads())
+        alone = network_for_one(graph, network, task_threads())
     return _in_batches(network, graph.batch, alone), ran
 
 
@@ -166,7 +166,7 @@ def _openvino(graph: CompiledGraph) -> tuple[Network, str]:
         processor.require_bfloat16(processor.openvino_precisions())
     model = openvino.Core().read_model(model=xml, weights=constants)
     _require_shapes(graph, tuple(model.input(0).shape), tuple(model.output(0).shape))
-    network, compiled = compile_openvino(model, graph.precision, _threads())
+    network, compiled = compile_openvino(model, graph.precision, task_threads())
     return network, processor.openvino_ran(compiled)
 
 
@@ -188,7 +188,7 @@ def _tensorflow(graph: CompiledGraph) -> tuple[Network, str]:
     )
     # A session has its own threads and precision; tf.config would set those of the whole process.
     options = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=_threads(),
+        intra_op_parallelism_threads=task_threads(),
         inter_op_parallelism_threads=1,
         use_per_session_threads=True,
     )
@@ -218,6 +218,6 @@ def _require_shapes(
         )
 
 
-def _threads() -> int:
+def task_threads() -> int:
     """Threads for one network: Spark tells each Python worker the cores of its task."""
     return int(os.environ.get("OMP_NUM_THREADS") or 1)

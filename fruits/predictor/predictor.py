@@ -6,24 +6,35 @@ import io
 import os
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fruits.classify.model import Classifier
-from fruits.errors import BackboneError, InputError
+from fruits.errors import BackboneError, ConfigError, InputError
 from fruits.features.products import Array
-from fruits.networks.graph import ENGINES, PARTS, PRECISIONS, CompiledGraph, InputSpec
+from fruits.networks.graph import (
+    ENGINES,
+    PRECISIONS,
+    CompiledGraph,
+    names_of_parts,
+    values_of,
+)
+from fruits.networks.objects import Finder, Objects, find_objects, finder_of
 from fruits.networks.openvino_network import Network
 from fruits.networks.runtime import compiled_network, featurize_with
 from fruits.predictor.files import MANIFEST, Folder
 from fruits.predictor.images import Neighbour, TrainingImages
 from fruits.reduction.transform import affine
+from fruits.sources.crop import Box
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 _GROUP = 32
 """Images that :meth:`Predictor.predict_many` reads at a time."""
@@ -42,6 +53,8 @@ class Prediction:
         top: up to five labels and their probabilities, the most probable first.
         components: float32 of shape (k,), as in the table ``pca/``.
         neighbours: the five nearest training images, the nearest first.
+        box: the part of the photograph that this is about, as left, top, right, bottom in pixels;
+            None for all of it.
     """
 
     label: str
@@ -51,6 +64,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     components: NDArray[np.float32]
     neighbours: tuple[Neighbour, ...]
+    box: Box | None = None
 
 
 class Predictor:
@@ -76,8 +90,10 @@ class Predictor:
         classifier: Classifier,
         images: TrainingImages,
         about: dict[str, Any],
+        find: Finder | None = None,
     ) -> None:
         self.about = about
+        self._find = find
         self._network, self._graph = network, graph
         self._reduction, self._classifier, self._images = reduction, classifier, images
 
@@ -101,11 +117,12 @@ class Predictor:
             waiting = pool.submit(TrainingImages.read, folder)
             graph = _graph(folder)
             network, ran = compiled_network(graph, one_by_one=True)
+            find = _one_at_a_time(finder_of(graph)) if graph.detector else None
             classifier = _classifier(folder, graph)
             reduction = _reduction(folder, graph)
             images = waiting.result()
         about = _about(folder, graph) | {"computed_by": ran}
-        return cls(_one_at_a_time(network), graph, reduction, classifier, images, about)
+        return cls(_one_at_a_time(network), graph, reduction, classifier, images, about, find)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -120,6 +137,8 @@ class Predictor:
 
         Raises:
             InputError: it is no image, or damaged; with the reason.
+            ConfigError: the model recognises the objects in a photograph, of which there may be
+                several.
         """
         [prediction] = self.predict_many([content])
         if isinstance(prediction, str):
@@ -130,7 +149,15 @@ class Predictor:
         """What images show, in order; of a bad one the reason why it is.
 
         Reads a few dozen contents ahead.
+
+        Raises:
+            ConfigError: as :meth:`predict` does.
         """
+        if self.finds_objects:
+            raise ConfigError(
+                "model: wanted one without a detector, which says one thing of a photograph; this "
+                "one may find several objects: call predict_objects"
+            )
         stream = iter(contents)
         while some := list(islice(stream, _GROUP)):
             results = list(featurize_with(self._network, some, self._graph))
@@ -138,6 +165,30 @@ class Predictor:
             predicted = iter(self._of_features(np.stack(good)) if good else [])
             for result in results:
                 yield result if isinstance(result, str) else next(predicted)
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether it recognises the objects that a detector finds, not whole photographs."""
+        return self._find is not None
+
+    def predict_objects(self, contents: Iterable[bytes]) -> Iterator[list[Prediction] | str]:
+        """What photographs show, in order: a prediction for each box of its detector.
+
+        Without a detector there is one prediction for each photograph, which has no box.
+
+        Yields:
+            Predictions, the box with the highest score first, or the reason why there are none.
+        """
+        if self._find is None:
+            for one in self.predict_many(contents):
+                yield one if isinstance(one, str) else [one]
+            return
+        for found in find_objects(self._network, self._find, contents, self._graph):
+            yield self._of_objects(found) if isinstance(found, Objects) else found
+
+    def _of_objects(self, found: Objects) -> list[Prediction]:
+        predictions = self._of_features(found.features)
+        return [replace(one, box=box) for one, box in zip(predictions, found.boxes, strict=True)]
 
     def _of_features(self, features: NDArray[np.float32]) -> list[Prediction]:
         components = affine(features, *self._reduction)
@@ -160,12 +211,12 @@ class Predictor:
         ]
 
 
-def _one_at_a_time(network: Network) -> Network:
+def _one_at_a_time(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
     lock = threading.Lock()
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(given: Given) -> Made:
         with lock:
-            return network(pixels)
+            return function(given)
 
     return run
 
@@ -182,8 +233,8 @@ def _graph(folder: Folder) -> CompiledGraph:
         for name, kind in _GRAPH_TYPES.items():
             if type(about[name]) is not kind:
                 raise TypeError(f"wanted {name} as {kind.__name__}; got {about[name]!r:.100}")
-        parts = {name: folder.read(name) for name in PARTS[about["engine"]]}
-        return CompiledGraph(**about | {"input": InputSpec(**about["input"]), "parts": parts})
+        names = names_of_parts(about["engine"], bool(about.get("detector")))
+        return CompiledGraph(**values_of(about), parts={name: folder.read(name) for name in names})
     except (KeyError, TypeError, ValueError, BackboneError) as error:
         raise folder.damaged(MANIFEST, repr(error)) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -90,10 +89,8 @@ def _models(graph: CompiledGraph, reduction: Reduction, classifier: Classifier) 
 
 
 def _description(graph: CompiledGraph, classifier: Classifier) -> dict[str, Any]:
-    values = {field.name: getattr(graph, field.name) for field in fields(graph)}
-    del values["parts"]
     return {
-        "graph": values | {"input": asdict(graph.input)},
+        "graph": graph.describe(),
         "labels": list(classifier.labels),
         "classifier": classifier.kind,
         "temperature": classifier.temperature,

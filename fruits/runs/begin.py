@@ -88,7 +88,8 @@ def _require_images(config: RunConfig, found: int, graph: CompiledGraph) -> None
     """
     if found < 2:
         raise InputError(f"images: wanted two at least for a PCA; found {found} in {config.images}")
-    possible = min(found, graph.dimension)
+    # A photograph may have any number of boxes.
+    possible = graph.dimension if graph.detector else min(found, graph.dimension)
     if isinstance(config.components, int) and config.components > possible:
         raise ConfigError(
             f"components: wanted at most {possible} ({found} images, {graph.dimension} features "

@@ -6,6 +6,7 @@ from typing import Any
 from fruits.classify.model import CLASSIFIERS, TRANSFORMS
 from fruits.errors import ConfigError
 from fruits.networks.catalogue import CHOICES
+from fruits.networks.detector import PREFIX
 from fruits.networks.graph import ENGINES, PRECISIONS
 from fruits.reduction.fit import SCALERS
 from fruits.runs.options import option, options
@@ -47,7 +48,7 @@ class RunConfig:
     crop: str | None = option(
         None,
         metavar="CROP",
-        help="centre, the largest square, or saliency, what stands out; whole images if left out",
+        help="centre, saliency (what stands out) or detector:FOLDER; whole images if left out",
     )
     scaler: str = option("minmax", choices=SCALERS, help="applied to the features before PCA")
     components: int | float = option(
@@ -109,9 +110,9 @@ class RunConfig:
             if about.parse is bool:
                 _require(isinstance(value, bool), about.name, "true or false", value)
         _require(
-            self.crop is None or self.crop in CROPS,
+            self.crop is None or self.crop in CROPS or _names_detector(self.crop),
             "crop",
-            f"one of {', '.join(CROPS)}, or nothing for whole images",
+            f"one of {', '.join(CROPS)}, detector:FOLDER, or nothing for whole images",
             self.crop,
         )
         _require(
@@ -156,6 +157,10 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """The options by name, ready for JSON."""
         return asdict(self)
+
+
+def _names_detector(crop: str) -> bool:
+    return crop.startswith(PREFIX) and crop != PREFIX
 
 
 def _is_int(value: object, least: int) -> bool:

@@ -147,8 +147,9 @@ class _Run:
 
     @property
     def usable(self) -> int:
-        """Images that are not rejected, where all are like those that were tried."""
-        return round(self.images * (1 - self.probe.rejected / self.probe.images))
+        """Rows of features, where all images are like those that were tried."""
+        good = 1 - self.probe.rejected / self.probe.images
+        return round(self.images * good * self.probe.boxes)
 
     @property
     def components(self) -> int:

@@ -16,6 +16,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import Counts
 from fruits.runs.work import Work
+from fruits.sources.boxes import photographs, photographs_of, with_boxes
 from fruits.sources.listing import anti_join, semi_join
 from fruits.spark import measure
 from fruits.spark.compact import compact
@@ -30,7 +31,8 @@ class Extracted:
 
     Attributes:
         counts: of the images.
-        usable: those that have features, a table of :data:`fruits.sources.listing.LISTING`.
+        usable: those that have features, a table of :data:`fruits.sources.listing.LISTING`; where
+            there is a detector, their boxes.
         unreadable: how many could not be read, which the next run tries again.
     """
 
@@ -49,7 +51,8 @@ class Extracted:
             RuntimeError: an image was lost or counted twice.
         """
         wanted = self.of_side(side).num_rows
-        if rows != wanted or self.usable.num_rows != self.counts.extracted + self.counts.reused:
+        images = pc.count_distinct(photographs(self.usable["path"])).as_py()
+        if rows != wanted or images != self.counts.extracted + self.counts.reused:
             raise RuntimeError(
                 f"wanted features of {wanted:,} images ({self.counts}), there are {rows:,} rows: "
                 "run again with overwrite, and please report this"
@@ -67,26 +70,35 @@ def extract_features(work: Work) -> Extracted:
         work.store.sweep()
         compact(work.spark, work.store)
         known = measure.known(work.spark, work.store)
+        # Of a photograph with boxes there are several rows, which come and go together.
+        images = photographs_of(known) if work.graph.detector else known
+        found = with_boxes(work.found.images, known) if work.graph.detector else work.found.images
         refused = semi_join(work.store.refused(), work.listing)
         if not work.config.allow_removed:
-            require_most(known, work.found.images, work.config)
-        missing = anti_join(anti_join(work.listing, known), refused)
+            require_most(images, work.found.images, work.config)
+        missing = anti_join(anti_join(work.listing, images), refused)
         with tqdm(total=missing.num_rows, desc="images", unit=" images", file=work.progress) as bar:
             fresh = extract(
                 *(work.spark, missing, known, work.graph, work.store, work.config.chunk),
                 progress=partial(_advance, bar),
                 contents=work.source.contents,
             )
-        measure.drop(work.spark, work.store, anti_join(known, work.found.images))
-        measure.relabel(work.spark, work.store, work.found.images, known)
+        measure.drop(work.spark, work.store, anti_join(known, found))
+        measure.relabel(work.spark, work.store, found, known)
         rejected = pa.concat_tables([refused, fresh.rejected])
         work.staged.write_table(rejected.select(REASONS), "rejected")
-        counts = Counts.of(work.listing.num_rows, fresh.extracted, rejected.num_rows)
+        usable = anti_join(work.listing, rejected)
+        if work.graph.detector:
+            usable = with_boxes(usable, measure.known(work.spark, work.store))
+        counts = Counts.of(
+            *(work.listing.num_rows, fresh.extracted, rejected.num_rows),
+            boxes=usable.num_rows if work.graph.detector else None,
+        )
         if error := _rejected_too_many(counts, work.config, work.outputs):
             work.outputs.publish(work.lock, "rejected")
             raise error
     unreadable = pc.sum(pc.starts_with(rejected["error"], UNREADABLE)).as_py() or 0
-    return Extracted(counts, anti_join(work.listing, rejected), unreadable)
+    return Extracted(counts, usable, unreadable)
 
 
 def _advance(bar: tqdm, done: int) -> None:

@@ -14,6 +14,8 @@ from fruits.runs.basis import Basis, read_basis
 from fruits.runs.held_out import read_held_out
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import summary
+from fruits.sources.boxes import box_of, photographs
+from fruits.sources.crop import CROPS
 from fruits.sources.listing import sample_evenly
 from fruits.sources.open_source import located
 from fruits.sources.reading import contents_of
@@ -123,13 +125,15 @@ class Run:
 
     def _decoded(self, rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
         """The pixels of images by path; those that are gone since are left out."""
-        from fruits.sources.decode import decode
+        from fruits.sources.decode import decode, decode_box
 
-        spec = InputSpec(side, crop=self.report["parameters"].get("crop") or "")
-        contents = contents_of(located(rows))
+        crop = self.report["parameters"].get("crop")
+        spec = InputSpec(side, crop=crop if crop in CROPS else "")
+        paths = rows["path"].to_pylist()
+        rows = rows.set_column(rows.column_names.index("path"), "path", photographs(rows["path"]))
         return {
-            path: decode(content, spec)
-            for path, content in zip(rows["path"].to_pylist(), contents, strict=True)
+            path: decode_box(content, box, spec) if (box := box_of(path)) else decode(content, spec)
+            for path, content in zip(paths, contents_of(located(rows)), strict=True)
             if isinstance(content, bytes)
         }
 

@@ -62,6 +62,7 @@ class Plan:
 
     def _inputs(self) -> Iterator[str]:
         probe, work = self.probe, self.work
+        boxes = f"; {probe.boxes:.1f} boxes in each" if probe.boxes != 1 else ""
         yield (
             f"images    {self.images:,}, {size(self.bytes)}: {size(self.bytes / self.images)} each,"
             f" {size(self.largest)} the largest"
@@ -70,7 +71,7 @@ class Plan:
             f"probed    {probe.images}: {probe.pixels / 1e6:.2f} megapixels each, "
             f"{probe.most_pixels / 1e6:.2f} the largest; {probe.rejected / probe.images:.0%} "
             f"rejected; {1e3 * probe.read:.1f} ms to read, {1e3 * probe.decode:.1f} ms to decode, "
-            f"{1e3 * probe.network:.1f} ms in the network"
+            f"{1e3 * probe.network:.1f} ms in the network{boxes}"
         )
         yield (
             f"work      {work['chunks']} chunks of {work['chunk']:,} images or less, in partitions "

@@ -22,8 +22,9 @@ from PIL import Image
 from fruits.errors import InputError
 from fruits.features.rows import lists
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import GROUP, featurize
-from fruits.sources.decode import RejectedImage, decode
+from fruits.networks.objects import featurize, parts_of
+from fruits.networks.runtime import GROUP
+from fruits.sources.decode import RejectedImage, decode, decode_whole
 from fruits.sources.listing import sample_evenly
 from fruits.sources.reading import contents_of
 from fruits.spark.tasks import MOST_IMAGES
@@ -51,6 +52,7 @@ class Probe:
         row: bytes of one row of features in Parquet.
         pixels: width times height of the median one.
         most_pixels: width times height of the largest one.
+        boxes: of an image that is not rejected, in the mean; 1 without a detector.
     """
 
     images: int
@@ -63,6 +65,7 @@ class Probe:
     row: float
     pixels: int
     most_pixels: int
+    boxes: float = 1.0
 
 
 def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
@@ -101,7 +104,7 @@ def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:
         trial.pixels.append(_pixels(content))
     return Probe(
         images=count,
-        rejected=count - len(trial.features),
+        rejected=count - trial.good,
         read=trial.read / count,
         decode=trial.decode / count,
         network=trial.network / count,
@@ -110,6 +113,7 @@ def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:
         row=_row_bytes(trial.features),
         pixels=int(median(trial.pixels)),
         most_pixels=max(trial.pixels),
+        boxes=round(len(trial.features) / trial.good, 2) if trial.good else 1.0,
     )
 
 
@@ -122,7 +126,8 @@ class _Trial:
         read: seconds to read them.
         decode: seconds to decode them.
         network: seconds in the network.
-        features: of each image that has some.
+        features: of each image, or box, that has some.
+        good: how many images have some.
         pixels: width times height of each image; 0 where it cannot be opened.
     """
 
@@ -131,6 +136,7 @@ class _Trial:
     decode: float = 0.0
     network: float = 0.0
     features: list[Any] = field(default_factory=list)
+    good: int = 0
     pixels: list[int] = field(default_factory=list)
 
     def add(self, files: pa.Table) -> None:
@@ -140,7 +146,9 @@ class _Trial:
         self.read += read
         self.decode += decoding
         self.network += max(both - decoding, 0)
-        self.features += [result for result in results if not isinstance(result, str)]
+        made = [parts_of(result, None) for result in results if not isinstance(result, str)]
+        self.good += len(made)
+        self.features += [part.features for parts in made for part in parts]
         self.pixels += map(_pixels, contents)
 
 
@@ -154,7 +162,9 @@ def _timed(call: Callable[[], T]) -> tuple[T, float]:
 def _decode(contents: list[bytes | OSError], graph: CompiledGraph) -> None:
     for content in contents:
         with suppress(RejectedImage):
-            if isinstance(content, bytes):
+            if isinstance(content, bytes) and graph.detector:
+                decode_whole(content)
+            elif isinstance(content, bytes):
                 decode(content, graph.input, graph.exact_decode)
 
 

@@ -40,21 +40,23 @@ class Counts:
         extracted: went through the CNN in this run.
         reused: have features already, under their own name or another.
         rejected: yield no features.
+        boxes: of those that are not rejected, where a detector has found them; else None.
     """
 
     found: int
     extracted: int
     reused: int
     rejected: int
+    boxes: int | None = None
 
     @classmethod
-    def of(cls, found: int, extracted: int, rejected: int) -> Counts:
+    def of(cls, found: int, extracted: int, rejected: int, boxes: int | None = None) -> Counts:
         """The counts where all others have features of an earlier run."""
-        return cls(found, extracted, found - extracted - rejected, rejected)
+        return cls(found, extracted, found - extracted - rejected, rejected, boxes)
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
-        return asdict(self)
+        return {name: count for name, count in asdict(self).items() if count is not None}
 
 
 def describe(
@@ -124,7 +126,8 @@ def describe_unchanged(
         seconds: of its stages.
         passed_over: files that are no images, by suffix.
     """
-    counts = Counts.of(report["counts"]["found"], 0, report["counts"]["rejected"])
+    had = report["counts"]
+    counts = Counts.of(had["found"], 0, had["rejected"], had.get("boxes"))
     turned = report["basis_turned_degrees"]
     return report | {
         "parameters": config.as_dict(),
@@ -144,10 +147,11 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
     """The figures of run.json in one line, and where the results lie."""
     counts, seconds = report["counts"], report["seconds"]
+    boxes = f"; {counts['boxes']:,} boxes in the others" if "boxes" in counts else ""
     figures = (
         f"{counts['found']:,} images: {counts['extracted']:,} extracted "
         f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
-        f"{counts['rejected']:,} rejected; {report['components']} components hold "
+        f"{counts['rejected']:,} rejected{boxes}; {report['components']} components hold "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
     if "checked" in report:

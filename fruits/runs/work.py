@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib import import_module
 
 import pyarrow as pa
@@ -17,7 +18,9 @@ from fruits.runs.capacity import require_capacity
 from fruits.runs.made import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.place import this_place
+from fruits.sources.boxes import with_boxes
 from fruits.spark.failures import spark_errors
+from fruits.spark.measure import known
 from fruits.spark.session import get_spark, run_session
 from fruits.storage.lock import Lock, exclusive
 
@@ -40,10 +43,13 @@ class Work(Begun):
     store: FeatureWriter
     background: ThreadPoolExecutor
 
-    @property
+    @cached_property
     def chosen(self) -> pa.Table | None:
-        """The images that count, where they are not all."""
-        return self.listing if self.config.limit else None
+        """The images that count, or their boxes, where they are not all; after the extraction."""
+        if not self.config.limit:
+            return None
+        boxes = known(self.spark, self.store) if self.graph.detector else None
+        return self.listing if boxes is None else with_boxes(self.listing, boxes)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import IO, Any, Protocol
 
-from fruits.errors import FruitsError
+from fruits.errors import ConfigError, FruitsError
 from fruits.predictor import Prediction, Predictor
 from fruits.serve import frames
 from fruits.sources.limited import MAX_MEMORY, watch
@@ -41,6 +41,12 @@ def main(folder: str) -> None:
     os.dup2(2, 1)
     try:
         predictor = Predictor.load(folder)
+        if predictor.finds_objects:
+            raise ConfigError(
+                f"model: wanted one that says one thing of a photograph; that in {folder} has a "
+                "detector, which may find several objects: use fruits predict, or "
+                "Predictor.predict_objects in Python"
+            )
     except FruitsError as error:
         send(answers, {"error": str(error)})
         return

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fruits.errors import one_line
 from fruits.sources import bmp, containers, formats, gif, jpeg, netpbm, png, tiff, webp
-from fruits.sources.crop import crop
+from fruits.sources.crop import Box, crop
 from fruits.sources.exif import TURNS, orientation
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.limited import decode_limited, watched
@@ -43,23 +43,37 @@ def decode(content: bytes, spec: InputSpec | int, exact: bool = False) -> NDArra
         RejectedImage: with the reason, when the content is no image, damaged, too large or of a
             layout whose pixels are not known to come out right.
     """
+    return _decoded(content, InputSpec(spec) if isinstance(spec, int) else spec, exact)
+
+
+def _decoded(content: bytes, spec: InputSpec | None, exact: bool) -> NDArray[np.uint8]:
     if not isinstance(content, bytes):
         content = bytes(memoryview(content))
     kind = formats.format_of(content)
     if kind is None:
         raise RejectedImage(f"not an image: {formats.describe(content)}")
-    spec = InputSpec(spec) if isinstance(spec, int) else spec
     if kind in _UNBOUNDED or (kind == "TIFF" and tiff.is_unbounded(content)):
         return decode_limited(content, spec, exact)
     return watched(decode_here, content, spec, exact)
 
 
-def decode_here(content: bytes, spec: InputSpec, exact: bool = False) -> NDArray[np.uint8]:
-    """Like :func:`decode`, always in this process."""
+def decode_whole(content: bytes) -> Image.Image:
+    """Like :func:`decode`, in the size that the file has: RGB, upright, JPEG at full scale."""
+    return Image.fromarray(_decoded(content, None, True))
+
+
+def decode_box(content: bytes, box: Box, spec: InputSpec) -> NDArray[np.uint8]:
+    """Like :func:`decode`, of a part of the upright image alone, in pixels of full scale."""
+    return np.asarray(resize(decode_whole(content).crop(box), spec))
+
+
+def decode_here(content: bytes, spec: InputSpec | None, exact: bool = False) -> NDArray[np.uint8]:
+    """Like :func:`decode`, always in this process; without a specification, in its own size."""
     kind = formats.format_of(content) or ""
     try:
         if kind == "JPEG":
-            return _shaped(jpeg.load(content, None if exact else spec.least_side()), spec)
+            side = None if exact or spec is None else spec.least_side()
+            return _shaped(jpeg.load(content, side), spec)
         return _shaped(_LOADERS[kind](content), spec)
     except RejectedImage:
         raise
@@ -88,12 +102,14 @@ _LOADERS: dict[str, Callable[[bytes], Image.Image]] = {
 }
 
 
-def _shaped(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
-    """The image in the shape that a network takes, without transparency, upright."""
+def _shaped(image: Image.Image, spec: InputSpec | None) -> NDArray[np.uint8]:
+    """The image in the shape that a network takes, or in its own; without transparency, upright."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:
         image, info = image.convert(mode), image.info
         image.info = info
+    if spec is None:
+        return np.asarray(_opaque(_upright(image)))
     # A square is the same square when it lies on its side: turning the small one is cheaper.
     late = spec.is_squeezed_square
     if not late:

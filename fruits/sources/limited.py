@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from fruits.sources.limits import RejectedImage
 from fruits.sources.resize import InputSpec
 
-Decode = Callable[[bytes, InputSpec, bool], NDArray[np.uint8]]
+# Without a specification, the pixels are as many as the file has.
+Decode = Callable[[bytes, InputSpec | None, bool], NDArray[np.uint8]]
 
 # Of one image: seconds of one core, and bytes beyond what the process takes with all its modules.
 MAX_SECONDS = 30
@@ -36,7 +37,8 @@ _MAX_WAIT = 20 * MAX_SECONDS
 
 # Bytes of the content and of the input specification; whether JPEG is decoded at full scale.
 _REQUEST = struct.Struct("<QQ?")
-_ANSWER = struct.Struct("<?Q")
+# Bytes of the pixels or of the reason; height and width, which are 0 for a reason.
+_ANSWER = struct.Struct("<QII")
 _PROGRAM = (
     "from fruits.sources.decode import decode_here\n"
     "from fruits.sources.limited import serve\n"
@@ -44,7 +46,9 @@ _PROGRAM = (
 )
 
 
-def decode_limited(content: bytes, spec: InputSpec, exact: bool = False) -> NDArray[np.uint8]:
+def decode_limited(
+    content: bytes, spec: InputSpec | None, exact: bool = False
+) -> NDArray[np.uint8]:
     """The pixels of an image file like :func:`fruits.sources.decode.decode`, within the limits.
 
     Raises:
@@ -64,10 +68,10 @@ def decode_limited(content: bytes, spec: InputSpec, exact: bool = False) -> NDAr
             answer = _child.answer(content, spec, exact)
         if answer is None:
             raise RejectedImage(_child.cause() or "crashed: the decoder was killed, twice")
-    good, data = answer
-    if not good:
+    data, height, width = answer
+    if not height:
         raise RejectedImage(data.decode())
-    return np.frombuffer(data, np.uint8).reshape(spec.height, spec.width, 3)
+    return np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
 
 class _Child:
@@ -86,12 +90,14 @@ class _Child:
         )
         atexit.register(self.stop)
 
-    def answer(self, content: bytes, spec: InputSpec, exact: bool) -> tuple[bool, bytes] | None:
-        """Whether there are pixels, and these or the reason; None when the process has ended."""
+    def answer(
+        self, content: bytes, spec: InputSpec | None, exact: bool
+    ) -> tuple[bytes, int, int] | None:
+        """Pixels, height and width, or the reason and zeros; None when the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            about = json.dumps(asdict(spec)).encode()
+            about = json.dumps(spec and asdict(spec)).encode()
             self._process.stdin.write(_REQUEST.pack(len(content), len(about), exact))
             self._process.stdin.write(about)
             self._process.stdin.write(content)
@@ -101,8 +107,8 @@ class _Child:
                 self._timed_out = not selector.select(_MAX_WAIT)
             if self._timed_out:
                 return None
-            good, length = _ANSWER.unpack(_read(self._process.stdout, _ANSWER.size))
-            return good, _read(self._process.stdout, length)
+            length, height, width = _ANSWER.unpack(_read(self._process.stdout, _ANSWER.size))
+            return _read(self._process.stdout, length), height, width
         except (EOFError, BrokenPipeError):
             return None
 
@@ -150,7 +156,9 @@ def watch() -> None:
     _watching = hasattr(signal, "setitimer")
 
 
-def watched(decode: Decode, content: bytes, spec: InputSpec, exact: bool) -> NDArray[np.uint8]:
+def watched(
+    decode: Decode, content: bytes, spec: InputSpec | None, exact: bool
+) -> NDArray[np.uint8]:
     """What ``decode`` gives, in a process that may be watched."""
     if not _watching:
         return decode(content, spec, exact)
@@ -192,16 +200,17 @@ def serve(decode: Decode) -> None:
     while True:
         try:
             length, about, exact = _REQUEST.unpack(_read(requests, _REQUEST.size))
-            spec = InputSpec(**json.loads(_read(requests, about)))
+            said = json.loads(_read(requests, about))
             content = _read(requests, length)
         except EOFError:
             return
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + MAX_SECONDS + 1, most))
         try:
-            good, data = True, decode(content, spec, exact).tobytes()
+            pixels = decode(content, said and InputSpec(**said), exact)
+            data, (height, width, _) = pixels.tobytes(), pixels.shape
         except RejectedImage as rejected:
-            good, data = False, str(rejected).encode()
-        answers.write(_ANSWER.pack(good, len(data)) + data)
+            data, height, width = str(rejected).encode(), 0, 0
+        answers.write(_ANSWER.pack(len(data), height, width) + data)
         answers.flush()
 
 

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from pyspark import Accumulator
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
-from fruits.networks.runtime import Keep, featurize, what_ran
+from fruits.networks.objects import Part, Result, featurize, parts_of
+from fruits.networks.runtime import Keep, what_ran
 from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
@@ -42,9 +44,11 @@ Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
 Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
 
 
-Featurize = Callable[
-    [Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[NDArray[np.float32] | str]
-]
+Featurize = Callable[[Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[Result]]
+
+
+# Letters of a SHA-256.
+DIGEST_LENGTH = 64
 
 
 # What a task makes of an image; its thumbnail is written into a file of its own.
@@ -229,22 +233,25 @@ def _rows(
     made = list(featurize(contents(), graph, thumbnails.append))
     # Place among the files, and number among the contents.
     numbers = sorted([*zip(places, range(len(made)), strict=True), *twins])
-    good: list[tuple[int, int, NDArray[np.float32]]] = []
+    good: list[tuple[int, int, Part]] = []
     for place, number in numbers:
         result = made[number]
         if isinstance(result, str):
             outcome.rejected[paths[place]] = result
         else:
-            good.append((place, number, result))
+            # A box is named by its photograph's path and digest, with the box after them.
+            parts = parts_of(result, thumbnails[number])
+            good += [(place, number, part) for part in parts]
     if not good:
         return ROWS.empty_table(), outcome
     outcome.ran = frozenset([what_ran(graph)])
     found = files.take([place for place, _, _ in good])
     columns = {
         **{name: found[name] for name in LISTING.names},
-        "sha256": [digests[number] for _, number, _ in good],
-        "features": lists(np.stack([features for _, _, features in good])),
-        "thumbnail": pa.array([thumbnails[number] for _, number, _ in good], pa.binary()),
+        "path": [paths[place] + part.fragment for place, _, part in good],
+        "sha256": [digests[number] + part.fragment for _, number, part in good],
+        "features": lists(np.stack([part.features for _, _, part in good])),
+        "thumbnail": pa.array([part.thumbnail for _, _, part in good], pa.binary()),
     }
     return pa.table(columns).select(ROWS.names).cast(ROWS), outcome
 
@@ -255,9 +262,13 @@ def _copy(
     """Commits rows for files whose contents are committed under other names."""
     chosen = files.filter(pc.is_in(files["path"], pa.array(list(copies)))).select(LISTING.names)
     digests = pa.array([copies[path] for path in chosen["path"].to_pylist()])
-    named = spark.createDataFrame(chosen.append_column("sha256", digests))
+    named = spark.createDataFrame(chosen.append_column("content", digests))
     there = read_table(spark, store).select("sha256", "features").dropDuplicates(["sha256"])
-    rows = named.join(there, "sha256").select(FEATURES.names).orderBy("path")
+    # Of a photograph with boxes there are several rows, whose digests and paths name the boxes.
+    there = there.withColumn("content", F.substring("sha256", 1, DIGEST_LENGTH))
+    box = F.expr(f"substring(sha256, {DIGEST_LENGTH + 1})")
+    rows = named.join(there, "content").withColumn("path", F.concat("path", box))
+    rows = rows.select(FEATURES.names).orderBy("path")
     staged = store.staged
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -21,16 +21,17 @@ from pyspark.ml.util import (
 )
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
-from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
-from fruits.networks.runtime import featurize
 from fruits.sources.naming import Naming
+from fruits.spark.featurized import FEATURIZED, with_features
 from fruits.spark.read_images import label_of
 
 # A compiled graph is saved in pieces: one row of hundreds of megabytes is more than Parquet likes.
 BLOCK_BYTES = 8 << 20
+
+# The column with the box of a row, where the network has a detector.
+BOX = "box"
 
 
 class HasErrorCol(Params):
@@ -106,7 +107,9 @@ class ImageFeaturizer(
     """Contents of image files -> features, with a compiled backbone.
 
     The graph is part of the transformer and saved with it: applying it needs neither Keras nor
-    TensorFlow (engine ``openvino``) nor the weights' file.
+    TensorFlow (engine ``openvino``) nor the weights' file. If it has a detector, a photograph
+    becomes one row for each box, and the column ``box`` says which: ``#xywh=left,top,width,height``
+    in pixels. A photograph without a box is an image without features.
 
     Args:
         graph: the backbone, from :func:`fruits.networks.compile.compile_backbone`.
@@ -140,41 +143,22 @@ class ImageFeaturizer(
     def _transform(self, dataset: DataFrame) -> DataFrame:
         if self.graph is None:
             raise ValueError("ImageFeaturizer: wanted a compiled graph; give graph=...")
-        graph = dataset.sparkSession.sparkContext.broadcast(self.graph)
         strict = self.getHandleInvalid() == "error"
-
-        @arrow_udf("struct<features: array<float>, error: string>")  # type: ignore[untyped-decorator]
-        def featurized(columns: Iterator[pa.Array]) -> Iterator[pa.Array]:
-            for contents in columns:
-                rows = [
-                    {"features": None, "error": result}
-                    if isinstance(result, str)
-                    else {"features": result, "error": None}
-                    for result in featurize(map(_content, contents), graph.value)
-                ]
-                errors = [row["error"] for row in rows if row["error"]]
-                if strict and errors:
-                    raise InputError(
-                        f"an image has no features: {errors[0]}; "
-                        'handleInvalid "keep" returns such rows with the reason, "skip" drops them'
-                    )
-                yield pa.array(rows, _RESULT)
-
-        # Spark repeats a deterministic function in every place that uses its result: here, the CNN.
-        result = featurized.asNondeterministic()(self.getInputCol())
-        rows = dataset.withColumn("_featurized", result)
+        rows = with_features(dataset, self.getInputCol(), self.graph, strict)
+        if self.graph.detector:
+            rows = rows.withColumn(BOX, F.col(f"{FEATURIZED}.box"))
         if self.getHandleInvalid() == "skip":
-            rows = rows.where("_featurized.error is null")
+            rows = rows.where(f"{FEATURIZED}.error is null")
         vector = F.when(
-            F.col("_featurized.error").isNull(), array_to_vector(F.col("_featurized.features"))
+            F.col(f"{FEATURIZED}.error").isNull(), array_to_vector(F.col(f"{FEATURIZED}.features"))
         )
         if self.getHandleInvalid() == "nan":
             nan = F.array_repeat(F.lit(float("nan")), self.graph.dimension)
             vector = vector.otherwise(array_to_vector(nan))
         rows = rows.withColumn(self.getOutputCol(), vector)
         if self.getHandleInvalid() in ("keep", "nan"):
-            rows = rows.withColumn(self.getErrorCol(), F.col("_featurized.error"))
-        return rows.drop("_featurized")
+            rows = rows.withColumn(self.getErrorCol(), F.col(f"{FEATURIZED}.error"))
+        return rows.drop(FEATURIZED)
 
     def write(self) -> MLWriter:
         """Saves the parameters and the compiled graph."""
@@ -252,14 +236,6 @@ def has_column(dataset: DataFrame, name: str) -> bool:
     if dataset.sparkSession.conf.get("spark.sql.caseSensitive") == "true":
         return name in dataset.columns
     return name.lower() in (column.lower() for column in dataset.columns)
-
-
-def _content(value: pa.BinaryScalar) -> bytes | Exception:
-    """The content of an image, without a copy; a null is a file that could not be read."""
-    return value.as_buffer() if value.is_valid else ValueError("the content is null")
-
-
-_RESULT = pa.struct([("features", pa.list_(pa.float32())), ("error", pa.string())])
 
 
 class _FeaturizerWriter(MLWriter):

@@ -111,3 +111,27 @@ def test_groups_that_the_source_names_count_before_folders_and_after_an_expressi
     rules = Naming(group=r"(?P<group>\d)")
     assert group_images(paths, labels, rules, ["x", "x", "x"]).names == ["1", "2", "3"]
     assert group_images(paths, labels, named=[None] * 3).names == group_images(paths, labels).names
+
+
+@pytest.mark.parametrize("group", [None, r"/(?P<group>[^/]+)\.jpg$", "(?P<group>nothing)"])
+def test_boxes_of_one_photograph_are_never_on_both_sides(group: str | None) -> None:
+    rules = Naming(group=group)
+    photographs = [f"/d/{label}/IMG_{n}.jpg" for label in ("Fig", "Lime") for n in range(12)]
+    paths = [f"{one}#xywh={n},0,5,5" for one in photographs for n in range(1, 2 + len(one) % 4)]
+    labels = parents([path.partition("#")[0] for path in paths])
+    groups = group_images(paths, labels, rules)
+    folds = assign_folds(groups.names, labels)
+    for one in photographs:
+        own = [n for n, path in enumerate(paths) if path.startswith(f"{one}#")]
+        assert len({groups.names[n] for n in own}) == 1
+        assert len({int(folds[n]) for n in own}) == 1
+    assert len(set(folds.tolist())) == FOLDS
+    alone = group_images(photographs, parents(photographs), rules)
+    assert set(groups.names) == set(alone.names)
+
+
+def test_boxes_are_in_the_group_that_their_source_names() -> None:
+    paths = [f"/d/Fig/{n}.jpg#xywh=0,0,{side},5" for n in range(4) for side in (1, 2)]
+    named = [None, None, "a", "a", "a", "a", None, None]
+    found = group_images(paths, ["Fig"] * 8, None, named).names
+    assert found == ["/d/Fig/0.jpg"] * 2 + ["a"] * 4 + ["/d/Fig/3.jpg"] * 2

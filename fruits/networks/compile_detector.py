@@ -1,0 +1,219 @@
+"""A folder with a detector -> what it is, and its files: uint8 RGB (1, h, w, 3) in, boxes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fruits.errors import BackboneError, FruitsError, one_line
+from fruits.networks.boxes import boxes_of
+from fruits.networks.convert import (
+    engine_reason,
+    image_input,
+    network_files,
+    read_network,
+    set_size,
+    with_preprocessing,
+)
+from fruits.networks.detector import FORMATS, PARTS, Detector
+from fruits.networks.folder import NetworkFolder, read_folder
+from fruits.networks.graph_check import require_pure, require_safe_openvino
+from fruits.networks.outputs import named_output, shapes_of
+
+_MEANT = "what.json"
+
+
+def compile_detector(place: str) -> tuple[Detector, dict[str, bytes]]:
+    """The detector in a folder, read as :mod:`fruits.networks.folder` says.
+
+    Args:
+        place: path or URI of the folder.
+
+    Returns:
+        What it is, and the contents of :data:`fruits.networks.detector.PARTS` by name.
+
+    Raises:
+        BackboneError: there is none, or it is not known what it takes or gives; nothing is guessed.
+    """
+    try:
+        folder = read_folder(place)
+        if folder.kind == "keras":
+            raise BackboneError(f"{place}: wanted a detector as ONNX or OpenVINO IR; got Keras")
+        with tempfile.TemporaryDirectory() as temporary:
+            target = Path(temporary) / "compiled"
+            target.mkdir()
+            _compile_in_subprocess(folder.copy_to(Path(temporary)), target)
+            parts = {name: (target / name).read_bytes() for name in PARTS}
+            meant = json.loads((target / _MEANT).read_text())
+        detector = _detector(folder, meant)
+    except FruitsError as error:
+        text = str(error).removeprefix("backbone: ")
+        text = text.replace(
+            "a network of the catalogue, or a folder with one", "a folder with a detector"
+        )
+        raise BackboneError(f"crop: {text}") from None
+    return detector, parts
+
+
+def _detector(folder: NetworkFolder, meant: dict[str, Any]) -> Detector:
+    """The detector of a folder, with a digest of all that decides its boxes."""
+    said = (folder.detector or {}) | meant
+    found = Detector.of(folder.name, "", folder.recipe.input, said)
+    decides = json.dumps([folder.sha256, found.describe()], sort_keys=True)
+    sha256 = hashlib.sha256(decides.encode()).hexdigest()
+    return Detector.of(folder.name, sha256, folder.recipe.input, said)
+
+
+def _compile_in_subprocess(place: Path, target: Path) -> None:
+    """Runs :func:`_compile` in a process of its own, which a broken file may end.
+
+    Raises:
+        BackboneError: what the process refused, in one line, or that it has died.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "fruits.networks.compile_detector", str(place), str(target)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode == 2:
+        raise BackboneError(done.stderr.splitlines()[-1])
+    if done.returncode < 0:
+        raise BackboneError(
+            f"{place.name}: the engine died while it read it; give another file of the detector"
+        )
+    if done.returncode:
+        raise RuntimeError(f"compiling {place.name} failed:\n{done.stderr}")
+
+
+def _compile(place: Path, target: Path) -> None:
+    # OpenVINO's converter would send what was converted: see fruits.networks.compile.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    folder = read_folder(place)
+    try:
+        model, meant = _pixels_to_boxes(_with_batch(read_network(folder, place)), folder)
+        require_pure(model)
+        _try(model, _detector(folder, meant))
+    except FruitsError as error:
+        raise BackboneError(f"{folder.name}: {error}") from None
+    parts = network_files(model)
+    require_safe_openvino(parts["graph.xml"], parts["graph.bin"])
+    for name in PARTS:
+        (target / name).write_bytes(parts[name.replace("detector", "graph")])
+    (target / _MEANT).write_text(json.dumps(meant))
+
+
+def _with_batch(model: Any) -> Any:
+    """The network with a dimension for the number of images, which torchvision's exports lack."""
+    import openvino
+    from openvino import opset13 as ops
+
+    if len(model.inputs) != 1 or model.input(0).get_partial_shape().rank != 3:
+        return model
+    [old] = model.get_parameters()
+    shape = openvino.PartialShape([1, *old.get_partial_shape()])
+    new = ops.parameter(shape, old.get_element_type(), old.get_friendly_name())
+    new.output(0).set_names(old.output(0).get_names())
+    image = ops.squeeze(new, ops.constant([0])).output(0)
+    for user in old.output(0).get_target_inputs():
+        user.replace_source_output(image)
+    return openvino.Model(model.get_results(), [new], "detector")
+
+
+def _pixels_to_boxes(model: Any, folder: NetworkFolder) -> tuple[Any, dict[str, Any]]:
+    """The network with its preprocessing and the outputs that count, and what these mean."""
+    import openvino
+    from openvino import opset13 as ops
+
+    meant, ports = _outputs(model, folder.detector or {})
+    port, layout = image_input(model, folder.recipe)
+    results = [ops.result(one) for one in ports]
+    model = openvino.Model(results, [port.get_node()], "detector")
+    set_size(model, model.input(0), layout, folder.recipe)
+    sides = list(model.input(0).get_partial_shape())
+    try:
+        model.reshape(openvino.PartialShape([1, *sides[1:]]))
+    except RuntimeError as error:
+        raise BackboneError(
+            f"wanted a detector that takes one photograph: {engine_reason(error)}"
+        ) from error
+    return with_preprocessing(model, layout, folder.recipe), meant
+
+
+def _outputs(model: Any, said: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The format of the detector, and the outputs that it is made of, in their order."""
+    format_ = said.get("format") or _recognised(model)
+    if format_ not in FORMATS:
+        raise BackboneError(
+            f"wanted to know what the outputs of the detector mean; there {shapes_of(model)}: "
+            f'write into input.json {{"detector": {{"format": "yolov8"}}}}, or another one of '
+            f"{', '.join(f'{name} ({what})' for name, what in FORMATS.items())}"
+        )
+    names = list(said.get("outputs") or _known_names(model, format_))
+    if names:
+        ports = [named_output(model, str(name)) for name in names]
+    elif len(model.outputs) == 1:
+        ports = [model.outputs[0].get_node().input_value(0)]
+    else:
+        raise BackboneError(
+            f"wanted one output, as {format_} has; there {shapes_of(model)}: "
+            'write into input.json {"detector": {"outputs": ["NAME"]}}'
+        )
+    return {"format": format_, "outputs": names}, ports
+
+
+def _known_names(model: Any, format_: str) -> list[str]:
+    there = {name for port in model.outputs for name in port.get_names()}
+    if format_ == "torchvision":
+        return ["boxes", "scores", *(["labels"] if "labels" in there else [])]
+    return ["logits", "pred_boxes"] if format_ == "detr" else []
+
+
+def _recognised(model: Any) -> str | None:
+    """The format, where the names or the shapes of the outputs leave one only."""
+    there = {name for port in model.outputs for name in port.get_names()}
+    if {"boxes", "scores"} <= there:
+        return "torchvision"
+    if {"logits", "pred_boxes"} <= there:
+        return "detr"
+    shape = model.outputs[0].get_partial_shape()
+    if len(model.outputs) == 1 and shape.rank == 4:
+        last = [side.get_length() if side.is_static else 0 for side in (shape[0], shape[1])]
+        if shape[3] == 7 and max(last) <= 1:
+            return "ssd"
+    return None
+
+
+def _try(model: Any, detector: Detector) -> None:
+    """Finds out before any photograph is read whether the outputs are what they should be."""
+    import openvino
+
+    spec = detector.input
+    pixels = np.full((1, spec.height, spec.width, 3), 128, np.uint8)
+    try:
+        request = openvino.Core().compile_model(model, "CPU").create_infer_request()
+        found = request.infer([pixels])
+        boxes_of([found[n] for n in range(len(model.outputs))], detector, spec.width, spec.height)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise BackboneError(
+            f"wanted outputs as {detector.format} has ({FORMATS[detector.format]}); there "
+            f"{shapes_of(model)}: {engine_reason(error)}"
+        ) from error
+    if detector.classes and detector.format == "torchvision" and len(model.outputs) < 3:
+        raise BackboneError("detector: wanted no classes, since there is no output labels")
+
+
+if __name__ == "__main__":
+    try:
+        _compile(Path(sys.argv[1]), Path(sys.argv[2]))
+    except FruitsError as error:
+        print(one_line(error), file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,142 @@
+"""Small detectors: the left and the right half of a picture are objects where they are bright."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from onnx_bytes import field, model, node, tensor
+from openvino import opset13 as ops
+from PIL import Image
+
+SIDE = 32
+HALVES = np.array([[0, 0, SIDE / 2, SIDE], [SIDE / 2, 0, SIDE, SIDE]], np.float32)
+CENTRED = np.array([[8, 16, 16, 32], [24, 16, 16, 32]], np.float32)
+INPUT = {
+    "height": SIDE,
+    "resize": "squash",
+    "interpolation": "bilinear",
+    "rescale": 1 / 255,
+    "mean": [0, 0, 0],
+    "std": [1, 1, 1],
+    "channels": "RGB",
+}
+# What has to be said of each form that does not show itself.
+SAID: dict[str, dict[str, Any]] = {
+    "torchvision": {},
+    "detr": {"activation": "softmax"},
+    "sigmoid": {"activation": "sigmoid"},
+    "yolov5": {"format": "yolov5"},
+    "yolov8": {"format": "yolov8"},
+    "yolov10": {"format": "yolov10"},
+    "ssd": {},
+}
+
+
+def write_detector(place: Path, form: str = "torchvision", **words: Any) -> Path:
+    """A folder with a detector of a form, and what has to be known of it.
+
+    Args:
+        place: of the folder.
+        form: a key of :data:`SAID`.
+        words: others of its description; those of ``detector`` in a dictionary.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(halves(form), place / "model.xml", compress_to_fp16=False)
+    say(place, SAID[form], **words)
+    return place
+
+
+def say(place: Path, said: dict[str, Any], **words: Any) -> None:
+    detector = said | words.pop("detector", {})
+    (place / "input.json").write_text(json.dumps(INPUT | words | {"detector": detector}))
+
+
+def halves(form: str) -> Any:
+    """The network, whose scores are the brightness of each half."""
+    image = ops.parameter([1, 3, SIDE, SIDE], np.float32, "image")
+    kernel = [SIDE, SIDE // 2]
+    pooled = ops.avg_pool(image, kernel, [0, 0], [0, 0], kernel, False, "floor")
+    scores = ops.reshape(ops.reduce_mean(pooled, [1]), [2], False)
+    outputs = []
+    for name, one in _outputs(form, scores).items():
+        result = ops.result(one)
+        result.output(0).set_names({name})
+        outputs.append(result)
+    image.output(0).set_names({"image"})
+    return openvino.Model(outputs, [image])
+
+
+def _outputs(form: str, scores: Any) -> dict[str, Any]:
+    column = ops.reshape(scores, [2, 1], False)
+    other = ops.subtract(ops.constant(np.float32(1)), column)
+    zeros, ones = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32)
+    if form == "torchvision":
+        return {"scores": scores, "boxes": ops.constant(HALVES), "labels": ops.constant([1, 2])}
+    if form in ("detr", "sigmoid"):
+        logs = ops.log(ops.concat([column, other], 1))
+        if form == "sigmoid":
+            logs = ops.subtract(ops.log(column), ops.log(other))
+        boxes = ops.constant((CENTRED / SIDE)[None])
+        return {"logits": ops.unsqueeze(logs, 0), "pred_boxes": boxes}
+    if form == "yolov8":
+        rows = ops.concat([ops.constant(CENTRED), column, ops.constant(zeros)], 1)
+        return {"output0": ops.unsqueeze(ops.transpose(rows, [1, 0]), 0)}
+    if form == "yolov5":
+        rows = ops.concat([ops.constant(CENTRED), column, ops.constant(ones)], 1)
+        return {"output0": ops.unsqueeze(rows, 0)}
+    if form == "yolov10":
+        rows = ops.concat([ops.constant(HALVES), column, ops.constant(zeros)], 1)
+        return {"output0": ops.unsqueeze(rows, 0)}
+    rows = ops.concat(
+        [ops.constant(zeros), ops.constant(ones), column, ops.constant(HALVES / SIDE)], 1
+    )
+    end = ops.constant(np.array([[-1, 1, 1, 0, 0, 1, 1]], np.float32))
+    return {"detection_out": ops.reshape(ops.concat([rows, end], 0), [1, 1, 3, 7], False)}
+
+
+def as_onnx() -> bytes:
+    """The same, as torchvision exports it: one image without a dimension for their number."""
+    kernel = _ints("kernel_shape", [SIDE, SIDE // 2]) + _ints("strides", [SIDE, SIDE // 2])
+    four = np.array([1, 3, SIDE, SIDE], np.int64)
+    return model(
+        [
+            node("Reshape", ["image", "four"], "batch"),
+            node("AveragePool", ["batch"], "pooled", attributes=kernel),
+            node("ReduceMean", ["pooled"], "mean", attributes=_ints("axes", [1])),
+            node("Reshape", ["mean", "two"], "scores"),
+            node("Identity", ["halves"], "boxes"),
+        ],
+        [tensor("four", four), tensor("two", np.array([2], np.int64)), tensor("halves", HALVES)],
+        {"boxes": [2, 4], "scores": [2]},
+        {"image": [3, SIDE, SIDE]},
+    )
+
+
+def _ints(name: str, values: list[int]) -> bytes:
+    """An attribute of a node: a list of whole numbers."""
+    numbers = b"".join(field(8, value) for value in values)
+    return field(5, field(1, name) + numbers + field(20, 7))
+
+
+def bright_halves(image: Image.Image, score: float = 0.5) -> list[tuple[int, int, int, int]]:
+    """What such a detector finds in a picture, by NumPy: the brighter half first."""
+    small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
+    pixels = np.asarray(small, np.float64) / 255
+    middle = round(image.width / 2)
+    found = [
+        (pixels[:, : SIDE // 2].mean(), (0, 0, middle, image.height)),
+        (pixels[:, SIDE // 2 :].mean(), (middle, 0, image.width, image.height)),
+    ]
+    return [box for light, box in sorted(found, reverse=True) if light >= score]
+
+
+def two_halves(left: int, right: int, size: tuple[int, int] = (60, 40), seed: int = 0) -> Any:
+    """A picture with noise, whose halves are of some brightness."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    pixels = rng.normal(0, 12, (height, width, 3))
+    pixels[:, : width // 2] += left
+    pixels[:, width // 2 :] += right
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -1,0 +1,263 @@
+"""Detectors that users bring: boxes in photographs, and the features of each box."""
+
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from detectors import SAID, as_onnx, bright_halves, say, two_halves, write_detector
+from onnx_bytes import colours
+from PIL import Image
+
+from fruits.errors import BackboneError
+from fruits.networks import batch
+from fruits.networks.boxes import in_photograph, kept
+from fruits.networks.compile import compile_backbone
+from fruits.networks.compile_detector import compile_detector
+from fruits.networks.graph import CompiledGraph
+from fruits.networks.isolation import featurize_in_subprocess
+from fruits.networks.objects import NO_OBJECT, Objects, featurize, parts_of
+from fruits.networks.runtime import featurize as featurize_whole
+from fruits.sources.decode import decode, decode_whole
+from fruits.sources.resize import InputSpec
+
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.normal(size=(3, 5))
+PICTURES = [two_halves(*pair, seed=n) for n, pair in enumerate([(200, 40), (30, 210), (170, 220)])]
+DARK = two_halves(20, 50)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder with a network of mean colours."""
+    place = tmp_path_factory.mktemp("nets") / "colours"
+    place.mkdir()
+    (place / "model.onnx").write_bytes(colours(WEIGHTS))
+    said = json.loads((write_detector(place.parent / "any") / "input.json").read_text())
+    del said["detector"]
+    (place / "input.json").write_text(json.dumps(said | {"output": "features"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRUITS_CACHE", str(place.parent / "cache"))
+        patch.setattr(batch, "SECONDS", 0.01)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def graph(backbone: Path) -> CompiledGraph:
+    """That network, with the detector of halves."""
+    return compile_backbone(str(backbone), crop=f"detector:{backbone.parent / 'any'}")
+
+
+def png(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", SAID)
+def test_boxes_are_those_that_numpy_finds_whatever_the_form_of_the_outputs(
+    form: str, graph: CompiledGraph, tmp_path: Path
+) -> None:
+    detector, parts = compile_detector(str(write_detector(tmp_path / form, form)))
+    other = replace(graph, detector=detector, parts=graph.parts | parts)
+    found = list(featurize(map(png, PICTURES), other))
+    assert [one.boxes for one in found] == list(map(bright_halves, PICTURES))  # type: ignore[union-attr]
+    assert {len(one.boxes) for one in found} == {1, 2}  # type: ignore[union-attr]
+
+
+def test_features_of_a_box_are_those_of_the_picture_that_pillow_cuts_out(
+    graph: CompiledGraph, backbone: Path
+) -> None:
+    plain = compile_backbone(str(backbone))
+    turned = Image.Exif()
+    turned[274] = 6
+    lying = png(PICTURES[2].transpose(Image.Transpose.ROTATE_90), "TIFF", exif=turned)
+    for content in (*map(png, PICTURES), lying):
+        [found] = featurize([content], graph)
+        assert isinstance(found, Objects)
+        upright = decode_whole(content)
+        cut = [png(upright.crop(box)) for box in found.boxes]
+        assert found.boxes == bright_halves(upright)
+        np.testing.assert_array_equal(found.features, np.stack(list(featurize_whole(cut, plain))))
+        assert all(Image.open(io.BytesIO(one)).format == "JPEG" for one in found.thumbnails)
+    np.testing.assert_array_equal(np.asarray(decode_whole(lying)), np.asarray(PICTURES[2]))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000", "AVIF", "WEBP"])
+def test_the_detector_sees_all_pixels_of_a_file(kind: str) -> None:
+    picture = two_halves(90, 200, size=(1100, 700))
+    content = png(picture, kind)
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(decode_whole(content)), expected)
+
+
+def test_a_photograph_without_a_box_has_a_reason_or_is_taken_whole(
+    graph: CompiledGraph, tmp_path: Path
+) -> None:
+    assert list(featurize([png(DARK)], graph)) == [NO_OBJECT]
+    place = write_detector(tmp_path / "whole", detector={"empty": "whole"})
+    detector, parts = compile_detector(str(place))
+    [found] = featurize([png(DARK)], replace(graph, detector=detector, parts=graph.parts | parts))
+    assert isinstance(found, Objects)
+    assert found.boxes == [(0, 0, *DARK.size)]
+
+
+def test_results_come_in_order_with_a_reason_for_each_bad_file(graph: CompiledGraph) -> None:
+    contents = [b"text", png(PICTURES[0]), PermissionError("not for you"), png(PICTURES[1])]
+    pictures: list[bytes | None] = []
+    found = list(featurize(contents, graph, pictures.append))
+    assert [type(one) for one in found] == [str, Objects, str, Objects]
+    assert found[2] == "unreadable: not for you"
+    assert pictures == [None] * 4
+
+
+def test_boxes_are_the_same_in_a_subprocess(graph: CompiledGraph) -> None:
+    contents = [*map(png, PICTURES), png(DARK)]
+    for ours, theirs in zip(
+        featurize_in_subprocess(contents, graph), featurize(contents, graph), strict=True
+    ):
+        if isinstance(ours, Objects) and isinstance(theirs, Objects):
+            assert (ours.boxes, ours.thumbnails) == (theirs.boxes, theirs.thumbnails)
+            np.testing.assert_array_equal(ours.features, theirs.features)
+        else:
+            assert ours == theirs == NO_OBJECT
+
+
+def test_a_row_is_named_by_its_box(graph: CompiledGraph) -> None:
+    [found] = featurize([png(PICTURES[2])], graph)
+    assert isinstance(found, Objects)
+    assert {part.fragment for part in parts_of(found, None)} == {
+        "#xywh=0,0,30,40",
+        "#xywh=30,0,30,40",
+    }
+
+
+def test_an_onnx_file_without_a_dimension_for_the_number_of_images(
+    graph: CompiledGraph, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(as_onnx())
+    say(tmp_path, {})
+    detector, parts = compile_detector(str(tmp_path))
+    other = replace(graph, detector=detector, parts=graph.parts | parts)
+    found = list(featurize(map(png, PICTURES), other))
+    assert [one.boxes for one in found] == list(map(bright_halves, PICTURES))  # type: ignore[union-attr]
+
+
+def test_boxes_are_found_again_where_the_photograph_was_padded() -> None:
+    """A picture with one white rectangle, brought to the network's input by Pillow."""
+    spec = InputSpec(64, 48, resize="pad", interpolation="nearest")
+    for size in ((128, 32), (40, 200), (96, 128)):
+        picture = np.zeros((size[1], size[0], 3), np.uint8)
+        picture[size[1] // 4 : size[1] // 2, size[0] // 4 : size[0] // 2] = 255
+        small = decode(png(Image.fromarray(picture)), spec)[..., 0] > 0
+        rows, columns = np.flatnonzero(small.any(axis=1)), np.flatnonzero(small.any(axis=0))
+        corners = np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], float)
+        [found] = in_photograph(corners, spec, *size)
+        expected = [size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2]
+        np.testing.assert_allclose(found, expected, atol=max(size) / 48)
+
+
+def test_of_boxes_that_overlap_the_best_one_stays() -> None:
+    rng = np.random.default_rng(3)
+    corners = rng.integers(0, 60, (200, 2))
+    corners = np.concatenate([corners, corners + rng.integers(1, 30, (200, 2))], axis=1)
+    scores = rng.integers(0, 40, 200) / 40  # with many equal ones
+    places = kept(corners, scores, 0.4, 1000)
+
+    def union_share(one: Any, other: Any) -> float:
+        cells = [
+            {(x, y) for x in range(box[0], box[2]) for y in range(box[1], box[3])}
+            for box in (one, other)
+        ]
+        return len(cells[0] & cells[1]) / len(cells[0] | cells[1])
+
+    order = sorted(range(200), key=lambda n: (-scores[n], corners[n].tolist()))
+    expected: list[int] = []
+    for n in order:
+        if all(union_share(corners[n], corners[m]) <= 0.4 for m in expected):
+            expected.append(n)
+    assert corners[places].tolist() == corners[expected].tolist()
+    assert kept(corners, scores, 0.4, 3) == places[:3]
+    shuffled = rng.permutation(200)
+    again = kept(corners[shuffled], scores[shuffled], 0.4, 1000)
+    assert corners[shuffled][again].tolist() == corners[places].tolist()
+
+
+def test_only_the_classes_that_are_wanted_count(graph: CompiledGraph, tmp_path: Path) -> None:
+    place = write_detector(tmp_path / "one", detector={"classes": [2]})
+    detector, parts = compile_detector(str(place))
+    [found] = featurize(
+        [png(PICTURES[2])], replace(graph, detector=detector, parts=graph.parts | parts)
+    )
+    assert isinstance(found, Objects)
+    assert found.boxes == [(30, 0, 60, 40)]
+
+
+def test_the_identity_follows_from_all_that_decides_the_boxes(
+    graph: CompiledGraph, backbone: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(backbone.parent / "any", tmp_path / "other-name")
+    same, _ = compile_detector(str(place))
+    assert graph.detector is not None
+    assert same.sha256 == graph.detector.sha256
+    for said in ({"score": 0.6}, {"overlap": 0.4}, {"most": 5}, {"empty": "whole"}):
+        say(place, said)
+        assert compile_detector(str(place))[0].sha256 != same.sha256
+    say(place, {}, interpolation="bicubic")
+    assert compile_detector(str(place))[0].sha256 != same.sha256
+    plain = compile_backbone(str(backbone))
+    assert graph.identity == plain.identity | {"crop": f"detector:{same.sha256}"}
+
+
+def test_a_graph_with_a_detector_is_written_and_read(graph: CompiledGraph) -> None:
+    again = CompiledGraph.from_bytes(graph.to_bytes())
+    assert again == graph
+    assert again.digest == graph.digest
+    cut = {name: part for name, part in graph.parts.items() if name != "detector.bin"}
+    with pytest.raises(BackboneError, match="not the files of a graph"):
+        CompiledGraph.from_bytes(replace(graph, parts=cut).to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("form", "said", "reason"),
+    [
+        ("yolov8", {"format": None}, r"output0 \(n, 6, 2\): write into input.json .*yolov8"),
+        ("detr", {"activation": ""}, "wanted activation as one of softmax, sigmoid; got ''"),
+        ("ssd", {"activation": "softmax"}, "wanted activation as left out"),
+        ("ssd", {"format": "yolov4"}, "mean; there is detection_out"),
+        ("ssd", {"format": "yolov8"}, "wanted outputs as yolov8 has"),
+        ("ssd", {"score": 1.0}, "wanted score as a number from 0 up to, but not, 1; got 1.0"),
+        ("ssd", {"most": 0}, "wanted most as a whole number from 1 to 1000; got 0"),
+        ("ssd", {"classes": ["apple"]}, "wanted classes as whole numbers"),
+        ("ssd", {"empty": "skip"}, "wanted empty as one of reject or whole"),
+        ("ssd", {"threshold": 0.3}, "wanted the words format.*; got threshold"),
+        ("torchvision", {"outputs": ["boxes", "points"]}, "wanted the output points; there are"),
+    ],
+)
+def test_what_is_not_known_is_one_line_that_says_what_to_write(
+    form: str, said: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    place = write_detector(tmp_path / "mine", form, detector=said)
+    with pytest.raises(BackboneError, match=reason) as raised:
+        compile_detector(str(place))
+    assert str(raised.value).startswith("crop: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_folders_that_hold_no_detector(backbone: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"crop: wanted a folder with a detector; .*nowhere"):
+        compile_detector(str(tmp_path / "nowhere"))
+    with pytest.raises(BackboneError, match=r"what the outputs of the detector mean; .* features"):
+        compile_detector(str(backbone))
+    place = write_detector(tmp_path / "cut", resize="shortest_edge")
+    with pytest.raises(BackboneError, match="wanted resize as squash or pad"):
+        compile_detector(str(place))
+    shutil.copy(backbone / "model.onnx", place / "model.onnx")
+    with pytest.raises(BackboneError, match=r"crop: .*wanted one ONNX file, one OpenVINO IR"):
+        compile_detector(str(place))
+    with pytest.raises(BackboneError, match="describes a detector: give the folder to crop"):
+        compile_backbone(str(write_detector(tmp_path / "swapped")))

@@ -1,0 +1,263 @@
+"""A run on the boxes that a detector finds, and everything that applies its model."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from detectors import INPUT, bright_halves, two_halves, write_detector
+from onnx_bytes import colours
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from fruits.errors import ConfigError, OutputError
+from fruits.networks import batch
+from fruits.networks.compile import compile_backbone
+from fruits.networks.runtime import featurize
+from fruits.predictor import Predictor
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
+from fruits.runs.predict import predict_config
+from fruits.runs.probe import probe
+from fruits.runs.saved import load_model
+from fruits.sources.boxes import box_of, fragment, photograph_of
+from fruits.sources.folder import list_images
+from fruits.spark.read_images import read_images
+
+LIGHTS = [(210, 30), (40, 200), (190, 220)]  # left half, right half
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder with a network of mean colours, and one with a detector of bright halves."""
+    root = tmp_path_factory.mktemp("nets")
+    (root / "colours").mkdir()
+    weights = np.random.default_rng(0).normal(size=(3, 6))
+    (root / "colours" / "model.onnx").write_bytes(colours(weights))
+    (root / "colours" / "input.json").write_text(json.dumps(INPUT | {"output": "features"}))
+    write_detector(root / "halves")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "SECONDS", 0.01)
+        yield root
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two labels of six photographs with eight bright halves, and a dark photograph."""
+    root = tmp_path_factory.mktemp("fruit")
+    for label, channel in {"Lemon": 2, "Plum": 1}.items():
+        (root / label).mkdir()
+        for number in range(6):
+            draw(root / label / f"{number}.png", channel, LIGHTS[number % 3], number)
+    draw(root / "Plum" / "dark.png", 1, (20, 30), 9)
+    return root
+
+
+def draw(file: Path, channel: int, lights: tuple[int, int], seed: int) -> None:
+    """A photograph of two halves, with less of one channel."""
+    pixels = np.array(two_halves(*lights, seed=seed + 100 * channel))
+    pixels[..., channel] = pixels[..., channel] * 0.8
+    Image.fromarray(pixels).save(file)
+
+
+def config(nets: Path, images: Path, output: Path, **options: Any) -> RunConfig:
+    settings = {"backbone": str(nets / "colours"), "crop": f"detector:{nets / 'halves'}"}
+    settings |= {"components": 3, "max_rejected": 0.5, **options}
+    return RunConfig(images=str(images), output=str(output), **settings)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    spark: SparkSession, graph: Any, nets: Path, fruit: Path, tmp_path_factory: Any
+) -> tuple[Run, Path]:
+    output = tmp_path_factory.mktemp("boxes") / "out"
+    return run(config(nets, fruit, output)), output
+
+
+def rows(output: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(output / name).sort_values("path", ignore_index=True)
+
+
+def files(images: Path) -> list[Path]:
+    return sorted(images.rglob("*.png"))
+
+
+def wanted_boxes(images: Path) -> dict[str, Image.Image]:
+    """What Pillow cuts out of each photograph, by the path of the row."""
+    cut = {}
+    for file in files(images):
+        picture = Image.open(file)
+        for box in bright_halves(picture):
+            cut[f"file:{file}{fragment(box)}"] = picture.crop(box)
+    return cut
+
+
+def assert_rows_are_those_of_the_boxes(output: Path, nets: Path, images: Path) -> None:
+    cut, found = wanted_boxes(images), rows(output, "features")
+    assert list(found["path"]) == sorted(cut)
+    contents = []
+    for path in found["path"]:
+        buffer = io.BytesIO()
+        cut[path].save(buffer, "PNG")
+        contents.append(buffer.getvalue())
+    plain = compile_backbone(str(nets / "colours"))
+    np.testing.assert_array_equal(
+        np.stack(found["features"].to_list()), np.stack(list(featurize(contents, plain)))
+    )
+    for row in found.itertuples():
+        file = Path(photograph_of(row.path).removeprefix("file:"))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert row.sha256 == digest + row.path.removeprefix(photograph_of(row.path))
+        assert (row.label, row.length) == (file.parent.name, file.stat().st_size)
+    for name in ("pca", "predictions"):
+        assert list(rows(output, name)["path"]) == list(found["path"])
+
+
+def counts(output: Path) -> dict[str, int]:
+    return dict(json.loads((output / "run.json").read_text())["counts"])
+
+
+def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
+    finished: tuple[Run, Path], nets: Path, fruit: Path
+) -> None:
+    result, output = finished
+    assert_rows_are_those_of_the_boxes(output, nets, fruit)
+    assert list(counts(output).items()) == [
+        *[("found", 13), ("extracted", 12), ("reused", 0), ("rejected", 1), ("boxes", 16)]
+    ]
+    [rejected] = rows(output, "rejected").itertuples()
+    assert rejected.path.endswith("dark.png")
+    assert rejected.error == "no object found"
+    assert "12 extracted" in result.summary()
+    assert "1 rejected; 16 boxes in the others" in result.summary()
+    [grouped] = [one for one in result.evaluations if "grouped" in one.scheme]
+    assert grouped.images == 16
+
+
+def test_the_predictor_says_one_thing_of_each_box(finished: tuple[Run, Path], fruit: Path) -> None:
+    _, output = finished
+    predictor = Predictor.load(output)
+    assert predictor.finds_objects
+    assert predictor.about["neighbours"] == 16
+    table = rows(output, "predictions").set_index("path")
+    pca = rows(output, "pca").set_index("path")["pca"]
+    contents = [file.read_bytes() for file in files(fruit)]
+    seen = 0
+    for file, found in zip(files(fruit), predictor.predict_objects(contents), strict=True):
+        if file.name == "dark.png":
+            assert found == "no object found"
+            continue
+        assert not isinstance(found, str)
+        for one in found:
+            assert one.box is not None
+            path = f"file:{file}{fragment(one.box)}"
+            assert (one.label, one.confidence) == (
+                table["predicted"][path],
+                table["confidence"][path],
+            )
+            assert one.components.tobytes() == pca[path].tobytes()
+            # The nearest training image is the box itself, with its own picture.
+            assert one.neighbours[0].path == path
+            seen += 1
+    assert seen == 16
+    with pytest.raises(ConfigError, match="call predict_objects"):
+        predictor.predict(contents[0])
+
+
+def test_the_application_refuses_a_model_with_a_detector_in_one_line(
+    finished: tuple[Run, Path],
+) -> None:
+    _, output = finished
+    command = [sys.executable, "-m", "fruits.cli", "serve", "--model", str(output), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
+    assert done.returncode == 2
+    assert "has a detector, which may find several objects" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_saved_model_makes_a_row_of_each_box(
+    finished: tuple[Run, Path], fruit: Path, spark: SparkSession
+) -> None:
+    _, output = finished
+    found = load_model(str(output)).transform(read_images(spark, str(fruit)))
+    found = found.select("path", "box", "pca", "predictedLabel", "error").toPandas()
+    [bad] = found[found["error"].notna()].itertuples()
+    assert bad.path.endswith("dark.png")
+    assert (bad.error, bad.pca, bad.box) == ("no object found", None, None)
+    good = found[found["error"].isna()]
+    theirs = good.set_index(good["path"] + good["box"]).sort_index()
+    ours = rows(output, "pca")
+    assert list(theirs.index) == list(ours["path"])
+    assert list(theirs["predictedLabel"]) == list(rows(output, "predictions")["predicted"])
+    pca = np.stack([row.toArray() for row in theirs["pca"]])
+    np.testing.assert_allclose(np.stack(ours["pca"].to_list()), pca, rtol=1e-5, atol=1e-5)
+
+
+def test_the_notebook_shows_the_boxes(finished: tuple[Run, Path]) -> None:
+    result, output = finished
+    pictures, _ = result.pictures(16, side=20)
+    assert len(pictures) == 16
+    assert all(picture.mean() > 120 for picture in pictures)
+    paths = list(rows(output, "features")["path"][:3])
+    assert all(box_of(path) for path in paths)
+    assert list(result.pictures_of(paths)) == paths
+
+
+def test_the_plan_counts_the_boxes(nets: Path, fruit: Path, graph: Any) -> None:
+    network = compile_backbone(str(nets / "colours"), crop=f"detector:{nets / 'halves'}")
+    found = probe(list_images(str(fruit)), network)
+    assert (found.images, found.rejected) == (13, 1)
+    assert found.boxes == pytest.approx(16 / 12, abs=0.01)
+
+
+def test_another_folder_is_predicted_with_the_detector_of_the_model(
+    finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
+) -> None:
+    _, output = finished
+    taken = predict_config(str(output), str(fruit), str(tmp_path / "other"))
+    assert taken.crop == f"detector:{nets / 'halves'}"
+
+
+def test_boxes_of_another_detector_do_not_mix(
+    finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
+) -> None:
+    _, output = finished
+    stricter = write_detector(tmp_path / "halves", detector={"score": 0.8})
+    for crop in (None, "centre", f"detector:{stricter}"):
+        with pytest.raises(OutputError, match="holds features of crop detector:"):
+            run(config(nets, fruit, output, crop=crop))
+
+
+def test_only_what_is_new_is_detected_and_boxes_go_with_their_photograph(
+    finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
+) -> None:
+    images, output = tmp_path / "fruit", tmp_path / "out"
+    shutil.copytree(fruit, images)
+    first = config(nets, images, output)
+    run(first)
+    draw(images / "Lemon" / "0.png", 2, (230, 180), 50)  # one box before, two now
+    (images / "Plum" / "1.png").unlink()
+    (images / "Lemon" / "2.png").rename(images / "Lemon" / "renamed.png")
+    shutil.copy(images / "Plum" / "2.png", images / "Plum" / "copied.png")
+    run(first)
+    assert list(counts(output).items()) == [
+        *[("found", 13), ("extracted", 1), ("reused", 11), ("rejected", 1), ("boxes", 18)]
+    ]
+    assert_rows_are_those_of_the_boxes(output, nets, images)
+    again = run(first)
+    assert again.session is None
+    assert counts(output)["boxes"] == 18
+    chosen = run(config(nets, images, output, limit=6))
+    assert chosen.report["counts"]["extracted"] == 0
+    used = rows(output, "pca")["path"]
+    assert used.map(photograph_of).nunique() == 6 - chosen.report["counts"]["rejected"]
+    assert len(used) == chosen.report["counts"]["boxes"]
+    assert set(used) < set(wanted_boxes(images))

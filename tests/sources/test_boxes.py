@@ -1,0 +1,30 @@
+"""The paths of parts of photographs."""
+
+import pyarrow as pa
+import pytest
+
+from fruits.sources.boxes import box_of, fragment, photograph_of, photographs, with_boxes
+
+
+@pytest.mark.parametrize(
+    "path", ["file:/a/b #1.jpg", "s3a://b/x.zip!/y.png", "shards/1.parquet#12"]
+)
+def test_a_path_with_a_box_gives_both_back(path: str) -> None:
+    box = (3, 0, 120, 99)
+    whole = path + fragment(box)
+    assert whole == f"{path}#xywh=3,0,117,99"
+    assert (photograph_of(whole), box_of(whole)) == (path, box)
+    assert (photograph_of(path), box_of(path)) == (path, None)
+    assert photographs(pa.array([whole, path])).to_pylist() == [path, path]
+
+
+def test_photographs_come_once_for_each_of_their_boxes() -> None:
+    files = pa.table({"path": ["b.jpg", "a.jpg", "c.jpg"], "label": ["B", "A", "C"]})
+    boxes = ["b.jpg#xywh=0,0,1,1", "gone.jpg#xywh=0,0,1,1", "a.jpg#xywh=5,5,9,9"]
+    boxes += ["a.jpg#xywh=0,0,9,9", "a.jpg#xywh=0,0,9,9"]
+    found = with_boxes(files, pa.table({"path": boxes}))
+    assert found.to_pydict() == {
+        "path": ["a.jpg#xywh=0,0,9,9", "a.jpg#xywh=5,5,9,9", "b.jpg#xywh=0,0,1,1"],
+        "label": ["A", "A", "B"],
+    }
+    assert with_boxes(files, pa.table({"path": pa.array([], pa.string())})).num_rows == 0
