@@ -117,8 +117,6 @@ def assert_rows_are_those_of_the_boxes(output: Path, nets: Path, images: Path) -
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         assert row.sha256 == digest + row.path.removeprefix(photograph_of(row.path))
         assert (row.label, row.length) == (file.parent.name, file.stat().st_size)
-    for name in ("pca", "predictions"):
-        assert list(rows(output, name)["path"]) == list(found["path"])
 
 
 def counts(output: Path) -> dict[str, int]:
@@ -130,6 +128,8 @@ def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
 ) -> None:
     result, output = finished
     assert_rows_are_those_of_the_boxes(output, nets, fruit)
+    for name in ("pca", "predictions"):
+        assert set(rows(output, name)["path"]) == set(wanted_boxes(fruit))
     assert list(counts(output).items()) == [
         *[("found", 13), ("extracted", 12), ("reused", 0), ("rejected", 1), ("boxes", 16)]
     ]
@@ -137,6 +137,7 @@ def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
     assert rejected.path.endswith("dark.png")
     assert rejected.error == "no object found"
     assert "12 extracted" in result.summary()
+    assert "found 16 boxes in the others" in (output / "report.html").read_text()
     assert "1 rejected; 16 boxes in the others" in result.summary()
     [grouped] = [one for one in result.evaluations if "grouped" in one.scheme]
     assert grouped.images == 16
@@ -240,24 +241,44 @@ def test_only_what_is_new_is_detected_and_boxes_go_with_their_photograph(
     finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
 ) -> None:
     images, output = tmp_path / "fruit", tmp_path / "out"
-    shutil.copytree(fruit, images)
-    first = config(nets, images, output)
-    run(first)
+    shutil.copytree(fruit, images)  # so that all photographs have other names
+    shutil.copytree(finished[1], output)
     draw(images / "Lemon" / "0.png", 2, (230, 180), 50)  # one box before, two now
     (images / "Plum" / "1.png").unlink()
     (images / "Lemon" / "2.png").rename(images / "Lemon" / "renamed.png")
     shutil.copy(images / "Plum" / "2.png", images / "Plum" / "copied.png")
+    first = config(nets, images, output, allow_removed=True)  # three have other names or contents
     run(first)
     assert list(counts(output).items()) == [
         *[("found", 13), ("extracted", 1), ("reused", 11), ("rejected", 1), ("boxes", 18)]
     ]
     assert_rows_are_those_of_the_boxes(output, nets, images)
+    assert set(rows(output, "pca")["path"]) == set(wanted_boxes(images))
     again = run(first)
     assert again.session is None
     assert counts(output)["boxes"] == 18
-    chosen = run(config(nets, images, output, limit=6))
-    assert chosen.report["counts"]["extracted"] == 0
-    used = rows(output, "pca")["path"]
-    assert used.map(photograph_of).nunique() == 6 - chosen.report["counts"]["rejected"]
-    assert len(used) == chosen.report["counts"]["boxes"]
-    assert set(used) < set(wanted_boxes(images))
+
+
+def test_a_photograph_that_changes_drops_its_boxes(
+    finished: tuple[Run, Path],
+    nets: Path,
+    fruit: Path,
+    tmp_path: Path,
+) -> None:
+    output, kept = tmp_path / "out", tmp_path / "kept"
+    shutil.copytree(finished[1], output)
+    shutil.copytree(fruit, kept)
+    try:
+        draw(fruit / "Lemon" / "1.png", 2, (250, 20), 60)  # the other half
+        (fruit / "Plum" / "3.png").unlink()
+        result = run(config(nets, fruit, output, limit=10))
+        found = result.report["counts"]
+        assert (found["found"], found["extracted"], found["reused"]) == (10, 1, 9)
+        assert (found["rejected"], found["boxes"]) == (0, len(rows(output, "pca")))
+        # The features of those that the limit leaves out stay.
+        assert_rows_are_those_of_the_boxes(output, nets, fruit)
+        used = set(rows(output, "pca")["path"])
+        assert used < set(wanted_boxes(fruit))
+        assert len({photograph_of(path) for path in used}) == 10
+    finally:
+        shutil.copytree(kept, fruit, dirs_exist_ok=True)
