@@ -148,8 +148,7 @@ class _Run:
     @property
     def usable(self) -> int:
         """Rows of features, where all images are like those that were tried."""
-        good = 1 - self.probe.rejected / self.probe.images
-        return round(self.images * good * self.probe.boxes)
+        return round(self.images * self.probe.rows)
 
     @property
     def components(self) -> int:

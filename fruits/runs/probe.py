@@ -67,6 +67,11 @@ class Probe:
     most_pixels: int
     boxes: float = 1.0
 
+    @property
+    def rows(self) -> float:
+        """Rows of features for each image."""
+        return (1 - self.rejected / self.images) * self.boxes
+
 
 def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
     """Tries some of the images in a process of its own.
