@@ -38,8 +38,8 @@ SHARD_BYTES = 500_000_000
 # What a member takes beyond its content, about: its header, and filling or an entry of a directory.
 _OVERHEAD = 1024
 
-# Zip has no time before.
-_FIRST_TIME = (1980, 1, 1, 0, 0, 0)
+# Zip has no time before, nor after.
+_FIRST_TIME, _LAST_TIME = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def pack(
     done = written = 0
     for name, part in zip(names, parts, strict=True):
         if name not in there or _is_older(there[name], part):
+            if name in there:
+                _require_ours(source, target / name, format)
             _write(source, target / name, format, part)
             written += 1
         else:
@@ -208,6 +210,24 @@ def _require_same(source: Location, shard: Location, format: str, part: pa.Table
         )
 
 
+def _require_ours(source: Location, shard: Location, format: str) -> None:
+    """Makes sure that a shard that is about to be replaced is one of an earlier packing.
+
+    Raises:
+        OutputError: it has anything but images of that folder.
+    """
+    try:
+        names = [name for name, _ in _listed(shard, format)]
+    except InputError:
+        names = []
+    prefix = source.uri.rstrip("/").rpartition("/")[2] + "/"
+    if not names or not all(name.startswith(prefix) for name in names):
+        raise OutputError(
+            f"output: {shard} is no shard of {source}, and would be replaced: move it away, or "
+            "give another output"
+        )
+
+
 def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
     """Names and lengths of the images of a shard."""
     if format == "tar":
@@ -231,7 +251,7 @@ def _write_tar(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) 
 def _write_zip(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, time, content in members:
-            moment = max(_FIRST_TIME, (*time.timetuple()[:6],))
+            moment = min(max(_FIRST_TIME, (*time.timetuple()[:6],)), _LAST_TIME)
             archive.writestr(zipfile.ZipInfo(name, moment), content)
 
 

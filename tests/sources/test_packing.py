@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forms import files_of, read
+from forms import as_tar, as_zip, files_of, read
 
 from fruits.cli import main
 from fruits.errors import ConfigError, InputError, OutputError
@@ -91,3 +91,34 @@ def test_shards_are_written_to_s3(
     assert {key.partition("!/")[2]: content for key, content in found.items()} == files_of(root)
     assert main([*arguments, "--shard-bytes", "20000"]) == 2
     assert "has shard-00000.zip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["tar", "zip"])
+@pytest.mark.parametrize("content", [b"a year of work", None])
+def test_a_file_of_the_user_called_like_a_shard_is_not_replaced(
+    draw: Callable[..., Path], tmp_path: Path, format: str, content: bytes | None
+) -> None:
+    root = draw({"Fig": 2})
+    mine = tmp_path / "out" / f"shard-00000.{format}"
+    mine.parent.mkdir()
+    # Something else, or an archive of something else; both older than the images.
+    other = (as_tar if format == "tar" else as_zip)(draw({"Own": 1}, "own"), tmp_path / "archive")
+    mine.write_bytes(other.read_bytes() if content is None else content)
+    os.utime(mine, (0, 0))
+    before = mine.read_bytes()
+    with pytest.raises(OutputError, match=r"is no shard of .* would be replaced"):
+        pack(str(root), str(tmp_path / "out"), format)
+    assert mine.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["tar", "zip"])
+def test_times_that_an_archive_cannot_have_do_not_matter(
+    draw: Callable[..., Path], tmp_path: Path, format: str
+) -> None:
+    root = draw({"Fig": 2})
+    for file, year in zip(sorted((root / "Fig").iterdir()), (1950, 2200), strict=True):
+        seconds = (year - 1970) * 365.25 * 86400
+        os.utime(file, (seconds, seconds))
+    pack(str(root), str(tmp_path / "out"), format)
+    packed = read(str(tmp_path / "out"))
+    assert sorted(map(bytes, packed.values())) == sorted(files_of(root).values())  # type: ignore[arg-type]
