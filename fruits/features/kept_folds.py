@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from fruits.errors import OutputError
+from fruits.features.own_files import FOLDS_FILE, delete_own
 from fruits.features.rows import read_rows, write_rows
 from fruits.sources.listing import IDENTITY, semi_join
-from fruits.storage.files import delete, delete_folder, paths_in, replace
+from fruits.storage.files import delete, paths_in, replace
 from fruits.storage.location import Location
 
 FOLDER = "_folds"
@@ -70,9 +71,7 @@ class KeptFolds:
         write_rows(f"{self.prefix}.parquet", self.images)
         record = {"name": self.name, "transforms": self.transforms}
         replace(f"{self.place}/{_RECORD}", json.dumps(record).encode())
-        for name in _names(self.place):
-            if name != _RECORD and not name.startswith(self.name):
-                delete(f"{self.place}/{name}")
+        delete_own(Location.of(self.place), FOLDS_FILE, but=(self.name, _RECORD))
 
     def gone_prefix(self) -> str:
         """With which the URIs of files begin in which rows are kept that are dropped now."""
@@ -106,7 +105,7 @@ class KeptFolds:
 def forget(features: str) -> None:
     """Deletes what is kept for the features in a folder."""
     delete(f"{features}/{FOLDER}/{_RECORD}")
-    delete_folder(f"{features}/{FOLDER}")
+    delete_own(Location.of(f"{features}/{FOLDER}"), FOLDS_FILE)
 
 
 def moments_uri(prefix: str, fold: int, transform: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from fruits.features.own_files import STAGED_FILE, delete_own
 from fruits.features.rows import REJECTED
 from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
-from fruits.storage.files import delete_folder, move, paths_in, replace
+from fruits.storage.files import move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
@@ -46,7 +47,7 @@ class FeatureWriter(FeatureTable):
         """
         for path in self._leftovers():
             self.root.filesystem.rm_file(path)
-        delete_folder(self.root / STAGED)
+        delete_own(self.root / STAGED, STAGED_FILE)
 
     @property
     def staged(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
+import warnings
 from functools import cache
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
+
+# Labels may be in any script; letters that the font lacks are drawn as boxes.
+warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
 
 INK, MUTED, ACCENT, MARK = "#222222", "#c3c9d0", "#3f90da", "#bd1f01"
 
@@ -65,6 +69,8 @@ def count(number: int, noun: str) -> str:
 def short(text: str, letters: int) -> str:
     """The text on one line, cut in the middle, since many names differ at their ends only."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
+    # A font has no letter for a control character, which also must not get into a warning.
+    text = "".join("?" if unicodedata.category(one) in ("Cc", "Cs") else one for one in text)
     if len(text) <= letters:
         return text
     tail = letters // 2

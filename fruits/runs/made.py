@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fruits.errors import OutputError
+from fruits.features.own_files import FOLDS_FILE, STAGED_FILE
 from fruits.storage.files import delete_files, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import is_free_or_lock
@@ -36,7 +37,7 @@ _UNRECORDED = re.compile(
 # Files of features: rows, what is kept for each chunk and fold, and the record of the backbone.
 _FEATURES = re.compile(
     r"features/([0-9a-f]{32}(-\d{9})?\.parquet|_backbone\.json|_chunks/\d{6,}\.[a-z.]+"
-    r"|_folds/[^/]+|_staged/[^/]+"
+    rf"|_folds/{FOLDS_FILE}|_staged/{STAGED_FILE}"
     r"|_thumbnails/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
 )
 # A folder of staged results is named after its run.

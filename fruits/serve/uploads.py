@@ -15,6 +15,8 @@ from fruits.storage.files import create
 from fruits.storage.location import Location
 
 UNKNOWN = "unknown"
+# Of the name of a folder, for most file systems.
+MOST_BYTES = 255
 
 
 class Uploads:
@@ -45,6 +47,18 @@ class Uploads:
 
     def _uri(self, content: bytes, label: str) -> str:
         suffix = SUFFIXES_BY_FORMAT[format_of(content) or "JPEG"][0]
-        # A label may hold what is no name of a folder.
-        folder = quote(label, safe=" ()&,'+").lstrip(".") or UNKNOWN
-        return (self._place / folder / f"{hashlib.sha256(content).hexdigest()}{suffix}").uri
+        name = f"{hashlib.sha256(content).hexdigest()}{suffix}"
+        return (self._place / folder_of(label) / name).uri
+
+
+def folder_of(label: str) -> str:
+    """The folder of a label: called like it, so that the next run reads the same label.
+
+    What no name of a folder can have is quoted as in URIs: slashes, characters that cannot be
+    shown, a dot at the beginning, which would hide the folder. Longer names are cut.
+    """
+    letters = (one if one.isprintable() and one != "/" else quote(one, "") for one in label)
+    name = "".join(letters)
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    return name.encode()[:MOST_BYTES].decode("utf-8", "ignore") or UNKNOWN

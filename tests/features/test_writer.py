@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fruits.errors import OutputError
+from fruits.features import kept_folds
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.table import THUMBNAILS
@@ -253,3 +254,29 @@ def test_rows_of_a_version_that_kept_no_thumbnails_have_none(store: FeatureWrite
     write_rows(f"{store.uri}/_thumbnails/{name}", pa.table([["a"], [b"jpeg"]], schema=THUMBNAILS))
     [batch] = store.thumbnails()
     assert batch.to_pylist() == [{"sha256": "a", "thumbnail": b"jpeg"}]
+
+
+def test_files_of_the_user_among_those_that_are_swept_stay(
+    store: FeatureWriter, tmp_path: Path
+) -> None:
+    features = tmp_path / "out" / "features"
+    name = "0123456789abcdef" * 2
+    mine = ["notes.txt", ".hidden", "000000.csv", f"{name[:30]}.parquet", "own/table.json"]
+    ours = {
+        "_staged": [f"{name}.parquet", f"{name}-000000001.parquet", "000001.train.moments.2"],
+        "_folds": ["folds.json", f"{name}-3.sqrt.moments", f"_{name}.folds.json.tmp"],
+    }
+    for folder, names in ours.items():
+        for one in (*mine, *names):
+            (features / folder / one).parent.mkdir(parents=True, exist_ok=True)
+            (features / folder / one).write_text("x")
+    store.sweep()
+    kept_folds.forget(store.uri)
+    for folder in ours:
+        left = {str(p.relative_to(features / folder)) for p in (features / folder).rglob("*.*")}
+        assert left == set(mine)
+    images = pa.table({"path": ["a"], "label": ["Fig"], "fold": pa.array([0], pa.int32())})
+    kept_folds.KeptFolds.new(store.uri, ["none"], images).write()
+    kept_folds.KeptFolds.new(store.uri, ["none"], images).write()
+    left = {p.name for p in (features / "_folds").iterdir()} - {one.split("/")[0] for one in mine}
+    assert len(left) == 2
