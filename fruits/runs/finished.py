@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -124,18 +125,20 @@ class Run:
         return {path: taken[path] for path in wanted if path in taken}
 
     def _decoded(self, rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
-        """The pixels of images by path; those that are gone since are left out."""
-        from fruits.sources.decode import decode, decode_box
+        """The pixels of images by path; those that are gone or damaged since are left out."""
+        from fruits.sources.decode import RejectedImage, decode, decode_box
 
         crop = self.report["parameters"].get("crop")
         spec = InputSpec(side, crop=crop if crop in CROPS else "")
         paths = rows["path"].to_pylist()
         rows = rows.set_column(rows.column_names.index("path"), "path", photographs(rows["path"]))
-        return {
-            path: decode_box(content, box, spec) if (box := box_of(path)) else decode(content, spec)
-            for path, content in zip(paths, contents_of(located(rows)), strict=True)
-            if isinstance(content, bytes)
-        }
+        found = {}
+        for path, content in zip(paths, contents_of(located(rows)), strict=True):
+            if isinstance(content, bytes):
+                box = box_of(path)
+                with suppress(RejectedImage):
+                    found[path] = decode_box(content, box, spec) if box else decode(content, spec)
+        return found
 
     def map(self, color_by: str = "label") -> Any:
         """The images in a scatter plot with a lasso, for a notebook.
