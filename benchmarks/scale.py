@@ -1,6 +1,7 @@
 """Measures what a run costs besides the images themselves, for up to a hundred million of them.
 
     python -m benchmarks.scale [--files N] [--folders N] [--name-bytes N] [--growths N]
+                               [--phases NAME ...]
 
 The files are those of a synthetic file system, and the network is a stub that costs nothing: what
 is left is listing, comparing with what is known, committing, fitting and publishing. Each phase is
@@ -28,6 +29,7 @@ from benchmarks.watch import run_watched
 FOLDER = DATA / "scale"
 ADDED = 100
 ROLES = ("driver", "jvm", "worker", "all")
+PHASES = ("first", "unchanged", "grown", "plan")
 STAGES = ("list", "check", "session", "extract", "fit", "project", "total")
 
 
@@ -50,8 +52,9 @@ def main() -> None:
 def _plan(options: argparse.Namespace) -> list[tuple[str, int]]:
     """The phases, and the number of files in each."""
     n = options.files
-    first = [("first", n), ("unchanged", n), ("grown", n + ADDED), ("plan", n + ADDED)]
-    return first + [("grown", n + (2 + number) * ADDED) for number in range(options.growths)]
+    all_ = {"first": n, "unchanged": n, "grown": n + ADDED, "plan": n + ADDED}
+    chosen = [(phase, all_[phase]) for phase in options.phases]
+    return chosen + [("grown", n + (2 + number) * ADDED) for number in range(options.growths)]
 
 
 def watched(phase: str, files: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -122,6 +125,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--growths", type=int, default=0, help="further ones (%(default)s)")
     parser.add_argument("--chunk", type=int, default=10_000, help="(%(default)s)")
     parser.add_argument("--classifier", default="none", help="(%(default)s)")
+    parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES, help="(all)")
     parser.add_argument("--phase", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -60,7 +60,7 @@ def plan_compaction(writer: FeatureWriter) -> Compaction | None:
     chunks = writer.chunks()
     if len(chunks) < MOST_SMALL:
         return None
-    sizes = _sizes(writer.root)
+    sizes = file_sizes(writer.root)
     tiers: defaultdict[int, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         tiers[_tier(sum(sizes[name] for name in chunk.files))].append(chunk)
@@ -149,7 +149,7 @@ def _tier(size: int) -> int:
     return 0 if size < SMALL_CHUNK else 1 + int(math.log(size / SMALL_CHUNK, MOST_CHUNKS))
 
 
-def _sizes(folder: Location) -> dict[str, int]:
+def file_sizes(folder: Location) -> dict[str, int]:
     """Bytes of the files in a folder, by name."""
     found = folder.filesystem.ls(folder.path, detail=True)
     return {one["name"].rpartition("/")[2]: one["size"] or 0 for one in found}

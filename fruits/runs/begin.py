@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TextIO
 
-import pyarrow as pa
-
 from fruits.errors import ConfigError, InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.basis import Basis
@@ -16,7 +14,7 @@ from fruits.runs.fingerprint import Fingerprint, fingerprint
 from fruits.runs.inputs import compile_network, list_images
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
-from fruits.sources.listing import Listing
+from fruits.sources.parts import Found, Parts
 from fruits.sources.source import Source
 
 
@@ -41,8 +39,8 @@ class Begun:
     progress: TextIO
     stages: Stages
     source: Source
-    found: Listing
-    listing: pa.Table
+    found: Found
+    listing: Parts
     graph: CompiledGraph
     basis: Basis | None
     outputs: Outputs
@@ -50,7 +48,7 @@ class Begun:
 
 
 def begin(
-    config: RunConfig, progress: TextIO, listed: tuple[Source, Listing, pa.Table] | None = None
+    config: RunConfig, progress: TextIO, listed: tuple[Source, Found, Parts] | None = None
 ) -> Begun:
     """Lists the images, compiles the network, and finds out what cannot end well.
 
@@ -66,6 +64,10 @@ def begin(
     outputs = Outputs.of(config.output)
     source, found, listing = listed or list_images(config, stages)
     graph = compile_network(config, stages)
+    if graph.detector:
+        # The paths of boxes follow from those of photographs, but not into the same parts.
+        found = replace(found, images=Parts.of(found.images.table()))
+        listing = found.images.evenly(config.limit)
     require_apart(config, found.linked)
     basis = chosen_basis(config, graph)
     if basis:

@@ -16,7 +16,9 @@ from fruits.reduction.fit import Reduction, turned_degrees
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.config import RunConfig
 from fruits.runs.made import RESULTS, STAGING
+from fruits.sources.listing import IDENTITY
 from fruits.sources.open_source import places_of
+from fruits.sources.parts import Parts
 from fruits.storage.location import Location
 
 # A listing that lacks more than this share of the known images is most likely a mistake.
@@ -59,7 +61,7 @@ def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
     return basis
 
 
-def require_most(known: pa.Table, listing: pa.Table, config: RunConfig) -> None:
+def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
     """Makes sure that a listing is of the images that earlier runs had, before any is dropped.
 
     An image in a folder that was moved or renamed is still there: its name, its length and its
@@ -68,17 +70,19 @@ def require_most(known: pa.Table, listing: pa.Table, config: RunConfig) -> None:
 
     Args:
         known: the committed rows, with the columns of :data:`fruits.sources.listing.IDENTITY`.
-        listing: all images that were found, with the same columns; with `at`, where some are in
-            archives.
+        listing: all images that were found, with the same columns and bounds; with `at`, where some
+            are in archives.
         config: of the run.
 
     Raises:
         InputError: more than :data:`MOST_REMOVED` of the known images are gone.
     """
-    gone = known.filter(pc.invert(pc.is_in(known["path"], listing["path"])))
-    if gone.num_rows <= MOST_REMOVED * known.num_rows:
+    pairs = zip(known, listing, strict=True)
+    if sum(_others(mine, found).num_rows for mine, found in pairs) <= MOST_REMOVED * known.num_rows:
         return
-    new = listing.filter(pc.invert(pc.is_in(listing["path"], known["path"])))
+    both = [*zip(known, listing, strict=True)]
+    gone = pa.concat_tables(_others(mine, found).select(IDENTITY) for mine, found in both)
+    new = pa.concat_tables(_others(found, mine) for mine, found in both)
     missing = _marks(gone) - _marks(new)
     if "at" in new.column_names:
         missing = _timeless(missing) - _timeless(_marks(new.filter(pc.is_valid(new["at"]))))
@@ -127,6 +131,11 @@ def degrees_turned(old: Moments, new: Moments, fitted: Reduction) -> dict[str, f
     if new.count < 2 or np.array_equal(new.minimum, new.maximum):
         return None
     return turned_degrees(old, new, fitted)
+
+
+def _others(files: pa.Table, those: pa.Table) -> pa.Table:
+    """The files whose paths are not among those of others."""
+    return files.filter(pc.invert(pc.is_in(files["path"], those["path"])))
 
 
 def _timeless(marks: Counter[Mark]) -> Counter[Mark]:

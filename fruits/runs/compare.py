@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TextIO
 
-import pyarrow as pa
-
 from fruits.classify.evaluate import Evaluation
 from fruits.errors import ConfigError, FruitsError, InputError, OutputError
 from fruits.reduction.fit import choose_components, fit_reduction
@@ -30,7 +28,7 @@ from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.steps import finish
 from fruits.runs.summary import figures
 from fruits.runs.work import Work, open_work
-from fruits.sources.listing import Listing
+from fruits.sources.parts import Found, Parts
 from fruits.sources.source import Source
 from fruits.spark.failures import java_ended, spark_errors
 from fruits.storage.files import delete
@@ -39,7 +37,7 @@ from fruits.storage.lock import exclusive, is_free_or_lock
 
 JSON, CSV, PLOT = "compare.json", "compare.csv", "plots/compare.png"
 
-Listed = tuple[Source, Listing, pa.Table]
+Listed = tuple[Source, Found, Parts]
 
 
 def compare(

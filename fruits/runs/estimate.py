@@ -13,9 +13,6 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any, TextIO
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from fruits.classify.choose import THREADS
 from fruits.classify.groups import FOLDS
 from fruits.classify.model import TRANSFORMS
@@ -31,15 +28,18 @@ from fruits.runs.place import Place, disk_there, this_place
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
+from fruits.runs.quality import MOST_IMAGES as COMPARED
 from fruits.runs.reduce import training_side
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
+from fruits.sources.parts import IN_MEMORY, Parts, Totals
 from fruits.spark.early_start import start_java_early
 from fruits.spark.session import get_spark
 from fruits.spark.tasks import task_ranges
 
-# Seconds of an image for its digest, Arrow and Parquet, besides decoding and the network.
-IMAGE = 0.5e-3
+# Seconds of an image for its digest, Arrow and Parquet, besides decoding and the network; and of
+# the driver to compare it with what is committed.
+IMAGE, COMPARE = 0.5e-3, 20e-6
 # The first job starts the workers; every further chunk is a job and a commit.
 FIRST_JOB, JOB = 4.0, 0.5
 # Seconds of the other stages with next to no rows. The model is written during those before.
@@ -89,7 +89,7 @@ def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
 
 def predict(
     config: RunConfig,
-    listing: pa.Table,
+    listing: Parts,
     graph: CompiledGraph,
     probe: Probe,
     place: Place,
@@ -100,7 +100,7 @@ def predict(
 
     Args:
         config: what to do.
-        listing: of the images, a table of :data:`fruits.sources.listing.LISTING`.
+        listing: of the images, rows of :data:`fruits.sources.listing.LISTING`.
         graph: the backbone.
         probe: of some of the images.
         place: where.
@@ -112,8 +112,8 @@ def predict(
     error = refusal(config, run.images, graph, place, disk)
     return Plan(
         images=run.images,
-        bytes=run.bytes,
-        largest=pc.max(listing["length"]).as_py(),
+        bytes=run.listed.bytes,
+        largest=run.listed.largest,
         probe=probe,
         place=place,
         work=run.work(),
@@ -131,19 +131,19 @@ class _Run:
     """A run that is estimated; the parameters are those of :func:`predict`."""
 
     config: RunConfig
-    listing: pa.Table
+    listing: Parts
     graph: CompiledGraph
     probe: Probe
     place: Place
     seconds: dict[str, float]
 
+    @cached_property
+    def listed(self) -> Totals:
+        return Totals.of(self.listing)
+
     @property
     def images(self) -> int:
-        return int(self.listing.num_rows)
-
-    @cached_property
-    def bytes(self) -> int:
-        return int(pc.sum(self.listing["length"]).as_py())
+        return self.listing.num_rows
 
     @property
     def usable(self) -> int:
@@ -176,9 +176,11 @@ class _Run:
 
     def memory(self, cores: int, local: bool) -> dict[str, int]:
         """Peak bytes by process, with as many tasks at a time as cores."""
-        ahead = min(READ_AHEAD_BYTES, READS * self.bytes // self.images)
+        ahead = min(READ_AHEAD_BYTES, READS * self.listed.bytes // self.images)
         work = self.probe.memory + ahead + moments_memory(self.graph.dimension, self.chunk)
-        likely = LIKELY.footprint(self.graph, self.images, self.place.heap, work)
+        # Of more, the driver has a part in memory, but for those of a classifier.
+        rows = self.images if self.labels else min(self.images, IN_MEMORY)
+        likely = LIKELY.footprint(self.graph, rows, self.place.heap, work)
         figures = {
             "driver JVM": likely.jvm,
             "driver Python": likely.driver + likely.pca,
@@ -197,7 +199,7 @@ class _Run:
             "project": self._project(cores),
             "predictor": self._predictor(),
             "plots": PLOTS,
-            "quality": quality,
+            "quality": quality if self.usable <= COMPARED else 0.0,
             "report": REPORT + REPORT_IMAGE * min(self.usable, POINTS),
         }
         if self.config.atlas:
@@ -209,7 +211,7 @@ class _Run:
         # Reads go on while the rest works; a worker that waits for them waits for nothing else.
         image = max(self.probe.read, self.probe.decode + self.probe.network) + IMAGE
         starting = FIRST_JOB + self.probe.load + JOB * (self.chunks - 1)
-        return starting + self.images * image / min(cores, self.images)
+        return starting + self.images * (image / min(cores, self.images) + COMPARE)
 
     def _fit(self, cores: int) -> float:
         d = self.graph.dimension
@@ -219,16 +221,14 @@ class _Run:
     @cached_property
     def labels(self) -> int:
         """Labels of a classifier; 0 where there is none."""
-        found = len(pc.unique(pc.drop_null(self.listing["label"])))
+        found = len(self.listed.labels.keys() - {None})
         return found if found > 1 and self.config.classifier != "none" else 0
 
     @property
     def training(self) -> int:
         """Images that the classifier is trained on."""
-        side = training_side(self.listing["split"])
-        sides = self.listing["split"].value_counts().to_pylist()
-        counts = {one["values"]: one["counts"] for one in sides}
-        return round(self.usable * (counts[side] / self.images if side else 1))
+        side = training_side(self.listed.sides)
+        return round(self.usable * (self.listed.sides[side] / self.images if side else 1))
 
     def _classify(self, cores: int) -> float:
         """A model without each fold for each transform, one of all; and a regression, if wanted."""
@@ -261,8 +261,8 @@ class _Run:
 
     def output(self) -> dict[str, int]:
         """Bytes written."""
-        k, rows, moments = self.components, self.usable, self._moments()
-        d = self.graph.dimension
+        d, k = self.graph.dimension, self.components
+        rows, moments = self.usable, self._moments()
         weight = sum(map(len, self.graph.parts.values()))
         # The moments of a part of the images are not kept.
         kept = moments * self.chunks if self.config.limit is None else 0
@@ -283,7 +283,7 @@ class _Run:
         return {name: round(count) for name, count in output.items()}
 
     def _moments(self) -> int:
-        d, labels = self.graph.dimension, len(pc.unique(self.listing["label"]))
+        d, labels = self.graph.dimension, len(self.listed.labels)
         return PRODUCT_BYTES * d * (d + 1) // 2 + LABEL_BYTES * d * labels
 
     def offer(

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from fruits.errors import InputError
+from fruits.features.rows import REJECTED
 from fruits.features.table import UNREADABLE
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
@@ -18,9 +19,12 @@ from fruits.runs.summary import Counts
 from fruits.runs.work import Work
 from fruits.sources.boxes import photographs, photographs_of, with_boxes
 from fruits.sources.listing import anti_join, semi_join
+from fruits.sources.parts import Parts, Read, Totals
+from fruits.sources.spread import Spread
 from fruits.spark import measure
 from fruits.spark.compact import compact
-from fruits.spark.extract import extract
+from fruits.spark.extract import Extraction, extract
+from fruits.spark.known import known_digests, known_parts
 
 REASONS = ["path", "label", "error"]
 
@@ -31,18 +35,32 @@ class Extracted:
 
     Attributes:
         counts: of the images.
-        usable: those that have features, a table of :data:`fruits.sources.listing.LISTING`; where
+        usable: those that have features, rows of :data:`fruits.sources.listing.LISTING`; where
             there is a detector, their boxes.
+        sides: how many of them are on each side of the split; None for those on no side.
+        labels: how many of them have each label; None for those without.
+        photographs: how many images have features; fewer than the usable ones, where those are
+            boxes.
         unreadable: how many could not be read, which the next run tries again.
     """
 
     counts: Counts
-    usable: pa.Table
+    usable: Parts
+    sides: dict[str | None, int]
+    labels: dict[str | None, int]
+    photographs: int
     unreadable: int
 
+    @property
+    def images(self) -> int:
+        """How many are usable."""
+        return sum(self.sides.values())
+
     def of_side(self, side: str | None) -> pa.Table:
-        """The usable images of one side of the split; all of them for None."""
-        return self.usable if side is None else self.usable.filter(pc.field("split") == side)
+        """The usable images of one side of the split, in memory; all of them for None."""
+        if side is None:
+            return self.usable.table()
+        return pa.concat_tables(part.filter(pc.field("split") == side) for part in self.usable)
 
     def require_rows(self, rows: int, side: str | None) -> None:
         """Compares the rows of features that were read with the images that have some.
@@ -50,9 +68,8 @@ class Extracted:
         Raises:
             RuntimeError: an image was lost or counted twice.
         """
-        wanted = self.of_side(side).num_rows
-        images = pc.count_distinct(photographs(self.usable["path"])).as_py()
-        if rows != wanted or images != self.counts.extracted + self.counts.reused:
+        wanted = self.images if side is None else self.sides.get(side, 0)
+        if rows != wanted or self.photographs != self.counts.extracted + self.counts.reused:
             raise RuntimeError(
                 f"wanted features of {wanted:,} images ({self.counts}), there are {rows:,} rows: "
                 "run again with overwrite, and please report this"
@@ -69,36 +86,93 @@ def extract_features(work: Work) -> Extracted:
     with work.stages("extract"):
         work.store.sweep()
         compact(work.spark, work.store)
-        known = measure.known(work.spark, work.store)
+        known = known_parts(work.spark, work.store, work.found.images.bounds)
         # Of a photograph with boxes there are several rows, which come and go together.
-        images = photographs_of(known) if work.graph.detector else known
-        found = with_boxes(work.found.images, known) if work.graph.detector else work.found.images
-        refused = semi_join(work.store.refused(), work.listing)
+        images = _photographs(known) if work.graph.detector else known
         if not work.config.allow_removed:
             require_most(images, work.found.images, work.config)
-        missing = anti_join(anti_join(work.listing, images), refused)
-        with tqdm(total=missing.num_rows, desc="images", unit=" images", file=work.progress) as bar:
-            fresh = extract(
-                *(work.spark, missing, known, work.graph, work.store, work.config.chunk),
-                progress=partial(_advance, bar),
-                contents=work.source.contents,
-            )
-        measure.drop(work.spark, work.store, anti_join(known, found))
-        measure.relabel(work.spark, work.store, found, known)
-        rejected = pa.concat_tables([refused, fresh.rejected])
-        work.staged.write_table(rejected.select(REASONS), "rejected")
-        usable = anti_join(work.listing, rejected)
-        if work.graph.detector:
-            usable = with_boxes(usable, measure.known(work.spark, work.store))
-        counts = Counts.of(
-            *(work.listing.num_rows, fresh.extracted, rejected.num_rows),
-            boxes=usable.num_rows if work.graph.detector else None,
-        )
-        if error := _rejected_too_many(counts, work.config, work.outputs):
+        missing, rejected = _compared(work, images)
+        fresh = _extracted(work, missing, known)
+        for there, found in zip(known, work.found.images, strict=True):
+            rows = with_boxes(found, there) if work.graph.detector else found
+            measure.drop(work.spark, work.store, anti_join(there, rows))
+            measure.relabel(work.spark, work.store, rows, there)
+        for number, part in enumerate(fresh.rejected):
+            rejected.add_to(number, part)
+        without = rejected.parts()
+        _write_rejected(work, without)
+        done = _described(work, fresh.extracted, without)
+        if error := _rejected_too_many(done.counts, work.config, work.outputs):
             work.outputs.publish(work.lock, "rejected")
             raise error
-    unreadable = pc.sum(pc.starts_with(rejected["error"], UNREADABLE)).as_py() or 0
-    return Extracted(counts, usable, unreadable)
+        return done
+
+
+def _extracted(work: Work, missing: Parts, known: Parts) -> Extraction:
+    """Extracts what is missing, with a progress bar."""
+    with (
+        tqdm(total=missing.num_rows, desc="images", unit=" images", file=work.progress) as bar,
+        known_digests(work.store, known) as digests,
+    ):
+        return extract(
+            *(work.spark, missing, digests, work.graph, work.store, work.config.chunk),
+            progress=partial(_advance, bar),
+            contents=work.source.contents,
+        )
+
+
+def _compared(work: Work, known: Parts) -> tuple[Parts, Spread]:
+    """The images that are to be extracted, and those that were rejected before."""
+    bounds = work.listing.bounds
+    refused = Spread(REJECTED, bounds)
+    refused.add(work.store.refused())
+    missing, rejected = Spread(work.listing.schema, bounds), Spread(REJECTED, bounds)
+    both = zip(work.listing, known, refused.parts(), strict=True)
+    for number, (listed, there, without) in enumerate(both):
+        own = semi_join(without, listed)
+        rejected.add_to(number, own)
+        missing.add_to(number, anti_join(anti_join(listed, there), own))
+    return missing.parts(), rejected
+
+
+def _write_rejected(work: Work, rejected: Parts) -> None:
+    """Stages the table ``rejected``: a file for each part that has some, one at least."""
+    for number, part in enumerate(rejected):
+        if part.num_rows or not number:
+            work.staged.write_table(part.select(REASONS), "rejected", number)
+
+
+def _described(work: Work, extracted: int, rejected: Parts) -> Extracted:
+    """Counts the images that have features."""
+    listing = work.listing
+    pairs = zip(listing.reads, rejected.reads, strict=True)
+    reads: list[Read] = [partial(_without, *pair) for pair in pairs]
+    if work.graph.detector:
+        boxes = with_boxes(reads[0](), measure.known(work.spark, work.store))
+        reads = [lambda: boxes]
+    totals = Totals.of(read() for read in reads)
+    rows = sum(totals.rows)
+    photographed = (
+        pc.count_distinct(photographs(boxes["path"])).as_py() if work.graph.detector else rows
+    )
+    counts = Counts.of(
+        *(listing.num_rows, extracted, rejected.num_rows),
+        boxes=rows if work.graph.detector else None,
+    )
+    unreadable = sum(
+        pc.sum(pc.starts_with(part["error"], UNREADABLE)).as_py() or 0 for part in rejected
+    )
+    usable = Parts(listing.schema, listing.bounds, totals.rows, reads)
+    return Extracted(counts, usable, totals.sides, totals.labels, photographed, unreadable)
+
+
+def _photographs(known: Parts) -> Parts:
+    """The photographs of boxes; with a detector, all of them are in memory."""
+    return Parts.of(photographs_of(known.table()))
+
+
+def _without(listing: Read, rejected: Read) -> pa.Table:
+    return anti_join(listing(), rejected())
 
 
 def _advance(bar: tqdm, done: int) -> None:

@@ -21,7 +21,7 @@ from fruits.predictor.files import MANIFEST
 from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
 from fruits.runs.config import RunConfig
 from fruits.runs.versions import package_versions
-from fruits.sources.listing import Listing
+from fruits.sources.parts import Found, Parts
 from fruits.storage.location import Location
 
 # Options that decide how a run goes, but not its results.
@@ -37,7 +37,7 @@ Fingerprint = dict[str, str]
 """A SHA-256, in hexadecimal, of each thing that results follow from."""
 
 
-def fingerprint(config: RunConfig, found: Listing, identity: dict[str, str]) -> Fingerprint:
+def fingerprint(config: RunConfig, found: Found, identity: dict[str, str]) -> Fingerprint:
     """What the results of a run will follow from.
 
     Args:
@@ -68,13 +68,13 @@ def _of(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _of_images(images: pa.Table) -> str:
+def _of_images(images: Parts) -> str:
     """Of all columns of a listing, row by row."""
-    digest = hashlib.sha256(json.dumps(images.column_names).encode())
+    digest = hashlib.sha256(json.dumps(images.schema.names).encode())
     place = images.schema.get_field_index("modified")
-    images = images.set_column(place, "modified", images["modified"].cast(pa.int64()))
-    for batch in images.combine_chunks().to_batches(max_chunksize=_ROWS):
-        digest.update(json.dumps(batch.to_pydict()).encode())
+    for rows in images.chunks(_ROWS):
+        rows = rows.set_column(place, "modified", rows["modified"].cast(pa.int64()))
+        digest.update(json.dumps(rows.to_pydict()).encode())
     return digest.hexdigest()
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.progress import Stages
-from fruits.sources.listing import Listing, sample_evenly
 from fruits.sources.open_source import open_source
+from fruits.sources.parts import Found, Parts
 from fruits.sources.source import Source
 
 
-def list_images(config: RunConfig, stages: Stages) -> tuple[Source, Listing, pa.Table]:
+def list_images(config: RunConfig, stages: Stages) -> tuple[Source, Found, Parts]:
     """The source, all of its images, and those that the run uses, which ``limit`` may make fewer.
 
     Raises:
@@ -22,8 +20,8 @@ def list_images(config: RunConfig, stages: Stages) -> tuple[Source, Listing, pa.
     """
     with stages("list"):
         source = open_source(config.images, config.naming)
-        found = source.items()
-        return source, found, sample_evenly(found.images, config.limit)
+        found = source.found()
+        return source, found, found.images.evenly(config.limit)
 
 
 def compile_network(config: RunConfig, stages: Stages) -> CompiledGraph:

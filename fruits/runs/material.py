@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -18,6 +19,7 @@ from fruits.features.table import FeatureTable
 from fruits.report.material import IMAGES, REJECTED, Material
 from fruits.report.sections import paths_of
 from fruits.runs.classify import Classified
+from fruits.runs.extract import Extracted
 from fruits.runs.mapped import map_images, thumbnails
 from fruits.runs.reduce import Reduced
 from fruits.runs.work import Work
@@ -26,11 +28,15 @@ from fruits.storage.location import hadoop_uri
 PAIRS = 12
 """Confusions that are shown as photographs."""
 
+MOST_IMAGES = 200_000
+"""Images of which the page knows at most: their names are in the memory of the driver."""
+
 _TABLES = ("label_suspect", "outlier", "split_duplicate", "duplicate", "near_duplicate", "drift")
 
 
 def collect(
     work: Work,
+    extracted: Extracted,
     reduced: Reduced,
     classified: Classified | None,
     evaluations: Sequence[Evaluation],
@@ -40,12 +46,13 @@ def collect(
 
     Args:
         work: the run.
+        extracted: the images.
         reduced: the scaler and the PCA.
         classified: the classifier, or None.
         evaluations: of the classifier, the one that matters first.
         report: the content of run.json.
     """
-    said = _staged(work, "predictions" if classified else "pca", IMAGES)
+    said = _shown(work, "predictions" if classified else "pca", extracted.images)
     confusions = _confusions(evaluations, classified, said)
     quality = _quality(work)
     classifier = classified.classifier if classified else None
@@ -55,7 +62,7 @@ def collect(
         run=report,
         written=datetime.now().astimezone(),
         images=mapped.images,
-        total=said.num_rows,
+        total=extracted.images,
         planes=mapped.planes,
         vectors=mapped.vectors,
         thumbnails=thumbnails(_stores(work), mapped.digests, shown),
@@ -75,11 +82,27 @@ def _stores(work: Work) -> list[FeatureTable]:
     return stores
 
 
+def _shown(work: Work, name: str, total: int) -> pa.Table:
+    """The images of a staged table, in the order of their paths; of very many, some, evenly."""
+    step = -(-total // MOST_IMAGES)
+    if step < 2:
+        return _staged(work, name, IMAGES)
+    tables, start = [IMAGES.empty_table()], 0
+    for batch in _dataset(work, name, IMAGES).to_batches():
+        places = np.arange(-start % step, batch.num_rows, step)
+        tables.append(pa.Table.from_batches([batch.take(pa.array(places))]))
+        start += batch.num_rows
+    return pa.concat_tables(tables)
+
+
 def _staged(work: Work, name: str, schema: pa.Schema) -> pa.Table:
     """Some columns of a staged table; those that it does not have are null."""
+    return _dataset(work, name, schema).to_table()
+
+
+def _dataset(work: Work, name: str, schema: pa.Schema) -> pads.Dataset:
     place = work.staged.root / name
-    table = pads.dataset(place.path, filesystem=place.filesystem, format="parquet", schema=schema)
-    return table.to_table()
+    return pads.dataset(place.path, filesystem=place.filesystem, format="parquet", schema=schema)
 
 
 def _confusions(

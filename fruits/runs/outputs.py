@@ -214,9 +214,9 @@ class Outputs:
         """Writes run.json, whole."""
         replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
 
-    def write_table(self, rows: pa.Table, name: str) -> None:
-        """Writes a small Parquet table, as one file."""
-        write_rows(self.uri(f"{name}/000000000.parquet"), rows)
+    def write_table(self, rows: pa.Table, name: str, number: int = 0) -> None:
+        """Writes a small Parquet table, or a part of one, as one file."""
+        write_rows(self.uri(f"{name}/{number:09}.parquet"), rows)
 
     def basis(self) -> Basis | None:
         """What the scaler and the PCA of the last run follow from.

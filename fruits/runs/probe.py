@@ -25,7 +25,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.objects import featurize, parts_of
 from fruits.networks.runtime import GROUP
 from fruits.sources.decode import RejectedImage, decode, decode_whole
-from fruits.sources.listing import sample_evenly
+from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of
 from fruits.spark.tasks import MOST_IMAGES
 
@@ -73,7 +73,7 @@ class Probe:
         return (1 - self.rejected / self.images) * self.boxes
 
 
-def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
+def probe(listing: Parts, graph: CompiledGraph) -> Probe:
     """Tries some of the images in a process of its own.
 
     Args:
@@ -83,9 +83,9 @@ def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
     Raises:
         InputError: when one of them crashes the decoder or the engine.
     """
-    some = sample_evenly(listing, PROBED_IMAGES)
-    largest = pc.index(listing["length"], pc.max(listing["length"])).as_py()
-    rows = pa.concat_tables([some, listing.slice(largest, 1)])
+    some = listing.evenly(PROBED_IMAGES).table()
+    largest = pa.concat_tables(_largest(part) for part in listing if part.num_rows)
+    rows = pa.concat_tables([some, _largest(largest)])
     try:
         # Not a fork: the session's threads would not survive it.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -95,6 +95,11 @@ def probe(listing: pa.Table, graph: CompiledGraph) -> Probe:
             f"images: one of the {rows.num_rows} that were tried crashes the decoder or the "
             "engine; a run would reject it and go on, but nothing can be predicted"
         ) from None
+
+
+def _largest(files: pa.Table) -> pa.Table:
+    """The row of the largest file."""
+    return files.slice(pc.index(files["length"], pc.max(files["length"])).as_py(), 1)
 
 
 def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:

@@ -60,7 +60,7 @@ def save_model(
         kept,
     )
     model = pipeline_model(
-        pc.drop_null(extracted.usable["label"]),
+        {label: count for label, count in extracted.labels.items() if label is not None},
         work.graph,
         reduced.reduction,
         classified.classifier if classified else None,
@@ -101,7 +101,7 @@ def save_predictor(
         }
         write_predictor(
             *(work.staged.uri("predictor"), work.graph, reduced.reduction, classified.classifier),
-            rows=_training_rows(work, extracted, reduced),
+            rows=_training_rows(work, reduced.side),
             thumbnails=work.store.thumbnails(),
             about=about,
         )
@@ -144,9 +144,8 @@ def describe_results(
         passed_over=work.found.passed_over,
         fingerprint=None if extracted.unreadable else fingerprint,
     )
-    sides = extracted.usable["split"].value_counts().to_pylist()
     report["split"] = {
-        "images": {str(one["values"] or "none"): one["counts"] for one in sides},
+        "images": {side or "none": count for side, count in extracted.sides.items()},
         "fitted_to": reduced.side or "all",
     }
     report["classifier"] = (
@@ -159,6 +158,7 @@ def describe_results(
 
 def write_page(
     work: Work,
+    extracted: Extracted,
     reduced: Reduced,
     classified: Classified | None,
     evaluations: list[Evaluation],
@@ -168,7 +168,7 @@ def write_page(
     from fruits.report.document import render
 
     with work.stages("report"):
-        material = collect(work, reduced, classified, evaluations, report)
+        material = collect(work, extracted, reduced, classified, evaluations, report)
         work.staged.write(PAGE, render(material))
 
 
@@ -201,14 +201,13 @@ def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str]]:
     return np.concatenate(points[1:] or points), labels
 
 
-def _training_rows(work: Work, extracted: Extracted, reduced: Reduced) -> Iterator[pa.RecordBatch]:
+def _training_rows(work: Work, side: str | None) -> Iterator[pa.RecordBatch]:
     """The training images in the order of their paths: path, label, sha256 and pca."""
-    images = extracted.of_side(reduced.side)
     digests = open_features(work.config.output).to_table(columns=["path", "sha256"])
     pca = work.staged.root / "pca"
     components = pads.dataset(pca.path, filesystem=pca.filesystem, format="parquet")
     for batch in components.to_batches(batch_size=4096):
-        own = batch.filter(pc.is_in(batch["path"], images["path"]))
+        own = batch if side is None else batch.filter(pc.equal(batch["split"], side))
         if own.num_rows:
             sha256 = digests["sha256"].take(pc.index_in(own["path"], digests["path"]))
             columns = {name: own[name] for name in ("path", "label", "pca")}

@@ -20,6 +20,7 @@ from fruits.quality.duplicates import duplicates
 from fruits.quality.findings import Finding, by_kind, counts_of, file_name
 from fruits.quality.near import near_duplicates
 from fruits.runs.classify import Classified
+from fruits.runs.extract import Extracted
 from fruits.runs.judge import judged
 from fruits.runs.reduce import TRAIN, Reduced
 from fruits.runs.work import Work
@@ -48,26 +49,30 @@ class Quality:
         return self.counts | ({"skipped": self.skipped} if self.skipped else {})
 
 
-def find_quality(work: Work, reduced: Reduced, classified: Classified | None) -> Quality:
+def find_quality(
+    work: Work, extracted: Extracted, reduced: Reduced, classified: Classified | None
+) -> Quality:
     """Stages the tables of findings.
 
     Args:
         work: the run, whose components and predictions are staged.
+        extracted: the images.
         reduced: the scaler and the PCA.
         classified: the classifier; None where there is none.
     """
     with work.stages("quality"):
         found: list[Finding] = []
         skipped: dict[str, str] = {}
-        images = _images(work)
-        if images.num_rows > MOST_IMAGES:
+        many = extracted.images > MOST_IMAGES
+        images = _left_out(work, classified) if many else _images(work)
+        if many:
             for kind in ("duplicate", "near-duplicate"):
                 skipped[kind] = f"not looked for among more than {MOST_IMAGES:,} images"
         else:
             found += _copies(work, images, skipped)
         if classified:
             found += judged(work, classified, images, skipped)
-        found += _drift(work, reduced, images)
+        found += _drift(work, extracted, reduced)
         tables = by_kind(found)
         for kind, table in tables.items():
             write_rows(work.staged.uri(f"{FOLDER}/{file_name(kind)}"), table)
@@ -80,6 +85,13 @@ def _images(work: Work) -> pa.Table:
     if work.chosen is not None:
         images = images.filter(pc.is_in(images["path"], work.chosen["path"]))
     return images.sort_by("path")
+
+
+def _left_out(work: Work, classified: Classified | None) -> pa.Table:
+    """Those of the images that were left out in a cross-validation, which are not many."""
+    paths = classified.held_out.paths if classified and classified.held_out else []
+    chosen = pc.field("path").isin(pa.array(paths, pa.string()))
+    return open_features(work.config.output).to_table(columns=COLUMNS, filter=chosen)
 
 
 def _copies(work: Work, images: pa.Table, skipped: dict[str, str]) -> list[Finding]:
@@ -105,14 +117,13 @@ def _training_images(model: str, images: pa.Table) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows["path"], images["path"])))
 
 
-def _drift(work: Work, reduced: Reduced, images: pa.Table) -> list[Finding]:
+def _drift(work: Work, extracted: Extracted, reduced: Reduced) -> list[Finding]:
     reduction = reduced.reduction
     found: list[Finding] = []
     if reduced.side is not None:
         place = work.staged.root / "pca"
         table = pads.dataset(place.path, filesystem=place.filesystem, format="parquet")
-        sides = images["split"].value_counts().to_pylist()
-        sizes = {one["values"]: one["counts"] for one in sides if one["values"]}
+        sizes = {side: count for side, count in extracted.sides.items() if side}
         columns = ["label", "split", "pca"]
         found += drift_of_splits(table.to_batches(columns=columns, batch_size=8192), sizes)
     if reduced.last is not None:

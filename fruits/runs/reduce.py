@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from fruits.features.moments import Moments
 from fruits.reduction.fit import Reduction, fit_reduction
@@ -46,7 +44,7 @@ def reduce_features(work: Work, extracted: Extracted) -> Reduced:
         InputError: there are fewer than two training images, or all have the same features.
         ConfigError: there cannot be so many components.
     """
-    side = training_side(extracted.usable["split"])
+    side = training_side(extracted.sides)
     with work.stages("fit"):
         moments = measure.moments(work.spark, work.store, side, work.chosen)
         extracted.require_rows(moments.count, side)
@@ -58,11 +56,13 @@ def reduce_features(work: Work, extracted: Extracted) -> Reduced:
     return Reduced(fitted_to, reduction, side, moments, before, turned)
 
 
-def training_side(splits: pa.ChunkedArray) -> str | None:
+def training_side(sides: Mapping[str | None, int]) -> str | None:
     """The side of the split that is fitted to: "train", or None for all images.
 
     Images are divided where some are of the training side and others are not. Where none are, there
     is nothing else to learn from; where all are, nothing is left out.
+
+    Args:
+        sides: how many images are on each side.
     """
-    training = pc.sum(pc.fill_null(pc.equal(splits, TRAIN), False)).as_py() or 0
-    return TRAIN if 0 < training < len(splits) else None
+    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None

@@ -49,10 +49,10 @@ def finish(work: Work, extracted: Extracted, reduced: Reduced, trained: Classifi
     if classified:
         save_predictor(work, extracted, reduced, classified, evaluations)
     draw_plots(work, reduced, classified, evaluations)
-    quality = find_quality(work, reduced, classified)
+    quality = find_quality(work, extracted, reduced, classified)
     write_atlas(work)
     report = describe_results(work, extracted, reduced, trained, evaluations, quality)
-    write_page(work, reduced, classified, evaluations, report)
+    write_page(work, extracted, reduced, classified, evaluations, report)
     with work.stages("model"):
         model.result()
     publish_results(work, report)

@@ -48,8 +48,10 @@ class Work(Begun):
         """The images that count, or their boxes, where they are not all; after the extraction."""
         if not self.config.limit:
             return None
-        boxes = known(self.spark, self.store) if self.graph.detector else None
-        return self.listing if boxes is None else with_boxes(self.listing, boxes)
+        listing = self.listing.table()
+        if not self.graph.detector:
+            return listing.select(["path"])
+        return with_boxes(listing, known(self.spark, self.store))
 
 
 @contextmanager

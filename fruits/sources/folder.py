@@ -4,14 +4,17 @@ Files are listed and read in Python, because their bytes are wanted there: a rea
 would copy each of them twice and fetch one at a time.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import pyarrow as pa
 
@@ -39,6 +42,10 @@ READ_AHEAD_BYTES = 64 << 20
 MAX_BYTES = 1 << 30
 
 
+# Entries that become a table at a time.
+_ROWS = 16_384
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder of images and what is below it: a :class:`fruits.sources.source.Source`.
@@ -54,6 +61,10 @@ class Folder:
     def items(self) -> Listing:
         """Every image: see :func:`find_images`."""
         return find_images(self.place, self.naming)
+
+    def batches(self) -> FolderListing:
+        """The same images, in tables of some thousand rows."""
+        return FolderListing(self.place, self.naming)
 
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
         """The contents of some of them: see :func:`read_contents`."""
@@ -80,45 +91,78 @@ def find_images(place: str | Location, naming: Naming | None = None) -> Listing:
             listed.
         StorageError: the store cannot be used.
     """
-    location = Location.of(place)
-    selection = Selection()
-    found: list[Entry] = []
-    linked: list[str] = []
-    try:
-        with store_errors(location.uri):
-            if not location.is_local:
-                # A store that is out of reach is an error within seconds.
-                probe(location)
-            for entry in walk(location, selection.enters):
-                if entry.kind == "linked folder":
-                    linked.append(entry.target)
-                elif _is_item(entry, selection):
-                    found.append(entry)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise _missing(place, location, error) from None
-    except OSError as error:
-        raise _unlistable(location, error) from None
-    if not found:
-        count = sum(selection.passed_over.values())
-        raise InputError(
-            f"images: wanted files that end in {' '.join(SUFFIXES)}; "
-            f"there are none among the {count} files below {place}{selection.described(': ')}"
-        )
-    found.sort()
+    found = FolderListing(place, naming or Naming())
+    images = pa.concat_tables([LISTING.empty_table(), *found])
+    return Listing(images.sort_by("path").combine_chunks(), found.passed_over, found.linked)
+
+
+class FolderListing:
+    """Lists a folder bit by bit, as :func:`find_images` does at once.
+
+    Attributes:
+        linked: real paths of the folders to which links led so far.
+    """
+
+    def __init__(self, place: str | Location, naming: Naming) -> None:
+        self.linked: list[str] = []
+        self._place = place
+        self._naming = naming
+        self._selection = Selection()
+
+    @property
+    def passed_over(self) -> dict[str, int]:
+        """How many files were passed over so far, by reason."""
+        return dict(sorted(self._selection.passed_over.items()))
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Tables of :data:`LISTING`, in no particular order; errors as in :func:`find_images`."""
+        location = Location.of(self._place)
+        found = self._entries(location)
+        there = False
+        while entries := list(islice(found, _ROWS)):
+            there = True
+            yield _rows(location, entries, self._naming)
+        if not there:
+            count = sum(self.passed_over.values())
+            raise InputError(
+                f"images: wanted files that end in {' '.join(SUFFIXES)}; there are none among the "
+                f"{count} files below {self._place}{self._selection.described(': ')}"
+            )
+
+    def _entries(self, location: Location) -> Iterator[Entry]:
+        """Those that are images."""
+        selection = self._selection
+        try:
+            with store_errors(location.uri):
+                if not location.is_local:
+                    # A store that is out of reach is an error within seconds.
+                    probe(location)
+                for entry in walk(location, selection.enters):
+                    if entry.kind == "file":  # Most are, so it comes first.
+                        if selection.is_image(entry.name):
+                            yield entry
+                    elif entry.kind == "linked folder":
+                        self.linked.append(entry.target)
+                    elif _is_item(entry, selection):
+                        yield entry
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _missing(self._place, location, error) from None
+        except OSError as error:
+            raise _unlistable(location, error) from None
+
+
+def _rows(location: Location, entries: Sequence[Entry], naming: Naming) -> pa.Table:
+    """The rows of :data:`LISTING` of some files."""
     prefix = location.uri.rstrip("/")
-    paths = pa.array([_text(f"{prefix}/{entry.name}") for entry in found], pa.string())
-    naming = naming or Naming()
-    images = pa.table(
-        {
-            "path": paths,
-            "label": naming.labels(paths),
-            "split": naming.splits(paths),
-            "length": [entry.length for entry in found],
-            "modified": [entry.modified for entry in found],
-        },
-        schema=LISTING,
-    )
-    return Listing(images, dict(sorted(selection.passed_over.items())), linked)
+    paths = pa.array([_text(f"{prefix}/{entry.name}") for entry in entries], pa.string())
+    columns = {
+        "path": paths,
+        "label": naming.labels(paths),
+        "split": naming.splits(paths),
+        "length": [entry.length for entry in entries],
+        "modified": [entry.modified for entry in entries],
+    }
+    return pa.table(columns, schema=LISTING)
 
 
 def list_images(place: str | Location) -> pa.Table:

@@ -52,6 +52,8 @@ def anti_join(files: pa.Table, others: pa.Table) -> pa.Table:
         files: a table with the columns :data:`IDENTITY`; the order of its rows is kept.
         others: another one.
     """
+    if not files.num_rows or not others.num_rows:
+        return files
     missing = files.select(IDENTITY).join(others.select(IDENTITY), IDENTITY, join_type="left anti")
     return files.filter(pc.is_in(files["path"], missing["path"]))
 

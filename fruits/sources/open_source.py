@@ -6,6 +6,7 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -15,13 +16,15 @@ from fruits.errors import InputError, one_line
 from fruits.sources.columns import image_column
 from fruits.sources.folder import Folder
 from fruits.sources.inventory import Inventory
-from fruits.sources.listing import Listing
+from fruits.sources.listing import LISTING, Listing
 from fruits.sources.members import AT, ITEMS, SEPARATOR
 from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.parquet_source import ParquetImages, open_parquet
+from fruits.sources.parts import Found
 from fruits.sources.reading import contents_of
 from fruits.sources.selection import Selection
-from fruits.sources.source import Lister, Source
+from fruits.sources.source import Lister
+from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
 from fruits.sources.tar_shards import TarShards
 from fruits.sources.zip_archive import ZipArchives
@@ -51,12 +54,31 @@ class Sources:
         """Every image: see :meth:`fruits.sources.source.Source.items`."""
         return together([_list(place, self.naming) for place in self.places])
 
+    def found(self) -> Found:
+        """The same images, in parts: a folder of any length is listed in little memory.
+
+        The images of archives and tables are listed in memory first.
+
+        Raises:
+            InputError, StorageError: as :meth:`items` does.
+        """
+        if len(self.places) == 1 and not _matches(self.places[0]):
+            lister = lister_of(self.places[0], self.naming)
+            if isinstance(lister, Folder):
+                with suppress(InputError):  # There may be archives in it; else it is raised below.
+                    batches = lister.batches()
+                    images = gather(batches, LISTING, sort=True)
+                    return Found(images, batches.passed_over, batches.linked)
+        listing = self.items()
+        images = gather([listing.images], listing.images.schema)
+        return Found(images, listing.passed_over, listing.linked)
+
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
         """The contents of some of them: see :meth:`fruits.sources.source.Source.contents`."""
         return contents_of(items)
 
 
-def open_source(images: str | Sequence[str], naming: Naming | None = None) -> Source:
+def open_source(images: str | Sequence[str], naming: Naming | None = None) -> Sources:
     """The source of the images that a user names; nothing is read yet.
 
     Args:

@@ -33,6 +33,7 @@ class Selection:
     def __init__(self) -> None:
         self.passed_over: Counter[str] = Counter()
         self._closed: set[str] = set()
+        self._open = ""  # The folder of the last file: the next one is mostly in it, too.
 
     def is_image(self, name: str) -> bool:
         """Whether a file is an image; one that is not is counted.
@@ -41,8 +42,10 @@ class Selection:
             name: of the file, with its folders, below the folder that was asked for.
         """
         folder, _, base = name.rpartition("/")
-        if folder and not self.enters(folder):
-            return False
+        if folder and folder != self._open:
+            if not self.enters(folder):
+                return False
+            self._open = folder
         if reason := _reason(base):
             self.passed_over[reason] += 1
             return False

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyspark import Accumulator
 from pyspark.core.broadcast import Broadcast
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
+from fruits.features.digests import DigestFile, Digests
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
@@ -30,25 +28,27 @@ from fruits.networks.runtime import Keep, what_ran
 from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
+from fruits.sources.parts import Parts
+from fruits.sources.spread import Spread
 from fruits.spark import commits
 from fruits.spark.commits import Commits, Outcome, Outcomes, with_reasons
+from fruits.spark.copies import Copies
 from fruits.spark.failures import DIED, SparkError
-from fruits.spark.measure import read_table
-from fruits.spark.tasks import MOST_IMAGES, described, run_tasks, task_ranges
+from fruits.spark.tasks import MOST_IMAGES, run_tasks, task_ranges
 
 # Yields the contents of some items: :meth:`fruits.sources.source.Source.contents`.
 Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
 
 
-# The backbone, and the digests of what is committed already.
-Shared = Broadcast[tuple[CompiledGraph, NDArray[np.uint64]]]
+# The contents that are committed already.
+Known = Digests | DigestFile
+
+
+# The backbone, and what is known.
+Shared = Broadcast[tuple[CompiledGraph, Known]]
 
 
 Featurize = Callable[[Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[Result]]
-
-
-# Letters of a SHA-256.
-DIGEST_LENGTH = 64
 
 
 # What a task makes of an image; its thumbnail is written into a file of its own.
@@ -61,17 +61,18 @@ class Extraction:
 
     Attributes:
         extracted: files that went through the CNN and have features.
-        rejected: files that yielded none and why, a table of :data:`fruits.features.rows.REJECTED`.
+        rejected: files that yielded none and why, :data:`fruits.features.rows.REJECTED`, in the
+            parts of the files.
     """
 
     extracted: int
-    rejected: pa.Table
+    rejected: Parts
 
 
 def extract(
     spark: SparkSession,
-    files: pa.Table,
-    known: pa.Table,
+    files: Parts,
+    known: Known,
     graph: CompiledGraph,
     store: FeatureWriter,
     chunk: int,
@@ -85,18 +86,18 @@ def extract(
 
     Args:
         spark: the session.
-        files: what to extract, a table of :data:`fruits.sources.listing.LISTING`.
-        known: what is committed already, from :meth:`fruits.spark.measure.known`.
+        files: what to extract, rows of :data:`fruits.sources.listing.LISTING`.
+        known: the contents that are committed already, see `fruits.spark.known.known_digests`.
         graph: the backbone.
         store: the committed features, to which these are added.
         chunk: files committed at a time, at most.
         progress: called now and then with the number of files that are done.
         contents: reads items of the source that they come from; by default, files.
     """
-    shared = spark.sparkContext.broadcast((graph, np.sort(_numbers(known["digest"]))))
-    total = Outcome()
-    for start in range(0, files.num_rows, chunk):
-        part = files.slice(start, chunk).combine_chunks()
+    shared = spark.sparkContext.broadcast((graph, known))
+    rejected, copies = Spread(REJECTED, files.bounds), Copies(store)
+    total, start = Outcome(), 0
+    for part in files.chunks(chunk):
 
         def advance(done: int, before: int = start) -> None:
             progress(before + done)
@@ -104,12 +105,15 @@ def extract(
         chunk_commits = Commits(spark, store, part, advance)
         _extract_chunk(spark, part, shared, store, contents, chunk_commits, most_images(total))
         chunk_commits.commit()
-        total.add(chunk_commits.total)
+        done = chunk_commits.total
+        rejected.add(with_reasons(part, done.rejected))
+        copies.add(part, done.copies)
+        start += part.num_rows
+        total = Outcome(done=[range(start)], seconds=total.seconds + done.seconds)
     shared.destroy()
-    if total.copies:
-        _copy(spark, files, total.copies, store)
-    extracted = files.num_rows - len(total.rejected) - len(total.copies)
-    return Extraction(extracted, with_reasons(files, total.rejected))
+    copies.commit(spark)
+    without = rejected.parts()
+    return Extraction(files.num_rows - without.num_rows - copies.count, without)
 
 
 def most_images(done: Outcome) -> int:
@@ -190,7 +194,7 @@ def _extract(
 def _rows(
     files: pa.Table,
     graph: CompiledGraph,
-    known: NDArray[np.uint64],
+    known: Known,
     read: Contents,
     featurize: Featurize,
     seconds: float,
@@ -218,7 +222,7 @@ def _rows(
             digest = hashlib.sha256(content if isinstance(content, bytes) else b"")
             name = digest.hexdigest()
             if isinstance(content, bytes):
-                if len(known) and _is_among(digest.digest(), known):
+                if digest.digest() in known:
                     outcome.copies[paths[place]] = name
                     continue
                 if name in first:
@@ -254,41 +258,3 @@ def _rows(
         "thumbnail": pa.array([part.thumbnail for _, _, part in good], pa.binary()),
     }
     return pa.table(columns).select(ROWS.names).cast(ROWS), outcome
-
-
-def _copy(
-    spark: SparkSession, files: pa.Table, copies: dict[str, str], store: FeatureWriter
-) -> None:
-    """Commits rows for files whose contents are committed under other names."""
-    chosen = files.filter(pc.is_in(files["path"], pa.array(list(copies)))).select(LISTING.names)
-    digests = pa.array([copies[path] for path in chosen["path"].to_pylist()])
-    named = spark.createDataFrame(chosen.append_column("content", digests))
-    there = read_table(spark, store).select("sha256", "features").dropDuplicates(["sha256"])
-    # Of a photograph with boxes there are several rows, whose digests and paths name the boxes.
-    there = there.withColumn("content", F.substring("sha256", 1, DIGEST_LENGTH))
-    box = F.expr(f"substring(sha256, {DIGEST_LENGTH + 1})")
-    rows = named.join(there, "content").withColumn("path", F.concat("path", box))
-    rows = rows.select(FEATURES.names).orderBy("path")
-    staged = store.staged
-
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        table = pa.Table.from_batches(batches, FEATURES)
-        if table.num_rows:
-            name = f"{uuid.uuid4().hex}.parquet"
-            write_rows(f"{staged}/{name}", table)
-            yield pa.record_batch({"first": table["path"][:1].combine_chunks(), "file": [name]})
-
-    with described(spark, f"extract: {len(copies):,} copies of known images"):
-        written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
-    store.commit(written["file"].to_pylist(), REJECTED.empty_table())
-
-
-def _numbers(digests: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """The first eight bytes of digests as numbers: a broadcast of 8 bytes for each image."""
-    return np.frombuffer(b"".join(digests.to_pylist()), ">u8").astype(np.uint64)
-
-
-def _is_among(digest: bytes, known: NDArray[np.uint64]) -> bool:
-    number = np.uint64(int.from_bytes(digest[:8]))
-    place = int(np.searchsorted(known, number))
-    return place < len(known) and bool(known[place] == number)

@@ -1,6 +1,7 @@
 """Spark jobs over the table of features: which rows are known, changing them, and their moments."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from fruits.features.rows import FEATURES_DDL
 from fruits.features.table import FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
 from fruits.sources.listing import IDENTITY, LISTING
+from fruits.spark.merge import merged
 from fruits.spark.parquet import read_parquet
 from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete, move, paths_in, replace
@@ -38,8 +40,13 @@ def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
     return read_parquet(spark, *table.files(), schema=FEATURES_DDL)
 
 
-def known(spark: SparkSession, table: FeatureTable) -> pa.Table:
+def known(spark: SparkSession, table: FeatureTable, files: Sequence[str] | None = None) -> pa.Table:
     """Of each committed row, its identity, label and split, its digest's start, and its file.
+
+    Args:
+        spark: the session.
+        table: the features.
+        files: URIs of some of its files; None for all.
 
     Returns:
         Columns :data:`fruits.sources.listing.IDENTITY`, ``label`` and ``split`` (dictionaries of
@@ -54,9 +61,10 @@ def known(spark: SparkSession, table: FeatureTable) -> pa.Table:
             ("file", pa.string()),
         ]
     )
-    if not any(chunk.files for chunk in table.chunks()):
+    files = table.files() if files is None else files
+    if not files:
         return schema.empty_table()
-    rows = read_table(spark, table).select(
+    rows = read_parquet(spark, *files, schema=FEATURES_DDL).select(
         *IDENTITY,
         *RULED,
         F.unhex(F.substring("sha256", 1, 16)).alias("digest"),
@@ -185,16 +193,17 @@ def moments(
 
     measure([c for c in chunks if listing is not None or not _is_current(targets[c.number])])
     total = Moments.empty()
-    for chunk in chunks:
-        target = targets[chunk.number]
+    own = {targets[chunk.number]: chunk for chunk in chunks}
+    few = merged(spark, list(own), f"{table.uri}/{STAGED}")
+    for uri in few:
         try:
-            own = read_moments(target)
+            part = read_moments(uri)
         except ValueError:
-            measure([chunk])
-            own = read_moments(target)
-        total = total.merge(own)
-        if listing is not None:
-            delete(target)
+            measure([own[uri]])
+            part = read_moments(uri)
+        total = total.merge(part)
+    for uri in {*few} - own.keys() if listing is None else {*few, *own}:
+        delete(uri)
     return total
 
 

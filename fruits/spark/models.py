@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
 from pyspark.ml.feature import (
@@ -32,7 +32,7 @@ AnyModel = TypeVar("AnyModel", bound=JavaModel)
 
 
 def pipeline_model(
-    labels: pa.ChunkedArray,
+    labels: Mapping[str, int],
     graph: CompiledGraph,
     reduction: Reduction,
     classifier: Classifier | None = None,
@@ -45,16 +45,16 @@ def pipeline_model(
     image that yields no features has the reason in ``error`` and null in all that is computed.
 
     Args:
-        labels: of the images, string; the most frequent one has index 0, and those that are equally
-            frequent are in alphabetical order, as Spark ML's ``StringIndexer`` has them.
+        labels: how many images have each label; the most frequent one has index 0, and those that
+            are equally frequent are in alphabetical order, as Spark ML's ``StringIndexer`` has
+            them.
         graph: the backbone.
         reduction: the fitted scaler and PCA.
         classifier: of the features.
         label: the rule by which a path gives the label, see `PathToLabel`.
     """
-    counts = {count["values"]: count["counts"] for count in labels.value_counts().to_pylist()}
     index = StringIndexerModel.from_labels(
-        sorted(counts, key=lambda label: (-counts[label], label)),
+        sorted(labels, key=lambda label: (-labels[label], label)),
         inputCol="label",
         outputCol="labelIndex",
         handleInvalid="keep",

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import OutputError
 from fruits.features import kept_folds
+from fruits.features.digests import Digests
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.table import THUMBNAILS
@@ -18,6 +19,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.folder import list_images
 from fruits.sources.listing import anti_join
+from fruits.sources.parts import Parts
 from fruits.spark import measure
 from fruits.spark.extract import extract
 from fruits.spark.failures import spark_errors
@@ -36,7 +38,8 @@ def grow(
 ) -> Callable[[pa.Table, int], None]:
     def grow(listing: pa.Table, chunk: int) -> None:
         known = measure.known(spark, store)
-        extract(spark, anti_join(listing, known), known, graph, store, chunk)
+        left, digests = Parts.of(anti_join(listing, known)), Digests.of([known])
+        extract(spark, left, digests, graph, store, chunk)
 
     return grow
 

@@ -11,6 +11,7 @@ from fruits.runs.place import Place
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe
 from fruits.sources.listing import LISTING
+from fruits.sources.parts import Parts
 
 CONFIG = RunConfig(images="in", output="out", components=100)
 PLACE = Place(cores=4, local=True, heap=3 << 30, memory=16 << 30)
@@ -51,7 +52,7 @@ def predicted(
         "length": [5000] * images,
         "modified": [0] * images,
     }
-    listing = pa.table(columns, LISTING)
+    listing = Parts.of(pa.table(columns, LISTING))
     seconds = {"list": 1.0, "compile": 2.0, "session": 3.0}
     probed = dataclasses.replace(PROBE, **probe)
     return predict(config, listing, graph_of(), probed, place, seconds)

@@ -7,6 +7,7 @@ from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.probe import probe
 from fruits.sources.folder import list_images
+from fruits.sources.parts import Parts
 
 
 def test_a_probe_measures_some_images_and_counts_the_bad_ones(
@@ -18,7 +19,7 @@ def test_a_probe_measures_some_images_and_counts_the_bad_ones(
     (root / "Plum" / "7_100.jpg").unlink()
     listing = list_images(str(root))
     (root / "Plum" / "8_100.jpg").unlink()
-    probed = probe(listing, graph)
+    probed = probe(Parts.of(listing), graph)
     assert (probed.images, probed.rejected) == (39, 5)
     assert (probed.pixels, probed.most_pixels) == (10_000, 10_000)
     assert 0 < probed.read < probed.read + probed.decode + probed.network < 5
@@ -39,4 +40,4 @@ def test_an_image_that_crashes_a_probe_ends_the_plan_with_one_line(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     with pytest.raises(InputError, match="one of the 6 that were tried crashes"):
-        probe(listing, graph)
+        probe(Parts.of(listing), graph)

@@ -23,13 +23,13 @@ def test_images_that_were_packed_are_those_of_the_earlier_runs(
     draw: Callable[..., Path], tmp_path: Path, make: Callable[[Path, Path], Path]
 ) -> None:
     root, out = draw({"Apple": 6, "Fig": 6}), str(tmp_path / "out")
-    known = open_source(str(root)).items().images
+    known = open_source(str(root)).found().images
     place = str(make(root, tmp_path / f"a.{make.__name__[3:]}"))
-    require_most(known, open_source(place).items().images, RunConfig(images=place, output=out))
+    require_most(known, open_source(place).found().images, RunConfig(images=place, output=out))
     (root / "Apple").rename(tmp_path / "gone")
     place = str(make(root, tmp_path / f"b.{make.__name__[3:]}"))
     with pytest.raises(InputError, match=r"6 of 12 are not in .*/b\."):
-        require_most(known, open_source(place).items().images, RunConfig(images=place, output=out))
+        require_most(known, open_source(place).found().images, RunConfig(images=place, output=out))
 
 
 def test_a_run_on_archives_has_the_results_of_its_folder_and_computes_nothing_again(

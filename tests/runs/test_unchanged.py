@@ -38,7 +38,7 @@ NETWORK = {"backbone": "EfficientNetLite0"}
 def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
     """Leaves what a finished run leaves, with other contents: no Spark is needed for that."""
     begun = begin(config, io.StringIO())
-    found, outputs = begun.listing, begun.outputs
+    found, outputs = begun.listing.table(), begun.outputs
     with exclusive(outputs.uri("_lock")) as lock:
         outputs.prepare(begun.graph.identity, config.overwrite)
         staged = outputs.staging()

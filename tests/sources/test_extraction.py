@@ -7,11 +7,12 @@ import pandas as pd
 from forms import as_parquet, as_table, as_tar, as_zip
 from pyspark.sql import SparkSession
 
+from fruits.features.digests import Digests
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.open_source import open_source
-from fruits.spark import measure
 from fruits.spark.extract import Extraction, extract
+from fruits.spark.known import known_parts
 from fruits.storage.lock import exclusive
 
 
@@ -19,8 +20,8 @@ def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) 
     source = open_source(place)
     with exclusive(f"file:{out}/_lock") as lock:
         store = FeatureWriter(f"file:{out}/features", lock)
-        known = measure.known(spark, store)
-        images = source.items().images
+        known = Digests.of(known_parts(spark, store, ()))
+        images = source.found().images
         return extract(*(spark, images, known, graph, store, 7), contents=source.contents)
 
 
@@ -57,7 +58,7 @@ def test_a_zip_of_a_folder_whose_features_are_known_costs_no_cnn(
     (root / "Apple" / "bad.jpg").write_bytes(b"no image")
     place = as_zip(root, tmp_path / "fruit.zip")
     made = extracted(spark, graph, str(place), tmp_path / "out")
-    assert (made.extracted, made.rejected["path"].to_pylist()) == (
+    assert (made.extracted, made.rejected.table()["path"].to_pylist()) == (
         1,
         [f"file:{place}!/images/Apple/bad.jpg"],
     )

@@ -13,6 +13,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.errors import OutputError
+from fruits.features.digests import Digests
 from fruits.features.rows import FEATURES, REJECTED
 from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
@@ -20,11 +21,13 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.sources.folder import Folder, list_images
 from fruits.sources.listing import LISTING, Listing, anti_join
+from fruits.sources.parts import Parts
 from fruits.sources.source import Source
 from fruits.spark import commits, measure, tasks
 from fruits.spark.commits import Outcome
 from fruits.spark.extract import Extraction, most_images
 from fruits.spark.extract import extract as extract_files
+from fruits.spark.known import known_parts
 from fruits.spark.tasks import MOST_IMAGES, task_ranges
 from fruits.storage.lock import Lock, exclusive
 
@@ -41,8 +44,8 @@ def extract(
 ) -> Extraction:
     with exclusive(f"file:{folder}/_lock") as lock:
         store = FeatureWriter(f"file:{folder}/features", lock)
-        known = measure.known(spark, store)
-        return extract_files(spark, listing, known, graph, store, chunk, progress)
+        known = Digests.of(known_parts(spark, store, ()))
+        return extract_files(spark, Parts.of(listing), known, graph, store, chunk, progress)
 
 
 def test_features_are_the_same_bit_for_bit_whatever_the_partitions_and_chunks(
@@ -112,7 +115,7 @@ def test_images_without_features_come_back_with_their_reasons(
     (root / "Plum" / "9_100.jpg").unlink()
 
     extraction = extract(spark, listing, graph, tmp_path / "out", 8)
-    rejected = extraction.rejected
+    rejected = extraction.rejected.table()
 
     assert rejected.schema == REJECTED
     reasons = {Path(row["path"]).name: row["error"] for row in rejected.to_pylist()}
@@ -188,11 +191,13 @@ def test_extraction_takes_items_of_any_source(
     numbered: Source = Numbered(pictures)
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
-        known = measure.known(spark, store)
+        known = Digests.of(known_parts(spark, store, ()))
         listing = numbered.items().images
-        made = extract_files(*(spark, listing, known, graph, store, 10), contents=numbered.contents)
-    assert (made.extracted, made.rejected["path"].to_pylist()) == (4, ["numbered:/Fig/0"])
-    assert "number 0 cannot be read" in made.rejected["error"][0].as_py()
+        made = extract_files(
+            *(spark, Parts.of(listing), known, graph, store, 10), contents=numbered.contents
+        )
+    assert (made.extracted, made.rejected.table()["path"].to_pylist()) == (4, ["numbered:/Fig/0"])
+    assert "number 0 cannot be read" in made.rejected.table()["error"][0].as_py()
     rows = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
     expected = list(featurize(pictures[1:], graph))
     np.testing.assert_array_equal(np.stack(rows["features"].to_list()), expected)
@@ -213,7 +218,7 @@ def test_nothing_to_extract_is_nothing_written(
 ) -> None:
     listing = list_images(str(draw({"Fig": 1}))).slice(0, 0)
     extraction = extract(spark, listing, graph, tmp_path / "out", 4)
-    assert extraction == Extraction(0, REJECTED.empty_table())
+    assert (extraction.extracted, extraction.rejected.num_rows) == (0, 0)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -252,8 +257,8 @@ def test_finished_images_are_committed_while_others_of_the_chunk_are_at_work(
     listing, told = list_images(str(root)), [0]
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock)
-        known = measure.known(spark, store)
-        extraction = extract_files(spark, listing, known, graph, store, 10, told.append)
+        known = Digests.of(known_parts(spark, store, ()))
+        extraction = extract_files(spark, Parts.of(listing), known, graph, store, 10, told.append)
         chunks = store.chunks()
     assert (extraction.extracted, extraction.rejected.num_rows) == (11, 2)
     # Two chunks, of which the first was committed in parts.
@@ -264,7 +269,7 @@ def test_finished_images_are_committed_while_others_of_the_chunk_are_at_work(
     assert told == sorted(told)
     assert told[-1] == 13
     table = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
-    rejected = extraction.rejected["path"].to_pylist()
+    rejected = extraction.rejected.table()["path"].to_pylist()
     assert sorted([*table["path"], *rejected]) == sorted(listing["path"].to_pylist())
     contents = [Path(path.removeprefix("file:")).read_bytes() for path in table["path"]]
     one_by_one = [next(featurize([content], graph)) for content in contents]
@@ -278,15 +283,16 @@ def test_a_commit_that_fails_ends_the_work_and_what_was_committed_stays(
     listing = list_images(str(draw({"Fig": 8})))
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock, refused=1)
-        known = measure.known(spark, store)
+        known = Digests.of(known_parts(spark, store, ()))
         with pytest.raises(OutputError, match="refused"):
-            extract_files(spark, listing, known, graph, store, 100)
+            extract_files(spark, Parts.of(listing), known, graph, store, 100)
         [committed] = store.rows
         assert 0 < committed < 8
         store = FeatureWriter(store.uri, lock)
         store.sweep()
-        known = measure.known(spark, store)
-        rest = extract_files(spark, anti_join(listing, known), known, graph, store, 100)
+        known = Digests.of(known_parts(spark, store, ()))
+        left = anti_join(listing, measure.known(spark, store))
+        rest = extract_files(spark, Parts.of(left), known, graph, store, 100)
     assert rest.extracted == 8 - committed
     table = pd.read_parquet(tmp_path / "out" / "features")
     assert sorted(table["path"]) == sorted(listing["path"].to_pylist())

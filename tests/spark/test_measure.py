@@ -14,7 +14,7 @@ from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY
-from fruits.spark import measure
+from fruits.spark import measure, merge
 from fruits.spark.tasks import run_tasks
 
 ROWS = 120
@@ -66,6 +66,28 @@ def test_moments_are_the_same_however_rows_are_cut_into_files_and_chunks(
 
     assert measure.moments(spark, store).to_bytes() == expected(rows)
     assert list(kept(store)) == [f"{number:06}.moments" for number in range(len(files))]
+    assert staged(store) == []
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_many_moments_are_merged_in_a_tree_to_the_same_bits(
+    spark: SparkSession,
+    store: FeatureWriter,
+    rows: pa.Table,
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: bool,
+) -> None:
+    monkeypatch.setattr(merge, "MERGED", 2)
+    for number in range(7):
+        commit(store, rows.slice(number * 18, 18), 1)
+    assert measure.moments(spark, store).to_bytes() == expected(rows)
+    if damaged:
+        file = Path(store.uri.removeprefix("file:"), "_chunks", "000004.moments")
+        file.write_bytes(file.read_bytes()[:-1])
+    assert measure.moments(spark, store).to_bytes() == expected(rows)
+    some = rows.slice(0, 50)
+    assert measure.moments(spark, store, listing=some).to_bytes() == expected(some)
+    assert list(kept(store)) == [f"{number:06}.moments" for number in range(7)]
     assert staged(store) == []
 
 

@@ -1,8 +1,8 @@
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pyspark.errors import PythonException
 from pyspark.ml import PipelineModel
@@ -71,7 +71,7 @@ def test_labels_have_the_indices_that_spark_gives_them(
 ) -> None:
     labels = ["Kiwi", "fig", "Kiwi", "Äpfel", "Fig", "fig", "Lemon", "Lemon", "Lemon", "été"]
     moments = Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
-    model = pipeline_model(pa.chunked_array([labels]), graph, fit_reduction(moments, "minmax", 2))
+    model = pipeline_model(Counter(labels), graph, fit_reduction(moments, "minmax", 2))
     rows = spark.createDataFrame([(label,) for label in [*labels, "new"]], "label string")
     learned = StringIndexer(inputCol="label", outputCol="learned", handleInvalid="keep").fit(
         rows.where("label != 'new'")
@@ -112,7 +112,7 @@ def test_the_signed_root_has_the_bits_that_the_classifier_has(spark: SparkSessio
 
 def small_model(graph: CompiledGraph, scaler: str = "minmax") -> PipelineModel:
     moments = Moments.of(np.random.default_rng(0).normal(size=(9, graph.dimension)))
-    return pipeline_model(pa.chunked_array([["Fig"]]), graph, fit_reduction(moments, scaler, 3))
+    return pipeline_model({"Fig": 1}, graph, fit_reduction(moments, scaler, 3))
 
 
 @pytest.mark.parametrize("scaler", ["minmax", "standard", "none"])

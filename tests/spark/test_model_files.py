@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.ml import PipelineModel, Transformer
@@ -63,7 +62,7 @@ def models(graph: CompiledGraph) -> list[PipelineModel]:
     features = rng.normal(size=(30, 6)).astype(np.float32)
     moments = Moments.of(features, ["a", "ä 1", "b"] * 10)
     classifier = fit_lda(moments, 0.1)
-    labels = pa.chunked_array([["a", "ä 1", "b"]])
+    labels = {"a": 1, "ä 1": 1, "b": 1}
     whole = pipeline_model(labels, graph, fit_reduction(moments, "minmax", 3), classifier)
     stages: list[Transformer] = [*reduction_stages(fit_reduction(moments, "standard", 0.9))]
     return [whole, PipelineModel(stages + classifier_stages(fit_lda(moments, 0.1, "sqrt")))]

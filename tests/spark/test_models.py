@@ -1,9 +1,9 @@
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
@@ -46,7 +46,7 @@ def model_of(
     graph: CompiledGraph, labels: list[str], features: np.ndarray, classifier: Classifier
 ) -> PipelineModel:
     reduction = fit_reduction(Moments.of(features), "minmax", 3)
-    return pipeline_model(pa.chunked_array([labels]), graph, reduction, classifier)
+    return pipeline_model(Counter(labels), graph, reduction, classifier)
 
 
 def chances(rows: DataFrame) -> np.ndarray:

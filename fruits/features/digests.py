@@ -1,0 +1,131 @@
+"""Which contents are known, by the first eight bytes of their SHA-256.
+
+The numbers are in memory where they are few. Where they are many, they are in a file, sorted; a
+look-up reads one block of it, so that memory does not grow with the number of contents.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fruits.storage.location import Location
+
+Numbers = NDArray[np.uint64]
+
+_BLOCK = 4096
+"""Numbers that a look-up reads: 32 kB."""
+
+_BUCKETS = 256
+"""By the first byte; digests are evenly distributed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Digests:
+    """Digests in memory.
+
+    Attributes:
+        numbers: of each digest its first eight bytes, big-endian; sorted.
+    """
+
+    numbers: Numbers
+
+    @classmethod
+    def of(cls, tables: Iterable[pa.Table]) -> Digests:
+        """From tables with a column ``digest`` of eight bytes."""
+        return cls(np.sort(np.concatenate([np.empty(0, np.uint64), *map(_numbers, tables)])))
+
+    def __contains__(self, digest: bytes) -> bool:
+        return _has(self.numbers, _number(digest))
+
+
+@dataclass(frozen=True, eq=False)
+class DigestFile:
+    """Digests in a file.
+
+    Attributes:
+        uri: of the file; where that is in a store, each machine makes a copy of it.
+        firsts: the first number of each block of the file.
+        folder: says where copies go on this machine.
+    """
+
+    uri: str
+    firsts: Numbers
+    folder: Callable[[], str]
+
+    def __contains__(self, digest: bytes) -> bool:
+        number = _number(digest)
+        block = int(np.searchsorted(self.firsts, number, "right")) - 1
+        if block < 0:
+            return False
+        with open(self._path(), "rb") as file:
+            file.seek(block * _BLOCK * 8)
+            return _has(np.frombuffer(file.read(_BLOCK * 8), np.uint64), number)
+
+    def _path(self) -> str:
+        """Of the file on this machine."""
+        place = Location.of(self.uri)
+        if place.is_local:
+            return place.path
+        copy = f"{self.folder()}/{self.uri.rpartition('/')[2]}"
+        if not os.path.exists(copy):
+            part = f"{copy}.{os.getpid()}"
+            place.filesystem.get_file(place.path, part)
+            os.replace(part, copy)
+        return copy
+
+
+def write_digests(
+    tables: Iterable[pa.Table], uri: str, folder: Callable[[], str] = tempfile.gettempdir
+) -> DigestFile:
+    """Writes a file of digests.
+
+    Args:
+        tables: with a column ``digest`` of eight bytes.
+        uri: of the file, which all machines can read.
+        folder: see :attr:`DigestFile.folder`; it is called on each machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="fruits-") as name:
+        path = Path(name) / "digests"
+        _write_sorted(tables, path)
+        place = Location.of(uri)
+        place.filesystem.makedirs(place.path.rpartition("/")[0], exist_ok=True)
+        place.filesystem.put_file(str(path), place.path)
+        return DigestFile(uri, np.array(np.memmap(path, np.uint64, "r")[::_BLOCK]), folder)
+
+
+def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
+    """Writes the numbers in their order, with memory for one bucket of them."""
+    with tempfile.TemporaryDirectory(prefix="fruits-") as folder:
+        buckets = [Path(folder) / str(number) for number in range(_BUCKETS)]
+        bounds = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(56)
+        for numbers in map(_numbers, tables):
+            numbers = np.sort(numbers)
+            parts = np.split(numbers, np.searchsorted(numbers, bounds))
+            for bucket, part in zip(buckets, parts, strict=True):
+                with bucket.open("ab") as file:
+                    part.tofile(file)
+        with path.open("wb") as file:
+            for bucket in buckets:
+                np.sort(np.fromfile(bucket, np.uint64)).tofile(file)
+
+
+def _numbers(table: pa.Table) -> Numbers:
+    """Of each row's digest."""
+    return np.frombuffer(b"".join(table["digest"].to_pylist()), ">u8").astype(np.uint64)
+
+
+def _number(digest: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(digest[:8]))
+
+
+def _has(numbers: Numbers, number: np.uint64) -> bool:
+    place = int(np.searchsorted(numbers, number))
+    return place < len(numbers) and bool(numbers[place] == number)

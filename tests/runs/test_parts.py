@@ -1,0 +1,178 @@
+"""A run whose listing is in parts on disk has the results of one that has it in memory."""
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fruits.errors import OutputError
+from fruits.features.changes import rows_of as rows_of_file
+from fruits.features.moments import measured_by_label
+from fruits.features.table import FeatureTable
+from fruits.features.writer import FeatureWriter
+from fruits.networks.graph import CompiledGraph
+from fruits.runs import material, quality
+from fruits.runs.config import RunConfig
+from fruits.runs.pipeline import Run, run
+from fruits.sources import parts
+
+pytestmark = pytest.mark.usefixtures("spark", "graph")
+
+
+@contextmanager
+def in_parts() -> Iterator[None]:
+    """Listings of more than a few files are in parts on disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "IN_MEMORY", 5)
+        patch.setattr(parts, "PART_ROWS", 8)
+        yield
+
+
+@contextmanager
+def as_it_is() -> Iterator[None]:
+    yield
+
+
+def go(tmp_path: Path, name: str, **options: Any) -> Run:
+    settings = {
+        "images": str(tmp_path / "images"),
+        "output": str(tmp_path / name),
+        "backbone": "EfficientNetLite0",
+        "classifier": "none",
+        "components": 3,
+        "max_rejected": 0.5,
+        "chunk": 10,
+        "allow_removed": True,
+        **options,
+    }
+    return run(RunConfig(**settings), io.StringIO())
+
+
+def rows_of(output: Path, name: str) -> list[list[Any]]:
+    table = pd.read_parquet(output / name).sort_values("path")
+    for column in table.columns.intersection(["features", "pca"]):
+        table[column] = [values.tobytes() for values in table[column]]
+    return table.astype(object).where(table.notna(), None).values.tolist()  # type: ignore[no-any-return]
+
+
+def kept_moments(output: Path) -> dict[str, bool]:
+    """Whether the moments that are kept of each chunk are those of its rows."""
+    store = FeatureTable(f"file:{output}/features")
+    found = {}
+    for chunk in store.chunks():
+        for side in (None, "train"):
+            name = f"{chunk.number:06}.{side}.moments" if side else f"{chunk.number:06}.moments"
+            kept = output / "features" / "_chunks" / name
+            if not kept.exists():
+                continue
+            rows = (rows_of_file(f"{store.uri}/{file}", side) for file in chunk.files)
+            measured = measured_by_label(batch for table in rows for batch in table.to_batches())
+            found[kept.name] = kept.read_bytes() == measured.to_bytes()
+    return found
+
+
+def results(output: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """All that a run has made, as far as it does not tell the time."""
+    assert all(kept_moments(output).values())
+    return {
+        **{name: rows_of(output, name) for name in ("features", "pca", "rejected")},
+        "csv": (output / "pca.csv").read_text(),
+        **{name: report[name] for name in ("fingerprint", "split", "explained_variance")},
+        "found": report["counts"]["found"],
+    }
+
+
+def compared(tmp_path: Path, **options: Any) -> dict[str, Any]:
+    """The results of a run on two outputs, of which the second has its listing in parts.
+
+    Returns:
+        Those that both have, and how many images each of them extracted.
+    """
+    found, extracted = [], []
+    for name, how in (("memory", as_it_is), ("parts", in_parts)):
+        with how():
+            done = go(tmp_path, name, **options)
+        found.append(results(tmp_path / name, done.report))
+        extracted.append(done.report["counts"]["extracted"])
+    for name, value in found[0].items():
+        assert found[1][name] == value, name
+    return found[0] | {"extracted": extracted}
+
+
+class _Refused(FeatureWriter):
+    """Features whose second commit fails."""
+
+    commits = 0
+
+    def commit(self, *arguments: Any, **options: Any) -> Any:
+        type(self).commits += 1
+        if self.commits == 2:
+            raise OutputError("output: refused")
+        return super().commit(*arguments, **options)
+
+
+def test_changes_have_the_same_results_in_memory_and_in_parts(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw({"Training/Fig": 14, "Training/Kiwi": 9, "Test/Äpfel": 8})
+    fig = root / "Training" / "Fig"
+    for number in (3, 11):
+        (fig / f"{number}_100.jpg").write_text(f"no picture {number}")
+    (fig / "twin.jpg").write_bytes((fig / "8_100.jpg").read_bytes())
+
+    # A run in parts that is broken off goes on where it stopped.
+    with in_parts(), monkeypatch.context() as patch:
+        patch.setattr("fruits.runs.work.FeatureWriter", _Refused)
+        with pytest.raises(OutputError, match="refused"):
+            go(tmp_path, "parts")
+    assert len(FeatureTable(f"file:{tmp_path}/parts/features").chunks()) == 1
+    first = compared(tmp_path)
+    assert kept_moments(tmp_path / "parts")
+    assert (first["found"], len(first["rejected"]), first["extracted"]) == (32, 2, [30, 20])
+
+    # New, changed, removed, renamed, and one that is rejected now.
+    draw({"Training/Lime": 7}, seed=1)
+    (fig / "0_100.jpg").write_bytes((root / "Training/Lime/0_100.jpg").read_bytes())
+    (fig / "1_100.jpg").unlink()
+    (fig / "2_100.jpg").write_text("no picture any more")
+    (root / "Training" / "Kiwi").rename(root / "Test" / "Kiwi")
+    shutil.copytree(root / "Test" / "Äpfel", root / "Training" / "copies")
+    second = compared(tmp_path)
+    assert (second["found"], len(second["rejected"]), second["extracted"]) == (46, 3, [8, 8])
+    labels = {row[1] for row in second["features"]}
+    assert labels == {"Fig", "Kiwi", "Äpfel", "Lime", "copies"}
+
+    # Other labels and sides of the same files, and only some of them count.
+    options: dict[str, Any] = {"label": "grandparent", "split": "none", "limit": 17}
+    third = compared(tmp_path, **options)
+    assert (third["found"], third["extracted"]) == (17, [0, 0])
+    assert len(third["features"]) == 43
+    assert {(row[1], row[2]) for row in third["features"]} == {("Training", None), ("Test", None)}
+
+    # Where nothing has changed, that is found out by either.
+    for how in (as_it_is, in_parts):
+        with how():
+            assert "checked" in go(tmp_path, "parts", **options).report
+
+
+def test_very_many_images_are_shown_in_part_and_not_compared_with_each_other(
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw({"Training/Fig": 30, "Training/Kiwi": 28, "Test/Fig": 15, "Test/Kiwi": 11})
+    monkeypatch.setattr(material, "MOST_IMAGES", 21)
+    monkeypatch.setattr(quality, "MOST_IMAGES", 50)
+    with in_parts():
+        report = go(tmp_path, "out", classifier="lda").report
+    assert report["quality"]["skipped"].keys() == {"duplicate", "near-duplicate"}
+    assert report["evaluation"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "84" in page
+    assert len(rows_of(tmp_path / "out", "predictions")) == 84

@@ -1,0 +1,153 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from fruits.errors import InputError
+from fruits.features.digests import Digests, write_digests
+from fruits.sources import parts
+from fruits.sources.listing import LISTING, sample_evenly
+from fruits.sources.open_source import open_source
+from fruits.sources.parts import Parts, Totals
+from fruits.sources.spread import Spread, gather
+
+NAMES = ["a/b.jpg", "a-b/c.jpg", "a.jpg", "é/1.jpg", "\U0001f34e/1.jpg", "Z.jpg", "~.jpg"]
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "IN_MEMORY", 10)
+    monkeypatch.setattr(parts, "PART_ROWS", 16)
+
+
+def rows(count: int, seed: int = 0) -> pa.Table:
+    """Files in no order, with names of all kinds of characters."""
+    paths = [f"file:/{number % 13}/{NAMES[number % 7]}{number}" for number in range(count)]
+    paths = [paths[place] for place in np.random.default_rng(seed).permutation(count)]
+    columns = {
+        "path": paths,
+        "label": [path[6] for path in paths],
+        "split": [None if len(path) % 2 else "train" for path in paths],
+        "length": [len(path) for path in paths],
+        "modified": [0] * count,
+    }
+    return pa.table(columns, LISTING)
+
+
+def batches(table: pa.Table, size: int) -> list[pa.Table]:
+    return [table.slice(start, size) for start in range(0, table.num_rows, size)]
+
+
+def test_a_short_table_stays_as_it_is() -> None:
+    table = rows(20)
+    gathered = gather(batches(table, 7), LISTING)
+    assert gathered.bounds == ()
+    assert gathered.table() == table
+    assert gather(batches(table, 7), LISTING, sort=True).table() == table.sort_by("path")
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize(("count", "size"), [(11, 3), (100, 7), (257, 257)])
+def test_a_long_table_is_cut_into_parts_in_the_order_of_the_paths(count: int, size: int) -> None:
+    table = rows(count)
+    gathered = gather(batches(table, size), LISTING)
+    assert gathered.table() == table.sort_by("path")
+    assert gathered.table()["path"].to_pylist() == sorted(table["path"].to_pylist())
+    assert gathered.rows == [part.num_rows for part in gathered]
+    assert len(gathered.rows) == len(gathered.bounds) + 1
+    assert max(gathered.rows) < count or count == 11
+    for part, bound in zip([*gathered][1:], gathered.bounds, strict=True):
+        assert part["path"][0].as_py() >= bound
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_other_rows_are_in_the_part_that_their_path_is_in() -> None:
+    gathered = gather([rows(100)], LISTING)
+    spread = Spread(LISTING, gathered.bounds)
+    others = rows(160, seed=1)
+    for table in batches(others, 9):
+        spread.add(table)
+    there = spread.parts()
+    assert there.num_rows == 160
+    assert there.table().sort_by("path") == others.sort_by("path")
+    for mine, theirs in zip(gathered, there, strict=True):
+        both = pc.is_in(mine["path"], theirs["path"])
+        assert pc.all(both).as_py()
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("limit", [1, 10, 99, 100, 1000, None])
+def test_a_limit_takes_the_same_rows_of_parts_as_of_a_whole_table(limit: int | None) -> None:
+    table = rows(100)
+    taken = gather([table], LISTING).evenly(limit)
+    assert taken.table() == sample_evenly(table.sort_by("path"), limit)
+    assert taken.rows == [part.num_rows for part in taken]
+    assert Parts.of(table).evenly(limit).table() == sample_evenly(table, limit)
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("size", [1, 7, 16, 100, 1000])
+def test_chunks_do_not_depend_on_the_parts(size: int) -> None:
+    table = rows(100).sort_by("path")
+    chunks = [chunk.to_pylist() for chunk in gather([table], LISTING).chunks(size)]
+    assert chunks == [chunk.to_pylist() for chunk in Parts.of(table).chunks(size)]
+    assert chunks == [chunk.to_pylist() for chunk in batches(table, size)]
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_totals_are_those_of_all_rows() -> None:
+    table = rows(100)
+    totals = Totals.of(gather([table], LISTING))
+    assert totals.bytes == sum(table["length"].to_pylist())
+    assert totals.largest == max(table["length"].to_pylist())
+    labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
+    assert totals.labels == {label: labels.count(label) for label in labels}
+    assert totals.sides == {side: splits.count(side) for side in splits}
+
+
+def test_a_folder_is_listed_alike_in_memory_and_in_parts(
+    draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw({"Training/Fig": 30, "Training/Fig 2": 20, "Test/Äpfel": 25})
+    (root / "Training" / "notes.txt").write_text("no image")
+    (root / "link").symlink_to(root / "Test", target_is_directory=True)
+    source = open_source(str(root))
+    expected, whole = source.items(), source.found()
+    assert whole.images.table() == expected.images
+    monkeypatch.setattr(parts, "IN_MEMORY", 10)
+    monkeypatch.setattr(parts, "PART_ROWS", 16)
+    found = source.found()
+    assert len(found.images.rows) > 3
+    assert found.images.table() == expected.images
+    assert found.passed_over == whole.passed_over == expected.passed_over == {".txt": 1}
+    assert found.linked == whole.linked == expected.linked
+
+
+def test_a_folder_without_images_is_the_same_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(InputError) as one:
+        open_source(str(tmp_path)).items()
+    with pytest.raises(InputError) as other:
+        open_source(str(tmp_path)).found()
+    assert str(one.value) == str(other.value)
+
+
+def test_digests_in_a_file_are_found_as_those_in_memory(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    known = [rng.bytes(8) for _ in range(20_000)] + [bytes(8), b"\xff" * 8]
+    others = [rng.bytes(8) for _ in range(2_000)] + [bytes(7) + b"\1"]
+    tables = [pa.table({"digest": known[n::3]}) for n in range(3)]
+    in_file = write_digests(tables, f"file:{tmp_path}/new/digests")
+    in_store = write_digests(tables, "memory://bucket/digests", lambda: str(tmp_path))
+    in_memory = Digests.of(tables)
+    assert len(in_file.firsts) == 5
+    for digests in (in_file, in_store, in_memory):
+        assert all(digest + bytes(24) in digests for digest in known[::7] + known[-2:])
+        assert not any(digest + bytes(24) in digests for digest in others)
+    assert (tmp_path / "digests").stat().st_size == 8 * len(known)
+    assert bytes(32) not in Digests.of([])
