@@ -79,13 +79,12 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
 def widths(config: Mapping[str, Any]) -> tuple[set[int], set[int]]:
     """The numbers of features and of classes that a ``config.json`` names."""
     parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
-    features = {part.get(key) for part in parts for key in ("hidden_size", "projection_dim")}
+    features = [part.get(key) for part in parts for key in ("hidden_size", "projection_dim")]
     # Networks of stages have their features in the last one.
-    features |= {
-        list(part[key])[-1] for part in parts for key in ("hidden_sizes",) if part.get(key)
-    }
-    classes = {part.get("num_labels") for part in parts}
-    classes |= {len(part["id2label"]) for part in parts if isinstance(part.get("id2label"), dict)}
+    stages = [part.get("hidden_sizes") for part in parts]
+    features += [sizes[-1] for sizes in stages if isinstance(sizes, list) and sizes]
+    classes = [part.get("num_labels") for part in parts]
+    classes += [len(part["id2label"]) for part in parts if isinstance(part.get("id2label"), dict)]
     return _numbers(features), _numbers(classes)
 
 
@@ -168,7 +167,7 @@ def _three(values: Any) -> Any:
     return [values] * 3 if isinstance(values, int | float) else values
 
 
-def _numbers(values: set[Any]) -> set[int]:
+def _numbers(values: list[Any]) -> set[int]:
     return {value for value in values if type(value) is int and value > 0}
 
 

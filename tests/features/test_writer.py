@@ -145,7 +145,8 @@ def test_files_that_no_manifest_names_are_swept_away(
 def test_rows_are_seen_from_their_commit_on(spark: SparkSession, store: FeatureWriter) -> None:
     row = {"path": "file:/a/Fig/1.jpg", "label": "Fig", "sha256": "00" * 32, "length": 1}
     rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
-    for name in ("good.parquet", "of-a-task-that-was-killed.parquet"):
+    of_a_task_that_was_killed = f"{'0a' * 16}-000000064.parquet"
+    for name in ("good.parquet", of_a_task_that_was_killed):
         write_rows(f"{store.staged}/{name}", rows)
     assert measure.read_table(spark, store).count() == 0
     store.commit(["good.parquet"], REJECTED.empty_table())

@@ -217,3 +217,18 @@ def test_a_picture_of_one_row_takes_no_memory_and_gives_the_middle() -> None:
     assert found.shape == (224, 224, 3)
     assert found[:, 0].max() < 30
     assert found[:, -1].min() > 225
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, -1, 1.5, "x", [], [None], ["x"], [[1]], {}, {"a": 1}, float("nan")],
+    ids=str,
+)
+@pytest.mark.parametrize("key", ["hidden_size", "projection_dim", "hidden_sizes", "num_labels"])
+def test_a_width_that_is_no_number_is_not_known(key: str, value: object) -> None:
+    assert huggingface.widths({key: value}) == (set(), set())
+
+
+def test_widths_are_those_of_the_last_stage_and_of_the_parts() -> None:
+    config = {"hidden_sizes": [16, 32], "vision": {"hidden_size": 64}, "id2label": {"0": "Fig"}}
+    assert huggingface.widths(config) == ({32, 64}, {1})
