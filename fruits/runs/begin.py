@@ -64,10 +64,6 @@ def begin(
     outputs = Outputs.of(config.output)
     source, found, listing = listed or list_images(config, stages)
     graph = compile_network(config, stages)
-    if graph.detector:
-        # The paths of boxes follow from those of photographs, but not into the same parts.
-        found = replace(found, images=Parts.of(found.images.table()))
-        listing = found.images.evenly(config.limit)
     require_apart(config, found.linked)
     basis = chosen_basis(config, graph)
     if basis:

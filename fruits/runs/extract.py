@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -12,12 +12,12 @@ from tqdm import tqdm
 from fruits.errors import InputError
 from fruits.features.rows import REJECTED
 from fruits.features.table import UNREADABLE
+from fruits.runs.boxes import boxes_in, photographs_in
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import Counts
 from fruits.runs.work import Work
-from fruits.sources.boxes import photographs, photographs_of, with_boxes
 from fruits.sources.listing import anti_join, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
@@ -35,12 +35,10 @@ class Extracted:
 
     Attributes:
         counts: of the images.
-        usable: those that have features, rows of :data:`fruits.sources.listing.LISTING`; where
-            there is a detector, their boxes.
+        usable: those that have features, rows of :data:`fruits.sources.listing.LISTING`; with a
+            detector, their boxes.
         sides: how many of them are on each side of the split; None for those on no side.
         labels: how many of them have each label; None for those without.
-        photographs: how many images have features; fewer than the usable ones, where those are
-            boxes.
         unreadable: how many could not be read, which the next run tries again.
     """
 
@@ -48,7 +46,6 @@ class Extracted:
     usable: Parts
     sides: dict[str | None, int]
     labels: dict[str | None, int]
-    photographs: int
     unreadable: int
 
     @property
@@ -69,7 +66,7 @@ class Extracted:
             RuntimeError: an image was lost or counted twice.
         """
         wanted = self.images if side is None else self.sides.get(side, 0)
-        if rows != wanted or self.photographs != self.counts.extracted + self.counts.reused:
+        if rows != wanted or self.images != self.counts.rows:
             raise RuntimeError(
                 f"wanted features of {wanted:,} images ({self.counts}), there are {rows:,} rows: "
                 "run again with overwrite, and please report this"
@@ -88,24 +85,28 @@ def extract_features(work: Work) -> Extracted:
         compact(work.spark, work.store)
         known = known_parts(work.spark, work.store, work.found.images.bounds)
         # Of a photograph with boxes there are several rows, which come and go together.
-        images = _photographs(known) if work.graph.detector else known
+        images = photographs_in(known) if work.graph.detector else known
         if not work.config.allow_removed:
             require_most(images, work.found.images, work.config)
         missing, rejected = _compared(work, images)
         fresh = _extracted(work, missing, known)
-        for there, found in zip(known, work.found.images, strict=True):
-            rows = with_boxes(found, there) if work.graph.detector else found
-            measure.drop(work.spark, work.store, anti_join(there, rows))
-            measure.relabel(work.spark, work.store, rows, there)
+        listed = work.found.images
+        rows = boxes_in(listed, known) if work.graph.detector else listed
+        for there, found in zip(known, rows, strict=True):
+            measure.drop(work.spark, work.store, anti_join(there, found))
+            measure.relabel(work.spark, work.store, found, there)
         for number, part in enumerate(fresh.rejected):
             rejected.add_to(number, part)
         without = rejected.parts()
         _write_rejected(work, without)
-        done = _described(work, fresh.extracted, without)
-        if error := _rejected_too_many(done.counts, work.config, work.outputs):
+        counts = Counts.of(work.listing.num_rows, fresh.extracted, without.num_rows)
+        if error := _rejected_too_many(counts, work.config, work.outputs):
             work.outputs.publish(work.lock, "rejected")
             raise error
-        return done
+        described = _described(counts, work.listing, without)
+        if not work.graph.detector:
+            return described
+        return _of_boxes(described, known_parts(work.spark, work.store, work.listing.bounds))
 
 
 def _extracted(work: Work, missing: Parts, known: Parts) -> Extraction:
@@ -142,33 +143,32 @@ def _write_rejected(work: Work, rejected: Parts) -> None:
             work.staged.write_table(part.select(REASONS), "rejected", number)
 
 
-def _described(work: Work, extracted: int, rejected: Parts) -> Extracted:
+def _described(counts: Counts, listing: Parts, rejected: Parts) -> Extracted:
     """Counts the images that have features."""
-    listing = work.listing
-    pairs = zip(listing.reads, rejected.reads, strict=True)
-    reads: list[Read] = [partial(_without, *pair) for pair in pairs]
-    if work.graph.detector:
-        boxes = with_boxes(reads[0](), measure.known(work.spark, work.store))
-        reads = [lambda: boxes]
+    reads = [partial(_without, *both) for both in zip(listing.reads, rejected.reads, strict=True)]
     totals = Totals.of(read() for read in reads)
-    rows = sum(totals.rows)
-    photographed = (
-        pc.count_distinct(photographs(boxes["path"])).as_py() if work.graph.detector else rows
-    )
-    counts = Counts.of(
-        *(listing.num_rows, extracted, rejected.num_rows),
-        boxes=rows if work.graph.detector else None,
-    )
     unreadable = sum(
         pc.sum(pc.starts_with(part["error"], UNREADABLE)).as_py() or 0 for part in rejected
     )
     usable = Parts(listing.schema, listing.bounds, totals.rows, reads)
-    return Extracted(counts, usable, totals.sides, totals.labels, photographed, unreadable)
+    return Extracted(counts, usable, totals.sides, totals.labels, unreadable)
 
 
-def _photographs(known: Parts) -> Parts:
-    """The photographs of boxes; with a detector, all of them are in memory."""
-    return Parts.of(photographs_of(known.table()))
+def _of_boxes(extracted: Extracted, rows: Parts) -> Extracted:
+    """What an extraction came to, with the boxes of the usable photographs in their place.
+
+    Raises:
+        RuntimeError: a photograph has no box.
+    """
+    boxes = boxes_in(extracted.usable, rows)
+    if photographs_in(boxes).num_rows != extracted.images:
+        raise RuntimeError(
+            f"wanted boxes of {extracted.images:,} photographs ({extracted.counts}), some have "
+            "none: run again with overwrite, and please report this"
+        )
+    totals = Totals.of(boxes)
+    counts = replace(extracted.counts, boxes=boxes.num_rows)
+    return Extracted(counts, boxes, totals.sides, totals.labels, extracted.unreadable)
 
 
 def _without(listing: Read, rejected: Read) -> pa.Table:

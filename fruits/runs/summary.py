@@ -54,6 +54,11 @@ class Counts:
         """The counts where all others have features of an earlier run."""
         return cls(found, extracted, found - extracted - rejected, rejected, boxes)
 
+    @property
+    def rows(self) -> int:
+        """How many rows of features there are."""
+        return self.extracted + self.reused if self.boxes is None else self.boxes
+
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
         return {name: count for name, count in asdict(self).items() if count is not None}

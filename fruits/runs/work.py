@@ -14,13 +14,13 @@ from pyspark.sql import SparkSession
 
 from fruits.features.writer import FeatureWriter
 from fruits.runs.begin import Begun
+from fruits.runs.boxes import boxes_in
 from fruits.runs.capacity import require_capacity
 from fruits.runs.made import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.place import this_place
-from fruits.sources.boxes import with_boxes
 from fruits.spark.failures import spark_errors
-from fruits.spark.measure import known
+from fruits.spark.known import known_parts
 from fruits.spark.session import get_spark, run_session
 from fruits.storage.lock import Lock, exclusive
 
@@ -45,13 +45,16 @@ class Work(Begun):
 
     @cached_property
     def chosen(self) -> pa.Table | None:
-        """The images that count, or their boxes, where they are not all; after the extraction."""
+        """The paths of the images that count, or of their boxes, where they are not all.
+
+        In memory; those of boxes are known after the extraction.
+        """
         if not self.config.limit:
             return None
-        listing = self.listing.table()
-        if not self.graph.detector:
-            return listing.select(["path"])
-        return with_boxes(listing, known(self.spark, self.store))
+        images = self.listing
+        if self.graph.detector:
+            images = boxes_in(images, known_parts(self.spark, self.store, images.bounds))
+        return images.table(["path"])
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fruits.sources import parts
+from fruits.sources.boxes import photographs
 from fruits.sources.parts import Parts, Read
 
 MOST_PARTS = 500
@@ -127,8 +129,9 @@ def _blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 def _cut(rows: pa.Table, bounds: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each part that has some, with its number."""
-    rows = rows.sort_by("path").combine_chunks()
-    paths = _Paths(rows["path"])
+    # A box is where its photograph is: other paths may lie between those of the two.
+    rows = rows.take(pc.sort_indices(photographs(rows["path"]))).combine_chunks()
+    paths = _Paths(photographs(rows["path"]))
     cuts = [0, *(bisect_left(paths, bound) for bound in bounds), rows.num_rows]
     for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
         if stop > start:

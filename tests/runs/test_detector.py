@@ -28,6 +28,7 @@ from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
 from fruits.runs.probe import probe
 from fruits.runs.saved import load_model
+from fruits.sources import parts
 from fruits.sources.boxes import box_of, fragment, photograph_of
 from fruits.sources.folder import list_images
 from fruits.sources.parts import Parts
@@ -260,15 +261,18 @@ def test_only_what_is_new_is_detected_and_boxes_go_with_their_photograph(
     assert counts(output)["boxes"] == 18
 
 
-def test_a_photograph_that_changes_drops_its_boxes(
+def test_a_photograph_that_changes_drops_its_boxes_also_where_tables_are_in_parts(
     finished: tuple[Run, Path],
     nets: Path,
     fruit: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output, kept = tmp_path / "out", tmp_path / "kept"
     shutil.copytree(finished[1], output)
     shutil.copytree(fruit, kept)
+    monkeypatch.setattr(parts, "IN_MEMORY", 5)
+    monkeypatch.setattr(parts, "PART_ROWS", 3)
     try:
         draw(fruit / "Lemon" / "1.png", 2, (250, 20), 60)  # the other half
         (fruit / "Plum" / "3.png").unlink()

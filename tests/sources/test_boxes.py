@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from fruits.sources.boxes import box_of, fragment, photograph_of, photographs, with_boxes
+from fruits.sources.spread import Spread
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,19 @@ def test_photographs_come_once_for_each_of_their_boxes() -> None:
         "label": ["A", "A", "B"],
     }
     assert with_boxes(files, pa.table({"path": pa.array([], pa.string())})).num_rows == 0
+
+
+def test_a_box_is_in_the_part_of_its_photograph() -> None:
+    """The path of another file may lie between those of a photograph and its box."""
+    photographs = ["a.jpg", "a.jpg copy.jpg", "b.jpg"]
+    boxes = [path + fragment((0, 0, n, 5)) for path in photographs for n in (1, 20)]
+    assert sorted([*photographs, *boxes])[:2] == photographs[:2]
+    schema = pa.schema([("path", pa.string())])
+    for bounds in (["a.jpg copy.jpg"], ["b.jpg"], ["a.jpg copy.jpg", "b.jpg"]):
+        tables = []
+        for paths in (photographs, boxes):
+            spread = Spread(schema, bounds)
+            spread.add(pa.table({"path": paths}))
+            tables.append([part["path"].to_pylist() for part in spread.parts()])
+        for own, theirs in zip(*tables, strict=True):
+            assert {photograph_of(path) for path in theirs} == set(own)
