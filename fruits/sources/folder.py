@@ -23,8 +23,7 @@ from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
-from fruits.sources.text import original
-from fruits.sources.text import storable as _text
+from fruits.sources.text import original, storable
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe, read
 from fruits.storage.location import Location
@@ -154,7 +153,7 @@ class FolderListing:
 def _rows(location: Location, entries: Sequence[Entry], naming: Naming) -> pa.Table:
     """The rows of :data:`LISTING` of some files."""
     prefix = location.uri.rstrip("/")
-    paths = pa.array([_text(f"{prefix}/{entry.name}") for entry in entries], pa.string())
+    paths = pa.array([storable(f"{prefix}/{entry.name}") for entry in entries], pa.string())
     columns = {
         "path": paths,
         "label": naming.labels(paths),
@@ -255,6 +254,6 @@ def _unlistable(location: Location, error: OSError) -> InputError:
     who = f" by user {os.geteuid()}" if location.is_local else ""
     reason = error.strerror or one_line(error)
     return InputError(
-        f"images: {_text(str(folder))} cannot be listed{who} ({reason}): let that user read it and "
+        f"images: {storable(str(folder))} cannot be listed{who} ({reason}): let that user read it and "
         "enter it, or move it out of the images; leaving it out would lose images"
     )
