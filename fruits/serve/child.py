@@ -90,7 +90,10 @@ class Child:
 
     async def _answer(self, parts: Sequence[bytes], core: float, clock: float) -> Any:
         """The answer to a frame, within seconds of a core and seconds of the clock."""
-        asking = asyncio.create_task(self._ask(parts))
+        assert self._process.stdin is not None
+        # At once, before the event loop sends the last answers: the process works meanwhile.
+        self._process.stdin.writelines(parts)
+        asking = asyncio.create_task(self._ask())
         try:
             reason = await self._watch(asking, core, clock)
             if reason is None:
@@ -125,12 +128,10 @@ class Child:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    async def _ask(self, parts: Sequence[bytes]) -> Any:
+    async def _ask(self) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        if parts:
-            self._process.stdin.writelines(parts)
-            await self._process.stdin.drain()
+        await self._process.stdin.drain()
         return await frames.receive(self._process.stdout)
 
 

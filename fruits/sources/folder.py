@@ -254,6 +254,6 @@ def _unlistable(location: Location, error: OSError) -> InputError:
     who = f" by user {os.geteuid()}" if location.is_local else ""
     reason = error.strerror or one_line(error)
     return InputError(
-        f"images: {storable(str(folder))} cannot be listed{who} ({reason}): let that user read it and "
-        "enter it, or move it out of the images; leaving it out would lose images"
+        f"images: {storable(str(folder))} cannot be listed{who} ({reason}): let that user read it "
+        "and enter it, or move it out of the images; leaving it out would lose images"
     )
