@@ -16,7 +16,10 @@ from fruits.spark.parquet import read_parquet
 from fruits.spark.tasks import described
 from fruits.storage.files import delete
 
-_NAMED = "path string, label string, split string, length long, modified timestamp, content string"
+# Not "timestamp", which a session may be set to read as a time without a zone.
+_NAMED = (
+    "path string, label string, split string, length long, modified timestamp_ltz, content string"
+)
 
 _DIGEST_LENGTH = 64
 """Letters of a SHA-256."""

@@ -117,6 +117,8 @@ def is_free_or_lock(place: Location) -> bool:
     """
     try:
         owner = _owner(place.uri)
+    except NotADirectoryError:  # There is nothing, nor can there be: writing will say so.
+        return True
     except OSError:  # It is a folder, or may not be read.
         return False
     return owner is None or owner.id is not None

@@ -277,6 +277,11 @@ def test_what_is_no_lock_is_known_where_no_run_was_yet(tmp_path: Path, content: 
     assert (tmp_path / "_lock").read_bytes() == content
 
 
+def test_a_place_below_a_file_is_free(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert is_free_or_lock(Location.of(f"{tmp_path}/file/out/_lock"))
+
+
 def test_a_folder_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / "_lock").mkdir()
     assert not is_free_or_lock(Location.of(str(tmp_path / "_lock")))
