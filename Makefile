@@ -50,7 +50,7 @@ test: java .venv/ready-dev
 
 # What to run while you work. Without Java, so that no test starts Spark without its marker.
 check: lint
-	@echo "without tests that are slow or start Spark, which make test runs: three minutes"
+	@echo "without tests that are slow or start Spark, which make test runs: four minutes"
 	JAVA_HOME=$(CURDIR)/no-java $(BIN)/python -m pytest tests -q $(PARALLEL) -m "not spark and not slow and $(LOCAL)"
 
 lint: .venv/ready-dev
