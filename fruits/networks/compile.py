@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -18,6 +17,7 @@ from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES, require_known
 from fruits.networks.compile_detector import compile_detector
+from fruits.networks.compile_process import disable_telemetry, run_module
 from fruits.networks.convert import graph_of
 from fruits.networks.detector import PREFIX
 from fruits.networks.folder import read_folder
@@ -166,15 +166,7 @@ def _compile_in_subprocess(*arguments: str) -> None:
     Raises:
         BackboneError: what the process refused, in one line.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "fruits.networks.compile", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    if done.returncode == 2:
-        raise BackboneError(done.stderr.splitlines()[-1])
+    done = run_module("fruits.networks.compile", *arguments)
     if done.returncode < 0 and arguments[0] not in BACKBONES:
         name = signal.Signals(-done.returncode).name
         raise BackboneError(
@@ -188,9 +180,7 @@ def _compile_in_subprocess(*arguments: str) -> None:
 
 
 def _compile(name: str, weights: str, engine: str, target: str) -> None:
-    # OpenVINO's converter would write an id of the user into the home directory and send what was
-    # converted. Without this package it uses a stand-in that does nothing.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    disable_telemetry()
     if name not in BACKBONES:
         Path(target).write_bytes(graph_of(Path(name)).to_bytes())
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks.boxes import boxes_of
+from fruits.networks.compile_process import disable_telemetry, run_module
 from fruits.networks.convert import (
     engine_reason,
     image_input,
@@ -67,8 +68,7 @@ def _detector(folder: NetworkFolder, meant: dict[str, Any]) -> Detector:
     said = (folder.detector or {}) | meant
     found = Detector.of(folder.name, "", folder.recipe.input, said)
     decides = json.dumps([folder.sha256, found.describe()], sort_keys=True)
-    sha256 = hashlib.sha256(decides.encode()).hexdigest()
-    return Detector.of(folder.name, sha256, folder.recipe.input, said)
+    return replace(found, sha256=hashlib.sha256(decides.encode()).hexdigest())
 
 
 def _compile_in_subprocess(place: Path, target: Path) -> None:
@@ -77,15 +77,7 @@ def _compile_in_subprocess(place: Path, target: Path) -> None:
     Raises:
         BackboneError: what the process refused, in one line, or that it has died.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "fruits.networks.compile_detector", str(place), str(target)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    if done.returncode == 2:
-        raise BackboneError(done.stderr.splitlines()[-1])
+    done = run_module("fruits.networks.compile_detector", str(place), str(target))
     if done.returncode < 0:
         raise BackboneError(
             f"{place.name}: the engine died while it read it; give another file of the detector"
@@ -95,8 +87,7 @@ def _compile_in_subprocess(place: Path, target: Path) -> None:
 
 
 def _compile(place: Path, target: Path) -> None:
-    # OpenVINO's converter would send what was converted: see fruits.networks.compile.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    disable_telemetry()
     folder = read_folder(place)
     try:
         model, meant = _pixels_to_boxes(_with_batch(read_network(folder, place)), folder)
