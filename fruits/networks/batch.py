@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fruits.errors import BackboneError
 from fruits.networks.graph import MOST_BATCH
-from fruits.networks.openvino_network import compile_openvino, drawn_pictures
+from fruits.networks.openvino_network import compile_openvino, drawn_pictures, network_of
 
 # Two is best for small convolutional networks, whose intermediate results then stay in a core's
 # cache. Larger numbers pay where a layer's weights are read once for all images.
@@ -73,7 +73,7 @@ class _Candidate:
         shape = self.model.output(0).get_partial_shape()
         if shape.is_dynamic or shape.rank.get_length() != 2 or shape[0] != batch:
             raise ValueError(f"its output has the shape {shape}")
-        self.network, _ = compile_openvino(self.model, "f32")
+        self.network = network_of(compile_openvino(self.model, "f32"))
 
     def __call__(self, pixels: Pixels) -> Features:
         return self.network(pixels)

@@ -136,7 +136,7 @@ def finder_of(graph: CompiledGraph) -> Finder:
     xml, constants = graph.parts["detector.xml"], graph.parts["detector.bin"]
     require_safe_openvino(xml, constants)
     model = openvino.Core().read_model(model=xml, weights=constants)
-    _, compiled = compile_openvino(model, "f32", runtime.task_threads())
+    compiled = compile_openvino(model, "f32", runtime.task_threads())
     request = compiled.create_infer_request()
 
     def find(image: Image.Image) -> list[Box]:

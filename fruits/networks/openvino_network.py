@@ -14,30 +14,38 @@ from fruits.networks.graph import CompiledGraph
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def compile_openvino(model: Any, precision: str, threads: int = 1) -> tuple[Network, Any]:
+def compile_openvino(model: Any, precision: str, threads: int = 1) -> Any:
     """Compiles a model for this machine's processor.
 
     Args:
-        model: an ``openvino.Model`` from uint8 (n, height, width, 3) to float32 (n, d).
+        model: an ``openvino.Model``.
         precision: one of `fruits.networks.graph.PRECISIONS`.
         threads: that a request may use.
 
     Returns:
-        The network, which serves one thread at a time, and the ``openvino.CompiledModel``.
+        An ``openvino.CompiledModel``.
     """
     import openvino
 
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     # Pinning would put the thread of every worker process on the same core.
     settings |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": precision}
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def network_of(compiled: Any) -> Network:
+    """A network that serves one thread at a time.
+
+    Args:
+        compiled: an ``openvino.CompiledModel`` from uint8 (n, height, width, 3) to float32 (n, d).
+    """
     request = compiled.create_infer_request()
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # A copy: the request writes its next answer into the same memory.
         return np.array(request.infer([pixels])[0], np.float32)
 
-    return run, compiled
+    return run
 
 
 def network_for_one(graph: CompiledGraph, network: Network, threads: int = 1) -> Network | None:
@@ -61,7 +69,7 @@ def network_for_one(graph: CompiledGraph, network: Network, threads: int = 1) ->
         model.reshape([1, height, width, 3])
         if tuple(model.output(0).shape) != (1, graph.dimension):
             return None
-        alone, _ = compile_openvino(model, graph.precision, threads)
+        alone = network_of(compile_openvino(model, graph.precision, threads))
     except RuntimeError:  # A size within the graph is fixed to its batch.
         return None
     pictures = drawn_pictures(graph.batch, height, width)

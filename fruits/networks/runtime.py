@@ -17,7 +17,12 @@ from fruits.errors import BackboneError, one_line
 from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
-from fruits.networks.openvino_network import Network, compile_openvino, network_for_one
+from fruits.networks.openvino_network import (
+    Network,
+    compile_openvino,
+    network_for_one,
+    network_of,
+)
 from fruits.sources.decode import RejectedImage, decode
 from fruits.sources.thumbnail import thumbnail
 
@@ -166,8 +171,8 @@ def _openvino(graph: CompiledGraph) -> tuple[Network, str]:
         processor.require_bfloat16(processor.openvino_precisions())
     model = openvino.Core().read_model(model=xml, weights=constants)
     _require_shapes(graph, tuple(model.input(0).shape), tuple(model.output(0).shape))
-    network, compiled = compile_openvino(model, graph.precision, task_threads())
-    return network, processor.openvino_ran(compiled)
+    compiled = compile_openvino(model, graph.precision, task_threads())
+    return network_of(compiled), processor.openvino_ran(compiled)
 
 
 def _tensorflow(graph: CompiledGraph) -> tuple[Network, str]:
