@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -15,6 +14,7 @@ from fruits.classify import review
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
 from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
+from fruits.features.rows import sample_batches
 from fruits.features.table import FeatureTable
 from fruits.report.material import IMAGES, REJECTED, Material
 from fruits.report.sections import paths_of
@@ -84,15 +84,10 @@ def _stores(work: Work) -> list[FeatureTable]:
 
 def _shown(work: Work, name: str, total: int) -> pa.Table:
     """The images of a staged table, in the order of their paths; of very many, some, evenly."""
-    step = -(-total // MOST_IMAGES)
-    if step < 2:
+    if total <= MOST_IMAGES:
         return _staged(work, name, IMAGES)
-    tables, start = [IMAGES.empty_table()], 0
-    for batch in _dataset(work, name, IMAGES).to_batches():
-        places = np.arange(-start % step, batch.num_rows, step)
-        tables.append(pa.Table.from_batches([batch.take(pa.array(places))]))
-        start += batch.num_rows
-    return pa.concat_tables(tables)
+    some = sample_batches(_dataset(work, name, IMAGES), MOST_IMAGES)
+    return pa.Table.from_batches(some, IMAGES)
 
 
 def _staged(work: Work, name: str, schema: pa.Schema) -> pa.Table:

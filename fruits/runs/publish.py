@@ -13,7 +13,7 @@ import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
-from fruits.features.rows import matrix
+from fruits.features.rows import matrix, sample_batches
 from fruits.features.table import open_features
 from fruits.predictor import write_predictor
 from fruits.predictor.files import MANIFEST, Folder, upload
@@ -190,14 +190,10 @@ def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str]]:
     files = outputs.files("pca")
     paths, filesystem = [file.path for file in files], outputs.root.filesystem
     table = pads.dataset(paths, filesystem=filesystem, format="parquet")
-    step, before = -(-table.count_rows() // PLOTTED_IMAGES), 0
     points, labels = [np.empty((0, 1), np.float32)], list[str]()
-    for batch in table.to_batches(columns=["label", "pca"], batch_size=4096):
-        some = batch.take(pa.array(range(-before % step, batch.num_rows, step), pa.int64()))
-        before += batch.num_rows
-        if some.num_rows:
-            points.append(matrix(pc.list_slice(some["pca"], 0, 2)))
-            labels += pc.fill_null(some["label"].cast(pa.string()), "").to_pylist()
+    for some in sample_batches(table, PLOTTED_IMAGES, ["label", "pca"]):
+        points.append(matrix(pc.list_slice(some["pca"], 0, 2)))
+        labels += pc.fill_null(some["label"].cast(pa.string()), "").to_pylist()
     return np.concatenate(points[1:] or points), labels
 
 
