@@ -80,9 +80,10 @@ def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
     pairs = zip(known, listing, strict=True)
     if sum(_others(mine, found).num_rows for mine, found in pairs) <= MOST_REMOVED * known.num_rows:
         return
-    both = [*zip(known, listing, strict=True)]
-    gone = pa.concat_tables(_others(mine, found).select(IDENTITY) for mine, found in both)
-    new = pa.concat_tables(_others(found, mine) for mine, found in both)
+    pairs = zip(known, listing, strict=True)
+    gone = pa.concat_tables(_others(mine, found).select(IDENTITY) for mine, found in pairs)
+    pairs = zip(known, listing, strict=True)
+    new = pa.concat_tables(_others(found, mine) for mine, found in pairs)
     missing = _marks(gone) - _marks(new)
     if "at" in new.column_names:
         missing = _timeless(missing) - _timeless(_marks(new.filter(pc.is_valid(new["at"]))))

@@ -130,8 +130,9 @@ def _blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 def _cut(rows: pa.Table, bounds: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each part that has some, with its number."""
     # A box is where its photograph is: other paths may lie between those of the two.
-    rows = rows.take(pc.sort_indices(photographs(rows["path"]))).combine_chunks()
-    paths = _Paths(photographs(rows["path"]))
+    keys = photographs(rows["path"])
+    order = pc.sort_indices(keys)
+    rows, paths = rows.take(order).combine_chunks(), _Paths(keys.take(order).combine_chunks())
     cuts = [0, *(bisect_left(paths, bound) for bound in bounds), rows.num_rows]
     for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
         if stop > start:
@@ -141,7 +142,7 @@ def _cut(rows: pa.Table, bounds: Sequence[str]) -> Iterator[tuple[int, pa.Table]
 class _Paths(Sequence[str]):
     """A column of strings, of which only those are made that are asked for."""
 
-    def __init__(self, column: pa.ChunkedArray) -> None:
+    def __init__(self, column: pa.Array) -> None:
         self._column = column
 
     def __len__(self) -> int:
