@@ -37,11 +37,12 @@ demo: java sample
 	@echo "  report    file://$(CURDIR)/$(DEMO)/output/report.html"
 
 # Several processes, each of which takes whole files; for one process, as for a debugger: PARALLEL=
-PARALLEL := -n logical --maxprocesses 3 --dist loadfile
+# A process that crashes is not replaced: pytest-xdist would then wait for ever at the end.
+PARALLEL := -n logical --maxprocesses 3 --dist loadfile --max-worker-restart 0
 LOCAL := not cluster and not yarn
 
 # Spark uses several cores itself, but a session's start and a run's end use one.
-SPARK_PARALLEL := -n 2 --dist loadfile
+SPARK_PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 test: java .venv/ready-dev
 	@echo "all tests but those of make test-cluster (Docker) and make test-yarn (Maven): half an hour on"
 	@echo "two cores; skipped tests are listed at the end of each part, with what they need"

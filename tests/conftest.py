@@ -18,6 +18,8 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --conf spark.ui.enabled=false "
     "--conf spark.sql.shuffle.partitions=4 pyspark-shell"
 )
+# Nothing here runs long enough for Java's second compiler and its parallel collector to pay off.
+os.environ["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 # Whether this is one of several processes of tests.
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
