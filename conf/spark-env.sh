@@ -26,5 +26,37 @@ local_driver() {
         's/^[[:space:]]*spark\.master[[:space:]=:]+([^[:space:]]+).*/\1/p' "$file" 2>/dev/null | tail -1)
     [[ ${master:-local} == local* ]]
 }
-if [ -z "${SPARK_LOCAL_IP:-}" ] && local_driver "$@"; then export SPARK_LOCAL_IP=127.0.0.1; fi
-unset -f local_driver
+
+# A local driver's Java takes Spark's classes from an archive, where there is one, in place of reading
+# and verifying them (fruits/runs/class_archive.py). Java refuses an archive where a folder with
+# files is on its class path: options name the configuration then, unless it has files of others.
+class_archive() {
+    local file archive=${FRUITS_CLASS_ARCHIVE:-$SPARK_HOME/fruits-classes.jsa}
+    [ "${1:-}" = org.apache.spark.deploy.SparkSubmit ] || return 1
+    [ -n "${FRUITS_NEW_CLASS_ARCHIVE:-}" ] || [ -r "$archive" ] || return 1
+    case " $* " in *" --properties-file"*) return 1 ;; esac
+    for file in "$SPARK_CONF_DIR"/*; do
+        case ${file##*/} in
+        jars | log4j2.properties | spark-defaults.conf | spark-env.sh) ;;
+        *) return 1 ;;
+        esac
+    done
+    if [ -n "${FRUITS_NEW_CLASS_ARCHIVE:-}" ]; then
+        archive=-XX:ArchiveClassesAtExit=$FRUITS_NEW_CLASS_ARCHIVE
+    else
+        archive=-XX:SharedArchiveFile=$archive
+    fi
+    # Java would warn of an archive of another version, which it leaves out.
+    SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} \"$archive\" -Xlog:cds*=off -Xlog:class*=off"
+    SPARK_SUBMIT_OPTS+=" \"-Dlog4j2.configurationFile=$SPARK_CONF_DIR/log4j2.properties\""
+}
+if local_driver "$@"; then
+    export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1}
+    if class_archive "$@"; then
+        main=$1
+        shift
+        set -- "$main" --properties-file "$SPARK_CONF_DIR/spark-defaults.conf" "$@"
+        SPARK_CONF_DIR=$SPARK_HOME/fruits-no-conf
+    fi
+fi
+unset -f local_driver class_archive

@@ -21,7 +21,7 @@ class FruitsError(Exception):
     """Root of every error that the user can fix; its text is one line, fit for a terminal."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return on_one_line(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the one line, as the command line does."""
@@ -63,10 +63,10 @@ class CloudError(FruitsError):
 def one_line(error: object) -> str:
     """What an exception or a text says, on one printable line and without addresses in memory."""
     text = re.sub(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error))
-    return printable(" ".join(text.split()) or type(error).__name__)
+    return on_one_line(" ".join(text.split()) or type(error).__name__)
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     """A text as one line that can be shown, whoever wrote it.
 
     Line breaks and tabs become spaces; other characters that could control a terminal, change the

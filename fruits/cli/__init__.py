@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(status: int, line: str) -> int:
-    from fruits.errors import printable
+    from fruits.errors import on_one_line
 
-    print(f"fruits: {printable(line)}", file=sys.stderr)
+    print(f"fruits: {on_one_line(line)}", file=sys.stderr)
     return status

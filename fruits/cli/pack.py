@@ -3,7 +3,7 @@
 from typing import Any
 
 from fruits.cli.parser import Parser
-from fruits.errors import printable
+from fruits.errors import on_one_line
 from fruits.sources.packing import FORMATS, SHARD_BYTES
 
 
@@ -27,7 +27,7 @@ def pack(images: str, output: str, format: str, shard_bytes: int) -> None:
         + (f" ({kept:,} of them were there)" if kept else "")
         + (f"; not packed: {described(packed.passed_over)}" if packed.passed_over else "")
     )
-    print(printable(line))
+    print(on_one_line(line))
 
 
 def add_pack(commands: Any, parser: Parser) -> None:

@@ -1,0 +1,137 @@
+"""The archive of Spark's classes, and what ``conf/spark-env.sh`` makes of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fruits.spark.gateway import CHECKOUT_CONF
+
+SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+
+# Prints what Java has mapped into its memory, and what its configuration is.
+SESSION = """
+from pathlib import Path
+from fruits.spark.session import get_spark
+spark = get_spark()
+java = spark._jvm.java.lang.ProcessHandle.current().pid()
+print(".jsa" in " ".join(Path(f"/proc/{java}/maps").read_text().split("/fruits-test/")[1:]))
+print(spark.range(5).count(), spark.conf.get("spark.sql.session.timeZone"))
+print(spark._jvm.java.lang.System.getProperty("log4j2.configurationFile"))
+print(spark.sparkContext.getConf().get("spark.driver.memory"))
+"""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Without the settings of these tests, which are not those of a user."""
+    dropped = ("PYSPARK_SUBMIT_ARGS", "SPARK_SUBMIT_OPTS", "SPARK_ENV_LOADED", "SPARK_CONF_DIR")
+    return {n: v for n, v in os.environ.items() if n not in dropped} | changes
+
+
+def session(archive: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SESSION],
+        env=environment(FRUITS_CLASS_ARCHIVE=str(archive)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.spark
+def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(tmp_path: Path) -> None:
+    archive = tmp_path / "fruits-test/a name.jsa"
+    archive.parent.mkdir()
+    made = subprocess.run(
+        [sys.executable, "-m", "fruits.runs.class_archive"],
+        env=environment(FRUITS_CLASS_ARCHIVE=str(archive)),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "Traceback" not in made.stderr
+    assert list(archive.parent.iterdir()) == [archive]
+    assert made.stdout.startswith(f"{archive}: ")
+
+    with_it = session(archive)
+    mapped, *settings = with_it.stdout.splitlines()
+    assert mapped == "True", with_it.stderr
+    assert settings == ["5 UTC", f"{CHECKOUT_CONF}/log4j2.properties", "3g"]
+    assert with_it.stderr == ""
+
+    # As after an update of Java, whose archives have another number.
+    content = bytearray(archive.read_bytes()[: 2**20])
+    archive.unlink()
+    archive.write_bytes(content[:4] + bytes(60) + content[64:])
+    damaged = session(archive)
+    assert damaged.stdout.splitlines() == ["False", *settings]
+    assert damaged.stderr == ""
+
+
+def options(conf: Path, archive: Path, *arguments: str) -> list[str]:
+    """What Spark is started with: its folder of configuration, Java's options, its arguments."""
+    shown = '"$SPARK_CONF_DIR" "$SPARK_SUBMIT_OPTS" "$*"'
+    script = f'. {CHECKOUT_CONF}/spark-env.sh; printf "%s\\n" {shown}'
+    done = subprocess.run(
+        ["bash", "-c", script, "spark-class", *arguments],
+        env={
+            "PATH": os.environ["PATH"],
+            "SPARK_HOME": "/spark",
+            "SPARK_CONF_DIR": str(conf),
+            "SPARK_SUBMIT_OPTS": "-Dmine=1",
+            "FRUITS_CLASS_ARCHIVE": str(archive),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "classes.jsa"
+    path.touch()
+    return path
+
+
+def test_a_local_driver_finds_its_configuration_by_options(archive: Path) -> None:
+    folder, java, arguments = options(
+        CHECKOUT_CONF, archive, SUBMIT, "--name", "x", "pyspark-shell"
+    )
+    assert folder == "/spark/fruits-no-conf"
+    assert java.startswith(f'-Dmine=1 "-XX:SharedArchiveFile={archive}"')
+    defaults = CHECKOUT_CONF / "spark-defaults.conf"
+    assert arguments == f"{SUBMIT} --properties-file {defaults} --name x pyspark-shell"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (SUBMIT, "--master", "yarn", "x.py"),
+        (SUBMIT, "--properties-file", "mine.conf", "x.py"),
+        ("org.apache.spark.deploy.worker.Worker", "spark://m:7077"),
+    ],
+)
+def test_everything_else_is_started_as_without_an_archive(
+    archive: Path, arguments: tuple[str, ...]
+) -> None:
+    assert options(CHECKOUT_CONF, archive, *arguments) == [
+        *(str(CHECKOUT_CONF), "-Dmine=1", " ".join(arguments))
+    ]
+    archive.unlink()
+    assert options(CHECKOUT_CONF, archive, SUBMIT, "x.py")[1] == "-Dmine=1"
+
+
+def test_a_folder_with_files_of_the_user_stays_on_the_class_path(
+    archive: Path, tmp_path: Path
+) -> None:
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "spark-defaults.conf").touch()
+    assert options(conf, archive, SUBMIT, "x.py")[0] == "/spark/fruits-no-conf"
+    (conf / "core-site.xml").touch()
+    assert options(conf, archive, SUBMIT, "x.py") == [str(conf), "-Dmine=1", f"{SUBMIT} x.py"]
