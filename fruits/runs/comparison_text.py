@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fruits.classify.train import SCHEME as GROUPED
-from fruits.errors import printable
+from fruits.errors import on_one_line
 from fruits.runs.comparison import Comparison, Network, Tried
 
 # The heading of a column, in two lines.
@@ -21,7 +21,7 @@ def text(comparison: Comparison) -> str:
         *_reductions(comparison),
         *_verdict(comparison),
     ]
-    return "\n".join(map(printable, lines))
+    return "\n".join(map(on_one_line, lines))
 
 
 def _classifiers(comparison: Comparison) -> Iterator[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fruits.classify.evaluate import Evaluation
-from fruits.errors import FruitsError, OutputError, one_line, printable
+from fruits.errors import FruitsError, OutputError, on_one_line, one_line
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
@@ -175,7 +175,7 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
     lines += [f"  {name:9} {outputs.uri(name)}" for name in there]
     # The last line, where people look first.
     page = [f"  report    {outputs.link(PAGE)}"] if outputs.exists(PAGE) else []
-    return "\n".join(map(printable, [*lines, *page]))
+    return "\n".join(map(on_one_line, [*lines, *page]))
 
 
 def _evaluation_lines(report: dict[str, Any]) -> list[str]:
