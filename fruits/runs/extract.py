@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -100,7 +101,7 @@ def extract_features(work: Work) -> Extracted:
         without = rejected.parts()
         _write_rejected(work, without)
         counts = Counts.of(work.listing.num_rows, fresh.extracted, without.num_rows)
-        if error := _rejected_too_many(counts, work.config, work.outputs):
+        if error := _rejected_too_many(counts, work.config, work.outputs, without):
             work.outputs.publish(work.lock, "rejected")
             raise error
         described = _described(counts, work.listing, without)
@@ -180,17 +181,30 @@ def _advance(bar: tqdm, done: int) -> None:
     bar.update(done - bar.n)
 
 
-def _rejected_too_many(counts: Counts, config: RunConfig, outputs: Outputs) -> InputError | None:
+def _rejected_too_many(
+    counts: Counts, config: RunConfig, outputs: Outputs, rejected: Parts
+) -> InputError | None:
     """The error that ends a run that rejected too much; what was extracted stays committed."""
-    reasons = f"the reasons are in {outputs.uri('rejected')}"
-    if counts.rejected == counts.found:
+    none_left = counts.rejected == counts.found
+    if not none_left and counts.rejected <= config.max_rejected * counts.found:
+        return None
+    reason, times = _most_frequent_reason(rejected)
+    reasons = f"{times:,} for {reason!r}; the reasons are in {outputs.uri('rejected')}"
+    if none_left:
         return InputError(
-            f"images: wanted some that can be used; all {counts.found} were rejected: {reasons}"
+            f"images: wanted some that can be used; all {counts.found:,} were rejected: {reasons}"
         )
-    if counts.rejected > config.max_rejected * counts.found:
-        return InputError(
-            f"images: wanted at most {config.max_rejected:.2%} rejected (max_rejected); "
-            f"{counts.rejected} of {counts.found} were ({counts.rejected / counts.found:.2%}): "
-            f"{reasons}; the features of the others are kept"
-        )
-    return None
+    return InputError(
+        f"images: wanted at most {config.max_rejected:.2%} rejected (max_rejected); "
+        f"{counts.rejected:,} of {counts.found:,} were ({counts.rejected / counts.found:.2%}): "
+        f"{reasons}; the features of the others are kept"
+    )
+
+
+def _most_frequent_reason(rejected: Parts) -> tuple[str, int]:
+    """A reason for which images were rejected, and their number."""
+    found: Counter[str] = Counter()
+    for part in rejected:
+        values, counts = pc.value_counts(part["error"]).flatten()
+        found.update(dict(zip(values.to_pylist(), counts.to_pylist(), strict=True)))
+    return found.most_common(1)[0]

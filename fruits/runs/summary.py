@@ -152,7 +152,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
     """The figures of run.json in one line, and where the results lie."""
     counts, seconds = report["counts"], report["seconds"]
-    boxes = f"; {counts['boxes']:,} boxes in the others" if "boxes" in counts else ""
+    boxes = f"; {counts['boxes']:,} boxes" if "boxes" in counts else ""
     figures = (
         f"{counts['found']:,} images: {counts['extracted']:,} extracted "
         f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "

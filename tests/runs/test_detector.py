@@ -139,8 +139,8 @@ def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
     assert rejected.path.endswith("dark.png")
     assert rejected.error == "no object found"
     assert "12 extracted" in result.summary()
-    assert "found 16 boxes in the others" in (output / "report.html").read_text()
-    assert "1 rejected; 16 boxes in the others" in result.summary()
+    assert "found 16 boxes in the photographs" in (output / "report.html").read_text()
+    assert "1 rejected; 16 boxes;" in result.summary()
     [grouped] = [one for one in result.evaluations if "grouped" in one.scheme]
     assert grouped.images == 16
 

@@ -438,7 +438,9 @@ def test_no_usable_image_is_an_error_whatever_is_allowed(
 ) -> None:
     for file in (draw({"Fig": 3}) / "Fig").iterdir():
         file.write_text("no picture")
-    with pytest.raises(InputError, match=r"all 3 were rejected: the reasons are in .*rejected"):
+    with pytest.raises(
+        InputError, match=r"all 3 were rejected: 3 for '.*'; the reasons are in .*rejected"
+    ):
         go(max_rejected=1.0)
 
 
