@@ -18,8 +18,9 @@ from fruits.serve.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-# Photographs that a process gets at once: the group in which they are decoded.
-BATCH = 8
+# Photographs that a process gets at once: some of any size, more of them if all are small. A batch
+# has fixed costs, which many share; it also has a limit of time, which large ones would exceed.
+BATCH, SMALL_BATCH, SMALL_BYTES = 8, 32, 2**20
 
 # A request that has waited for longer than this for its predictions is given up.
 ANSWER_SECONDS = 60.0
@@ -161,15 +162,24 @@ class Engine:
     async def take(self) -> list[Job]:
         """The next batch; those whose sender has gone are left out."""
         while True:
-            batch: list[Job] = []
-            while self._waiting and len(batch) < BATCH:
-                job = self._waiting.popleft()
-                if not job.answer.done():
-                    batch.append(job)
-            if batch:
+            if batch := self._batch():
                 return batch
             self._arrived.clear()
             await self._arrived.wait()
+
+    def _batch(self) -> list[Job]:
+        batch: list[Job] = []
+        size = 0
+        while self._waiting:
+            size += len(self._waiting[0].content)
+            if len(batch) >= (SMALL_BATCH if size <= SMALL_BYTES else BATCH):
+                break
+            job = self._waiting.popleft()
+            if job.answer.done():
+                size -= len(job.content)
+            else:
+                batch.append(job)
+        return batch
 
     def measured(self, seconds: float, count: int) -> None:
         """Learns how long one photograph takes."""

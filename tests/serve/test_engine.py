@@ -1,0 +1,49 @@
+"""How many photographs a process gets at once."""
+
+import asyncio
+
+import pytest
+
+from fruits.serve.engine import Engine, Job
+
+KB = 1000
+
+
+def batches(sizes: list[int], gone: tuple[int, ...] = ()) -> list[list[int]]:
+    """The sizes of the photographs in each batch that is taken of a queue."""
+
+    async def take() -> list[list[int]]:
+        engine = Engine(workers=0, queue=100, image_seconds=1)
+        jobs = [Job(bytes(n), {}, asyncio.get_running_loop().create_future()) for n in sizes]
+        for place in gone:
+            jobs[place].answer.cancel()
+        engine._waiting.extend(jobs)
+        found = []
+        while engine.waiting:
+            found.append([len(job.content) for job in await engine.take()])
+        return found
+
+    return asyncio.run(take())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts"),
+    [
+        ([5 * KB] * 3, [3]),
+        ([5 * KB] * 70, [32, 32, 6]),
+        ([8000 * KB] * 20, [8, 8, 4]),
+        # A large one ends a batch of small ones.
+        ([5 * KB] * 12 + [8000 * KB] + [5 * KB] * 12, [12, 8, 5]),
+        ([100 * KB] * 15, [10, 5]),
+    ],
+)
+def test_many_small_photographs_or_a_few_large_ones_make_a_batch(
+    sizes: list[int], counts: list[int]
+) -> None:
+    found = batches(sizes)
+    assert [len(batch) for batch in found] == counts
+    assert [size for batch in found for size in batch] == sizes
+
+
+def test_those_whose_sender_has_gone_take_no_room() -> None:
+    assert batches([8000 * KB] + [5 * KB] * 40, gone=(0, 2)) == [[5 * KB] * 32, [5 * KB] * 7]
