@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from typing import TextIO
 
+from fruits.networks.detector import PREFIX
 from fruits.runs.begin import begin
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
@@ -31,7 +32,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     try:
         return _run(config, progress or sys.stderr)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(interruption(config.output)) from None
+        rows = "boxes" if (config.crop or "").startswith(PREFIX) else "images"
+        raise KeyboardInterrupt(interruption(config.output, rows)) from None
 
 
 def _run(config: RunConfig, progress: TextIO) -> Run:

@@ -256,8 +256,13 @@ def _damages(outputs: Outputs) -> Iterator[None]:
         ) from error
 
 
-def interruption(output: str) -> str:
-    """One line for a run that was interrupted: what is committed, and how to continue."""
+def interruption(output: str, rows: str = "images") -> str:
+    """One line for a run that was interrupted: what is committed, and how to continue.
+
+    Args:
+        output: of the run.
+        rows: what its features are of, in the plural.
+    """
     again = "the same command continues from there"
     try:
         committed = open_features(output).count_rows()
@@ -265,4 +270,4 @@ def interruption(output: str) -> str:
         return "interrupted; no image was committed yet: the same command begins again"
     except (FruitsError, OSError, ValueError):
         return f"interrupted; what was committed in {output} is kept: {again}"
-    return f"interrupted; the features of {committed:,} images are committed in {output}: {again}"
+    return f"interrupted; the features of {committed:,} {rows} are committed in {output}: {again}"

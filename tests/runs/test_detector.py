@@ -28,6 +28,7 @@ from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
 from fruits.runs.probe import probe
 from fruits.runs.saved import load_model
+from fruits.runs.summary import interruption
 from fruits.sources import parts
 from fruits.sources.boxes import box_of, fragment, photograph_of
 from fruits.sources.folder import list_images
@@ -141,6 +142,7 @@ def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
     assert "12 extracted" in result.summary()
     assert "found 16 boxes in the photographs" in (output / "report.html").read_text()
     assert "1 rejected; 16 boxes;" in result.summary()
+    assert "the features of 16 boxes are committed" in interruption(str(output), "boxes")
     [grouped] = [one for one in result.evaluations if "grouped" in one.scheme]
     assert grouped.images == 16
 
