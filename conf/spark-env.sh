@@ -48,14 +48,13 @@ class_archive() {
     fi
     # Java would warn of an archive of another version, which it leaves out.
     SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} \"$archive\" -Xlog:cds*=off -Xlog:class*=off"
-    SPARK_SUBMIT_OPTS+=" \"-Dlog4j2.configurationFile=$SPARK_CONF_DIR/log4j2.properties\""
+    file=$SPARK_CONF_DIR/log4j2.properties
+    [ ! -f "$file" ] || SPARK_SUBMIT_OPTS+=" \"-Dlog4j2.configurationFile=$file\""
 }
 if local_driver "$@"; then
     export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1}
     if class_archive "$@"; then
-        main=$1
-        shift
-        set -- "$main" --properties-file "$SPARK_CONF_DIR/spark-defaults.conf" "$@"
+        set -- "$1" --properties-file "$SPARK_CONF_DIR/spark-defaults.conf" "${@:2}"
         SPARK_CONF_DIR=$SPARK_HOME/fruits-no-conf
     fi
 fi

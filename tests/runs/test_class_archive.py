@@ -104,6 +104,7 @@ def test_a_local_driver_finds_its_configuration_by_options(archive: Path) -> Non
     )
     assert folder == "/spark/fruits-no-conf"
     assert java.startswith(f'-Dmine=1 "-XX:SharedArchiveFile={archive}"')
+    assert java.endswith(f'"-Dlog4j2.configurationFile={CHECKOUT_CONF}/log4j2.properties"')
     defaults = CHECKOUT_CONF / "spark-defaults.conf"
     assert arguments == f"{SUBMIT} --properties-file {defaults} --name x pyspark-shell"
 
@@ -132,6 +133,8 @@ def test_a_folder_with_files_of_the_user_stays_on_the_class_path(
     conf = tmp_path / "conf"
     conf.mkdir()
     (conf / "spark-defaults.conf").touch()
-    assert options(conf, archive, SUBMIT, "x.py")[0] == "/spark/fruits-no-conf"
+    folder, java, _ = options(conf, archive, SUBMIT, "x.py")
+    assert folder == "/spark/fruits-no-conf"
+    assert "log4j2" not in java
     (conf / "core-site.xml").touch()
     assert options(conf, archive, SUBMIT, "x.py") == [str(conf), "-Dmine=1", f"{SUBMIT} x.py"]
