@@ -1,10 +1,10 @@
 # One image for every role: workbench, master, worker, history server, headless run.
-# docs/docker.md says how it is built and used, and what each part weighs.
+# docs/docker.md explains how to build and use it, and lists the sizes of its parts.
 
-# The base image; docs/docker.md says how to pin it by digest.
+# The base image; docs/docker.md explains how to pin it by digest.
 ARG BASE_IMAGE=debian:trixie-slim
 
-# ---- Java, Python and the user: the start of the image and of its build stages.
+# ---- Java, Python and the user: the base of the image and of its build stages.
 FROM ${BASE_IMAGE} AS base
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates openjdk-21-jre-headless python3 tini \
@@ -22,14 +22,14 @@ COPY requirements.lock deploy/docker/requirements.txt deploy/docker/download.sh 
 RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 -m venv --without-pip /opt/fruits \
- # PySpark comes as source: first what builds it, of the same lock.
+ # PySpark is built from source: first install its build tools, which the same lock pins.
  && awk '/^(setuptools|wheel)==/, /[^\\]$/' /build/requirements.lock > /build/tools.txt \
  && install="sh /build/download.sh pip --python /opt/fruits/bin/python install --no-compile --no-deps --require-hashes" \
  && $install -r /build/tools.txt \
  && $install --no-build-isolation -r /build/requirements.lock -r /build/requirements.txt
 COPY deploy/docker/trim.sh /build/
 RUN sh /build/trim.sh /opt/fruits/lib/python3.13/site-packages
-# Byte code, which an unprivileged user cannot save, of the modules that are imported; not of all.
+# Byte code for the imported modules, because an unprivileged user cannot write it later.
 RUN cd /tmp && export HOME=/tmp TF_CPP_MIN_LOG_LEVEL=3 MPLBACKEND=agg \
  && for modules in tensorflow,keras openvino pyspark.sql,pyspark.ml,pyspark.worker,pyspark.daemon \
         pandas,pyarrow.dataset,pyarrow.parquet,pyarrow.csv matplotlib.pyplot,PIL.Image,tqdm s3fs,boto3 \
@@ -53,7 +53,7 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.m2 \
     fi \
  && sh /build/download.sh mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=/jars \
  && cd /jars && sha256sum --check --strict /build/SHA256SUMS && test "$(ls | wc -l)" = "$(wc -l < /build/SHA256SUMS)"
-# Of the bundle's 411 services S3A uses five; "full" keeps them all.
+# S3A uses five of the bundle's 411 services; "full" keeps all of them.
 ARG AWS_BUNDLE=filtered
 RUN services=software/amazon/awssdk/services; \
     case "$AWS_BUNDLE" in \
@@ -68,14 +68,14 @@ RUN services=software/amazon/awssdk/services; \
 FROM python AS package
 COPY pyproject.toml README.md LICENSE NOTICE /build/source/
 COPY fruits /build/source/fruits
-# What fruits cloud makes stacks of.
+# The templates of fruits cloud.
 COPY deploy/*.yaml /build/source/deploy/
 COPY deploy/emr/bootstrap.sh /build/source/deploy/emr/
 RUN pip --python /opt/fruits/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
  && pip --python /opt/fruits/bin/python install --prefix=/package --ignore-installed --no-deps --no-index /build/*.whl
 
 
-# ---- ImageNet weights and the graphs compiled from them, of the backbones that are named.
+# ---- ImageNet weights and compiled graphs of the networks in BACKBONES.
 FROM package AS backbones
 ARG BACKBONES=""
 RUN cp -a /package/. /opt/fruits/ && mkdir -p /baked/fruits /baked/keras
@@ -89,7 +89,7 @@ RUN --mount=type=secret,id=ca \
     done
 
 
-# ---- The sample, which a new volume for /data starts with.
+# ---- The sample, the initial content of a new volume for /data.
 FROM package AS sample
 RUN cp -a /package/. /opt/fruits/ && mkdir /data \
  && HOME=/tmp /opt/fruits/bin/fruits sample --output /data/sample >/dev/null 2>&1
@@ -107,7 +107,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-pip \
  && rm -rf /var/lib/apt/lists/*
 COPY requirements.lock requirements-serve.lock deploy/docker/download.sh deploy/docker/trim.sh /build/
-# What builds the package is in a second environment, which stays behind.
+# The build tools are in a second environment, which is not copied to the image.
 RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && python3 -m venv --without-pip /opt/fruits && python3 -m venv --without-pip /build/tools \
@@ -121,13 +121,13 @@ COPY pyproject.toml README.md LICENSE NOTICE /build/source/
 COPY fruits /build/source/fruits
 RUN pip --python /build/tools/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
  && pip --python /opt/fruits/bin/python install --no-compile --no-deps --no-index /build/*.whl \
- # Byte code of what is imported, which an unprivileged user cannot save.
+ # Byte code for the imported modules, because an unprivileged user cannot write it later.
  && cd /tmp && /opt/fruits/bin/python -c "import fruits.cli.commands, fruits.serve.web, fruits.serve.worker, openvino, s3fs"
 
 FROM app-base AS app
 ENV PATH=/opt/fruits/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    # Any other address than loopback needs a token, FRUITS_TOKEN, or FRUITS_SERVE_PUBLIC=true.
+    # This address requires a token (FRUITS_TOKEN) or FRUITS_SERVE_PUBLIC=true.
     FRUITS_SERVE_HOST=0.0.0.0 \
     FRUITS_CACHE=/tmp/fruits \
     no_proxy=127.0.0.1
@@ -138,14 +138,14 @@ LABEL org.opencontainers.image.title="fruits-app" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="debian:trixie-slim"
-# On Fargate a volume belongs to root, unless the image says here that it is one.
+# Without this line, a volume on Fargate belongs to root.
 VOLUME /tmp
 USER fruits
 WORKDIR /home/fruits
 EXPOSE 8000
 HEALTHCHECK --start-period=10s --interval=15s --timeout=10s CMD ["python", "-c", \
     "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('FRUITS_SERVE_PORT', '8000') + '/ping', timeout=5)"]
-# SageMaker starts an image with the one argument "serve".
+# SageMaker starts the image with the argument "serve".
 ENTRYPOINT ["tini", "--", "fruits"]
 CMD ["serve"]
 
@@ -156,9 +156,9 @@ ENV PATH=/opt/fruits/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYSPARK_PYTHON=/opt/fruits/bin/python \
     SPARK_HOME=/opt/fruits/lib/python3.13/site-packages/pyspark \
-    # In memory: what the entrypoint adds to conf/ holds the cluster's secret.
+    # In memory, because the entrypoint adds the secret of the cluster to the configuration.
     SPARK_CONF_DIR=/dev/shm/spark \
-    # On disk: in many containers /tmp is memory.
+    # On disk, because /tmp is in memory in many containers.
     SPARK_LOCAL_DIRS=/var/lib/spark/local \
     FRUITS_CACHE=/var/cache/fruits \
     KERAS_HOME=/var/cache/keras \
@@ -166,25 +166,25 @@ ENV PATH=/opt/fruits/bin:$PATH \
 COPY --from=python /opt/fruits /opt/fruits
 COPY --from=jars /jars/ /opt/fruits/lib/python3.13/site-packages/pyspark/jars/
 RUN install -d -o fruits -g fruits /var/lib/spark /var/log/spark-events /home/fruits/notebooks \
- # "data/sample", the notebook's own images, is /data/sample.
+ # The notebook's default for images, "data/sample", is then /data/sample.
  && ln -s /data /home/fruits/data \
- # A user by its number alone, in the group 0, gives itself a name, which Hadoop wants.
+ # A user without a name, in group 0, can add itself here, because Hadoop needs a user name.
  && chmod g+w /etc/passwd
 COPY --from=sample --chown=fruits:fruits /data /data
 COPY --from=backbones --chown=fruits:fruits /baked/ /var/cache/
 COPY --from=package /package /opt/fruits
 COPY conf/spark-defaults.conf conf/log4j2.properties conf/spark-env.sh /opt/fruits/conf/
 COPY deploy/docker/jupyter_server_config.py /opt/fruits/etc/jupyter/
-# JupyterLab does not ask for news from outside.
+# JupyterLab does not fetch news.
 COPY deploy/docker/page_config.json /opt/fruits/etc/jupyter/labconfig/
 COPY deploy/docker/roles/*.py /opt/fruits/roles/
 COPY deploy/docker/roles/roles /usr/local/bin/
-# Spark on Kubernetes: what is submitted, and what a pod does before it is stopped.
+# For Spark on Kubernetes: the program to submit, and the script that runs before a pod is stopped.
 COPY deploy/docker/run.py /opt/fruits/
 COPY deploy/docker/decom.sh /opt/
 COPY notebooks/ /opt/fruits/notebooks/
 COPY --chown=fruits:fruits notebooks/ /home/fruits/notebooks/
-# The version of pyproject.toml, as make image gives it.
+# make image sets this to the version in pyproject.toml.
 ARG VERSION=development
 LABEL org.opencontainers.image.title="fruits" \
       org.opencontainers.image.description="Folders of photographs to CNN features and PCA, on Spark" \
@@ -195,6 +195,6 @@ USER fruits
 WORKDIR /home/fruits
 EXPOSE 8888
 HEALTHCHECK --start-period=30s --interval=15s --timeout=10s CMD ["roles", "healthy"]
-# The signal goes to the role alone: a worker first hands over what its executors hold.
+# tini sends the signal only to the role, so that a worker can first hand over the data of its executors.
 ENTRYPOINT ["tini", "--", "roles"]
 CMD ["notebook"]

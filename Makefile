@@ -1,6 +1,9 @@
-# Every target sets up what it needs. Spark's settings are in conf/spark-defaults.conf.
+# Each target installs what it needs. Spark's settings are in conf/spark-defaults.conf.
 BIN := .venv/bin
 DEMO := data/demo
+
+# Tests and runs start hundreds of Python processes; without byte code, each would compile the package.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup java classes sample demo test check lint lab bench image app-image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
 
@@ -14,21 +17,21 @@ setup: .venv/ready
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# What tests and lint need in addition to the package.
+# Additional packages for tests and lint.
 .venv/ready-dev: .venv/ready requirements-dev.lock
-	@echo "installing what the tests need (0.4 GB)"
+	@echo "installing the test packages (0.4 GB)"
 	@deploy/local/install.sh $(BIN)/python requirements-dev.lock
 	@touch $@
 
-# Spark needs it; setup does not.
+# Spark needs Java; setup does not.
 java:
 	@deploy/local/check-java.sh
 
-# Spark's classes as Java has them in memory: local runs start in half the time from then on.
+# Archives Spark's Java classes: afterwards, local runs start in half the time.
 classes: java .venv/ready
 	@$(BIN)/python -m fruits.runs.class_archive
 
-# Draws what is missing of it.
+# Draws the missing photographs of the sample.
 sample: setup
 	@$(BIN)/fruits sample --output data/sample
 
@@ -37,40 +40,43 @@ demo: java sample
 	@echo "running notebooks/fruits_pca.ipynb on local Spark: less than a minute"
 	@$(BIN)/python deploy/local/demo.py notebooks/fruits_pca.ipynb $(DEMO)/fruits_pca.ipynb \
 		images=data/sample output=$(DEMO)/output backbone=EfficientNetLite0
-	@echo "  notebook  $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
-	@echo "  report    file://$(CURDIR)/$(DEMO)/output/report.html"
+	@echo "  notebook    $(CURDIR)/$(DEMO)/fruits_pca.ipynb"
+	@echo "  report      file://$(CURDIR)/$(DEMO)/output/report.html"
 
-# Several processes, each of which takes whole files; for one process, as for a debugger: PARALLEL=
-# A process that crashes is not replaced: pytest-xdist would then wait for ever at the end.
+# Several processes, each of which runs whole files; for one process, such as for a debugger: PARALLEL=
+# A crashed process is not replaced, because pytest-xdist would then wait forever at the end.
 PARALLEL := -n logical --maxprocesses 3 --dist loadfile --max-worker-restart 0
 LOCAL := not cluster and not yarn
 
-# Spark uses several cores itself, but a session's start and a run's end use one.
+# Spark uses several cores, but the start of a session and the end of a run use only one.
 SPARK_PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
 test: java .venv/ready-dev
-	@echo "all tests but those of make test-cluster (Docker) and make test-yarn (Maven): half an hour on"
-	@echo "two cores; skipped tests are listed at the end of each part, with what they need"
+	@echo "all tests except make test-cluster (Docker) and make test-yarn (Maven): half an hour on two"
+	@echo "cores; skipped tests are listed at the end of each part, with the reason"
 	$(BIN)/python -m pytest tests $(PARALLEL) -m "not spark and $(LOCAL)" --durations=5
 	$(BIN)/python -m pytest tests $(SPARK_PARALLEL) -m "spark and $(LOCAL)" --durations=25
 
-# What to run while you work. Without Java, so that no test starts Spark without its marker.
+# All tests in these folders are slow or need Docker; only importing them would take 10 s.
+NOT_QUICK := aws cluster networks serve
+# Quick checks while you work. Java is disabled, so that no test without the marker can start Spark.
 check: lint
-	@echo "without tests that are slow or start Spark, which make test runs: four minutes"
-	JAVA_HOME=$(CURDIR)/no-java $(BIN)/python -m pytest tests -q $(PARALLEL) -m "not spark and not slow and $(LOCAL)"
+	@echo "quick tests only: two minutes on two cores; make test also runs slow tests and Spark tests"
+	JAVA_HOME=$(CURDIR)/no-java $(BIN)/python -m pytest tests -q $(PARALLEL) -m "not spark and not slow and $(LOCAL)" \
+		$(NOT_QUICK:%=--ignore=tests/%)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A copy of the notebook, which you may change and which runs without a network. JupyterLab asks
-# root to say that it knows.
+# Opens a copy of the notebook, which you may change and which needs no download. JupyterLab requires
+# an option if it runs as root.
 LAB := data/notebooks/fruits_pca.ipynb
 lab: java sample
 	@deploy/local/copy-notebook.sh notebooks/fruits_pca.ipynb $(LAB)
 	$(BIN)/jupyter lab --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
-# The image; the machine's own certificates are trusted while it is built, and not kept in it.
+# The build of the image trusts the certificates of this machine; they are not stored in the image.
 CA := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -78,11 +84,11 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 image:
 	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build $(IMAGE_OPTIONS) notebook
 
-# The application's own, smaller image.
+# The smaller image of the application.
 app-image:
 	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose --profile app build $(IMAGE_OPTIONS) app
 
-# Which profiles: make up PROFILES="cluster s3" WORKERS=3; without WORKERS, as .env says.
+# With profiles: make up PROFILES="cluster s3" WORKERS=3; without WORKERS, .env sets the number.
 up:
 	docker compose $(PROFILES:%=--profile %) up -d $(if $(WORKERS),--scale worker=$(WORKERS))
 	docker compose logs --no-log-prefix notebook | grep JupyterLab: || true
@@ -90,7 +96,7 @@ up:
 down:
 	docker compose --profile '*' down
 
-# Needs root on Debian where no Docker engine runs yet; installs what is missing.
+# Installs missing programs. Needs root on Debian if no Docker engine is running.
 CLUSTER := tests/cluster tests/serve/test_container.py
 test-cluster: .venv/ready-dev
 	deploy/docker/engine.sh images
@@ -98,7 +104,7 @@ test-cluster: .venv/ready-dev
 	[ -x /usr/sbin/sshd ] || apt-get install -y -qq openssh-server
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
 
-# The tests that run Spark, on the oldest PySpark, whose interface EMR has.
+# The Spark tests with the oldest supported PySpark, which has the same API as EMR.
 OLDEST := tests/features tests/spark tests/runs/test_pipeline.py tests/runs/test_classify.py
 test-spark-4.1: java .venv/ready-dev data/spark-4.1/ready
 	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest $(OLDEST) -m spark
@@ -109,21 +115,21 @@ data/spark-4.1/ready: requirements-spark-4.1.lock .venv/ready
 		--target $(@D) -r $<
 	@touch $@
 
-# Real YARN and HDFS, from Maven.
+# Tests with real YARN and HDFS, which Maven downloads.
 test-yarn: .venv/ready-dev data/environment.tar.gz
 	command -v mvn >/dev/null || apt-get install -y -qq maven
 	$(BIN)/python -m pytest tests/aws -m yarn
 
-# For spark.archives; docs/yarn.md.
+# The archive for spark.archives, see docs/yarn.md.
 data/environment.tar.gz: requirements.lock pyproject.toml deploy/yarn/pack.sh deploy/emr/wheels.sh $(shell git ls-files fruits)
 	deploy/yarn/pack.sh $@
 
-# A comparison with other tools, each of which is installed into its own environment in data/bench.
+# Compares the package with other tools, each in a separate environment in data/bench:
 # make bench BENCH="--images /data/fruits-360/Training --count 13810"
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# Pins all packages again. The universal lock is valid for every platform and names no host.
+# Pins all packages again. The universal lock is valid for all platforms and contains no host names.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--extra workbench pyproject.toml -o requirements.lock
@@ -138,7 +144,7 @@ lock:
 			benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit; \
 	done
 
-# What the lock and, where there is one, the image contain: CycloneDX, for scanners.
+# Writes a CycloneDX SBOM of the lock and, if it exists, of the image.
 SBOM := data/sbom
 sbom: .venv/ready-dev
 	@mkdir -p $(SBOM)

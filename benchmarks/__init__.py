@@ -1,1 +1,1 @@
-"""Measurements: against other ways to do the same, of the fit, of growth and of precision."""
+"""Benchmarks: comparison with other tools, the fit, growth, precision and servers."""

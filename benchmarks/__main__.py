@@ -1,10 +1,10 @@
-"""Measures the whole task side by side: the notebooks of the past, other engines, and ``fruits``.
+"""Measures the whole task with ``fruits``, with other engines and with usual notebooks.
 
     python -m benchmarks [--images DIR] [--count N] [--peer-count N] [--slow-count N]
 
-Each contender is a process of its own, one after the other, watched from outside. All have the same
-network, the same random weights and the same machine; the slow ones take fewer images. At last,
-the classifier is fitted in several ways. Everything is written below data/bench.
+Each contender runs alone in a separate process, whose memory is measured. All contenders use the
+same network, the same random weights and the same machine; slow ones process fewer images. Finally,
+the classifier is fitted in several ways. All files are written below data/bench.
 """
 
 import argparse

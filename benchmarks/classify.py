@@ -2,9 +2,9 @@
 
     python -m benchmarks.classify [--images DIR] [--rows N] [--features N] [--labels N]
 
-Two parts. Of drawn features of a run's size, the seconds of a fit: ours begins with the moments,
-which a run has by then; Spark's has the table in its cache, scikit-learn in memory. Of photographs,
-in folders Training and Test, also the accuracy: under that split, and under a cross-validation on
+There are two parts. On synthetic features of a run's size: the seconds of a fit. Ours starts from
+moments, which a run has already; the table is cached for Spark, and in memory for scikit-learn. On
+photographs in folders Training and Test: also the accuracy on Test, and in a cross-validation on
 Training that keeps frames of one film together.
 """
 
@@ -31,7 +31,7 @@ from benchmarks.inputs import DATA, ROOT
 from benchmarks.report import Row, table, write_json
 from fruits.classify.fit import Discriminant
 from fruits.classify.groups import TRAIN_ONLY, assign_folds, group_images
-from fruits.classify.model import TRANSFORMS, mapped
+from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import Fold, Training, train
 from fruits.features.moments import Moments
 from fruits.features.rows import lists, write_rows
@@ -104,7 +104,9 @@ def photographs(spark: SparkSession, images: Path) -> list[Row]:
     fold_of = assign_folds(groups.names, own)
     training = _trained(x[train_rows], own, fold_of)
     chosen = training.classifier
-    moments = {chosen.transform: Moments.of(mapped(x[train_rows], chosen.transform), own)}
+    moments = {
+        chosen.transform: Moments.of(transform_features(x[train_rows], chosen.transform), own)
+    }
     fits: dict[str, Callable[[Features, Places], tuple[Predict, float]]] = {
         "scikit-learn, LDA": _sklearn_lda(chosen.shrinkage),
         "scikit-learn, softmax": _sklearn_softmax,
@@ -135,12 +137,12 @@ def _row(title: str, x: Features, labels: Places, predict: Predict, seconds: flo
 def _trained(x: Features, labels: list[str], fold_of: Places) -> Training:
     """What a run chooses, by its own cross-validation."""
     names = np.array(labels)
-    total = {name: Moments.of(mapped(x, name), labels) for name in TRANSFORMS}
+    total = {name: Moments.of(transform_features(x, name), labels) for name in TRANSFORMS}
     folds = []
     for number in sorted(set(fold_of.tolist()) - {TRAIN_ONLY}):
         some = x[fold_of == number]
         own = names[fold_of == number].tolist()
-        moments = {name: Moments.of(mapped(some, name), own) for name in TRANSFORMS}
+        moments = {name: Moments.of(transform_features(some, name), own) for name in TRANSFORMS}
         folds.append(Fold(moments, lambda some=some: some, own))  # type: ignore[misc]
     return train(total, folds)
 

@@ -1,9 +1,9 @@
-"""Measures what a growth costs after many: reading the record, the commit, and all moments.
+"""Measures the cost of new images after many commits: reading manifests, commit, moments.
 
     python -m benchmarks.commits [--growths N] [--rows N] [--features N] [--plain]
 
-Features are drawn in place of a network's, and all is done in this process, without Spark: what is
-left is what grows with the number of commits. ``--plain`` leaves out the compaction.
+The features are random, and everything runs in this process without Spark, so only the costs that
+grow with the number of commits are measured. ``--plain`` leaves out the compaction.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def grow(writer: FeatureWriter, number: int, rows: pa.Table, compacted: bool) ->
     planned = plan_compaction(writer) if compacted else None
     if planned:
         for join in planned.joins:
-            join_files(writer.uri, join)
+            join_files(writer.root, join)
         for moments in planned.moments:
             join_moments(moments)
         commit_compaction(writer, planned)

@@ -1,4 +1,4 @@
-"""Environments of their own for programs that the project itself does not need."""
+"""Virtual environments for other programs, which the project itself does not need."""
 
 import hashlib
 import subprocess

@@ -1,11 +1,14 @@
-"""Measures the fit: scaler and PCA in one pass against Spark's own, and in a small driver.
+"""Measures the fit of scaler and PCA against Spark's own fit, and with a small driver.
 
     python -m benchmarks.fit [--rows N] [--features N] [--large-rows N] [--large-features N]
 
-The features are drawn: of low rank with noise, cut off at zero as a network's are. Ours are read
-from disk, in chunks as a run leaves them; Spark's own fit has the table in the cache, as vectors.
-Each part is a process of its own, watched from outside.
+The features are random: of low rank with noise, and not negative, like those of a network. Our fit
+reads them from disk, in chunks of a run; Spark's fit has the table in its cache, as vectors. Our
+fit is the moments, in Spark's tasks, and then the scaler and the PCA, on the driver. Each part is a
+separate process, whose memory is measured; all seconds are those of one call.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -29,11 +32,13 @@ from benchmarks.ours import last_line
 from benchmarks.report import table, write_json
 from benchmarks.watch import run_watched
 from fruits.features.rows import REJECTED, lists, write_rows
+from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
-from fruits.reduction.fit import fit_reduction
+from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.spark import measure
 from fruits.spark.project import project
 from fruits.spark.session import get_spark
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 RANK = 200
@@ -77,6 +82,7 @@ def describe(report: dict[str, Any]) -> str:
             continue
         size = f"{figures['rows']:,} x {figures['features']:,}"
         steps += [[step, size, value] for step, value in figures["seconds"].items()]
+        notes.append(f"{part}: {_measured(figures)}")
         peaks = {role: peak.get("pss") for role, peak in figures["memory_mb"].items()}
         notes.append(f"{part}: peak MB {peaks}")
     if "error" not in report["against-spark"]:
@@ -90,6 +96,16 @@ def describe(report: dict[str, Any]) -> str:
             f"explained variance differs by {figures['difference']:.1e} at most",
         ]
     return "\n".join([table(steps, ["", "table", "seconds"]), "", *notes])
+
+
+def _measured(figures: dict[str, Any]) -> str:
+    """What was measured, and on what."""
+    return (
+        f"min-max scaler and {figures['components']} components; {figures['chunks']} chunks in "
+        f"{figures['files']} files, without moments of before; Spark's master is "
+        f"{figures['master']}, with {figures['slots']} tasks at a time; the machine's load was "
+        f"{figures['load']:.1f} when our fit began"
+    )
 
 
 @contextmanager
@@ -140,9 +156,8 @@ def against_spark(options: argparse.Namespace) -> None:
     spark, clock = get_spark(), Clock()
     k = min(options.components, options.features)
     with drawn(spark, "against-spark", options.rows, options.features) as store:
-        own = clock(
-            "fit, fruits", lambda: fit_reduction(measure.moments(spark, store), "minmax", k)
-        )
+        conditions = _conditions(spark, store, k)
+        own = fit(spark, store, k, clock)
         vector = array_to_vector(F.col("features")).alias("vector")
         cached = kept(measure.read_table(spark, store).select("features", vector))
         minmax = MinMaxScaler(inputCol="vector", outputCol="scaled")
@@ -150,25 +165,34 @@ def against_spark(options: argparse.Namespace) -> None:
         pca = PCA(k=k, inputCol="scaled", outputCol="pca")
         theirs = clock("PCA, Spark", pca.fit, scaler.transform(cached))
         clock.seconds["fit, Spark"] = clock.seconds["scaler, Spark"] + clock.seconds["PCA, Spark"]
-        target = f"file:{FOLDER}/against-spark"
+        target = Location.of(f"file:{FOLDER}/against-spark")
         clock("project and write", project, spark, store, own, target)
-        components = kept(spark.read.parquet(f"{target}/pca").select("pca"))
+        components = kept(spark.read.parquet(f"{target.uri}/pca").select("pca"))
         clock("write alone, Spark", components.write.parquet, f"{FOLDER}/against-spark/again")
     difference = np.abs(own.explained_variance[:k] - theirs.explainedVariance.toArray()).max()
-    _save("against-spark", options.rows, options.features, clock, difference=float(difference))
+    conditions["difference"] = float(difference)
+    _save("against-spark", options.rows, options.features, clock, conditions)
 
 
 def large(options: argparse.Namespace) -> None:
     """The features of a wider network, with a driver of little memory."""
     spark, clock = get_spark(), Clock()
-    memory = spark.conf.get("spark.driver.memory")
     k = min(options.components, options.large_features)
     with drawn(spark, "large", options.large_rows, options.large_features) as store:
-        own = clock(
-            "fit, fruits", lambda: fit_reduction(measure.moments(spark, store), "minmax", k)
-        )
-        clock("project and write", project, spark, store, own, f"file:{FOLDER}/large")
-    _save("large", options.large_rows, options.large_features, clock, driver_memory=memory)
+        conditions = _conditions(spark, store, k)
+        own = fit(spark, store, k, clock)
+        clock("project and write", project, spark, store, own, Location.of(f"file:{FOLDER}/large"))
+    conditions["driver_memory"] = spark.conf.get("spark.driver.memory")
+    _save("large", options.large_rows, options.large_features, clock, conditions)
+
+
+def fit(spark: SparkSession, store: FeatureTable, components: int, clock: Clock) -> Reduction:
+    """Ours, as a run does it, in its two steps."""
+    moments = clock("moments, fruits", measure.moments, spark, store)
+    step = "scaler and PCA, fruits"
+    own: Reduction = clock(step, fit_reduction, moments, "minmax", components)
+    clock.seconds["fit, fruits"] = clock.seconds["moments, fruits"] + clock.seconds[step]
+    return own
 
 
 class Clock:
@@ -185,8 +209,20 @@ class Clock:
         return result
 
 
-def _save(part: str, rows: int, features: int, clock: Clock, **more: Any) -> None:
-    figures = {"rows": rows, "features": features, "seconds": clock.seconds} | more
+def _conditions(spark: SparkSession, store: FeatureTable, components: int) -> dict[str, Any]:
+    """What is about to be measured, and on what."""
+    return {
+        "components": components,
+        "chunks": len(store.chunks()),
+        "files": len(store.files()),
+        "master": spark.sparkContext.master,
+        "slots": spark.sparkContext.defaultParallelism,
+        "load": os.getloadavg()[0],
+    }
+
+
+def _save(part: str, rows: int, features: int, clock: Clock, conditions: dict[str, Any]) -> None:
+    figures = {"rows": rows, "features": features, "seconds": clock.seconds} | conditions
     (FOLDER / f"{part}.json").write_text(json.dumps(figures))
 
 

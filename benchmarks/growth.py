@@ -1,9 +1,9 @@
-"""Measures growth: piles of images of several sizes, and photographs of many megapixels.
+"""Measures growth: different numbers of images, and photographs of many megapixels.
 
     python -m benchmarks.growth [--images DIR] [--counts N ...] [--photographs DIR]
 
-Seconds an image and the peak memory of each process should not depend on the number of images, nor
-memory on that of the photographs.
+The seconds per image and the peak memory of each process should not depend on the number of images,
+and the memory should not depend on the size of the photographs.
 """
 
 import argparse

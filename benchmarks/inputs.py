@@ -1,4 +1,4 @@
-"""What the measurements work on: piles of photographs, weights, and compiled networks."""
+"""The inputs of the benchmarks: photographs, weights and compiled networks."""
 
 import hashlib
 import multiprocessing

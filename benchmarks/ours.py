@@ -1,4 +1,4 @@
-"""``fruits run`` as a user calls it, watched from outside."""
+"""Measures ``fruits run`` as a separate process."""
 
 import json
 import shutil

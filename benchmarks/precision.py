@@ -1,4 +1,4 @@
-"""Measures what fewer bits do to the features, the explained variance and the speed.
+"""Measures the effect of fewer bits on features, explained variance and speed.
 
     python -m benchmarks.precision --images DIR [--count N] [--int8]
 

@@ -7,6 +7,7 @@ The files are those of a synthetic file system, and the network is a stub that c
 is left is listing, comparing with what is known, committing, fitting and publishing. Each phase is
 a process of its own, whose memory is watched from outside:
 
+    prepare     in place of a first run: commits features of all files, without Spark
     first       a run over all files
     unchanged   the same run again
     grown       a run after 100 files were added: lists, compares, commits
@@ -30,7 +31,10 @@ FOLDER = DATA / "scale"
 ADDED = 100
 ROLES = ("driver", "jvm", "worker", "all")
 PHASES = ("first", "unchanged", "grown", "plan")
-STAGES = ("list", "check", "session", "extract", "fit", "project", "total")
+STAGES = (
+    *("list", "check", "session", "extract", "fit", "classify", "project", "predictor"),
+    *("quality", "report", "total"),
+)
 
 
 def main() -> None:
@@ -52,7 +56,7 @@ def main() -> None:
 def _plan(options: argparse.Namespace) -> list[tuple[str, int]]:
     """The phases, and the number of files in each."""
     n = options.files
-    all_ = {"first": n, "unchanged": n, "grown": n + ADDED, "plan": n + ADDED}
+    all_ = {"prepare": n, "first": n, "unchanged": n, "grown": n + ADDED, "plan": n + ADDED}
     chosen = [(phase, all_[phase]) for phase in options.phases]
     return chosen + [("grown", n + (2 + number) * ADDED) for number in range(options.growths)]
 
@@ -96,9 +100,11 @@ def _peak(phase: dict[str, Any], role: str) -> float | None:
 
 def _run_phase(options: argparse.Namespace) -> None:
     """What the watched process does."""
+    from benchmarks.prepared import prepare
     from fruits.runs.config import RunConfig
-    from fruits.runs.estimate import plan
+    from fruits.runs.estimate import estimate
     from fruits.runs.pipeline import run
+    from fruits.runs.progress import Stages
     from fruits.spark.own_session import own_spark
 
     install()
@@ -110,11 +116,19 @@ def _run_phase(options: argparse.Namespace) -> None:
         components=2,
         csv=False,
     )
+    if options.phase == "prepare":
+        stages = Stages(sys.stderr)
+        _, seconds = timed(prepare, config, stages)
+        _write(stages.seconds | {"call": seconds})
+        return
     with own_spark():
-        done, seconds = timed(plan if options.phase == "plan" else run, config)
+        done, seconds = timed(estimate if options.phase == "plan" else run, config)
     stages = done.seconds if options.phase == "plan" else done.report["seconds"]
-    content = json.dumps(dict(stages) | {"call": seconds})
-    (FOLDER / "result.json").write_text(content)
+    _write(dict(stages) | {"call": seconds})
+
+
+def _write(seconds: dict[str, float]) -> None:
+    (FOLDER / "result.json").write_text(json.dumps(seconds))
 
 
 def _options() -> argparse.Namespace:
@@ -125,7 +139,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--growths", type=int, default=0, help="further ones (%(default)s)")
     parser.add_argument("--chunk", type=int, default=10_000, help="(%(default)s)")
     parser.add_argument("--classifier", default="none", help="(%(default)s)")
-    parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES, help="(all)")
+    parser.add_argument(
+        "--phases",
+        nargs="+",
+        choices=("prepare", *PHASES),
+        default=PHASES,
+        help="(all but prepare)",
+    )
     parser.add_argument("--phase", help=argparse.SUPPRESS)
     return parser.parse_args()
 

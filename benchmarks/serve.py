@@ -3,10 +3,10 @@
     python -m benchmarks.serve --model OUTPUT --images FOLDER [--seconds N] [--clients 1 8 64]
         [--contenders fruits gradio flask]
 
-The first line of the table is a plain loop: the same predictor, called in a process of its own with
-the same photographs in memory, the most that a server with one worker can reach. Clients are
-threads of one more process, on the same cores; each sends one photograph a request and waits for
-the answer. A cold start ends when the first photograph is answered. Other servers
+The first line of the table is a plain loop: the same predictor in a separate process with the same
+photographs in memory, the upper limit of a server with one worker. Clients are threads of another
+process on the same cores; each sends one photograph per request and waits for the answer. A cold
+start ends with the answer to the first photograph. Other servers
 (benchmarks/servers.py) are installed into environments of their own, in data/bench.
 """
 

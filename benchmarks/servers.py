@@ -1,4 +1,4 @@
-"""The servers that benchmarks.serve compares: how each is started and asked."""
+"""The servers of benchmarks.serve: how to start them and how to send a request."""
 
 import argparse
 import json

@@ -1,9 +1,11 @@
-"""How fast the forms of sources are read, next to the folder that they were made of.
+"""Measures the speed of reading archives and tables, compared with the original folder.
 
-    python -m benchmarks.sources --images FOLDER [--count 2000] [--late 0.02]
+    python -m benchmarks.sources --images FOLDER [--count 2000] [--late 0.02] [--rounds 5]
 
-A consumer takes some milliseconds of the core for each image, as decoding and the network do. From
-S3, which is moto's server with a delay before each request, requests are counted.
+A consumer takes some milliseconds of the core for each image, as decoding and the network do. All
+forms are read in turns, and each is compared with the folder in the same round: the median counts.
+S3 is moto's server with a delay before each request. What it computes is given too, as it runs on
+the same machine.
 """
 
 import argparse
@@ -19,17 +21,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from psutil import Process  # type: ignore[import-untyped]
 
 from fruits.sources.open_source import open_source
+from fruits.spark.tasks import MOST_IMAGES
 from tests.ports import free_port
 
-TASK = 512
+TASK = MOST_IMAGES
 FORMS = ("stored.zip", "deflated.zip", "gnu.tar", "pax.tar", "images.parquet", "table.csv")
+# What is measured of each form, round by round.
+Results = dict[str, list[dict[str, float]]]
 DELAY = Path(__file__).resolve().parent.parent / "tests" / "cluster" / "delay.py"
 
 
@@ -54,38 +61,39 @@ def make(form: str, files: list[Path], target: Path) -> None:
         pq.write_table(table, target, row_group_size=1000, compression="none")
 
 
-def work_of(seconds: float) -> bytes:
-    """Bytes whose checksum takes so long."""
-    some = bytes(16 << 20)
-    took = min(_timed(some) for _ in range(5))
-    return bytes(int(len(some) * seconds / took))
+def work(seconds: float) -> None:
+    """Computes for so many seconds of a core, whatever else it does."""
+    some, end = bytes(64 << 10), time.thread_time() + seconds
+    while time.thread_time() < end:
+        zlib.crc32(some)  # As the network, it leaves Python to other threads.
 
 
-def _timed(some: bytes) -> float:
-    began = time.perf_counter()
-    zlib.crc32(some)
-    return time.perf_counter() - began
-
-
-def measured(place: str, work: bytes) -> dict[str, float]:
-    """Seconds of listing and of reading by tasks; images a second and core milliseconds of it."""
-    source = open_source(place)
-    began = time.perf_counter()
-    images = source.items().images
-    listed, core = time.perf_counter(), time.process_time()
+def measured(place: str, busy: float) -> dict[str, float]:
+    """How fast the images of a place are read by tasks; times are of one image, in milliseconds."""
+    images = open_source(place).items().images
+    waited, began, core = 0.0, time.perf_counter(), time.process_time()
     for start in range(0, images.num_rows, TASK):
-        for content in source.contents(images.slice(start, TASK)):
+        contents = open_source(place).contents(images.slice(start, TASK))
+        while True:
+            asked = time.perf_counter()
+            content = next(contents, None)
+            waited += time.perf_counter() - asked
+            if content is None:
+                break
             assert isinstance(content, bytes), content
-            zlib.crc32(work)  # As the network, it leaves Python to other threads.
-    seconds = time.perf_counter() - listed
-    core = (time.process_time() - core) / images.num_rows
-    speed = images.num_rows / seconds
-    return {"list": listed - began, "read": seconds, "per_second": speed, "core_ms": 1000 * core}
+            work(busy)
+    seconds, core = time.perf_counter() - began, time.process_time() - core
+    per_image = 1000 / images.num_rows
+    return {
+        "per_second": images.num_rows / seconds,
+        "waited_ms": waited * per_image,
+        "core_ms": core * per_image - 1000 * busy,
+    }
 
 
 @contextmanager
-def store(late: float) -> Iterator[None]:
-    """A store that speaks S3, each of whose answers is late."""
+def store(late: float) -> Iterator[Callable[[], float]]:
+    """A store that speaks S3, each of whose answers is late; tells seconds of the core it took."""
     behind, front = free_port(), free_port()
     server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(behind)]
     delay = [sys.executable, str(DELAY), str(front), "127.0.0.1", str(behind), "--late", str(late)]
@@ -99,7 +107,9 @@ def store(late: float) -> Iterator[None]:
         }
         try:
             _wait_for(f"http://127.0.0.1:{front}")
-            yield
+            yield lambda: sum(
+                Process(each.pid).cpu_times()[i] for each in (one, other) for i in (0, 1)
+            )
         finally:
             one.terminate()
             other.terminate()
@@ -125,57 +135,70 @@ def counted() -> list[str]:
         called.append(method)
         return await call(self, method, *arguments, **options)
 
-    RetryingS3._call_s3 = counting
+    RetryingS3._call_s3 = counting  # type: ignore[method-assign]
     return called
 
 
-def from_s3(folder: Path, files: list[Path], work: bytes, late: float) -> dict[str, Any]:
-    """The same from a store, with its requests, and how many a folder there would take."""
+def upload(folder: Path, files: list[Path]) -> None:
+    """Copies a folder and its other forms into the store."""
     import boto3  # type: ignore[import-untyped]
 
-    results: dict[str, Any] = {}
-    with store(late):
-        bucket = boto3.resource("s3").create_bucket(Bucket="fruits")
-        called = counted()
-        for number, path in enumerate(files):
-            bucket.upload_file(str(path), f"folder/{path.parent.name}/{number:06}.jpg")
-        for form in ("folder", *FORMS[:-1]):
-            if form != "folder":
-                bucket.upload_file(str(folder / form), form)
+    bucket = boto3.resource("s3").create_bucket(Bucket="fruits")
+    for number, path in enumerate(files):
+        bucket.upload_file(str(path), f"folder/{path.parent.name}/{number:06}.jpg")
+    for form in FORMS[:-1]:
+        bucket.upload_file(str(folder / form), form)
+
+
+def in_turns(folder: Path, rounds: int, busy: float, core_of: Callable[[], float]) -> Results:
+    """What is measured of each form in each round, by its place."""
+    places = {form: str(folder / form) for form in ("folder", *FORMS)}
+    places |= {f"s3 {form}": f"s3a://fruits/{form}" for form in ("folder", *FORMS[:-1])}
+    results: Results = {name: [] for name in places}
+    called = counted()
+    count = open_source(places["folder"]).items().images.num_rows
+    for number in range(rounds):
+        for name, place in places.items():
             called.clear()
-            results[form] = measured(f"s3a://fruits/{form}", work) | {"requests": len(called)}
+            core = core_of()
+            one = measured(place, busy)
+            base = (
+                results["folder"][number]["per_second"]
+                if number < len(results["folder"])
+                else one["per_second"]
+            )
+            one |= {"of_the_folder": one["per_second"] / base, "requests": len(called)}
+            one["store_core_ms"] = 1000 * (core_of() - core) / count
+            results[name].append(one)
     return results
 
 
 def main() -> None:
-    """Prints what was measured as JSON."""
+    """Prints what was measured as JSON: the median of each figure over the rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--busy", type=float, default=0.004)
     parser.add_argument("--late", type=float, default=0.02)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    work = work_of(options.busy)
     files = sorted(options.images.resolve().rglob("*.jpg"))[: options.count]
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, store(options.late) as core_of:
         folder = Path(temporary)
         os.environ["FRUITS_CACHE"] = str(folder / "cache")
-        same = folder / "folder"
         for number, path in enumerate(files):
-            target = same / path.parent.name / f"{number:06}.jpg"
+            target = folder / "folder" / path.parent.name / f"{number:06}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-        copies = sorted(same.rglob("*.jpg"))
+        copies = sorted((folder / "folder").rglob("*.jpg"))
         for form in FORMS:
             make(form, copies, folder / form)
-        local = {form: measured(str(folder / form), work) for form in ("folder", *FORMS)}
-        again = measured(str(same), work)
-        remote = from_s3(folder, copies, work, options.late)
-    base = max(local["folder"]["per_second"], again["per_second"])
-    for results in (local, remote):
-        for one in results.values():
-            one["of_the_folder"] = one["per_second"] / base
-    print(json.dumps({"local": local, "s3": remote}, indent=1, default=lambda n: round(n, 4)))
+        upload(folder, copies)
+        results = in_turns(folder, options.rounds, options.busy, core_of)
+    for name, rounds in results.items():
+        figures = {key: round(median(one[key] for one in rounds), 4) for key in rounds[0]}
+        # The first round makes the indexes, which are kept.
+        print(json.dumps({"from": name, **figures, "requests": rounds[0]["requests"]}))
 
 
 if __name__ == "__main__":

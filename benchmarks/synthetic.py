@@ -105,18 +105,21 @@ def _name_what_runs() -> None:
 
 def install() -> None:
     """Puts the file system and the network into this process, before a run begins."""
-    from fruits.runs import begin, estimate, inputs
+    from fruits.predictor import write
+    from fruits.runs import estimate, inputs, prepare
     from fruits.runs.probe import Probe
     from fruits.spark import extract
 
     fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)
     inputs.open_source = lambda images, naming: SyntheticSources((images,), naming)
-    for module in (begin, estimate):
+    for module in (estimate, prepare):
         module.compile_network = lambda config, stages: graph()
     numbers = dict.fromkeys(("read", "decode", "network", "load"), 0.0)
     probed = Probe(images=48, rejected=0, memory=0, row=160, pixels=1, most_pixels=1, **numbers)
     estimate.probe = lambda listing, graph: probed
     extract.featurize = featurize
+    # OpenVINO would read the network, of which there is none.
+    write.classification_model = lambda graph, classifier: {}
 
 
 def timed(work: Any, *arguments: Any) -> tuple[Any, float]:

@@ -1,4 +1,4 @@
-"""Compares what else could be fitted from moments with the linear discriminant analysis that is.
+"""Compares the linear discriminant analysis with other classifiers from moments.
 
     python -m benchmarks.variants --images DIR
 
@@ -22,7 +22,7 @@ from benchmarks.inputs import DATA, ROOT
 from benchmarks.report import Row, table, write_json
 from fruits.classify.fit import SHRINKAGES, Discriminant
 from fruits.classify.groups import TRAIN_ONLY, assign_folds, group_images
-from fruits.classify.model import TRANSFORMS, mapped
+from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 
 Array = NDArray[np.float64]
@@ -41,7 +41,9 @@ def main() -> None:
     films = np.array(paths, object)
     rows_of = np.flatnonzero(training)
     films[training] = group_images([paths[n] for n in rows_of], varieties[training].tolist()).names
-    inputs = {name: _reduced(mapped(x, name), options.components) for name in TRANSFORMS}
+    inputs = {
+        name: _reduced(transform_features(x, name), options.components) for name in TRANSFORMS
+    }
     rows: list[Row] = []
     for name, variant in VARIANTS.items():
         split = [(training, ~training)]

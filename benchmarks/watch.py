@@ -1,4 +1,4 @@
-"""Runs a program and watches the memory of all its processes from outside, through /proc."""
+"""Runs a program and measures the memory of all its processes through /proc."""
 
 import os
 import signal

@@ -1,12 +1,11 @@
 # Sourced by every Spark command before its JVM starts, with the command's own arguments.
 
-# Spark asks for a module of which Java warns each time ("Using incubator modules:
-# jdk.incubator.vector"), and nothing in Java switches that off: the line does not help a user.
+# Spark uses a module for which Java prints a warning each time ("Using incubator modules:
+# jdk.incubator.vector"). Java has no option to turn it off, and the line does not help a user.
 exec 2> >(exec grep --line-buffered -v "^WARNING: Using incubator modules" >&2)
 
-# The driver of a local run, and its web page, listen on this machine's loopback only. Spark has no
-# setting for the page's address, only this variable. A cluster's driver must be reachable, and so
-# must its daemons.
+# The driver of a local run and its web page listen on loopback only. Spark has no setting for the
+# address of the page, only this variable. The driver and the daemons of a cluster must be reachable.
 local_driver() {
     case ${1:-} in
     org.apache.spark.deploy.SparkSubmit) ;;
@@ -27,9 +26,10 @@ local_driver() {
     [[ ${master:-local} == local* ]]
 }
 
-# A local driver's Java takes Spark's classes from an archive, where there is one, in place of reading
-# and verifying them (fruits/runs/class_archive.py). Java refuses an archive where a folder with
-# files is on its class path: options name the configuration then, unless it has files of others.
+# The Java of a local driver loads Spark's classes from an archive, if there is one, instead of
+# reading and verifying them (fruits/runs/class_archive.py). Java refuses an archive if the class path
+# contains a folder with files. So the configuration is passed by options, unless its folder contains
+# other files.
 class_archive() {
     local file archive=${FRUITS_CLASS_ARCHIVE:-$SPARK_HOME/fruits-classes.jsa}
     [ "${1:-}" = org.apache.spark.deploy.SparkSubmit ] || return 1
@@ -46,7 +46,7 @@ class_archive() {
     else
         archive=-XX:SharedArchiveFile=$archive
     fi
-    # Java would warn of an archive of another version, which it leaves out.
+    # Java would print a warning about an archive of another version, which it ignores.
     SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} \"$archive\" -Xlog:cds*=off -Xlog:class*=off"
     file=$SPARK_CONF_DIR/log4j2.properties
     [ ! -f "$file" ] || SPARK_SUBMIT_OPTS+=" \"-Dlog4j2.configurationFile=$file\""

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from fruits.predictor.predictor import Predictor
     from fruits.runs.compare import compare
     from fruits.runs.config import RunConfig
-    from fruits.runs.estimate import plan as estimate
+    from fruits.runs.estimate import estimate
     from fruits.runs.pipeline import run
 
-# Where each name is, and what it is called there if that differs. Nothing is imported before it is
-# used: Spark takes a second.
-_HOMES = {
+# The module of each name. A module is imported on first use: Spark takes a second to import.
+_MODULES = {
     "BackboneError": "fruits.errors",
     "CloudError": "fruits.errors",
     "ClusterError": "fruits.errors",
@@ -38,7 +37,7 @@ _HOMES = {
     "StorageError": "fruits.errors",
     "WorkerError": "fruits.errors",
     "compare": "fruits.runs.compare",
-    "estimate": "fruits.runs.estimate:plan",
+    "estimate": "fruits.runs.estimate",
     "open_features": "fruits.features.table",
     "run": "fruits.runs.pipeline",
 }
@@ -65,9 +64,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("fruits")
-    if name in _HOMES:
-        module, _, attribute = _HOMES[name].partition(":")
-        return getattr(import_module(module), attribute or name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,29 +2,29 @@
 
 FruitsError                 exit status 2, one line on stderr, no traceback
 ├── ConfigError             an option's value
-├── InputError              the images that were asked for
+├── InputError              the images
 ├── BackboneError           a network, its weights or its engine
-├── OutputError             the place where results go
+├── OutputError             the output folder
 ├── StorageError            a store and its credentials
-├── WorkerError             the memory of the workers
+├── WorkerError             the environment of the workers
 ├── ClusterError            a Spark cluster and its secret
-└── CloudError              AWS, and what runs there
+└── CloudError              AWS, and the resources there
 
-Each message says what was wanted, what was there, and what to do.
-Anything else that is raised is a defect or a failing machine: exit status 1.
+Each message says what was wanted, what was found, and what to do.
+Any other exception is a defect or a failing machine: exit status 1.
 """
 
 import re
 
 
 class FruitsError(Exception):
-    """Root of every error that the user can fix; its text is one line, fit for a terminal."""
+    """The base class of all errors that the user can fix. Its text is one printable line."""
 
     def __str__(self) -> str:
         return on_one_line(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: the one line, as the command line does."""
+        """Shows one line in a notebook, like the command line, in place of a traceback."""
         return [f"fruits: {self}"]
 
 
@@ -33,19 +33,19 @@ class ConfigError(FruitsError):
 
 
 class InputError(FruitsError):
-    """The input holds no usable image, or too few, or cannot be read."""
+    """The input has no usable images, or too few, or cannot be read."""
 
 
 class BackboneError(FruitsError):
-    """A network is unknown, its weights are out of reach or do not fit."""
+    """A network is unknown, or its weights cannot be reached or do not fit."""
 
 
 class OutputError(FruitsError):
-    """The output cannot be written, or holds results of other settings."""
+    """The output cannot be written, or has results of other settings."""
 
 
 class StorageError(FruitsError):
-    """A store is unknown, out of reach or refuses its credentials."""
+    """A store is unknown, cannot be reached, or refuses the credentials."""
 
 
 class WorkerError(FruitsError):
@@ -53,24 +53,24 @@ class WorkerError(FruitsError):
 
 
 class ClusterError(FruitsError):
-    """A Spark cluster does not let this program in."""
+    """A Spark cluster refuses this program."""
 
 
 class CloudError(FruitsError):
-    """AWS refuses, is out of reach, or does not have what was wanted."""
+    """AWS refuses a request, cannot be reached, or does not have what was wanted."""
 
 
 def one_line(error: object) -> str:
-    """What an exception or a text says, on one printable line and without addresses in memory."""
+    """The text of an exception on one printable line, without memory addresses."""
     text = re.sub(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>", "", str(error))
     return on_one_line(" ".join(text.split()) or type(error).__name__)
 
 
 def on_one_line(text: str) -> str:
-    """A text as one line that can be shown, whoever wrote it.
+    """Makes a text from any source safe to print on one line.
 
-    Line breaks and tabs become spaces; other characters that could control a terminal, change the
-    direction of the text or not be encoded become `?`.
+    Line breaks and tabs become spaces. Other characters become `?` if they could control a
+    terminal, change the direction of the text, or cannot be encoded.
     """
     return "".join(
         letter if letter.isprintable() else " " if letter in "\t\n\r" else "?" for letter in text

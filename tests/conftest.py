@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from pyspark.sql import SparkSession
+from small_pictures import draw_pictures
 
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
@@ -34,11 +33,12 @@ SLOW = {Path(__file__).parent / name for name in ("aws", "networks", "serve")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests whose fixtures start Spark; others that do so have the marker themselves."""
+    """Marks tests by what their fixtures start; others that do so have the marker themselves."""
     for item in items:
-        if SLOW & set(item.path.parents):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if SLOW & set(item.path.parents) or {"graph", "s3_server"} & fixtures:
             item.add_marker(pytest.mark.slow)
-        if {"spark", "executed"} & set(getattr(item, "fixturenames", ())):
+        if {"spark", "executed"} & fixtures:
             item.add_marker(pytest.mark.spark)
 
 
@@ -68,15 +68,7 @@ def draw(tmp_path: Path) -> Callable[..., Path]:
     """Writes small pictures that differ, as JPEG, below a folder; returns the folder."""
 
     def draw(labels: dict[str, int], folder: str = "images", seed: int = 0) -> Path:
-        rng = np.random.default_rng(seed)
-        root = tmp_path / folder
-        for label, count in labels.items():
-            (root / label).mkdir(parents=True, exist_ok=True)
-            for number in range(count):
-                coarse = rng.integers(0, 256, (5, 5, 3), np.uint8)
-                picture = Image.fromarray(coarse).resize((100, 100), Image.Resampling.BICUBIC)
-                picture.save(root / label / f"{number}_100.jpg", quality=90)
-        return root
+        return draw_pictures(tmp_path / folder, labels, seed)
 
     return draw
 

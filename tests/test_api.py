@@ -32,7 +32,7 @@ def test_the_public_names_are_these() -> None:
     assert set(dir(fruits)) == NAMES
 
 
-def test_each_public_name_can_be_had() -> None:
+def test_each_public_name_can_be_imported() -> None:
     for name in NAMES:
         assert getattr(fruits, name)
     assert issubclass(fruits.InputError, fruits.FruitsError)
@@ -43,7 +43,7 @@ def test_each_error_that_the_user_can_fix_is_public() -> None:
     assert errors <= set(fruits.__all__)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(fruits, "nothing")
 
 

@@ -28,8 +28,6 @@ def test_an_error_in_a_notebook_is_one_line() -> None:
         ("Pêche 桃 🍑", "Pêche 桃 🍑"),
     ],
 )
-def test_an_error_is_one_line_that_no_name_in_it_can_turn_into_commands(
-    text: str, shown: str
-) -> None:
+def test_names_in_an_error_cannot_control_the_terminal(text: str, shown: str) -> None:
     for kind in (FruitsError, *FruitsError.__subclasses__()):
         assert str(kind(text)) == shown

@@ -1,6 +1,11 @@
 import hashlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +61,7 @@ def refuse_to_draw(*_: object) -> None:
     raise AssertionError("a picture was drawn")
 
 
-def test_training_holds_per_class_pictures_and_test_a_third_of_that(drawn: Path) -> None:
+def test_training_has_per_class_pictures_and_test_a_third_of_that(drawn: Path) -> None:
     for part, count in (("Training", PER_CLASS), ("Test", 3)):
         varieties = list((drawn / part).iterdir())
         assert len(varieties) == CLASSES
@@ -103,6 +108,7 @@ def test_the_same_seed_draws_the_same_bytes_and_another_seed_other_ones(tmp_path
     assert not set(a.values()) & set(c.values())
 
 
+@pytest.mark.slow
 def test_processes_draw_the_same_bytes_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +121,26 @@ def test_processes_draw_the_same_bytes_as_one(
     )
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert reports == [(3, 9), (6, 9), (9, 9)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.2, 4])  # while processes import NumPy, and while they draw
+def test_ctrl_c_ends_all_processes_with_one_line(seconds: float, tmp_path: Path) -> None:
+    folder = tmp_path / "sample"
+    command = [sys.executable, "-m", "fruits.cli", "sample", "--output", str(folder)]
+    drawing = subprocess.Popen(
+        [*command, "--classes", "60"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not (folder / MARKER).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(seconds)
+    os.killpg(drawing.pid, signal.SIGINT)  # as a terminal does
+    _, printed = drawing.communicate(timeout=60)  # until the last of them has closed stderr
+    assert drawing.returncode == 130
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1] == "fruits: interrupted"
 
 
 def test_more_classes_only_add_to_fewer(drawn: Path, tmp_path: Path) -> None:
@@ -263,7 +289,7 @@ def test_a_folder_with_other_files_is_not_changed(marker: str | None, tmp_path: 
 @pytest.mark.parametrize("inside", ["", "/below"])
 def test_a_file_in_place_of_the_folder_is_an_output_error(inside: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match="can be written"):
+    with pytest.raises(OutputError, match=r"can be written; .* is a file, or below one: give"):
         draw_sample(f"{tmp_path}/file{inside}", classes=1, per_class=1)
     assert (tmp_path / "file").read_text() == "mine"
 

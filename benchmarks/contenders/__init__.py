@@ -1,1 +1,1 @@
-"""Each module is one way to do the task, run as a process of its own."""
+"""Each module does the task in one way, in a separate process."""

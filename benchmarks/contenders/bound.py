@@ -1,4 +1,4 @@
-"""What the machine allows: reading, decoding and the compiled network, in plain processes.
+"""The upper limit of the machine: reading, decoding and the compiled network in plain processes.
 
 One process for each core, no Spark, nothing written.
 """

@@ -17,7 +17,7 @@ from fruits.networks.compile import keras_model
 
 
 def write(output: str, file: str) -> None:
-    """Writes FILE, and the labels as JSON beside it."""
+    """Writes FILE, and the labels as JSON next to it."""
     import keras
 
     name = json.loads(Path(output, "run.json").read_text())["parameters"]["backbone"]

@@ -1,4 +1,4 @@
-"""What the notebooks on Spark have in common: reading, and Spark's own scaler and PCA."""
+"""The common part of the notebooks on Spark: reading, and Spark's own scaler and PCA."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all contenders share: the task, its timing, the network, and a reduction in memory.
+"""The common part of all contenders: the task, its timing, the network, a reduction in memory.
 
 It runs in the peers' own environments too, so it imports neither the package nor Spark.
 """

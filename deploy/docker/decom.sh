@@ -1,3 +1,3 @@
 #!/bin/sh
-# What Spark has a pod do before it is stopped: spark.kubernetes.decommission.script.
+# Spark calls this in a pod before the pod is stopped: spark.kubernetes.decommission.script.
 exec /usr/local/bin/roles decommission

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command that downloads. If it fails because a certificate is not trusted, one line says what
-# to do, in place of the command's own errors.
+# Runs a command that downloads. If a certificate is not trusted, it prints one line that says what to
+# do, instead of the errors of the command.
 #
 #   download.sh COMMAND [ARGUMENT...]
 errors='^\[(ERROR|FATAL)\]|^WARNING: Retrying|^ERROR:|^Could not fetch URL'

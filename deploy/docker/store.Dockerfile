@@ -1,4 +1,4 @@
-# Stands for the store's own image where that cannot be pulled; engine.sh builds it.
+# Replaces the image of the store if it cannot be pulled; engine.sh builds it.
 FROM debian:trixie-slim
 COPY weed /usr/bin/weed
 RUN install -d -o 1000 -g 1000 /data

@@ -1,20 +1,20 @@
 #!/bin/bash
-# Bootstrap action of EMR: installs the package and what it needs on a node, from S3 only.
+# Bootstrap action of EMR: installs the package and its dependencies on a node, from S3 only.
 #
 #   bootstrap.sh --wheels s3://BUCKET/software/HEX --sha256 HEX --python /opt/fruits/bin/python
 #                [--notebooks s3://...] [--history s3://...]
 #
-# wheels.sh made the folder and printed HEX, the SHA-256 of its requirements.txt. That file holds the
-# SHA-256 of each wheel. HEX comes from the stack and not from the bucket: only what was built is
-# installed, whoever can write to the bucket. The nodes cannot: their role forbids it.
+# wheels.sh made the folder and printed HEX, the SHA-256 of its requirements.txt, which contains the
+# SHA-256 of each wheel. HEX comes from the stack, not from the bucket: so only these wheels can be
+# installed, even if somebody else can write to the bucket. The role of the nodes cannot.
 #
 # --python     the interpreter that PYSPARK_PYTHON names; if it does not exist, an environment is made.
-#              PySpark is EMR's own, and not among the wheels
+#              PySpark is provided by EMR, and is not among the wheels
 # --notebooks  on the primary node: JupyterLab on port 8888 of the loopback, and where its notebooks
 #              are kept
 # --history    on the primary node: the folder of Spark's event logs, which must exist for Spark
 #
-# Running it again changes nothing. Any failure ends the bootstrap, and so the node, with one line.
+# The script is idempotent. Any failure ends the bootstrap, and so the node, with one line.
 set -Eeuo pipefail
 
 fail() {
@@ -41,7 +41,7 @@ done
 [[ -z $notebooks || $notebooks == s3://?*/?* ]] || fail "--notebooks: wanted a folder such as s3://bucket/fruits/notebooks; got '$notebooks'"
 [[ -z $history || $history == s3://?*/?* ]] || fail "--history: wanted a folder such as s3://bucket/fruits/emr/history; got '$history'"
 
-# The root of the node's own files; tests use another one.
+# The root of the file system; tests use another one.
 root=${FRUITS_ROOT:-}
 environment=${python%/bin/python}
 done_mark=$environment/installed-$sha256
@@ -80,18 +80,18 @@ install_wheels() {
         command -v "python$base" >/dev/null || fail "the wheels need python$base, which this release does not have"
         as_root "python$base" -m venv "$environment"
     fi
-    # The wheels are complete: pip looks for nothing elsewhere, and checks the hash of each.
+    # The wheels are complete: pip uses no other source, and checks the hash of each wheel.
     as_root "$python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-index \
         --find-links "$folder" --no-deps --require-hashes -r "$folder/requirements.txt"
     # The modules that work without PySpark, which EMR installs after the bootstrap.
     "$python" -I -c 'import fruits.errors, fruits.networks.runtime' || fail "the package is installed and cannot be imported"
-    # What jobs start with: root's file on this node, not one of the bucket.
+    # The program that starts jobs: a file of root on this node, not one in the bucket.
     printf 'import sys\n\nfrom fruits.cli import main\n\nsys.exit(main())\n' | as_root tee "$environment/run.py" >/dev/null
     as_root chmod 0644 "$environment/run.py"
     as_root touch "$done_mark"
 }
 
-# Commands that use this environment and EMR's own Spark: fruits and JupyterLab.
+# Commands that use this environment and EMR's Spark: fruits and JupyterLab.
 write_commands() {
     as_root install -d "$root/usr/local/bin"
     as_root tee "$root/usr/local/bin/fruits-env" >/dev/null <<END
@@ -114,7 +114,7 @@ make_history() {
 
 # JupyterLab with its token. Notebooks are copied from S3 once, and to S3 each minute and at the end.
 # Only *.ipynb is copied from there: jobs can write to that folder, and JupyterLab and kernels would
-# load modules and settings from it by themselves. A notebook runs when a person runs it.
+# load modules and settings from it automatically. A notebook only runs when a person runs it.
 write_workbench() {
     local home=$root/home/hadoop
     install -d -m 0700 "$home/notebooks" "$home/.jupyter"

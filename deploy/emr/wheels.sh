@@ -1,15 +1,15 @@
 #!/bin/bash
 # Makes the folder that bootstrap.sh installs from: the package, all wheels of requirements.lock
-# except PySpark, which is EMR's own, and a list of their hashes.
+# except PySpark, which EMR provides, and a list of their hashes.
 #
 #   deploy/emr/wheels.sh FOLDER [PYTHON]      PYTHON is the version of the nodes, by default 3.11
 #
 # It prints the SHA-256 of FOLDER/requirements.txt, which is the stack's WheelsSha256. Run it on Linux,
-# on the same kind of processor as the nodes (x86-64, or arm64 for Graviton).
+# on the same type of processor as the nodes (x86-64, or arm64 for Graviton).
 set -euo pipefail
 
 folder=${1:?wanted a folder, such as data/wheels}
-# A name that begins with a hyphen is no option.
+# A name that begins with a hyphen must not be read as an option.
 [[ $folder != -* ]] || folder=./$folder
 python=python${2:-3.11}
 source=$(cd "$(dirname "$0")/../.." && pwd)

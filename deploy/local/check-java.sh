@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ends with one line and status 2 where there is no Java that Spark can use.
+# Exits with one line and status 2 if there is no Java that Spark can use.
 set -u
 
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Copies the notebook to where you may change it, with the options of make demo: a network whose
-# weights are installed already, and the sample. The notebook that git tracks stays as it is.
+# Makes a copy of the notebook that you may change, with the options of make demo: a network with
+# installed weights, and the sample. The notebook that git tracks is not changed.
 #
-#   deploy/local/copy-notebook.sh NOTEBOOK COPY      COPY lies two folders below the project's
+#   deploy/local/copy-notebook.sh NOTEBOOK COPY      COPY is two folders below the project folder
 #
-# A copy that is there stays, unless NOTEBOOK is newer: then it is renamed, and a new one is made.
+# An existing copy is kept, unless NOTEBOOK is newer: then it is renamed, and a new copy is made.
 set -euo pipefail
 
 notebook=$1 copy=$2

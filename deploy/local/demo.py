@@ -12,9 +12,9 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-# Sockets in the file system in place of open TCP ports.
+# Uses sockets in the file system instead of open TCP ports.
 PRIVATE = Config({"KernelManager": {"transport": "ipc"}})
-# It would call the end of a kernel an error.
+# Otherwise it would report the end of a kernel as an error.
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a Python that fits, or says in one line what to install.
+# Prints the path of a suitable Python, or one line that says what to install.
 set -u
 
 found=none

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Installs what a lock pins, each file checked by its hash, and says how far it is.
+# Installs the packages of a lock file, checks their hashes, and shows the progress.
 #
 #   deploy/local/install.sh PYTHON LOCK
 set -euo pipefail
 
 python=$1 lock=$2
 install=("$python" -m pip --disable-pip-version-check install --no-deps --require-hashes)
-# PySpark comes as source: what builds it is pinned by the same lock, and installed first.
+# PySpark is built from source: its build tools are pinned by the same lock, and installed first.
 tools=$(mktemp)
 trap 'rm -f "$tools"' EXIT
 awk '/^(setuptools|wheel)==/, /[^\\]$/' "$lock" >"$tools"
 "${install[@]}" --quiet -r "$tools"
 
-# A lock for every platform holds some packages twice, and some that this platform leaves out.
+# A universal lock contains some packages twice, and some that this platform does not need.
 total=$(grep -c '^[A-Za-z0-9].*==' "$lock")
 if [ -t 1 ]; then start=$'\r\033[K' end=''; else start='' end=$'\n'; fi
 count=0 said=-1

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Packs the package and what it needs into an archive for spark.archives. PySpark is not in it: it is
-# the cluster's own. The nodes of the cluster then need only Spark, its Java, and PYTHON.
+# Packs the package and its dependencies into an archive for spark.archives, without PySpark, which the
+# cluster provides. The nodes of the cluster then need only Spark, Java, and PYTHON.
 #
 #   deploy/yarn/pack.sh ENVIRONMENT.tar.gz [PYTHON]      PYTHON is the version of the nodes, by default 3.11
 #
-# Run it on Linux, on the same kind of processor as the nodes. docs/yarn.md shows how to use it.
+# Run it on Linux, on the same type of processor as the nodes. docs/yarn.md shows how to use it.
 set -euo pipefail
 
 archive=${1:?wanted a file to write, such as data/environment.tar.gz}
@@ -18,7 +18,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # The wheels are the same as for EMR: pinned, with hashes, and old enough for its glibc.
 "$here/../emr/wheels.sh" "$work/wheels" "$python" >/dev/null
-# bin/python is a link to the node's own interpreter; it finds the packages next to itself.
+# bin/python is a link to the interpreter of the node; it finds the packages next to the link.
 "python$python" -m venv "$work/environment"
 "$work/environment/bin/pip" --quiet --disable-pip-version-check install \
     --no-index --find-links "$work/wheels" --no-deps --no-compile --require-hashes -r "$work/wheels/requirements.txt"

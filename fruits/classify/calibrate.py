@@ -1,7 +1,7 @@
-"""The temperature and the threshold for unknown images, learned from held-out images.
+"""Fits the temperature and the threshold for unknown images to held-out images.
 
 One temperature divides all logits: Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern
-Neural Networks", ICML 2017. The images must be of groups that the classifier was not fitted to.
+Neural Networks", ICML 2017. The images must belong to groups that the classifier was not fitted to.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from fruits.classify.model import Array, Ints, softmax
 
 FALSE_ALARMS = 0.01
-"""The share of images of known labels that may be called unknown."""
+"""The share of images of known labels that may be reported as unknown."""
 
 _BOUNDS = (1e-3, 1e3)
-"""Of the inverse of the temperature."""
+"""The bounds of the inverse of the temperature."""
 
 _STEPS = 60
 
@@ -24,15 +24,15 @@ _STEPS = 60
 def fit_temperature(logits: Array, truth: Ints) -> float:
     """The temperature with the smallest log loss.
 
-    The true label counts as 1 - 1 / (n + 2), the others share the rest (Platt's correction), so
-    that a few images that are all right do not make the classifier certain.
+    The target probability of the true label is 1 - 1 / (n + 2), and the other labels share the rest
+    (Platt's correction), so that a few correct images do not make the classifier certain.
 
     Args:
         logits: (n, c) float64.
-        truth: (n,) int64, the true labels; images of others (-1) are left out.
+        truth: (n,) int64, the indices of the true labels; images with -1 are ignored.
 
     Returns:
-        The temperature; 1 where there are no images.
+        The temperature; 1 if there are no images.
     """
     logits, truth = logits[truth >= 0], truth[truth >= 0]
     count, labels = logits.shape
@@ -47,7 +47,7 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     for _ in range(_STEPS):
         chances = softmax(logits * inverse)
         means = (chances * logits).sum(axis=1)
-        slope = float(means.sum()) - wanted  # of the log loss, which is convex
+        slope = float(means.sum()) - wanted  # The slope of the log loss, which is convex.
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         bend = float((chances * logits**2).sum() - (means**2).sum())
         following = inverse - slope / bend if bend > 0 else math.inf
@@ -60,14 +60,14 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
 
 
 def fit_threshold(distances: Array, rate: float = FALSE_ALARMS) -> float:
-    """The distance that at most a share of images of known labels exceeds.
+    """The distance that only a small share of images of known labels exceeds.
 
     Args:
-        distances: (n,) float64, of images held out.
-        rate: the share that may be above.
+        distances: (n,) float64, the distances of held-out images.
+        rate: the share of images that may exceed it.
 
     Returns:
-        The threshold; infinite where there are no images.
+        The threshold; infinite if there are no images.
     """
     if len(distances) == 0:
         return math.inf

@@ -1,9 +1,10 @@
-"""What a cross-validation has to measure, where moments of its folds are kept from before."""
+"""Finds what a cross-validation must measure, if moments of its folds are already stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,109 +12,186 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.classify.model import mapped
-from fruits.features.kept_folds import KeptFolds, moments_uri
+from fruits.classify.model import transform_features
+from fruits.features.kept_folds import KeptFolds, fold_moments
 from fruits.features.moments import Moments
 from fruits.features.moments_file import merge_files
 from fruits.features.rows import lists, matrix, read_rows, write_rows
+from fruits.sources.parts import Parts, Read
+from fruits.sources.spread import Spread
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 
 ADD, SUBTRACT, SCORE = 1, -1, 0
-"""What to do with a row: add its moments, subtract them, or only score it."""
+"""The actions for a row: add its moments, subtract them, or only score it."""
+
+
+IMAGES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("fold", pa.int64()),
+        ("scored", pa.bool_()),
+    ]
+)
+"""The columns of images; ``scored`` says whether the features are read to score the image."""
+
+_KEPT = pa.schema([IMAGES.field(number) for number in range(3)])
+
+ENTRIES = IMAGES.append(pa.field("sign", pa.int64()))
+"""Images with the action: ``sign`` is one of `ADD`, `SUBTRACT` and `SCORE`."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be measured, and what is known.
+    """What must be measured, and what is already stored.
 
     Attributes:
-        images: all that count: ``path``, ``label``, ``fold``, and ``scored``, a boolean.
-        rows: what to do with rows of the table: the same columns, and ``sign``, one of `ADD`,
-            `SUBTRACT` and `SCORE`. An image that changes its fold is in it twice.
-        gone: what to do with rows that were dropped from the table.
-        kept: the moments of the other images; None where there are none.
+        images: All training images: :data:`IMAGES`, sorted by path.
+        rows: The actions for rows of the table: :data:`ENTRIES`, in the parts of the images. An
+            image that changes its fold has two entries.
+        count: The number of rows to measure.
+        gone: The actions for rows that were dropped from the table.
+        kept: The stored moments; None if there are none.
+        kept_folds: The folds that have stored moments.
     """
 
-    images: pa.Table
-    rows: pa.Table
+    images: Parts
+    rows: Parts
+    count: int
     gone: pa.Table
     kept: KeptFolds | None
-
-    @property
-    def count(self) -> int:
-        """How many rows have to be measured."""
-        return int(np.count_nonzero(self.rows["sign"].to_numpy())) + int(self.gone.num_rows)
+    kept_folds: frozenset[int] = frozenset()
 
     @classmethod
-    def all_of(cls, images: pa.Table) -> Changes:
-        """Nothing is known."""
-        rows = _signed(images, ADD)
-        return cls(images, rows, rows.slice(0, 0), None)
+    def all_of(cls, images: Parts) -> Changes:
+        """Measures all images, because nothing is stored."""
+        reads = [partial(_added, read) for read in images.reads]
+        rows = Parts(ENTRIES, images.bounds, images.rows, reads)
+        return cls(images, rows, images.num_rows, ENTRIES.empty_table(), None)
 
     @classmethod
-    def since(cls, kept: KeptFolds, images: pa.Table, transforms: Sequence[str]) -> Changes | None:
-        """What has changed; None if measuring all images again is less work."""
+    def since(cls, kept: KeptFolds, images: Parts, transforms: Sequence[str]) -> Changes | None:
+        """The changes since the moments were stored; None if measuring all images is less work.
+
+        Raises:
+            OutputError: the stored files are damaged.
+        """
         if kept.transforms != tuple(transforms):
             return None
-        before, dropped = kept.images, kept.gone(["path"])["path"]
-        then = before.take(pc.index_in(images["path"], before["path"]))
-        same = pc.and_(*(pc.equal(images[name], then[name]) for name in ("label", "fold")))
-        stays = pc.and_not(pc.fill_null(same, False), pc.is_in(images["path"], dropped))
-        stay, new = images.filter(stays), images.filter(pc.invert(stays))
-        old = before.filter(pc.invert(pc.is_in(before["path"], stay["path"])))
-        if 2 * (new.num_rows + old.num_rows) > images.num_rows:
+        dropped = kept.gone(["path"])["path"]
+        before, folds = Spread(_KEPT, images.bounds), set[int]()
+        for rows in kept.images():
+            folds |= set(pc.unique(rows["fold"]).to_pylist())
+            before.add(rows.cast(_KEPT))
+        entries, lost = Spread(ENTRIES, images.bounds), [ENTRIES.empty_table()]
+        measured = 0
+        for number, (now, then) in enumerate(zip(images, before.parts(), strict=True)):
+            stay, new, old = _compared(now, then, dropped)
+            measured += new.num_rows + old.num_rows
+            gone = pc.is_in(old["path"], dropped)
+            entries.add_to(number, _signed(stay.filter(stay["scored"]), SCORE))
+            entries.add_to(number, _signed(new, ADD))
+            entries.add_to(number, old.filter(pc.invert(gone)))
+            lost.append(old.filter(gone))
+        if 2 * measured > images.num_rows:
             return None
-        old = _signed(
-            old.append_column("scored", pa.array([False] * old.num_rows, pa.bool_())), SUBTRACT
-        )
-        lost = pc.is_in(old["path"], dropped)
-        rows = [_signed(stay.filter(stay["scored"]), SCORE), _signed(new, ADD)]
-        rows.append(old.filter(pc.invert(lost)))
-        return cls(images, pa.concat_tables(rows), old.filter(lost), kept)
+        gone_rows = pa.concat_tables(lost)
+        return cls(images, entries.parts(), measured, gone_rows, kept, frozenset(folds))
+
+
+def _added(read: Read) -> pa.Table:
+    return _signed(read(), ADD)
+
+
+def _compared(
+    now: pa.Table, then: pa.Table, dropped: pa.ChunkedArray
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The unchanged images, the new images, and the entries to subtract."""
+    was = then.take(pc.index_in(now["path"], then["path"]))
+    same = pc.and_(*(pc.equal(now[name], was[name]) for name in ("label", "fold")))
+    stays = pc.and_not(pc.fill_null(same, False), pc.is_in(now["path"], dropped))
+    stay, new = now.filter(stays), now.filter(pc.invert(stays))
+    old = then.filter(pc.invert(pc.is_in(then["path"], stay["path"])))
+    without = pa.array([False] * old.num_rows, pa.bool_())
+    return stay, new, _signed(old.append_column("scored", without), SUBTRACT)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What was measured at once.
+    """The results of one task.
 
     Attributes:
-        prefix: with which the URIs of the results begin.
-        measured: the signs and folds of which there are moments.
-        samples: the folds of which there are rows to score.
-        width: of the features; 0 if there were none.
+        prefix: The common prefix of the locations of the results.
+        measured: The pairs of sign and fold that have moments.
+        samples: The folds that have rows to score.
+        width: The number of features; 0 if there were no rows.
     """
 
-    prefix: str
+    prefix: Location
     measured: list[tuple[int, int]]
     samples: list[int]
     width: int
 
-    def moments(self, sign: int, fold: int, transform: str) -> list[str]:
-        """URIs of the moments of one sign and fold: one, or none."""
-        uri = moments_uri(f"{self.prefix}.{sign}", fold, transform)
-        return [uri] if (sign, fold) in self.measured else []
+    def moments(self, sign: int, fold: int, transform: str) -> list[Location]:
+        """The file with the moments of a sign and a fold: one, or none."""
+        file = fold_moments(self.prefix.extended(f".{sign}"), fold, transform)
+        return [file] if (sign, fold) in self.measured else []
 
-    def sample(self, fold: int) -> list[str]:
-        """URIs of the rows to score of one fold, ``path`` and ``features``: one, or none."""
-        return [_sample_uri(self.prefix, fold)] if fold in self.samples else []
+    def sample(self, fold: int) -> list[Location]:
+        """The file with the rows to score of a fold, ``path`` and ``features``: one, or none."""
+        return [_sample_file(self.prefix, fold)] if fold in self.samples else []
+
+
+@dataclass(frozen=True)
+class EntriesFile:
+    """A file of :data:`ENTRIES`, and the first and the last path in it."""
+
+    place: Location
+    first: str
+    last: str
+
+
+def write_entries(rows: Parts, place: Location) -> list[EntriesFile]:
+    """Writes entries, part by part, to a location that all tasks can read."""
+    found = []
+    for number, part in enumerate(rows):
+        if part.num_rows:
+            ends = pc.min_max(part["path"]).as_py()
+            found.append(EntriesFile(place / f"{number:06}.parquet", ends["min"], ends["max"]))
+            write_rows(found[-1].place, part)
+    return found
 
 
 def measure_files(
-    files: Iterable[str], entries: pa.Table, prefix: str, transforms: Sequence[str]
+    files: Iterable[Location],
+    entries: Sequence[EntriesFile],
+    prefix: Location,
+    transforms: Sequence[str],
 ) -> Part:
     """Measures files of features, see `measure_rows`."""
-    tables = [read_rows(file, ["path", "features"], entries["path"]) for file in files]
-    return measure_rows(pa.concat_tables(tables), entries, prefix, transforms)
+    # Reads all rows: filtering each file by path would be slower the more rows are needed.
+    rows = pa.concat_tables(read_rows(file, ["path", "features"]) for file in files)
+    ends = pc.min_max(rows["path"]).as_py()
+    near = [
+        file.place
+        for file in entries
+        if rows.num_rows and file.first <= ends["max"] and file.last >= ends["min"]
+    ]
+    own = [read_rows(place, ENTRIES.names, rows["path"]).cast(ENTRIES) for place in near]
+    return measure_rows(rows, pa.concat_tables([ENTRIES.empty_table(), *own]), prefix, transforms)
 
 
-def measure_rows(rows: pa.Table, entries: pa.Table, prefix: str, transforms: Sequence[str]) -> Part:
+def measure_rows(
+    rows: pa.Table, entries: pa.Table, prefix: Location, transforms: Sequence[str]
+) -> Part:
     """Writes the moments of each sign and fold, and the rows to score of each fold.
 
     Args:
-        rows: ``path`` and ``features``.
-        entries: what to do with them, and with others, as in `Changes.rows`.
-        prefix: with which the URIs of the results begin.
-        transforms: of the features.
+        rows: a table with ``path`` and ``features``.
+        entries: :data:`ENTRIES` for these rows, and for others.
+        prefix: the common prefix of the locations of the results.
+        transforms: the transforms of the features to measure.
     """
     at = pc.index_in(entries["path"], rows["path"])
     own = entries.append_column("at", at).filter(pc.is_valid(at))
@@ -125,31 +203,31 @@ def measure_rows(rows: pa.Table, entries: pa.Table, prefix: str, transforms: Seq
         some = np.flatnonzero((sign == of_sign) & (fold == of_fold))
         labels = own["label"].take(some).to_pylist()
         for transform in transforms:
-            moments = Moments.of(mapped(x[row[some]], transform), labels)
+            moments = Moments.of(transform_features(x[row[some]], transform), labels)
             replace(part.moments(of_sign, of_fold, transform)[0], moments.to_bytes())
     for of_fold in part.samples:
         sample = row[scored & (fold == of_fold)]
         columns = {"path": rows["path"].take(sample), "features": lists(x[sample])}
-        write_rows(_sample_uri(prefix, of_fold), pa.table(columns))
+        write_rows(_sample_file(prefix, of_fold), pa.table(columns))
     return part
 
 
-def read_samples(uris: Sequence[str]) -> NDArray[np.floating[Any]]:
-    """The features to score, in the order of their paths."""
-    tables = [read_rows(uri, ["path", "features"]) for uri in uris]
+def read_samples(files: Sequence[Location]) -> NDArray[np.floating[Any]]:
+    """Reads the features to score, sorted by path."""
+    tables = [read_rows(file, ["path", "features"]) for file in files]
     return matrix(pa.concat_tables(tables).sort_by("path")["features"].combine_chunks())
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Files of moments that are added up, others that are subtracted, and where the result goes."""
+    """Files of moments to add and to subtract, and the location of the result."""
 
-    added: list[str]
-    subtracted: list[str]
-    target: str
+    added: list[Location]
+    subtracted: list[Location]
+    target: Location
 
     def run(self) -> bool:
-        """Writes the result; False if there is none: what was kept is damaged, or of other rows."""
+        """Writes the result; False if stored files are missing, damaged or of other rows."""
         try:
             merge_files(self.added, self.target, self.subtracted)
         except (FileNotFoundError, ValueError):
@@ -157,21 +235,24 @@ class Merge:
         return True
 
 
-def merges(
-    parts: Sequence[Part], changes: Changes, prefix: str, transforms: Sequence[str]
+def plan_merges(
+    parts: Sequence[Part],
+    changes: Changes,
+    folds: Set[int],
+    prefix: Location,
+    transforms: Sequence[str],
 ) -> dict[tuple[int, str], Merge]:
-    """What makes the moments of each fold and transform."""
-    kept = changes.kept
-    before = set(kept.images["fold"].to_pylist()) if kept else set()
+    """The merges that make the moments of each fold and transform, including stored folds."""
+    kept, before = changes.kept, changes.kept_folds
     found = {}
-    for fold in sorted(before | set(changes.images["fold"].to_pylist())):
+    for fold in sorted(before | folds):
         for transform in transforms:
-            had = [moments_uri(kept.prefix, fold, transform)] if kept and fold in before else []
+            had = [fold_moments(kept.prefix, fold, transform)] if kept and fold in before else []
             added, subtracted = (
-                [uri for part in parts for uri in part.moments(sign, fold, transform)]
+                [file for part in parts for file in part.moments(sign, fold, transform)]
                 for sign in (ADD, SUBTRACT)
             )
-            target = moments_uri(prefix, fold, transform)
+            target = fold_moments(prefix, fold, transform)
             found[fold, transform] = Merge(had + added, subtracted, target)
     return found
 
@@ -180,5 +261,5 @@ def _signed(images: pa.Table, sign: int) -> pa.Table:
     return images.append_column("sign", pa.array([sign] * images.num_rows, pa.int64()))
 
 
-def _sample_uri(prefix: str, fold: int) -> str:
-    return f"{prefix}-{fold}.parquet"
+def _sample_file(prefix: Location, fold: int) -> Location:
+    return prefix.extended(f"-{fold}.parquet")

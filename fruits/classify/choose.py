@@ -1,8 +1,8 @@
-"""Choose a transform and a shrinkage by cross-validation, from moments and features to score.
+"""Chooses a transform and the shrinkages by cross-validation, from moments and scored features.
 
-The model without a fold is fitted to the moments of all images minus those of the fold: exactly
-what fitting it to the other images would give. Features are read to be scored only, and a sample of
-each fold will do.
+The model without a fold is fitted to the moments of all images minus those of the fold, which is
+exactly the same as fitting it to the other images. Features are read only for scoring, and a sample
+of each fold is enough.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.classify.calibrate import fit_threshold
 from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
-from fruits.classify.model import Array, Ints, places_of, softmax
+from fruits.classify.model import Array, Ints, label_indices, softmax
+from fruits.errors import InputError
 
 THREADS = 4
-"""Models that are fitted at a time at most; each takes five (d, d) matrices."""
+"""The most models that are fitted in parallel; each needs five (d, d) matrices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +32,12 @@ class Fold:
     """Images that are held out together.
 
     Attributes:
-        moments: of all of them, for each transform that is tried.
-        features: gives (n, d) float32 of those to score, as the network made them; it is called
-            twice for each transform, so that not all features need be in memory.
-        labels: their n labels.
-        paths: their n paths, for those who look at what was predicted; they may be left out.
+        moments: The moments of all images of the fold, for each transform.
+        features: A function that returns the untransformed features of the n scored images,
+            (n, d) float32. It is called twice for each transform, so that the features of all folds
+            are never in memory together.
+        labels: The n labels of the scored images.
+        paths: The n paths of the scored images, to identify predictions; may be empty.
     """
 
     moments: Mapping[str, Measured]
@@ -52,47 +55,109 @@ class Trial:
     accuracy: float
 
 
-def choose(
-    moments: Mapping[str, Measured], folds: Sequence[Fold]
-) -> tuple[list[Trial], Trial, list[Discriminant]]:
-    """The choice with the most right labels; of equal ones that with the smaller log loss.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The result of the choice.
 
-    Returns:
-        All trials, the best one, and the models of its transform without each of the folds.
+    Attributes:
+        trials: All trials.
+        best: The trial with the most correct labels; if several are equal, the smaller log loss.
+        distance_shrinkage: The shrinkage for the distances, which decide whether an image is
+            unknown.
+        models: For each fold, the model without it, with the best transform.
+    """
+
+    trials: list[Trial]
+    best: Trial
+    distance_shrinkage: float
+    models: list[Discriminant]
+
+
+def choose(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Choice:
+    """Chooses a transform and the shrinkages.
+
+    A transform that makes all images equal is skipped: "sqrt-l2" removes the length, which may be
+    the only difference.
+
+    Raises:
+        InputError: all images have the same features.
     """
     tested = sum(len(fold.labels) for fold in folds)
     trials: list[Trial] = []
-    best, kept, models = (math.inf, math.inf), 0, []
+    best, kept, chosen = (math.inf, math.inf), 0, list[_FoldScores]()
+    same: InputError | None = None
     # LAPACK uses one core for most of a decomposition.
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         for transform, total in moments.items():
-            tried = list(pool.map(partial(_try, total, transform), folds))
+            try:
+                tried = list(pool.map(partial(_score_fold, total, transform), folds))
+            except InputError as error:
+                same = error
+                continue
             right = np.sum([one.right for one in tried], axis=0)
             loss = np.sum([one.loss for one in tried], axis=0)
             for number, shrinkage in enumerate(SHRINKAGES):
                 rank = (-int(right[number]), float(loss[number]))
                 if rank < best:
-                    best, kept, models = rank, len(trials), [one.model for one in tried]
+                    best, kept, chosen = rank, len(trials), tried
                 trials.append(Trial(transform, shrinkage, float(right[number]) / tested))
-    return trials, trials[kept], models
+    if same and not trials:
+        raise same
+    best_trial = trials[kept]
+    distance_shrinkage = _distance_shrinkage(chosen, best_trial.shrinkage)
+    return Choice(trials, best_trial, distance_shrinkage, [one.model for one in chosen])
+
+
+def _distance_shrinkage(tried: Sequence[_FoldScores], otherwise: float) -> float:
+    """The shrinkage whose distances detect images of unknown labels best.
+
+    An image simulates an unknown label if the mean of its own label is left out. The threshold is
+    set so that few known images are reported as unknown; then the shrinkage that detects the most
+    simulated images wins.
+    """
+    known = np.concatenate([one.nearest for one in tried], axis=1)
+    unknown = np.concatenate([one.nearest_other for one in tried], axis=1)
+    if not known.shape[1]:
+        return otherwise
+    found = [
+        np.count_nonzero(others > fit_threshold(own))
+        for own, others in zip(known, unknown, strict=True)
+    ]
+    return SHRINKAGES[int(np.argmax(found))] if max(found) else otherwise
 
 
 @dataclass(frozen=True, eq=False)
-class _Tried:
-    """A model without a fold; and of the fold's images, for each shrinkage, right ones and loss."""
+class _FoldScores:
+    """A model without a fold, and its results for the fold's images with each of s shrinkages.
+
+    Attributes:
+        model: The model.
+        right: (s,) the number of images with the correct label.
+        loss: (s,) the sum of the log losses of the m images whose label the model knows.
+        nearest: (s, m) the squared distance of these images to the nearest mean of a label.
+        nearest_other: (s, m) their squared distance to the nearest mean of another label.
+    """
 
     model: Discriminant
     right: Ints
     loss: Array
+    nearest: Array
+    nearest_other: Array
 
 
-def _try(total: Measured, transform: str, fold: Fold) -> _Tried:
+def _score_fold(total: Measured, transform: str, fold: Fold) -> _FoldScores:
     model = Discriminant.of(total.subtract(fold.moments[transform]))
-    truth = places_of(model.labels, fold.labels)
+    truth = label_indices(model.labels, fold.labels)
     known = np.flatnonzero(truth >= 0)
+    own = np.arange(len(known)), truth[known]
     right, loss = np.zeros(len(SHRINKAGES), np.int64), np.zeros(len(SHRINKAGES))
-    for number, logits in enumerate(model.logits(fold.features(), transform, SHRINKAGES)):
+    nearest, nearest_other = np.empty((2, len(SHRINKAGES), len(known)))
+    scores = model.scores(fold.features(), transform, SHRINKAGES)
+    for number, (logits, distances) in enumerate(scores):
         right[number] = np.count_nonzero(logits.argmax(axis=1) == truth)
-        likelihood = softmax(logits[known])[np.arange(len(known)), truth[known]]
-        loss[number] = -np.log(likelihood.clip(min=1e-300)).sum()
-    return _Tried(model, right, loss)
+        loss[number] = -np.log(softmax(logits[known])[own].clip(min=1e-300)).sum()
+        distances = distances[known]
+        nearest[number] = distances.min(axis=1)
+        distances[own] = math.inf
+        nearest_other[number] = distances.min(axis=1)
+    return _FoldScores(model, right, loss, nearest, nearest_other)

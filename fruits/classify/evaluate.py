@@ -1,35 +1,36 @@
-"""How good predictions are, and on what that was measured.
+"""Evaluates predictions, and records what was evaluated.
 
-Plain numbers, for run.json, the terminal and the plots. Every figure belongs to a scheme: the side
-of a split, or a cross-validation that keeps groups together.
+The results are plain numbers for run.json, the terminal and the plots. Every figure belongs to a
+scheme: the side of a split, or a cross-validation that keeps groups together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import TOP, Array, Classifier, Ints, places_of
+from fruits.classify.model import Array, Classifier, Ints
+from fruits.classify.tally import Tally
 from fruits.errors import InputError
 
 BINS = 15
-"""Bins of confidence, of equal width, by which the calibration error is measured."""
+"""The number of bins of confidence, of equal width, for the calibration error."""
 
 WORST = 20
-"""Confusions that are listed."""
+"""The number of confusions that are listed."""
 
 _SMALLEST = float(np.finfo(np.float64).eps)
-"""Probabilities count as this at least in the log loss, as in scikit-learn."""
+"""The lower limit of probabilities in the log loss, as in scikit-learn."""
 
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """Of one label: images that have it, images that were given it, and how they agree, 0 to 1."""
+    """The figures of one label: true images, predicted images, and scores from 0 to 1."""
 
     label: str
     images: int
@@ -41,7 +42,7 @@ class LabelFigures:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images by confidence: how many, how sure the classifier was on average, and how right."""
+    """A bin of confidence: the number of images, the mean confidence, and the accuracy."""
 
     images: int
     confidence: float
@@ -50,24 +51,27 @@ class Bin:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good predictions are.
+    """The figures of an evaluation.
 
     Attributes:
-        scheme: what was measured: "split" or "grouped cross-validation".
-        images: how many.
-        accuracy: the share of right labels.
-        balanced_accuracy: the mean over the labels of their recall.
-        top5: the share of images whose label is among the five most probable.
-        log_loss: over the images whose label the classifier knows; None if there are none.
-        calibration_error: expected difference of confidence and accuracy, over `BINS` bins.
-        unknown: the share of images that were called unknown.
-        most_frequent: the accuracy of naming the most frequent training label always.
-        nearest_mean: the accuracy of naming the label with the nearest mean.
-        identical: images that training has too, byte for byte; None where it was not counted.
-        unseen_labels: labels that training has not, with their images, which count as wrong.
-        labels: the figures of each label.
-        confusion: rows of true label, predicted label and images, where there are any.
-        bins: the calibration, by confidence.
+        scheme: What was evaluated: "grouped cross-validation", or a side such as "split: test".
+        images: The number of images.
+        accuracy: The share of correct labels.
+        balanced_accuracy: The mean recall over the labels.
+        top5: The share of images whose label is among the five most probable.
+        log_loss: The log loss of the images whose label the classifier knows; None if there are
+            none.
+        calibration_error: The expected difference of confidence and accuracy, over `BINS` bins.
+        unknown: The share of images that are reported as unknown.
+        most_frequent: The accuracy of always predicting the most frequent training label.
+        nearest_mean: The accuracy of predicting the label with the nearest mean.
+        identical: The number of images that are byte-identical to training images; None if they
+            were not counted.
+        unseen_labels: The number of images of each label without training images; they count as
+            wrong.
+        labels: The figures of each label.
+        confusion: Rows of true label, predicted label and number of images, without zeros.
+        bins: The calibration by confidence.
     """
 
     scheme: str
@@ -87,7 +91,7 @@ class Evaluation:
     bins: list[Bin]
 
     def to_json(self) -> dict[str, Any]:
-        """What run.json has of it."""
+        """The content for run.json."""
         return asdict(self) | {"confusion": [list(row) for row in self.confusion]}
 
     @classmethod
@@ -120,72 +124,81 @@ def evaluate(
     nearest: Ints | None = None,
     identical: int | None = None,
 ) -> Evaluation:
-    """Compare predictions with the truth.
+    """Compares predictions with the true labels.
 
     Args:
-        scheme: "split" or "grouped cross-validation".
+        scheme: "grouped cross-validation", or a side such as "split: test".
         labels: the c labels of the classifier.
-        truth: the n true labels; others than those of the classifier count as wrong.
-        predicted: (n,) places of the labels that were predicted.
+        truth: the n true labels; labels that the classifier does not know count as wrong.
+        predicted: (n,) the indices of the predicted labels.
         confidence: (n,) float64, their probabilities.
-        top: (n, k) places of the most probable labels.
-        likelihood: (n,) float64, the probabilities of the true labels; NaN where unseen.
-        most_frequent: the label of most training images.
-        unknown: (n,) bool.
-        nearest: (n,) places of the labels with the nearest means.
-        identical: images that training has too.
+        top: (n, k) the indices of the most probable labels.
+        likelihood: (n,) float64, the probabilities of the true labels; NaN for unseen labels.
+        most_frequent: the label with the most training images.
+        unknown: (n,) bool, whether the image is reported as unknown.
+        nearest: (n,) the indices of the labels with the nearest means.
+        identical: the number of images that are byte-identical to training images.
 
     Raises:
         InputError: there are no images.
     """
-    count = len(truth)
+    tally = Tally(labels)
+    tally.add(truth, predicted, confidence, top, likelihood, unknown, nearest)
+    return evaluation_of(tally, scheme, most_frequent=most_frequent, identical=identical)
+
+
+def evaluation_of(
+    tally: Tally, scheme: str, *, most_frequent: str, identical: int | None = None
+) -> Evaluation:
+    """The evaluation of images that were added to a tally.
+
+    Args:
+        tally: the tally of the images.
+        scheme: "grouped cross-validation", or a side such as "split: test".
+        most_frequent: the label with the most training images.
+        identical: the number of images that are byte-identical to training images.
+
+    Raises:
+        InputError: there are no images.
+    """
+    count = tally.images
     if count == 0:
-        raise InputError(f"wanted labelled images to evaluate ({scheme}), found none")
-    known, true = set(labels), places_of(labels, truth)
-    right = predicted == true
-    figures = _figures(labels, truth, predicted)
-    seen = likelihood[true >= 0]
-    bins = _bins(confidence, right)
+        raise InputError(f"wanted labelled images to evaluate ({scheme}); got none: add labels")
+    labels, truth, right = tally.labels, tally.truth(), tally.right()
+    figures = _figures(tally)
+    bins = _bins(tally.confidence(), right)
     return Evaluation(
         scheme=scheme,
         images=count,
         accuracy=float(right.mean()),
         balanced_accuracy=float(np.mean([f.recall for f in figures if f.images])),
-        top5=float((top[:, :TOP] == true[:, np.newaxis]).any(axis=1).mean()),
-        log_loss=float(-np.log(seen.clip(min=_SMALLEST)).mean()) if len(seen) else None,
+        top5=tally.top5 / count,
+        log_loss=_log_loss(tally.likelihood()),
         calibration_error=float(
             sum(abs(one.confidence - one.accuracy) * one.images for one in bins) / count
         ),
-        unknown=0.0 if unknown is None else float(unknown.mean()),
-        most_frequent=float(np.mean([label == most_frequent for label in truth])),
-        nearest_mean=None if nearest is None else float((nearest == true).mean()),
+        unknown=tally.unknown / count,
+        most_frequent=truth[most_frequent] / count,
+        nearest_mean=None if tally.nearest is None else tally.nearest / count,
         identical=identical,
-        unseen_labels=dict(sorted(Counter(x for x in truth if x not in known).items())),
+        unseen_labels={x: truth[x] for x in sorted(truth.keys() - set(labels))},
         labels=figures,
         confusion=sorted(
-            (label, labels[guess], images)
-            for (label, guess), images in Counter(
-                zip(truth, predicted.tolist(), strict=True)
-            ).items()
+            (label, labels[guess], images) for (label, guess), images in tally.pairs.items()
         ),
         bins=bins,
     )
 
 
-def count_identical(training: Iterable[str], tested: Iterable[str]) -> int:
-    """Tested images whose SHA-256 is one of the training images'."""
-    known = set(training)
-    return sum(digest in known for digest in tested)
-
-
 def similarity_order(centres: Array) -> list[int]:
-    """An order of c labels in which neighbours are alike, for a confusion matrix.
+    """An order of c labels in which neighbours are similar, for a confusion matrix.
 
     Args:
         centres: (c, d) float64, such as `Classifier.centres`.
 
     Returns:
-        The places of the labels: from the one farthest from the mean, always to the nearest left.
+        The indices of the labels. The first one is farthest from the mean; each next one is the
+        nearest of the remaining labels.
     """
     squares = (centres**2).sum(axis=1)
     at = int(np.argmax(squares))
@@ -204,10 +217,12 @@ def labels_by_similarity(classifier: Classifier) -> list[str]:
     return [classifier.labels[place] for place in similarity_order(classifier.centres)]
 
 
-def _figures(labels: Sequence[str], truth: Sequence[str], predicted: Ints) -> list[LabelFigures]:
-    guesses = [labels[place] for place in predicted.tolist()]
-    images, given = Counter(truth), Counter(guesses)
-    hits = Counter(a for a, b in zip(truth, guesses, strict=True) if a == b)
+def _figures(tally: Tally) -> list[LabelFigures]:
+    images, given, hits = tally.truth(), Counter[str](), Counter[str]()
+    for (label, place), count in tally.pairs.items():
+        guess = tally.labels[place]
+        given[guess] += count
+        hits[label] += count if guess == label else 0
     result = []
     for label in sorted(images.keys() | given.keys()):
         hit, wanted, got = hits[label], images[label], given[label]
@@ -216,8 +231,16 @@ def _figures(labels: Sequence[str], truth: Sequence[str], predicted: Ints) -> li
     return result
 
 
-def _bins(confidence: Array, right: Ints) -> list[Bin]:
-    """Bins of confidence that have images, ascending."""
+def _log_loss(likelihood: Array) -> float | None:
+    """The log loss; overwrites the array. None if it is empty."""
+    if not len(likelihood):
+        return None
+    np.clip(likelihood, _SMALLEST, None, out=likelihood)
+    return float(-np.log(likelihood, out=likelihood).mean())
+
+
+def _bins(confidence: Array, right: NDArray[np.bool_]) -> list[Bin]:
+    """The bins of confidence that have images, in ascending order."""
     numbers = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     result = []
     for number in range(BINS):

@@ -1,36 +1,38 @@
 """Linear discriminant analysis from moments, with a shrunk covariance.
 
-All labels share one covariance: that of the images around the means of their labels, W / n with
+All labels share one covariance, that of the images around the means of their labels: W / n with
 W = S - sum over labels of n_c (m_c - m)(m_c - m)^T, where S is the scatter of all images. Shrunk by
-s, it is (1 - s) W / n + s trace(W / n) / d I: what scikit-learn's `LinearDiscriminantAnalysis(
-solver="lsqr", shrinkage=s)` uses, since its classes are weighted by their shares of the images.
-One eigendecomposition of W serves every s. See Hastie, Tibshirani and Friedman, "The Elements of
-Statistical Learning", 4.3; and Hayes and Kanan, "Lifelong Machine Learning with Deep Streaming
-Linear Discriminant Analysis", CVPR Workshops 2020, for moments that grow.
+s, it is (1 - s) W / n + s trace(W / n) / d I. This is what scikit-learn's
+`LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)` uses, which weights classes by their shares
+of the images. One eigendecomposition of W is enough for every s. See Hastie, Tibshirani and
+Friedman, "The Elements of Statistical Learning", 4.3; and Hayes and Kanan, "Lifelong Machine
+Learning with Deep Streaming Linear Discriminant Analysis", CVPR Workshops 2020, for moments that
+grow.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import Array, Classifier, Ints, mapped, nearest_mean
+from fruits.classify.model import Array, Classifier, Ints, nearest_mean, transform_features
 from fruits.errors import InputError
+from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import rowwise_product
 
-SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Values among which a cross-validation chooses."""
+SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97)
+"""The values that a cross-validation tries."""
 
 _SPARE = 16
-"""Vectors beyond the rank that a space is found with."""
+"""The number of vectors in addition to the rank, to find the space that a matrix spans."""
 
 _RANK_TOLERANCE = 1e-12
-"""Without shrinkage, directions with less than this share of the largest variance do not count."""
+"""Without shrinkage, directions with less variance, relative to the largest, are ignored."""
 
 
 class Total(Protocol):
@@ -41,11 +43,11 @@ class Total(Protocol):
 
 
 class LabelTotal(Protocol):
-    """How many rows a label has, and the sum of their features."""
+    """The number of rows of a label, and the sum of their features."""
 
     @property
     def count(self) -> int:
-        """Rows of the label."""
+        """The number of rows of the label."""
 
     @property
     def total(self) -> Total:
@@ -53,7 +55,7 @@ class LabelTotal(Protocol):
 
 
 class Measured(Protocol):
-    """What a discriminant analysis is learned from: exact moments, or those of rows in memory."""
+    """The input of a discriminant analysis: exact moments, or moments of rows in memory."""
 
     @property
     def count(self) -> int:
@@ -61,7 +63,7 @@ class Measured(Protocol):
 
     @property
     def labels(self) -> Mapping[str | None, LabelTotal]:
-        """Of each label, sorted: count and sum of its rows."""
+        """Count and sum of the rows of each label, sorted by label."""
 
     @property
     def mean(self) -> Array:
@@ -72,21 +74,21 @@ class Measured(Protocol):
         """(d, d) float64: the sum over the rows of (x - mean)(x - mean)^T."""
 
     def subtract(self, other: Any) -> Measured:
-        """The moments of the rows without those of another one of the same kind."""
+        """The moments of these rows without the rows of another one of the same kind."""
 
 
 @dataclass(frozen=True, eq=False)
 class Discriminant:
-    """What a linear discriminant analysis learns, for every shrinkage.
+    """A fitted linear discriminant analysis, before a shrinkage is chosen.
 
     Attributes:
-        labels: the c labels, sorted.
-        counts: (c,) int64, images of each.
-        means: (c, d) float64, of each label's features.
-        mean: (d,) float64, of all features.
+        labels: The c labels, sorted.
+        counts: (c,) int64, the number of images of each label.
+        means: (c, d) float64, the mean features of each label.
+        mean: (d,) float64, the mean of all features.
         variances: (r,) float64, the eigenvalues of the covariance within labels. With fewer images
-            than features, r is less than d, and all others are 0.
-        axes: (d, r) float64, its eigenvectors, in columns.
+            than features, r is less than d, and the other eigenvalues are 0.
+        axes: (d, r) float64, the eigenvectors, in columns.
     """
 
     labels: tuple[str, ...]
@@ -97,12 +99,13 @@ class Discriminant:
     axes: Array
 
     @classmethod
+    @one_blas_thread()
     def of(cls, moments: Measured) -> Discriminant:
-        """Learn from the moments of images that all have a label.
+        """Fits to the moments of images that all have a label.
 
-        Labels of one image are learned: their mean counts, and they say nothing of the covariance.
-        Where all labels have one image, the covariance is a multiple of the identity, so that the
-        nearest mean decides. A second and five (d, d) matrices for 1,280 features.
+        A label with one image has a mean, but does not contribute to the covariance. If all labels
+        have one image, the covariance is a multiple of the identity, so the nearest mean decides.
+        For 1,280 features, it needs a second and five (d, d) matrices.
 
         Raises:
             InputError: there are fewer than two labels, or all images have the same features.
@@ -117,8 +120,8 @@ class Discriminant:
         total = float(np.trace(covariance))
         if total == 0:
             raise InputError(
-                f"classifier: wanted images that differ, found {count} with the same features; "
-                "add others, or take classifier=none"
+                f"classifier: wanted images that differ; got {count} with the same features: "
+                "add others, or set classifier=none"
             )
         covariance -= between.T @ between
         if float(np.trace(covariance)) <= _RANK_TOLERANCE * total or count == len(labels):
@@ -129,11 +132,11 @@ class Discriminant:
 
     @property
     def most_frequent(self) -> str:
-        """The label of most images; of equal ones the first."""
+        """The label with the most images; the first one if several are equal."""
         return self.labels[int(self.counts.argmax())]
 
     def precisions(self, shrinkage: float) -> tuple[Array, float]:
-        """Eigenvalues of the inverse of the shrunk covariance: (r,) float64, and all the others."""
+        """Eigenvalues of the inverse of the shrunk covariance: (r,) float64, and all others."""
         average = self.variances.sum() / self.mean.size
         shrunk = (1 - shrinkage) * self.variances + shrinkage * average
         least = _RANK_TOLERANCE * shrunk.max()
@@ -141,35 +144,36 @@ class Discriminant:
         rest = shrinkage * average
         return inverse, 1 / rest if rest > least else 0.0
 
+    @one_blas_thread()
     def classifier(
         self,
         shrinkage: float,
         transform: str = "none",
         temperature: float = 1.0,
         threshold: float = math.inf,
+        distance_shrinkage: float | None = None,
     ) -> Classifier:
-        """The classifier with one shrinkage.
+        """The classifier with a shrinkage.
 
         Args:
-            shrinkage: 0 to 1; with 0, what does not vary within labels is ignored.
-            transform: what was done to the features before the moments were taken.
-            temperature: see `fruits.classify.calibrate`, as is the next.
-            threshold: distance above which an image is unknown.
+            shrinkage: 0 to 1; with 0, directions without variance within labels are ignored.
+            transform: the transform of the features that were measured.
+            temperature: see `fruits.classify.calibrate`.
+            threshold: the distance above which an image is unknown; see there.
+            distance_shrinkage: the shrinkage for the distances, 0 to 1; by default `shrinkage`.
         """
         precisions, rest = self.precisions(shrinkage)
         coefficients = ((self.means @ self.axes) * (precisions - rest)) @ self.axes.T
         coefficients += rest * self.means
-        roots = np.sqrt(precisions)
-        if self.variances.size == self.mean.size:
-            whitening = self.axes * roots
-        else:
-            whitening = (self.axes * (roots - math.sqrt(rest))) @ self.axes.T
-            whitening += math.sqrt(rest) * np.eye(self.mean.size)
+        if distance_shrinkage is None:
+            distance_shrinkage = shrinkage
+        whitening = self.whitening(distance_shrinkage)
         return Classifier(
             kind="lda",
             labels=self.labels,
             transform=transform,
             shrinkage=shrinkage,
+            distance_shrinkage=distance_shrinkage,
             coefficients=coefficients,
             intercept=np.log(self.counts / self.counts.sum())
             - 0.5 * (self.means * coefficients).sum(axis=1),
@@ -180,41 +184,58 @@ class Discriminant:
             threshold=threshold,
         )
 
-    def logits(
+    def whitening(self, shrinkage: float) -> Array:
+        """(d, d) float64: transforms the shrunk covariance into the identity."""
+        precisions, rest = self.precisions(shrinkage)
+        roots = np.sqrt(precisions)
+        if self.variances.size == self.mean.size:
+            whitening = self.axes * roots
+        else:
+            whitening = (self.axes * (roots - math.sqrt(rest))) @ self.axes.T
+            whitening += math.sqrt(rest) * np.eye(self.mean.size)
+        return whitening
+
+    def scores(
         self, features: NDArray[np.floating[Any]], transform: str, shrinkages: tuple[float, ...]
-    ) -> list[Array]:
-        """(n, c) float64 for each shrinkage: logits but for a number that all labels share."""
-        f, centred = mapped(features, transform), self.means - self.mean
+    ) -> Iterator[tuple[Array, Array]]:
+        """Scores images with each shrinkage.
+
+        Yields:
+            (n, c) float64 logits, up to a constant for each image, and (n, c) float64 squared
+            distances to the means of the labels.
+        """
+        f, centred = transform_features(features, transform), self.means - self.mean
         z = rowwise_product(f, self.axes, shift=self.mean)
         products = rowwise_product(f, centred.T, shift=self.mean)
+        lengths = (z * z, np.square(f - self.mean).sum(axis=1))
         centres, squares = centred @ self.axes, (centred * centred).sum(axis=1)
         prior = np.log(self.counts / self.counts.sum())
-        result = []
         for shrinkage in shrinkages:
             precisions, rest = self.precisions(shrinkage)
             scaled = centres * (precisions - rest)
-            offset = prior - 0.5 * ((centres * scaled).sum(axis=1) + rest * squares)
-            result.append(z @ scaled.T + rest * products + offset)
-        return result
+            likelihoods = z @ scaled.T + rest * products
+            likelihoods -= 0.5 * ((centres * scaled).sum(axis=1) + rest * squares)
+            length = lengths[0] @ (precisions - rest) + rest * lengths[1]
+            yield likelihoods + prior, length[:, None] - 2 * likelihoods
 
     def nearest_mean(self, features: NDArray[np.floating[Any]], transform: str = "none") -> Ints:
-        """(n,) places of the labels whose means are nearest, without regard to any covariance."""
-        return nearest_mean(mapped(features, transform), self.means, self.mean)
+        """(n,) the indices of the labels with the nearest means, by Euclidean distance."""
+        return nearest_mean(transform_features(features, transform), self.means, self.mean)
 
 
 def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:
     """Eigenvalues and eigenvectors of a positive semidefinite matrix, (d, d).
 
-    Where its rank is far below d, only the space that it spans is decomposed: a product with as
-    many vectors, drawn at random from a fixed seed, spans it (Halko, Martinsson and Tropp, "Finding
-    structure with randomness", SIAM Review 53, 2011), so nothing but rounding is left out.
+    If its rank is far below d, only the space that it spans is decomposed. The product with random
+    vectors from a fixed seed spans this space (Halko, Martinsson and Tropp, "Finding structure with
+    randomness", SIAM Review 53, 2011), so only rounding errors are lost.
 
     Args:
         covariance: (d, d) float64.
-        rank: at least that of the matrix.
+        rank: the rank of the matrix, or an upper bound.
 
     Returns:
-        (r,) and (d, r) float64, where r is d or little more than the rank.
+        (r,) and (d, r) float64, where r is d, or slightly more than the rank.
     """
     size = len(covariance)
     if rank + _SPARE >= size // 2:
@@ -222,17 +243,17 @@ def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:
         return variances.clip(min=0), axes
     drawn = np.random.default_rng(0).normal(size=(size, rank + _SPARE))
     space, _ = np.linalg.qr(covariance @ drawn)
-    # Once more, since the smallest variances are lost in the largest ones' rounding.
+    # Once more, because rounding errors of the largest variances hide the smallest ones.
     space, _ = np.linalg.qr(covariance @ space)
     variances, axes = np.linalg.eigh(space.T @ covariance @ space)
     return variances.clip(min=0), space @ axes
 
 
 def fit_lda(moments: Measured, shrinkage: float, transform: str = "none") -> Classifier:
-    """Fit a classifier, not calibrated, with a shrinkage that is known.
+    """Fits a classifier with a given shrinkage, without calibration.
 
     Args:
-        moments: of the features of images that all have a label, after the transform.
+        moments: the moments of the transformed features of images that all have a label.
         shrinkage: 0 to 1.
         transform: one of `fruits.classify.model.TRANSFORMS`.
 
@@ -247,9 +268,9 @@ def _labels_of(moments: Measured) -> tuple[str, ...]:
     if len(labels) < len(moments.labels):
         raise ValueError("wanted moments of images that all have a label")
     if len(labels) < 2:
+        found = f"only {labels[0]!r}" if labels else "none"
         raise InputError(
-            "label: wanted two labels at least for a classifier; found "
-            f"{f'{labels[0]!r} only' if labels else 'none'}; "
-            "choose another label rule, or take classifier=none"
+            f"label: wanted at least two labels for a classifier; got {found}: "
+            "choose another label rule, or set classifier=none"
         )
     return labels

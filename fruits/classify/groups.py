@@ -1,8 +1,8 @@
-"""Which training images belong together, and the folds of a cross-validation that keep them so.
+"""Groups similar training images, and assigns whole groups to the folds of a cross-validation.
 
-Frames of one film, or pictures of one fruit, look alike. A validation that trains on some and tests
-on others measures how well pictures are remembered, not how well a fruit is recognised that was
-never seen. So images that belong together are one group, and a fold holds whole groups.
+Frames of one film, or pictures of one fruit, look alike. A validation that trains on some of them
+and tests on others measures how well the classifier remembers pictures, not how well it recognises
+new fruit. So similar images form a group, and each group is completely in one fold.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from fruits.sources.boxes import photograph_of
+from fruits.sources.boxes import photographs
 from fruits.sources.naming import Naming, film_of, folder_of
 
 FOLDS = 5
-"""Parts of a cross-validation, and blocks of a label whose images show no groups."""
+"""The number of folds, and of blocks of a label whose images have no visible groups."""
 
 TRAIN_ONLY = -1
-"""The fold of images that are never tested: their label has one group only."""
+"""The fold of images that are never tested, because their label has only one group."""
+
+Label = TypeVar("Label", str, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +35,8 @@ class Groups:
     """The groups of n images.
 
     Attributes:
-        names: n names.
-        kinds: how many labels were grouped by "expression", "source", "folder", "film"
+        names: The name of the group of each image.
+        kinds: The number of labels that were grouped by "expression", "source", "folder", "film"
             or "block".
     """
 
@@ -40,103 +44,128 @@ class Groups:
     kinds: dict[str, int]
 
     def describe(self) -> str:
-        """One line for people: what a group is."""
-        texts = {
-            "expression": "what the expression found",
-            "source": "the groups that the source names",
-            "folder": "folder",
-            "film": "film: the folder and the leading letters of the file's name",
-            "block": "block of neighbours by file name",
-        }
-        counts = ", ".join(f"{count} by {texts[kind]}" for kind, count in self.kinds.items())
-        return f"{len(set(self.names))} groups; labels grouped: {counts}"
+        """Describes the groups in one line."""
+        return describe_groups(len(set(self.names)), self.kinds)
+
+
+def describe_groups(count: int, kinds: Mapping[str, int]) -> str:
+    """Describes groups in one line.
+
+    Args:
+        count: the number of different groups.
+        kinds: see :attr:`Groups.kinds`.
+    """
+    texts = {
+        "expression": "what the expression found",
+        "source": "the groups that the source names",
+        "folder": "folder",
+        "film": "film: the folder and the leading letters of the file's name",
+        "block": "block of neighbours by file name",
+    }
+    counts = ", ".join(f"{count} by {texts[kind]}" for kind, count in kinds.items())
+    return f"{count} groups; labels grouped: {counts}"
 
 
 def group_images(
-    paths: Sequence[str],
+    paths: Sequence[str] | pa.ChunkedArray,
     labels: Sequence[str],
     rules: Naming | None = None,
     named: Sequence[str | None] | None = None,
 ) -> Groups:
-    """Group images by the expression in the rules, or by what their paths show.
+    """Groups images by the expression in the rules, by their source, or by their paths.
 
-    Without an expression, the groups that the source of the images names count: a column of a
-    table. Without these, each label takes the coarsest of these that divides it: the folders its
-    images lie in; films, which are the folder and the leading letters of the file's name
-    (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`); or `FOLDS` blocks of neighbours by name.
-    Images in which an expression finds nothing, or that are in no group of their source, are a
-    group each.
+    Without an expression, groups from the source are used, such as a column of a table. Without
+    these, the images of each label are divided by the first of these rules that gives several
+    groups: by folder; by film, which is the folder and the leading letters of the file's name
+    (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`); or into `FOLDS` blocks of neighbours by name.
+    An image that the expression does not match, or that has no group in its source, is a separate
+    group.
 
-    Boxes of one photograph are always in one group, whose name follows from the photograph's path.
+    Boxes of one photograph are always in one group, which is derived from the photograph's path.
 
     Args:
-        paths: n paths.
+        paths: n paths; an Arrow column needs less memory.
         labels: n labels.
-        rules: how paths are read; by default, as `Naming()` does.
-        named: n groups that the source names, None where it names none.
+        rules: the rules for paths; by default `Naming()`.
+        named: n groups from the source, None for images without a group.
     """
-    paths = [photograph_of(path) for path in paths]
+    column = photographs(
+        paths if isinstance(paths, pa.ChunkedArray) else pa.array(paths, pa.string())
+    )
     if rules is not None and rules.group is not None:
-        found = [rules.group_of(path) or path for path in paths]
+        found = [rules.group_of(path) or path for path in column.to_pylist()]
         return Groups(found, {"expression": len(set(labels))})
     if named and any(name is not None for name in named):
-        found = [path if name is None else name for path, name in zip(paths, named, strict=True)]
-        return Groups(found, {"source": len(set(labels))})
-    members: dict[str, list[int]] = {}
-    for number, label in enumerate(labels):
-        members.setdefault(label, []).append(number)
-    names, kinds = [""] * len(paths), Counter[str]()
-    for label in sorted(members):
-        own = members[label]
-        kind, groups = _divide([paths[number] for number in own])
+        both = zip(column.to_pylist(), named, strict=True)
+        return Groups(
+            [path if name is None else name for path, name in both], {"source": len(set(labels))}
+        )
+    names, kinds = [""] * len(column), Counter[str]()
+    for label, own in _members(labels):
+        # One label at a time: Python strings need ten times the memory of the column.
+        kind, groups = _divide(column.take(own).to_pylist())
         kinds[kind] += 1
-        for number, group in zip(own, groups, strict=True):
-            names[number] = f"{label}\t{group}"
+        shared: dict[str, str] = {}
+        for number, group in zip(own.tolist(), groups, strict=True):
+            names[number] = shared.setdefault(group, f"{label}\t{group}")
     return Groups(names, dict(sorted(kinds.items())))
 
 
 def assign_folds(
     groups: Sequence[str], labels: Sequence[str], folds: int = FOLDS
 ) -> NDArray[np.int64]:
-    """Put whole groups into folds, those of a label into as many folds as they can fill.
+    """Assigns whole groups to folds, and spreads the groups of each label over the folds.
 
-    The groups of a label go round, in the order of their names. With which fold a label starts
-    follows from its name, so that all folds have much the same size, and that images of one label
-    that come or go change no fold of another. The order of the images has no influence.
+    The groups of a label are assigned in turn, sorted by name. The first fold depends on the name
+    of the label, so that all folds have similar sizes, and that added or removed images of one
+    label do not change the folds of another. The order of the images has no influence.
 
     Args:
-        groups: n names.
-        labels: n labels. A group of several labels counts with its most frequent one.
-        folds: how many.
+        groups: the names of the groups of n images.
+        labels: n labels. A group of several labels counts for its most frequent label.
+        folds: the number of folds.
 
     Returns:
-        (n,) int64: the fold of each image, or `TRAIN_ONLY` where its label has one group only, so
-        that a test would leave nothing to learn from.
+        (n,) int64: the fold of each image, or `TRAIN_ONLY` if its label has only one group, because
+        testing it would leave no images of the label for training.
     """
-    votes: dict[str, Counter[str]] = {}
-    for group, label in zip(groups, labels, strict=True):
-        votes.setdefault(group, Counter())[label] += 1
-    of_label: dict[str, list[str]] = {}
-    for group in sorted(votes, key=_natural):
-        most = min(votes[group].items(), key=lambda item: (-item[1], item[0]))[0]
-        of_label.setdefault(most, []).append(group)
-    spread = Counter(label for counts in votes.values() for label in counts)
-    fold_of: dict[str, int] = {}
-    for label, own in of_label.items():
-        start = int.from_bytes(hashlib.blake2b(label.encode(), digest_size=8).digest())
-        for number, group in enumerate(own):
-            fold_of[group] = (start + number) % folds
-    return np.array(
-        [
-            fold_of[group] if spread[label] > 1 else TRAIN_ONLY
-            for group, label in zip(groups, labels, strict=True)
-        ],
-        np.int64,
-    )
+    names, group = _numbered(groups)
+    known, label = _numbered(labels)
+    places = np.argsort(np.argsort(np.array(known, object)))  # The ranks of the labels by name.
+    pairs, counts = np.unique(group * len(known) + places[label], return_counts=True)
+    owner, place = np.divmod(pairs, max(len(known), 1))
+    # The first one of each group is its most frequent label; if several are equal, the first name.
+    best = np.lexsort((place, -counts, owner))
+    _, first = np.unique(owner[best], return_index=True)
+    most = place[best][first]
+    ordered = sorted(known)
+    fold_of = np.empty(len(names), np.int64)
+    for number, own in _members(most.tolist()):
+        start = int.from_bytes(hashlib.blake2b(ordered[number].encode(), digest_size=8).digest())
+        ranks = sorted(own.tolist(), key=lambda one: _natural(names[one]))
+        fold_of[ranks] = (start % folds + np.arange(len(own))) % folds
+    spread = np.bincount(place, minlength=len(known))
+    return np.where(spread[places[label]] > 1, fold_of[group], TRAIN_ONLY)
+
+
+def _numbered(names: Iterable[Label]) -> tuple[list[Label], NDArray[np.int64]]:
+    """The unique names in the order of their first occurrence, and the index of each name."""
+    places: dict[Label, int] = {}
+    numbers = np.fromiter((places.setdefault(name, len(places)) for name in names), np.int64)
+    return list(places), numbers
+
+
+def _members(labels: Sequence[Label]) -> Iterator[tuple[Label, NDArray[np.int64]]]:
+    """Yields the labels in sorted order, with the indices of their images."""
+    known, numbers = _numbered(labels)
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=len(known)))
+    for label, number in sorted(zip(known, range(len(known)), strict=True)):
+        yield label, order[ends[number - 1] if number else 0 : ends[number]]
 
 
 def _divide(paths: list[str]) -> tuple[str, list[str]]:
-    """The groups of the images of one label, and what they are."""
+    """The kind and the names of the groups of one label's images."""
     for kind, rule in (("folder", folder_of), ("film", film_of)):
         groups = [rule(path) for path in paths]
         if len(set(groups)) > 1:
@@ -147,7 +176,7 @@ def _divide(paths: list[str]) -> tuple[str, list[str]]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A key by which `9.jpg` comes before `10.jpg`, as the frames of a film do."""
+    """A sort key by which `9.jpg` comes before `10.jpg`, like the frames of a film."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
     ]

@@ -1,7 +1,7 @@
-"""Folds of training images that all fit in memory: no pass by Spark, and no exact sums.
+"""Folds of training images that all fit in memory, without Spark and without exact sums.
 
-They are sums in float64 over rows in the order of their paths, so they depend on the set of images
-alone, too. What is learned from them agrees with what exact moments give, but for rounding.
+The moments are float64 sums over rows sorted by path, so they also depend only on the set of
+images. Results agree with those of exact moments, up to rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
-from fruits.classify.model import Array, mapped
+from fruits.classify.model import Array, transform_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class RowTotal:
 
 @dataclass(frozen=True, eq=False)
 class RowsOfLabel:
-    """How many rows a label has, and the sum of their features."""
+    """The number of rows of a label, and the sum of their features."""
 
     count: int
     total: RowTotal
@@ -43,10 +43,10 @@ class RowMoments:
     """Moments of some rows in memory: a :class:`fruits.classify.fit.Measured`.
 
     Attributes:
-        features: (n, d) float32, of all rows, as the network made them.
+        features: (n, d) float32, the untransformed features of all rows.
         names: (n,) the labels of all rows.
-        transform: one of `fruits.classify.model.TRANSFORMS`, applied to the features.
-        chosen: (n,) bool, the rows that these moments are of.
+        transform: The transform to apply, one of `fruits.classify.model.TRANSFORMS`.
+        chosen: (n,) bool, whether a row belongs to these moments.
     """
 
     features: NDArray[np.floating[Any]]
@@ -61,7 +61,7 @@ class RowMoments:
 
     @cached_property
     def labels(self) -> dict[str | None, RowsOfLabel]:
-        """Of each label, sorted: count and sum of its rows."""
+        """Count and sum of the rows of each label, sorted by label."""
         names, rows = self.names[self.chosen], self._rows
         found: dict[str | None, RowsOfLabel] = {}
         for label in np.unique(names).tolist():
@@ -83,12 +83,12 @@ class RowMoments:
         return product
 
     def subtract(self, other: RowMoments) -> RowMoments:
-        """The moments of the rows without those of another one."""
+        """The moments of these rows without the rows of another one."""
         return RowMoments(self.features, self.names, self.transform, self.chosen & ~other.chosen)
 
     @property
     def _rows(self) -> Array:
-        return mapped(self.features[self.chosen], self.transform).astype(np.float64)
+        return transform_features(self.features[self.chosen], self.transform).astype(np.float64)
 
 
 def folds_in_memory(
@@ -98,14 +98,14 @@ def folds_in_memory(
     fold_of: NDArray[np.int64],
     transforms: Sequence[str],
 ) -> tuple[dict[str, RowMoments], list[Fold]]:
-    """What :func:`fruits.classify.train.train` needs.
+    """The arguments of :func:`fruits.classify.train.train`.
 
     Args:
-        features: (n, d) float32 of the training images, in the order of their paths.
+        features: (n, d) float32, the features of the training images, sorted by path.
         labels: their n labels.
         paths: their n paths.
-        fold_of: (n,) the fold of each, `TRAIN_ONLY` where it is never tested.
-        transforms: those to try.
+        fold_of: (n,) the fold of each, `TRAIN_ONLY` if it is never tested.
+        transforms: the transforms to try.
 
     Returns:
         The moments of all images, for each transform; and the folds, in order.

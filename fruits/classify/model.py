@@ -1,4 +1,4 @@
-"""A fitted classifier as plain arrays: what it says of features, in Spark and without."""
+"""A fitted classifier as plain arrays, which predicts with and without Spark."""
 
 from __future__ import annotations
 
@@ -19,41 +19,69 @@ from fruits.reduction.transform import rowwise_product
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-TRANSFORMS = ("none", "sqrt")
-"""What is done to each feature before the classifier: nothing, or the signed square root."""
+TRANSFORMS = ("none", "sqrt", "sqrt-l2")
+"""The transforms of features before the classifier.
+
+"none" changes nothing; "sqrt" takes the signed square root of each feature; "sqrt-l2" also divides
+by the Euclidean length.
+"""
 
 CLASSIFIERS = ("lda", "softmax", "none")
 """Linear discriminant analysis, a softmax regression fitted by Spark, or no classifier."""
 
 TOP = 5
-"""Labels that a prediction ranks."""
+"""The number of labels that a prediction ranks."""
 
 _VERSION = 1
 
+_ROWS_AT_ONCE = 32
+"""Rows that are divided at once, so that they fit in the cache."""
 
-def mapped(features: NDArray[np.floating[Any]], transform: str) -> NDArray[np.floating[Any]]:
-    """Apply one of `TRANSFORMS` to (n, d) features, in their own type, rounded correctly."""
+
+def transform_features(
+    features: NDArray[np.floating[Any]], transform: str
+) -> NDArray[np.floating[Any]]:
+    """Applies one of `TRANSFORMS` to (n, d) features, and keeps their type.
+
+    The bits of a row do not depend on other rows. The signed square root is correctly rounded. With
+    "sqrt-l2", a row of zeros does not change. See Perronnin, Sánchez and Mensink, "Improving the
+    Fisher Kernel for Large-Scale Image Classification", ECCV 2010; and Arandjelović and Zisserman,
+    "Three things everyone should know to improve object retrieval", CVPR 2012, where it is called
+    the Hellinger map, for features without a sign.
+    """
     if transform == "none":
         return features
-    if transform == "sqrt":
-        roots: NDArray[np.floating[Any]] = np.copysign(np.sqrt(np.abs(features)), features)
-        return roots
-    raise ValueError(f"transform: wanted one of {', '.join(TRANSFORMS)}; got {transform!r}")
+    if transform not in TRANSFORMS:
+        raise ValueError(f"transform: wanted one of {', '.join(TRANSFORMS)}; got {transform!r}")
+    roots: NDArray[np.floating[Any]] = np.copysign(np.sqrt(np.abs(features)), features)
+    return roots if transform == "sqrt" else _unit_rows(roots)
+
+
+def _unit_rows(rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Divides (n, d) rows by their Euclidean lengths, and rounds to their type at the end."""
+    units = np.empty(rows.shape, rows.dtype)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        # In this memory order, NumPy adds up every row in the same way, wherever it is.
+        exact = np.array(rows[start : start + _ROWS_AT_ONCE], np.float64, order="C")
+        lengths = np.sqrt((exact * exact).sum(axis=1, keepdims=True))
+        lengths[lengths == 0] = 1
+        units[start : start + _ROWS_AT_ONCE] = exact / lengths
+    return units
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a classifier says of n images.
+    """The predictions of a classifier for n images.
 
     Attributes:
-        predicted: (n,) int64, the place of the most probable label.
-        confidence: (n,) float64, its probability.
-        top: (n, k) int64, the k = min(5, c) most probable labels, the best first.
-        top_probability: (n, k) float64.
+        predicted: (n,) int64, the index of the most probable label.
+        confidence: (n,) float64, the probability of the predicted label.
+        top: (n, k) int64, the indices of the k = min(5, c) most probable labels, descending.
+        top_probability: (n, k) float64, the probabilities of these labels.
         distance: (n,) float64, the Mahalanobis distance to the nearest label's mean.
-        unknown: (n,) bool: the distance is above the threshold.
-        likelihood: (n,) float64, the probability of the true label where it was given and is one of
-            the labels, else NaN.
+        unknown: (n,) bool, whether the distance is above the threshold.
+        likelihood: (n,) float64, the probability of the true label; NaN if it was not given or is
+            not one of the labels.
     """
 
     predicted: Ints
@@ -67,30 +95,32 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A linear classifier of c labels, and a distance by which unknown images are found.
+    """A linear classifier with c labels, and a distance that detects unknown images.
 
-    With f the transformed features: probabilities are the softmax of
-    `(f @ coefficients.T + intercept) / temperature`; the distance to a label is that of
+    Let f be the transformed features. The probabilities are the softmax of
+    `(f @ coefficients.T + intercept) / temperature`. The distance to a label is the distance of
     `(f - mean) @ whitening` to its row of `centres`.
 
     Attributes:
-        kind: "lda" or "softmax".
-        labels: the c labels, sorted.
-        transform: one of `TRANSFORMS`.
-        shrinkage: of the covariance, 0 to 1; 1 is a multiple of the identity.
-        coefficients: (c, d) float64.
-        intercept: (c,) float64.
-        temperature: above 1 where the classifier would be too sure of itself.
-        mean: (d,) float64, of the training images.
-        whitening: (d, d) float64: takes the shrunk covariance to the identity.
-        centres: (c, d) float64, the means of the labels, whitened.
-        threshold: the distance above which an image is unknown; infinite if none was learned.
+        kind: The kind, "lda" or "softmax".
+        labels: The c labels, sorted.
+        transform: The transform of the features, one of `TRANSFORMS`.
+        shrinkage: The shrinkage of the covariance, 0 to 1; 1 is a multiple of the identity.
+        distance_shrinkage: The shrinkage of the covariance for distances, 0 to 1.
+        coefficients: (c, d) float64, the coefficients of the logits.
+        intercept: (c,) float64, the intercepts of the logits.
+        temperature: The temperature; above 1 if the classifier is overconfident without it.
+        mean: (d,) float64, the mean of the training images.
+        whitening: (d, d) float64, transforms the shrunk covariance into the identity.
+        centres: (c, d) float64, the whitened means of the labels.
+        threshold: The distance above which an image is unknown; infinite if it was not fitted.
     """
 
     kind: str
     labels: tuple[str, ...]
     transform: str
     shrinkage: float
+    distance_shrinkage: float
     coefficients: Array
     intercept: Array
     temperature: float
@@ -99,20 +129,31 @@ class Classifier:
     centres: Array
     threshold: float
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the manifest of a predictor says of it, in JSON; no threshold is null."""
+        threshold = self.threshold if np.isfinite(self.threshold) else None
+        return {
+            "labels": list(self.labels),
+            "classifier": self.kind,
+            "temperature": self.temperature,
+            "threshold": threshold,
+        }
+
     def logits(self, features: NDArray[np.floating[Any]]) -> Array:
-        """(n, c) float64, before the temperature. A row does not depend on the others."""
+        """(n, c) float64, before the temperature. A row does not depend on other rows."""
         self._check(features)
-        f = mapped(features, self.transform)
+        f = transform_features(features, self.transform)
         return rowwise_product(f, self.coefficients.T) + self.intercept
 
     def probabilities(self, features: NDArray[np.floating[Any]]) -> Array:
-        """(n, c) float64, each row with a sum of 1."""
+        """(n, c) float64; the sum of each row is 1."""
         return softmax(self.logits(features) / self.temperature)
 
     def distances(self, features: NDArray[np.floating[Any]]) -> Array:
         """(n,) float64: the Mahalanobis distance to the nearest label's mean."""
         self._check(features)
-        f = mapped(features, self.transform)
+        f = transform_features(features, self.transform)
         z = rowwise_product(f, self.whitening, shift=self.mean)
         products = rowwise_product(z, self.centres.T)
         products *= -2
@@ -123,17 +164,17 @@ class Classifier:
     def predict(
         self, features: NDArray[np.floating[Any]], truth: Ints | None = None
     ) -> Predictions:
-        """Predict n images; the same bits whatever other images are predicted with one.
+        """Predicts n images; the bits of a result do not depend on the other images.
 
         Args:
-            features: (n, d) float32, as the network gives them.
-            truth: (n,) places of the true labels, -1 where there is none; for the likelihood.
+            features: (n, d) float32, the untransformed features.
+            truth: (n,) the indices of the true labels, -1 if there is none; for the likelihood.
 
         Raises:
-            InputError: the features are of another width.
+            InputError: the features have another width.
         """
         places = np.full(len(features), -1, np.int64) if truth is None else truth
-        # At least one block, so that no images make arrays of the right types, too.
+        # At least one block, so that the arrays have the correct types also without images.
         starts = range(0, max(len(features), 1), BLOCK_ROWS)
         blocks = [slice(start, start + BLOCK_ROWS) for start in starts]
         parts = [self._predict(features[block], places[block]) for block in blocks]
@@ -146,7 +187,7 @@ class Classifier:
 
     def _predict(self, features: NDArray[np.floating[Any]], truth: Ints) -> Predictions:
         chances = self.probabilities(features)
-        best = ranked(chances, min(TOP, len(self.labels)))
+        best = top_indices(chances, min(TOP, len(self.labels)))
         probabilities = np.take_along_axis(chances, best, axis=1)
         distance = self.distances(features)
         likelihood = np.full(len(chances), np.nan)
@@ -162,12 +203,12 @@ class Classifier:
             likelihood=likelihood,
         )
 
-    def places(self, labels: list[str | None]) -> Ints:
-        """The places of some labels among those of the classifier; -1 for others and None."""
-        return places_of(self.labels, labels)
+    def label_indices(self, labels: list[str | None]) -> Ints:
+        """The indices of some labels; -1 for None and for labels that the classifier lacks."""
+        return label_indices(self.labels, labels)
 
     def to_bytes(self) -> bytes:
-        """Pack into a file of NumPy arrays (npz) without pickle; equal ones into equal bytes."""
+        """Packs into a file of NumPy arrays (npz) without pickle; equal ones give equal bytes."""
         arrays: dict[str, NDArray[Any]] = {}
         plain: dict[str, Any] = {}
         for field in fields(self):
@@ -181,42 +222,44 @@ class Classifier:
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Classifier:
-        """Unpack what `to_bytes` made; the caller checks that it is undamaged (SHA-256).
+        """Unpacks what `to_bytes` made; the caller must verify its SHA-256.
 
         Raises:
-            ValueError: it is of another version, damaged, or something else.
+            ValueError: the bytes are of another version, damaged, or something else.
         """
         try:
             with np.load(io.BytesIO(packed), allow_pickle=False) as file:
                 plain = json.loads(file["description"].tobytes())
                 arrays = {name: file[name] for name in file.files if name != "description"}
         except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"wanted a classifier's file, found another: {error}") from None
+            raise ValueError(f"wanted a classifier's file; got another: {error}") from None
         if (version := plain.pop("version")) != _VERSION:
-            raise ValueError(f"wanted a classifier of version {_VERSION}, found {version}")
+            raise ValueError(f"wanted a classifier of version {_VERSION}; got {version}")
+        # Earlier versions had one shrinkage for both.
+        plain.setdefault("distance_shrinkage", plain["shrinkage"])
         return cls(**plain | {"labels": tuple(plain["labels"])}, **arrays)
 
     def _check(self, features: NDArray[np.floating[Any]]) -> None:
         if features.shape[1] != self.mean.size:
             raise InputError(
-                f"wanted rows of {self.mean.size} features, found {features.shape[1]}; "
+                f"wanted rows of {self.mean.size} features; got {features.shape[1]}: "
                 "extract them with the network of the classifier"
             )
 
 
-def places_of(labels: Sequence[str], wanted: Sequence[str | None]) -> Ints:
-    """The places of the wanted labels among some; -1 for others and None."""
+def label_indices(labels: Sequence[str], wanted: Sequence[str | None]) -> Ints:
+    """The indices of the wanted labels among `labels`; -1 for None and for missing labels."""
     place: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
     return np.array([place.get(label, -1) for label in wanted], np.int64)
 
 
 def nearest_mean(features: NDArray[np.floating[Any]], means: Array, centre: Array) -> Ints:
-    """(n,) places of the means that are nearest, without regard to any covariance.
+    """(n,) the indices of the nearest means, by Euclidean distance.
 
     Args:
-        features: (n, d), after the transform.
-        means: (c, d) float64, of the labels.
-        centre: (d,) float64, taken off both; near the means, so that little is lost by rounding.
+        features: (n, d), the transformed features.
+        means: (c, d) float64, the means of the labels.
+        centre: (d,) float64, a point near the means that is subtracted to reduce rounding errors.
     """
     centred = means - centre
     products = rowwise_product(features, centred.T, shift=centre)
@@ -232,7 +275,7 @@ def softmax(logits: Array) -> Array:
     return shifted
 
 
-def ranked(chances: Array, count: int) -> Ints:
-    """(n, count) places of the largest of each row, the largest first; of equal ones the first."""
+def top_indices(chances: Array, count: int) -> Ints:
+    """(n, count) the indices of the largest values of each row, descending; stable if equal."""
     order: Ints = np.argsort(-chances, axis=1, kind="stable")[:, :count]
     return order

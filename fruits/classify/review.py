@@ -1,8 +1,8 @@
-"""Which images to look at: those behind the worst confusions, and those whose labels may be wrong.
+"""Finds images to review: examples of the worst confusions, and images with doubtful labels.
 
-They should be predictions of images that the classifier does not know, such as
-`fruits.classify.train.HeldOut` or the other side of a split: of what it was trained on, it has
-learned the wrong labels, too.
+The predictions should be of images that were not used for training, such as
+`fruits.classify.train.HeldOut` or the other side of a split, because a classifier also learns the
+wrong labels of its training images.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fruits.classify.model import Array, Predictions
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one label that were taken for another.
+    """Images of one label that were predicted as another label.
 
     Attributes:
-        label: that they have.
-        predicted: what they were taken for.
-        images: how many they are.
-        wrong: the path of the one that was taken for the other label with most confidence.
-        example: the path of the image of the other label that was recognised with most confidence;
-            None where none was.
+        label: The true label.
+        predicted: The predicted label.
+        images: The number of images.
+        wrong: The path of the image that was confused with the highest confidence.
+        example: The path of the image of the predicted label that was recognised with the highest
+            confidence; None if there is none.
     """
 
     label: str
@@ -41,11 +41,11 @@ class Suspect:
     """An image whose label is improbable.
 
     Attributes:
-        path: of the image.
-        label: that it has.
-        likelihood: the probability of this label.
-        predicted: the most probable label.
-        confidence: its probability.
+        path: The path of the image.
+        label: The label of the image.
+        likelihood: The probability of this label.
+        predicted: The most probable label.
+        confidence: The probability of the predicted label.
     """
 
     path: str
@@ -66,15 +66,15 @@ def confusions(
     """The worst confusions of an evaluation, each with two images to compare.
 
     Args:
-        evaluation: of the images.
+        evaluation: the evaluation of the images.
         paths: n paths.
         labels: n true labels.
-        predicted: n labels that were predicted.
+        predicted: n predicted labels.
         confidence: (n,) float64, their probabilities.
-        count: how many at most.
+        count: the largest number of confusions to return.
     """
     surest: dict[tuple[str, str], str] = {}
-    for place in np.argsort(confidence, kind="stable").tolist():  # the last one stays
+    for place in np.argsort(confidence, kind="stable").tolist():  # The most confident one is last.
         surest[labels[place], predicted[place]] = paths[place]
     return [
         Confusion(label, other, images, surest[label, other], surest.get((other, other)))
@@ -90,14 +90,14 @@ def suspects(
     names: Sequence[str],
     count: int = 20,
 ) -> list[Suspect]:
-    """The images with the least probable labels, of those that are taken for another label.
+    """The misclassified images with the least probable labels.
 
     Args:
         paths: n paths.
         labels: n labels; images whose label the classifier does not know are left out.
-        predictions: of the images.
+        predictions: the predictions of the images.
         names: the labels of the classifier.
-        count: how many at most.
+        count: the largest number of images to return.
     """
     found: list[Suspect] = []
     for place in np.argsort(predictions.likelihood, kind="stable").tolist():

@@ -1,8 +1,8 @@
-"""Predictions as Arrow tables: the rows of ``predictions/``, and what an evaluation is made of."""
+"""Predictions as Arrow tables: the rows of ``predictions/``, and the input of evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.classify.evaluate import Evaluation, evaluate
-from fruits.classify.model import Array, Classifier, Ints, Predictions, mapped, nearest_mean
-from fruits.features.rows import lists
+from fruits.classify.evaluate import Evaluation, evaluation_of
+from fruits.classify.model import (
+    Array,
+    Classifier,
+    Ints,
+    Predictions,
+    nearest_mean,
+    transform_features,
+)
+from fruits.classify.tally import Tally
+from fruits.features.rows import lists, matrix
 
 PREDICTIONS = pa.schema(
     [
@@ -40,18 +48,18 @@ SCORES = pa.schema(
         ("unknown", pa.bool_()),
     ]
 )
-"""Of labelled images: predictions as places among the labels of the classifier."""
+"""Predictions of labelled images, as indices of the classifier's labels."""
 
 
 @dataclass(frozen=True, eq=False)
 class TablePredictor:
-    """How images are predicted, and which of them are scored.
+    """Predicts tables of images, and selects the images to evaluate.
 
     Attributes:
-        classifier: of the features.
-        means: (c, d) float64, of the features of each label after the transform, by which the
-            nearest mean is found for comparison; None where they are not known.
-        scored: sides of the split whose labelled images are scored; None for all images.
+        classifier: The classifier.
+        means: (c, d) float64, the mean transformed features of each label, to compare with the
+            nearest mean; None if they are unknown.
+        scored: The sides of the split whose labelled images are evaluated; None for all images.
     """
 
     classifier: Classifier
@@ -59,16 +67,16 @@ class TablePredictor:
     scored: frozenset[str] | None
 
     def tables(self, rows: pa.Table, features: NDArray[np.float32]) -> tuple[pa.Table, pa.Table]:
-        """Predict images.
+        """Predicts images.
 
         Args:
-            rows: of n images, with the columns path, label and split.
-            features: (n, d) of the same images.
+            rows: n rows with the columns path, label and split.
+            features: (n, d), the features of the same images.
 
         Returns:
-            A table of :data:`PREDICTIONS`, and one of :data:`SCORES` of those to score.
+            A table of :data:`PREDICTIONS`, and one of :data:`SCORES` for the images to evaluate.
         """
-        truth = self.classifier.places(rows["label"].to_pylist())
+        truth = self.classifier.label_indices(rows["label"].to_pylist())
         predictions = self.classifier.predict(features, truth)
         chosen = pc.is_valid(rows["label"])
         if self.scored is not None:
@@ -82,10 +90,10 @@ class TablePredictor:
         )
 
     def _nearest(self, features: NDArray[np.float32]) -> Ints | None:
-        """(n,) places of the labels whose means are nearest, without regard to any covariance."""
+        """(n,) the indices of the labels with the nearest means, by Euclidean distance."""
         if self.means is None:
             return None
-        f = mapped(features, self.classifier.transform)
+        f = transform_features(features, self.classifier.transform)
         return nearest_mean(f, self.means, self.classifier.mean)
 
 
@@ -129,44 +137,67 @@ def evaluate_scores(
     most_frequent: str,
     identical: Mapping[str | None, int] | None,
 ) -> list[Evaluation]:
-    """Evaluate each side of the split by itself; images of no side are one, too.
+    """Evaluates each side of the split; images on no side count as another side.
 
     Args:
         scores: a table of :data:`SCORES`, in any order.
-        labels: of the classifier.
-        most_frequent: the label of most training images.
-        identical: how many images of each side are byte for byte training images; None if that is
-            not known.
+        labels: the labels of the classifier.
+        most_frequent: the label with the most training images.
+        identical: the number of images of each side that are byte-identical to training images;
+            None if that is unknown.
 
     Returns:
-        An evaluation of each side whose images have a label that the classifier knows, by name.
+        An evaluation of each side with at least one label that the classifier knows, sorted by
+        side.
     """
-    found = []
-    for side in sorted(set(scores["split"].to_pylist()), key=lambda side: side or ""):
-        own = pc.is_null(scores["split"]) if side is None else pc.equal(scores["split"], side)
-        rows = scores.filter(own).sort_by("path").combine_chunks()
-        truth = rows["label"].to_pylist()
-        if not set(truth) & set(labels):
-            continue
-        nearest = rows["nearest"]
-        found.append(
-            evaluate(
-                scheme_of(side),
-                labels,
-                truth,
-                rows["predicted"].to_numpy(),
-                rows["confidence"].to_numpy(),
-                np.array(rows["top"].to_pylist(), np.int64),
-                rows["likelihood"].to_numpy(),
-                most_frequent=most_frequent,
-                unknown=rows["unknown"].to_numpy(),
-                nearest=None if nearest.null_count else nearest.to_numpy(),
-                identical=None if identical is None else identical.get(side, 0),
-            )
+    batches = scores.sort_by("path").to_batches()
+    return evaluate_sides(batches, labels, most_frequent, identical)
+
+
+def evaluate_sides(
+    batches: Iterable[pa.RecordBatch],
+    labels: Sequence[str],
+    most_frequent: str,
+    identical: Mapping[str | None, int] | None,
+) -> list[Evaluation]:
+    """Like :func:`evaluate_scores`, batch by batch.
+
+    Args:
+        batches: batches with the columns of :data:`SCORES` (``path`` is optional), sorted by path.
+        labels: the labels of the classifier.
+        most_frequent: the label with the most training images.
+        identical: see :func:`evaluate_scores`.
+    """
+    tallies: dict[str | None, Tally] = {}
+    for batch in batches:
+        for side in pc.unique(batch["split"]).to_pylist():
+            own = pc.is_null(batch["split"]) if side is None else pc.equal(batch["split"], side)
+            _add(tallies.setdefault(side, Tally(labels)), batch.filter(own))
+    return [
+        evaluation_of(
+            tallies[side],
+            scheme_of(side),
+            most_frequent=most_frequent,
+            identical=None if identical is None else identical.get(side, 0),
         )
-    return found
+        for side in sorted(tallies, key=lambda side: side or "")
+        if tallies[side].truth().keys() & set(labels)
+    ]
+
+
+def _add(tally: Tally, rows: pa.RecordBatch) -> None:
+    nearest = rows["nearest"]
+    tally.add(
+        rows["label"].to_pylist(),
+        rows["predicted"].to_numpy(),
+        rows["confidence"].to_numpy(),
+        matrix(rows["top"]).astype(np.int64, copy=False),
+        rows["likelihood"].to_numpy(),
+        rows["unknown"].to_numpy(zero_copy_only=False),
+        None if nearest.null_count else nearest.to_numpy(),
+    )
 
 
 def scheme_of(side: str | None) -> str:
-    """What an evaluation of one side of the split is called."""
+    """The name of an evaluation of one side of the split."""
     return "images given" if side is None else f"split: {side}"

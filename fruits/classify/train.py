@@ -1,4 +1,4 @@
-"""Choose, calibrate and fit: from moments, their folds, and features to score."""
+"""Chooses, fits and calibrates a classifier, from moments, folds, and features to score."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fruits.classify.calibrate import fit_temperature, fit_threshold
-from fruits.classify.choose import Fold, Trial, choose
+from fruits.classify.choose import Choice, Fold, Trial, choose
 from fruits.classify.evaluate import Evaluation, evaluate
 from fruits.classify.fit import Discriminant, Measured
 from fruits.classify.model import (
@@ -17,10 +17,11 @@ from fruits.classify.model import (
     Classifier,
     Ints,
     Predictions,
-    places_of,
-    ranked,
+    label_indices,
     softmax,
+    top_indices,
 )
+from fruits.reduction.blas import one_blas_thread
 
 SCHEME = "grouped cross-validation"
 
@@ -28,18 +29,18 @@ SoftmaxFit = Callable[[int | None, Sequence[str], str], tuple[Array, Array]]
 """Fits a softmax regression to the training images, see :func:`train_softmax`."""
 
 DEFAULT_SHRINKAGE = 0.1
-"""Where nothing can be held out: every label has one group only."""
+"""The shrinkage if no images can be held out, because every label has only one group."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What was said of each image that was held out, by a model that was fitted without its fold.
+    """Predictions of held-out images, each by a model that was fitted without its fold.
 
     Attributes:
-        paths: of the n images; empty if the folds have none.
-        labels: their n labels.
-        predictions: calibrated by the other folds; places are those of the final classifier's
-            labels, and a label that no other fold has counts as improbable (0).
+        paths: The paths of the n images; empty if the folds have no paths.
+        labels: The n true labels.
+        predictions: The predictions, calibrated on the other folds. Indices are those of the final
+            classifier's labels; a label that only this fold has gets the probability 0.
     """
 
     paths: list[str]
@@ -49,14 +50,14 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What came out.
+    """The result of training.
 
     Attributes:
-        classifier: fitted to all images, calibrated on those that were held out.
-        trials: all that was tried.
-        evaluation: of the images held out; None where none could be.
-        most_frequent: the label of most images, for comparison.
-        held_out: what the evaluation is of, image by image; None where that is None.
+        classifier: The classifier, fitted to all images and calibrated on held-out images.
+        trials: All trials.
+        evaluation: The evaluation of the held-out images; None if no images could be held out.
+        most_frequent: The label with the most images, for comparison.
+        held_out: The predictions that were evaluated; None if there is no evaluation.
     """
 
     classifier: Classifier
@@ -66,12 +67,14 @@ class Training:
     held_out: HeldOut | None = None
 
 
+@one_blas_thread()
 def train(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Training:
-    """Train a linear discriminant analysis.
+    """Trains a linear discriminant analysis.
 
     Args:
-        moments: of all training images, for each transform to try; all must have a label.
-        folds: disjoint parts of them, see `fruits.classify.groups`.
+        moments: the moments of all training images, for each transform to try; all images must have
+            a label.
+        folds: disjoint parts of the images, see `fruits.classify.groups`.
 
     Raises:
         InputError: there are fewer than two labels, or all images have the same features.
@@ -79,19 +82,21 @@ def train(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Training:
     return _train(moments, folds, None)
 
 
+@one_blas_thread()
 def train_softmax(
     moments: Mapping[str, Measured], folds: Sequence[Fold], fit: SoftmaxFit
 ) -> Training:
-    """Train a softmax regression, calibrated and evaluated as :func:`train` does.
+    """Trains a softmax regression, with the calibration and evaluation of :func:`train`.
 
     The transform, the distances and the threshold are those of the discriminant analysis that
     :func:`train` chooses; `Training.trials` are its trials.
 
     Args:
-        moments: of all training images, for each transform to try; all must have a label.
-        folds: disjoint parts of them.
-        fit: called with the place in `folds` of the fold to leave out, or None; the c labels that
-            are left; and the transform of the features. It returns the (c, d) coefficients and the
+        moments: the moments of all training images, for each transform to try; all images must have
+            a label.
+        folds: disjoint parts of the images.
+        fit: called with the index in `folds` of the fold to leave out, or None; the c remaining
+            labels; and the transform of the features. It returns the (c, d) coefficients and the
             (c,) intercepts, float64.
 
     Raises:
@@ -113,17 +118,22 @@ def _train(
         plain = Discriminant.of(moments[first])
         classifier = _refitted(plain.classifier(DEFAULT_SHRINKAGE, first), None, fit)
         return Training(classifier, [], None, plain.most_frequent)
-    trials, chosen, models = choose(moments, list(usable.values()))
+    choice = choose(moments, list(usable.values()))
+    chosen = choice.best
     discriminant = Discriminant.of(moments[chosen.transform])
     scores = [
-        _hold_out(discriminant.labels, model, fold, chosen, number, fit)
-        for (number, fold), model in zip(usable.items(), models, strict=True)
+        _hold_out(discriminant.labels, model, fold, choice, number, fit)
+        for (number, fold), model in zip(usable.items(), choice.models, strict=True)
     ]
     logits = np.concatenate([one.logits for one in scores])
     truth = np.concatenate([one.truth for one in scores])
     distances = np.concatenate([one.distance for one in scores])
     classifier = discriminant.classifier(
-        chosen.shrinkage, chosen.transform, fit_temperature(logits, truth), fit_threshold(distances)
+        chosen.shrinkage,
+        chosen.transform,
+        fit_temperature(logits, truth),
+        fit_threshold(distances),
+        choice.distance_shrinkage,
     )
     held_out = HeldOut(
         [path for fold in usable.values() for path in fold.paths],
@@ -132,7 +142,7 @@ def _train(
     )
     return Training(
         _refitted(classifier, None, fit),
-        trials,
+        choice.trials,
         _evaluated(discriminant, held_out, np.concatenate([one.nearest for one in scores])),
         discriminant.most_frequent,
         held_out,
@@ -140,7 +150,7 @@ def _train(
 
 
 def _refitted(classifier: Classifier, without: int | None, fit: SoftmaxFit | None) -> Classifier:
-    """The classifier with the coefficients of a softmax regression, if one is wanted."""
+    """Replaces the coefficients by those of a softmax regression, if `fit` is given."""
     if fit is None:
         return classifier
     coefficients, intercept = fit(without, classifier.labels, classifier.transform)
@@ -149,7 +159,7 @@ def _refitted(classifier: Classifier, without: int | None, fit: SoftmaxFit | Non
 
 @dataclass(frozen=True, eq=False)
 class _Scores:
-    """Scores of images by a model that does not know them; labels are those of all images."""
+    """Scores of held-out images; indices are those of the labels of all images."""
 
     logits: Array
     truth: Ints
@@ -161,25 +171,29 @@ def _hold_out(
     labels: Sequence[str],
     model: Discriminant,
     fold: Fold,
-    chosen: Trial,
+    choice: Choice,
     number: int,
     fit: SoftmaxFit | None,
 ) -> _Scores:
-    classifier = _refitted(model.classifier(chosen.shrinkage, chosen.transform), number, fit)
+    chosen = choice.best
+    own_classifier = model.classifier(
+        chosen.shrinkage, chosen.transform, distance_shrinkage=choice.distance_shrinkage
+    )
+    classifier = _refitted(own_classifier, number, fit)
     features = fold.features()
     own = classifier.logits(features)
-    columns = places_of(labels, model.labels)
-    # A label that only this fold has is as improbable as the least probable one.
+    columns = label_indices(labels, model.labels)
+    # A label that only this fold has gets the smallest logit.
     logits = np.repeat(own.min(axis=1, keepdims=True), len(labels), axis=1)
     logits[:, columns] = own
-    truth = places_of(labels, fold.labels)
+    truth = label_indices(labels, fold.labels)
     truth[~np.isin(truth, columns)] = -1
     nearest = columns[model.nearest_mean(features, chosen.transform)]
     return _Scores(logits, truth, classifier.distances(features), nearest)
 
 
 def _predictions(scores: Sequence[_Scores]) -> Predictions:
-    """Predict each fold with the temperature and the threshold of the others."""
+    """Predicts each fold with the temperature and the threshold of the other folds."""
     chances, unknown = [], []
     for number, own in enumerate(scores):
         others = [one for at, one in enumerate(scores) if at != number] or [own]
@@ -191,7 +205,7 @@ def _predictions(scores: Sequence[_Scores]) -> Predictions:
         chances.append(softmax(own.logits / temperature))
         unknown.append(own.distance > threshold)
     probabilities = np.concatenate(chances)
-    best = ranked(probabilities, min(TOP, probabilities.shape[1]))
+    best = top_indices(probabilities, min(TOP, probabilities.shape[1]))
     truth = np.concatenate([one.truth for one in scores])
     rows = np.arange(len(truth))
     top = np.take_along_axis(probabilities, best, axis=1)
@@ -207,23 +221,23 @@ def _predictions(scores: Sequence[_Scores]) -> Predictions:
 
 
 def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> Evaluation:
-    said = held_out.predictions
+    predictions = held_out.predictions
     return evaluate(
         SCHEME,
         discriminant.labels,
         held_out.labels,
-        predicted=said.predicted,
-        confidence=said.confidence,
-        top=said.top,
-        likelihood=said.likelihood,
+        predicted=predictions.predicted,
+        confidence=predictions.confidence,
+        top=predictions.top,
+        likelihood=predictions.likelihood,
         most_frequent=discriminant.most_frequent,
-        unknown=said.unknown,
+        unknown=predictions.unknown,
         nearest=nearest,
     )
 
 
 def _leaves_two_labels(moments: Mapping[str, Measured], fold: Fold) -> bool:
-    """Whether a model can be fitted without the fold."""
+    """Whether a model can be fitted without the fold, which needs two labels."""
     total, gone = next(iter(moments.values())), next(iter(fold.moments.values()))
     left = [
         label

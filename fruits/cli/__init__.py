@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-# The extra that brings a package.
+# The extra that installs a package.
 EXTRAS = {
     "pyspark": "spark",
     "py4j": "spark",
@@ -29,11 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0 done; 1 a part of it is not done, which the command has said; 2 what the
-        user can fix; 130 interrupted. Each of the last two writes one line to stderr.
+        The exit status: 0 for success; 1 if a part failed, which the command has reported; 2 for
+        an error that the user can fix; 130 after an interruption. The last two write one line to
+        stderr.
     """
     try:
-        # Imported here, since an interruption may come as early as this.
+        # Imported here, to handle interruptions during the import too.
         from fruits.cli.commands import make_parser
         from fruits.errors import FruitsError
 
@@ -47,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if package not in EXTRAS:
             raise
         extra = EXTRAS[package]
-        return _end(2, f"wanted the package {package}; install it: pip install 'fruits[{extra}]'")
+        remedy = f"pip install '.[{extra}]' in the project's folder"
+        return _end(2, f"wanted the package {package}; install the extra: {remedy}")
     except KeyboardInterrupt as stop:
-        # A run says what it has committed.
+        # The message of a run says what is committed.
         return _end(130, str(stop) or "interrupted")
     return status or 0
 

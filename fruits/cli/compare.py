@@ -6,20 +6,20 @@ from dataclasses import MISSING
 from typing import Any
 
 from fruits.cli.parser import Parser, add_option, add_run_options
-from fruits.runs.choices import VARIED
+from fruits.runs.comparison_grid import VARIED
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options
 
 
 def compare(**values: Any) -> int:
-    """``fruits compare``: several networks on the same images.
+    """``fruits compare``: runs several networks on the same images.
 
     Returns:
-        1 if a network could not be run, else 0.
+        1 if a network failed, else 0.
     """
     varied = {name: values.pop(name) for name in VARIED}
     config = RunConfig(**values)
-    # Spark's import takes a second that bad options need not wait.
+    # Imported after the options are checked: PySpark takes a second to import.
     from fruits.runs.compare import compare
     from fruits.runs.comparison_text import text
     from fruits.spark.own_session import own_spark
@@ -35,12 +35,12 @@ def compare(**values: Any) -> int:
 
 
 def add_compare(commands: Any, parser: Parser) -> None:
-    """Adds the command to those of a parser."""
+    """Adds the command ``compare`` to a parser."""
     comparing = parser.add_command(
-        commands, "compare", compare, "run several networks on the same images, and compare them"
+        commands, "compare", compare, "run several networks on the same images and compare them"
     )
     add_run_options(comparing, fixed=(*VARIED, "model"))
     for option in options(RunConfig):
-        if option.name in VARIED:
+        if option.varied:
             default = MISSING if option.name == "backbone" else [option.default]
             add_option(comparing, option, default, several=True)

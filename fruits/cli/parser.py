@@ -1,4 +1,4 @@
-"""The parser of ``fruits``: options as they are declared, mistakes as one line."""
+"""The parser of ``fruits``. Its options are declared in classes; a mistake is one line."""
 
 import argparse
 import difflib
@@ -11,18 +11,18 @@ from typing import Any, NoReturn
 from fruits.runs.config import RunConfig
 from fruits.runs.options import Option, options
 
-# More choices than these are listed in the help of the option, not in its usage.
+# If an option has more choices, they are listed in its help, not in the usage.
 FEW = 4
 
-# Returns the exit status; nothing for 0.
+# A command returns the exit status, or None for 0.
 Command = Callable[..., int | None]
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that answers a mistake with one line and status 2."""
+    """An ``ArgumentParser`` that reports a mistake in one line and exits with status 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with the message, what was perhaps meant, and where help is."""
+        """Exits with the message, a suggestion, and the command for help."""
         wrong = re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)$", message)
         if wrong:
             choices = [choice.strip("'\" ") for choice in wrong[2].split(",")]
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Names a misspelt option before a required one is missed."""
+        """Reports a misspelt option before it reports that a required one is missing."""
         flags = list(self._option_string_actions)
         for flag in (text.partition("=")[0] for text in args or ()):
             if flag == "--" or self._subparsers:
@@ -45,22 +45,22 @@ class Parser(argparse.ArgumentParser):
         """Adds a command that calls a function with its options as keyword arguments.
 
         Args:
-            commands: what ``add_subparsers`` returned.
-            name: of the command.
-            function: what is called.
-            help: one line.
+            commands: The result of ``add_subparsers``.
+            name: The name of the command.
+            function: The function to call.
+            help: The help in one line.
         """
         parser: Parser = commands.add_parser(name, help=help, description=_sentence(help))
         parser.set_defaults(command=function, parser=parser)
         return parser
 
     def parse(self, arguments: Sequence[str] | None) -> tuple[Command, dict[str, Any]]:
-        """The function of a command, and its options; help where there is no command."""
+        """Returns the function of a command and its options; prints help without a command."""
         found, unknown = self.parse_known_args(arguments)
         values = vars(found)
         parser: Parser = values.pop("parser", self)
         if unknown:
-            parser.error(f"{' '.join(unknown)}: not understood")
+            parser.error(f"{' '.join(unknown)}: unknown")
         if "command" not in values:
             parser.print_help()
             parser.exit(0)
@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Several(argparse.Action):
-    """Adds up the values of an option, also where it is given several times: a list."""
+    """Collects the values of an option, which may be repeated, in a list."""
 
     def __call__(
         self,
@@ -77,30 +77,28 @@ class Several(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Keeps the values; those that are typed replace the default."""
+        """Adds values. The first ones replace the default."""
         before = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*(() if before is self.default else before), *values])
+        typed = None if before is self.default else before
+        setattr(namespace, self.dest, self.joined(parser, typed, values))
+
+    def joined(self, parser: argparse.ArgumentParser, before: Any, values: list[Any]) -> Any:
+        """The earlier values (or None) together with more values."""
+        return [*(before or ()), *values]
 
 
-class Places(argparse.Action):
-    """Like :class:`Several`, for places: one text with commas between them."""
+class Places(Several):
+    """Like :class:`Several`, but for paths and URIs, which become one text with commas."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Keeps the places; a name with a comma in it would be taken for two."""
-        before = getattr(namespace, self.dest)
+    def joined(self, parser: argparse.ArgumentParser, before: Any, values: list[Any]) -> Any:
+        """Joins paths and URIs; names with a comma are refused, since they would be split."""
         places = [*([before] if before else ()), *values]
         if len(places) > 1 and (found := [one for one in places if _has_comma(one)]):
             parser.error(
-                f"{option_string}: wanted names without a comma where there are several; "
+                f"{self.option_strings[0]}: wanted names without a comma, since several are given; "
                 f"got {found[0]}: rename it"
             )
-        setattr(namespace, self.dest, ",".join(places))
+        return ",".join(places)
 
 
 def add_run_options(
@@ -112,10 +110,10 @@ def add_run_options(
     """Adds the options of ``fruits run``.
 
     Args:
-        parser: of the command.
-        output: its default where the command needs no output.
-        fixed: names of options that the command does not have.
-        required: names of options that the user must give.
+        parser: The parser of the command.
+        output: The default of the option ``output``, if the command does not need an output.
+        fixed: The names of options that the command does not have.
+        required: The names of options that the user must give.
     """
     for option in options(RunConfig):
         if option.name in fixed:
@@ -129,14 +127,14 @@ def add_run_options(
 def add_option(
     parser: argparse.ArgumentParser, option: Option, default: Any, several: bool = False
 ) -> None:
-    """Adds one option as its field declares it; without a default it is required.
+    """Adds an option as its field declares it; without a default it is required.
 
     Args:
-        parser: of the command.
-        option: to add.
-        default: its value where the user gives none.
-        several: whether it takes one value or more, and gives a list. The option ``images`` takes
-            several in any case, and gives one text.
+        parser: The parser of the command.
+        option: The option.
+        default: The default value.
+        several: Whether the option accepts several values and returns a list. The option
+            ``images`` always accepts several values and returns one text.
     """
     settings: dict[str, Any] = {"help": option.help}
     if several or option.name == "images":
@@ -162,7 +160,7 @@ def add_option(
 
 
 def _has_comma(place: str) -> bool:
-    """Whether a place is one file or folder with a comma in its name."""
+    """Whether a path is one existing file or folder with a comma in its name."""
     return "," in place and os.path.lexists(place)
 
 

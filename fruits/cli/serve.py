@@ -7,29 +7,32 @@ from typing import Any
 from fruits.cli.parser import Parser
 from fruits.serve.settings import TOKEN_VARIABLE, Settings
 
-# What each option says; Settings has the defaults. An option without a metavar is a switch.
+# The metavar and help of each option; Settings has the defaults. Switches have no metavar.
 OPTIONS = {
     "model": ("URI", "output of a finished run, or its folder predictor/"),
     "host": ("ADDRESS", "address to listen on"),
-    "port": ("PORT", "TCP port; 0 takes a free one"),
-    "name": ("NAME", "of the model, in the addresses of the API"),
-    "workers": ("N", "processes that predict"),
-    "token_file": ("FILE", f"file with the bearer token that requests carry; or {TOKEN_VARIABLE}"),
-    "public": (None, "everyone who reaches the address may use it, without a token"),
-    "max_file": ("BYTES", "of one photograph"),
-    "max_body": ("BYTES", "of one request"),
-    "max_files": ("N", "photographs of one request"),
-    "queue": ("N", "photographs that may wait"),
-    "image_seconds": ("SECONDS", "time of one core for one photograph"),
-    "upload_seconds": ("SECONDS", "time for one request to arrive"),
-    "reload_seconds": ("SECONDS", "between two looks for a new model; 0 for none"),
-    "credit": ("TEXT", "line on the page about the licence of the training photographs"),
-    "keep_uploads": ("URI", "folder where photographs are kept whose sender agrees"),
+    "port": ("PORT", "TCP port; 0 chooses a free one"),
+    "name": ("NAME", "name of the model in the URLs of the API"),
+    "workers": ("N", "number of processes that predict"),
+    "token_file": (
+        "FILE",
+        f"file with the bearer token that requests must have; or set {TOKEN_VARIABLE}",
+    ),
+    "public": (None, "require no token: anyone who can reach the address may use it"),
+    "max_file": ("BYTES", "maximum size of a photograph"),
+    "max_body": ("BYTES", "maximum size of a request"),
+    "max_files": ("N", "maximum number of photographs in a request"),
+    "queue": ("N", "maximum number of photographs that wait"),
+    "image_seconds": ("SECONDS", "maximum CPU time for one photograph"),
+    "upload_seconds": ("SECONDS", "maximum time to receive one request"),
+    "reload_seconds": ("SECONDS", "time between two checks for a new model; 0: no checks"),
+    "credit": ("TEXT", "credit line for the training photographs, shown on the page"),
+    "keep_uploads": ("URI", "folder for uploaded photographs whose sender agrees"),
 }
 
 
 def serve(**options: Any) -> None:
-    """``fruits serve``: the page and the API."""
+    """``fruits serve``: serves the page and the API."""
     settings = Settings(**options)
     from fruits.serve.server import serve
 
@@ -37,7 +40,7 @@ def serve(**options: Any) -> None:
 
 
 def add_serve(commands: Any, parser: Parser) -> None:
-    """Adds the command; each option may come from the environment, see :func:`variable`."""
+    """Adds the command ``serve``; environment variables may set options, see :func:`variable`."""
     serving = parser.add_command(
         commands, "serve", serve, "serve the model of a finished run: a page and an API"
     )
@@ -60,7 +63,7 @@ def add_serve(commands: Any, parser: Parser) -> None:
             help=text,
             **({"required": True} if default is MISSING else {"default": default}),
         )
-    serving.epilog = "Each option may come from the environment: FRUITS_SERVE_MODEL, ..."
+    serving.epilog = "Environment variables set the options as well: FRUITS_SERVE_MODEL, ..."
 
 
 def variable(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The AWS account and region that the commands work in, by boto3's own credential chain."""
+"""The AWS account and region of the commands, from boto3's credential chain."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from fruits.cloud.failures import aws_errors, line
 from fruits.errors import CloudError
 
-# Requests that run at the same time.
+# The maximum number of concurrent requests.
 CONNECTIONS = 32
-# A service that does not answer is given up after about a minute.
+# The timeouts give up a service that does not answer after about a minute.
 CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
@@ -29,7 +29,7 @@ class Account:
     """Clients for one account and one region.
 
     Attributes:
-        region: such as ``us-east-1``.
+        region: The region, such as ``us-east-1``.
     """
 
     region: str
@@ -42,10 +42,10 @@ class Account:
         """The account of boto3's default credential chain.
 
         Args:
-            region: ``None`` takes the region of the environment or of the profile.
+            region: The region; ``None`` for that of the environment or the profile.
 
         Raises:
-            CloudError: when there is no region, it is not one, or the profile does not exist.
+            CloudError: There is no region, it is not valid, or the profile does not exist.
         """
         with aws_errors("credentials"):
             session = boto3.Session()
@@ -62,7 +62,7 @@ class Account:
         """The twelve digits of the account.
 
         Raises:
-            CloudError: when the credentials are not valid.
+            CloudError: The credentials are not valid.
         """
         if not self._id:
             with aws_errors("credentials"):
@@ -70,10 +70,10 @@ class Account:
         return self._id
 
     def client(self, service: str) -> Any:
-        """The client of a service; each call returns the same one.
+        """The client of a service; all calls return the same one.
 
-        The client of S3 names this account as the expected owner in every request to a bucket, so
-        that nothing is sent to, or read from, a bucket of that name in somebody else's account.
+        The client of S3 sends this account as the expected owner in every request to a bucket, so
+        that no bucket of another account is read or written by mistake.
         """
         if service not in self._clients:
             with aws_errors(service):
@@ -94,8 +94,7 @@ class Account:
         """The region of a bucket; ``None`` if no bucket has that name.
 
         Raises:
-            CloudError: when the bucket belongs to another account, or AWS refuses for another
-                reason.
+            CloudError: The bucket belongs to another account, or AWS refuses the request.
         """
         client = self.client("s3")
         try:
@@ -117,7 +116,7 @@ class Account:
         """Checks that a bucket exists, in this account and in this region.
 
         Raises:
-            CloudError: when it does not.
+            CloudError: It does not exist, or is in another account or region.
         """
         region = self.bucket_region(bucket)
         if region is None:

@@ -1,4 +1,4 @@
-"""The application on Fargate: what is checked before it is launched, and what it costs."""
+"""The application on Fargate: the checks before the launch, and its costs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,16 +10,16 @@ from fruits.cloud.failures import aws_errors, printable
 from fruits.errors import CloudError
 from fruits.predictor.files import MANIFEST
 
-# A task of the template.
+# The size of a task in the template.
 TASK_VCPUS, TASK_GIB = 1.0, 2.0
 CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:([a-z0-9-]+):\d{12}:certificate/[a-zA-Z0-9-]+")
 
 
-def completed(account: Account, given: Mapping[str, str]) -> dict[str, str]:
-    """The parameters for CloudFormation: a URI as model becomes a bucket and a folder.
+def checked_parameters(account: Account, given: Mapping[str, str]) -> dict[str, str]:
+    """The checked parameters for CloudFormation: the URI of a model becomes a bucket and a folder.
 
     Raises:
-        CloudError: there is no model at that place, or the certificate is in another region.
+        CloudError: There is no model at the URI, or the certificate is in another region.
     """
     values = dict(given)
     if "Model" in values:
@@ -34,7 +34,7 @@ def completed(account: Account, given: Mapping[str, str]) -> dict[str, str]:
 def _require_model(account: Account, values: Mapping[str, str]) -> None:
     if "Bucket" not in values:
         raise CloudError(
-            f"model: wanted a place in S3 such as s3://my-fruits/fruits/out; got "
+            f"model: wanted a URI in S3 such as s3://my-fruits/fruits/out; got "
             f"{printable(values['Model'])}"
         )
     bucket, model = values["Bucket"], values["Model"]
@@ -71,7 +71,7 @@ def require_counts(parameters: Mapping[str, str]) -> None:
     """Checks the numbers of tasks.
 
     Raises:
-        CloudError: they are no numbers, or more tasks always run than may run at most.
+        CloudError: They are no numbers, or the minimum is larger than the maximum.
     """
     counts = [parameters[name] for name in ("Tasks", "MaxTasks")]
     if not all(re.fullmatch(r"[1-9]\d?", count) for count in counts):
@@ -87,7 +87,7 @@ def require_counts(parameters: Mapping[str, str]) -> None:
 
 
 def estimate_application(parameters: Mapping[str, str], region: str) -> Estimate:
-    """What the application costs an hour: its tasks, the load balancer and AWS WAF."""
+    """The hourly costs of the application: its tasks, the load balancer and AWS WAF."""
     prices = Prices.load()
     fixed = prices.balancer
     if parameters["Waf"] == "true":
@@ -107,12 +107,12 @@ def estimate_application(parameters: Mapping[str, str], region: str) -> Estimate
 
 
 def notes(name: str, parameters: Mapping[str, str]) -> Iterator[str]:
-    """What else to know before the application is launched."""
+    """Notes to show before the application is launched."""
     if parameters["TokenArn"]:
         yield "access     only with the token"
     else:
         yield (
-            f"access     without a token, from {parameters['ClientCidr']}; --token-secret asks for "
+            f"access     without a token, from {parameters['ClientCidr']}; --token-secret requires "
             "one"
         )
-    yield f"ends       not by itself: fruits cloud terminate --name {name}"
+    yield f"ends       only by fruits cloud terminate --name {name}"

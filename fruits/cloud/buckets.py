@@ -1,4 +1,4 @@
-"""Buckets: places in them, and versioning, by which a job cannot destroy results."""
+"""Buckets of S3: their URIs, and versioning, so that a job cannot destroy results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from fruits.cloud.account import Account
 from fruits.cloud.failures import aws_errors, printable
 from fruits.errors import CloudError
 
-# What the nodes execute is below this prefix, which the role of no node may write. The templates
-# have it too, and refuse it as the prefix of a stack.
+# The prefix of the software that nodes execute, which their roles cannot write. The templates have
+# the same prefix, and refuse it as the prefix of a stack.
 SOFTWARE = "software"
-# For so many days a file that was deleted or overwritten can be brought back, as in the templates.
+# Deleted or overwritten files can be restored for this many days, as in the templates.
 KEPT_DAYS = 30
 RULE = "end-old-versions"
 
@@ -21,12 +21,12 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     """The bucket and the key, without slashes at its ends, of ``s3://bucket/key``.
 
     Raises:
-        CloudError: when it is something else.
+        CloudError: It is no such URI.
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("s3", "s3a") or not parts.netloc or parts.query or parts.fragment:
         raise CloudError(
-            f"{printable(uri)}: wanted a place in S3 such as s3://bucket/fruits/photographs"
+            f"{printable(uri)}: wanted a URI in S3 such as s3://bucket/fruits/photographs"
         )
     return parts.netloc, parts.path.strip("/")
 
@@ -36,8 +36,8 @@ class Versioning:
     """Whether a bucket keeps the versions of its objects.
 
     Attributes:
-        status: ``Enabled``, ``Suspended``, or empty where it never was enabled.
-        rules: of its lifecycle, as S3 gives them.
+        status: ``Enabled``, ``Suspended``, or empty if it never was enabled.
+        rules: The lifecycle rules of the bucket, in the form of S3.
     """
 
     status: str
@@ -45,7 +45,7 @@ class Versioning:
 
     @property
     def enabled(self) -> bool:
-        """Whether deleted and overwritten objects can be brought back."""
+        """Whether deleted and overwritten objects can be restored."""
         return self.status == "Enabled"
 
 
@@ -65,16 +65,16 @@ def versioning(account: Account, bucket: str) -> Versioning:
 
 
 def enable_versioning(account: Account, bucket: str, before: Versioning, prefix: str) -> None:
-    """Makes a bucket keep the versions of its objects for :data:`KEPT_DAYS` days.
+    """Lets a bucket keep old versions of its objects for :data:`KEPT_DAYS` days.
 
-    Old versions that the bucket may hold already are not touched: where versioning was suspended,
-    the rule that ends old versions applies to the prefix only.
+    Versions that the bucket has already are not deleted: if versioning was suspended, the rule that
+    deletes old versions applies to the prefix only.
 
     Args:
-        account: that owns the bucket.
-        bucket: its name.
-        before: its present settings; the rules stay.
-        prefix: of the stack.
+        account: The account that owns the bucket.
+        bucket: The name of the bucket.
+        before: The present settings. Their other rules stay.
+        prefix: The prefix of the stack.
     """
     client = account.client("s3")
     rule = {

@@ -1,4 +1,4 @@
-"""The commands of ``fruits cloud``; boto3 is imported when one runs, not before."""
+"""The commands of ``fruits cloud``, which import boto3 when they run."""
 
 import json
 import sys
@@ -19,9 +19,9 @@ def add_cloud(
     """Adds ``fruits cloud`` to the commands of ``fruits``.
 
     Args:
-        commands: what ``add_subparsers`` returned.
-        add_run_options: adds the options of ``fruits run`` to a parser.
-        defaults: of those options.
+        commands: The result of ``add_subparsers``.
+        add_run_options: A function that adds the options of ``fruits run`` to a parser.
+        defaults: The defaults of these options.
     """
     cloud = commands.add_parser("cloud", help="AWS: upload, launch, submit, status, terminate")
     cloud.set_defaults(parser=cloud)
@@ -30,14 +30,14 @@ def add_cloud(
     def action(name: str, function: Callable[..., None], help: str, named: bool = True) -> Any:
         parser = actions.add_parser(name, help=help)
         parser.set_defaults(command=function, parser=parser)
-        parser.add_argument("--region", help="of AWS; default: the environment's")
+        parser.add_argument("--region", help="AWS region; default: that of the environment")
         if named:
-            parser.add_argument("--name", default="fruits", help="of the stack (%(default)s)")
+            parser.add_argument("--name", default="fruits", help="name of the stack (%(default)s)")
         return parser
 
     upload = action("upload", _upload, "upload a folder to S3", named=False)
-    upload.add_argument("folder", help="to upload, with its subfolders")
-    upload.add_argument("uri", metavar="URI", help="s3://bucket/prefix")
+    upload.add_argument("folder", help="folder to upload, with its subfolders")
+    upload.add_argument("uri", metavar="URI", help="destination: s3://bucket/prefix")
 
     launch = action("launch", _launch, "make or change a stack; shows the cost and asks first")
     add_launch_options(launch)
@@ -47,32 +47,36 @@ def add_cloud(
         "--deploy-mode",
         choices=("cluster", "client"),
         default="cluster",
-        help="of Spark's driver on EMR (%(default)s)",
+        help="deploy mode of Spark's driver on EMR (%(default)s)",
     )
     add_run_options(submit)
     submit.set_defaults(run_defaults=defaults)
 
     status = action("status", _status, "list everything that costs money", named=False)
-    status.add_argument("--json", action="store_true", dest="as_json", help="for programs")
+    status.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
 
     logs = action("logs", _logs, "show the state and the output of a job")
-    logs.add_argument("--job", help="as submit printed it; default: the last one")
-    logs.add_argument("--lines", type=int, default=50, help="of each file (%(default)s)")
+    logs.add_argument("--job", help="job, as printed by submit; default: the last one")
+    logs.add_argument(
+        "--lines", type=int, default=50, help="number of lines of each file (%(default)s)"
+    )
 
     tunnel = action("tunnel", _tunnel, "show how to reach JupyterLab and Spark's pages")
-    tunnel.add_argument("--page", help="notebook, master, history or yarn; default: all")
-    tunnel.add_argument("-i", "--identity", metavar="FILE", help="private key for ssh")
+    tunnel.add_argument(
+        "--page", help="page to show: notebook, master, history or yarn; default: all"
+    )
+    tunnel.add_argument("-i", "--identity", metavar="FILE", help="private key for SSH")
     tunnel.add_argument("--open", action="store_true", dest="opens", help="run the commands")
 
     terminate = action("terminate", _terminate, "delete a stack; the bucket stays")
-    terminate.add_argument("--yes", action="store_true", help="do not ask")
+    terminate.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def ask(question: str, yes: bool) -> None:
-    """Asks before money is spent or something is deleted.
+    """Asks the user before money is spent or something is deleted.
 
     Raises:
-        CloudError: when the answer is not yes, or there is no terminal to answer on.
+        CloudError: The answer is not yes, or there is no terminal.
     """
     if yes:
         return
@@ -116,7 +120,7 @@ def _launch(
 ) -> None:
     from fruits.cloud.account import Account
     from fruits.cloud.failures import printable
-    from fruits.cloud.launch import make
+    from fruits.cloud.launch import launch
     from fruits.cloud.proposal import propose
 
     given = given_parameters(architecture, options)
@@ -125,19 +129,22 @@ def _launch(
     print(proposal.text(), flush=True)
     ask("launch", yes)
     try:
-        stack = make(account, proposal)
+        stack = launch(account, proposal)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"stack {name}: interrupted; AWS continues to make it, and it costs money: see fruits "
-            f"cloud status, and fruits cloud terminate --name {name}"
+            f"stack {name}: interrupted; AWS continues to create it, and it costs money: see "
+            f"fruits cloud status, and fruits cloud terminate --name {name}"
         ) from None
     print(f"stack {name} is {stack.status}")
     for key, value in filter(all, stack.outputs.items()):
         print(printable(f"  {key:16} {value}"))
     if architecture == "emr" and not stack.outputs.get("ClusterId"):
-        print("there is no cluster yet: launch again with --wheels, made by deploy/emr/wheels.sh")
+        print("there is no cluster yet: launch again with --wheels, see deploy/emr/wheels.sh")
     if architecture == "app":
-        print("point the name of the certificate to the balancer: a CNAME or alias in your DNS")
+        print(
+            "add a CNAME or alias to your DNS that points the name of the certificate to the "
+            "load balancer"
+        )
 
 
 def _submit(
@@ -182,7 +189,7 @@ def _table(found: "Inventory", region: str, terms: str) -> str:
     from fruits.cloud.failures import printable
 
     if not found.items:
-        # Only if everything could be looked at, there is nothing.
+        # This is certain only if everything could be listed.
         return "" if found.not_seen else f"nothing of this tool exists in {region}"
     lines = [f"{'':9} {'in ' + region:24} {'stack':14} {'state':16} {'age':>8} {'an hour':>8}"]
     lines += [

@@ -1,4 +1,4 @@
-"""What stacks cost an hour, by fruits/prices.json, and what these figures leave out."""
+"""The hourly costs of stacks, from fruits/prices.json, and what they do not include."""
 
 import json
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from importlib.resources import files
 from typing import Any
 
 NOT_INCLUDED = "addresses, traffic, S3, keys and secrets"
-# The disks of a host, as in the templates: a node of EMR has one for data in addition to the root.
+# The size of a host's disks, as in the templates. A node of EMR has a root disk and a data disk.
 DISK_GIB = {"single": 64, "cluster": 64, "emr": 128}
 HOURS_A_MONTH = 730
 
 
 def amount(dollars: float | None) -> str:
-    """An amount an hour for people to read, such as ``$0.199``."""
+    """An amount as text, such as ``$0.199``."""
     return "price not known" if dollars is None else f"${dollars:,.3f}"
 
 
@@ -22,15 +22,15 @@ class Prices:
     """On-demand prices.
 
     Attributes:
-        date: when they were looked up, year and month.
-        region: to which they apply.
-        types: dollars an hour by instance type.
-        disk_gib_month: dollars a month for one GiB of a gp3 disk.
-        emr_share: what EMR charges for an instance, as a share of the instance's price.
-        vcpu: dollars an hour for one vCPU of a task on Fargate.
-        gib: dollars an hour for one GiB of memory of a task on Fargate.
-        balancer: dollars an hour for one load balancer, without what its requests cost.
-        waf_month: dollars a month for a list of AWS WAF with one rule.
+        date: The year and month of the prices.
+        region: The region of the prices.
+        types: Dollars per hour by instance type.
+        disk_gib_month: Dollars per month for one GiB of a gp3 disk.
+        emr_share: The charge of EMR for an instance, as a share of the instance's price.
+        vcpu: Dollars per hour for one vCPU of a task on Fargate.
+        gib: Dollars per hour for one GiB of memory of a task on Fargate.
+        balancer: Dollars per hour for one load balancer, without its requests.
+        waf_month: Dollars per month for a web ACL of AWS WAF with one rule.
     """
 
     date: str
@@ -82,30 +82,30 @@ class Prices:
         return instances + charge + self.disks(count * DISK_GIB[architecture])
 
     def terms(self, region: str, spot: bool = False) -> str:
-        """What a reader of the figures must know, in one line."""
+        """The terms of the figures in one line."""
         parts = [f"on-demand prices, {self.region}, {self.date}"]
         if region != self.region:
             parts.append(f"prices in {region} may differ")
         parts.append(f"not included: {NOT_INCLUDED}")
         if spot:
-            parts.append("Spot costs less, how much less is not known here")
+            parts.append("Spot costs less; its price is not known here")
         return "; ".join(parts)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stack will cost.
+    """The estimated costs of a stack.
 
     Attributes:
-        count: number of instances or tasks at the start.
-        most: number of them to which scaling may grow.
-        type: of the instances, or the size of a task.
-        dollars: an hour at the start, with disks and EMR's charge, or with the load balancer;
-            ``None`` if the type has no price here.
-        most_dollars: an hour at most.
-        terms: what a reader of the figures must know.
+        count: The number of instances or tasks at the start.
+        most: The maximum number of them after scaling.
+        type: The type of the instances, or the size of a task.
+        dollars: Dollars per hour at the start, with disks and EMR's charge, or with the load
+            balancer; ``None`` if the type has no price here.
+        most_dollars: The maximum dollars per hour.
+        terms: The terms of the figures.
         kind: ``instances`` or ``tasks``.
-        extras: what else the dollars include.
+        extras: The other costs that the dollars include.
     """
 
     count: int
@@ -118,7 +118,7 @@ class Estimate:
     extras: str = "with disks"
 
     def text(self) -> str:
-        """For people to read."""
+        """Lines for the terminal."""
         if not self.count:
             return "instances  none yet"
         hourly = amount(self.dollars)
@@ -131,17 +131,17 @@ class Estimate:
 
     @property
     def scaling(self) -> str:
-        """What changes the number."""
+        """The name of the service that changes the number."""
         return "managed scaling" if self.kind == "instances" else "autoscaling"
 
 
 def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> Estimate:
-    """What a stack will cost an hour.
+    """Estimates the hourly costs of a stack.
 
     Args:
         architecture: ``single``, ``cluster`` or ``emr``.
-        parameters: all parameters of the stack by name.
-        region: where it will be.
+        parameters: All parameters of the stack by name.
+        region: The region of the stack.
     """
     prices = Prices.load()
     workers = int(parameters.get("Workers") or 0)
@@ -152,7 +152,7 @@ def estimate(architecture: str, parameters: Mapping[str, Any], region: str) -> E
     elif architecture == "emr" and parameters.get("WheelsSha256") == "":
         count = most = 0
     elif architecture == "emr":
-        # With Spot there is one more node, on demand, which holds HDFS.
+        # With Spot, one more on-demand node stores HDFS.
         core = 1 if spot else 0
         count = 1 + workers + core
         most = max(count, 1 + int(parameters.get("MaxWorkers") or 0))

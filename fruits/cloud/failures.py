@@ -1,4 +1,4 @@
-"""What AWS refuses, as one line: what was wanted, the answer and code of AWS, what to do next."""
+"""Errors of AWS as one line: what was wanted, the answer and code of AWS, what to do next."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from fruits.errors import CloudError
 
-# What to do, by the error codes of AWS and the exceptions of botocore.
+# The advice for error codes of AWS and exceptions of botocore.
 ADVICE = {
     "get credentials: aws configure, aws sso login, or AWS_PROFILE": (
         *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
@@ -70,7 +70,7 @@ ADVICE = {
 }
 ADVICE_BY_CODE = {code: advice for advice, codes in ADVICE.items() for code in codes}
 
-# The events of a stack often describe in words only what went wrong in another service.
+# Events of a stack often describe errors of other services without an error code.
 ADVICE_BY_PATTERN = {
     r"vCPU|quota|limit (of|exceeded)|exceeded.*limit": ADVICE_BY_CODE["VcpuLimitExceeded"],
     r"not authorized|access denied": ADVICE_BY_CODE["AccessDenied"],
@@ -82,13 +82,13 @@ DEFAULT_ADVICE = "look at fruits cloud status"
 
 @contextmanager
 def aws_errors(subject: str) -> Iterator[None]:
-    """Turns what boto3 raises inside into one clear line.
+    """Converts exceptions of boto3 to errors of one line.
 
     Args:
-        subject: what was to be done or looked at; the line begins with it.
+        subject: The object of the request, with which the line begins.
 
     Raises:
-        CloudError: with the code of AWS, or the name of botocore's exception.
+        CloudError: The error, with the code of AWS or the name of botocore's exception.
     """
     try:
         yield
@@ -108,7 +108,7 @@ def line(subject: str, message: str, code: str, advice: str | None = None) -> st
 
 
 def plain(message: str) -> str:
-    """A message of AWS on one line, without the parts that only AWS can read."""
+    """A message of AWS on one line, without technical parts that do not help a user."""
     message = re.sub(r"\s*Encoded authorization failure message: \S+", "", message)
     message = re.sub(r"\s*\((RequestToken|Service): [^)]*\)", "", message)
     message = re.sub(r'^Resource handler returned message: "(.*)"\s*$', r"\1", message.strip())
@@ -116,11 +116,11 @@ def plain(message: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text from another program, made safe to show on a terminal.
+    r"""Makes text from another program safe to show on a terminal.
 
     Logs, tags, names and messages come from machines that run other people's code. Characters that
-    would move the cursor, change colours, or hide or reorder text are shown as escapes such as
-    ``\x1b``; only line breaks and tabs stay as they are.
+    move the cursor, change colours, or hide or reorder text become escapes such as ``\x1b``; line
+    breaks and tabs do not change.
     """
     return "".join(
         letter
@@ -131,11 +131,11 @@ def printable(text: str) -> str:
 
 
 def of_resource(reason: str, status: str) -> tuple[str, str]:
-    """The error code in the reason that a resource of a stack gives, and what to do.
+    """The error code in the reason of a failed resource of a stack, and what to do.
 
     Args:
-        reason: a text with an error code of the service somewhere in it, or none.
-        status: of the resource, which replaces the code where there is none.
+        reason: A text that may contain an error code of the service.
+        status: The status of the resource, which replaces a missing code.
     """
     words = re.findall(r"\b[A-Z]\w+", reason)
     known = next((word for word in words if word in ADVICE_BY_CODE), "")

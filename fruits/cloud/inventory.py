@@ -1,7 +1,7 @@
-"""Everything that costs money: stacks of this tool, what they contain, and what was left behind.
+"""Lists everything that costs money: stacks of this tool, their resources, and leftovers.
 
-What belongs to a stack is known by the stack's own list of resources, and by the tag that
-CloudFormation puts on everything it makes, which remains when the stack is deleted.
+The resources of a stack are found by the stack's list of resources, and by the tag that
+CloudFormation adds to all resources, which remains when the stack is deleted.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,11 +17,11 @@ from fruits.cloud.services import balancers, services
 from fruits.cloud.stacks import TAG, Stack, ours, resources
 from fruits.errors import CloudError
 
-# The tag of what EMR makes, which does not pass on the tag of the stack.
+# The tag of EMR's resources, which do not have the tag of the stack.
 CLUSTER_TAG = "fruits:cluster"
-# EC2 accepts no more values of a filter in one request.
+# The maximum number of values of a filter in a request to EC2.
 MOST_VALUES = 200
-# Kinds that cost money by existing, and are not looked at one by one.
+# Kinds of resources that cost money all the time, and are listed without details.
 CHARGED = {
     "secretsmanager:secret": "secret",
     "kms:key": "key",
@@ -35,17 +35,17 @@ CHARGED = {
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that exists.
+    """A resource.
 
     Attributes:
         kind: ``stack``, ``instance``, ``volume``, ``cluster``, ``service``, ``balancer``,
             ``bucket``, ``secret`` and so on.
-        name: its identifier in AWS.
-        stack: the name of the stack that made it, if known.
-        state: as AWS calls it.
-        since: when it was made, if AWS says so.
-        dollars: an hour; ``None`` where that is not known here.
-        detail: its size or type.
+        name: The identifier in AWS.
+        stack: The name of its stack, if known.
+        state: The state, in the words of AWS.
+        since: The time of the creation, if AWS gives it.
+        dollars: Dollars per hour; ``None`` if the price is not known here.
+        detail: The size or type.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Item:
 
     @property
     def hours(self) -> float | None:
-        """Its age."""
+        """The age in hours."""
         if self.since is None:
             return None
         return (datetime.now(UTC) - self.since).total_seconds() / 3600
@@ -66,11 +66,11 @@ class Item:
 
 @dataclass
 class Inventory:
-    """What was found, and what could not be looked at.
+    """The resources that were found, and the kinds that could not be listed.
 
     Attributes:
-        items: everything that was found.
-        not_seen: why some kinds could not be listed; there may be items of them.
+        items: The resources.
+        not_seen: The reasons why some kinds could not be listed. They may have resources.
     """
 
     items: list[Item]
@@ -78,7 +78,7 @@ class Inventory:
 
     @property
     def dollars(self) -> float:
-        """Dollars an hour of all items whose price is known."""
+        """Dollars per hour of all items with a known price."""
         return sum(item.dollars or 0 for item in self.items)
 
 
@@ -178,7 +178,7 @@ def _instances(
 
 def _instance_dollars(prices: Prices, type_: str, state: str, spot: bool) -> float | None:
     if state == "stopped":
-        # Its disks are items of their own.
+        # Its disks are listed as separate items.
         return 0.0
     return None if spot else prices.instances(1, type_)
 
@@ -205,7 +205,7 @@ def _volumes(account: Account, hosts: Mapping[str, str]) -> Iterator[Item]:
 
 
 def _filters(name: str, values: Iterable[str]) -> list[dict[str, Any]]:
-    """Filters of EC2, of which an item must pass one: by our tags, or by the values of a name."""
+    """Alternative filters of EC2: by our tags, or by the values of a name."""
     every = sorted(values)
     return [
         {"Name": "tag-key", "Values": [TAG, CLUSTER_TAG]},
@@ -238,7 +238,7 @@ def _tagged(account: Account, owners: Mapping[str, str]) -> Iterator[Item]:
 
 
 def _bucket(account: Account, bucket: str, stack: str) -> Item | None:
-    """A bucket with its size one or two days ago, which CloudWatch knows without listing it."""
+    """A bucket with its size one or two days ago, which CloudWatch gives without a listing."""
     if account.bucket_region(bucket) is None:
         return None
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Running the package on a stack: as a step of EMR, or by Systems Manager on a host of EC2."""
+"""Runs the package on a stack: as a step of EMR, or by Systems Manager on a host of EC2."""
 
 import secrets
 import shlex
@@ -14,7 +14,7 @@ from fruits.cloud.machines import job_host, running_instance, usable_cluster
 from fruits.cloud.stacks import Stack
 from fruits.errors import CloudError
 
-# The program that Spark starts on EMR: root's own file, which the bootstrap action has written.
+# The program that Spark starts on EMR: a file of root, which the bootstrap action wrote.
 ENTRY = "/opt/fruits/run.py"
 # The prefix of the systemd units on a host, one for each job.
 UNIT = "fruits-job-"
@@ -25,42 +25,42 @@ UNFINISHED = ("Pending", "InProgress", "Delayed", "Cancelling")
 
 
 def require_within(stack: Stack, uri: str) -> None:
-    """Checks that a stack is allowed to use a place.
+    """Checks that a stack may use a URI.
 
     Raises:
-        CloudError: when it is not.
+        CloudError: It may not.
     """
     bucket, key = bucket_and_key(uri)
     allowed, prefix = stack.output("Bucket"), stack.output("Prefix").strip("/")
     if bucket != allowed or not f"{key}/".startswith(f"{prefix}/"):
         raise CloudError(
-            f"{printable(uri)}: wanted a place below s3://{printable(f'{allowed}/{prefix}')}, "
-            f"which is all that stack {stack.name} may use"
+            f"{printable(uri)}: wanted a URI below s3://{printable(f'{allowed}/{prefix}')}, the "
+            f"only folder that stack {stack.name} may use"
         )
     if f"{key}/".startswith(f"{SOFTWARE}/"):
         raise CloudError(
-            f"{printable(uri)}: wanted a place outside of s3://{bucket}/{SOFTWARE}, which no stack "
+            f"{printable(uri)}: wanted a URI outside of s3://{bucket}/{SOFTWARE}, which no stack "
             "may write"
         )
 
 
 def submit(account: Account, stack: Stack, options: Mapping[str, Any], mode: str) -> str:
-    """Starts a run, and returns the identifier of the job, by which ``logs`` finds it.
+    """Starts a run, and returns the identifier of the job for ``logs``.
 
     Args:
-        account: where.
-        stack: that is up.
-        options: of ``fruits run`` by name, with ``images`` and ``output``.
-        mode: where Spark's driver runs on EMR: ``cluster`` or ``client``.
+        account: The account.
+        stack: The stack, which must be up.
+        options: The options of ``fruits run`` by name, with ``images`` and ``output``.
+        mode: The deploy mode of Spark's driver on EMR: ``cluster`` or ``client``.
 
     Raises:
-        CloudError: when the stack may not use the places, or cannot start the run.
+        CloudError: The stack may not use the URIs, or cannot start the run.
     """
     architecture = stack.output("Architecture")
     if architecture == "app":
         raise CloudError(
-            f"stack {stack.name}: wanted one that can run jobs; it serves a model: fruits cloud "
-            "launch single makes one, under another --name"
+            f"stack {stack.name}: wanted one that can run jobs; this one serves a model: fruits "
+            "cloud launch single creates one, under another --name"
         )
     for name in ("images", "output"):
         require_within(stack, options[name])
@@ -70,7 +70,7 @@ def submit(account: Account, stack: Stack, options: Mapping[str, Any], mode: str
     host = job_host(stack)
     running_instance(account, host)
     parameters = [word for n, v in options.items() for word in ("-p", n, str(v))]
-    # A unit outlives the command that started it, and its journal outlives the container.
+    # A systemd unit continues after the command that started it, and its journal remains.
     command = shlex.join(
         [
             *("systemd-run", "--quiet", "--remain-after-exit", f"--unit={UNIT}{job}"),
@@ -78,15 +78,15 @@ def submit(account: Account, stack: Stack, options: Mapping[str, Any], mode: str
         ]
     )
     busy = "docker ps --quiet --filter name=^fruits-run$ | grep -q . && "
-    busy += "{ echo 'a run is under way on this host already' >&2; exit 75; }"
+    busy += "{ echo 'another run is active on this host' >&2; exit 75; }"
     run_on_host(account, host, f"{busy}\n{command}")
     return f"{UNIT}{job}"
 
 
 def arguments(options: Mapping[str, Any]) -> list[str]:
-    """The options as the command line of ``fruits run``.
+    """The command line of ``fruits run`` with some options.
 
-    Name and value are one word, so that no value is read as an option.
+    The name and the value are one word, so that no value is read as an option.
     """
     words: list[str] = []
     for name, value in options.items():
@@ -118,10 +118,10 @@ def _submit_step(
 
 
 def run_on_host(account: Account, host: str, script: str) -> str:
-    """Runs a short script as root on a host, and returns what it prints.
+    """Runs a short script as root on a host, and returns its output.
 
     Raises:
-        CloudError: when the host cannot be reached, or the script fails.
+        CloudError: The host cannot be reached, or the script fails.
     """
     ssm = account.client("ssm")
     with aws_errors(f"instance {host}"):
@@ -140,7 +140,7 @@ def run_on_host(account: Account, host: str, script: str) -> str:
             try:
                 answer = ssm.get_command_invocation(CommandId=command, InstanceId=host)
             except ssm.exceptions.InvocationDoesNotExist:
-                # It takes a moment until the command is known.
+                # A new command is not listed immediately.
                 answer = {"Status": "Pending"}
             if answer["Status"] not in UNFINISHED or time.monotonic() > deadline:
                 break

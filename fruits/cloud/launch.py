@@ -1,4 +1,4 @@
-"""Launching: making what was proposed, or changing the stack that exists."""
+"""Launches a proposal: creates a stack, or changes an existing one."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from fruits.cloud.stacks import Stack
 from fruits.cloud.upload import upload
 
 
-def make(account: Account, proposal: Proposal) -> Stack:
-    """Makes what was proposed, and waits for it.
+def launch(account: Account, proposal: Proposal) -> Stack:
+    """Creates or changes the stack of a proposal, and waits for it.
 
     Raises:
-        CloudError: when AWS refuses, or the stack fails.
+        CloudError: AWS refuses, or the stack fails.
     """
     given = dict(proposal.given)
     if proposal.bucket and proposal.enables_versioning:
@@ -27,16 +27,16 @@ def make(account: Account, proposal: Proposal) -> Stack:
         enable_versioning(account, values["Bucket"], proposal.bucket, values["Prefix"].strip("/"))
     if proposal.wheels:
         if not proposal.existing and given.get("CreateBucket") == "true":
-            # First the bucket, then what the nodes install, then the nodes.
-            _make(account, proposal, given | {"WheelsSha256": "", "BootstrapSha256": ""})
-        _send_software(account, proposal)
-    return _make(account, proposal, given)
+            # First the bucket, then the software for the nodes, then the nodes.
+            _start(account, proposal, given | {"WheelsSha256": "", "BootstrapSha256": ""})
+        _upload_software(account, proposal)
+    return _start(account, proposal, given)
 
 
-def _send_software(account: Account, proposal: Proposal) -> None:
-    """Uploads what the nodes install, under names that contain its SHA-256.
+def _upload_software(account: Account, proposal: Proposal) -> None:
+    """Uploads the software for the nodes, under names with its SHA-256.
 
-    Nodes that other stacks start later, with other wheels, are not affected.
+    So nodes of other stacks with other wheels are not affected.
     """
     upload(account, str(proposal.wheels), f"{proposal.software}/{proposal.given['WheelsSha256']}")
     content, sha256 = bootstrap()
@@ -51,7 +51,7 @@ def _send_software(account: Account, proposal: Proposal) -> None:
         )
 
 
-def _make(account: Account, proposal: Proposal, given: Mapping[str, str]) -> Stack:
+def _start(account: Account, proposal: Proposal, given: Mapping[str, str]) -> Stack:
     begin = datetime.now(UTC)
     stack_id = stacks.start(account, proposal.name, proposal.body, given, proposal.summary)
     with Progress("launch", sum(proposal.summary.resources.values())) as show:
@@ -59,10 +59,10 @@ def _make(account: Account, proposal: Proposal, given: Mapping[str, str]) -> Sta
 
 
 class Progress:
-    """A bar of the resources that are ready, for :func:`fruits.cloud.stacks.wait`."""
+    """A progress bar of the ready resources, for :func:`fruits.cloud.stacks.wait`."""
 
     def __init__(self, what: str, total: int) -> None:
-        # It is also redrawn when nothing has changed, so that the time is seen to pass.
+        # miniters=0 also redraws the bar without changes, so that its time advances.
         self._bar = tqdm(total=total, desc=what, unit=" resources", delay=0.5, miniters=0)
 
     def __enter__(self) -> Callable[[int, str], None]:

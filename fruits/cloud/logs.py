@@ -1,7 +1,7 @@
-"""The state of a job and the end of what it has printed.
+"""Shows the state of a job and the end of its output.
 
-A job writes its own logs: nothing in them is trusted. They are read up to a limit, and shown
-without control characters.
+A job writes its own logs, so they are not trusted: they are read up to a limit, and shown without
+control characters.
 """
 
 import re
@@ -17,9 +17,9 @@ from fruits.cloud.machines import CLUSTER_ID, job_host, running_instance
 from fruits.cloud.stacks import Stack
 from fruits.errors import CloudError
 
-# Systems Manager keeps the first 24,000 characters that a script prints; the last ones are wanted.
+# Systems Manager keeps the first 24,000 characters of a script's output, so the script prints less.
 MOST_OUTPUT = 20_000
-# Of each file of EMR's logs: how much is read, unpacked, and how much of its end can be shown.
+# The maximum bytes of each of EMR's log files that are unpacked, and that are shown from its end.
 MOST_UNPACKED = 256 * 2**20
 MOST_SHOWN = 2**20
 MOST_FILES = 20
@@ -28,17 +28,17 @@ STEP_ID = re.compile(r"s-[0-9A-Z]{6,}")
 
 
 def logs(account: Account, stack: Stack, job: str | None, lines: int) -> str:
-    """The state of a job, and the end of what it has printed.
+    """The state of a job, and the end of its output.
 
     Args:
-        account: where.
-        stack: that is up.
-        job: as ``fruits cloud submit`` printed it; ``None`` for the last one. The application has
-            no jobs: what its tasks have printed is shown.
-        lines: of each file.
+        account: The account.
+        stack: The stack, which must be up.
+        job: The job that ``fruits cloud submit`` printed; ``None`` for the last one. The
+            application has no jobs; the output of its tasks is shown.
+        lines: The number of lines of each file.
 
     Raises:
-        CloudError: when there is no such job, or its host does not run.
+        CloudError: There is no such job, or its host does not run.
     """
     if lines < 1:
         raise CloudError(f"lines: wanted 1 or more; got {lines}")
@@ -69,7 +69,7 @@ def logs(account: Account, stack: Stack, job: str | None, lines: int) -> str:
 
 
 def _application_logs(account: Account, group: str, lines: int) -> str:
-    """The last lines of the tasks that have printed something last."""
+    """The last lines of the tasks with the latest output."""
     client = account.client("logs")
     parts: list[str] = []
     with aws_errors(f"logs {group}"):
@@ -105,7 +105,7 @@ def _step_logs(account: Account, cluster_id: str, job: str | None, lines: int) -
     parts += [f"{name}: {failed[name]}" for name in ("Reason", "Message") if failed.get(name)]
     bucket, prefix = bucket_and_key(re.sub("^s3n:", "s3:", root))
     texts = _read(account, bucket, f"{prefix}/{cluster_id}/steps/{step['Id']}/")
-    # In YARN's cluster mode the driver prints in the container where YARN runs it.
+    # In YARN's cluster mode, the driver's output is in the log of its container.
     application = re.search(r"application_\d+_\d+", "\n".join(texts.values()))
     if application:
         containers = f"{prefix}/{cluster_id}/containers/{application.group()}/"
@@ -118,7 +118,7 @@ def _step_logs(account: Account, cluster_id: str, job: str | None, lines: int) -
 
 
 def _read(account: Account, bucket: str, prefix: str, part: str = "") -> dict[str, str]:
-    """The end of each log file below a prefix whose key has a part in it."""
+    """The end of each log file below a prefix whose key contains ``part``."""
     client = account.client("s3")
     texts: dict[str, str] = {}
     with aws_errors(f"s3://{bucket}/{prefix}"):
@@ -136,7 +136,7 @@ def _read(account: Account, bucket: str, prefix: str, part: str = "") -> dict[st
 
 
 def _end(chunks: Iterable[bytes], is_gzip: bool) -> str:
-    """The end of a file that may unpack to much more than it is."""
+    """The end of a file, which may be a small archive with very large content."""
     end, size = b"", 0
     for chunk in _unpacked(chunks) if is_gzip else chunks:
         end = (end + chunk)[-MOST_SHOWN:]
@@ -148,7 +148,7 @@ def _end(chunks: Iterable[bytes], is_gzip: bool) -> str:
 
 
 def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """What gzip made of the chunks, in pieces of at most 1 MiB."""
+    """The unpacked content of gzip chunks, in pieces of at most 1 MiB."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
         for chunk in chunks:

@@ -1,4 +1,4 @@
-"""The hosts of a stack and the cluster of EMR: which ones, and whether they run."""
+"""Finds the hosts of a stack and the cluster of EMR, and checks that they run."""
 
 import re
 from typing import Any
@@ -8,13 +8,13 @@ from fruits.cloud.failures import aws_errors, line
 from fruits.cloud.stacks import Stack
 from fruits.errors import CloudError
 
-# States of a cluster of EMR that accepts jobs now or soon.
+# The states of an EMR cluster that accepts jobs now or soon.
 USABLE_CLUSTERS = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 # States in which a cluster costs money.
 BILLED_CLUSTERS = (*USABLE_CLUSTERS, "TERMINATING")
 BILLED_INSTANCES = ("pending", "running", "stopping", "stopped", "shutting-down")
 
-# Outputs of a stack become arguments of other programs: each must look like what it stands for.
+# Outputs of a stack become arguments of other programs, so their form is checked.
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 CLUSTER_ID = re.compile(r"j-[0-9A-Z]{6,}")
 
@@ -26,10 +26,10 @@ def job_host(stack: Stack) -> str:
 
 
 def running_instance(account: Account, instance_id: str) -> dict[str, Any]:
-    """A running instance, as EC2 describes it.
+    """The description of a running instance by EC2.
 
     Raises:
-        CloudError: when it does not run.
+        CloudError: The instance does not run.
     """
     with aws_errors(f"instance {instance_id}"):
         answer = account.client("ec2").describe_instances(InstanceIds=[instance_id])
@@ -52,10 +52,10 @@ def running_instance(account: Account, instance_id: str) -> dict[str, Any]:
 
 
 def usable_cluster(account: Account, stack: Stack) -> str:
-    """The identifier of a stack's cluster of EMR, which accepts jobs.
+    """The identifier of a stack's EMR cluster that accepts jobs.
 
     Raises:
-        CloudError: when there is none, or it has ended, with the reason that EMR gives.
+        CloudError: There is none, or it has ended. The message has the reason from EMR.
     """
     cluster_id = stack.output("ClusterId", CLUSTER_ID)
     with aws_errors(f"cluster {cluster_id}"):
@@ -75,10 +75,10 @@ def usable_cluster(account: Account, stack: Stack) -> str:
 
 
 def primary_node(account: Account, stack: Stack) -> str:
-    """The identifier of the instance that is the primary node of a stack's cluster of EMR.
+    """The instance identifier of the primary node of a stack's EMR cluster.
 
     Raises:
-        CloudError: when the cluster has ended, or the node does not run yet.
+        CloudError: The cluster has ended, or the node does not run yet.
     """
     cluster_id = usable_cluster(account, stack)
     with aws_errors(f"cluster {cluster_id}"):

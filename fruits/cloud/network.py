@@ -1,4 +1,4 @@
-"""The account's default network, for stacks that are given none."""
+"""The default network of the account, for stacks without another network."""
 
 from collections.abc import Collection
 from typing import Any
@@ -9,15 +9,15 @@ from fruits.errors import CloudError
 
 
 def choose_network(account: Account, given: dict[str, str], known: Collection[str]) -> None:
-    """Adds the default VPC and its default subnets, where none is given.
+    """Adds the default VPC and its default subnets, if none are given.
 
     Args:
-        account: where.
-        given: values of parameters, which are added to.
-        known: the parameters of the template.
+        account: The account.
+        given: The values of parameters, to which the network is added.
+        known: The parameters of the template.
 
     Raises:
-        CloudError: there is no default network.
+        CloudError: There is no default network.
     """
     if {"VpcId", "SubnetId"} <= set(known) and "SubnetId" not in given:
         given["SubnetId"] = _default_subnets(account, given)[0]["SubnetId"]
@@ -36,12 +36,12 @@ def _choose_application_network(account: Account, given: dict[str, str]) -> None
         given["PublicSubnets"] = ",".join(subnet["SubnetId"] for subnet in subnets)
     given.setdefault("TaskSubnets", given["PublicSubnets"])
     if given["TaskSubnets"] == given["PublicSubnets"]:
-        # The way out of a public subnet is an internet gateway, which needs a public address.
+        # Tasks in a public subnet need a public address to use its internet gateway.
         given.setdefault("AssignPublicIp", "ENABLED")
 
 
 def _default_subnets(account: Account, given: dict[str, str]) -> list[dict[str, Any]]:
-    """The default subnets of the VPC, which is added if it is missing, by zone."""
+    """The default subnets of the VPC, sorted by zone; adds the default VPC if none is given."""
     ec2 = account.client("ec2")
     with aws_errors("network"):
         if "VpcId" not in given:

@@ -1,4 +1,4 @@
-"""What launching would do: what a stack is given, and what is said before money is spent."""
+"""The proposal of a launch: the parameters of a stack, and the text to confirm before costs."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,21 +18,21 @@ from fruits.errors import CloudError
 
 @dataclass(frozen=True)
 class Proposal:
-    """What is to be made or changed.
+    """A stack to create or to change.
 
     Attributes:
         architecture: ``single``, ``cluster``, ``emr`` or ``app``.
-        name: of the stack.
-        body: of its template.
-        summary: of its template.
-        given: values of parameters that are sent to CloudFormation.
-        parameters: all values, also defaults and those that stay.
-        existing: the stack that has the name already.
-        wheels: folder of wheels that are uploaded first.
-        bucket: versioning of the bucket, if it exists already.
-        enables_versioning: whether versioning is turned on in the bucket.
-        estimate: what it costs.
-        region: where.
+        name: The name of the stack.
+        body: The text of the template.
+        summary: The summary of the template.
+        given: The values of parameters to send to CloudFormation.
+        parameters: All values, including defaults and unchanged ones.
+        existing: The existing stack with this name; None if there is none.
+        wheels: The folder of wheels to upload first.
+        bucket: The versioning of the bucket, if it exists already.
+        enables_versioning: Whether versioning will be turned on in the bucket.
+        estimate: The estimated costs.
+        region: The region.
     """
 
     architecture: str
@@ -50,11 +50,11 @@ class Proposal:
 
     @property
     def software(self) -> str:
-        """Where the nodes of EMR find what they install; none of them may write there."""
+        """The URI of the software for the nodes of EMR, which they cannot write."""
         return f"s3://{self.parameters['Bucket']}/{SOFTWARE}"
 
     def text(self) -> str:
-        """For people to read before they agree."""
+        """The text to confirm."""
         verb = "change" if self.existing else "create"
         types = [
             f"{count} x {type_}" if count > 1 else type_
@@ -72,11 +72,11 @@ class Proposal:
             lines.append(f"wheels     {self.wheels} to {self.software}")
         if self.bucket and self.enables_versioning:
             lines.append(
-                f"bucket     versioning will be turned on: what a job deletes or overwrites can be "
-                f"brought back for {KEPT_DAYS} days"
+                f"bucket     versioning will be turned on: files that a job deletes or overwrites "
+                f"can be restored for {KEPT_DAYS} days"
             )
         elif self.bucket and not self.bucket.enabled:
-            lines.append("bucket     versioning is off: a job can destroy what is in the prefix")
+            lines.append("bucket     versioning is off: a job can destroy all files of the prefix")
         lines.append(self.estimate.text())
         hours = self.parameters.get("StopAfterHours")
         if hours and hours != "0":
@@ -97,28 +97,28 @@ def propose(
     wheels: str | None = None,
     with_versioning: bool = True,
 ) -> Proposal:
-    """What launching would do; nothing is made yet.
+    """Prepares a launch, without changes in AWS.
 
     Args:
-        account: where.
-        architecture: a key of :data:`fruits.cloud.templates.TEMPLATES`.
-        name: of the stack, which is changed if it exists.
-        given: values of the template's parameters.
-        file: a template to use instead of the package's own.
-        wheels: the folder that deploy/emr/wheels.sh made, for EMR.
-        with_versioning: whether versioning is turned on in a bucket that exists and has it off.
+        account: The account.
+        architecture: A key of :data:`fruits.cloud.templates.TEMPLATES`.
+        name: The name of the stack, which is changed if it exists.
+        given: The values of the template's parameters.
+        file: A template to use instead of the package's template.
+        wheels: The folder from deploy/emr/wheels.sh, for EMR.
+        with_versioning: Whether to turn on versioning in an existing bucket without it.
 
     Raises:
-        CloudError: when the template does not have a parameter, or needs one more; when a stack of
-            that name exists and cannot be changed; when the bucket is in another region or account.
+        CloudError: A parameter is unknown or missing; or a stack with that name cannot be changed;
+            or the bucket is in another region or account.
     """
     stacks.checked_name(name)
     body = templates.template(architecture, file)
     summary = templates.summarize(account, body)
     if summary.architecture != architecture:
         raise CloudError(
-            f"template: wanted one whose Metadata has {templates.IDENTITY}: {architecture}, as "
-            f"those in deploy/ have; got {summary.architecture or 'none'}"
+            f"template: wanted one whose Metadata has {templates.IDENTITY}: {architecture}, like "
+            f"those in deploy/; got {summary.architecture or 'none'}"
         )
     existing = stacks.find(account, name)
     if existing:
@@ -137,15 +137,15 @@ def propose(
         before.get("BootstrapSha256") or given.get("BootstrapSha256")
     ):
         raise CloudError(
-            f"stack {name}: an earlier version made it, which kept what the nodes install at "
-            "another place; give --wheels"
+            f"stack {name}: an earlier version created it, with the software of the nodes in "
+            "another folder; give --wheels"
         )
     if not existing:
         choose_network(account, given, summary.defaults)
     if architecture == "app":
-        given = application.completed(account, given)
+        given = application.checked_parameters(account, given)
     bucket = given.get("Bucket") or before.get("Bucket")
-    # The application only reads: nothing in its bucket needs to be protected from it.
+    # The application only reads its bucket, so versioning is not needed.
     found = _existing_bucket(account, bucket) if bucket and architecture != "app" else None
     if not existing and bucket and "CreateBucket" in summary.defaults:
         given.setdefault("CreateBucket", "false" if found else "true")
@@ -169,7 +169,7 @@ def propose(
         existing=existing,
         wheels=wheels,
         bucket=found,
-        # CloudFormation does it in a bucket that a stack has made.
+        # CloudFormation turns on versioning in a bucket that it creates.
         enables_versioning=bool(
             with_versioning and found and not found.enabled and values.get("CreateBucket") != "true"
         ),
@@ -225,7 +225,7 @@ def _wheels_sha256(folder: str) -> str:
 
 
 def bootstrap() -> tuple[bytes, str]:
-    """The script that the nodes of EMR start with, and its SHA-256."""
+    """The bootstrap script of EMR's nodes, and its SHA-256."""
     script = templates.deploy_folder() / "emr" / "bootstrap.sh"
     try:
         content = script.read_bytes()

@@ -1,4 +1,4 @@
-"""What the application consists of and costs while it runs: tasks on Fargate, load balancers."""
+"""The running parts of the application and their costs: tasks on Fargate, load balancers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from fruits.cloud.account import Account
 from fruits.cloud.costs import Prices
 
-# Elastic Load Balancing describes the tags of no more in one request.
+# The maximum number of load balancers in a request for tags.
 MOST_TAGGED = 20
 
 
 def services(account: Account, owners: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The services of ECS that stacks own, as fields of an item of the inventory.
+    """The ECS services of stacks, as fields of items of the inventory.
 
     Args:
-        account: where.
-        owners: the names of stacks by the ARNs of their services.
+        account: The account.
+        owners: The names of stacks by the ARNs of their services.
     """
     ecs, prices = account.client("ecs"), Prices.load()
     for arn, stack in owners.items():
@@ -23,11 +23,11 @@ def services(account: Account, owners: Mapping[str, str]) -> Iterator[dict[str, 
         _, cluster, name = arn.split("/")
         for service in ecs.describe_services(cluster=cluster, services=[arn])["services"]:
             task = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
-            # Strings, which a definition for Fargate always has.
+            # Strings; a definition for Fargate always has both.
             vcpus, gib = (
                 int(task["taskDefinition"].get(name) or 0) / 1024 for name in ("cpu", "memory")
             )
-            # A task is billed from when its image is pulled.
+            # A task is billed from the pull of its image.
             count = service["runningCount"] + service["pendingCount"]
             yield {
                 "kind": "service",
@@ -42,12 +42,12 @@ def services(account: Account, owners: Mapping[str, str]) -> Iterator[dict[str, 
 
 
 def balancers(account: Account, owners: Mapping[str, str], tag: str) -> Iterator[dict[str, Any]]:
-    """The load balancers that stacks own or left behind, as fields of an item of the inventory.
+    """The load balancers of present and deleted stacks, as fields of items of the inventory.
 
     Args:
-        account: where.
-        owners: the names of stacks by the ARNs of their load balancers.
-        tag: whose value is the name of the stack.
+        account: The account.
+        owners: The names of stacks by the ARNs of their load balancers.
+        tag: The tag with the name of the stack.
     """
     client, price = account.client("elbv2"), Prices.load().balancer
     found = {

@@ -1,4 +1,4 @@
-"""Stacks of CloudFormation: which are ours; making, changing, waiting, deleting, failing."""
+"""Stacks of CloudFormation: finds, creates, changes and deletes ours, and explains failures."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from fruits.cloud.templates import TEMPLATES, Summary, summarize_stack
 from fruits.errors import CloudError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
-# The tag of each stack; CloudFormation copies it to all resources. Its value is the stack's name.
+# The tag with the name of the stack, which CloudFormation copies to all resources.
 TAG = "fruits:stack"
 POLL_SECONDS = 5.0
 # The clocks of AWS and of this machine may differ by this much.
@@ -23,16 +23,16 @@ WORKING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IM
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack as CloudFormation describes it.
+    """The description of a stack by CloudFormation.
 
     Attributes:
-        name: as given by the user.
-        id: its ARN, which identifies it even after it was deleted.
-        status: such as ``CREATE_COMPLETE``.
-        created: when.
-        parameters: values by name.
-        outputs: values by name.
-        tags: values by key.
+        name: The name from the user.
+        id: The ARN, which identifies the stack even after its deletion.
+        status: The status, such as ``CREATE_COMPLETE``.
+        created: The time of the creation.
+        parameters: The parameters by name.
+        outputs: The outputs by name.
+        tags: The tags by key.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Stack:
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> "Stack":
-        """From an element of DescribeStacks."""
+        """The stack of an element of DescribeStacks."""
         return cls(
             description["StackName"],
             description["StackId"],
@@ -58,18 +58,18 @@ class Stack:
 
     @property
     def is_tagged(self) -> bool:
-        """Whether ``fruits cloud launch`` made it: it carries the tag with its own name."""
+        """Whether ``fruits cloud launch`` created it: it has the tag with its own name."""
         return self.tags.get(TAG) == self.name
 
     def output(self, name: str, pattern: re.Pattern[str] | None = None) -> str:
         """The value of an output.
 
         Args:
-            name: of the output.
-            pattern: that the value must match.
+            name: The name of the output.
+            pattern: The pattern that the value must match.
 
         Raises:
-            CloudError: when the stack is not up, has no such output, or its value does not match.
+            CloudError: The stack is not up, has no such output, or its value does not match.
         """
         if self.status not in WORKING:
             raise CloudError(
@@ -83,7 +83,7 @@ class Stack:
             )
         value = self.outputs.get(name)
         if not value:
-            advice = "was it made by another template?"
+            advice = "was it created from another template?"
             if name == "ClusterId" and self.outputs.get("Architecture") == "emr":
                 advice = (
                     f"it has no cluster yet: fruits cloud launch emr --name {self.name} --wheels"
@@ -92,7 +92,7 @@ class Stack:
         if pattern and not pattern.fullmatch(value):
             raise CloudError(
                 f"stack {self.name}: wanted an output {name} of the form {pattern.pattern}; got "
-                f"{printable(repr(value))}; was it made by another template?"
+                f"{printable(repr(value))}; was it created from another template?"
             )
         return value
 
@@ -103,7 +103,7 @@ def find(account: Account, name: str) -> Stack | None:
         with aws_errors(f"stack {name}"):
             answer = account.client("cloudformation").describe_stacks(StackName=name)
     except CloudError as error:
-        # CloudFormation has no error code of its own for this.
+        # CloudFormation has no specific error code for this.
         if "does not exist" in str(error):
             return None
         raise
@@ -114,7 +114,7 @@ def require(account: Account, name: str) -> Stack:
     """The stack with that name or ARN.
 
     Raises:
-        CloudError: when there is none.
+        CloudError: There is none.
     """
     stack = find(account, name)
     if stack is None:
@@ -130,20 +130,21 @@ def require(account: Account, name: str) -> Stack:
 
 
 def checked_name(name: str) -> str:
-    """The name, if a stack can have it.
+    """Returns a valid name of a stack.
 
     Raises:
-        CloudError: when it cannot.
+        CloudError: The name is not valid.
     """
     if not NAME.fullmatch(name):
         raise CloudError(
-            f"name: wanted letters, digits and hyphens, a letter first; got {printable(repr(name))}"
+            "name: wanted letters, digits and hyphens, starting with a letter; got "
+            f"{printable(repr(name))}"
         )
     return name
 
 
 def ours(account: Account) -> list[Stack]:
-    """All stacks that this tool or one of its templates made, except deleted ones."""
+    """All stacks of this tool or of its templates, except deleted ones."""
     with aws_errors("stacks"):
         found = account.pages("cloudformation", "describe_stacks", "Stacks")
         stacks = [Stack.of(description) for description in found]
@@ -156,21 +157,21 @@ def ours(account: Account) -> list[Stack]:
 
 
 def has_our_template(account: Account, stack: Stack) -> bool:
-    """Whether the template that a stack was made from is one of this tool, by its metadata."""
+    """Whether the template of a stack is one of this tool, by its metadata."""
     return summarize_stack(account, stack.id).architecture in TEMPLATES
 
 
 def start(
     account: Account, name: str, body: str, given: Mapping[str, str], summary: Summary
 ) -> str:
-    """Starts to make a stack, or to change the one with that name; returns its ARN.
+    """Starts to create a stack, or to change the one with that name; returns its ARN.
 
     Args:
-        account: where.
-        name: of the stack.
-        body: of its template.
-        given: values of parameters; the others keep theirs, or have their defaults.
-        summary: of the template.
+        account: The account.
+        name: The name of the stack.
+        body: The text of the template.
+        given: The values of parameters. Others keep their values or have their defaults.
+        summary: The summary of the template.
     """
     client = account.client("cloudformation")
     existing = find(account, name)
@@ -196,7 +197,7 @@ def start(
 
 
 def events(account: Account, stack_id: str, since: datetime) -> list[dict[str, Any]]:
-    """The events of a stack since a time, the latest first."""
+    """The events of a stack since some time, the latest first."""
     found = []
     for event in account.pages(
         "cloudformation", "describe_stack_events", "StackEvents", StackName=stack_id
@@ -210,17 +211,17 @@ def events(account: Account, stack_id: str, since: datetime) -> list[dict[str, A
 def wait(
     account: Account, stack_id: str, since: datetime, progress: Callable[[int, str], None]
 ) -> Stack:
-    """Waits until a stack is made, changed or deleted.
+    """Waits until a stack is created, changed or deleted.
 
     Args:
-        account: where.
-        stack_id: its ARN.
-        since: when that began.
-        progress: is called with the number of resources that are ready and the name of the one
-            that changed last.
+        account: The account.
+        stack_id: The ARN of the stack.
+        since: The start of the operation.
+        progress: Called with the number of ready resources and the name of the resource that
+            changed last.
 
     Raises:
-        CloudError: when it fails, with the reason of the first resource that did.
+        CloudError: The operation failed. The message has the reason of the first failed resource.
     """
     while True:
         with aws_errors("stack"):
@@ -238,10 +239,10 @@ def wait(
 
 
 def failure(stack: Stack, happened: list[dict[str, Any]]) -> str:
-    """Why a stack failed, in one line: the reason of the first resource that did."""
+    """The reason of the first resource that failed, in one line."""
     for event in reversed(happened):
         reason = event.get("ResourceStatusReason", "")
-        # Resources that were being made when the first one failed are cancelled: not the reason.
+        # Resources that are cancelled after the first failure are not the reason.
         if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason.lower():
             what = f"{event['LogicalResourceId']} ({event['ResourceType']}): {plain(reason)}"
             break
@@ -257,7 +258,7 @@ def failure(stack: Stack, happened: list[dict[str, Any]]) -> str:
 
 
 def delete(account: Account, stack: Stack) -> datetime:
-    """Starts to delete a stack; returns when it did."""
+    """Starts to delete a stack, and returns the time."""
     begin = datetime.now(UTC)
     with aws_errors(f"stack {stack.name}"):
         account.client("cloudformation").delete_stack(StackName=stack.id)
@@ -265,7 +266,7 @@ def delete(account: Account, stack: Stack) -> datetime:
 
 
 def resources(account: Account, stack: Stack) -> Iterator[tuple[str, str]]:
-    """The type and the identifier of each resource that a stack has."""
+    """The type and the identifier of each resource of a stack."""
     with aws_errors(f"stack {stack.name}"):
         for item in account.pages(
             *("cloudformation", "list_stack_resources", "StackResourceSummaries"),

@@ -1,4 +1,4 @@
-"""The templates of deploy/: where they are, what they ask for, and how they are recognised."""
+"""The templates of deploy/: their files, parameters and resources."""
 
 import re
 import sysconfig
@@ -19,9 +19,9 @@ TEMPLATES = {
     "emr": "emr.yaml",
     "app": "app.yaml",
 }
-# The key in a template's Metadata by which it says that it is ours, and which architecture it is.
+# The key in the Metadata of our templates whose value is the architecture.
 IDENTITY = "FruitsArchitecture"
-# What CloudFormation accepts as the text of a template.
+# The maximum size of a template for CloudFormation.
 MOST_BYTES = 51_200
 
 
@@ -29,27 +29,27 @@ def template(architecture: str, file: str | None = None) -> str:
     """The text of a template.
 
     Args:
-        architecture: a key of :data:`TEMPLATES`.
-        file: its path, or ``None`` for the template that comes with the package.
+        architecture: A key of :data:`TEMPLATES`.
+        file: The path of a template, or ``None`` for that of the package.
 
     Raises:
-        CloudError: when it does not exist, or is too long.
+        CloudError: It does not exist, or is too long.
     """
     path = Path(file) if file else deploy_folder() / TEMPLATES[architecture]
     try:
         body = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise CloudError(
-            f"template: wanted {path}; {error}; name the file with --template: it is in the folder "
+            f"template: wanted {path}; {error}; give the file with --template: it is in the folder "
             "deploy of the source"
         ) from None
     if len(body.encode()) > MOST_BYTES:
-        raise CloudError(f"{path}: wanted {MOST_BYTES:,} bytes at most; there are {len(body):,}")
+        raise CloudError(f"{path}: wanted at most {MOST_BYTES:,} bytes; got {len(body):,}")
     return body
 
 
 def deploy_folder() -> Path:
-    """The folder of the templates and of EMR's bootstrap: of the checkout, or as installed."""
+    """The folder of the templates and of EMR's bootstrap, in a checkout or as installed."""
     checkout = Path(fruits.__file__).parents[1] / "deploy"
     if (checkout / TEMPLATES["single"]).exists():
         return checkout
@@ -61,9 +61,9 @@ class Summary:
     """The parameters and resources of a template.
 
     Attributes:
-        architecture: that its metadata names; empty if it is not a template of this tool.
-        defaults: by parameter; ``None`` where a value must be given.
-        resources: the largest number of each type.
+        architecture: The architecture in its metadata; empty if it is no template of this tool.
+        defaults: The defaults by parameter; ``None`` if a value must be given.
+        resources: The maximum number of resources of each type.
     """
 
     architecture: str
@@ -72,13 +72,13 @@ class Summary:
 
 
 def summarize(account: Account, body: str) -> Summary:
-    """The parameters and resources of a template, as CloudFormation reads it."""
+    """The parameters and resources of a template, from CloudFormation."""
     with aws_errors("template"):
         return _summary(account.client("cloudformation").get_template_summary(TemplateBody=body))
 
 
 def summarize_stack(account: Account, stack_id: str) -> Summary:
-    """The same of the template that a stack has now."""
+    """The parameters and resources of a stack's current template."""
     with aws_errors(f"stack {stack_id}"):
         return _summary(account.client("cloudformation").get_template_summary(StackName=stack_id))
 
@@ -92,7 +92,7 @@ def _summary(answer: Mapping[str, Any]) -> Summary:
 
 
 def _architecture(metadata: str) -> str:
-    """The architecture that the metadata of a template names, or nothing."""
-    # AWS gives JSON, stand-ins for it Python's notation.
+    """The architecture in the metadata of a template, or an empty text."""
+    # AWS returns JSON; moto returns the text of a Python dictionary.
     found = re.search(rf"""["']{IDENTITY}["']: ?["'](\w+)["']""", metadata)
     return found.group(1) if found else ""

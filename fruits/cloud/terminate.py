@@ -1,4 +1,4 @@
-"""Deleting a stack, and saying what remains."""
+"""Deletes a stack, and lists what remains."""
 
 from fruits.cloud import stacks
 from fruits.cloud.account import Account
@@ -12,20 +12,20 @@ RETAINED = "AWS::S3::"
 
 
 def plan_termination(account: Account, name: str) -> tuple[Stack, str]:
-    """A stack of this tool, and what is deleted with it, for people to read.
+    """Finds a stack of this tool, and describes what will be deleted.
 
-    Only a stack that carries the tag of ``fruits cloud launch`` with its own name, and whose
-    present template says that it is one of this tool, is deleted.
+    A stack is only deleted if it has the tag of ``fruits cloud launch`` with its own name, and if
+    its current template is one of this tool.
 
     Raises:
-        CloudError: when there is no such stack, or it is not one of this tool.
+        CloudError: There is no such stack, or it is not one of this tool.
     """
     stack = stacks.require(account, stacks.checked_name(name))
     if not stack.is_tagged or not stacks.has_our_template(account, stack):
         missing = "template of this tool" if stack.is_tagged else f"tag {stacks.TAG}={name}"
         raise CloudError(
-            f"stack {name}: wanted one that fruits cloud launch made; it has no {missing}, so it "
-            f"is left alone; if it is yours: aws cloudformation delete-stack --stack-name {name}"
+            f"stack {name}: wanted one of fruits cloud launch; it has no {missing}, so it is not "
+            f"deleted; if it is yours: aws cloudformation delete-stack --stack-name {name}"
         )
     deleted = [f"{type_} {id_}" for type_, id_ in stacks.resources(account, stack)]
     bucket = _bucket(stack)
@@ -39,10 +39,10 @@ def plan_termination(account: Account, name: str) -> tuple[Stack, str]:
 
 
 def terminate(account: Account, stack: Stack) -> None:
-    """Deletes a stack, and waits until it is gone.
+    """Deletes a stack, and waits for the end.
 
     Raises:
-        CloudError: when a resource cannot be deleted.
+        CloudError: A resource cannot be deleted.
     """
     count = sum(1 for _ in stacks.resources(account, stack))
     begin = stacks.delete(account, stack)
@@ -51,11 +51,11 @@ def terminate(account: Account, stack: Stack) -> None:
 
 
 def remaining(account: Account, stack: Stack) -> str:
-    """What remains of a deleted stack and costs money, for people to read."""
+    """Lines about the resources of a deleted stack that remain and cost money."""
     lines = [f"stack {stack.name} is deleted"]
     bucket = _bucket(stack)
     if bucket and account.bucket_region(bucket):
-        # aws s3 rb --force leaves old versions, and then fails.
+        # aws s3 rb --force does not delete old versions, and then fails.
         command = f"b = boto3.resource('s3').Bucket('{bucket}')"
         lines.append(
             f"still there, and billed: s3://{bucket}; to delete it with everything in it, old "
@@ -68,7 +68,7 @@ def remaining(account: Account, stack: Stack) -> str:
         for item in found.items
         if item.stack == stack.name and item.name != bucket and item.state != "shutting-down"
     ]
-    lines += [f"could not be looked at: {reason}" for reason in found.not_seen]
+    lines += [f"could not be listed: {reason}" for reason in found.not_seen]
     return printable("\n".join(lines))
 
 

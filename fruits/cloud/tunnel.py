@@ -1,4 +1,4 @@
-"""Access to the web pages of a stack: commands of ssh or Session Manager, printed or executed."""
+"""Access to the web pages of a stack by commands of ssh or Session Manager."""
 
 import re
 import shlex
@@ -24,8 +24,8 @@ class Page:
     """A web page of a stack.
 
     Attributes:
-        port: on the host, and on this machine.
-        on_loopback: whether it listens on the host's loopback, or only on its private address.
+        port: The port on the host and on this machine.
+        on_loopback: Whether it listens on the host's loopback, or only on its private address.
     """
 
     port: int
@@ -55,12 +55,12 @@ TOKEN_COMMAND = {
 
 @dataclass(frozen=True)
 class Tunnel:
-    """How to reach a stack.
+    """The commands and addresses to reach a stack.
 
     Attributes:
-        commands: that keep the tunnel open while they run.
-        pages: addresses on this machine by name.
-        token: the command that prints JupyterLab's address with its token.
+        commands: The commands that keep the tunnel open while they run.
+        pages: The addresses on this machine, by name.
+        token: The command that prints JupyterLab's address with its token.
     """
 
     commands: list[list[str]]
@@ -68,7 +68,7 @@ class Tunnel:
     token: list[str]
 
     def text(self) -> str:
-        """For people to read."""
+        """Lines for the terminal."""
         lines = [shlex.join(command) for command in self.commands]
         lines += [f"  {name:9} {address}" for name, address in self.pages.items()]
         lines += ["to print JupyterLab's token:", f"  {shlex.join(self.token)}"]
@@ -78,17 +78,16 @@ class Tunnel:
 def tunnel(
     account: Account, stack: Stack, page: str | None = None, identity: str | None = None
 ) -> Tunnel:
-    """How to reach the pages of a stack.
+    """The tunnel to the pages of a stack.
 
     Args:
-        account: where.
-        stack: that is up.
-        page: one of its pages, or ``None`` for all.
-        identity: file of the private key for ssh.
+        account: The account.
+        stack: The stack, which must be up.
+        page: One of its pages, or ``None`` for all.
+        identity: The file of the private key for ssh.
 
     Raises:
-        CloudError: when the host does not run, has no such page, or the stack names a user or a
-            host that is none.
+        CloudError: The host does not run, has no such page, or has an invalid user or host name.
     """
     architecture = stack.output("Architecture")
     pages = PAGES.get(architecture, {})
@@ -121,14 +120,14 @@ def tunnel(
 def _by_ssh(
     stack: Stack, described: dict[str, Any], pages: dict[str, Page], identity: str | None
 ) -> tuple[list[list[str]], list[str]]:
-    """The command that forwards all pages, and the arguments by which ssh reaches the host."""
-    # Not the output of the stack: a host that was stopped and started has another name.
+    """The command that forwards all pages, and the arguments of ssh for the host."""
+    # Not from the outputs of the stack: a host has another name after a stop and a start.
     name = described.get("PublicDnsName") or described["PrivateDnsName"]
     if not HOST.fullmatch(name):
         raise CloudError(f"stack {stack.name}: wanted a host name; got {printable(repr(name))}")
     private = _address(described)
     key = ["-i", identity] if identity else []
-    # What follows -- is never read as an option.
+    # Arguments after "--" are never read as options.
     target = ["--", f"{stack.output('SshUser', USER)}@{name}"]
     forward = [
         word
@@ -157,10 +156,13 @@ def _forward_by_session_manager(page: Page, address: str) -> list[str]:
 
 
 def open_tunnel(way: Tunnel) -> int:
-    """Executes the commands until one ends or the user stops them; the first one's exit status.
+    """Runs the commands until one ends or the user stops them.
+
+    Returns:
+        The exit status of the first command.
 
     Raises:
-        CloudError: when a program is missing.
+        CloudError: A program is missing.
     """
     programs = {command[0] for command in way.commands}
     if "aws" in programs:

@@ -1,4 +1,4 @@
-"""A folder of files to S3: many at the same time, each verified, and none that is there already."""
+"""Uploads a folder to S3: many files at a time, with checksums, without unchanged files."""
 
 import base64
 import hashlib
@@ -22,21 +22,21 @@ from fruits.cloud.buckets import bucket_and_key
 from fruits.cloud.failures import aws_errors
 from fruits.errors import CloudError, InputError
 
-# A file of this size or more is sent in parts of this size, as the AWS CLI does. S3 takes at most
-# 10,000 parts: s3transfer makes the parts of files beyond 80 GB larger.
+# Files of this size or more are sent in parts of this size, like in the AWS CLI. S3 accepts at most
+# 10,000 parts, so s3transfer uses larger parts for files of more than 80 GB.
 PART_BYTES = 8 * 2**20
-# Files that wait for their turn.
+# The maximum number of files in the queue.
 WAITING = 16 * CONNECTIONS
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What happened to the files of a folder.
+    """The result of an upload.
 
     Attributes:
-        sent: number of files that were sent.
-        there: number of files that were in the bucket with the same content.
-        bytes: size of the files that were sent.
+        sent: The number of files that were sent.
+        there: The number of files that the bucket already had with the same content.
+        bytes: The bytes of the files that were sent.
     """
 
     sent: int
@@ -52,19 +52,19 @@ class _File:
 
 
 def upload(account: Account, folder: str, uri: str) -> Uploaded:
-    """Sends the files of a folder and of its subfolders; files that are there already stay.
+    """Uploads the files of a folder and its subfolders, except unchanged files.
 
-    A file is there if the object has its size and its checksum. S3 computes the SHA-256 of what it
-    receives, and refuses what differs from what was read here.
+    A file is unchanged if the object has the same size and checksum. S3 computes the SHA-256 of the
+    received bytes, and refuses a file if it differs from the local SHA-256.
 
     Args:
-        account: with the right to list and to write there.
-        folder: of any files; symbolic links to files are followed, links to folders are not.
-        uri: ``s3://bucket/prefix``; a file's key is its path below the folder.
+        account: An account with the right to list and write the bucket.
+        folder: The folder. Symbolic links to files are followed, links to folders are not.
+        uri: ``s3://bucket/prefix``. The key of a file is its path below the folder.
 
     Raises:
-        InputError: when the folder is empty, or files cannot be read; the others are sent.
-        CloudError: when S3 refuses; what was sent stays, and the same command continues.
+        InputError: The folder is empty, or files cannot be read; the others are sent.
+        CloudError: S3 refuses. Sent files stay, and the same command continues.
     """
     bucket, prefix = bucket_and_key(uri)
     if not Path(folder).is_dir():
@@ -112,7 +112,7 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
             while files:
                 collect(done.get())
         except BaseException:
-            # Small files that are being sent are finished, the files after them are not begun.
+            # Finish the small files that are being sent, but start no other ones.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if unread:
@@ -179,20 +179,23 @@ class _Sender:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        # After an error it gives up the large files that are being sent, and deletes their parts.
+        # After an error, it aborts large files that are being sent, and deletes their parts.
         self._parts.__exit__(*error)
 
     def send(self, file: _File, etag: str | None) -> bool:
-        """Whether a file had to be sent.
+        """Sends a file unless the object is unchanged.
 
         Args:
-            file: to send.
-            etag: of the object that has its key and its size, if there is one.
+            file: The file.
+            etag: The ETag of the object with its key and size; None if there is none.
+
+        Returns:
+            Whether the file was sent.
         """
         part_bytes = part_size(file.size)
         with file.path.open("rb") as content:
             if etag:
-                # An object may have been sent in one request that is sent in parts today.
+                # Another program may have sent a large object in one request.
                 parts = part_bytes if "-" in etag else 0
                 if self._is_there(file, etag, content, parts):
                     return False
@@ -210,27 +213,27 @@ class _Sender:
                 )
         if _sha256_of(answer) != sha256:
             raise CloudError(
-                f"s3://{self._bucket}/{file.key}: wanted the SHA-256 {sha256}; the store answers "
+                f"s3://{self._bucket}/{file.key}: wanted the SHA-256 {sha256}; the store has "
                 f"{_sha256_of(answer)}; run it again"
             )
         return True
 
     def _is_there(self, file: _File, etag: str, content: BufferedReader, part_bytes: int) -> bool:
-        # Unless a key of KMS encrypts the object, the ETag is its MD5.
+        # The ETag is the MD5, unless the object is encrypted with a key of KMS.
         if etag == checksum(content, "md5", part_bytes):
             return True
         found = _sha256_of(self._head(file))
         return found is not None and found == checksum(content, "sha256", part_bytes)
 
     def _send_parts(self, file: _File) -> dict[str, Any]:
-        """Sends a large file, and asks S3 for the checksum of all that it has then."""
+        """Sends a large file in parts, and requests the checksum of the whole object."""
         try:
             self._parts.upload(
                 *(str(file.path), self._bucket, file.key),
                 extra_args={"ChecksumAlgorithm": "SHA256"},
             ).result()
         except CancelledError as error:
-            raise CloudError(f"s3://{self._bucket}/{file.key}: given up") from error
+            raise CloudError(f"s3://{self._bucket}/{file.key}: cancelled") from error
         return self._head(file)
 
     def _head(self, file: _File) -> dict[str, Any]:
@@ -240,23 +243,23 @@ class _Sender:
 
 
 def part_size(size: int) -> int:
-    """The size of the parts in which a file of a size is sent; 0 if it is sent in one request."""
+    """The size of the parts of a file with a size in bytes; 0 if it is sent in one request."""
     if size < PART_BYTES:
         return 0
     return int(ChunksizeAdjuster().adjust_chunksize(PART_BYTES, size))
 
 
 def checksum(content: BufferedReader, algorithm: str, part_bytes: int = 0) -> str:
-    """The checksum that S3 keeps of a file: MD5 in hexadecimal digits, SHA-256 in base64.
+    """The checksum of a file in the form of S3: MD5 in hexadecimal digits, SHA-256 in base64.
 
     Args:
-        content: of the file, read from its beginning.
+        content: The open file, which is read from its beginning.
         algorithm: ``md5`` or ``sha256``.
-        part_bytes: size of the parts in which it is sent; 0 if it is sent in one request. The
-            checksum of parts is the checksum of their checksums; an MD5 ends with their number.
+        part_bytes: The size of the parts; 0 for one request. The checksum of parts is the checksum
+            of their checksums; an MD5 ends with their number.
     """
     content.seek(0)
-    # MD5 is not used for security here: so it is allowed where a FIPS module forbids it.
+    # This flag allows MD5 on systems with FIPS, since it is not used for security here.
     new = partial(hashlib.new, algorithm, usedforsecurity=False)
     digest, ending = new(), ""
     if part_bytes:

@@ -1,4 +1,4 @@
-"""Files of features, and moments of them, after rows are dropped or get another label."""
+"""Updates files of features and their moments when rows are dropped or get another label."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from fruits.features.products import Array
 from fruits.features.rows import matrix, read_rows, write_rows
 from fruits.sources.listing import IDENTITY, anti_join, semi_join
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 
-RULED = ["label", "split"]
-"""Columns that follow from the path by rules, which may change."""
+DERIVED = ["label", "split"]
+"""Columns that are derived from the path by rules, which may change."""
 
 
 @dataclass(frozen=True)
-class KeptMoments:
-    """Moments that are kept of some rows.
+class StoredMoments:
+    """A file of moments, and the rows that it describes.
 
     Attributes:
-        files: URIs of the files of rows.
-        uri: of the moments.
-        staged: URI for new ones.
-        side: of the split that the rows are on; None for all rows.
+        files: The files with the rows.
+        place: The location of the moments.
+        staged: The location for new moments.
+        side: The side of the split that the moments cover; None for all rows.
     """
 
-    files: list[str]
-    uri: str
-    staged: str
+    files: list[Location]
+    place: Location
+    staged: Location
     side: str | None
 
     def subtract(self, stale: pa.Table) -> bool:
-        """Stages the moments without stale rows, the same bits as those of measuring the others.
+        """Stages the moments without stale rows; the bits equal those of measuring the others.
 
         Args:
             stale: a table of `IDENTITY`; the rows are still in the files.
 
         Returns:
-            False if nothing was staged: the moments are of another version or damaged, or so many
-            rows go that measuring those that stay is less work.
+            False if nothing was staged, because the moments are of another version or damaged, or
+            because measuring the remaining rows is less work.
         """
         batches = (b for rows in self._rows() for b in semi_join(rows, stale).to_batches())
         try:
-            had = read_moments(self.uri)
+            had = read_moments(self.place)
             gone = measured_by_label(batches)
             left = had.subtract(gone)
         except ValueError:
@@ -61,7 +62,7 @@ class KeptMoments:
         return True
 
     def _ranges(self, stale: pa.Table, labels: list[Label]) -> dict[Label, tuple[Array, Array]]:
-        """The minimum and the maximum of some labels, of the rows that are not stale."""
+        """The minimum and the maximum of the rows of each label that are not stale."""
         found: dict[Label, tuple[Array, Array]] = {}
         wanted = pa.array(labels, pa.string())
         for rows in self._rows() if labels else ():
@@ -79,56 +80,56 @@ class KeptMoments:
             yield rows_of(file, self.side)
 
 
-def rows_of(uri: str, side: str | None, paths: pa.ChunkedArray | None = None) -> pa.Table:
-    """What there is to measure in a file.
+def rows_of(file: Location, side: str | None, paths: pa.ChunkedArray | None = None) -> pa.Table:
+    """The rows of a file to measure.
 
     Args:
-        uri: of a file of features.
-        side: of the split, such as "train"; None for all rows.
-        paths: of the rows that count; None for all.
+        file: a file of features.
+        side: the side of the split, such as "train"; None for all rows.
+        paths: the paths of the rows to measure; None for all.
 
     Returns:
-        Columns `IDENTITY`, `RULED` and ``features``.
+        Columns `IDENTITY`, `DERIVED` and ``features``.
     """
-    rows = read_rows(uri, [*IDENTITY, *RULED, "features"], paths)
+    rows = read_rows(file, [*IDENTITY, *DERIVED, "features"], paths)
     return rows if side is None else rows.filter(pc.equal(rows["split"], side))
 
 
-def drop_rows(uri: str, stale: pa.Table) -> None:
-    """Replaces a file by one without the rows that are in a table of `IDENTITY`."""
-    write_rows(uri, anti_join(read_rows(uri), stale))
+def drop_rows(file: Location, stale: pa.Table) -> None:
+    """Rewrites a file without the rows that are in a table of `IDENTITY`."""
+    write_rows(file, anti_join(read_rows(file), stale))
 
 
 def changed_rows(known: pa.Table, listing: pa.Table) -> pa.Table:
-    """The rows that have another label or split in a listing.
+    """The known rows whose label or split differs in a listing.
 
     Args:
-        known: a table with the columns of `IDENTITY`, `RULED` and ``file``.
-        listing: a table with the columns of `IDENTITY` and `RULED`.
+        known: a table with the columns of `IDENTITY`, `DERIVED` and ``file``.
+        listing: a table with the columns of `IDENTITY` and `DERIVED`.
 
     Returns:
-        Their `IDENTITY`, what is in the listing of `RULED`, and their ``file``.
+        Their `IDENTITY`, the values of `DERIVED` in the listing, and their ``file``.
     """
-    listed = listing.select([*IDENTITY, *RULED])
+    listed = listing.select([*IDENTITY, *DERIVED])
     theirs = listed.take(pc.index_in(known["path"], listed["path"]))
     alike = [pc.fill_null(pc.equal(known[name], theirs[name]), False) for name in IDENTITY]
-    same = [_equal(known[name].cast(pa.string()), theirs[name]) for name in RULED]
+    same = [_equal(known[name].cast(pa.string()), theirs[name]) for name in DERIVED]
     differ = pc.and_not(pc.and_(pc.and_(*alike[:2]), alike[2]), pc.and_(*same))
     return theirs.append_column("file", known["file"]).filter(differ)
 
 
-def relabel_rows(uri: str, changed: pa.Table) -> None:
-    """Replaces a file by one with other values of `RULED`, given in a table with `IDENTITY`."""
-    rows = read_rows(uri)
+def relabel_rows(file: Location, changed: pa.Table) -> None:
+    """Rewrites a file with new values of `DERIVED`, from a table with `IDENTITY` and `DERIVED`."""
+    rows = read_rows(file)
     own = semi_join(changed, rows)
     place = pc.index_in(rows["path"], own["path"])
-    for name in RULED:
+    for name in DERIVED:
         new = pc.if_else(pc.is_valid(place), own[name].take(place), rows[name])
         rows = rows.set_column(rows.schema.get_field_index(name), name, new)
-    write_rows(uri, rows)
+    write_rows(file, rows)
 
 
 def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
     """Whether two columns are equal in each row; null equals null."""
-    neither = pc.and_(pc.is_null(one), pc.is_null(other))
-    return pc.or_(neither, pc.fill_null(pc.equal(one, other), False))
+    both_null = pc.and_(pc.is_null(one), pc.is_null(other))
+    return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False))

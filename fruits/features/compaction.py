@@ -1,10 +1,10 @@
-"""Joins small chunks and small files of features, so that many growths do not slow the next one.
+"""Joins small chunks and small files of features, so that later commits stay fast.
 
 Chunks are sorted into tiers by their size, as a log-structured merge tree sorts its runs (O'Neil,
-Cheng, Gawlick and O'Neil, "The log-structured merge-tree", Acta Informatica 33, 1996). Where a tier
-has many, they become one chunk of a higher tier, so the number of chunks grows as the logarithm of
-the number of commits. Small files of the lowest tier become larger ones; of higher tiers, only the
-manifests and the moments are joined. Rows and moments keep their bits.
+Cheng, Gawlick and O'Neil, "The log-structured merge-tree", Acta Informatica 33, 1996). If a tier
+has many chunks, they become one chunk of a higher tier, so the number of chunks grows with the
+logarithm of the number of commits. In the lowest tier, small files become larger ones; in higher
+tiers, only the manifests and the moments are joined. The bits of rows and moments do not change.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from fruits.features.file_groups import file_sizes, group_files
 from fruits.features.moments_file import merge_files
 from fruits.features.rows import FEATURES, read_rows, write_rows
 from fruits.features.table import FOLDER, THUMBNAILS, THUMBNAILS_FOLDER, Chunk
@@ -25,38 +26,38 @@ from fruits.storage.files import paths_in
 from fruits.storage.location import Location
 
 MOST_SMALL = 8
-"""Chunks of the lowest tier that are joined."""
+"""The number of chunks of the lowest tier that are joined."""
 
 MOST_CHUNKS = 32
-"""Chunks of another tier that are joined: where labels change, the moments of a whole chunk are
-measured again."""
+"""The number of chunks of another tier that are joined. More would make chunks too large: if a
+label changes, the moments of the whole chunk are measured again."""
 
 SMALL_CHUNK = 16 * 2**20
-"""Bytes below which a chunk is of the lowest tier; each further tier is :data:`MOST_CHUNKS` x."""
+"""A chunk with fewer bytes is in the lowest tier; each next tier is `MOST_CHUNKS` times larger."""
 
 FILE_BYTES = 32 * 2**20
-"""Bytes up to which small files become one."""
+"""Small files are joined up to this many bytes."""
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """Chunks that become one.
+    """Chunks to join into one.
 
     Attributes:
-        chunks: that are replaced.
-        kept: names of the files that stay as they are.
-        joins: the files that become one file each: its name, and the names of its parts.
-        moments: what becomes one file of moments each: its staged URI, and the URIs of its parts.
+        chunks: The chunks to replace.
+        kept: The names of the files that do not change.
+        joins: For each joined file, its name and the names of its parts.
+        moments: For each joined file of moments, its staged location and its parts.
     """
 
     chunks: list[Chunk]
     kept: list[str]
     joins: list[tuple[str, list[str]]]
-    moments: list[tuple[str, list[str]]]
+    moments: list[tuple[Location, list[Location]]]
 
 
 def plan_compaction(writer: FeatureWriter) -> Compaction | None:
-    """Which chunks of a table to join; None where no tier has too many."""
+    """Chooses the chunks of a table to join; None if no tier has too many."""
     chunks = writer.chunks()
     if len(chunks) < MOST_SMALL:
         return None
@@ -69,29 +70,28 @@ def plan_compaction(writer: FeatureWriter) -> Compaction | None:
         return None
     joined = tiers[min(many)]
     names = [name for chunk in joined for name in chunk.files]
-    groups = [[name] for name in names] if min(many) else _groups(names, sizes)
+    groups = [[name] for name in names] if min(many) else group_files(names, sizes, FILE_BYTES)
     kept = [group[0] for group in groups if len(group) == 1]
     joins = [(f"{uuid.uuid4().hex}.parquet", group) for group in groups if len(group) > 1]
     return Compaction(joined, kept, joins, _moments(writer, joined))
 
 
-def join_files(folder: str, join: tuple[str, list[str]]) -> None:
+def join_files(root: Location, join: tuple[str, list[str]]) -> None:
     """Stages the rows of some files as one file, and writes their thumbnails as one.
 
     Args:
-        folder: URI of the features.
+        root: the folder ``features``.
         join: the name of the file, and the names of its parts.
     """
     name, parts = join
-    root = Location.of(folder)
     pictures = [place for part in parts if _exists(place := root / THUMBNAILS_FOLDER / part)]
     if pictures:
         write_rows(root / THUMBNAILS_FOLDER / name, _together(pictures, THUMBNAILS))
     write_rows(root / STAGED / name, _together([root / part for part in parts], FEATURES))
 
 
-def join_moments(join: tuple[str, list[str]]) -> None:
-    """Stages the moments of some chunks as those of one; damaged ones are measured again later."""
+def join_moments(join: tuple[Location, list[Location]]) -> None:
+    """Stages the joined moments of some chunks; damaged moments are measured again later."""
     target, parts = join
     try:
         merge_files(parts, target)
@@ -100,26 +100,27 @@ def join_moments(join: tuple[str, list[str]]) -> None:
 
 
 def commit_compaction(writer: FeatureWriter, compaction: Compaction) -> Chunk:
-    """Puts the joined chunk in the place of its parts; what it is made of must be staged.
+    """Replaces the parts by the joined chunk, whose files must be staged.
 
-    The manifest names the chunks that it replaces: whenever this is interrupted, each row counts
+    The manifest names the chunks that it replaces. So if this is interrupted, each row still counts
     once, and the next run deletes the rest.
     """
     files = [*compaction.kept, *(name for name, _ in compaction.joins)]
     chunk = writer.replace_chunks(compaction.chunks, files, [name for name, _ in compaction.joins])
-    # After the manifest: without it, they would count for the next chunk that gets its number.
+    # After the manifest: otherwise they could be taken for moments of another chunk that gets the
+    # same number.
     for staged, _ in compaction.moments:
-        place = Location.of(staged)
-        if _exists(place):
-            suffix = staged.rpartition("/")[2].partition(".")[2]
-            target = Location.of(writer.side_file(chunk.number, suffix))
-            place.filesystem.mv(place.path, target.path)
+        if _exists(staged):
+            target = writer.side_file(chunk.number, staged.name.partition(".")[2])
+            staged.filesystem.mv(staged.path, target.path)
     writer.sweep()
     return chunk
 
 
-def _moments(writer: FeatureWriter, chunks: Sequence[Chunk]) -> list[tuple[str, list[str]]]:
-    """The moments that all of some chunks have, by what is behind the number in their names."""
+def _moments(
+    writer: FeatureWriter, chunks: Sequence[Chunk]
+) -> list[tuple[Location, list[Location]]]:
+    """The kinds of moments that all chunks have: their staged location, and their parts."""
     there = {path.rpartition("/")[2] for path in paths_in(writer.root / FOLDER)}
     filled = [chunk for chunk in chunks if chunk.files]
     suffixes = {name.partition(".")[2] for name in there if name.endswith(".moments")}
@@ -127,32 +128,13 @@ def _moments(writer: FeatureWriter, chunks: Sequence[Chunk]) -> list[tuple[str, 
     for suffix in sorted(suffixes):
         names = [f"{chunk.number:06}.{suffix}" for chunk in filled]
         if there.issuperset(names):
-            parts = [f"{writer.uri}/{FOLDER}/{name}" for name in names]
-            found.append((f"{writer.staged}/joined.{suffix}", parts))
+            parts = [writer.root / FOLDER / name for name in names]
+            found.append((writer.staged / f"joined.{suffix}", parts))
     return found
-
-
-def _groups(names: Sequence[str], sizes: dict[str, int]) -> list[list[str]]:
-    """Files that follow each other, in groups of about :data:`FILE_BYTES`."""
-    groups: list[list[str]] = []
-    filled = 0
-    for name in names:
-        if not groups or filled + sizes[name] > FILE_BYTES:
-            groups.append([])
-            filled = 0
-        groups[-1].append(name)
-        filled += sizes[name]
-    return groups
 
 
 def _tier(size: int) -> int:
     return 0 if size < SMALL_CHUNK else 1 + int(math.log(size / SMALL_CHUNK, MOST_CHUNKS))
-
-
-def file_sizes(folder: Location) -> dict[str, int]:
-    """Bytes of the files in a folder, by name."""
-    found = folder.filesystem.ls(folder.path, detail=True)
-    return {one["name"].rpartition("/")[2]: one["size"] or 0 for one in found}
 
 
 def _together(places: Sequence[Location], schema: pa.Schema) -> pa.Table:

@@ -1,7 +1,7 @@
-"""Which contents are known, by the first eight bytes of their SHA-256.
+"""Sets of known contents, by the first eight bytes of their SHA-256.
 
-The numbers are in memory where they are few. Where they are many, they are in a file, sorted; a
-look-up reads one block of it, so that memory does not grow with the number of contents.
+Small sets are in memory. Large sets are in a sorted file; a lookup reads one block of it, so memory
+does not grow with the number of contents.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from fruits.storage.location import Location
 Numbers = NDArray[np.uint64]
 
 _BLOCK = 4096
-"""Numbers that a look-up reads: 32 kB."""
+"""The numbers that a lookup reads: 32 kB."""
 
 _BUCKETS = 256
-"""By the first byte; digests are evenly distributed."""
+"""One bucket for each first byte; digests are evenly distributed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Digests:
-    """Digests in memory.
+    """A set of digests in memory.
 
     Attributes:
-        numbers: of each digest its first eight bytes, big-endian; sorted.
+        numbers: The first eight bytes of each digest as a big-endian number, sorted.
     """
 
     numbers: Numbers
 
     @classmethod
     def of(cls, tables: Iterable[pa.Table]) -> Digests:
-        """From tables with a column ``digest`` of eight bytes."""
+        """Makes a set from tables with a column ``digest`` of eight bytes."""
         return cls(np.sort(np.concatenate([np.empty(0, np.uint64), *map(_numbers, tables)])))
 
     def __contains__(self, digest: bytes) -> bool:
@@ -48,15 +48,15 @@ class Digests:
 
 @dataclass(frozen=True, eq=False)
 class DigestFile:
-    """Digests in a file.
+    """A set of digests in a file.
 
     Attributes:
-        uri: of the file; where that is in a store, each machine makes a copy of it.
-        firsts: the first number of each block of the file.
-        folder: says where copies go on this machine.
+        place: The location of the file; if it is in a store, each machine makes a local copy.
+        firsts: The first number of each block of the file.
+        folder: A function that returns the folder for local copies on this machine.
     """
 
-    uri: str
+    place: Location
     firsts: Numbers
     folder: Callable[[], str]
 
@@ -70,11 +70,11 @@ class DigestFile:
             return _has(np.frombuffer(file.read(_BLOCK * 8), np.uint64), number)
 
     def _path(self) -> str:
-        """Of the file on this machine."""
-        place = Location.of(self.uri)
+        """The local path of the file; copies it from the store if needed."""
+        place = self.place
         if place.is_local:
             return place.path
-        copy = f"{self.folder()}/{self.uri.rpartition('/')[2]}"
+        copy = f"{self.folder()}/{place.name}"
         if not os.path.exists(copy):
             part = f"{copy}.{os.getpid()}"
             place.filesystem.get_file(place.path, part)
@@ -83,26 +83,25 @@ class DigestFile:
 
 
 def write_digests(
-    tables: Iterable[pa.Table], uri: str, folder: Callable[[], str] = tempfile.gettempdir
+    tables: Iterable[pa.Table], place: Location, folder: Callable[[], str] = tempfile.gettempdir
 ) -> DigestFile:
     """Writes a file of digests.
 
     Args:
-        tables: with a column ``digest`` of eight bytes.
-        uri: of the file, which all machines can read.
-        folder: see :attr:`DigestFile.folder`; it is called on each machine.
+        tables: tables with a column ``digest`` of eight bytes.
+        place: the location of the file, which all machines must be able to read.
+        folder: see :attr:`DigestFile.folder`; called on each machine.
     """
     with tempfile.TemporaryDirectory(prefix="fruits-") as name:
         path = Path(name) / "digests"
         _write_sorted(tables, path)
-        place = Location.of(uri)
         place.filesystem.makedirs(place.path.rpartition("/")[0], exist_ok=True)
         place.filesystem.put_file(str(path), place.path)
-        return DigestFile(uri, np.array(np.memmap(path, np.uint64, "r")[::_BLOCK]), folder)
+        return DigestFile(place, np.array(np.memmap(path, np.uint64, "r")[::_BLOCK]), folder)
 
 
 def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
-    """Writes the numbers in their order, with memory for one bucket of them."""
+    """Writes the numbers in sorted order, with memory for one bucket."""
     with tempfile.TemporaryDirectory(prefix="fruits-") as folder:
         buckets = [Path(folder) / str(number) for number in range(_BUCKETS)]
         bounds = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(56)
@@ -118,7 +117,7 @@ def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
 
 
 def _numbers(table: pa.Table) -> Numbers:
-    """Of each row's digest."""
+    """The number of each row's digest."""
     return np.frombuffer(b"".join(table["digest"].to_pylist()), ">u8").astype(np.uint64)
 
 

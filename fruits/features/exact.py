@@ -1,8 +1,8 @@
-"""Arrays of exact binary numbers: sums of floating-point products that have no rounding error.
+"""Arrays of exact binary numbers: sums of floating-point products without rounding errors.
 
-A number is `sum over k of words[k] * 2^(48 * (low + k))`, its words whole numbers of 48 bits with a
-sign. Sums and differences are exact, so their order has no influence, and every value has one
-representation only: equal values have equal words.
+A number is `sum over k of words[k] * 2^(48 * (low + k))`, where the words are signed integers of 48
+bits. Sums and differences are exact, so their order has no influence. Every value has only one
+representation: equal values have equal words.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD_BITS = 48
-"""Bits of a word: 15 of an int64 are left for carries, and half a word times a count fits."""
+"""Bits of a word: 15 bits of an int64 remain for carries, and half a word times a count fits."""
 
-_AT_ONCE = 1 << 12
+_AT_ONCE = 1 << 14
 """Numbers that are added at once, to stay in the cache."""
 
 _MASK = (1 << WORD_BITS) - 1
@@ -27,12 +27,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Exact:
-    """m numbers.
+    """An array of m exact numbers.
 
     Attributes:
-        low: the power of 2^48 that the first word counts.
-        words: (k, m) int64, each in [-2^47, 2^47), the lowest first; neither the first nor the last
-            row of words is zero everywhere, so that zeros have no words at all.
+        low: The exponent of the first word, as a power of 2^48.
+        words: (k, m) int64, each in [-2^47, 2^47), the lowest first. The first and the last row
+            are never all zeros, so zeros have no words.
     """
 
     low: int
@@ -49,7 +49,7 @@ class Exact:
 
     @classmethod
     def sum_of(cls, size: int, terms: Iterable[tuple[Ints, int]]) -> Exact:
-        """The sum of some `values * 2^exponent`, of (size,) int64 values."""
+        """The sum of terms `values * 2^exponent`, where values are (size,) int64."""
         cut = [(values, *divmod(exponent, WORD_BITS)) for values, exponent in terms]
         low = min((place for _, place, _ in cut), default=0)
         high = max((place for _, place, _ in cut), default=0)
@@ -57,7 +57,7 @@ class Exact:
         for start in range(0, size, _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
             for values, place, shift in cut:
-                # Bits that are shifted beyond the word are those of the next ones.
+                # Bits that are shifted out of the word belong to the next words.
                 upper = values[some] >> (WORD_BITS - shift)
                 own = words[place - low :, some]
                 own[0] += (values[some] << shift) & _MASK
@@ -72,21 +72,21 @@ class Exact:
         return self._plus(other, -1)
 
     def to_float(self) -> NDArray[np.float64]:
-        """(m,) float64, rounded: good to one unit in the last place."""
+        """(m,) float64, rounded, with an error of at most one unit in the last place."""
         return to_float(self.words, WORD_BITS * self.low, WORD_BITS)
 
     def divided_by(self, count: int) -> NDArray[np.float64]:
-        """(m,) float64: the numbers divided by a whole one, rounded once."""
+        """(m,) float64: the numbers divided by an integer, rounded once."""
         totals = [0] * self.words.shape[1]
         for word in self.words[::-1].tolist():
             totals = [(total << WORD_BITS) + own for total, own in zip(totals, word, strict=True)]
         shift = WORD_BITS * self.low
         divisor = count << max(-shift, 0)
-        # Python divides whole numbers of any length with one rounding.
+        # Python divides integers of any length with one rounding.
         return np.array([(total << max(shift, 0)) / divisor for total in totals], np.float64)
 
     def halves(self) -> tuple[int, Ints]:
-        """The same numbers in words of 24 bits: the power of 2^24 of the first; (k, m) int64."""
+        """The same numbers in words of 24 bits: the first exponent of 2^24; (k, m) int64."""
         half = WORD_BITS // 2
         upper = (self.words + (1 << (half - 1))) >> half
         halves = np.empty((2 * len(self.words), self.words.shape[1]), np.int64)
@@ -107,7 +107,7 @@ class Exact:
 
     @classmethod
     def _carried(cls, low: int, words: Ints) -> Exact:
-        """Take what is too much for a word to the next one; the last has to have room for it."""
+        """Carries overflow to the next word; the last word must have room for it."""
         for start in range(0, words.shape[1], _AT_ONCE):
             carry(words[:, start : start + _AT_ONCE], WORD_BITS)
         used = np.flatnonzero(words.any(axis=1))
@@ -117,7 +117,7 @@ class Exact:
 
 
 def carry(words: Ints, bits: int) -> None:
-    """Bring all words but the last, (k, ...) int64, into [-2^(bits-1), 2^(bits-1)), in place."""
+    """Brings all words but the last, (k, ...) int64, into [-2^(bits-1), 2^(bits-1)), in place."""
     for lower, upper in pairwise(words):
         over = (lower + (1 << (bits - 1))) >> bits
         upper += over
@@ -126,9 +126,9 @@ def carry(words: Ints, bits: int) -> None:
 
 
 def to_float(words: Ints, exponent: int, bits: int) -> NDArray[np.float64]:
-    """Round carried words, (k, ...) int64 of `bits` bits, the first counting 2^exponent."""
+    """Rounds carried words, (k, ...) int64 of `bits` bits; the first has the unit 2^exponent."""
     total = np.zeros(words.shape[1:])
     for number, word in enumerate(words):
-        # From the lowest: all errors but that of the last addition vanish against the result.
+        # From the lowest word: only the rounding error of the last addition matters.
         total += word * 2.0 ** (exponent + bits * number)
     return total

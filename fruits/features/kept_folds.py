@@ -1,21 +1,21 @@
-"""The moments of the folds of a cross-validation, kept for when images come or go.
+"""Stores the moments of the folds of a cross-validation, to update them when images change.
 
-They lie in ``features/_folds``: moments for each fold and transform, the images that they are of,
-and a record that is written last and names them. Rows that are dropped afterwards are kept until
-they have been subtracted.
+The folder ``features/_folds`` has the moments for each fold and transform, the list of their
+images, and a record that names these files and is written last. Rows that are dropped later are
+kept until they are subtracted.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from fruits.errors import OutputError
 from fruits.features.own_files import FOLDS_FILE, delete_own
 from fruits.features.rows import read_rows, write_rows
 from fruits.sources.listing import IDENTITY, semi_join
@@ -29,71 +29,99 @@ _IMAGES = ["path", "label", "fold"]
 
 @dataclass(frozen=True)
 class KeptFolds:
-    """Moments of folds that were measured, or are about to be.
+    """The stored moments of folds.
 
     Attributes:
-        place: URI of the folder.
-        name: with which the names of the files begin.
-        transforms: those that were measured.
-        images: of each image, ``path``, ``label`` and ``fold``.
+        place: The folder.
+        name: The prefix of the names of the files.
+        transforms: The transforms that were measured.
+        parts: The number of files that list the images (``path``, ``label`` and ``fold``).
     """
 
-    place: str
+    place: Location
     name: str
     transforms: tuple[str, ...]
-    images: pa.Table
+    parts: int = 0
 
     @classmethod
-    def new(cls, features: str, transforms: Sequence[str], images: pa.Table) -> KeptFolds:
-        """For moments that are yet to be measured, of the features in a folder."""
-        name = uuid.uuid4().hex
-        return cls(f"{features}/{FOLDER}", name, tuple(transforms), images.select(_IMAGES))
+    def new(cls, features: Location, transforms: Sequence[str]) -> KeptFolds:
+        """A place for moments that are not measured yet, of the features in a folder."""
+        return cls(features / FOLDER, uuid.uuid4().hex, tuple(transforms))
 
     @classmethod
-    def read(cls, features: str) -> KeptFolds | None:
-        """What is kept for the features in a folder; None if nothing is, or it is damaged."""
-        place = f"{features}/{FOLDER}"
-        record_file = Location.of(place) / _RECORD
+    def read(cls, features: Location) -> KeptFolds | None:
+        """The moments stored for the features in a folder; None if missing or damaged."""
+        place = features / FOLDER
+        record_file = place / _RECORD
         try:
             record = json.loads(record_file.filesystem.cat_file(record_file.path))
             name, transforms = str(record["name"]), tuple(map(str, record["transforms"]))
-            return cls(place, name, transforms, read_rows(f"{place}/{name}.parquet", _IMAGES))
-        except (FileNotFoundError, OutputError, ValueError, KeyError, TypeError):
-            return None  # it is measured again
+            return cls(place, name, transforms, int(record.get("parts", 1)))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # The moments are measured again.
 
     @property
-    def prefix(self) -> str:
-        """With which the URIs of the files begin, see `moments_uri`."""
-        return f"{self.place}/{self.name}"
+    def prefix(self) -> Location:
+        """The common prefix of the files' locations, see `fold_moments`."""
+        return self.place / self.name
 
-    def write(self) -> None:
-        """Makes these moments the ones that count, and deletes all others."""
-        write_rows(f"{self.prefix}.parquet", self.images)
-        record = {"name": self.name, "transforms": self.transforms}
-        replace(f"{self.place}/{_RECORD}", json.dumps(record).encode())
-        delete_own(Location.of(self.place), FOLDS_FILE, but=(self.name, _RECORD))
+    def images(self) -> Iterator[pa.Table]:
+        """Yields ``path``, ``label`` and ``fold`` of each image, file by file.
 
-    def gone_prefix(self) -> str:
-        """With which the URIs of files begin in which rows are kept that are dropped now."""
-        return f"{self.prefix}.gone-{len(self._gone()):06}"
+        Raises:
+            OutputError: a file is missing or damaged.
+        """
+        return (read_rows(self._images_file(number), _IMAGES) for number in range(self.parts))
 
-    def keep_gone(self, prefix: str, file: str, stale: pa.Table) -> None:
-        """Keeps the rows of a file that are about to be dropped, if they are in the moments."""
-        rows = read_rows(file, [*IDENTITY, "features"], self.images["path"])
+    def write(self, images: Iterable[pa.Table]) -> None:
+        """Makes these moments the current ones, and deletes all others.
+
+        Args:
+            images: the images that were measured: tables with the columns of :meth:`images`, which
+                become one file each.
+        """
+        parts = 0
+        for rows in images:
+            write_rows(self._images_file(parts), rows.select(_IMAGES))
+            parts += 1
+        record = {"name": self.name, "transforms": self.transforms, "parts": parts}
+        replace(self.place / _RECORD, json.dumps(record).encode())
+        delete_own(self.place, FOLDS_FILE, keep=(self.name, _RECORD))
+
+    def _images_file(self, number: int) -> Location:
+        return self.prefix.extended(f".{number:06}.parquet" if number else ".parquet")
+
+    def measured_among(self, rows: pa.Table) -> pa.Table:
+        """The rows, with a column ``path``, whose images are included in the moments.
+
+        Raises:
+            OutputError: a file is missing or damaged.
+        """
+        paths = pc.unique(rows["path"])
+        own = [part["path"].filter(pc.is_in(part["path"], paths)) for part in self.images()]
+        chunks = [chunk for column in own for chunk in column.chunks]
+        return rows.filter(pc.is_in(rows["path"], pa.chunked_array(chunks, pa.string())))
+
+    def dropped_prefix(self) -> Location:
+        """The prefix for files with rows that are about to be dropped."""
+        return self.prefix.extended(f".gone-{len(self._gone()):06}")
+
+    def keep_dropped(self, prefix: Location, file: Location, stale: pa.Table) -> None:
+        """Keeps the rows of a file that are about to be dropped and are in the moments."""
+        rows = read_rows(file, [*IDENTITY, "features"], stale["path"])
         own = semi_join(rows, stale)
         if own.num_rows:
             columns = own.select(["path", "features"])
-            write_rows(f"{prefix}-{file.rpartition('/')[2]}", columns)
+            write_rows(prefix.extended(f"-{file.name}"), columns)
 
     def gone(self, columns: Sequence[str] = ("path", "features")) -> pa.Table:
         """The rows that were dropped since: ``path`` and ``features``, or one of the two.
 
-        An image that was dropped several times counts as it was at first, when it was measured.
+        If an image was dropped several times, the first version counts: that one was measured.
         """
         schema = pa.schema([("path", pa.string()), ("features", pa.list_(pa.float32()))])
-        uris = (f"{self.place}/{name}" for name in self._gone())
         schema = pa.schema([schema.field(name) for name in columns])
-        tables = [read_rows(uri, list(columns)).cast(schema) for uri in uris]
+        tables = [read_rows(self.place / name, [*columns]).cast(schema) for name in self._gone()]
         rows = pa.concat_tables([schema.empty_table(), *tables])
         _, first = np.unique(rows["path"].to_numpy(), return_index=True)
         return rows.take(np.sort(first))
@@ -102,16 +130,16 @@ class KeptFolds:
         return [name for name in _names(self.place) if name.startswith(f"{self.name}.gone-")]
 
 
-def forget(features: str) -> None:
-    """Deletes what is kept for the features in a folder."""
-    delete(f"{features}/{FOLDER}/{_RECORD}")
-    delete_own(Location.of(f"{features}/{FOLDER}"), FOLDS_FILE)
+def delete_folds(features: Location) -> None:
+    """Deletes the moments stored for the features in a folder."""
+    delete(features / FOLDER / _RECORD)
+    delete_own(features / FOLDER, FOLDS_FILE)
 
 
-def moments_uri(prefix: str, fold: int, transform: str) -> str:
-    """Where the moments of a fold are, of features after a transform."""
-    return f"{prefix}-{fold}.{transform}.moments"
+def fold_moments(prefix: Location, fold: int, transform: str) -> Location:
+    """The location of the moments of a fold, for features after a transform."""
+    return prefix.extended(f"-{fold}.{transform}.moments")
 
 
-def _names(place: str) -> list[str]:
-    return sorted(path.rpartition("/")[2] for path in paths_in(Location.of(place)))
+def _names(place: Location) -> list[str]:
+    return sorted(path.rpartition("/")[2] for path in paths_in(place))

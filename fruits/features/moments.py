@@ -1,11 +1,11 @@
 """One pass over a feature column: exact counts, sums and products, for all rows and for each label.
 
-Everything that the scalers, the PCA and the classifier have to know about the features is in
-`Moments`, so the table of features is read once, whatever is fitted afterwards. The sums are exact
-(`fruits.features.products`): merged in any order, over any cuts into chunks, or with rows added and
-taken off again, they are the same, bit for bit. So whatever is fitted depends on the *set* of
-images alone. Results are rounded once, at the end, after the mean was taken off exactly: a mean far
-larger than the spread does no harm.
+`Moments` has everything that the scalers, the PCA and the classifier need to know about the
+features, so the table of features is read once, whatever is fitted later. The sums are exact
+(`fruits.features.products`): they are the same, bit for bit, in any order of merging, for any
+division into chunks, and after rows are added and subtracted again. So every fit depends only on
+the *set* of images. Results are rounded once, after the mean was subtracted exactly, so a mean that
+is much larger than the spread causes no loss of precision.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.features.exact import Exact, carry, to_float
+from fruits.features.moments_bytes import pack, unpack
 from fruits.features.products import BLOCK_ROWS, Array, LabelSums, ProductSums
 from fruits.features.rows import check_widths, matrix
 
 Label = str | None
 
 _ROWS_AT_ONCE = 32
-"""Rows of the scatter that are computed at once: a few megabytes, which stay in the cache."""
+"""Rows of the scatter that are computed at once: a few megabytes, which fit in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,13 @@ class Moments:
     """Exact sums over n rows of d features.
 
     Attributes:
-        width: d.
-        labels: of each label, sorted, None (no label) first: count, sums and range of its rows.
-        products: the sums of all x_i x_j with i <= j, by rows.
+        width: The number of features, d.
+        labels: Count, sums and range of the rows of each label, sorted by label, None (no label)
+            first.
+        products: The sums of all x_i x_j with i <= j, by rows.
 
-    The results below are float64, good to a unit or two in the last place. A feature that never
-    changes has exactly its value as its mean, and zeros in the scatter.
+    The properties are float64, with errors of at most two units in the last place. The mean of a
+    constant feature is exactly its value, and its scatter is exactly zero.
     """
 
     width: int
@@ -48,15 +50,15 @@ class Moments:
 
     @classmethod
     def empty(cls) -> Moments:
-        """No rows, of any width: merging it changes nothing."""
+        """Moments of no rows, which can be merged with moments of any width."""
         return cls(0, {}, Exact.zeros(0))
 
     @classmethod
     def of(cls, x: NDArray[np.floating[Any]], labels: Sequence[Label] | None = None) -> Moments:
-        """Moments of the rows of `x`, (n, d) float32 or float64, with n labels, or without.
+        """Moments of the rows of `x`, (n, d) float32 or float64, with n labels or without labels.
 
         Raises:
-            InputError: a feature is NaN, infinite, or a float64 beyond all reason.
+            InputError: a feature is NaN, infinite, or a float64 that is extremely large or small.
         """
         return _measured([(x, labels)])
 
@@ -72,7 +74,7 @@ class Moments:
 
     @cached_property
     def mean(self) -> Array:
-        """(d,) in the units of the features, rounded once: a constant is its own mean."""
+        """(d,) in the units of the features, rounded once."""
         return self.total.divided_by(max(self.count, 1))
 
     @cached_property
@@ -80,32 +82,32 @@ class Moments:
         """(d,) in the units of the features.
 
         Raises:
-            ValueError: it has to be found again, see `unranged`.
+            ValueError: the range is unknown, see `unranged`.
         """
         self._check_ranged()
-        return _lowest(self.labels)
+        return _extreme(np.minimum, [sums.minimum for sums in self.labels.values()])
 
     @cached_property
     def maximum(self) -> Array:
-        """(d,), as `minimum`."""
+        """(d,), see `minimum`."""
         self._check_ranged()
-        return _highest(self.labels)
+        return _extreme(np.maximum, [sums.maximum for sums in self.labels.values()])
 
     @cached_property
     def scatter(self) -> Array:
         """(d, d), symmetric: the sum over the rows of (x - mean)(x - mean)^T, in squared units.
 
-        Divided by n - 1 it is the sample covariance. n times it is n sum x x^T - (sum x)(sum x)^T:
-        whole numbers of some 24 bits each are multiplied and subtracted, and only then rounded.
+        Divided by n - 1, it is the sample covariance. Multiplied by n, it is
+        n sum x x^T - (sum x)(sum x)^T: integers of about 24 bits are multiplied and subtracted
+        exactly, and then rounded.
         """
         return _scatter(self.count, self.width, self.total, self.products)
 
     @property
     def unranged(self) -> list[Label]:
-        """Labels of which rows were taken off that were at the end of a range.
+        """Labels with an unknown range, because a row at its minimum or maximum was subtracted.
 
-        Their `minimum` and `maximum` are NaN where that happened; give them those of the rows that
-        stay, by `with_range`.
+        There, `minimum` and `maximum` are NaN; set them for the remaining rows with `with_range`.
         """
         return [
             label
@@ -114,8 +116,8 @@ class Moments:
         ]
 
     def with_range(self, label: Label, minimum: Array, maximum: Array) -> Moments:
-        """The same moments with the range of one label, (d,) each, which was found again."""
-        # Plus zero: a zero has no sign.
+        """The same moments with a new range of one label, (d,) each."""
+        # Adding zero turns -0.0 into 0.0.
         ranged = replace(self.labels[label], minimum=minimum + 0.0, maximum=maximum + 0.0)
         return replace(self, labels=self.labels | {label: ranged})
 
@@ -123,7 +125,7 @@ class Moments:
         """Moments of the rows of both.
 
         Raises:
-            InputError: the two are of different widths.
+            InputError: the two have different widths.
         """
         if not self.labels or not other.labels:
             return self if not other.labels else other
@@ -140,13 +142,13 @@ class Moments:
         return Moments(self.width, _sorted(labels), self.products + other.products)
 
     def subtract(self, other: Moments) -> Moments:
-        """Moments of the rows without those of `other`, which must be among them.
+        """Moments of these rows without the rows of `other`, which must be among them.
 
-        All sums are those that measuring the rows that stay would give. The range of a label is
-        kept where no row at its end was taken off, see `unranged`.
+        All sums equal those of measuring the remaining rows. The range of a label is unknown if a
+        row at its minimum or maximum was subtracted, see `unranged`.
 
         Raises:
-            ValueError: there are more rows of a label in `other`, or of another width.
+            ValueError: `other` has more rows of a label, or another width.
         """
         if not other.labels:
             return self
@@ -171,30 +173,26 @@ class Moments:
         return Moments(self.width, _sorted(labels), self.products - other.products)
 
     def to_bytes(self) -> bytes:
-        """Pack: equal moments into equal bytes, see `fruits.features.moments_file`."""
-        from fruits.features.moments_file import pack
-
-        return pack(self)
+        """Packs the moments; equal moments give equal bytes, see `moments_bytes`."""
+        return pack(self.width, self.labels, self.products)
 
     @staticmethod
     def from_bytes(packed: bytes | bytearray) -> Moments:
-        """Unpack what `to_bytes` made.
+        """Unpacks what `to_bytes` made.
 
         Raises:
-            OldMoments: an earlier version of this package made it: measure again.
+            OldMoments: an earlier version of this package made it; measure again.
             ValueError: the bytes are something else, cut short, or damaged.
         """
-        from fruits.features.moments_file import unpack
-
-        return unpack(packed)
+        return Moments(*unpack(packed))
 
     def _check_ranged(self) -> None:
         if labels := self.unranged:
-            raise ValueError(f"wanted the ranges of the labels {labels}, of which rows are gone")
+            raise ValueError(f"wanted the ranges of the labels {labels}; rows were subtracted")
 
 
 def measured(columns: Iterable[pa.Array]) -> Moments:
-    """Moments of all rows of some list arrays; how they are cut into arrays has no influence.
+    """Moments of all rows of list arrays; how the rows are divided has no influence.
 
     Raises:
         InputError: rows are null, not finite, or of different lengths.
@@ -203,7 +201,7 @@ def measured(columns: Iterable[pa.Array]) -> Moments:
 
 
 def measured_by_label(batches: Iterable[pa.RecordBatch]) -> Moments:
-    """Moments of batches with the columns `features`, of lists of numbers, and `label`, of strings.
+    """Moments of batches with the columns `features` (lists of numbers) and `label` (strings).
 
     Raises:
         InputError: features are null, not finite, or of different lengths.
@@ -226,7 +224,7 @@ def _measured(
 
 
 def _by_label(x: NDArray[Any], labels: list[Label]) -> tuple[NDArray[Any], dict[Label, slice]]:
-    """The rows in the order of their labels, and where each label's are."""
+    """The rows sorted by label, and the slice of each label."""
     rows: dict[Label, list[int]] = {}
     for number, label in enumerate(labels):
         rows.setdefault(label, []).append(number)
@@ -240,51 +238,47 @@ def _sorted(labels: dict[Label, LabelSums]) -> dict[Label, LabelSums]:
     return dict(sorted(labels.items(), key=lambda item: (item[0] is not None, item[0] or "")))
 
 
-def _lowest(labels: dict[Label, LabelSums]) -> Array:
-    """(d,) the smallest of the minima; NaN where one is not known."""
-    lowest: Array = np.minimum.reduce([s.minimum for s in labels.values()] or [np.empty(0)])
-    return lowest
-
-
-def _highest(labels: dict[Label, LabelSums]) -> Array:
-    highest: Array = np.maximum.reduce([s.maximum for s in labels.values()] or [np.empty(0)])
-    return highest
+def _extreme(of: np.ufunc, ranges: list[Array]) -> Array:
+    """(d,) the minimum or the maximum of the values; NaN if any is unknown."""
+    extreme: Array = of.reduce(ranges or [np.empty(0)])
+    return extreme
 
 
 def _scatter(count: int, width: int, total: Exact, products: Exact) -> Array:
     sum_low, sums = total.halves()
-    product_low, squares = products.halves()
     # From here on, a word counts 2^24, and the first one of them all 2^(24 low).
-    low = min(2 * sum_low, product_low)
-    ends = (2 * sum_low + 2 * len(sums), product_low + len(squares))
-    words = max(ends) - low + 3
+    low = min(2 * sum_low, 2 * products.low)
+    words = max(2 * (sum_low + len(sums)), 2 * (products.low + len(products.words))) - low + 3
     factors = sums.astype(np.float64)
-    scatter = np.zeros((width, width))
+    scatter = np.empty((width, width))
     starts = np.cumsum([0, *range(width, 0, -1)])  # of the rows in the packed triangle
     for first in range(0, width, _ROWS_AT_ONCE):
         last = min(first + _ROWS_AT_ONCE, width)
         block = np.zeros((words, last - first, width - first), np.int64)
-        own = block[product_low - low :][: len(squares)]
-        for row in range(first, last):
-            own[:, row - first, row - first :] = squares[:, starts[row] : starts[row + 1]]
+        _, squares = Exact(products.low, products.words[:, starts[first] : starts[last]]).halves()
+        own = block[2 * products.low - low :][: len(squares)]
+        for row in range(last - first):
+            start, end = starts[[first + row, first + row + 1]] - starts[first]
+            own[:, row, row:] = squares[:, start:end]
+            own[:, row:, row] = own[:, row, row : last - first]
         own *= count
         for place in range(2 * len(sums) - 1):
             pairs = range(max(0, place - len(sums) + 1), min(place, len(sums) - 1) + 1)
             left = factors[list(pairs), first:last]
             right = factors[[place - pair for pair in pairs], first:]
-            # 24 and 24 bits: exact for 32 words, in whatever order they are added.
+            # Products of 24 and 24 bits: the sum of 32 of them is exact in any order.
             block[2 * sum_low - low + place] -= (left.T @ right).astype(np.int64)
         carry(block, 24)
         scatter[first:last, first:] = to_float(block, 24 * low, 24)
+        scatter[first:, first:last] = scatter[first:last, first:].T
     scatter /= max(count, 1)
-    upper = np.triu(scatter)  # below the diagonal of a block are no sums
-    return upper + np.triu(upper, 1).T
+    return scatter
 
 
 def _blocks(
     tables: Iterable[tuple[NDArray[np.floating[Any]], Sequence[Label] | None]],
 ) -> Iterator[tuple[NDArray[Any], list[Label]]]:
-    """Regroup arrays of any number of rows into those of BLOCK_ROWS; the last may be shorter."""
+    """Regroups arrays into blocks of `BLOCK_ROWS` rows; the last block may be shorter."""
     buffered: list[NDArray[Any]] = []
     names: list[Label] = []
     for x, labels in tables:

@@ -1,17 +1,17 @@
-"""Exact sums of products of features, fast: whole numbers in float64 matrix products.
+"""Fast exact sums of products of features, by float64 matrix products of integers.
 
-A feature x is cut into limbs of 21 bits, x = sum over k of limb_k * 2^(top - 20 - 21 k), with whole
-numbers |limb_k| <= 2^20. A product of two limbs has 40 bits, the sum of 2,048 of them 51: float64
-adds them without rounding in whatever order the BLAS does, and int64 adds up the blocks. Nothing of
-a feature is dropped, so neither the choice of `top` nor the cut into blocks has an influence on the
-result; they decide on speed only. Two limbs hold all bits of 99.99 % of the features of a CNN: they
-are squared in three products, as (a + b)^2 - a^2 - b^2 saves a fourth (Karatsuba). The few other
-features have further limbs, which are multiplied one by one, or in further matrix products where
-they are many: where features of 1e-11 and of 1e6 meet, that costs time and no digits.
+A feature x is divided into limbs of 21 bits, x = sum over k of limb_k * 2^(top - 20 - 21 k), with
+integers |limb_k| <= 2^20. A product of two limbs has 40 bits, and the sum of 2,048 products has 51
+bits: float64 adds them without rounding in any order that the BLAS uses, and int64 adds up the
+blocks. No bits of a feature are dropped, so the choice of `top` and the division into blocks change
+only the speed, not the result. Two limbs have all bits of 99.99 % of the features of a CNN. They
+need three matrix products, because (a + b)^2 - a^2 - b^2 saves a fourth one (Karatsuba). The few
+other features have more limbs, which are multiplied one by one or, if there are many, in more
+matrix products. If the features range from 1e-11 to 1e6, that takes time but loses no digits.
 
-Exact sums as the way to results that can be reproduced: Demmel and Nguyen, "Parallel reproducible
-summation", IEEE Transactions on Computers 64 (2015), pp. 2060-2070. Limbs and matrix products:
-Ozaki, Ogita, Oishi and Rump, "Error-free transformations of matrix multiplication by using fast
+For exact sums as a way to reproducible results, see Demmel and Nguyen, "Parallel reproducible
+summation", IEEE Transactions on Computers 64 (2015), pp. 2060-2070. For limbs and matrix products,
+see Ozaki, Ogita, Oishi and Rump, "Error-free transformations of matrix multiplication by using fast
 routines of matrix multiplication", Numerical Algorithms 59 (2012), pp. 95-118.
 """
 
@@ -30,34 +30,34 @@ from fruits.features.exact import Exact, Ints
 Array = NDArray[np.float64]
 
 BLOCK_ROWS = 2048
-"""Rows that are multiplied at once: 2^11 products of 2 x 20 bits, and two signs, are 2^53."""
+"""Rows that are multiplied at once: 2^11 products of 2 x 20 bits, and two signs, fit in 2^53."""
 
 _LIMB = 21
 _HALF = 20
 _STEP = float(1 << _LIMB)
 
 _BLOCKS = 32
-"""Blocks that int64 can add up: each has 2^57 at most."""
+"""Blocks that int64 can add up: each is at most 2^57."""
 
 _SLACK = 8
-"""Bits above the largest feature of a block from which smaller limbs are worth the change."""
+"""If `top` is this many bits above the largest feature of a block, a new `top` is chosen."""
 
 _DENSE = 0.02
-"""From this share of features with a further limb on, a matrix product is faster."""
+"""If a larger share of features has another limb, a matrix product is faster."""
 
 _COLUMNS_AT_ONCE = 64
-"""Features whose single further limbs are multiplied at once, to stay in the cache."""
+"""Features whose sparse limbs are multiplied at once, so that they fit in the cache."""
 
 _ROWS_AT_ONCE = 32
-"""Rows that are cut into limbs at once, to stay in the cache."""
+"""Rows that are divided into limbs at once, so that they fit in the cache."""
 
 _RANGE = 400
-"""Features of float64 are between 2^-400 and 2^400 in size, or 0: their squares are numbers."""
+"""The size of float64 features must be 0 or in [2^-400, 2^400], so that squares are finite."""
 
 
 @dataclass
 class LabelSums:
-    """Of the rows with one label: their number, sums (d,), and range, (d,) float64 each."""
+    """Count, sums (d,), and minimum and maximum, (d,) float64, of the rows of one label."""
 
     count: int
     total: Exact
@@ -66,13 +66,13 @@ class LabelSums:
 
 
 class ProductSums:
-    """Adds up blocks of rows: all products of two features, and the features for each label.
+    """Adds up blocks of rows: the products of all pairs of features, and the sums of each label.
 
     Args:
         width: d, the number of features.
 
     Attributes:
-        labels: the sums of each label, once `flush` was called.
+        labels: The sums of each label, complete after `products` was called.
     """
 
     def __init__(self, width: int) -> None:
@@ -82,13 +82,14 @@ class ProductSums:
         self._top = 0
         self._blocks = 0
         self._dense = np.zeros((3, width, width), np.int64)
-        """Sums of the squares of the first limb, of the second, and of the two added up."""
+        """The squares of the first limb, of the second limb, and of their sum."""
         self._squares: dict[int, Ints] = {}
-        """By the sum k + l of the places of two other limbs: (d, d), the sum of their products."""
+        """(d, d) sums of products of other limbs k and l, by k + l."""
         self._buffers: list[Array] = []
         """Three of (BLOCK_ROWS, d): memory that is used again costs no page faults."""
+        self._product = np.empty((width, width))
         self._sums: dict[str | None, dict[int, Ints]] = {}
-        """By the label and the place of a limb: (d,), in units of that limb."""
+        """(d,) sums by label and number of the limb, in units of that limb."""
 
     def products(self) -> Exact:
         """The sums of all x_i x_j with i <= j, by rows: i = 0 and all j, i = 1 and j from 1, ..."""
@@ -96,16 +97,16 @@ class ProductSums:
         return self._products
 
     def add(self, x: NDArray[np.floating[Any]], bounds: dict[str | None, slice]) -> None:
-        """Add rows.
+        """Adds rows.
 
         Args:
             x: (n, d) float32 or float64, of at most `BLOCK_ROWS` rows.
-            bounds: the rows of each label; all rows belong to one of them.
+            bounds: the slice of the rows of each label; together they have all rows.
 
         Raises:
-            InputError: a feature is NaN, infinite, or a float64 beyond all reason.
+            InputError: a feature is NaN, infinite, or a float64 that is extremely large or small.
         """
-        self._place(x)
+        self._choose_top(x)
         high, low, left = self._cut(x)
         limbs = [high, low]
         fine = self._further_limbs(left, limbs)
@@ -119,7 +120,7 @@ class ProductSums:
         self._range(x, bounds)
 
     def _cut(self, x: NDArray[np.floating[Any]]) -> list[Array]:
-        """The first two limbs, (n, d) each, and what they leave, in units of the third."""
+        """The first two limbs and the remainder in units of the third limb, (n, d) each."""
         if not self._buffers:
             self._buffers = [np.empty((BLOCK_ROWS, self.width)) for _ in range(3)]
         high, low, left = (buffer[: len(x)] for buffer in self._buffers)
@@ -132,31 +133,31 @@ class ProductSums:
             _peel(z, low[some])
         return [high, low, left]
 
-    def _place(self, x: NDArray[np.floating[Any]]) -> None:
-        """Choose `top`, so that the largest feature has a limb and most others need no third."""
+    def _choose_top(self, x: NDArray[np.floating[Any]]) -> None:
+        """Chooses `top` so that the largest feature fits and most others need only two limbs."""
         largest = float(max(x.max(), -x.min()))
         if not math.isfinite(largest):
             raise InputError(
-                "wanted finite features, found NaN or infinite ones; "
+                "wanted finite features; got NaN or infinite ones: "
                 "check the backbone's weights and extract the features again"
             )
         if x.dtype == np.float64:
             sizes = np.abs(x[x != 0])
             if sizes.size and not 2.0**-_RANGE <= sizes.min() <= sizes.max() <= 2.0**_RANGE:
                 raise InputError(
-                    f"wanted features between 2^-{_RANGE} and 2^{_RANGE}, found some of "
-                    f"{sizes.min():.1e} to {sizes.max():.1e}; store them as float32"
+                    f"wanted features between 2^-{_RANGE} and 2^{_RANGE}; got sizes from "
+                    f"{sizes.min():.1e} to {sizes.max():.1e}: store them as float32"
                 )
         needed = math.frexp(largest)[1]
-        self._blocks += 1
         fits = needed <= self._top <= needed + _SLACK or largest == 0
-        if self._blocks > _BLOCKS or not fits:
-            self._flush()
-            self._top = needed
-            self._blocks = 1
+        if self._blocks == _BLOCKS or not fits:
+            if self._blocks:
+                self._flush()
+            self._top, self._blocks = needed, 0
+        self._blocks += 1
 
     def _further_limbs(self, z: Array, limbs: list[Array]) -> list[tuple[int, Ints, Ints, Array]]:
-        """Peel off what two limbs have left: matrices where it is much, else a list of numbers."""
+        """Makes limbs of the remainder: matrices while there is much left, then sparse limbs."""
         while (count := np.count_nonzero(z)) > _DENSE * z.size:
             limb = _peel(z, np.empty_like(z))
             place = len(limbs)
@@ -182,17 +183,17 @@ class ProductSums:
         return fine
 
     def _square(self, high: Array, low: Array) -> None:
-        """Count the products of the first two limbs; `low` becomes their sum."""
+        """Adds the products of the first two limbs; `low` is overwritten by their sum."""
         for number, limb in enumerate((high, low)):
             # The transpose of itself: numpy calls BLAS syrk, which takes half of the time.
-            _add(self._dense[number], limb.T @ limb)
+            _add(self._dense[number], np.matmul(limb.T, limb, out=self._product))
         low += high
-        _add(self._dense[2], low.T @ low)
+        _add(self._dense[2], np.matmul(low.T, low, out=self._product))
 
     def _add_sparse(
         self, limbs: list[Array], place: int, rows: Ints, columns: Ints, values: Array
     ) -> None:
-        """Count the products of single further limbs with the limbs of their rows."""
+        """Adds the products of sparse limbs with the dense limbs of their rows."""
         at, first = np.unique(columns, return_index=True)
         ends = np.append(first, len(values))
         for start in range(0, len(at), _COLUMNS_AT_ONCE):
@@ -208,7 +209,7 @@ class ProductSums:
                 square[:, some] += sums.T
 
     def _square_sparse(self, fine: list[tuple[int, Ints, Ints, Array]]) -> None:
-        """Count the products of single further limbs with each other."""
+        """Adds the products of sparse limbs with each other."""
         if not fine:
             return
         all_rows = np.unique(np.concatenate([rows for _, rows, _, _ in fine]))
@@ -253,7 +254,7 @@ class ProductSums:
 
     def _range(self, x: NDArray[np.floating[Any]], bounds: dict[str | None, slice]) -> None:
         for label, rows in bounds.items():
-            # Plus zero: whether a zero has a sign would depend on the order.
+            # Adding zero turns -0.0 into 0.0, whose choice would depend on the order.
             minimum = x[rows].min(axis=0).astype(np.float64) + 0.0
             maximum = x[rows].max(axis=0).astype(np.float64) + 0.0
             count = rows.stop - rows.start
@@ -266,15 +267,14 @@ class ProductSums:
                 self.labels[label] = LabelSums(count, zeros, minimum, maximum)
 
     def _flush(self) -> None:
-        """Move what was counted in int64 into the exact sums."""
+        """Adds the int64 sums to the exact sums, and resets them."""
         unit = self._top - _HALF
-        size = self._products.words.shape[1]
         high, low, both = self._dense
         both -= high
         both -= low
         squares = [(0, high), (1, both), (2, low), *self._squares.items()]
         terms = ((packed(square), 2 * unit - _LIMB * place) for place, square in squares)
-        self._products += Exact.sum_of(size, terms)
+        self._products += Exact.sum_of(self._products.words.shape[1], terms)
         self._dense[:] = 0
         for label, sums in self._sums.items():
             places = ((values, unit - _LIMB * place) for place, values in sums.items())
@@ -283,7 +283,7 @@ class ProductSums:
 
 
 def _peel(z: Array, limb: Array) -> Array:
-    """Move the whole part of `z` into `limb`, and bring the next limb's bits before the point."""
+    """Moves the integer part of `z` into `limb`, and scales the rest for the next limb."""
     np.rint(z, out=limb)
     z -= limb
     z *= _STEP
@@ -291,7 +291,7 @@ def _peel(z: Array, limb: Array) -> Array:
 
 
 def _add(total: Ints, product: Array) -> None:
-    # The type keeps numpy from adding in float64.
+    # Without `dtype`, NumPy would add in float64.
     np.add(total, product, out=total, dtype=np.int64, casting="unsafe")
 
 

@@ -1,4 +1,4 @@
-"""Rows of features: their schema, Arrow lists <-> NumPy matrices, and Parquet files of them."""
+"""Rows of features: their schema, their Parquet files, and Arrow lists <-> NumPy matrices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fruits.storage.files import replace
 from fruits.storage.location import Location
 
 if TYPE_CHECKING:
-    # It takes a quarter of a second to load, which a predictor does without.
+    # The import takes a quarter of a second, and a predictor does not need it.
     import pyarrow.dataset as pads
 
 FEATURES = pa.schema(
@@ -44,9 +44,9 @@ REJECTED = LISTING.append(pa.field("error", pa.string()))
 
 
 def write_rows(place: str | Location, rows: pa.Table) -> None:
-    """Writes rows of features, or of components, as one Parquet file, whole."""
+    """Writes rows of features or components as one Parquet file, atomically."""
     buffer = io.BytesIO()
-    # A dictionary of numbers that are all different is longer than the numbers.
+    # A dictionary of numbers that are all different needs more space than the numbers.
     pq.write_table(rows, buffer, use_dictionary=["label", "split", "predicted"])
     replace(place, buffer.getvalue())
 
@@ -56,9 +56,9 @@ def read_rows(
     columns: list[str] | None = None,
     paths: pa.ChunkedArray | None = None,
 ) -> pa.Table:
-    """Some columns of a file of features, or all; only the rows of the given paths.
+    """Reads a file of features: all or some columns, and all rows or those of some paths.
 
-    Files of earlier versions have no column ``split``: it is null.
+    In files of earlier versions, which have no column ``split``, it is null.
 
     Raises:
         OutputError: the file is missing, damaged, or lacks a column.
@@ -75,7 +75,7 @@ def read_rows(
     except FileNotFoundError as error:
         raise OutputError(f"output: {location} is missing: {remedy}") from error
     except (pa.ArrowException, OSError) as error:
-        # Arrow raises errors of the system's kind, without a number, for damaged pages.
+        # For damaged pages, Arrow raises an OSError without an error number.
         if isinstance(error, OSError) and (error.errno is not None or error.__cause__):
             raise
         raise OutputError(f"output: {location} is damaged ({one_line(error)}): {remedy}") from error
@@ -88,15 +88,15 @@ def read_rows(
 def sample_batches(
     table: pads.Dataset, most: int, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of a table that is read bit by bit: at most so many, spread evenly over it.
+    """Samples rows evenly from a dataset, which is read batch by batch.
 
     Args:
         table: a dataset.
-        most: rows.
-        columns: some of its columns; None for all.
+        most: the largest number of rows to return.
+        columns: the columns to read; None for all.
 
     Yields:
-        Batches that have rows, in their order.
+        Batches with at least one row, in the order of the dataset.
     """
     step, before = -(-table.count_rows() // most), 0
     for batch in table.to_batches(columns=columns, batch_size=4096):
@@ -107,29 +107,29 @@ def sample_batches(
 
 
 def matrix(column: pa.Array) -> NDArray[np.floating[Any]]:
-    """View an Arrow list array of n rows of d numbers as (n, d), without a copy.
+    """Views an Arrow list array of n rows of d numbers as (n, d), without a copy.
 
     Raises:
-        InputError: there is a null, or rows differ in length or have none.
+        InputError: there is a null, or rows are empty or differ in length.
     """
-    numbers = column.flatten()  # of the rows in this slice only; null rows have none
+    numbers = column.flatten()  # Only of the rows in this slice; null rows have no numbers.
     nulls = column.null_count or numbers.null_count
     if nulls:
         raise InputError(
-            f"wanted numbers in every row, found {nulls} nulls; leave out the rejected images"
+            f"wanted numbers in every row; got {nulls} nulls: leave out the rejected images"
         )
     lengths = np.diff(column.offsets.to_numpy())
     if len(lengths) == 0:
         return np.empty((0, 0), dtype=np.float32)
     check_widths(int(lengths.min()), int(lengths.max()))
     if lengths[0] == 0:
-        raise InputError("wanted numbers in every row, found rows of none; extract them again")
+        raise InputError("wanted numbers in every row; got empty rows: extract them again")
     rows: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=True)
     return rows.reshape(len(lengths), -1)
 
 
 def lists(rows: NDArray[np.floating[Any]] | NDArray[np.integer[Any]]) -> pa.Array:
-    """Make an Arrow list array of (n, d) numbers; the inverse of `matrix`, without a copy."""
+    """Makes an Arrow list array of (n, d) numbers without a copy; the inverse of `matrix`."""
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(rows.ravel()))
 
@@ -138,6 +138,6 @@ def check_widths(one: int, other: int) -> None:
     """Raises InputError unless two rows have the same number of features."""
     if one != other:
         raise InputError(
-            f"wanted rows of one length, found rows of {one} and of {other} numbers; "
+            f"wanted rows of one length; got rows of {one} and of {other} numbers: "
             "extract all features with one backbone"
         )

@@ -1,7 +1,8 @@
-"""The table of features below an output: its committed chunks, read without a lock or Spark.
+"""The table of features in an output: its committed chunks, read without a lock or Spark.
 
-A chunk counts from the moment its manifest is there, written last and whole. Manifests and moments
-lie in ``features/_chunks``. Readers of Parquet skip folders whose names begin with ``_``.
+A chunk is committed when its manifest exists, which is written last and atomically. Manifests and
+moments are in ``features/_chunks``, and rejects in ``features/_rejected``. Parquet readers skip
+folders whose names begin with ``_``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fruits.errors import OutputError, one_line
+from fruits.features.rejects import RejectFile, Rejects, without_unreadable
 from fruits.features.rows import FEATURES, REJECTED, read_rows
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
@@ -25,19 +27,16 @@ if TYPE_CHECKING:
     from pyarrow import dataset
 
 FOLDER = "_chunks"
-# Small pictures of the images: for each file of rows one of the same name.
+# Has one file of thumbnails for each file of rows, with the same name.
 THUMBNAILS_FOLDER = "_thumbnails"
 THUMBNAILS = pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
-# Of a manifest; other files in the folder are not ours.
+# The end of a manifest's path; other files in the folder are ignored.
 _MANIFEST = re.compile(r"/\d{6,}\.json$")
 
 
-# A plain name, which leads nowhere else.
+# A plain file name, which cannot lead to another folder.
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*\.parquet")
 
-
-# How the reason begins why an image has no features that may be readable the next time.
-UNREADABLE = "unreadable"
 
 _REMEDY = "restore it from a copy, or run again with overwrite, which extracts all features again"
 
@@ -47,29 +46,36 @@ class Chunk:
     """Images that were committed together.
 
     Attributes:
-        number: counts the commits.
-        files: names of the Parquet files, in the order of their rows.
-        rejected: what yielded no features, a table of :data:`REJECTED`.
-        ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`; empty when
+        number: The number of the commit.
+        files: The names of the Parquet files, in the order of their rows.
+        rejected: The rejected images, whose rows are not in memory.
+        ran: What computed the features, from :func:`fruits.networks.runtime.what_ran`; empty if
             they were copied.
-        replaces: numbers of chunks whose rows are in this one, and which count no longer.
+        replaces: The numbers of the chunks that this one replaces; it has their rows.
     """
 
     number: int
     files: list[str]
-    rejected: pa.Table
+    rejected: Rejects
     ran: tuple[str, ...] = ()
     replaces: tuple[int, ...] = ()
 
+    @property
+    def all_files(self) -> list[str]:
+        """The names of the files of rows and of rejects, relative to the folder ``features``."""
+        return [*self.files, *self.rejected.names]
+
 
 class FeatureTable:
-    """The committed features below an output folder.
+    """The committed features in an output folder.
+
+    The manifests are read once, on the first access; later commits of other processes are not seen.
 
     Args:
         place: the folder ``features``.
 
     Attributes:
-        root: where it is.
+        root: The location of the folder.
     """
 
     def __init__(self, place: str | Location) -> None:
@@ -77,7 +83,7 @@ class FeatureTable:
 
     @property
     def uri(self) -> str:
-        """Of the folder, as Hadoop writes it: what tasks are sent."""
+        """The URI of the folder, as Hadoop writes it."""
         return self.root.uri
 
     def chunks(self) -> list[Chunk]:
@@ -86,10 +92,16 @@ class FeatureTable:
         Raises:
             OutputError: a manifest is damaged.
         """
+        return [*self._committed.values()]
+
+    @cached_property
+    def _committed(self) -> dict[int, Chunk]:
+        """The committed chunks by number, in ascending order."""
         found: dict[str, Chunk] = {}
         for name in self.manifests():
             with _damages(name):
-                found[name] = _from_json(self.root.filesystem.cat_file(name), chunk_number(name))
+                data = self.root.filesystem.cat_file(name)
+                found[name] = _from_json(data, chunk_number(name), self.root)
         replaced = {number for chunk in found.values() for number in chunk.replaces}
         seen: set[str] = set()
         for name in [name for name, chunk in found.items() if chunk.number in replaced]:
@@ -99,27 +111,58 @@ class FeatureTable:
                 if twice := seen.intersection(chunk.files):
                     raise ValueError(f"another one names {min(twice)} too")
             seen |= {*chunk.files}
-        return [*found.values()]
+        return {chunk.number: chunk for chunk in found.values()}
 
-    def files(self) -> list[str]:
-        """URIs of all committed files of rows, in the order of the commits."""
-        return [f"{self.uri}/{name}" for chunk in self.chunks() for name in chunk.files]
+    def files(self) -> list[Location]:
+        """The committed files of rows, in the order of the commits."""
+        return [self.root / name for chunk in self.chunks() for name in chunk.files]
 
-    def refused(self) -> pa.Table:
-        """The images whose contents yielded no features; those that could not be read may yet."""
-        tables = [chunk.rejected for chunk in self.chunks()]
-        rejected = pa.concat_tables([REJECTED.empty_table(), *tables])
-        return rejected.filter(pc.invert(pc.starts_with(rejected["error"], UNREADABLE)))
+    def dataset(self) -> dataset.Dataset:
+        """The committed rows, which are read on request.
+
+        Returns:
+            A dataset: ``to_table()`` reads all rows, ``to_batches()`` reads them part by part. The
+            column ``features`` is a list of float32.
+
+        Raises:
+            OutputError: no features are committed, or they are damaged.
+        """
+        # Imported here because it loads pandas, which takes half a second.
+        from pyarrow import dataset
+
+        paths = [(self.root / name).path for chunk in self.chunks() for name in chunk.files]
+        if not paths:
+            raise OutputError(f"output: wanted the output of a run; no features in {self.uri}")
+        store = self.root.filesystem
+        try:
+            # An explicit schema, because files of earlier versions lack a column.
+            return dataset.dataset(paths, schema=FEATURES, filesystem=store, format="parquet")
+        except FileNotFoundError as error:
+            raise OutputError(f"output: a file is missing: {one_line(error)}; {_REMEDY}") from error
+        except pa.ArrowInvalid as error:
+            raise OutputError(f"output: a file is damaged: {one_line(error)}; {_REMEDY}") from error
+
+    def refused(self) -> Iterator[pa.Table]:
+        """Yields the rejected images, file by file, as tables of :data:`REJECTED`.
+
+        Images that could not be read are left out, because they may be readable later.
+
+        Raises:
+            OutputError: a manifest or a file is damaged.
+        """
+        for chunk in self.chunks():
+            for rows in chunk.rejected.tables():
+                yield without_unreadable(rows)
 
     def ran(self) -> list[str]:
-        """What computed the committed features; more than one when processors differed."""
+        """What computed the committed features; more than one entry if processors differed."""
         return sorted({ran for chunk in self.chunks() for ran in chunk.ran})
 
     def thumbnails(self) -> Iterator[pa.RecordBatch]:
-        """Small JPEG pictures of images, by the SHA-256 of their contents, file by file.
+        """Yields JPEG thumbnails with the SHA-256 of the images' contents, file by file.
 
-        Most contents come once, some more often or not at all: versions before kept none, and
-        a run does not need them to continue.
+        Most contents have one thumbnail, some have several or none: earlier versions made no
+        thumbnails, and a run does not need them to continue.
 
         Yields:
             Batches of :data:`THUMBNAILS`.
@@ -133,59 +176,44 @@ class FeatureTable:
                 yield from read_rows(place, THUMBNAILS.names).to_batches()
 
     def manifests(self) -> list[str]:
-        """Paths of the manifests, in the order of the commits."""
+        """The paths of the manifests, in the order of the commits."""
         return sorted(filter(_MANIFEST.search, paths_in(self.root / FOLDER)), key=chunk_number)
 
     def require_files(self, names: set[str]) -> None:
-        """Makes sure that all committed files are among those that are there.
+        """Checks that all committed files exist.
 
         Args:
-            names: of the files in the folder.
+            names: the names of the existing files of rows and of rejects, relative to the folder.
 
         Raises:
-            OutputError: one is missing.
+            OutputError: a committed file is missing.
         """
-        missing = {name for chunk in self.chunks() for name in chunk.files} - names
+        missing = {name for chunk in self.chunks() for name in chunk.all_files} - names
         if missing:
             raise OutputError(
                 f"output: {self.uri}/{min(missing)} is missing ({len(missing)} of the files that "
                 f"{FOLDER} names): {_REMEDY}"
             )
 
-    def side_file(self, number: int, suffix: str) -> str:
-        """URI of what is kept next to the manifest of a chunk."""
-        return f"{self.uri}/{FOLDER}/{number:06}.{suffix}"
+    def side_file(self, number: int, suffix: str) -> Location:
+        """The location of a file next to the manifest of a chunk."""
+        return self.root / FOLDER / f"{number:06}.{suffix}"
 
 
 def open_features(output: str) -> dataset.Dataset:
-    """The features of a run, without Spark, and also while a run is active.
+    """Opens the features of a run without Spark; works also while a run is active.
 
     Args:
         output: path or URI of the output folder.
 
     Returns:
-        The committed rows, which are read when they are asked for: ``to_table()`` for all,
-        ``to_batches()`` for one part after the other. The column ``features`` is a list of float32.
+        The committed rows, see :meth:`FeatureTable.dataset`.
 
     Raises:
-        OutputError: when no features are committed there, or they are damaged.
-        StorageError: when the store is unknown.
+        OutputError: no features are committed there, or they are damaged.
+        StorageError: the store is unknown.
     """
-    # It loads pandas, which takes half a second.
-    from pyarrow import dataset
-
-    table = FeatureTable(Location.of(output) / "features")
-    paths = [(table.root / name).path for chunk in table.chunks() for name in chunk.files]
-    if not paths:
-        raise OutputError(f"output: wanted the output of a run; no features in {table.uri}")
-    store = table.root.filesystem
-    try:
-        # With the schema, since files of earlier versions lack a column.
-        return dataset.dataset(paths, schema=FEATURES, filesystem=store, format="parquet")
-    except FileNotFoundError as error:
-        raise OutputError(f"output: a file is missing: {one_line(error)}; {_REMEDY}") from error
-    except pa.ArrowInvalid as error:
-        raise OutputError(f"output: a file is damaged: {one_line(error)}; {_REMEDY}") from error
+    return FeatureTable(Location.of(output) / "features").dataset()
 
 
 def chunk_number(manifest: str) -> int:
@@ -193,7 +221,7 @@ def chunk_number(manifest: str) -> int:
     return int(manifest.rpartition("/")[2].removesuffix(".json"))
 
 
-# What reading a damaged manifest raises; Arrow's errors are among them.
+# The errors of reading a damaged manifest; they include Arrow's errors.
 _DAMAGES = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
@@ -207,24 +235,42 @@ def _damages(name: str) -> Iterator[None]:
         ) from error
 
 
-def _from_json(data: bytes, number: int) -> Chunk:
+def _from_json(data: bytes, number: int, root: Location) -> Chunk:
     content: dict[str, Any] = json.loads(data)
     if not isinstance(content, dict):
         raise TypeError("wanted an object in JSON")
-    files, ran, rejects = content["files"], content.get("ran", []), content["rejected"]
+    files, ran = content["files"], content.get("ran", [])
     if content["number"] != number:
-        raise ValueError(f"it says that its number is {content['number']!r}")
-    if not isinstance(files, list) or not isinstance(ran, list) or not isinstance(rejects, list):
+        raise ValueError(f"its number is {content['number']!r}, unlike its name")
+    if not isinstance(files, list) or not isinstance(ran, list):
         raise TypeError("wanted lists")
     for name in files:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"wanted names of Parquet files next to it; got {name!r:.100}")
+        _require_name(name)
     if not all(isinstance(one, str) for one in ran):
         raise TypeError("wanted what ran as strings")
-    if not all(isinstance(one["path"], str) and isinstance(one["error"], str) for one in rejects):
-        raise TypeError("wanted a path and an error for each reject")
     replaces = content.get("replaces", [])
     if not isinstance(replaces, list) or not all(type(n) is int and n < number for n in replaces):
         raise ValueError("wanted numbers of earlier chunks")
-    rejected = pa.Table.from_pylist(rejects, REJECTED)
+    rejected = _rejects_from_json(content["rejected"], root)
     return Chunk(number, files, rejected, tuple(ran), tuple(replaces))
+
+
+def _rejects_from_json(rejects: Any, root: Location) -> Rejects:
+    """Rejects from the names of files, or from the rows in a manifest of an earlier version."""
+    if not isinstance(rejects, list):
+        raise TypeError("wanted lists")
+    named = [one for one in rejects if "file" in one]
+    for one in named:
+        _require_name(one["file"])
+        if type(one["rows"]) is not int or one["rows"] < 1:
+            raise ValueError(f"wanted a number of rows; got {one['rows']!r:.100}")
+    rows = [one for one in rejects if "file" not in one]
+    if not all(isinstance(one["path"], str) and isinstance(one["error"], str) for one in rows):
+        raise TypeError("wanted a path and an error for each reject")
+    inline = pa.Table.from_pylist(rows, REJECTED) if rows else None
+    return Rejects(root, tuple(RejectFile(one["file"], one["rows"]) for one in named), inline)
+
+
+def _require_name(name: Any) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"wanted names of Parquet files next to it; got {name!r:.100}")

@@ -1,58 +1,64 @@
-"""Commits features, chunk by chunk, under the lock of their output.
+"""Commits features chunk by chunk, under the lock of their output.
 
-Tasks write their rows into ``features/_staged``, from where a commit moves those of tasks that
-succeeded; Parquet files that no manifest names were left behind by an interrupted run, and so were
-thumbnails of such files.
+Tasks write their rows into ``features/_staged``; a commit moves the files of successful tasks from
+there. Parquet files of rows, thumbnails or rejects that no manifest names were left behind by an
+interrupted run.
 """
 
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace as with_changes
 from typing import Any
 
 import pyarrow as pa
 
 from fruits.features.own_files import STAGED_FILE, delete_own
-from fruits.features.rows import REJECTED
-from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
+from fruits.features.rejects import REJECTED_FOLDER, Rejects, join_rejects, write_rejects
+from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
 from fruits.storage.files import move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
 STAGED = "_staged"
-# How tasks name their files of rows; others are not ours.
+# Names that tasks give to files of rows; other files are never deleted.
 _ROWS = re.compile(r"[0-9a-f]{32}(-\d{9})?\.parquet")
-# How :func:`fruits.storage.files.replace` names such a file before it is whole.
+# The name of such a file while :func:`fruits.storage.files.replace` writes it.
 _PARTIAL = re.compile(rf"_[0-9a-f]{{32}}\.{_ROWS.pattern}\.tmp")
 
 
 class FeatureWriter(FeatureTable):
-    """The features below an output folder, for the run that may change them.
+    """The features in an output folder, for the run that may change them.
 
     Args:
         place: the folder ``features``.
-        lock: of the output; nothing is committed without it.
+        lock: the lock of the output; nothing is committed without it.
     """
 
     def __init__(self, place: str | Location, lock: Lock) -> None:
         super().__init__(place)
         self.lock = lock
-        self._last: int | None = None
 
     def sweep(self) -> None:
-        """Deletes what a broken run left behind: files of chunks that were never committed.
+        """Deletes files that an interrupted run left behind, which were never committed.
+
+        Rejects that an earlier version stored in manifests are moved into files.
 
         Raises:
-            OutputError: a committed file is missing, or a manifest damaged; nothing is deleted.
+            OutputError: a committed file is missing, or a manifest is damaged; then nothing is
+                deleted.
         """
         for path in self._leftovers():
             self.root.filesystem.rm_file(path)
         delete_own(self.root / STAGED, STAGED_FILE)
+        for chunk in self.chunks():
+            if chunk.rejected.inline is not None:
+                self._write(with_changes(chunk, rejected=join_rejects(self.root, [chunk.rejected])))
 
     @property
-    def staged(self) -> str:
-        """The folder into which tasks write files of rows, by :func:`write_rows`."""
-        return f"{self.uri}/{STAGED}"
+    def staged(self) -> Location:
+        """The folder into which tasks write files of rows with :func:`write_rows`."""
+        return self.root / STAGED
 
     def commit(
         self,
@@ -61,100 +67,105 @@ class FeatureWriter(FeatureTable):
         ran: Iterable[str] = (),
         chunk: Chunk | None = None,
     ) -> Chunk:
-        """Makes a chunk, or adds to one.
+        """Commits a new chunk, or adds to a chunk.
 
         Args:
-            files: names of those in :attr:`staged`, in the order of their rows.
-            rejected: what yielded no features, a table of :data:`REJECTED`.
+            files: the names of files in :attr:`staged`, in the order of their rows.
+            rejected: the rejected images, a table of :data:`fruits.features.rows.REJECTED`.
             ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`.
-            chunk: to which they are added, one that this run has made and not yet measured; None
-                for a new one.
+            chunk: a chunk that this run made and has not measured yet, to which the files are
+                added; None for a new chunk.
 
         Returns:
-            The chunk that is now committed.
+            The committed chunk.
         """
         self.lock.require()
         move([self.root / STAGED / name for name in files], self.root)
-        if chunk:
-            number, files = chunk.number, chunk.files + files
-            rejected = pa.concat_tables([chunk.rejected, rejected])
-            ran = {*chunk.ran, *ran}
-        else:
-            number = self._next_number()
-        chunk = Chunk(number, files, rejected, tuple(sorted(ran)))
-        replace(self.side_file(number, "json"), _to_json(chunk))
-        return chunk
+        fresh = write_rejects(self.root, rejected)
+        had = chunk or Chunk(self._next_number(), [], Rejects(self.root))
+        without = Rejects(self.root, had.rejected.files + fresh.files)
+        ran = tuple(sorted({*had.ran, *ran}))
+        return self._write(Chunk(had.number, had.files + files, without, ran))
 
     def replace_chunks(
         self, chunks: Sequence[Chunk], files: list[str], staged: Sequence[str]
     ) -> Chunk:
-        """Commits one chunk with the rows of several, which count no longer from then on.
+        """Commits one chunk that replaces several chunks and has their rows.
 
         Args:
-            chunks: that are replaced.
-            files: names of those of the new chunk.
-            staged: those of them that are in :attr:`staged`; the others are committed already.
+            chunks: the chunks to replace.
+            files: the names of the files of the new chunk.
+            staged: the names of those files that are in :attr:`staged`; the others are already
+                committed.
 
         Returns:
-            The chunk that is now committed.
+            The committed chunk.
         """
         self.lock.require()
         move([self.root / STAGED / name for name in staged], self.root)
-        rejected = pa.concat_tables([chunk.rejected for chunk in chunks])
+        rejected = join_rejects(self.root, [chunk.rejected for chunk in chunks])
         ran = sorted({ran for chunk in chunks for ran in chunk.ran})
         replaces = tuple(chunk.number for chunk in chunks)
-        chunk = Chunk(self._next_number(), files, rejected, tuple(ran), replaces)
-        replace(self.side_file(chunk.number, "json"), _to_json(chunk))
-        return chunk
+        return self._write(Chunk(self._next_number(), files, rejected, tuple(ran), replaces))
 
     def _next_number(self) -> int:
-        """The number of a new chunk; the folder is listed for the first one only."""
-        if self._last is None:
-            self._last = max((chunk_number(name) for name in self.manifests()), default=-1)
-        self._last += 1
-        return self._last
+        """The number of a new chunk."""
+        return next(reversed(self._committed), -1) + 1
+
+    def _write(self, chunk: Chunk) -> Chunk:
+        """Writes the manifest of a chunk, which commits it."""
+        committed = self._committed  # Read first, so that the new manifest is not read as well.
+        replace(self.side_file(chunk.number, "json"), _to_json(chunk))
+        for number in chunk.replaces:
+            del committed[number]
+        committed[chunk.number] = chunk
+        return chunk
 
     def _leftovers(self) -> list[str]:
-        """Paths of rows that were never committed or were replaced, and of their thumbnails."""
+        """The paths of rows, thumbnails and rejects that were never committed or were replaced."""
         chunks = self.chunks()
-        committed = {name for chunk in chunks for name in chunk.files}
+        committed = {name for chunk in chunks for name in chunk.all_files}
         numbers = {chunk.number for chunk in chunks}
         replaced = {number for chunk in chunks for number in chunk.replaces}
         rows = _files_in(self.root)
-        self.require_files({*rows})
+        rejected = {
+            f"{REJECTED_FOLDER}/{name}": path
+            for name, path in _files_in(self.root / REJECTED_FOLDER).items()
+        }
+        self.require_files({*rows, *rejected})
         thumbnails = _files_in(self.root / THUMBNAILS_FOLDER)
-        # The rows and moments of a replaced chunk go before its manifest, which hides them.
+        # The manifest of a replaced chunk is deleted last: the new one hides it until then.
         kept = _files_in(self.root / FOLDER)
         outdated = [name for name in kept if _number(name) in replaced - numbers]
         return [
             *(
                 path
-                for name, path in (*rows.items(), *thumbnails.items())
-                if name not in committed and (_ROWS.fullmatch(name) or _PARTIAL.fullmatch(name))
+                for name, path in (*rows.items(), *thumbnails.items(), *rejected.items())
+                if name not in committed and _is_ours(name.rpartition("/")[2])
             ),
             *(kept[name] for name in sorted(outdated, key=lambda name: name.endswith(".json"))),
         ]
 
 
 def _files_in(folder: Location) -> dict[str, str]:
-    """Paths of what is in a folder, by name."""
+    """The paths of the files in a folder, by name."""
     return {path.rpartition("/")[2]: path for path in paths_in(folder)}
 
 
+def _is_ours(name: str) -> bool:
+    """Whether the name is one that a run gives to its files."""
+    return bool(_ROWS.fullmatch(name) or _PARTIAL.fullmatch(name))
+
+
 def _number(name: str) -> int | None:
-    """The number of the chunk to which something in the folder of manifests belongs."""
+    """The number of the chunk to which a file in the folder of manifests belongs."""
     start = name.partition(".")[0]
     return int(start) if start.isdecimal() else None
 
 
 def _to_json(chunk: Chunk) -> bytes:
-    rejected = chunk.rejected.set_column(
-        REJECTED.get_field_index("modified"),
-        "modified",
-        chunk.rejected["modified"].cast(pa.int64()),
-    )
     content: dict[str, Any] = {"number": chunk.number, "files": chunk.files, "ran": chunk.ran}
     if chunk.replaces:
         content["replaces"] = chunk.replaces
-    content["rejected"] = rejected.to_pylist()
+    content["rejected"] = chunk.rejected.to_json()
     return json.dumps(content, ensure_ascii=False, indent=1).encode()

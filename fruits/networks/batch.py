@@ -1,4 +1,4 @@
-"""How many images a network takes at once: the fastest number that does not change its features."""
+"""Chooses the batch size of a network: the fastest one that does not change its features."""
 
 import time
 from typing import Any
@@ -10,12 +10,12 @@ from fruits.errors import BackboneError
 from fruits.networks.graph import MOST_BATCH
 from fruits.networks.openvino_network import compile_openvino, drawn_pictures, network_of
 
-# Two is best for small convolutional networks, whose intermediate results then stay in a core's
-# cache. Larger numbers pay where a layer's weights are read once for all images.
+# Two is best for small convolutional networks, whose intermediate results then fit in a core's
+# cache. Larger batches are better if reading the weights of a layer dominates.
 BATCHES = (1, 2, 4, 8)
 
 
-# A larger batch takes more memory and has to be worth it.
+# A larger batch needs more memory, so it must be at least 3 % faster.
 WORTH = 0.97
 
 
@@ -29,22 +29,25 @@ Features = NDArray[np.float32]
 
 
 def fastest_batch(model: Any) -> tuple[int, int, Any]:
-    """The number of images that takes the least time for each.
+    """Measures which batch size takes the least time per image.
 
     Args:
         model: an ``openvino.Model`` from uint8 (n, height, width, 3) to float32 (n, d).
 
     Returns:
-        The number of images at once, the number of features, and the model for this batch.
+        The batch size, the number of features, and the model for this batch.
 
     Raises:
-        BackboneError: when the model runs with no number of images.
+        BackboneError: the model runs with none of the batch sizes.
     """
     sides = tuple(side.get_length() for side in list(model.input(0).get_partial_shape())[1:3])
     pixels = drawn_pictures(max(_batches(model)), *sides)
     candidates = [one for batch in _batches(model) if (one := _candidate(model, batch)) is not None]
     if not candidates:
-        raise BackboneError("wanted a network that takes one image, or several; it takes neither")
+        raise BackboneError(
+            f"wanted a network for a batch of {' or '.join(map(str, _batches(model)))} images; "
+            "it takes none of these: export it for one of them"
+        )
     alone = _features(candidates[0], pixels)
     best, *others = candidates
     least = _seconds(best, pixels)
@@ -57,14 +60,14 @@ def fastest_batch(model: Any) -> tuple[int, int, Any]:
 
 
 def _batches(model: Any) -> list[int]:
-    """The numbers that are tried: also the one for which the network was exported."""
+    """The batch sizes to try, including the one for which the network was exported."""
     exported = model.input(0).get_partial_shape()[0]
     fixed = [exported.get_length()] if exported.is_static else []
     return sorted({*BATCHES, *(one for one in fixed if one <= MOST_BATCH)})
 
 
 class _Candidate:
-    """A model for a number of images, compiled as a worker compiles it."""
+    """A model for a batch size, compiled in the same way as in a worker."""
 
     def __init__(self, model: Any, batch: int) -> None:
         self.model, self.batch = model.clone(), batch
@@ -80,7 +83,7 @@ class _Candidate:
 
 
 def _candidate(model: Any, batch: int) -> _Candidate | None:
-    """The model for a number of images; None where it is fixed to another."""
+    """The model for a batch size; None if it does not support it."""
     try:
         return _Candidate(model, batch)
     except (RuntimeError, ValueError):
@@ -88,20 +91,20 @@ def _candidate(model: Any, batch: int) -> _Candidate | None:
 
 
 def _features(candidate: _Candidate, pixels: Pixels) -> Features:
-    """The features of as many pictures as full batches hold."""
+    """The features of the pictures that fill complete batches."""
     size = candidate.batch
     starts = range(0, len(pixels) - size + 1, size)
     return np.concatenate([candidate(pixels[start : start + size]) for start in starts])
 
 
 def _agree(some: Features, others: Features) -> bool:
-    """Whether the pictures that are in both have the same features, bit for bit."""
+    """Whether the common pictures have the same features, bit for bit."""
     count = min(len(some), len(others))
     return np.array_equal(some[:count], others[:count], equal_nan=True)
 
 
 def _seconds(candidate: _Candidate, pixels: Pixels) -> float:
-    """The least that an image took; disturbances only ever add to it."""
+    """The shortest time per image, because other processes can only increase the time."""
     times: list[float] = []
     end = time.perf_counter() + SECONDS
     while len(times) < 3 or time.perf_counter() < end:

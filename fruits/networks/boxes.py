@@ -1,4 +1,4 @@
-"""The outputs of a detector -> boxes in a photograph. Pure NumPy."""
+"""Converts the outputs of a detector into boxes in a photograph, with NumPy only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a detector has found, before any of it is left out.
+    """All boxes of a detector, before they are filtered.
 
     Attributes:
         corners: (n, 4) left, top, right, bottom, in pixels of the network's input.
-        scores: (n,) from 0 to 1.
-        classes: (n,) numbers.
+        scores: (n,) the scores, from 0 to 1.
+        classes: (n,) the class numbers.
     """
 
     corners: Array
@@ -34,13 +34,13 @@ class Candidates:
 def boxes_of(
     outputs: Sequence[NDArray[Any]], detector: Detector, width: int, height: int
 ) -> list[Box]:
-    """The boxes that count, the one with the highest score first.
+    """The accepted boxes, the one with the highest score first.
 
     Args:
-        outputs: of the network for one photograph, in the order of the detector's format.
-        detector: says what they mean, and which boxes count.
-        width: of the upright photograph, in pixels.
-        height: of it.
+        outputs: the outputs of the network for one photograph, in the order of the format.
+        detector: the format of the outputs, and the rules for accepting boxes.
+        width: the width of the upright photograph, in pixels.
+        height: the height of the upright photograph, in pixels.
     """
     found = _READERS[detector.format]([np.asarray(one, np.float64) for one in outputs], detector)
     corners = in_photograph(found.corners, detector.input, width, height)
@@ -48,18 +48,20 @@ def boxes_of(
     good &= (corners[:, 2:] > corners[:, :2]).all(axis=1)
     if detector.classes:
         good &= np.isin(found.classes, detector.classes)
-    places = kept(corners[good], found.scores[good], detector.overlap, detector.most)
-    return [tuple(box) for box in corners[good][places].tolist()]
+    indices = non_max_suppression(
+        corners[good], found.scores[good], detector.overlap, detector.most
+    )
+    return [tuple(box) for box in corners[good][indices].tolist()]
 
 
 def in_photograph(corners: Array, spec: InputSpec, width: int, height: int) -> NDArray[np.int64]:
-    """Corners in a photograph, in whole pixels and within it.
+    """Converts corners into whole pixels of a photograph, limited to its area.
 
     Args:
         corners: (n, 4) in pixels of the network's input.
-        spec: how the photograph was brought to it: all of it is there.
-        width: of the photograph.
-        height: of it.
+        spec: how the photograph was resized, without a crop.
+        width: the width of the photograph.
+        height: the height of the photograph.
     """
     across, down = spec.target(width, height)
     left, top = (spec.width - across) // 2, (spec.height - down) // 2
@@ -70,23 +72,25 @@ def in_photograph(corners: Array, spec: InputSpec, width: int, height: int) -> N
     return inside
 
 
-def kept(corners: NDArray[np.int64], scores: Array, overlap: float, most: int) -> list[int]:
-    """The places of the boxes that stay, the one with the highest score first.
+def non_max_suppression(
+    corners: NDArray[np.int64], scores: Array, overlap: float, most: int
+) -> list[int]:
+    """The indices of the remaining boxes, the one with the highest score first.
 
-    Of boxes that overlap, the one with the highest score stays; of equal scores, the first by its
-    corners.
+    Of overlapping boxes, only the one with the highest score remains; if scores are equal, the
+    first one by its corners.
     """
     order = np.lexsort((*corners.T[::-1], -scores))
-    places: list[int] = []
-    while len(order) and len(places) < most:
+    indices: list[int] = []
+    while len(order) and len(indices) < most:
         first, order = order[0], order[1:]
-        places.append(int(first))
+        indices.append(int(first))
         order = order[_overlaps(corners[first], corners[order]) <= overlap]
-    return places
+    return indices
 
 
 def _overlaps(box: NDArray[np.int64], others: NDArray[np.int64]) -> Array:
-    """The intersection with each of the others, divided by the union."""
+    """Intersection over union of a box with each of the others."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = sides.clip(0).prod(axis=1)
     areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
@@ -101,10 +105,10 @@ def _torchvision(outputs: list[Array], _: Detector) -> Candidates:
 
 
 def _detr(outputs: list[Array], detector: Detector) -> Candidates:
-    """Shares of width and height; the last class of a softmax is "no object"."""
+    """Boxes are shares of width and height; the last class of a softmax is "no object"."""
     logits, centred = outputs[0][0], outputs[1][0]
     if detector.activation == "sigmoid":
-        chances = (1 + np.tanh(logits / 2)) / 2  # which no logit overflows
+        chances = (1 + np.tanh(logits / 2)) / 2  # A sigmoid that never overflows.
     else:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         chances = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]
@@ -127,7 +131,7 @@ def _yolov10(outputs: list[Array], _: Detector) -> Candidates:
 
 
 def _ssd(outputs: list[Array], detector: Detector) -> Candidates:
-    """Rows of image, class, score and corners as shares; a negative image is the end."""
+    """Rows are image, class, score and corners as shares; a negative image marks the end."""
     rows = outputs[0].reshape(-1, 7)
     ends = np.flatnonzero(rows[:, 0] < 0)
     rows = rows[: ends[0]] if len(ends) else rows

@@ -1,4 +1,4 @@
-"""The networks that can be chosen by name, and what is a folder with one."""
+"""The catalogue of networks that can be chosen by name."""
 
 import os
 import re
@@ -12,15 +12,15 @@ _DEFAULT = InputSpec()
 
 @dataclass(frozen=True)
 class Backbone:
-    """Where a network comes from, and what goes in and out.
+    """A network of the catalogue.
 
     Attributes:
-        module: has the ``preprocess_input`` that belongs to the network, and its constructor (or
-            ``keras.applications`` has it). The constructor has the backbone's name and takes the
+        module: The module with the network's ``preprocess_input`` and its constructor, which may
+            also be in ``keras.applications``. The constructor has the name of the backbone and the
             arguments of Keras Applications. A module whose weights are in an installed package
             has a function ``weights_file`` that returns their path.
-        dimension: number of features.
-        input: what the network takes.
+        dimension: The number of features.
+        input: The input of the network.
     """
 
     module: str
@@ -28,7 +28,7 @@ class Backbone:
     input: InputSpec = _DEFAULT
 
 
-# A network of Keras Applications is one line here.
+# To add a network of Keras Applications, add one line here.
 BACKBONES = {
     "MobileNetV2": Backbone("keras.applications.mobilenet_v2", 1280),
     "MobileNetV3Large": Backbone("keras.applications.mobilenet_v3", 960),
@@ -43,14 +43,14 @@ BACKBONES = {
 
 
 class Backbones(tuple[str, ...]):
-    """The names that can be chosen; a folder that holds a network is among the choices too."""
+    """The names that can be chosen; a folder with a network is also a valid choice."""
 
     def __contains__(self, value: object) -> bool:
         return is_known(value)
 
 
 def is_known(backbone: object) -> bool:
-    """Whether this is the name of a network, or may be the path or URI of a folder with one."""
+    """Whether this is the name of a network, or may be the path or URI of a folder."""
     if not isinstance(backbone, str) or not backbone:
         return False
     is_place = "/" in backbone or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", backbone) is not None
@@ -61,10 +61,10 @@ CHOICES = Backbones(BACKBONES)
 
 
 def require_known(backbone: object) -> None:
-    """Refuses what is neither the name of a network nor a folder.
+    """Checks that this is the name of a network or a folder.
 
     Raises:
-        BackboneError: with the names.
+        BackboneError: it is neither; the message lists the names.
     """
     if not is_known(backbone):
         raise BackboneError(

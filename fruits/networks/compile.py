@@ -1,4 +1,4 @@
-"""A backbone's name and weights -> a compiled graph, made once and cached on disk."""
+"""Compiles a backbone with its weights into a graph, once, and caches it on disk."""
 
 import hashlib
 import importlib
@@ -18,7 +18,7 @@ from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES, require_known
 from fruits.networks.compile_detector import compile_detector
 from fruits.networks.compile_process import disable_telemetry, run_module
-from fruits.networks.convert import graph_of
+from fruits.networks.convert import graph_of, network_files
 from fruits.networks.detector import PREFIX
 from fruits.networks.folder import read_folder
 from fruits.networks.graph import BATCH_SIZES, ENGINES, FORMAT, PRECISIONS, CompiledGraph
@@ -40,23 +40,23 @@ def compile_backbone(
 ) -> CompiledGraph:
     """The graph of a backbone without its last layer: pixels in, average-pooled features out.
 
-    TensorFlow and Keras are needed only when the graph is not in the cache
+    TensorFlow and Keras are needed only if the graph is not in the cache
     (``$FRUITS_CACHE``, by default ``~/.cache/fruits``).
 
     Args:
-        name: a key of :data:`BACKBONES`, or the path or URI of a folder that holds a network
+        name: a key of :data:`BACKBONES`, or the path or URI of a folder with a network
             (:mod:`fruits.networks.folder`).
         weights: ``"imagenet"``, ``"random"``, or the path or URI of a Keras weights or model file;
-            a folder brings its own.
+            a folder has its own weights.
         engine: one of :data:`fruits.networks.graph.ENGINES`.
         precision: one of :data:`fruits.networks.graph.PRECISIONS`.
-        exact_decode: the workers decode JPEG files at full scale.
+        exact_decode: whether workers decode JPEG files at full scale.
         crop: one of :data:`fruits.sources.crop.CROPS`, ``detector:`` and the path or URI of a
-            folder that holds a detector (:mod:`fruits.networks.compile_detector`), or None for
-            whole images.
+            folder with a detector (:mod:`fruits.networks.compile_detector`), or None for whole
+            images.
 
     Raises:
-        BackboneError: when the weights are out of reach or do not fit the backbone.
+        BackboneError: the weights cannot be found or do not fit the backbone.
     """
     for value, known in ((engine, ENGINES), (precision, PRECISIONS)):
         if value not in known:
@@ -66,13 +66,13 @@ def compile_backbone(
         if name in BACKBONES
         else _of_folder(name, weights, engine)
     )
-    # These are the workers' choice when they load the graph: one cached graph serves all. Where
-    # large images are not reduced while they are decoded, all decoding is exact.
+    # Workers apply these options when they load the graph, so one cached graph is enough. If large
+    # images are not reduced while they are decoded, decoding is always exact.
     exact_decode = exact_decode and graph.input.reduce
     graph = replace(graph, precision=precision, exact_decode=exact_decode)
     if crop and crop.startswith(PREFIX):
         detector, parts = compile_detector(crop.removeprefix(PREFIX))
-        # A box may be a small part of a photograph, which is therefore decoded at full scale.
+        # Boxes may be small parts of a photograph, so photographs are always decoded at full scale.
         return replace(graph, exact_decode=False, detector=detector, parts=graph.parts | parts)
     return replace(graph, input=replace(graph.input, crop=crop or ""))
 
@@ -86,7 +86,7 @@ def _of_catalogue(name: str, weights: str, engine: str) -> CompiledGraph:
         "input": BACKBONES[name].input,
         "dimension": BACKBONES[name].dimension,
     }
-    if made_from != weights:  # the SHA-256 of a file
+    if made_from != weights:  # It is the SHA-256 of a file.
         wanted["weights_sha256"] = made_from
     cached = cache_folder() / f"{name}-{_cache_key(name, made_from, engine)}.graph"
     return _cached(cached, wanted) or _compile_into(cached, wanted, name, weights, engine)
@@ -98,7 +98,8 @@ def _of_folder(place: str, weights: str, engine: str) -> CompiledGraph:
         raise BackboneError(f"engine: wanted openvino for the network in {place}; got {engine}")
     if weights != "imagenet":
         raise BackboneError(
-            f"weights: the network in {place} brings its own; leave them out; got {weights!r}"
+            f"weights: wanted none, because the network in {place} has its own; got {weights!r}: "
+            "leave out the option"
         )
     folder = read_folder(place)
     wanted = {
@@ -118,10 +119,10 @@ def _of_folder(place: str, weights: str, engine: str) -> CompiledGraph:
 
 
 def _cached(path: Path, wanted: dict[str, Any]) -> CompiledGraph | None:
-    """The graph in a file of the cache; None when there is no file that can be trusted.
+    """The graph in a file of the cache; None if there is no file that can be trusted.
 
-    What runs is decided by this file, so it counts only when no other user can have written it,
-    and when it says that it is what was asked for. Any other is compiled again and replaced.
+    The file decides what is executed, so it is used only if no other user can have written it, and
+    if it is the wanted graph. Otherwise, the graph is compiled again and the file replaced.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -136,13 +137,13 @@ def _cached(path: Path, wanted: dict[str, Any]) -> CompiledGraph | None:
 
 
 def _is_private(about: os.stat_result) -> bool:
-    """Whether nobody but this user and root can write a file."""
+    """Whether only this user and root can write a file."""
     writable_by_others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return about.st_uid in (os.getuid(), 0) and not writable_by_others
 
 
 def _compile_into(path: Path, wanted: dict[str, Any], *arguments: str) -> CompiledGraph:
-    """Compiles a graph into a file of the cache, which appears there whole."""
+    """Compiles a graph into a file of the cache, which is written atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -154,24 +155,24 @@ def _compile_into(path: Path, wanted: dict[str, Any], *arguments: str) -> Compil
             part.replace(path)
     except OSError as error:
         raise BackboneError(
-            f"the compiled graph cannot be kept in {path.parent}: {error}; "
+            f"the compiled graph cannot be stored in {path.parent}: {error}: "
             "set FRUITS_CACHE to a folder that can be written"
         ) from error
     return graph
 
 
 def _compile_in_subprocess(*arguments: str) -> None:
-    """Runs :func:`_compile` in a process of its own: TensorFlow takes 500 MB, and writes to stderr.
+    """Runs :func:`_compile` in a child process: TensorFlow needs 500 MB and writes to stderr.
 
     Raises:
-        BackboneError: what the process refused, in one line.
+        BackboneError: the process refused the network, with the reason in one line.
     """
     done = run_module("fruits.networks.compile", *arguments)
     if done.returncode < 0 and arguments[0] not in BACKBONES:
         name = signal.Signals(-done.returncode).name
         raise BackboneError(
-            f"backbone: {Path(arguments[0]).name}: the engine died of {name} while it read it; "
-            "give another file of the network"
+            f"backbone: {Path(arguments[0]).name}: the engine crashed with {name} while reading "
+            "it: use another file of the network"
         )
     if done.returncode:
         raise RuntimeError(
@@ -200,11 +201,11 @@ def _compile(name: str, weights: str, engine: str, target: str) -> None:
 def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
     """The Keras model of a backbone, and the SHA-256 of its weights.
 
-    The digest is that of the weights' file; random weights, which have none, are digested
-    variable by variable.
+    The digest is that of the weights' file; random weights, which have no file, are hashed variable
+    by variable.
 
     Raises:
-        BackboneError: when the weights are out of reach or do not fit the backbone.
+        BackboneError: the weights cannot be found or do not fit the backbone.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -212,7 +213,7 @@ def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
 
     side = BACKBONES[name].input.height
     module = importlib.import_module(BACKBONES[name].module)
-    # Keras keeps some constructors, such as MobileNetV3Large, one level up.
+    # Some constructors, such as MobileNetV3Large, are only in keras.applications itself.
     constructor = getattr(module, name, None) or getattr(keras.applications, name)
 
     def build(source: str | None) -> Any:
@@ -227,7 +228,7 @@ def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
 
 
 def _traced(name: str, model: Any, batch: int) -> Any:
-    """The backbone with its own preprocessing, as a TensorFlow function of uint8 pixels."""
+    """The backbone with its preprocessing, as a TensorFlow function of uint8 pixels."""
     import tensorflow as tf
 
     side = BACKBONES[name].input.height
@@ -241,13 +242,7 @@ def _traced(name: str, model: Any, batch: int) -> Any:
 
 
 def _openvino_parts(function: Any) -> dict[str, bytes]:
-    import openvino
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.xml"
-        # float16 weights would save half the bytes and cost agreement with Keras.
-        openvino.save_model(as_openvino(function), path, compress_to_fp16=False)
-        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+    return network_files(as_openvino(function))
 
 
 def _tensorflow_parts(function: Any) -> dict[str, bytes]:

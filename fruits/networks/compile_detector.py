@@ -1,4 +1,4 @@
-"""A folder with a detector -> what it is, and its files: uint8 RGB (1, h, w, 3) in, boxes out."""
+"""Compiles the detector in a folder: uint8 RGB (1, h, w, 3) in, boxes out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from fruits.networks.convert import (
     with_preprocessing,
 )
 from fruits.networks.detector import FORMATS, PARTS, Detector
-from fruits.networks.folder import NetworkFolder, read_folder
+from fruits.networks.detector_inputs import with_known_inputs
+from fruits.networks.folder import DETECTOR, NetworkFolder, read_folder
 from fruits.networks.graph_check import require_pure, require_safe_openvino
 from fruits.networks.outputs import named_output, shapes_of
 
@@ -32,39 +33,32 @@ _MEANT = "what.json"
 
 
 def compile_detector(place: str) -> tuple[Detector, dict[str, bytes]]:
-    """The detector in a folder, read as :mod:`fruits.networks.folder` says.
+    """Compiles the detector in a folder, see :mod:`fruits.networks.folder`.
 
     Args:
         place: path or URI of the folder.
 
     Returns:
-        What it is, and the contents of :data:`fruits.networks.detector.PARTS` by name.
+        The detector, and the contents of :data:`fruits.networks.detector.PARTS` by name.
 
     Raises:
-        BackboneError: there is none, or it is not known what it takes or gives; nothing is guessed.
+        BackboneError: there is no detector, or its inputs or outputs are unknown; nothing is
+            guessed.
     """
-    try:
-        folder = read_folder(place)
-        if folder.kind == "keras":
-            raise BackboneError(f"{place}: wanted a detector as ONNX or OpenVINO IR; got Keras")
-        with tempfile.TemporaryDirectory() as temporary:
-            target = Path(temporary) / "compiled"
-            target.mkdir()
-            _compile_in_subprocess(folder.copy_to(Path(temporary)), target)
-            parts = {name: (target / name).read_bytes() for name in PARTS}
-            meant = json.loads((target / _MEANT).read_text())
-        detector = _detector(folder, meant)
-    except FruitsError as error:
-        text = str(error).removeprefix("backbone: ")
-        text = text.replace(
-            "a network of the catalogue, or a folder with one", "a folder with a detector"
-        )
-        raise BackboneError(f"crop: {text}") from None
-    return detector, parts
+    folder = read_folder(place, DETECTOR)
+    if folder.kind == "keras":
+        raise BackboneError(f"crop: {place}: wanted a detector as ONNX or OpenVINO IR; got Keras")
+    with tempfile.TemporaryDirectory() as temporary:
+        target = Path(temporary) / "compiled"
+        target.mkdir()
+        _compile_in_subprocess(folder.copy_to(Path(temporary)), target)
+        parts = {name: (target / name).read_bytes() for name in PARTS}
+        meant = json.loads((target / _MEANT).read_text())
+    return _detector(folder, meant), parts
 
 
 def _detector(folder: NetworkFolder, meant: dict[str, Any]) -> Detector:
-    """The detector of a folder, with a digest of all that decides its boxes."""
+    """The detector of a folder, with a digest of everything that affects its boxes."""
     said = (folder.detector or {}) | meant
     found = Detector.of(folder.name, "", folder.recipe.input, said)
     decides = json.dumps([folder.sha256, found.describe()], sort_keys=True)
@@ -72,15 +66,16 @@ def _detector(folder: NetworkFolder, meant: dict[str, Any]) -> Detector:
 
 
 def _compile_in_subprocess(place: Path, target: Path) -> None:
-    """Runs :func:`_compile` in a process of its own, which a broken file may end.
+    """Runs :func:`_compile` in a child process, which a damaged file may crash.
 
     Raises:
-        BackboneError: what the process refused, in one line, or that it has died.
+        BackboneError: the process refused the detector, with the reason in one line, or crashed.
     """
     done = run_module("fruits.networks.compile_detector", str(place), str(target))
     if done.returncode < 0:
         raise BackboneError(
-            f"{place.name}: the engine died while it read it; give another file of the detector"
+            f"crop: {place.name}: the engine crashed while reading it: use another file of the "
+            "detector"
         )
     if done.returncode:
         raise RuntimeError(f"compiling {place.name} failed:\n{done.stderr}")
@@ -88,13 +83,15 @@ def _compile_in_subprocess(place: Path, target: Path) -> None:
 
 def _compile(place: Path, target: Path) -> None:
     disable_telemetry()
-    folder = read_folder(place)
+    folder = read_folder(place, DETECTOR)
     try:
-        model, meant = _pixels_to_boxes(_with_batch(read_network(folder, place)), folder)
+        model, meant = _pixels_to_boxes(
+            _with_one_input(read_network(folder, place), folder), folder
+        )
         require_pure(model)
         _try(model, _detector(folder, meant))
     except FruitsError as error:
-        raise BackboneError(f"{folder.name}: {error}") from None
+        raise BackboneError(f"crop: {folder.name}: {error}") from None
     parts = network_files(model)
     require_safe_openvino(parts["graph.xml"], parts["graph.bin"])
     for name in PARTS:
@@ -102,8 +99,13 @@ def _compile(place: Path, target: Path) -> None:
     (target / _MEANT).write_text(json.dumps(meant))
 
 
+def _with_one_input(model: Any, folder: NetworkFolder) -> Any:
+    """The network with a batch of photographs as its only input."""
+    return _with_batch(with_known_inputs(model, folder.recipe.input))
+
+
 def _with_batch(model: Any) -> Any:
-    """The network with a dimension for the number of images, which torchvision's exports lack."""
+    """Adds a batch dimension, which exports of torchvision lack."""
     import openvino
     from openvino import opset13 as ops
 
@@ -120,7 +122,7 @@ def _with_batch(model: Any) -> Any:
 
 
 def _pixels_to_boxes(model: Any, folder: NetworkFolder) -> tuple[Any, dict[str, Any]]:
-    """The network with its preprocessing and the outputs that count, and what these mean."""
+    """The network with its preprocessing and the needed outputs, and their format and names."""
     import openvino
     from openvino import opset13 as ops
 
@@ -140,11 +142,11 @@ def _pixels_to_boxes(model: Any, folder: NetworkFolder) -> tuple[Any, dict[str, 
 
 
 def _outputs(model: Any, said: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The format of the detector, and the outputs that it is made of, in their order."""
+    """The format of the detector with the names of its outputs, and the outputs in order."""
     format_ = said.get("format") or _recognised(model)
     if format_ not in FORMATS:
         raise BackboneError(
-            f"wanted to know what the outputs of the detector mean; there {shapes_of(model)}: "
+            f"wanted the format of the detector's outputs; there {shapes_of(model)}: "
             f'write into input.json {{"detector": {{"format": "yolov8"}}}}, or another one of '
             f"{', '.join(f'{name} ({what})' for name, what in FORMATS.items())}"
         )
@@ -155,7 +157,7 @@ def _outputs(model: Any, said: dict[str, Any]) -> tuple[dict[str, Any], list[Any
         ports = [model.outputs[0].get_node().input_value(0)]
     else:
         raise BackboneError(
-            f"wanted one output, as {format_} has; there {shapes_of(model)}: "
+            f"wanted one output for the format {format_}; there {shapes_of(model)}: "
             'write into input.json {"detector": {"outputs": ["NAME"]}}'
         )
     return {"format": format_, "outputs": names}, ports
@@ -169,7 +171,7 @@ def _known_names(model: Any, format_: str) -> list[str]:
 
 
 def _recognised(model: Any) -> str | None:
-    """The format, where the names or the shapes of the outputs leave one only."""
+    """The format, if the names or the shapes of the outputs allow only one."""
     there = {name for port in model.outputs for name in port.get_names()}
     if {"boxes", "scores"} <= there:
         return "torchvision"
@@ -184,7 +186,7 @@ def _recognised(model: Any) -> str | None:
 
 
 def _try(model: Any, detector: Detector) -> None:
-    """Finds out before any photograph is read whether the outputs are what they should be."""
+    """Runs the detector once, to check its outputs before any photograph is read."""
     import openvino
 
     spec = detector.input
@@ -195,11 +197,11 @@ def _try(model: Any, detector: Detector) -> None:
         boxes_of([found[n] for n in range(len(model.outputs))], detector, spec.width, spec.height)
     except (RuntimeError, ValueError, IndexError) as error:
         raise BackboneError(
-            f"wanted outputs as {detector.format} has ({FORMATS[detector.format]}); there "
+            f"wanted outputs of the format {detector.format} ({FORMATS[detector.format]}); there "
             f"{shapes_of(model)}: {engine_reason(error)}"
         ) from error
     if detector.classes and detector.format == "torchvision" and len(model.outputs) < 3:
-        raise BackboneError("detector: wanted no classes, since there is no output labels")
+        raise BackboneError("detector: wanted no classes, because there is no output labels")
 
 
 if __name__ == "__main__":

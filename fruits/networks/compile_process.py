@@ -1,4 +1,4 @@
-"""Runs what compiles networks in processes of its own, which large or broken files may end."""
+"""Compiles networks in child processes, which large or damaged files may crash."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from fruits.errors import BackboneError
 
 
 def run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a module of this package that exits with status 2 on what the user can fix.
+    """Runs a module of this package that exits with status 2 if the user can fix the error.
 
     Returns:
-        What became of the process, with what it has written to stderr.
+        The completed process, with its stderr.
 
     Raises:
-        BackboneError: what the process refused, in one line.
+        BackboneError: the process exited with status 2; the message is its last line.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -30,9 +30,9 @@ def run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def disable_telemetry() -> None:
-    """Keeps OpenVINO's converter from telling others what it converts, in this process.
+    """Disables the telemetry of OpenVINO's converter in this process.
 
-    It would write an id of the user into the home directory and send what was converted. Without
-    its package for this, it uses a stand-in that does nothing.
+    It would write a user id into the home directory and send data about the converted model. If its
+    telemetry package is missing, OpenVINO uses a replacement that does nothing.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""A network in a folder -> a graph "uint8 RGB (n, height, width, 3) in, float32 (n, d) out"."""
+"""Converts the network in a folder to "uint8 RGB (n, height, width, 3) in, float32 (n, d) out"."""
 
 import tempfile
 from pathlib import Path
@@ -17,13 +17,13 @@ def graph_of(place: Path) -> CompiledGraph:
     """Compiles the network of a local folder.
 
     Raises:
-        BackboneError: when it is no network of images, or does what no network needs.
+        BackboneError: it is not a network for images, or has operations that no network needs.
     """
     folder = read_folder(place)
     if folder.detector is not None:
         raise BackboneError(
-            f"backbone: {folder.name}: wanted a network of features; its input.json describes a "
-            "detector: give the folder to crop, as detector:FOLDER"
+            f"backbone: {folder.name}: wanted a network for features; its input.json describes a "
+            "detector: use the folder with the option crop, as detector:FOLDER"
         )
     try:
         model = _pixels_to_features(read_network(folder, place), folder)
@@ -46,7 +46,7 @@ def graph_of(place: Path) -> CompiledGraph:
 
 
 def read_network(folder: NetworkFolder, place: Path) -> Any:
-    """The network as it is in its file."""
+    """Reads the network from its file, without changes."""
     import openvino
 
     path = place / folder.files[0]
@@ -58,20 +58,20 @@ def read_network(folder: NetworkFolder, place: Path) -> Any:
         require_safe_openvino(path.read_bytes(), (place / folder.files[1]).read_bytes())
     try:
         return openvino.Core().read_model(path)
-    except Exception as error:  # OpenVINO raises RuntimeError and more on what it does not know.
+    except Exception as error:  # OpenVINO raises RuntimeError and others for unknown contents.
         raise BackboneError(
-            f"OpenVINO does not read {folder.files[0]}: {engine_reason(error)}"
+            f"OpenVINO cannot read {folder.files[0]}: {engine_reason(error)}"
         ) from error
 
 
 def _pixels_to_features(model: Any, folder: NetworkFolder) -> Any:
-    """The network between its preprocessing and its pooling; the number of images is open."""
+    """The network with preprocessing and pooling; the batch size is dynamic."""
     import openvino
 
     recipe = folder.recipe
     port, layout = image_input(model, recipe)
     set_size(model, port, layout, recipe)
-    # Of a Keras file, the wanted layer is the only output already.
+    # From a Keras file, the wanted layer is already the only output.
     output = recipe if folder.kind != "keras" or not recipe.output else None
     feature = (
         feature_output(model, recipe, (folder.features, folder.classes))
@@ -85,7 +85,7 @@ def _pixels_to_features(model: Any, folder: NetworkFolder) -> Any:
 
 
 def image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
-    """The only input, and its layout."""
+    """The only input of a network, and its layout."""
     names = ", ".join(port.get_any_name() for port in model.inputs)
     if len(model.inputs) != 1:
         raise BackboneError(
@@ -99,19 +99,27 @@ def image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
     if recipe.layout:
         axes = {recipe.layout: axes[recipe.layout]}
     fixed = [layout for layout, axis in axes.items() if shape[axis] == 3 and shape[axis].is_static]
-    # An open side could be three as well.
+    # A dynamic side could be three as well.
     possible = fixed or [layout for layout, axis in axes.items() if shape[axis].is_dynamic]
     if len(possible) != 1:
         raise BackboneError(
             f"wanted an input of three channels; {names} has the shape {shape}"
             + (": write into input.json whether its layout is NCHW or NHWC" if possible else "")
-            + (f", which is not {recipe.layout}" if recipe.layout and not possible else "")
+            + (_other_layout(shape, recipe.layout) if recipe.layout and not possible else "")
         )
     return port, possible[0]
 
 
+def _other_layout(shape: Any, layout: str) -> str:
+    """What a message says of a shape that is not of the layout in the files."""
+    other, axis = ("NHWC", 3) if layout == "NCHW" else ("NCHW", 1)
+    fits = shape[axis].is_static and shape[axis] == 3
+    hint = f': write {{"layout": "{other}"}} into input.json' if fits else ""
+    return f", which is not {layout}{hint}"
+
+
 def set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
-    """Fixes height and width, which leaves only the number of images open."""
+    """Fixes height and width, so that only the batch size is dynamic."""
     height, width = recipe.input.height, recipe.input.width
     shape = port.get_partial_shape()
     sides = [shape[0], 3, height, width] if layout == "NCHW" else [shape[0], height, width, 3]
@@ -122,8 +130,9 @@ def set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
     ]
     if any(have != wanted for have, wanted in fixed):
         raise BackboneError(
-            f"wanted images of {height} x {width} pixels, as the preprocessing says; the network "
-            f"takes the shape {shape}: export it for that size, or correct input.json"
+            f"wanted a network for images of {height} x {width} pixels, the size in the "
+            f"preprocessing; got one for the shape {shape}: export it for that size, or correct "
+            "input.json"
         )
     try:
         import openvino
@@ -131,12 +140,12 @@ def set_size(model: Any, port: Any, layout: str, recipe: Recipe) -> None:
         model.reshape({port: openvino.PartialShape(sides)})
     except RuntimeError as error:
         raise BackboneError(
-            f"the network does not take {height} x {width} pixels: {engine_reason(error)}"
+            f"the network does not support {height} x {width} pixels: {engine_reason(error)}"
         ) from error
 
 
 def with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
-    """The network with its preprocessing inside: it takes uint8 RGB, NHWC."""
+    """Adds the preprocessing to the network, whose input becomes uint8 RGB, NHWC."""
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
@@ -149,7 +158,10 @@ def with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
         pixels.preprocess().convert_color(ColorFormat.BGR)
     if not recipe.is_identity:
         if not model.input(0).get_element_type().is_real():
-            raise BackboneError("wanted a network of whole numbers to get them: rescale 1, mean 0")
+            raise BackboneError(
+                "wanted rescale 1, mean 0 and std 1, because the network takes integers: "
+                "correct input.json"
+            )
         pixels.preprocess().convert_element_type(Type.f32)
         # In the units of the pixels: value * rescale - mean is (value - mean / rescale) * rescale.
         pixels.preprocess().mean([mean / recipe.rescale for mean in recipe.mean])
@@ -160,17 +172,18 @@ def with_preprocessing(model: Any, layout: str, recipe: Recipe) -> Any:
 
 
 def network_files(model: Any) -> dict[str, bytes]:
-    """The files of an IR, by their names in a compiled graph."""
+    """The files of the IR of a model, by their names in a compiled graph."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
+        # float16 weights would need half the bytes, but the features would differ.
         openvino.save_model(model, path, compress_to_fp16=False)
         return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
 def engine_reason(error: Exception) -> str:
-    """What OpenVINO says, without the places in its own source."""
+    """OpenVINO's error message, without the positions in its source code."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return one_line(" ".join(useful or lines))[:300]

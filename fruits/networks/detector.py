@@ -1,4 +1,4 @@
-"""What a detector is: what it takes, in what form it gives boxes, and which of them count."""
+"""The description of a detector: its input, the format of its outputs, and its filters."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fruits.errors import BackboneError
 from fruits.sources.resize import InputSpec
 
 PREFIX = "detector:"
-"""Before the folder of a detector, in the option ``crop``."""
+"""The prefix of a detector's folder in the option ``crop``."""
 
 PARTS = ("detector.bin", "detector.xml")
-"""The files of a detector among those of a compiled graph."""
+"""The files of a detector in a compiled graph."""
 
 FORMATS = {
     "torchvision": "boxes, scores",
@@ -24,13 +24,13 @@ FORMATS = {
     "yolov10": "one output (1, n, 6)",
     "ssd": "one output (1, 1, n, 7)",
 }
-"""Forms in which detectors give boxes, and by which outputs."""
+"""The formats of boxes, with the outputs of each."""
 
 ACTIVATIONS = ("softmax", "sigmoid")
-"""How scores are made of the logits of a ``detr``."""
+"""The activations that convert logits of a ``detr`` into scores."""
 
 EMPTY = ("reject", "whole")
-"""What becomes of a photograph without a box: it is rejected, or taken whole."""
+"""What to do with a photograph without boxes: reject it, or use the whole photograph."""
 
 MOST_BOXES = 1000
 
@@ -42,22 +42,22 @@ class Detector:
     """A detector, without its files.
 
     Attributes:
-        name: that of its folder.
-        sha256: of everything that decides the boxes, in hexadecimal.
-        input: the shape of its input, and how a photograph is brought to it.
-        format: one of :data:`FORMATS`.
-        activation: one of :data:`ACTIVATIONS`; empty where scores are given.
-        outputs: names of its outputs, in the order in which :data:`FORMATS` has them; empty where
-            they are known.
-        score: boxes with a lower score do not count.
-        overlap: of two boxes, the one with the lower score does not count if the intersection is
-            more than this share of the union.
-        most: boxes of a photograph.
-        classes: numbers of the classes that count; all where it is empty.
-        empty: one of :data:`EMPTY`.
+        name: The name of its folder.
+        sha256: The SHA-256 of everything that affects the boxes, in hexadecimal.
+        input: The shape of its input, and how to resize photographs.
+        format: The format of its outputs, one of :data:`FORMATS`.
+        activation: One of :data:`ACTIVATIONS`; empty if the network returns scores.
+        outputs: The names of its outputs, in the order of :data:`FORMATS`; empty for the usual
+            names.
+        score: Boxes with a lower score are ignored.
+        overlap: If intersection over union of two boxes is larger, the box with the lower score is
+            ignored.
+        most: The most boxes of a photograph.
+        classes: The numbers of the accepted classes; empty for all classes.
+        empty: What to do with a photograph without boxes, one of :data:`EMPTY`.
 
     Raises:
-        BackboneError: a value cannot be used.
+        BackboneError: a value is invalid.
     """
 
     name: str
@@ -83,18 +83,18 @@ class Detector:
         _require(self.activation in known, "activation", wanted, self.activation)
         for name in ("score", "overlap"):
             value = getattr(self, name)
-            _require(_is_share(value), name, "a number from 0 up to, but not, 1", value)
+            _require(_is_share(value), name, "a number of at least 0 and less than 1", value)
         most = type(self.most) is int and 1 <= self.most <= MOST_BOXES
         _require(most, "most", f"a whole number from 1 to {MOST_BOXES}", self.most)
         numbers = all(type(one) is int and one >= 0 for one in self.classes)
-        _require(numbers, "classes", "whole numbers from 0", self.classes)
+        _require(numbers, "classes", "whole numbers of at least 0", self.classes)
         names = all(isinstance(one, str) and one for one in self.outputs)
         _require(names, "outputs", "names", self.outputs)
         _require(self.empty in EMPTY, "empty", f"one of {' or '.join(EMPTY)}", self.empty)
         _require(
             self.input.resize in ("squash", "pad") and not self.input.edge,
             "resize",
-            "squash or pad, which show it all of a photograph",
+            "squash or pad, which keep the whole photograph",
             self.input.resize,
         )
 
@@ -103,22 +103,22 @@ class Detector:
         """The detector that a folder describes.
 
         Args:
-            name: of the folder.
-            sha256: of everything that decides the boxes.
-            spec: what the network takes.
-            said: the words under ``detector`` in ``input.json``, with a format.
+            name: the name of the folder.
+            sha256: the SHA-256 of everything that affects the boxes.
+            spec: the input of the network.
+            said: the fields of ``detector`` in ``input.json``, with the format.
 
         Raises:
-            BackboneError: a word is unknown, or its value cannot be used.
+            BackboneError: a field is unknown, or its value is invalid.
         """
         if unknown := sorted(set(said) - set(_WORDS)):
             raise BackboneError(
-                f"detector: wanted the words {', '.join(_WORDS)}; got {', '.join(unknown)}"
+                f"detector: wanted the fields {', '.join(_WORDS)}; got {', '.join(unknown)}"
             )
         return cls(name, sha256, spec, **said)
 
     def describe(self) -> dict[str, Any]:
-        """What decides the boxes besides the network, ready for JSON."""
+        """The settings that affect the boxes, ready for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: values[name] for name in _WORDS}
 

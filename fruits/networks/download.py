@@ -1,7 +1,8 @@
-"""The files of Keras' ImageNet weights: where they are published, and how they get here.
+"""Downloads the files of Keras' ImageNet weights.
 
-They are put into Keras' own cache (``$KERAS_HOME/models``, by default ``~/.keras/models``), where
-Keras finds them and downloads nothing itself. A server that does not answer is given up in seconds.
+They are stored in Keras' own cache (``$KERAS_HOME/models``, by default ``~/.keras/models``), where
+Keras finds them and downloads nothing itself. If a server does not respond, the download fails
+within seconds.
 """
 
 import hashlib
@@ -13,8 +14,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-# Seconds of silence after which a server is given up: when it is asked for the file's header, and
-# again at each read of its content.
+# Timeout in seconds, for the request of the header and for each read of the content.
 DOWNLOAD_TIMEOUT_SECONDS = 10
 
 
@@ -29,9 +29,9 @@ class PublishedFile:
     """A file of weights that Keras publishes.
 
     Attributes:
-        folder: in :data:`KERAS_SITE`.
-        name: of the file.
-        md5: of its content, as Keras states it; None where Keras states none.
+        folder: The folder in :data:`KERAS_SITE`.
+        name: The name of the file.
+        md5: The MD5 that Keras publishes for the content; None if there is none.
     """
 
     folder: str
@@ -40,23 +40,23 @@ class PublishedFile:
 
     @property
     def url(self) -> str:
-        """Where it is published."""
+        """The URL of the file."""
         return f"{KERAS_SITE}{self.folder}{self.name}"
 
     def path(self) -> Path:
-        """Where Keras looks for it."""
+        """The path where Keras looks for it."""
         home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
         return Path(home) / "models" / self.name
 
     def is_whole(self, path: Path) -> bool:
-        """Whether a file is this one, as far as the digest says."""
+        """Whether a file exists and has the right digest, if that is known."""
         if not path.exists():
             return False
         with path.open("rb") as file:
             return self.md5 in (None, hashlib.file_digest(file, "md5").hexdigest())
 
 
-# The weights without the last layer, for each network of the catalogue that Keras publishes.
+# The weights without the last layer of each network of the catalogue that Keras publishes.
 IMAGENET = {
     "MobileNetV2": PublishedFile(
         f"{_TENSORFLOW}mobilenet_v2/",
@@ -100,11 +100,11 @@ IMAGENET = {
 
 
 def fetch(file: PublishedFile, path: Path) -> None:
-    """Downloads a file, which appears at its place whole or not at all.
+    """Downloads a file atomically.
 
     Raises:
-        OSError: when the server does not answer, refuses, or breaks off.
-        ValueError: when the content is not the one that Keras states.
+        OSError: the server does not respond, refuses, or closes the connection too early.
+        ValueError: the digest of the content is wrong.
     """
     _require_answer(file.url)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,16 +121,16 @@ def fetch(file: PublishedFile, path: Path) -> None:
             raise OSError(f"{file.url}: {error}") from error
         size = part.stat().st_size
         if announced is not None and size != int(announced):
-            raise OSError(f"{file.url}: broke off after {size} of {announced} bytes")
+            raise OSError(f"{file.url}: the download ended after {size} of {announced} bytes")
         if not file.is_whole(part):
             raise ValueError(f"{file.url}: its MD5 is not {file.md5}")
         part.replace(path)
 
 
 def _require_answer(url: str) -> None:
-    """Raises OSError unless the server answers within :data:`DOWNLOAD_TIMEOUT_SECONDS`.
+    """Raises OSError unless the server responds within :data:`DOWNLOAD_TIMEOUT_SECONDS`.
 
-    In a thread of its own, since the look-up of a name has no timeout.
+    It uses a thread, because looking up a host name has no timeout.
     """
     seconds = DOWNLOAD_TIMEOUT_SECONDS
     outcome: list[Exception] = [TimeoutError(f"{url}: no answer within {seconds} s")]
@@ -138,7 +138,8 @@ def _require_answer(url: str) -> None:
     def ask() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=seconds).close()
+            # Longer than the caller waits, so that the message is always the one above.
+            urllib.request.urlopen(request, timeout=2 * seconds).close()
             outcome.clear()
         except Exception as error:
             outcome[:] = [OSError(f"{url}: {error}")]

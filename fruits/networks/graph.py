@@ -1,4 +1,4 @@
-"""A compiled graph as a value: what it is, and its files in one archive."""
+"""A compiled graph as a value, with its files in one archive."""
 
 import hashlib
 import io
@@ -26,18 +26,17 @@ PRECISIONS = ("f32", "bf16")
 PARTS = {"openvino": ("graph.bin", "graph.xml"), "tensorflow": ("graph.pb",)}
 
 
-# Increased whenever the archive changes: graphs of another format are compiled again.
+# Increase it if the archive changes: graphs of another format are compiled again.
 FORMAT = 3
 
 
 HEADER_BYTES = 64 << 10
 
 
-# Images that a network takes at once, where nothing was measured. OpenVINO: the intermediate
-# results of two images stay in a core's cache; MobileNetV2 in float32 runs a fifth faster than with
-# 8, and no network of the catalogue is more than 5 % below its best. TensorFlow: on processors
-# without AVX-512 the features of an image depend in the last bits on its position in the batch, so
-# it gets one image at a time.
+# The default batch sizes. OpenVINO: the intermediate results of two images fit in a core's cache;
+# MobileNetV2 in float32 is 20 % faster than with 8 images, and no network of the catalogue is more
+# than 5 % slower than with its best batch size. TensorFlow: on processors without AVX-512, the last
+# bits of features depend on the position in the batch, so it gets one image at a time.
 BATCH_SIZES = {"openvino": 2, "tensorflow": 1}
 
 
@@ -49,19 +48,18 @@ class CompiledGraph:
     """A backbone with its weights and preprocessing, ready to be sent to the workers.
 
     Attributes:
-        backbone: name of the network.
-        weights_sha256: SHA-256 of its weights, in hexadecimal.
-        engine: what can run it, one of :data:`ENGINES`.
-        precision: of the arithmetic, one of :data:`PRECISIONS`.
-        input: what the network takes.
-        dimension: number of features.
-        parts: the engine's own files by name, see :data:`PARTS`.
-        exact_decode: its pixels are those of JPEG files decoded at full scale.
-        batch: images that it takes at once; that of :data:`BATCH_SIZES` where it is left out. It
-            decides the speed only, not the features.
-        detector: of the boxes whose features are wanted; None for one row of features of each
-            photograph. Its files are among the parts, see
-            :data:`fruits.networks.detector.PARTS`.
+        backbone: The name of the network.
+        weights_sha256: The SHA-256 of its weights, in hexadecimal.
+        engine: The engine that runs it, one of :data:`ENGINES`.
+        precision: The precision of the arithmetic, one of :data:`PRECISIONS`.
+        input: The input of the network.
+        dimension: The number of features.
+        parts: The files of the engine by name, see :data:`PARTS`.
+        exact_decode: Whether JPEG files are decoded at full scale.
+        batch: The batch size; by default that of :data:`BATCH_SIZES`. It affects only the speed,
+            not the features.
+        detector: The detector that finds the boxes to featurize; None to featurize whole
+            photographs. Its files are in the parts, see :data:`fruits.networks.detector.PARTS`.
     """
 
     backbone: str
@@ -82,35 +80,35 @@ class CompiledGraph:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What decides the features: features of different identities must not be mixed."""
+        """What the features depend on; features with different identities must not be mixed."""
         names = ("backbone", "weights_sha256", "engine", "precision")
         identity = {name: getattr(self, name) for name in names}
-        # Named only where it is not as usual, which features of earlier versions are.
+        # Only if it is not the default, so that features of earlier versions stay valid.
         identity |= {"decode": "exact"} if self.exact_decode else {}
         crop = f"{PREFIX}{self.detector.sha256}" if self.detector else self.input.crop
         return identity | ({"crop": crop} if crop else {})
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """The names of the files that it has."""
+        """The names of its files."""
         return names_of_parts(self.engine, self.detector is not None)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything in the graph, in hexadecimal."""
+        """The SHA-256 of everything in the graph, in hexadecimal."""
         return hashlib.sha256(json.dumps(self._header(), sort_keys=True).encode()).hexdigest()
 
     def require(self, **wanted: Any) -> None:
-        """Compares attributes of the graph with those that were asked for.
+        """Checks that attributes of the graph have the wanted values.
 
         Raises:
-            BackboneError: when one differs.
+            BackboneError: an attribute differs.
         """
         for name, value in wanted.items():
             if getattr(self, name) != value:
                 raise BackboneError(
                     f"wanted a compiled graph with {name} {value!r}; "
-                    f"got {getattr(self, name)!r}; delete the file, so that it is compiled again"
+                    f"got {getattr(self, name)!r}: delete the file, so that it is compiled again"
                 )
 
     def to_bytes(self) -> bytes:
@@ -124,13 +122,13 @@ class CompiledGraph:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "CompiledGraph":
-        """The graph of an archive that :meth:`to_bytes` made.
+        """The graph in an archive that :meth:`to_bytes` made.
 
-        The archive holds nothing else and is not compressed, so that reading takes no more memory
-        than ``data`` again. What the graph does is checked when it is loaded.
+        The archive has nothing else and is not compressed, so reading needs no more memory than
+        ``data``. The operations of the graph are checked when it is loaded.
 
         Raises:
-            BackboneError: when ``data`` is not such an archive.
+            BackboneError: ``data`` is not such an archive.
         """
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -155,10 +153,10 @@ class CompiledGraph:
         return self.describe() | {"parts": digests, "format": FORMAT}
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the files, ready for JSON: what :func:`values_of` reads."""
+        """Everything but the files, ready for JSON; :func:`values_of` is the inverse."""
         values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "parts"}
         values["input"] = asdict(self.input)
-        # Graphs without a detector keep the digests that they had before there was one.
+        # Graphs without a detector keep the digests of earlier versions, which had none.
         del values["detector"]
         return values | ({"detector": asdict(self.detector)} if self.detector else {})
 
@@ -181,11 +179,11 @@ def names_of_parts(engine: str, with_detector: bool) -> tuple[str, ...]:
 
 
 def values_of(described: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a graph but for its files, from what :meth:`CompiledGraph.describe` gave.
+    """The attributes of a graph without its files; the inverse of :meth:`CompiledGraph.describe`.
 
     Raises:
-        BackboneError: a value cannot be used.
-        KeyError, TypeError: something is missing or of another kind.
+        BackboneError: a value is invalid.
+        KeyError, TypeError: a value is missing or of another type.
     """
     values = described | {"input": InputSpec(**described["input"])}
     if detector := values.get("detector"):
@@ -195,15 +193,15 @@ def values_of(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_plain(members: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Checks an archive before anything in it is read.
+    """Checks the members of an archive before they are read.
 
     Raises:
-        ValueError: when it has other members than a graph's, or they are larger than the archive.
+        ValueError: it has unknown members, or members that are larger than the archive.
     """
     names = [member.filename for member in members]
     allowed = {"graph.json", *DETECTOR_PARTS, *(name for own in PARTS.values() for name in own)}
     if len(set(names)) != len(names) or not set(names) <= allowed:
-        raise ValueError("members that no graph has")
+        raise ValueError("unknown members")
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
             raise ValueError(f"{member.filename} is compressed, or larger than the archive")

@@ -1,9 +1,9 @@
-"""What a compiled graph may do: arithmetic on its input and its own constants, nothing else.
+"""Checks that a compiled graph only computes with its input and its own constants.
 
-A graph comes from the cache, from a saved model or from a folder of a user's. TensorFlow has
-operations that read and write any file or run Python code, so each operation has to be on a list.
-OpenVINO's own operations only compute; it can be extended by libraries, which is refused, and a few
-of its operations keep a state, draw random numbers or repeat something, which is refused as well.
+A graph comes from the cache, from a saved model or from a folder of the user. TensorFlow has
+operations that read and write any file or run Python code, so each operation must be on a list of
+allowed ones. OpenVINO's own operations only compute. Operations from extension libraries are
+refused, and so are a few of its own that keep a state, draw random numbers or repeat a subgraph.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from fruits.errors import BackboneError, one_line
 
-# Arithmetic, and operations that arrange its results; enough for all networks of the catalogue.
+# Arithmetic, and operations that rearrange results; enough for all networks of the catalogue.
 _OPERATIONS = """
 Abs Add AddN AddV2 AvgPool BiasAdd Cast ConcatV2 Const Conv2D DepthwiseConv2dNative Elu
 Erf Exp ExpandDims Floor FusedBatchNorm FusedBatchNormV3 GatherV2 Greater GreaterEqual
@@ -26,26 +26,25 @@ StridedSlice Sub Sum Tanh Transpose
 TENSORFLOW_OPERATIONS = frozenset(_OPERATIONS.split())
 
 
-# Of OpenVINO's own operations, those whose result is not a function of the image alone, or that
-# may never end. Its others do nothing but compute.
+# OpenVINO's operations whose result does not depend only on the image, or that may never end.
 OPENVINO_REFUSED = frozenset(
     ("Assign", "ReadValue", "RandomUniform", "Multinomial", "Loop", "TensorIterator")
 )
 
 
-# Bytes that a constant may take beyond those that are written down for it.
+# The most bytes of a constant in addition to its bytes in the file.
 FILLED_BYTES = 1 << 20
 
 
 def require_safe_openvino(xml: bytes, constants: bytes) -> None:
-    """Checks an OpenVINO model: operations that compute, constants within its file.
+    """Checks that an OpenVINO model has only allowed operations, and constants in its file.
 
     Args:
         xml: the model.
         constants: the content of the file next to it.
 
     Raises:
-        BackboneError: when it holds anything else.
+        BackboneError: it contains anything else.
     """
     try:
         # Entities can make a small text very large, and another encoding could hide them.
@@ -67,10 +66,10 @@ def require_safe_openvino(xml: bytes, constants: bytes) -> None:
 
 
 def require_pure(model: Any) -> None:
-    """Checks the operations of an ``openvino.Model`` before it is run for the first time.
+    """Checks the operations of an ``openvino.Model`` before it runs for the first time.
 
     Raises:
-        BackboneError: when its output is not a function of its input alone.
+        BackboneError: its output does not depend only on its input.
     """
     for operation in model.get_ops():
         if (kind := operation.get_type_name()) in OPENVINO_REFUSED:
@@ -78,13 +77,13 @@ def require_pure(model: Any) -> None:
 
 
 def require_safe_tensorflow(definition: Any) -> None:
-    """Checks a TensorFlow graph: known operations only, and no constant that grows when loaded.
+    """Checks that a TensorFlow graph has only allowed operations, and no constants that expand.
 
     Args:
         definition: the ``GraphDef``.
 
     Raises:
-        BackboneError: when it holds anything else.
+        BackboneError: it contains anything else.
     """
     import tensorflow as tf
 
@@ -106,6 +105,6 @@ def require_safe_tensorflow(definition: Any) -> None:
 
 def _refused(what: str) -> str:
     return (
-        f"wanted a compiled graph of arithmetic; got one with {what}: it is not run; "
+        f"wanted a compiled graph of arithmetic; got one with {what}, which is not run: "
         "delete it, so that it is compiled again"
     )

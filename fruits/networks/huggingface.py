@@ -1,7 +1,8 @@
-"""Hugging Face's ``preprocessor_config.json`` and ``config.json``, in the words of ``input.json``.
+"""Translates Hugging Face's ``preprocessor_config.json`` and ``config.json`` to ``input.json``.
 
-The processors that are known here resize, cut out the centre, rescale and normalise, in this order;
-another one may do anything, so it is refused.
+The supported processors resize, crop the centre, rescale and normalise, in this order. Others are
+refused, because they may do anything. A ``processor_config.json``, for images and texts, has the
+same fields in its part ``image_processor``.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from fruits.errors import BackboneError
 SQUARE, SHORTEST = "square", "shortest edge"
 
 
-# Processors by name, without their suffix, and what a plain number as their size means.
+# Names of processors without their suffix, and the meaning of a plain number as their size.
 PROCESSORS = {
     "Beit": SQUARE,
     "Bit": SHORTEST,
@@ -21,12 +22,18 @@ PROCESSORS = {
     "CLIP": SHORTEST,
     "ConvNext": SHORTEST,
     "DeiT": SQUARE,
+    "DINOv3ViT": SQUARE,
+    "EfficientNet": SQUARE,
+    "Levit": SHORTEST,
     "MobileNetV1": SHORTEST,
     "MobileNetV2": SHORTEST,
     "MobileViT": SHORTEST,
+    "PoolFormer": SHORTEST,
     "Pvt": SQUARE,
+    "RTDetr": SQUARE,
     "Segformer": SQUARE,
     "Siglip": SQUARE,
+    "Tipsv2": SQUARE,
     "ViT": SQUARE,
 }
 
@@ -34,44 +41,70 @@ PROCESSORS = {
 _SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
 
 
-# The numbers are Pillow's.
+# The indices are Pillow's numbers.
 _RESAMPLES = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
-# Whatever else a processor is asked to do would change the pixels.
+# The supported steps; any other step would change the pixels.
 _DONE = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
-_HARMLESS = ("do_flip_channel_order", "do_reduce_labels")
+_HARMLESS = ("do_convert_annotations", "do_reduce_labels")
 
 
-# At 384 pixels and above, ConvNeXt's processor squeezes the image instead of cutting.
+# These processors crop the centre unless their file disables it, so the file must say so.
+_CROPPING = (
+    *("Bit", "ChineseCLIP", "CLIP", "DeiT", "Levit", "MobileNetV1", "MobileNetV2", "MobileViT"),
+    "PoolFormer",
+)
+
+
+# From 384 pixels on, ConvNeXt's processor squashes the image instead of cropping it.
 _CONVNEXT_SQUASHED = 384
 
 
-def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a ``preprocessor_config.json`` says.
+def preprocessing(
+    config: Mapping[str, Any], file: str = "preprocessor_config.json"
+) -> dict[str, Any]:
+    """Translates a ``preprocessor_config.json``.
+
+    Args:
+        config: the content, or the part ``image_processor`` of a ``processor_config.json``.
+        file: the name of the file, for messages.
 
     Raises:
-        BackboneError: when it asks for a processor or a step that is not known here.
+        BackboneError: it has a processor or a step that is not supported.
     """
+    try:
+        return _preprocessing(config)
+    except BackboneError as error:
+        raise BackboneError(f"{file} has {error}") from None
+
+
+def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     name = _processor(config)
     steps = [key for key, value in config.items() if key.startswith("do_") and value]
-    if unknown := sorted(set(steps) - {*_DONE, *_HARMLESS}):
-        raise _refused(f"a step that is not known here: {unknown[0]}")
+    flips = ("do_flip_channel_order",) if name == "MobileViT" else ()
+    if unknown := sorted(set(steps) - {*_DONE, *_HARMLESS, *flips}):
+        raise _refused(f"a step that is not supported: {unknown[0]}")
     if not config.get("do_resize"):
         raise _refused("no resizing (do_resize), but a network takes images of one size")
     resample = _wanted(config, "resample")
     if type(resample) is not int or not 0 <= resample < len(_RESAMPLES):
         raise _refused(f"resample {resample!r}")
+    if name == "DINOv3ViT" and _RESAMPLES[resample] not in ("nearest", "bilinear"):
+        # It resizes fractions, and sharper filters leave the range of the values.
+        raise _refused(f"resample {resample}, which gives its processor values below 0 and above 1")
     said = _shape(name, config) | {"interpolation": _RESAMPLES[resample], "layout": "NCHW"}
-    # Every one of these processors rescales, and by this factor, unless its file says otherwise.
+    # All these processors rescale by this factor unless the file says otherwise.
     rescaled = config.get("do_rescale", True)
     said["rescale"] = config.get("rescale_factor", 1 / 255) if rescaled else 1
     said |= {"mean": [0.0] * 3, "std": [1.0] * 3}
     if _wanted(config, "do_normalize") if name != "MobileViT" else config.get("do_normalize"):
-        said |= {name: _three(_wanted(config, f"image_{name}")) for name in ("mean", "std")}
+        said |= {name: _three(config, f"image_{name}") for name in ("mean", "std")}
+    if name == "EfficientNet":
+        said |= _twice_normalised(said, config)
     flipped = config.get("do_flip_channel_order", name == "MobileViT")
     if flipped:
-        # The channels are turned round last; ours are turned first.
+        # The processor reverses the channels last, but the graph reverses them first.
         said |= {name: said[name][::-1] for name in ("mean", "std")}
     return said | {"channels": "BGR" if flipped else "RGB"}
 
@@ -80,7 +113,7 @@ def widths(config: Mapping[str, Any]) -> tuple[set[int], set[int]]:
     """The numbers of features and of classes that a ``config.json`` names."""
     parts = [config, *(part for part in config.values() if isinstance(part, Mapping))]
     features = [part.get(key) for part in parts for key in ("hidden_size", "projection_dim")]
-    # Networks of stages have their features in the last one.
+    # Networks with stages have their features in the last stage.
     stages = [part.get("hidden_sizes") for part in parts]
     features += [sizes[-1] for sizes in stages if isinstance(sizes, list) and sizes]
     classes = [part.get("num_labels") for part in parts]
@@ -112,8 +145,11 @@ def _shape(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     size = {key: value for key, value in size.items() if value is not None}
     if name == "ConvNext":
         return _convnext(size, config)
-    # MobileViT's processor and others cut out the centre unless a setting says not to.
-    crop = _crop(config) if config.get("do_center_crop") else None
+    size = _enlarged(name, size, config)
+    crops = _wanted(config, "do_center_crop") if name in _CROPPING else config.get("do_center_crop")
+    crop = _crop(config) if crops else None
+    if crop and name == "RTDetr":
+        raise _refused("do_center_crop, which its processor does not support")
     if set(size) == {"height", "width"}:
         whole = {"height": size["height"], "width": size["width"], "resize": "squash"}
         if crop in (None, (size["height"], size["width"])):
@@ -131,6 +167,20 @@ def _shape(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     raise _refused(f"size {size} without a crop, which gives images of many shapes")
 
 
+def _enlarged(name: str, size: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The size that a processor resizes to, which is larger than the one in its file."""
+    edge = size.get("shortest_edge")
+    if name == "Levit" and type(edge) is int:
+        return {"shortest_edge": int(256 / 224 * edge)}
+    if name != "PoolFormer" or config.get("crop_pct", 0) is None:
+        return size
+    share = _share(config)
+    larger = {key: int(side / share) for key, side in size.items() if type(side) is int}
+    if set(larger) == {"height", "width"} and size["height"] == size["width"]:
+        return {"shortest_edge": larger["height"]}
+    return larger
+
+
 def _crop(config: Mapping[str, Any]) -> tuple[Any, Any]:
     crop = _wanted(config, "crop_size")
     if isinstance(crop, Mapping) and {"height", "width"} <= set(crop):
@@ -146,15 +196,29 @@ def _convnext(size: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, A
         raise _refused("a second crop")
     if edge >= _CONVNEXT_SQUASHED:
         return {"height": edge, "width": edge, "resize": "squash"}
-    share = _wanted(config, "crop_pct")
-    if not isinstance(share, int | float) or not 0 < share <= 1:
-        raise _refused(f"crop_pct {share!r}")
     return {
         "height": edge,
         "width": edge,
         "resize": "shortest_edge",
-        "edge": int(edge / share),
+        "edge": int(edge / _share(config)),
     }
+
+
+def _share(config: Mapping[str, Any]) -> float:
+    share = _wanted(config, "crop_pct")
+    if not isinstance(share, int | float) or not 0 < share <= 1:
+        raise _refused(f"crop_pct {share!r}")
+    return share
+
+
+def _twice_normalised(said: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean and std of EfficientNet's processor, which may subtract 1 and divide a second time."""
+    mean, std = said["mean"], said["std"]
+    if config.get("rescale_offset") and config.get("do_rescale", True):
+        mean = [value + 1 for value in mean]
+    if config.get("include_top", True):
+        std = [a * b for a, b in zip(std, _three(config, "image_std"), strict=True)]
+    return {"mean": mean, "std": std}
 
 
 def _wanted(config: Mapping[str, Any], name: str) -> Any:
@@ -163,8 +227,17 @@ def _wanted(config: Mapping[str, Any], name: str) -> Any:
     return config[name]
 
 
-def _three(values: Any) -> Any:
-    return [values] * 3 if isinstance(values, int | float) else values
+def _three(config: Mapping[str, Any], name: str) -> list[float]:
+    """Three numbers, one for each channel; the processors take one number for all of them."""
+    values = _wanted(config, name)
+    values = [values] * 3 if isinstance(values, int | float) else values
+    if not isinstance(values, list) or len(values) != 3 or not all(map(_is_number, values)):
+        raise _refused(f"{name} {values!r}; wanted three numbers")
+    return values
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _numbers(values: list[Any]) -> set[int]:
@@ -172,4 +245,4 @@ def _numbers(values: list[Any]) -> set[int]:
 
 
 def _refused(what: str) -> BackboneError:
-    return BackboneError(f"preprocessor_config.json has {what}")
+    return BackboneError(what)

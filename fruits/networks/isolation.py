@@ -1,8 +1,8 @@
 """Computes features in a separate process, so that an image that crashes it is only rejected.
 
-Decoders and engines are native code: a malicious file may end the process that reads it. This is
-slower than :func:`fruits.networks.objects.featurize`, and used only for chunks in which a worker
-has died.
+Decoders and engines are native code, and a malicious file may crash the process that reads it. This
+is slower than :func:`fruits.networks.objects.featurize`, and used only for chunks in which a worker
+crashed.
 """
 
 import multiprocessing
@@ -24,16 +24,16 @@ Answer = tuple[Results, list[bytes | None]]
 
 
 class WorkerKilledError(Exception):
-    """The process was killed from outside, as the kernel does when memory runs out."""
+    """The process was killed from outside, for example because memory ran out."""
 
 
 def featurize_in_subprocess(
     contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
 ) -> Iterator[Result]:
-    """The features of image files, in order, like :func:`fruits.networks.objects.featurize`.
+    """Like :func:`fruits.networks.objects.featurize`, in a separate process.
 
     Raises:
-        WorkerKilledError: when the process was killed from outside: no image is the cause.
+        WorkerKilledError: the process was killed from outside; no image is the cause.
     """
     stream = iter(contents)
     with _Child(graph) as child:
@@ -49,7 +49,7 @@ def featurize_in_subprocess(
 
 
 class _Child:
-    """A process that featurizes, and is started again when it has died."""
+    """A process that computes features, and is started again if it crashes."""
 
     def __init__(self, graph: CompiledGraph) -> None:
         self.graph = graph
@@ -64,11 +64,11 @@ class _Child:
         self._process.join()
 
     def answer_or_death(self, content: bytes | Exception) -> Answer:
-        """What came of one content, or what the process died of."""
+        """The result of one content, or the cause of a crash."""
         return self.answer([content]) or ([f"crashed: {self.death}"], [None])
 
     def answer(self, contents: list[bytes | Exception]) -> Answer | None:
-        """What came of some contents, or None when the process died of them."""
+        """The results of some contents, or None if the process crashed."""
         try:
             self._connection.send(contents)
             answer = self._connection.recv()
@@ -83,7 +83,7 @@ class _Child:
         return found
 
     def _start(self) -> None:
-        # Not a fork: the worker's threads and the engine's would not survive it.
+        # Not a fork, which would not copy the threads of the worker and of the engine.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.graph), daemon=True)
@@ -95,7 +95,7 @@ def _cause(exit_code: int | None) -> str:
     if exit_code == -signal.SIGKILL:
         raise WorkerKilledError("killed by SIGKILL")
     if exit_code == -signal.SIGVTALRM:
-        return f"the decoder took more than {MAX_WATCHED_SECONDS} s of one core"
+        return f"the decoder took more than {MAX_WATCHED_SECONDS} CPU seconds"
     if exit_code is not None and exit_code < 0:
         return f"the decoder or the engine died of {signal.Signals(-exit_code).name}"
     return f"the decoder or the engine ended the process with status {exit_code}"

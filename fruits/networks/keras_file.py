@@ -1,4 +1,4 @@
-"""A Keras 3 archive of any architecture -> an OpenVINO model. Nothing in the archive is run."""
+"""Converts a Keras 3 archive of any architecture to an OpenVINO model, without running its code."""
 
 import json
 import os
@@ -13,15 +13,14 @@ from fruits.errors import BackboneError, one_line
 from fruits.networks.traced import as_openvino
 from fruits.networks.weights_file import extract_weights, require_self_contained
 
-# Of these modules, Keras makes objects that compute and nothing else. Others download files, load
-# archives, or change settings.
+# Modules whose objects only compute. Others download files, load archives, or change settings.
 _MODULES = re.compile(
     r"builtins|keras(\.src)?(\.(layers|models|ops|initializers|regularizers|constraints|activations"
     r"|optimizers|losses|metrics|quantizers|dtype_policies|random)(\.\w+)*)?"
 )
 
 
-# These run code of the archive, or read files and networks from elsewhere.
+# Classes that run code of the archive, or read other files and networks.
 _REFUSED = (
     *("Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer", "function"),
     *("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing"),
@@ -32,17 +31,17 @@ _MOST_CONFIG = 16 << 20
 
 
 def converted(path: Path, output: str | None) -> Any:
-    """The network of an archive.
+    """Converts the network in an archive.
 
     Args:
-        path: of the ``.keras`` file.
-        output: name of the layer whose output is wanted; None for the last one.
+        path: the path of the ``.keras`` file.
+        output: the name of the layer with the wanted output; None raises an error with the names.
 
     Returns:
-        An ``openvino.Model`` from float32 (n, height, width, 3), whose only output is the wanted.
+        An ``openvino.Model`` from float32 (n, height, width, 3) with only the wanted output.
 
     Raises:
-        BackboneError: when it is damaged, has code or layers of its own, or no such layer.
+        BackboneError: the archive is damaged, has custom code or layers, or lacks the layer.
     """
     _require_harmless(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -52,7 +51,7 @@ def converted(path: Path, output: str | None) -> Any:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Damaged files raise nearly anything.
-        raise BackboneError(f"Keras does not read {path.name}: {one_line(error)[:300]}") from error
+        raise BackboneError(f"Keras cannot read {path.name}: {one_line(error)[:300]}") from error
     if len(model.inputs) != 1:
         names = ", ".join(tensor.name for tensor in model.inputs)
         raise BackboneError(f"wanted a network whose only input is an image; got {names}")
@@ -67,7 +66,7 @@ def _ending_at(model: Any, output: str | None) -> Any:
         last = model.layers[-1]
         before = model.layers[-2].name if len(model.layers) > 1 else last.name
         raise BackboneError(
-            f"wanted to know which layer's output the features are; the last layers are {before} "
+            f"wanted the name of the layer with the features; the last layers are {before} "
             f'and {last.name}: write into input.json {{"output": "{before}"}}'
         )
     try:
@@ -92,7 +91,7 @@ def _require_harmless(path: Path) -> None:
     """Checks an archive before Keras reads it.
 
     Raises:
-        BackboneError: when it has code, refers to files, or is much larger than it seems.
+        BackboneError: it has code, refers to other files, or expands too much.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -124,7 +123,7 @@ def _require_own_weights(path: Path) -> None:
 
 
 def _objects(part: Any) -> Iterator[dict[str, Any]]:
-    """All descriptions of objects in a configuration."""
+    """Yields all descriptions of objects in a configuration."""
     waiting = [part]
     while waiting:
         part = waiting.pop()
@@ -141,12 +140,12 @@ def _require_known(part: dict[str, Any]) -> None:
         return
     module, registered = part.get("module"), part.get("registered_name")
     own = not _MODULES.fullmatch(str(module)) or not kind.isidentifier()
-    # Keras writes no module other than its own kinds of values, such as tensors and types.
+    # Keras writes no module for its internal values, such as tensors and types.
     internal = kind.startswith("__") or kind in ("DTypePolicy",)
     named = isinstance(registered, str) and ">" in registered
     if kind in _REFUSED or kind == "__lambda__" or named or (own and not internal):
         raise BackboneError(
             f"wanted a network of Keras' own layers; got {one_line(kind)} of "
             f"{one_line(registered or module or 'nobody')}, which would run code of the archive: "
-            "give an ONNX file or an OpenVINO IR of it"
+            "export it as an ONNX file or an OpenVINO IR"
         )

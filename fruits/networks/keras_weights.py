@@ -1,7 +1,7 @@
-"""``imagenet``, ``random``, a path or a URI -> the weights of a Keras model.
+"""Loads the weights of a Keras model: ``imagenet``, ``random``, or a file.
 
 A file is a Keras weights file (``.weights.h5``, ``.h5``) or a whole model (``.keras``, ``.h5``),
-with or without the top, or a model of your own that contains the backbone.
+with or without the top, or a custom model that contains the backbone.
 """
 
 import hashlib
@@ -36,12 +36,10 @@ IMAGENET_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 def identity(weights: str) -> str:
-    """The identity of these weights: the SHA-256 of a file, or the word itself.
-
-    It is found without Keras.
+    """The identity of these weights, found without Keras: the SHA-256 of a file, or the name.
 
     Raises:
-        BackboneError: when the file is missing, cannot be read or is of another kind.
+        BackboneError: the file is missing, cannot be read, or is of another kind.
     """
     if weights in ("imagenet", "random"):
         return weights
@@ -51,10 +49,10 @@ def identity(weights: str) -> str:
 
 @contextmanager
 def weights_errors(weights: str) -> Iterator[None]:
-    """Turns what a weights file that cannot be read raises into one line.
+    """Replaces errors of reading a weights file with one line.
 
     Raises:
-        BackboneError: when the file is missing, cannot be read or is of another kind.
+        BackboneError: the file is missing, cannot be read, or is of another kind.
     """
     if not weights.lower().endswith(SUFFIXES):
         raise BackboneError(
@@ -67,7 +65,7 @@ def weights_errors(weights: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)}"
         raise BackboneError(
-            f"weights: wanted a Keras weights or model file; {weights} cannot be read: {reason}; "
+            f"weights: wanted a Keras weights or model file; {weights} cannot be read ({reason}): "
             "give the path or URI of one, or imagenet, or random"
         ) from None
 
@@ -81,13 +79,13 @@ def weighted(
     """A backbone's Keras model with its weights, and their SHA-256.
 
     Args:
-        name: of the backbone, for messages.
+        name: the name of the backbone, for messages.
         build: makes the model; takes ``"imagenet"`` or ``None``.
-        preprocess: the network's own, of pixels from 0 to 255.
+        preprocess: the preprocessing of the network, for pixels from 0 to 255.
         weights: ``"imagenet"``, ``"random"``, or a path or URI.
 
     Raises:
-        BackboneError: when the weights are out of reach or do not fit.
+        BackboneError: the weights cannot be found or do not fit.
     """
     if weights == "imagenet":
         return _imagenet(name, build)
@@ -102,7 +100,7 @@ def weighted(
 
 
 def _imagenet(name: str, build: Callable[[str | None], Any]) -> tuple[Any, str]:
-    """Keras' ImageNet weights, which are put where Keras looks before it downloads anything."""
+    """Keras' ImageNet weights, downloaded to where Keras looks for them."""
     file = download.IMAGENET.get(name)
     path = file.path() if file else None
     try:
@@ -116,8 +114,8 @@ def _imagenet(name: str, build: Callable[[str | None], Any]) -> tuple[Any, str]:
         what = f"{path} does not load (delete it)" if there else "their download failed"
         raise BackboneError(
             f"weights: wanted the ImageNet weights of {name}, but {what}: {one_line(error)}; "
-            "give the path of a Keras weights file, or backbone EfficientNetLite0, whose weights "
-            "are installed already, or weights random for a trial"
+            "give the path of a Keras weights file, or use backbone EfficientNetLite0, whose "
+            "weights are already installed, or weights random for a trial"
         ) from error
     return model, sha256_of(str(path)) if path else _digest(model)
 
@@ -141,10 +139,10 @@ def _local_copy(uri: str) -> Iterator[Path]:
 
 
 def _fill(name: str, model: Any, path: Path, uri: str) -> None:
-    """Sets the model's weights to those in a file, wherever they are in it.
+    """Sets the model's weights to those in a file, at any position in it.
 
     Raises:
-        BackboneError: when the file does not have a weight for each variable of the model.
+        BackboneError: the file does not have weights for all variables of the model.
     """
     import h5py
 
@@ -153,20 +151,20 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
             path = extract_weights(path)
         with h5py.File(path, "r") as file:
             require_self_contained(file)
-            # Files of Keras 2 list their layers in an attribute; those of Keras 3 are trees.
+            # Keras 2 lists the layers in an attribute; files of Keras 3 are trees.
             layers = _listed_layers(file) or _listed_layers(file.get("model_weights", {}))
             found = _fill_from_list(model, layers) or _fill_from_tree(model, file, path.parent)
     except Exception as error:  # Damaged files raise nearly anything.
         raise BackboneError(
-            f"weights: wanted a Keras weights or model file, but {uri} is another or damaged: "
-            f"{one_line(error)}; give a file that Keras has written"
+            f"weights: wanted a Keras weights or model file; {uri} is another file or damaged "
+            f"({one_line(error)}): give a file that Keras has written"
         ) from error
     if not found:
         first = model.weights[0]
         raise BackboneError(
             f"weights: {uri} does not fit {name}: wanted {len(model.weights)} arrays, the first "
-            f"{first.path} of shape {tuple(first.shape)}, but they are not all there; "
-            f"name the backbone that the file belongs to, or give a file of {name}"
+            f"{first.path} of shape {tuple(first.shape)}, but some are missing: "
+            f"choose the backbone that the file belongs to, or give a file of {name}"
         )
     for layer in model.layers:
         if hasattr(layer, "adapt_variance"):
@@ -174,22 +172,22 @@ def _fill(name: str, model: Any, path: Path, uri: str) -> None:
 
 
 def _settle_normalization(layer: Any) -> None:
-    """Makes a Normalization apply the statistics that it was given.
+    """Makes a Normalization layer use the statistics that were loaded.
 
-    EfficientNet's ImageNet files, and all models that began with them, have standard deviations in
-    place of variances. Keras corrects that with one more layer, which is not in the model here.
+    EfficientNet's ImageNet files, and all models that started from them, have standard deviations
+    instead of variances. Keras corrects that with one more layer, which this model does not have.
     """
     if np.allclose(layer.adapt_variance, IMAGENET_DEVIATIONS, atol=1e-4):
         layer.adapt_variance.assign(np.square(layer.adapt_variance))
     layer.finalize_state()
 
 
-# Of a layer, the arrays by name; their values are still in the file.
+# The arrays of a layer by name; their values are not read yet.
 Arrays = dict[str, Any]
 
 
 def _listed_layers(group: Any) -> list[Arrays]:
-    """For each layer of a legacy file the arrays by name; none for other files."""
+    """The arrays of each layer of a legacy file; an empty list for other files."""
     if not hasattr(group, "attrs"):
         return []
     layers = [group[layer] for layer in names_in(group, "layer_names")]
@@ -197,9 +195,9 @@ def _listed_layers(group: Any) -> list[Arrays]:
 
 
 def _fill_from_list(model: Any, layers: Sequence[Arrays]) -> bool:
-    """Finds the model's variables as consecutive arrays, whatever precedes or follows them."""
+    """Finds the model's variables as consecutive arrays, anywhere in the list."""
     arrays = [array for layer in layers for array in layer.values()]
-    # A model inside another was written with its trainable variables first.
+    # Keras writes a nested model with its trainable variables first.
     for order in (model.weights, [*model.trainable_weights, *model.non_trainable_weights]):
         wanted = [tuple(variable.shape) for variable in order]
         shapes = [array.shape for array in arrays]
@@ -211,10 +209,10 @@ def _fill_from_list(model: Any, layers: Sequence[Arrays]) -> bool:
 
 
 def _fill_by_name(model: Any, arrays: Arrays) -> bool:
-    """Finds the variables of a model that was partly frozen inside another: any order is possible.
+    """Finds the variables of a nested, partly frozen model, which may have any order.
 
-    What is left over may be the top. If convolutions are left over, the file is of a larger
-    network that has layers of the same names.
+    Remaining arrays may be the top. If they are convolutions, the file belongs to a larger network
+    with layers of the same names.
     """
     theirs = dict(zip(_keys(arrays), arrays.values(), strict=True))
     ours = dict(zip(_keys(v.path for v in model.weights), model.weights, strict=True))
@@ -229,10 +227,10 @@ def _fill_by_name(model: Any, arrays: Arrays) -> bool:
 
 
 def _keys(names: Iterable[str]) -> list[tuple[str, int, str]]:
-    """What identifies each variable: its layer without number, the number's rank, its own name.
+    """The identity of each variable: its layer without number, the number's rank, its name.
 
-    Layers without a name of their own are counted through a session: conv2d_94 in one may be
-    conv2d in another.
+    Keras numbers layers without names through a session: conv2d_94 in one session may be conv2d in
+    another.
     """
     parts = []
     for name in names:
@@ -251,7 +249,7 @@ def _assign(variables: Iterable[Any], arrays: Iterable[Any]) -> None:
 
 
 def _fill_from_tree(model: Any, file: Any, folder: Path) -> bool:
-    """Finds the branch of a Keras 3 file that has the model's own structure, and loads it."""
+    """Finds the branch of a Keras 3 file with the structure of the model, and loads it."""
     import h5py
 
     own = folder / "own.weights.h5"

@@ -1,8 +1,8 @@
-"""The section ``model_info`` of an OpenVINO IR, in the words of ``input.json``.
+"""Translates the section ``model_info`` of an OpenVINO IR to ``input.json``.
 
-It is what OpenVINO's Model API, its Model Server and DL Streamer read. They take images as BGR, so
-``reverse_input_channels`` stands for a network that takes RGB. Most files do not have the field
-``interpolation_mode``: then the interpolation has to be said elsewhere.
+OpenVINO's Model API, its Model Server and DL Streamer use this section. They take images as BGR, so
+``reverse_input_channels`` means a network that takes RGB. Most files lack the field
+``interpolation_mode``; then another file must name the interpolation.
 """
 
 import re
@@ -21,10 +21,10 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 
 def preprocessing(xml: bytes) -> dict[str, Any]:
-    """What an IR says of its preprocessing; nothing where it has no such section.
+    """Translates the preprocessing of an IR; returns an empty dict if there is no section.
 
     Raises:
-        BackboneError: when it is no IR, or says something that is not known here.
+        BackboneError: the file is not an IR, or has a value that is not supported.
     """
     root = _root(xml)
     section = root.find("rt_info/model_info")
@@ -48,7 +48,7 @@ def preprocessing(xml: bytes) -> dict[str, Any]:
 
 
 def _values(fields: dict[str, str]) -> dict[str, Any]:
-    """Rescale, mean and std; where one of the two is given, the other leaves the values alone."""
+    """Rescale, mean and std; if only mean or std is given, the other one has no effect."""
     if not fields.keys() & {"mean_values", "scale_values"}:
         return {}
     mean = _numbers(fields.get("mean_values", "0"))
@@ -57,7 +57,7 @@ def _values(fields: dict[str, str]) -> dict[str, Any]:
 
 
 def _size(root: ElementTree.Element) -> dict[str, Any]:
-    """Height and width of the first input, where they are fixed."""
+    """Height and width of the first input, if they are fixed."""
     shapes = [
         str(data.get("shape", "")).split(",")
         for layer in root.iter("layer")

@@ -1,6 +1,6 @@
-"""Contents of image files -> features, of whole photographs or of the boxes that a detector finds.
+"""Computes features of image files, or of the boxes that a detector finds in them.
 
-A photograph is decoded once, at full scale; the detector sees all of it, the network each box.
+A photograph is decoded once, at full scale; the detector gets all of it, the network each box.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from fruits.sources.resize import resize
 from fruits.sources.thumbnail import thumbnail
 
 NO_OBJECT = "no object found"
-"""The reason why a photograph without boxes has no features."""
+"""The reason for rejecting a photograph without boxes."""
 
-# The boxes of an upright photograph.
+# Finds the boxes of an upright photograph.
 Finder = Callable[[Image.Image], list[Box]]
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """What was found in a photograph.
+    """The objects in a photograph.
 
     Attributes:
-        boxes: n boxes, the one with the highest score first.
-        features: float32 of shape (n, d).
-        thumbnails: of each box.
+        boxes: The n boxes, the one with the highest score first.
+        features: float32 of shape (n, d), the features of the boxes.
+        thumbnails: The thumbnails of the boxes.
     """
 
     boxes: list[Box]
@@ -52,9 +52,9 @@ class Part:
     """A row of features.
 
     Attributes:
-        fragment: what comes after the path of the photograph; empty for all of it.
-        features: float32 of shape (d,).
-        thumbnail: JPEG.
+        fragment: The suffix of the photograph's path; empty for the whole photograph.
+        features: float32 of shape (d,), the features.
+        thumbnail: The thumbnail as JPEG.
     """
 
     fragment: str
@@ -68,16 +68,16 @@ Result = NDArray[np.float32] | Objects | str
 def featurize(
     contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
 ) -> Iterator[Result]:
-    """Like :func:`fruits.networks.runtime.featurize`, with :class:`Objects` where boxes are wanted.
+    """Like :func:`fruits.networks.runtime.featurize`; with a detector, yields :class:`Objects`.
 
     Args:
-        contents: of the files; an exception stands for a file that could not be read.
+        contents: the contents of the files; an exception for a file that could not be read.
         graph: the backbone, with its detector if it has one.
-        keep: gets a thumbnail of each image before its features are yielded; None where there are
-            :class:`Objects`, which have their own.
+        keep: called with a thumbnail of each image before its features are yielded, or with None
+            for :class:`Objects`, which have their own thumbnails.
 
     Yields:
-        float32 of shape (graph.dimension,), objects, or the reason why there are none.
+        float32 of shape (graph.dimension,), objects, or the reason for a rejection.
     """
     if graph.detector is None:
         yield from runtime.featurize(contents, graph, keep)
@@ -94,7 +94,7 @@ def find_objects(
     contents: Iterable[bytes | Exception],
     graph: CompiledGraph,
 ) -> Iterator[Objects | str]:
-    """The objects in photographs, in order, or the reasons why there are none."""
+    """Yields the objects in photographs, in order, or the reasons for rejections."""
     for content in contents:
         try:
             if isinstance(content, Exception):
@@ -109,7 +109,7 @@ def find_objects(
 
 
 def parts_of(result: NDArray[np.float32] | Objects, picture: bytes | None) -> list[Part]:
-    """The rows of features of a photograph; ``picture`` is the thumbnail of a whole one."""
+    """The rows of features of a photograph; ``picture`` is its thumbnail if it has no boxes."""
     if not isinstance(result, Objects):
         return [Part("", result, picture)]
     rows = zip(result.boxes, result.features, result.thumbnails, strict=True)
@@ -117,7 +117,7 @@ def parts_of(result: NDArray[np.float32] | Objects, picture: bytes | None) -> li
 
 
 def load_finder(graph: CompiledGraph) -> Finder:
-    """The detector of a graph, compiled for this machine and kept for the next task."""
+    """The detector of a graph, compiled for this machine and cached for the next task."""
     if graph.digest not in _loaded:
         _loaded.clear()
         _loaded[graph.digest] = finder_of(graph)
@@ -128,7 +128,7 @@ _loaded: dict[str, Finder] = {}
 
 
 def finder_of(graph: CompiledGraph) -> Finder:
-    """The detector of a graph, for a caller that keeps it; it serves one thread at a time."""
+    """Compiles the detector of a graph; only one thread may use it at a time."""
     import openvino
 
     detector = graph.detector

@@ -1,7 +1,7 @@
-"""What an ONNX file refers to, read from its own bytes: other files, and operations of others.
+"""Finds the files and custom operations that an ONNX file refers to, by parsing its bytes.
 
-Only the shape of the protocol buffers is walked through, without anything being built. The numbers
-are those of the fields in ``onnx.proto``.
+It only walks through the protocol buffers and builds no objects. The numbers are those of the
+fields in ``onnx.proto``.
 """
 
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from fruits.errors import BackboneError
 
-# Sets of operations that everybody has; OpenVINO reads some of Microsoft's too, which ONNX
-# Runtime's optimiser writes.
+# Standard domains of operations. OpenVINO also supports some of Microsoft's operations, which the
+# optimiser of ONNX Runtime writes.
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
-# Messages inside of which something of interest can be, by the number of the field.
+# Messages that may contain something of interest, by the number of the field.
 _MODEL, _GRAPH, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE, _FUNCTION, _ENTRY = range(8)
 
 
@@ -34,11 +34,11 @@ _DEEPEST = 50
 
 @dataclass(frozen=True)
 class References:
-    """What an ONNX file needs in addition to itself.
+    """The external references of an ONNX file.
 
     Attributes:
-        files: names of the files that hold values of constants.
-        domains: sets of operations that are neither standard nor defined in the file.
+        files: The names of the files with values of constants.
+        domains: The domains of operations that are neither standard nor defined in the file.
     """
 
     files: frozenset[str]
@@ -46,10 +46,10 @@ class References:
 
 
 def references(content: bytes) -> References:
-    """What an ONNX file refers to.
+    """The external references of an ONNX file.
 
     Raises:
-        BackboneError: when the content is damaged, or no ONNX file.
+        BackboneError: the content is damaged, or is not an ONNX file.
     """
     files, used, defined, graphs = set[str](), set[str](), set[str](), 0
     try:
@@ -73,9 +73,9 @@ Fields = list[tuple[int, memoryview]]
 
 
 def _messages(data: memoryview, kind: int, depth: int) -> Iterator[tuple[int, Fields]]:
-    """This message and the ones inside of it: the kind, and the fields that have a length."""
+    """Yields this message and all nested ones: the kind, and the fields with a length."""
     if depth > _DEEPEST:
-        raise ValueError("graphs within graphs, too deep")
+        raise ValueError("graphs nested too deeply")
     fields = list(_fields(data))
     yield kind, fields
     for number, value in fields:
@@ -84,11 +84,11 @@ def _messages(data: memoryview, kind: int, depth: int) -> Iterator[tuple[int, Fi
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a message that have a length: texts, bytes and messages."""
+    """Yields the fields of a message that have a length: strings, bytes and messages."""
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
-        if not 8 <= key < 1 << 32:  # Some readers take 32 bits of it.
+        if not 8 <= key < 1 << 32:  # Some readers use only 32 bits of it.
             raise ValueError(f"a field of the number {key >> 3}")
         wire = key & 7
         if wire == 2:
@@ -117,5 +117,5 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
 
 
 def _texts(fields: Fields, number: int) -> list[str]:
-    """All values of a field; a reader takes the last one, or the first one."""
+    """All values of a repeated field; readers may use the last or the first one."""
     return [str(value, "utf-8") for field, value in fields if field == number]

@@ -1,4 +1,4 @@
-"""Compiles an OpenVINO model for one task's threads, and for a single image next to a batch."""
+"""Compiles OpenVINO models for the threads of a task, for batches and for single images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compile_openvino(model: Any, precision: str, threads: int = 1) -> Any:
     Args:
         model: an ``openvino.Model``.
         precision: one of `fruits.networks.graph.PRECISIONS`.
-        threads: that a request may use.
+        threads: the number of threads of a request.
 
     Returns:
         An ``openvino.CompiledModel``.
@@ -34,7 +34,7 @@ def compile_openvino(model: Any, precision: str, threads: int = 1) -> Any:
 
 
 def network_of(compiled: Any) -> Network:
-    """A network that serves one thread at a time.
+    """Wraps a compiled model as a network; only one thread may use it at a time.
 
     Args:
         compiled: an ``openvino.CompiledModel`` from uint8 (n, height, width, 3) to float32 (n, d).
@@ -42,22 +42,22 @@ def network_of(compiled: Any) -> Network:
     request = compiled.create_infer_request()
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # A copy: the request writes its next answer into the same memory.
+        # A copy, because the request writes its next result into the same memory.
         return np.array(request.infer([pixels])[0], np.float32)
 
     return run
 
 
 def network_for_one(graph: CompiledGraph, network: Network, threads: int = 1) -> Network | None:
-    """The network of a graph for one image at a time, where that changes no bit of its features.
+    """The network of a graph for one image at a time, if its features have the same bits.
 
     Args:
-        graph: of the engine OpenVINO.
-        network: of the same graph; it takes as many images as the graph says.
-        threads: as those of ``network``.
+        graph: a graph for the engine OpenVINO.
+        network: the network of the same graph for batches.
+        threads: the number of threads of ``network``.
 
     Returns:
-        None where the graph takes no other number of images, or where a batch has other bits.
+        None if the graph supports no other batch size, or if the bits differ.
     """
     import openvino
 
@@ -70,7 +70,7 @@ def network_for_one(graph: CompiledGraph, network: Network, threads: int = 1) ->
         if tuple(model.output(0).shape) != (1, graph.dimension):
             return None
         alone = network_of(compile_openvino(model, graph.precision, threads))
-    except RuntimeError:  # A size within the graph is fixed to its batch.
+    except RuntimeError:  # The batch size is fixed inside the graph.
         return None
     pictures = drawn_pictures(graph.batch, height, width)
     one_by_one = np.concatenate([alone(picture[np.newaxis]) for picture in pictures])
@@ -78,7 +78,7 @@ def network_for_one(graph: CompiledGraph, network: Network, threads: int = 1) ->
 
 
 def drawn_pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Different pictures, smooth as photographs are."""
+    """Different pictures that are smooth like photographs."""
     rng = np.random.default_rng(0)
     coarse = [Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)) for _ in range(count)]
     return np.stack([np.asarray(few.resize((width, height))) for few in coarse])

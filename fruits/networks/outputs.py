@@ -1,6 +1,6 @@
-"""Which output of a network the features are, and how one vector is made of it.
+"""Finds the output of a network with the features, and pools it to one vector.
 
-Scores of classes are no features: they are refused unless they are asked for by name.
+Scores of classes are not features: they are refused unless the user names the output.
 """
 
 from collections.abc import Collection, Iterator
@@ -9,7 +9,7 @@ from typing import Any
 from fruits.errors import BackboneError
 from fruits.networks.recipe import Recipe
 
-# Names by which exporters call one vector for each image.
+# Names that exporters use for one vector per image.
 POOLED = frozenset(
     ("pooler_output", "image_embeds", "image_embedding", "image_embeddings", "image_features")
 )
@@ -18,8 +18,8 @@ POOLED = frozenset(
 SCORES = frozenset(("logits", "logits_per_image", "probs", "probabilities", "scores"))
 
 
-# What may stand between the scores and the end of the network, and what between the layer that
-# makes them and the end.
+# Operations that may be between the scores and the end of the network, and between the last layer
+# and the end.
 _WRAPPED = ("Result", "Identity", "Convert", "Reshape", "Squeeze")
 _PASSED = (*_WRAPPED, "Softmax", "LogSoftmax", "Sigmoid", "Add", "Multiply")
 
@@ -27,18 +27,18 @@ _PASSED = (*_WRAPPED, "Softmax", "LogSoftmax", "Sigmoid", "Add", "Multiply")
 def feature_output(
     model: Any, recipe: Recipe, widths: tuple[Collection[int], Collection[int]]
 ) -> Any:
-    """The output, or the tensor inside, that the features are made of.
+    """The output, or inner tensor, with the features.
 
     Args:
         model: an ``openvino.Model``.
-        recipe: says which one, or nothing.
-        widths: numbers of features, and of classes, that are known.
+        recipe: may name the output.
+        widths: the known numbers of features, and of classes.
 
     Returns:
         An ``openvino.Output``.
 
     Raises:
-        BackboneError: when there is more than one choice, or the only one is scores of classes.
+        BackboneError: there are several candidates, or the only one has scores of classes.
     """
     if recipe.output:
         return named_output(model, recipe.output)
@@ -55,25 +55,25 @@ def feature_output(
             _refuse_scores(vectors, widths)
     if len(pooled) != 1:
         raise BackboneError(
-            f"wanted to know which output the features are; there {_list(model.outputs)}: write "
+            f"wanted the name of the output with the features; there {_list(model.outputs)}: write "
             f"into input.json {_example(model.outputs[0])}"
         )
     return pooled[0].get_node().input_value(0)
 
 
 def vector_of(port: Any, recipe: Recipe, layout: str) -> Any:
-    """One vector for each image, from an output.
+    """Pools an output to one vector for each image.
 
     Args:
-        port: of shape (n, d), (n, d, 1, 1), (n, tokens, d), or of a map in the given layout.
-        recipe: says how.
-        layout: of the input, and so of a map.
+        port: an output of shape (n, d), (n, d, 1, 1), (n, tokens, d), or a map in the layout.
+        recipe: the kind of pooling.
+        layout: the layout of the input, and so of a map.
 
     Returns:
         An ``openvino.Node`` of shape (n, d), float32.
 
     Raises:
-        BackboneError: when the recipe does not go with the shape.
+        BackboneError: the pooling does not fit the shape.
     """
     from openvino import opset13 as ops
 
@@ -96,16 +96,17 @@ def vector_of(port: Any, recipe: Recipe, layout: str) -> Any:
             begin, end, step = [recipe.prefix_tokens], [2**31 - 1], [1]
             parts = (ops.constant(values) for values in (begin, end, step, [1]))
             port = ops.slice(port, *parts).output(0)
-        axes = [1] if rank == 3 else [2, 3] if layout == "NCHW" else [1, 2]
+        map_axes = [2, 3] if layout == "NCHW" else [1, 2]
+        axes = [1] if rank == 3 else map_axes
         port = ops.reduce_mean(port, ops.constant(axes)).output(0)
     return ops.convert(port, "f32")
 
 
 def named_output(model: Any, name: str) -> Any:
-    """The output of a name, or the tensor inside.
+    """The output, or inner tensor, with a name.
 
     Raises:
-        BackboneError: there is none.
+        BackboneError: there is no such output.
     """
     for operation in model.get_ordered_ops():
         for port in operation.outputs():
@@ -130,7 +131,7 @@ def _refuse_scores(ports: Collection[Any], widths: tuple[Collection[int], Collec
 
 
 def _back(port: Any, steps: Collection[str]) -> Iterator[Any]:
-    """The operations before an output, as far as they are of some kinds, and the one before."""
+    """Yields the operations before an output while their types are in `steps`, and one more."""
     node = port.get_node()
     for _ in range(20):
         yield node
@@ -144,7 +145,7 @@ def _ends_in_softmax(port: Any) -> bool:
 
 
 def _before_last_layer(port: Any) -> str | None:
-    """A name of what goes into the layer that makes the scores."""
+    """The name of the input of the layer that computes the scores."""
     *_, last = _back(port, _PASSED)
     if last.get_type_name() not in ("MatMul", "Convolution"):
         return None

@@ -1,4 +1,4 @@
-"""Weights for trials where no trained ones can be had: random, and the same every time."""
+"""Random but reproducible weights, for trials without trained weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,11 @@ RANDOM_SEED = 0
 
 
 def random_model(build: Callable[[str | None], Any], preprocess: Callable[[Any], Any]) -> Any:
-    """Seeded weights, with batch-norm statistics that keep features of order one.
+    """Sets seeded weights, with batch-norm statistics that keep features of order one.
 
-    Without them the activations of a deep untrained network approach zero. Each layer gets one
-    variance for all its channels, rounded, so that the weights hardly depend on the machine.
+    Without these statistics, the activations of a deep untrained network approach zero. Each layer
+    gets one rounded variance for all its channels, so that the weights hardly depend on the
+    machine.
     """
     import keras
     import tensorflow as tf
@@ -24,7 +25,7 @@ def random_model(build: Callable[[str | None], Any], preprocess: Callable[[Any],
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for norm in norms:
         norm.call = _calibrating(norm)
-    # Smooth pictures, as photographs are: to noise, the activations of a network are far larger.
+    # Smooth pictures like photographs, because noise would cause much larger activations.
     coarse = np.random.default_rng(RANDOM_SEED).integers(0, 256, (4, 6, 6, 3), np.uint8)
     size = model.input_shape[1:3]
     pixels = np.stack([np.asarray(Image.fromarray(few).resize(size)) for few in coarse])
@@ -35,11 +36,11 @@ def random_model(build: Callable[[str | None], Any], preprocess: Callable[[Any],
 
 
 def _calibrating(norm: Any) -> Callable[..., Any]:
-    """A batch normalisation's call that first sets its variance to that of its input."""
+    """A call of a batch normalisation that first sets its variance to that of its input."""
     call = norm.call
 
     def calibrating_call(inputs: Any, **options: Any) -> Any:
-        # Of a typical image: networks with gates magnify the differences between images.
+        # The geometric mean over images, because networks with gates amplify differences.
         variance = float(f"{np.exp(np.mean(np.log(np.mean(np.square(inputs), (1, 2, 3))))):.1e}")
         norm.moving_variance.assign(np.full(norm.moving_variance.shape, variance))
         return call(inputs, **options)

@@ -1,6 +1,6 @@
-"""What has to be known of a network that a user brings: its preprocessing, and which output counts.
+"""The description of a user's network: its preprocessing, and the output with the features.
 
-Everything is said in the words of ``input.json``; what other files say is translated into them.
+All values have the names of ``input.json``; values of other files are translated to these.
 """
 
 import math
@@ -17,12 +17,12 @@ CHANNELS = ("RGB", "BGR")
 LAYOUTS = ("NCHW", "NHWC")
 
 
-# How one vector is made of an output: it is one already; the first token; the mean over all tokens,
-# or over the height and width of a map; the mean over the tokens of patches alone.
+# How an output becomes one vector: it already is one; the first token; the mean over all tokens, or
+# over the height and width of a map; the mean over the tokens of patches only.
 POOLINGS = ("none", "class_token", "mean", "mean_patches")
 
 
-# Of an input.json that says all there is to say where nothing else does.
+# A complete input.json, for messages.
 EXAMPLE = (
     '{"height": 224, "width": 224, "resize": "squash", "interpolation": "bicubic", '
     '"rescale": 0.00392156862745098, "mean": [0.485, 0.456, 0.406], '
@@ -42,24 +42,24 @@ _INPUT = tuple(own.name for own in fields(InputSpec) if own.name != "crop")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image becomes what a network takes, and which of its outputs are the features.
+    """The preprocessing of a network, and its output with the features.
 
-    A value of a pixel, from 0 to 255, becomes ``(value * rescale - mean) / std``.
+    A pixel value from 0 to 255 becomes ``(value * rescale - mean) / std``.
 
     Attributes:
-        input: the shape, and how an image is brought to it.
-        rescale: factor of the values.
-        mean: of each channel, in the network's order of channels.
-        std: of each channel.
-        channels: their order, one of :data:`CHANNELS`.
-        layout: one of :data:`LAYOUTS`; None where it follows from the network's shape.
-        output: name of an output, of a tensor inside or of a layer; None where there is one choice.
-        pooling: one of :data:`POOLINGS`; None where the output is one vector already.
-        prefix_tokens: tokens before those of the patches, which ``mean_patches`` leaves out.
-        file: name of the network's file; None where there is one only.
+        input: The shape of the input, and how to resize images.
+        rescale: The factor for pixel values.
+        mean: The mean of each channel, in the network's order of channels.
+        std: The standard deviation of each channel, in the same order.
+        channels: The order of the channels, one of :data:`CHANNELS`.
+        layout: The layout, one of :data:`LAYOUTS`; None to derive it from the network's shape.
+        output: The name of an output, inner tensor or layer; None if there is only one candidate.
+        pooling: The pooling, one of :data:`POOLINGS`; None if the output already is one vector.
+        prefix_tokens: The number of tokens before the patches, which ``mean_patches`` ignores.
+        file: The name of the network's file; None if there is only one.
 
     Raises:
-        BackboneError: when a value is not one that can be prepared for.
+        BackboneError: a value is invalid.
     """
 
     input: InputSpec
@@ -96,30 +96,28 @@ class Recipe:
 
     @property
     def is_identity(self) -> bool:
-        """Whether the network takes the values from 0 to 255 themselves."""
+        """Whether the network takes pixel values from 0 to 255 unchanged."""
         return (self.rescale, self.mean, self.std) == (1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-def recipe(said: Mapping[str, Any], folder: str, sources: str) -> Recipe:
-    """The recipe that files say together.
+def recipe(said: Mapping[str, Any], sources: str) -> Recipe:
+    """Makes a recipe from the merged values of description files.
 
     Args:
-        said: by the words of ``input.json``.
-        folder: where the network is, for messages.
-        sources: names of the files that said it, for messages.
+        said: the values, with the names of ``input.json``.
+        sources: the names of the files, for messages.
 
     Raises:
-        BackboneError: when something is missing or unknown. Nothing is guessed.
+        BackboneError: a value is missing or unknown; nothing is guessed.
     """
     known = {*_REQUIRED, *_OPTIONAL, *_INPUT}
     if unknown := sorted(set(said) - known):
         raise BackboneError(
-            f"backbone: {folder}: wanted input.json with {', '.join(sorted(known))}; "
-            f"got {', '.join(unknown)}"
+            f"wanted input.json with {', '.join(sorted(known))}; got {', '.join(unknown)}"
         )
     if missing := [name for name in _REQUIRED if name not in said]:
         raise BackboneError(
-            f"backbone: {folder}: wanted the preprocessing of the network; "
+            f"wanted the preprocessing of the network; "
             f"{sources or 'there is no file that'} says nothing about {', '.join(missing)}: "
             f"write what it was trained with into input.json there, such as {EXAMPLE}"
         )
@@ -127,7 +125,7 @@ def recipe(said: Mapping[str, Any], folder: str, sources: str) -> Recipe:
         spec = InputSpec(**{"reduce": False} | {n: said[n] for n in _INPUT if n in said})
         return Recipe(spec, **{name: said[name] for name in said if name not in _INPUT})
     except (FruitsError, TypeError) as error:
-        raise BackboneError(f"backbone: {folder}: {sources}: {error}") from None
+        raise BackboneError(f"{sources}: {error}") from None
 
 
 def _is_number(value: object) -> bool:

@@ -1,8 +1,8 @@
-"""Contents of image files -> features: decode them, and run a compiled graph. Knows no Spark.
+"""Computes features of image files with a compiled graph, without Spark.
 
 An engine runs a graph "uint8 RGB (batch, height, width, 3) in, float32 (batch, dimension) out". The
-batch is fixed and the last one padded: a changing shape would be compiled again, and with a fixed
-one the features of an image do not depend on its position in the batch.
+batch size is fixed, and the last batch is padded: a changing shape would be compiled again, and
+with a fixed shape, the features of an image do not depend on its position in the batch.
 """
 
 import gc
@@ -26,8 +26,8 @@ from fruits.networks.openvino_network import (
 from fruits.sources.decode import RejectedImage, decode
 from fruits.sources.thumbnail import thumbnail
 
-# Images that are decoded in a row before the network runs: the code and the tables of each stay in
-# the processor's cache for a while, which saves a tenth of the time.
+# The number of images that are decoded before the network runs. Alternating less often keeps the
+# code and tables of both in the processor's cache, which saves 10 % of the time.
 GROUP = 8
 
 
@@ -37,16 +37,16 @@ Keep = Callable[[bytes | None], object]
 def featurize(
     contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
 ) -> Iterator[NDArray[np.float32] | str]:
-    """The features of image files, in order, by the network that this process keeps.
+    """Yields the features of image files, in order, with a network cached in this process.
 
     Args:
-        contents: of the files; an exception stands for a file that could not be read.
+        contents: the contents of the files; an exception for a file that could not be read.
         graph: the backbone.
-        keep: gets a thumbnail of each image, None for a file without pixels, before its features
-            are yielded.
+        keep: called with a thumbnail of each image, or None for a rejected file, before its
+            features are yielded.
 
     Yields:
-        float32 of shape (graph.dimension,), or the reason why there are none.
+        float32 of shape (graph.dimension,), or the reason for a rejection.
     """
     return featurize_with(load(graph), contents, graph, keep)
 
@@ -57,7 +57,7 @@ def featurize_with(
     graph: CompiledGraph,
     keep: Keep | None = None,
 ) -> Iterator[NDArray[np.float32] | str]:
-    """Like :func:`featurize`, by a network of the caller's, from :func:`compiled_network`."""
+    """Like :func:`featurize`, with a network from :func:`compiled_network`."""
     stream = iter(contents)
     while group := list(islice(stream, max(GROUP, graph.batch))):
         pixels = np.zeros((len(group), graph.input.height, graph.input.width, 3), np.uint8)
@@ -68,9 +68,9 @@ def featurize_with(
                 if isinstance(content, Exception):
                     raise RejectedImage(f"unreadable: {one_line(content)}")
                 pixels[row] = decode(content, graph.input, graph.exact_decode)
-                # Where the proportions were kept already, they must not be restored.
-                squeezed = graph.input.resize == "squash" and not graph.input.crop
-                whole = content if squeezed else b""
+                # The thumbnail restores the proportions only if the image was squashed.
+                squashed = graph.input.resize == "squash" and not graph.input.crop
+                whole = content if squashed else b""
                 picture = thumbnail(pixels[row], whole) if keep else None
             except RejectedImage as rejected:
                 reasons[row] = str(rejected)
@@ -85,14 +85,14 @@ def featurize_with(
 
 
 def load(graph: CompiledGraph) -> Network:
-    """The network of a graph, compiled for this machine and kept for the next task.
+    """The network of a graph, compiled for this machine and cached for the next task.
 
     Returns:
-        uint8 of shape (n, height, width, 3) -> float32 of shape (n, dimension).
+        A function from uint8 of shape (n, height, width, 3) to float32 of shape (n, dimension).
 
     Raises:
-        BackboneError: when the graph does what no network needs, is not what it says, or wants a
-            precision that this processor does not have.
+        BackboneError: the graph has operations that no network needs, does not match its
+            description, or needs a precision that this processor does not have.
     """
     return _loaded_network(graph)[0]
 
@@ -100,24 +100,24 @@ def load(graph: CompiledGraph) -> Network:
 def what_ran(graph: CompiledGraph) -> str:
     """What computes the features of a graph in this process: engine, precision, instructions.
 
-    Features of one graph are the same bits wherever this is the same, for example
-    ``openvino 2026.4.1 f32 avx512``.
+    If this is equal, for example ``openvino 2026.4.1 f32 avx512``, features of one graph have the
+    same bits.
     """
     return _loaded_network(graph)[1]
 
 
 def compiled_network(graph: CompiledGraph, one_by_one: bool = False) -> tuple[Network, str]:
-    """A network of its own for a caller that keeps it, and what it runs, see :func:`what_ran`.
+    """Compiles a network that is not cached, and says what it runs, see :func:`what_ran`.
 
-    It serves one thread at a time.
+    Only one thread may use it at a time.
 
     Args:
         graph: the backbone.
-        one_by_one: whether images often come alone: then a second network takes one image, without
-            the time of padding, where its features have the same bits.
+        one_by_one: whether single images are frequent: then a second network for one image avoids
+            padding, if its features have the same bits.
 
     Raises:
-        BackboneError: as :func:`load` does.
+        BackboneError: see :func:`load`.
     """
     network, ran = _LOADERS[graph.engine](graph)
     alone = None
@@ -131,8 +131,8 @@ def _loaded_network(graph: CompiledGraph) -> tuple[Network, str]:
     if key not in _loaded:
         _loaded.clear()
         _loaded[key] = compiled_network(graph)
-        # What is loaded by now stays. PySpark collects garbage after each task, and would look
-        # through all these modules each time, for 80 ms.
+        # PySpark collects garbage after each task and would scan all loaded modules each time,
+        # which takes 80 ms.
         gc.freeze()
     return _loaded[key]
 
@@ -141,12 +141,12 @@ _loaded: dict[tuple[str, ...], tuple[Network, str]] = {}
 
 
 def _in_batches(network: Network, size: int, alone: Network | None = None) -> Network:
-    """A network for any number of images, made from one that takes ``size`` images.
+    """Makes a network for any number of images from one with a fixed batch size.
 
     Args:
         network: takes ``size`` images.
-        size: of a batch.
-        alone: takes one image, with the same features; used for one that is left over.
+        size: the batch size.
+        alone: takes one image and gives the same features; used if one image is left over.
     """
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -191,7 +191,7 @@ def _tensorflow(graph: CompiledGraph) -> tuple[Network, str]:
         tuple(imported.get_tensor_by_name("pixels:0").shape),
         tuple(imported.get_tensor_by_name("features:0").shape),
     )
-    # A session has its own threads and precision; tf.config would set those of the whole process.
+    # A session has its own threads and precision; tf.config would change the whole process.
     options = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=task_threads(),
         inter_op_parallelism_threads=1,
@@ -219,10 +219,10 @@ def _require_shapes(
     if (pixels, features) != wanted:
         raise BackboneError(
             f"wanted a compiled graph from {wanted[0]} to {wanted[1]}; got one from {pixels} to "
-            f"{features}; delete it, so that it is compiled again"
+            f"{features}: delete it, so that it is compiled again"
         )
 
 
 def task_threads() -> int:
-    """Threads for one network: Spark tells each Python worker the cores of its task."""
+    """The threads of one network; Spark sets this variable to the cores of a task."""
     return int(os.environ.get("OMP_NUM_THREADS") or 1)

@@ -1,4 +1,4 @@
-"""timm's ``config.json``, in the words of ``input.json``."""
+"""Translates timm's ``config.json`` to ``input.json``."""
 
 import math
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ def is_timm(config: Mapping[str, Any]) -> bool:
 
 
 def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a ``config.json`` with a ``pretrained_cfg``, or such a one itself, says.
+    """Translates a ``config.json`` that has or is a ``pretrained_cfg``.
 
     Raises:
-        BackboneError: when something is missing, or is not known here.
+        BackboneError: a value is missing or not supported.
     """
     config = config.get("pretrained_cfg", config)
     if missing := [key for key in _KEYS if config.get(key) is None]:
@@ -29,7 +29,7 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(size, list) or len(size) != 3 or size[0] != 3:
         raise _refused(f"input_size {size!r}; wanted 3 channels, height and width")
     if config.get("crop_border_pixels"):
-        raise _refused("crop_border_pixels, which is not known here")
+        raise _refused("crop_border_pixels, which is not supported")
     return _shape(size[1], size[2], config) | {
         "interpolation": config["interpolation"],
         "layout": "NCHW",
@@ -51,7 +51,7 @@ def widths(config: Mapping[str, Any]) -> tuple[set[int], set[int]]:
 
 
 def _shape(height: Any, width: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Height, width, resize and edge, as timm's transforms for evaluation have them."""
+    """Height, width, resize and edge, like timm's transforms for evaluation."""
     share, mode = config["crop_pct"], config.get("crop_mode") or "center"
     numbers = type(height) is type(width) is int and isinstance(share, int | float)
     if not numbers or not 0 < share <= 1:

@@ -1,4 +1,4 @@
-"""A concrete function of TensorFlow -> its graph, weights included, for either engine."""
+"""Converts a concrete TensorFlow function to a graph with its weights, for either engine."""
 
 import tempfile
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def frozen_graph(function: Any) -> bytes:
-    """The ``GraphDef`` of a function, serialized; its output is called ``features``."""
+    """The serialized ``GraphDef`` of a function, with the output ``features``."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -24,7 +24,7 @@ def as_openvino(function: Any) -> Any:
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
-        # By a file: given the function itself, OpenVINO 2026.4 fails on Python 3.13.
+        # With a file, because converting the function fails in OpenVINO 2026.4 on Python 3.13.
         frozen = Path(folder) / "graph.pb"
         frozen.write_bytes(frozen_graph(function))
         return openvino.convert_model(frozen)

@@ -1,9 +1,9 @@
-"""Weights from untrusted files: their values are read, and nothing in them is executed.
+"""Reads weights from untrusted files without executing anything in them.
 
-HDF5 can point to other files, and a few bytes of a file can stand for gigabytes of values. So the
-structure is checked first, values are read one array at a time, and only those whose shapes are
-known to be the wanted ones. h5py is imported only where a file is read: whoever finds a compiled
-graph in the cache does not need it.
+HDF5 can refer to other files, and a few bytes of a file can expand to gigabytes of values. So the
+structure is checked first, and arrays are read one at a time and only if they have the wanted
+shape. h5py is imported only when a file is read, because it is not needed if a compiled graph is in
+the cache.
 """
 
 import mmap
@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A member of a .keras archive may be this many times as large as the archive, and this much more:
-# weights hardly compress.
+# A member of a .keras archive may be this many times as large as the archive, plus the spare bytes,
+# because weights hardly compress.
 EXPANSION = 4
 
 
 SPARE_BYTES = 16 << 20
 
 
-# Bytes that the names in one attribute may take, and the length of one.
+# The most bytes of all names in one attribute, and of one name.
 NAMES_BYTES, NAME_LENGTH = 1 << 30, 4096
 
 
@@ -32,8 +32,8 @@ def extract_weights(archive: Path) -> Path:
     """Writes the weights of a ``.keras`` archive next to it.
 
     Raises:
-        ValueError: when they are much larger than the archive.
-        KeyError: when there are none.
+        ValueError: the weights are much larger than the archive.
+        KeyError: the archive has no weights.
     """
     target = archive.with_name("extracted.weights.h5")
     with zipfile.ZipFile(archive) as members:
@@ -43,21 +43,21 @@ def extract_weights(archive: Path) -> Path:
                 f"the archive would expand from {archive.stat().st_size} to {member.file_size} "
                 "bytes, which no trained weights do"
             )
-        # zipfile writes no more than the size that was announced.
+        # zipfile writes no more than the declared size.
         with members.open(member) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
     return target
 
 
 def require_self_contained(file: Any) -> None:
-    """Checks that all values of a file are in it.
+    """Checks that a file contains all its values.
 
     Raises:
-        ValueError: when a link or an array points elsewhere, or an array has no values.
+        ValueError: a link or an array refers to another file, or an array has no values.
     """
     import h5py
 
-    # An exception inside of such a visit would not come through HDF5; a value ends it.
+    # HDF5 would swallow an exception in a callback; a return value ends the visit.
     def linked(name: bytes, link: Any) -> str | None:
         return None if link.type == h5py.h5l.TYPE_HARD else _text(name)
 
@@ -71,16 +71,16 @@ def require_self_contained(file: Any) -> None:
         return None
 
     if link := file.id.links.visit(linked, info=True):
-        raise ValueError(f"{link} is a link to another place")
+        raise ValueError(f"{link} is a link")
     if fault := file.visititems(elsewhere):
         raise ValueError(fault)
 
 
 def values(array: Any) -> NDArray[Any]:
-    """The values of an array whose shape is known to be wanted.
+    """The values of an array, whose shape the caller has checked.
 
     Raises:
-        ValueError: when they are not numbers, or their pieces are larger than the whole.
+        ValueError: they are not numbers, or its chunks are larger than the array.
     """
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{array.name} has no numbers")
@@ -91,10 +91,10 @@ def values(array: Any) -> NDArray[Any]:
 
 
 def names_in(group: Any, attribute: str) -> list[str]:
-    """The names that Keras 2 keeps in an attribute, or in several when they are many.
+    """The names that Keras 2 stores in an attribute, or in several if there are many.
 
     Raises:
-        ValueError: when they are not names, or would take too much memory.
+        ValueError: they are not names, or would need too much memory.
     """
     if attribute in group.attrs:
         keys = [attribute]
@@ -109,7 +109,7 @@ def names_in(group: Any, attribute: str) -> list[str]:
             continue
         if about.dtype.kind not in "SO" or len(about.shape) != 1:
             raise ValueError(f"{key} of {group.name} is not a list of names")
-        # Such names are stored elsewhere in the file: all could be the same long text.
+        # These names are stored elsewhere in the file: all could be the same long string.
         if about.dtype.kind == "O" and count * _longest_text(group.file.filename) > NAMES_BYTES:
             raise ValueError(f"{key} of {group.name} has {count} names that are too long")
         names = [name for name in group.attrs[key] if isinstance(name, (bytes, str))]
@@ -121,10 +121,10 @@ def names_in(group: Any, attribute: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _longest_text(path: str) -> int:
-    """The size of the largest heap of texts in an HDF5 file: none of its texts is longer."""
+    """The size of the largest heap in an HDF5 file, which is an upper bound for its strings."""
     largest, place = 0, -1
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        # How a heap begins: signature, version, and then its size.
+        # A heap begins with a signature, a version, and its size.
         while (place := content.find(b"GCOL\x01\0\0\0", place + 1)) >= 0:
             largest = max(largest, int.from_bytes(content[place + 8 : place + 16], "little"))
     return largest

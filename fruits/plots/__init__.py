@@ -1,4 +1,4 @@
-"""Arrays -> matplotlib figures. Nothing is shown or saved here, and pyplot is never touched."""
+"""Arrays -> matplotlib figures. Nothing is shown or saved here, and pyplot is not used."""
 
 from fruits.plots.calibration import calibration
 from fruits.plots.confusion import confusion

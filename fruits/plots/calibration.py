@@ -1,4 +1,4 @@
-"""How often the classifier is right, by how sure it is."""
+"""The share of right predictions by the confidence of the classifier."""
 
 from __future__ import annotations
 
@@ -12,31 +12,28 @@ from matplotlib.figure import Figure
 from fruits.classify.evaluate import BINS, Bin, Evaluation
 from fruits.plots.style import INK, MARK, Array, count, new_figure, tidy
 
-# Two that colour-blind people can distinguish; the markers differ, too.
+# Colours that colour-blind people can distinguish; the markers differ too.
 _STYLES = (("#3f90da", "o"), (MARK, "s"), ("#5b4a9e", "^"), ("#717581", "D"))
 
 
 def calibration(evaluations: Sequence[Evaluation]) -> Figure:
-    """A reliability diagram: the share of right labels by confidence, and images by confidence.
+    """A reliability diagram: the share of right labels and the number of images by confidence.
 
-    A point on the diagonal is a confidence that means what it says. Its bar is the 95 % interval
-    of the share, so that few images do not look like much; the legend has the expected calibration
-    error (ECE).
+    On the diagonal, the confidence equals the share of right labels. Bars are the 95 % intervals
+    of the shares. The legend has the expected calibration error (ECE).
 
     Args:
-        evaluations: of one scheme or more, each drawn in its own colour; at least one.
+        evaluations: One or more evaluations, each in a colour.
     """
     figure = new_figure(7, 7)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    upper.plot(
-        [0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="as often right as sure"
-    )
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="perfect calibration")
     for number, one in enumerate(evaluations):
         colour, marker = _STYLES[number % len(_STYLES)]
         _draw_line(upper, one, colour, marker)
         _draw_counts(lower, one, colour, number, len(evaluations))
-    upper.set(ylim=(0, 1.02), ylabel="share of right labels")
-    upper.set_title("Calibration: share of right labels by confidence")
+    upper.set(ylim=(0, 1.02), ylabel="share of correct predictions")
+    upper.set_title("Calibration: share of correct predictions by confidence")
     lower.set(xlim=(0, 1.02), xlabel="confidence", ylabel="images, log scale", yscale="log")
     most = max((one.images for e in evaluations for one in e.bins), default=1)
     lower.set_ylim(0.7, max(2 * most, 10))
@@ -68,7 +65,7 @@ def _draw_line(axes: Axes, evaluation: Evaluation, colour: str, marker: str) -> 
 
 
 def _draw_counts(axes: Axes, evaluation: Evaluation, colour: str, number: int, of: int) -> None:
-    """Bars next to those of the other evaluations."""
+    """Draws bars next to those of the other evaluations."""
     places = np.array([_place(one) for one in evaluation.bins])
     width = 0.8 / BINS / of
     axes.bar(
@@ -84,7 +81,7 @@ def _place(one: Bin) -> int:
 
 
 def _interval(one: Bin) -> Array:
-    """Wilson's 95 % interval of a share: (2,)."""
+    """Wilson's 95 % interval of the share of right labels, (2,)."""
     z, n, share = 1.96, one.images, one.accuracy
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -1,4 +1,4 @@
-"""Which labels are taken for which."""
+"""The confusion matrix."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fruits.classify.evaluate import Evaluation
 from fruits.plots.style import INK, MUTED, Array, count, font, new_figure, short, width
 
 NUMBERED_LABELS = 20
-"""More cells than these in a row are too small for a number."""
+"""The maximum number of labels with numbers in the cells."""
 
 NAMED_ROWS = 150
-"""More labels than these are drawn as blocks of neighbours."""
+"""If there are more labels, neighbouring labels are merged into blocks."""
 
 _BLOCKS = 100
 _LETTERS = 28
@@ -28,12 +28,12 @@ _LIST_WIDTH = 4.6  # in inches
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """What is drawn.
+    """The cells of the matrix.
 
     Attributes:
-        names: of the m rows and columns.
-        images: (m, m) float64, by true and by predicted label.
-        size: labels in each row.
+        names: The names of the m rows and columns.
+        images: The number of images by true and predicted label, (m, m) float64.
+        size: The number of labels in each row.
     """
 
     names: list[str]
@@ -42,7 +42,7 @@ class _Cells:
 
     @property
     def shares(self) -> Array:
-        """(m, m) float64: rows with a sum of 1, or of 0 where a label has no images."""
+        """The shares of each row's images, (m, m) float64; 0 for rows without images."""
         totals = self.images.sum(axis=1, keepdims=True)
         shares: Array = np.divide(
             self.images, totals, out=np.zeros_like(self.images), where=totals > 0
@@ -51,15 +51,15 @@ class _Cells:
 
 
 def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Figure:
-    """The confusion matrix, each row divided by its images, and the worst pairs next to it.
+    """The confusion matrix as shares of each row's images, with a list of the worst pairs.
 
-    More than :data:`NAMED_ROWS` labels are merged into blocks of neighbours, so that a cell stays
-    large enough to be seen.
+    If there are more than :data:`NAMED_ROWS` labels, neighbours are merged into blocks, so that the
+    cells are large enough.
 
     Args:
-        evaluation: of one scheme, which the title names.
-        order: labels, those that are alike next to each other, such as `similarity_order` gives
-            them; others follow in alphabetical order. By default, all are in that order.
+        evaluation: The evaluation. The title has its scheme.
+        order: The labels with similar ones next to each other, as from `labels_by_similarity`.
+            Other labels follow in alphabetical order.
     """
     cells = _cells(evaluation, _ordered(evaluation, order or ()))
     rows = len(cells.names)
@@ -77,12 +77,12 @@ def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Fig
 def _title(evaluation: Evaluation) -> str:
     return (
         f"Confusion, {evaluation.scheme}: {count(evaluation.images, 'image')}, "
-        f"{evaluation.accuracy:.1%} right"
+        f"accuracy {evaluation.accuracy:.1%}"
     )
 
 
 def _ordered(evaluation: Evaluation, order: Sequence[str]) -> list[str]:
-    """The labels that occur, first in the order that is wanted."""
+    """The labels of the evaluation, those in ``order`` first."""
     left = {one.label for one in evaluation.labels}
     wanted = [label for label in dict.fromkeys(order) if label in left]
     return wanted + sorted(left.difference(wanted))
@@ -108,7 +108,7 @@ def _block_name(labels: Sequence[str]) -> str:
 def _draw_matrix(
     figure: Figure, axes: Axes, cells: _Cells, letters: FontProperties, room: float
 ) -> None:
-    """Draws the matrix; a cell has `room` points."""
+    """Draws the matrix, whose cells have a side of `room` points."""
     shares = cells.shares
     # The square root shows a confusion of 1 % next to a diagonal of 100 %.
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
@@ -141,12 +141,12 @@ def _write_numbers(axes: Axes, images: Array, shares: Array, size: float) -> Non
 
 
 def _list_worst(axes: Axes, evaluation: Evaluation, height: float) -> None:
-    """The confusions with the most images, by their names, in axes of a height in inches."""
+    """Lists the confusions with the most images, in axes with a height in inches."""
     wrong = sum(found for true, predicted, found in evaluation.confusion if true != predicted)
     lines = [_line(evaluation, *row) for row in evaluation.worst()]
     unseen = sum(evaluation.unseen_labels.values())
     if unseen:
-        lines.append(("*", f"not a label of the training: {count(unseen, 'image')}"))
+        lines.append(("*", f"label without training images: {count(unseen, 'image')}"))
     title = f"Most frequent of {count(wrong, 'wrong image')}" if wrong else "No image is wrong"
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_axis_off()

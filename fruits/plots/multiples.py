@@ -1,4 +1,4 @@
-"""Images in the plane of two components, a panel for each group of labels."""
+"""Scatter plots of two components, with a panel for each group of labels."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fruits.plots.scatter import component
 from fruits.plots.style import MUTED, Array, Numbers, count, font, new_figure, short
 
 PANELS = 24
-"""More panels than these are not drawn: those with the fewest images are left out."""
+"""The maximum number of panels. Those with the fewest images are left out."""
 
 OWN_PANEL = 4
-"""Groups of fewer labels share panels."""
+"""Groups with fewer labels share panels."""
 
 _COLUMNS = 4
 
 _BEHIND = 2_000
-"""Images that are drawn in grey in each panel, for the whole shape."""
+"""The approximate number of all images that each panel shows in grey, in the background."""
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """Labels that are drawn together: each of the first ten in its own colour."""
+    """Labels in one panel; the first ten have different colours."""
 
     title: str
     members: tuple[int, ...]
@@ -40,17 +40,17 @@ def scatter_groups(
     explained_variance: Array,
     groups: Mapping[str, str] | None = None,
 ) -> Figure:
-    """The same images in several panels, so that many labels can be distinguished.
+    """Scatter plots in several panels, to distinguish many labels.
 
-    Each group of :data:`OWN_PANEL` labels or more has a panel; smaller ones share panels. Ten
-    labels of a panel have a colour of their own, further ones are drawn in grey; a sample of all
-    images is behind them in light grey.
+    Each group of at least :data:`OWN_PANEL` labels has a panel; smaller groups share panels. Ten
+    labels of a panel have different colours, and the others are grey. A sample of all images is in
+    the background in light grey.
 
     Args:
-        points: of shape (n, 2), the first two components of n images.
-        labels: n of them.
-        explained_variance: of shape (d,), the share of every component in the variance.
-        groups: the group of each label, such as its upper folder; by default the first words.
+        points: The first two components of n images, of shape (n, 2).
+        labels: The n labels.
+        explained_variance: The share of each component in the variance, of shape (d,).
+        groups: The group of each label, such as its upper folder. By default, the first words.
     """
     unique, inverse = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     names, images = unique.tolist(), np.bincount(inverse, minlength=len(unique))
@@ -79,7 +79,7 @@ def _title(points: int, labels: int, panels: Sequence[_Panel]) -> str:
 def _panels(
     names: Sequence[str], images: Numbers, groups: Mapping[str, str] | None
 ) -> list[_Panel]:
-    """Large groups, and tens of labels of small ones; those with the most images first."""
+    """The panels of large groups, and of ten labels of small groups; the largest first."""
     found = find_groups(names, images, groups)
     small = [place for _, members in found if len(members) < OWN_PANEL for place in members]
     tens = [small[start : start + len(COLOURS)] for start in range(0, len(small), len(COLOURS))]
@@ -121,7 +121,7 @@ def _dots(axes: Axes, points: Array, colour: object, marker: str, label: str | N
 
 
 def _explain(axes: Axes) -> None:
-    # What is drawn first is the rest, which comes last here.
+    # The other labels are drawn first, but listed last.
     handles = [line for line in axes.get_lines() if line.get_label() != "_nolegend_"]
     handles.sort(key=lambda line: line.get_color() == MUTED)
     legend = axes.legend(

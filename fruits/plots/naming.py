@@ -1,4 +1,4 @@
-"""Writes names next to points, where they cover no other."""
+"""Writes names next to points without overlaps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fruits.plots.style import INK, Array, font, width
 
 
 def name_places(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]) -> None:
-    """Writes texts next to their centres (n, 2), each where it covers no earlier one."""
+    """Writes texts near their centres (n, 2), where they overlap earlier texts least."""
     letters = font(6.5)
-    # Offsets hold for one size of the axes: the layout is made, and then stays.
+    # The offsets depend on the size of the axes, so the layout must not change afterwards.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     to_points = 72 / figure.dpi
@@ -58,7 +58,7 @@ def name_places(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]
 
 
 def _around() -> Array:
-    """Offsets (tries, 2) in points, nearest first: on the spot, then in growing ellipses."""
+    """Offsets (tries, 2) in points, nearest first: zero, then growing ellipses."""
     angles = np.arange(24) * np.pi / 12 + np.pi / 2
     ring = np.column_stack([1.6 * np.cos(angles), np.sin(angles)])
     return np.concatenate([np.zeros((1, 2)), *(radius * ring for radius in range(9, 120, 6))])

@@ -1,4 +1,4 @@
-"""As many colours as can be distinguished: labels of one group share one, in several shades."""
+"""Colours of labels that can be distinguished: a group of labels has one colour in shades."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ COLOURS = (
     *(c for c in map(to_hex, matplotlib.color_sequences["petroff10"]) if c not in _GREYS),
     *_GREYS,
 )
-"""Ten colours that colour-blind people can distinguish; two greys are the last."""
+"""Ten colours that colour-blind people can distinguish; the last two are grey."""
 
-# Of a colour: as it is, darker, lighter, darker still, lighter still.
+# The shades of a colour: unchanged, darker, lighter, even darker, even lighter.
 _SHADES = ((0.0, 0.0), (0.0, 0.35), (1.0, 0.4), (0.0, 0.6), (1.0, 0.6))
 
 MARKERS = "os^DvP"
-"""One more than shades, so that thirty labels of a colour differ in one or the other."""
+"""One more than shades, so that thirty labels differ in marker or shade."""
 
 OTHERS = "others"
 
@@ -35,9 +35,9 @@ class Group:
     """Labels that share a colour.
 
     Attributes:
-        name: of the group; `OTHERS` for what has no colour of its own.
-        members: the places of its labels; those with the most images first.
-        colour: in matplotlib's form.
+        name: The name of the group; `OTHERS` for labels without a colour.
+        members: The indices of the labels, those with the most images first.
+        colour: A colour of matplotlib.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Group:
     colour: str
 
     def shade(self, number: int) -> tuple[float, float, float]:
-        """The colour of a member: that of the group, darker, or lighter; grey has no shades."""
+        """The colour of a member, a shade of the group's colour; grey has no shades."""
         if self.name == OTHERS:
             return to_rgb(self.colour)
         towards, weight = _SHADES[number % len(_SHADES)]
@@ -56,17 +56,17 @@ class Group:
 def group_labels(
     labels: Sequence[str], images: Numbers, groups: Mapping[str, str] | None = None
 ) -> list[Group]:
-    """The groups of labels, those with the most images first, and a colour for each.
+    """The groups of labels with their colours, those with the most images first.
 
-    A label belongs to the folder above it ("Apple/Red 1"), or to its first word ("Apple Red 1").
-    Where that distinguishes all labels, or none, each label is a group of its own. Of more than ten
-    groups, the eight with the most images have a colour, and the rest is grey; but up to twenty
-    labels all have colours, two of them one if need be, the second darker.
+    The group of a label is the folder above it ("Apple/Red 1") or its first word ("Apple Red 1").
+    If that gives one group, or a group for each label, each label is a group. If there are more
+    than ten groups, the eight with the most images have a colour, and the others are grey. Up to
+    twenty labels all have a colour; two labels may share one, and the second is darker.
 
     Args:
-        labels: c of them.
-        images: (c,) int64, of each label.
-        groups: the group of each label, instead of those found in the names.
+        labels: The c labels.
+        images: The number of images of each label, (c,) int64.
+        groups: The group of each label. By default, it is found from the names.
     """
     found = find_groups(labels, images, groups)
     if len(COLOURS) < len(found) and len(labels) <= 2 * len(COLOURS):
@@ -83,7 +83,7 @@ def group_labels(
 def find_groups(
     labels: Sequence[str], images: Numbers, groups: Mapping[str, str] | None = None
 ) -> list[tuple[str, list[int]]]:
-    """The names of all groups, and the places of their labels; both by images, most first."""
+    """The names of the groups and the indices of their labels, both sorted by images."""
     names = [groups[label] for label in labels] if groups else _first_words(labels)
     found: dict[str, list[int]] = {}
     for place in np.argsort(-images, kind="stable").tolist():
@@ -92,7 +92,7 @@ def find_groups(
 
 
 def _paired(labels: Sequence[str], images: Numbers) -> list[Group]:
-    """Groups of one or two labels that have nothing but the colour in common."""
+    """Groups of one or two labels, only to share colours."""
     places = np.argsort(-images, kind="stable").tolist()
     used = max(len(COLOURS) - len(_GREYS), math.ceil(len(places) / 2))
     return [

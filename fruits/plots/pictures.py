@@ -1,4 +1,4 @@
-"""Photographs with what is said of them."""
+"""Figures of photographs with their labels and predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fruits.plots.style import width as text_width
 Picture = NDArray[np.uint8]
 
 _SIDE = 240
-"""Pixels of a photograph that is shown next to another one."""
+"""The side in pixels of a photograph in a pair."""
 
 _GAP = 8
 
@@ -26,8 +26,8 @@ def image_grid(images: Sequence[Picture], labels: Sequence[str]) -> Figure:
     """Images in rows, with their labels above them.
 
     Args:
-        images: uint8 RGB, each of shape (h, w, 3); the sizes may differ.
-        labels: one for each image.
+        images: The images, uint8 RGB of shape (h, w, 3). The sizes may differ.
+        labels: The label of each image.
     """
     columns = min(max(len(images), 1), 6 if len(images) <= 24 else 10)
     side = 10 / max(columns, 4)  # inches
@@ -41,13 +41,14 @@ def pairs(
     confusions: Sequence[tuple[str, str, int]],
     scheme: str,
 ) -> Figure:
-    """Confusions as photographs: on the left one of a label, on the right one it was taken for.
+    """Confusions as photographs: left an image with a wrong prediction, right one of that label.
 
     Args:
-        images: for each confusion, an image of the true label that was given the other label, and
-            an image of that other label; uint8 RGB of any size.
-        confusions: true label, predicted label and images, as `Evaluation.worst` gives them.
-        scheme: what was measured, `Evaluation.scheme`.
+        images: A pair of images for each confusion: one with a wrong prediction, and one of the
+            predicted label; uint8 RGB of any size.
+        confusions: The true label, predicted label and number of images of each confusion, as from
+            `Evaluation.worst`.
+        scheme: The scheme of the evaluation, `Evaluation.scheme`.
     """
     columns, width = 3, 3.6
     letters = font(9)
@@ -56,7 +57,7 @@ def pairs(
         for true, predicted, number in confusions
     ]
     figure = _grid([_both(*two) for two in images], texts, columns, (width, width / 2), letters)
-    what = "left: taken for the label on the right; in brackets: how many images"
+    what = "left: an image with a wrong prediction; right: the predicted label; in brackets: images"
     shown = sum(number for _, _, number in confusions)
     figure.suptitle(f"Confusions, {scheme}: {count(shown, 'image')}\n{what}", fontsize=11)
     return figure
@@ -70,15 +71,15 @@ def suspects(
     confidences: Sequence[float],
     scheme: str,
 ) -> Figure:
-    """Photographs whose label is improbable: wrong labels, if not hard cases.
+    """Photographs whose label is improbable: wrong labels, or hard images.
 
     Args:
-        images: uint8 RGB of any size.
-        labels: that they have.
-        likelihoods: the probabilities of these labels, 0 to 1.
-        predicted: the labels that are most probable.
-        confidences: their probabilities.
-        scheme: what was measured, `Evaluation.scheme`.
+        images: The images, uint8 RGB of any size.
+        labels: The given labels.
+        likelihoods: The probabilities of the given labels, from 0 to 1.
+        predicted: The most probable labels.
+        confidences: The probabilities of the most probable labels.
+        scheme: The scheme of the evaluation, `Evaluation.scheme`.
     """
     columns, width = 5, 2.4
     letters = font(8)
@@ -93,7 +94,7 @@ def suspects(
         )
     ]
     figure = _grid(images, texts, columns, (width, width), letters)
-    what = "first line: the label that it has; second line: the most probable label"
+    what = "first line: the given label; second line: the most probable label"
     figure.suptitle(
         f"Improbable labels, {scheme}: {count(len(images), 'image')}\n{what}", fontsize=11
     )
@@ -107,7 +108,7 @@ def _grid(
     size: tuple[float, float],
     letters: FontProperties,
 ) -> Figure:
-    """Images in cells of a size in inches, below texts of two lines at most."""
+    """Images in cells of a size in inches, below texts of at most two lines."""
     rows = max(1, math.ceil(len(images) / columns))
     width, height = size
     figure = new_figure(width * columns, rows * (height + 2 * letters.get_size() / 72))
@@ -121,7 +122,7 @@ def _grid(
 
 
 def _fitted(name: str, after: str, before: str, letters: FontProperties, room: float) -> str:
-    """The name on one line, cut so that it fits into `room` points with what is around it."""
+    """The name with the texts around it on one line, shortened to `room` points."""
     for size in range(40, 3, -1):
         text = f"{before}{short(name, size)}{after}"
         if text_width(text, letters) <= room:

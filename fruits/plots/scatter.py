@@ -1,4 +1,4 @@
-"""Images in the plane of two components."""
+"""Scatter plots of images in the plane of two components."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from fruits.plots.palette import MARKERS, Group, group_labels
 from fruits.plots.style import Array, Numbers, count, font, new_figure, short, tidy
 
 LEGEND_LABELS = 20
-"""More labels than these are explained by their groups, and named at their centres."""
+"""If there are more labels, the legend has their groups, and names are at their centres."""
 
 NAMED_LABELS = 60
-"""More texts than these hide the points; the most frequent labels are named."""
+"""The maximum number of names, of the most frequent labels; more would hide the points."""
+
+# Multiples of it, without their whole parts, are spread evenly.
+_GOLDEN = 0.6180339887498949
 
 
 def scatter(
@@ -29,18 +32,18 @@ def scatter(
 ) -> Figure:
     """Images in the plane of the first two components, coloured by the groups of their labels.
 
-    At most ten colours are used; see :func:`fruits.plots.palette.group_labels`. Up to
-    :data:`LEGEND_LABELS` labels are explained in a legend, those of a group by shades and markers.
-    Of more, the legend has the groups, and the most frequent :data:`NAMED_LABELS` labels are named
-    at their centres: :func:`scatter_groups` distinguishes them. Labels with many images are drawn
-    first, so that they do not hide others.
+    At most ten colours are used; see :func:`fruits.plots.palette.group_labels`. The legend has up
+    to :data:`LEGEND_LABELS` labels, and shades and markers distinguish the labels of a group. If
+    there are more labels, the legend has the groups, and the :data:`NAMED_LABELS` most frequent
+    labels are named at their centres; :func:`scatter_groups` distinguishes them better. Labels
+    with many images are drawn first, so that they do not hide others.
 
     Args:
-        points: of shape (n, 2), the first two components of n images; or (n, 1), where there is
-            only one, and every label gets a row instead.
-        labels: n of them.
-        explained_variance: of shape (d,), the share of every component in the variance.
-        groups: the group of each label, such as its upper folder; by default the first words.
+        points: The first two components of n images, of shape (n, 2). If there is only one
+            component, (n, 1): each label then gets a row.
+        labels: The n labels.
+        explained_variance: The share of each component in the variance, of shape (d,).
+        groups: The group of each label, such as its upper folder. By default, the first words.
     """
     unique, inverse = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     names, images = unique.tolist(), np.bincount(inverse, minlength=len(unique))
@@ -54,7 +57,7 @@ def scatter(
     axes.margins(0.04)
     axes.set(xlabel=component(1, explained_variance), ylabel=component(2, explained_variance))
     few = len(names) <= LEGEND_LABELS
-    frequent = np.argsort(-images, kind="stable")[: 0 if few else NAMED_LABELS]
+    frequent = _most_frequent(images)[: 0 if few else NAMED_LABELS]
     if not few and len(frequent) < len(names):
         title += f"; the {len(frequent)} most frequent labels are named"
     axes.set_title(title)
@@ -66,16 +69,23 @@ def scatter(
     return figure
 
 
+def _most_frequent(images: Numbers) -> Numbers:
+    """Places of labels, those with the most images first; equal ones from all of the alphabet."""
+    spread = (np.arange(len(images)) * _GOLDEN) % 1
+    order: Numbers = np.lexsort((spread, -images))
+    return order
+
+
 def draw_points(
     axes: Axes, points: Array, inverse: Numbers, names: Sequence[str], groups: Sequence[Group]
 ) -> dict[int, Line2D]:
-    """Draw points (n, 2) in the style of their labels, numbered in `inverse` (n,).
+    """Draws points (n, 2) in the style of their labels, whose indices are `inverse` (n,).
 
     Returns:
-        What was drawn for each label.
+        The line of each label.
     """
     images = np.bincount(inverse, minlength=len(names))
-    size = float(np.clip(120 / math.sqrt(len(points)), 2, 6.5))
+    size = float(np.clip(200 / math.sqrt(len(points)), 2, 6.5))
     styles = {
         place: (group.shade(number), MARKERS[number % len(MARKERS)])
         for group in groups
@@ -115,7 +125,7 @@ def _explain(
     handles: Mapping[int, Line2D],
     given: Mapping[str, str] | None,
 ) -> None:
-    """A legend of all labels if they are few, or else of the groups."""
+    """Adds a legend of all labels if they are few, else of the groups."""
     if len(names) <= LEGEND_LABELS:
         shown = [(handles[place], short(names[place], 32)) for place in _in_order(names, given)]
     else:
@@ -135,7 +145,7 @@ def _explain(
 
 
 def _in_order(names: Sequence[str], given: Mapping[str, str] | None) -> list[int]:
-    """The places of labels by their names, those of a group that was given together."""
+    """The indices of labels, sorted by their given groups and by name."""
     return sorted(range(len(names)), key=lambda n: (given[names[n]] if given else "", names[n]))
 
 
@@ -151,7 +161,7 @@ def _rows(
     explained_variance: Array,
     title: str,
 ) -> Figure:
-    """The only component of images, a row for each label."""
+    """Plots the only component of images, with a row for each label."""
     figure = new_figure(9, min(1.2 + 0.3 * len(names), 6.5 + 0.1 * len(names), 30))
     axes = figure.subplots()
     spread = np.random.default_rng(0).uniform(-0.3, 0.3, len(values))

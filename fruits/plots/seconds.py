@@ -1,4 +1,4 @@
-"""How long a run took."""
+"""The seconds of a run by stage."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fruits.plots.style import ACCENT, new_figure, tidy
 
 
 def stage_seconds(seconds: Mapping[str, float]) -> Figure:
-    """How long each stage of a run took.
+    """Bars with the seconds of each stage of a run.
 
     Args:
-        seconds: by stage, in order; "total" is in the title.
+        seconds: The seconds by stage, in order. The title has the "total".
     """
     stages = {name: value for name, value in seconds.items() if name != "total"}
     total = seconds.get("total", sum(stages.values()))

@@ -1,4 +1,4 @@
-"""What all figures share: colours, axes, and texts that fit."""
+"""The common style of all figures: colours, axes, fonts, and texts that fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
-# Labels may be in any script; letters that the font lacks are drawn as boxes.
+# Labels may be in any script. Letters that no font has are drawn as boxes.
 warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
 
 INK, MUTED, ACCENT, MARK = "#222222", "#c3c9d0", "#3f90da", "#bd1f01"
@@ -39,7 +39,7 @@ _MORE_FONTS = (
 
 
 def font(size: float) -> FontProperties:
-    """The font of labels, in points: letters that it lacks come from fonts of the machine."""
+    """The font of labels, with a size in points; installed fonts add missing letters."""
     return FontProperties(family=list(_families()), size=size)
 
 
@@ -50,26 +50,26 @@ def _families() -> tuple[str, ...]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure, in inches, whose parts make room for each other."""
+    """An empty white figure with a size in inches and an automatic layout."""
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes, grid: Literal["x", "y", "both"]) -> None:
-    """A light grid below the data, and no frame where nothing is measured."""
+    """Draws a light grid below the data, and removes the frame at the top and on the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e6e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things in words: "1 image", "1,200 images"."""
+    """A number with its noun, such as "1 image" and "1,200 images"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def short(text: str, letters: int) -> str:
-    """The text on one line, cut in the middle, since many names differ at their ends only."""
+    """The text on one line, shortened in the middle, since many names differ only at the end."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
-    # A font has no letter for a control character, which also must not get into a warning.
+    # Fonts have no control characters, and warnings about them must not reach a terminal.
     text = "".join("?" if unicodedata.category(one) in ("Cc", "Cs") else one for one in text)
     if len(text) <= letters:
         return text
@@ -78,7 +78,7 @@ def short(text: str, letters: int) -> str:
 
 
 def wrapped(label: str, font: FontProperties, room: float) -> str:
-    """The label in two lines at most, none wider than `room` points."""
+    """The label on at most two lines, none wider than `room` points."""
     for letters in range(int(room / 2), 1, -1):
         lines = textwrap.wrap(label, letters, max_lines=2, placeholder=" …")
         if all(width(line, font) <= room for line in lines):

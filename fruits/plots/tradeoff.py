@@ -1,4 +1,4 @@
-"""What networks reach, and what it costs."""
+"""The accuracy of networks against their cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from matplotlib.transforms import Bbox
 
 from fruits.plots.style import ACCENT, INK, MARK, MUTED, font, new_figure, short, tidy, width
 
-# Letters of a name that are shown.
+# The maximum number of letters of a name.
 _LETTERS = 32
 _SIZE = 9.0
-# Pixels of a point, and between it and its name, at the figure's own resolution.
+# The size of a point, and the gap between it and its name, in pixels of the figure.
 _POINT, _GAP = 8.0, 9.0
 _ROWS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 
@@ -22,13 +22,14 @@ Places = Mapping[str, tuple[float, float]]
 
 
 def tradeoff(networks: Places, best: str | None = None) -> Figure:
-    """Accuracy against seconds an image, a point for each network.
+    """Accuracy against seconds per image, with a point for each network.
 
-    A dashed line joins the networks than which no other is both faster and as accurate.
+    A dashed line connects the Pareto front: networks for which no other one is both faster and at
+    least as accurate.
 
     Args:
-        networks: seconds an image and grouped accuracy, by name; at least one.
-        best: name of the network to mark.
+        networks: The seconds per image and the grouped accuracy of one or more networks, by name.
+        best: The name of the network to mark.
     """
     places = {name: (1e3 * seconds, right) for name, (seconds, right) in networks.items()}
     figure = new_figure(8, 5.5)
@@ -50,7 +51,7 @@ def tradeoff(networks: Places, best: str | None = None) -> Figure:
 
 
 def _front(places: Places) -> list[str]:
-    """The networks than which no other is faster and as accurate, the fastest first."""
+    """The Pareto front of the networks, the fastest first."""
     found: list[str] = []
     for name in sorted(places, key=lambda one: (places[one][0], -places[one][1])):
         if not found or places[name][1] > places[found[-1]][1]:
@@ -59,7 +60,7 @@ def _front(places: Places) -> list[str]:
 
 
 def _scale(axes: Axes, places: Places) -> None:
-    """Room for the names, and ticks that read as numbers."""
+    """Sets limits with space for the names, and ticks with plain numbers."""
     times, rights = zip(*places.values(), strict=True)
     axes.set_xscale("log")
     axes.set_xlim(min(times) / 2.2, max(times) * 2.2)
@@ -74,8 +75,8 @@ def _scale(axes: Axes, places: Places) -> None:
 
 
 def _write_names(axes: Axes, places: Places, best: str | None) -> None:
-    """Each name next to its point, where it covers no other name and no point."""
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # Now the axes have a place.
+    """Writes each name next to its point, where it overlaps names and points least."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # Computes the layout.
     points = {name: tuple(axes.transData.transform(place)) for name, place in places.items()}
     taken = [
         Bbox.from_bounds(x - _POINT / 2, y - _POINT / 2, _POINT, _POINT) for x, y in points.values()
@@ -103,7 +104,7 @@ def _write_names(axes: Axes, places: Places, best: str | None) -> None:
 def _free(
     point: Sequence[float], size: tuple[float, float], inside: Bbox, taken: list[Bbox]
 ) -> tuple[Bbox, float, float]:
-    """A place for a name that covers the least: its box, and its distance from the point."""
+    """The position of a name with the fewest overlaps: its box and its offset from the point."""
     x, y = point
     wide, high = size
     best = None

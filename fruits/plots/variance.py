@@ -1,4 +1,4 @@
-"""How much of the variance each component explains."""
+"""The scree plot: the variance that each component explains."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from matplotlib.ticker import MaxNLocator
 from fruits.plots.style import ACCENT, INK, MARK, MUTED, Array, new_figure, tidy
 
 SEPARATE_BARS = 60
-"""More bars than these would be thinner than the gaps between them."""
+"""The maximum number of separate bars; more bars would be thinner than their gaps."""
 
 
 def scree(explained_variance: Array, components: int) -> Figure:
-    """The share of the variance of each component, and of all up to it.
+    """The share of the variance of each component, and the cumulative share.
 
     Components far beyond the chosen ones are left out.
 
     Args:
-        explained_variance: of shape (d,), the share of every component, descending, 1 in sum.
-        components: how many of them are kept, from 1 to d.
+        explained_variance: The share of each component, descending, with sum 1, of shape (d,).
+        components: The number of components of the run, from 1 to d.
     """
     rank = int(np.count_nonzero(explained_variance > 1e-12))
     shown = min(max(20, math.ceil(1.3 * components)), max(rank, components))
@@ -40,7 +40,7 @@ def scree(explained_variance: Array, components: int) -> Figure:
         f"{components:,} components explain {kept:.1%} of the variance"
         if components > 1
         else f"1 component explains {kept:.1%} of the variance",
-        # A cumulative share bends downwards: above or below the mark, one corner is free.
+        # The curve is concave, so there is always space for text above or below the mark.
         (components, 0.06 if kept > 0.5 else 0.94),
         (-8 if before else 8, 0),
         textcoords="offset points",
@@ -59,7 +59,7 @@ def scree(explained_variance: Array, components: int) -> Figure:
     lower.xaxis.set_major_locator(
         MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     )
-    if not few:  # The first would dwarf the others.
+    if not few:  # On a linear scale, the first component would hide the others.
         smallest = max(shares[-1], 1e-6)
         lower.set(yscale="log", ylim=(10 ** math.floor(math.log10(smallest)), None))
         lower.set_ylabel("share of each, log scale")

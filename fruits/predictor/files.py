@@ -1,4 +1,4 @@
-"""The files of a predictor: ``predictor.json`` names each other one with its size and SHA-256."""
+"""The files of a predictor; ``predictor.json`` has the size and the SHA-256 of each other file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _MAX_MANIFEST_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Folder:
-    """A predictor's folder on this machine.
+    """The folder of a predictor on this machine.
 
     Attributes:
-        path: of the folder.
-        manifest: the content of its :data:`MANIFEST`.
-        shown: what messages call the folder.
+        path: The path of the folder.
+        manifest: The content of its :data:`MANIFEST`.
+        shown: The name of the folder in messages.
     """
 
     path: Path
@@ -41,36 +41,36 @@ class Folder:
     shown: str
 
     @classmethod
-    def of(cls, place: str) -> Folder:
-        """The folder of a predictor; one that is in a store is downloaded into the cache.
+    def of(cls, place: Location) -> Folder:
+        """Opens the folder of a predictor; from a store, it is downloaded into the cache.
 
         Args:
-            place: path or URI of an output, or of its folder ``predictor``.
+            place: an output, or its folder ``predictor``.
 
         Raises:
-            OutputError: there is none, or its :data:`MANIFEST` is damaged or of another version.
+            OutputError: there is no predictor, or its :data:`MANIFEST` is damaged or of another
+                version.
             StorageError: the store cannot be used.
         """
-        location = Location.of(place)
-        for one in (location, location / "predictor"):
-            with store_errors(place):
+        for one in (place, place / "predictor"):
+            with store_errors(place.uri):
                 content = _content(one / MANIFEST)
             if content is not None:
-                manifest = parsed(content, f"{one / MANIFEST}")
+                manifest = parse_manifest(content, f"{one / MANIFEST}")
                 if one.is_local:
                     return cls(Path(one.path), manifest, str(one))
-                with store_errors(place):
+                with store_errors(place.uri):
                     return cls(_downloaded(one, content, manifest), manifest, str(one))
         raise OutputError(
-            f"predictor: wanted the output of a run, or its folder predictor; {location} has no "
+            f"predictor: wanted the output of a run, or its folder predictor; {place} has no "
             f"{MANIFEST}: give the output of a run that has trained a classifier"
         )
 
     def read(self, name: str) -> bytes:
-        """The content of a small file, after it was checked.
+        """Reads and verifies a small file.
 
         Raises:
-            OutputError: it is missing or not the one that the manifest names.
+            OutputError: the file is missing, or differs from the manifest.
         """
         try:
             content = (self.path / name).read_bytes()
@@ -79,23 +79,21 @@ class Folder:
         self._require(name, len(content), hashlib.sha256(content).hexdigest())
         return content
 
-    def checked(self, name: str) -> Path:
-        """The path of a large file, after it was checked.
+    def verified_path(self, name: str) -> Path:
+        """Verifies a large file and returns its path.
 
         Raises:
-            OutputError: it is missing or not the one that the manifest names.
+            OutputError: the file is missing, or differs from the manifest.
         """
         path = self.path / name
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._require(name, path.stat().st_size, digest)
+            self._require(name, path.stat().st_size, _sha256(path))
         except OSError as error:
             raise self._unreadable(name, error) from error
         return path
 
     def damaged(self, name: str, reason: object) -> OutputError:
-        """The error for a file whose content makes no sense."""
+        """The error for a file with invalid content."""
         return OutputError(
             f"predictor: {self.shown}/{name} is damaged ({one_line(reason)}): {REMEDY}"
         )
@@ -107,7 +105,7 @@ class Folder:
         if size != wanted["size"]:
             raise self.damaged(name, f"wanted {wanted['size']:,} bytes; got {size:,}")
         if sha256 != wanted["sha256"]:
-            raise self.damaged(name, f"its SHA-256 is not the one in {MANIFEST}")
+            raise self.damaged(name, f"its SHA-256 differs from {MANIFEST}")
 
     def _unreadable(self, name: str, error: OSError) -> OutputError:
         if isinstance(error, FileNotFoundError):
@@ -116,40 +114,38 @@ class Folder:
 
 
 def write_manifest(folder: Path, about: dict[str, Any]) -> None:
-    """Writes the manifest of all files that are in a folder."""
+    """Writes the manifest of all files in a folder."""
     files = {}
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files[path.name] = {"size": path.stat().st_size, "sha256": digest}
+            files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     content = {"format": FORMAT, "version": VERSION, **about, "files": files}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", "utf-8")
 
 
 def upload(folder: Path, place: Location) -> None:
-    """Copies the files of a predictor to another place, the manifest last; no other files."""
-    manifest = parsed((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+    """Copies the files that the manifest names to another location, the manifest last."""
+    manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     place.filesystem.makedirs(place.path, exist_ok=True)
     for name in (*manifest["files"], MANIFEST):
         place.filesystem.put_file(str(folder / name), (place / name).path)
 
 
-def parsed(content: bytes, shown: str) -> dict[str, Any]:
-    """The manifest in a file.
+def parse_manifest(content: bytes, shown: str) -> dict[str, Any]:
+    """Parses a manifest.
 
     Raises:
-        OutputError: it is none, damaged, or of another version.
+        OutputError: it is not a manifest, is damaged, or is of another version.
     """
     try:
         manifest = json.loads(content)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise ValueError("it is not that of a predictor")
+            raise ValueError("it is not the manifest of a predictor")
         if manifest["version"] != VERSION:
             raise OutputError(
                 f"predictor: wanted a predictor of version {VERSION}; {shown} is of version "
-                f"{manifest['version']!r}: use the version of fruits that wrote it"
+                f"{manifest['version']!r}: use the version of Fruits that wrote it"
             )
         for name, file in manifest["files"].items():
             if not _NAME.fullmatch(name):
@@ -162,7 +158,7 @@ def parsed(content: bytes, shown: str) -> dict[str, Any]:
 
 
 def _content(place: Location) -> bytes | None:
-    """The content of a manifest; None where there is no such file."""
+    """The content of a manifest; None if there is no such file."""
     try:
         about = probe(place)
         if about["type"] != "file":
@@ -180,7 +176,7 @@ def _content(place: Location) -> bytes | None:
 
 
 def _downloaded(place: Location, content: bytes, manifest: dict[str, Any]) -> Path:
-    """The folder in the cache that has the files of a store; what is there already is kept."""
+    """Downloads the files of a store into the cache; files that are already there are kept."""
     folder = cache_folder() / "predictors" / hashlib.sha256(content).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / MANIFEST).write_bytes(content)
@@ -198,7 +194,9 @@ def _downloaded(place: Location, content: bytes, manifest: dict[str, Any]) -> Pa
 
 
 def _is_same(path: Path, sha256: str) -> bool:
-    if not path.is_file():
-        return False
+    return path.is_file() and _sha256(path) == sha256
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """The network and the classifier as one OpenVINO model: pixels in, probabilities out.
 
-For programs that know nothing of this package. What a caller has to know is in its ``rt_info``, in
-the section ``model_info`` as OpenVINO's Model API documents it.
+It is for programs that do not use this package. The section ``model_info`` of its ``rt_info``
+describes how to call it, as documented by OpenVINO's Model API.
 """
 
 import tempfile
@@ -14,20 +14,20 @@ from fruits.classify.model import Array, Classifier
 from fruits.networks.graph import CompiledGraph, InputSpec
 
 MODEL = ("model.bin", "model.xml")
-"""The files that OpenVINO writes of a model."""
+"""The files that OpenVINO writes for a model."""
 
 
 def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[str, bytes]:
-    """The files of a model from uint8 RGB (1, height, width, 3) to float32 probabilities (1, c).
+    """Makes a model from uint8 RGB (1, height, width, 3) to float32 probabilities (1, c).
 
-    It computes in float32 what the classifier computes in float64.
+    It computes in float32, while the classifier computes in float64.
 
     Args:
-        graph: of the engine ``openvino``.
-        classifier: of the features of this network.
+        graph: the graph of a network for the engine ``openvino``.
+        classifier: the classifier for the features of this network.
 
     Returns:
-        The contents of :data:`MODEL`, by name.
+        The contents of the files :data:`MODEL`, by name.
     """
     import openvino
 
@@ -36,26 +36,26 @@ def classification_model(graph: CompiledGraph, classifier: Classifier) -> dict[s
     theirs = {operation.friendly_name for operation in model.get_ops()}
     model.reshape([1, graph.input.height, graph.input.width, 3])
     features = model.outputs[0].get_node().input_value(0)
-    probabilities = _probabilities(features, classifier)
+    probabilities = probabilities_of(features, classifier)
     pixels = model.get_parameters()[0]
     pixels.set_layout(openvino.Layout("NHWC"))
     pixels.output(0).set_names({"image"})
     probabilities.output(0).set_names({"probabilities"})
     whole = openvino.Model([probabilities], [pixels], "fruits")
-    # OpenVINO's own names count what a process has made: equal models would be unequal files.
+    # OpenVINO numbers its names within a process, so equal models would have different files.
     ours = (one for one in whole.get_ordered_ops() if one.friendly_name not in theirs)
     for number, operation in enumerate(ours):
         operation.set_friendly_name(f"classifier/{number}")
     for key, value in model_info(classifier.labels, graph.input).items():
         whole.set_rt_info(value, ["model_info", key])
     with tempfile.TemporaryDirectory() as folder:
-        # float16 weights would save half the bytes and cost agreement.
+        # float16 weights would need half the bytes, but the results would differ.
         openvino.save_model(whole, Path(folder) / "model.xml", compress_to_fp16=False)
         return {name: (Path(folder) / name).read_bytes() for name in MODEL}
 
 
-# What the Model API calls the ways to bring an image to the wanted shape. Its crop takes the
-# largest part of these proportions: that a margin is cut off as well cannot be said.
+# The Model API's names for ways of resizing. Its crop takes the largest part with these
+# proportions; it has no option to cut off a margin as well.
 _RESIZES = {"squash": "standard", "shortest_edge": "crop", "pad": "fit_to_window_letterbox"}
 
 
@@ -63,10 +63,10 @@ _INTERPOLATIONS = {"bicubic": "CUBIC", "bilinear": "LINEAR", "nearest": "NEAREST
 
 
 def model_info(labels: tuple[str, ...], spec: InputSpec) -> dict[str, str]:
-    """What OpenVINO's Model API, Model Server and DL Streamer read of a model.
+    """The information for OpenVINO's Model API, Model Server and DL Streamer.
 
-    The list of labels is split at spaces: those within a label become underscores. A box around
-    what stands out cannot be said: the caller has to cut it out.
+    These split the list of labels at spaces, so spaces inside a label become underscores. They do
+    not support a salient box: the caller must crop it.
     """
     square = spec.crop == "centre" and spec.height == spec.width
     return {
@@ -79,13 +79,18 @@ def model_info(labels: tuple[str, ...], spec: InputSpec) -> dict[str, str]:
     }
 
 
-def _probabilities(features: Any, classifier: Classifier) -> Any:
+def probabilities_of(features: Any, classifier: Classifier) -> Any:
+    """Adds the operations from float32 features (n, d) to probabilities (n, c)."""
     from openvino import opset13 as ops
 
-    if classifier.transform == "sqrt":
+    if classifier.transform != "none":
         features = ops.multiply(ops.sign(features), ops.sqrt(ops.abs(features)))
-    # What all labels have in common changes no probability, and the mean of the features is taken
-    # off first: in float32, large terms that cancel each other would cost digits.
+    if classifier.transform == "sqrt-l2":
+        # The smallest number replaces a length of 0, so that zeros stay zeros.
+        least = float(np.finfo(np.float32).tiny)
+        features = ops.normalize_l2(features, np.array([1]), least, "max")
+    # A term common to all labels does not change probabilities, so it is subtracted, and the mean
+    # of the features as well: in float32, large terms that cancel each other would lose digits.
     weights = classifier.coefficients - classifier.coefficients.mean(axis=0)
     bias = classifier.intercept - classifier.intercept.mean() + weights @ classifier.mean
     weights, bias = (one / classifier.temperature for one in (weights, bias))

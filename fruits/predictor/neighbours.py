@@ -1,9 +1,9 @@
-"""The nearest training images, exactly: a matrix product finds candidates, float64 ranks them.
+"""Finds the exact nearest training images: float32 products find candidates, float64 ranks them.
 
 |x - q|^2 = |x|^2 - 2 x q + |q|^2: the products of all rows are one pass over the matrix in float32,
-whose rounding is bounded (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1). Every row
-that may be among the nearest within this bound is ranked again by its distance in float64, so that
-the result is that of a comparison one by one.
+with a known bound of the rounding error (Higham, "Accuracy and Stability of Numerical Algorithms",
+3.1). Every row that may be among the nearest within this bound is ranked by its distance in
+float64, so the result is the same as that of comparing every row in float64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAREST = 5
-"""Neighbours of a prediction."""
+"""The number of neighbours of a prediction."""
 
 _BLOCK_ROWS = 8192
 _QUERIES = 8
@@ -23,10 +23,10 @@ _UNIT = 2.0**-24
 
 
 class Neighbours:
-    """Rows of components that are searched; safe to use from several threads.
+    """An index of rows of components; safe to use from several threads.
 
     Args:
-        rows: (n, k) float32, in memory or mapped from a file.
+        rows: (n, k) float32, in memory or memory-mapped.
         lengths: (n,) float64, the Euclidean length of each row.
     """
 
@@ -42,11 +42,11 @@ class Neighbours:
 
         Args:
             queries: (m, k) float32.
-            count: wanted rows; there are fewer where the matrix has fewer.
+            count: the number of neighbours; the result has fewer if the matrix has fewer rows.
 
         Yields:
-            Of each query the places of the rows, the nearest first and of equally near ones the
-            first, and their Euclidean distances.
+            For each query, the indices of the rows by ascending distance (the first ones if
+            distances are equal), and their Euclidean distances.
         """
         count = min(count, len(self.rows))
         for start in range(0, len(queries), _QUERIES):
@@ -68,11 +68,11 @@ class Neighbours:
         if count == 0:
             return np.empty(0, np.int64), np.empty(0)
         length = float(np.linalg.norm(query))
-        # Half of the squared distances, without that of the query: the same order.
+        # Half of the squared distances, without the constant of the query: the order is the same.
         near = self._squares / 2 - products
         error = self._lengths * (length * (query.size + 8) * _UNIT)
         limit = np.partition(near + error, count - 1)[count - 1]
-        # Written so that what is not a number is ranked as well.
+        # Negated, so that NaN is ranked as well.
         places = np.flatnonzero(~(near - error > limit))
         distances = np.concatenate(
             [

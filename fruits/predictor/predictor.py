@@ -1,4 +1,4 @@
-"""Recognises images by what a run has learned, without Spark."""
+"""Predicts images with the results of a run, without Spark."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -30,31 +31,33 @@ from fruits.networks.openvino_network import Network
 from fruits.networks.runtime import compiled_network, featurize_with
 from fruits.predictor.files import MANIFEST, Folder
 from fruits.predictor.images import Neighbour, TrainingImages
+from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import affine
 from fruits.sources.crop import Box
+from fruits.storage.location import Location
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 _GROUP = 32
-"""Images that :meth:`Predictor.predict_many` reads at a time."""
+"""The number of images that :meth:`Predictor.predict_many` reads at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the classifier says of an image.
+    """The prediction for an image.
 
     Attributes:
-        label: the most probable one.
-        confidence: its probability, 0 to 1.
-        unknown: whether the image is farther from all labels than 99 % of known images are; then
-            the label means little.
-        distance: the Mahalanobis distance to the nearest label's mean, by which that is decided.
-        top: up to five labels and their probabilities, the most probable first.
+        label: The most probable label.
+        confidence: The probability of the label, 0 to 1.
+        unknown: Whether the image is farther from all labels than 99 % of known images; then the
+            label means little.
+        distance: The Mahalanobis distance to the nearest label's mean, which decides ``unknown``.
+        top: Up to five labels and their probabilities, the most probable first.
         components: float32 of shape (k,), as in the table ``pca/``.
-        neighbours: the five nearest training images, the nearest first.
-        box: the part of the photograph that this is about, as left, top, right, bottom in pixels;
-            None for all of it.
+        neighbours: The five nearest training images, the nearest first.
+        box: The predicted part of the photograph, as left, top, right, bottom in pixels; None for
+            the whole photograph.
     """
 
     label: str
@@ -70,16 +73,16 @@ class Prediction:
 class Predictor:
     """A network, a classifier and the training images of a finished run.
 
-    Made by :meth:`load`; safe to use from several threads. For the same bytes it gives the same
-    bits as the tables ``pca/`` and ``predictions/`` of the run, on processors with the same
-    instructions.
+    Create it with :meth:`load`. It is safe to use from several threads. For the same bytes, it
+    gives the same bits as the tables ``pca/`` and ``predictions/`` of the run, on processors with
+    the same instructions.
 
     Attributes:
-        about: what is known of it: ``backbone``, ``engine``, ``precision``, ``weights_sha256``,
-            ``input``, ``labels``, ``temperature``, ``threshold`` (None where none was learned),
-            ``components``, ``neighbours`` (the number of training images), ``versions``,
-            ``computed_by`` (engine, precision and instructions here), and what the run has added:
-            counts, evaluation.
+        about: Information: ``backbone``, ``engine``, ``precision``, ``weights_sha256``, ``input``,
+            ``labels``, ``temperature``, ``threshold`` (None if it was not fitted), ``components``,
+            ``neighbours`` (the number of training images), ``versions``, ``computed_by`` (engine,
+            precision and instructions on this machine), and values from the run: counts,
+            evaluation.
     """
 
     def __init__(
@@ -99,21 +102,21 @@ class Predictor:
 
     @classmethod
     def load(cls, place: str | os.PathLike[str]) -> Predictor:
-        """Loads a predictor after each of its files was checked; nothing in them is run as code.
+        """Loads a predictor and verifies each of its files; no code in them is executed.
 
         Args:
-            place: path or URI of the output of a run, or of its folder ``predictor``. What is in a
-                store is downloaded into ``$FRUITS_CACHE``, by default ``~/.cache/fruits``.
+            place: path or URI of the output of a run, or of its folder ``predictor``. Files in a
+                store are downloaded into ``$FRUITS_CACHE``, by default ``~/.cache/fruits``.
 
         Raises:
-            OutputError: there is none, or a file is missing, damaged, or not the one that
-                ``predictor.json`` names.
+            OutputError: there is no predictor, or a file is missing, damaged, or differs from
+                ``predictor.json``.
             BackboneError: this machine cannot run the network.
             StorageError: the store cannot be used.
         """
-        folder = Folder.of(os.fspath(place))
+        folder = Folder.of(Location.of(os.fspath(place)))
         with ThreadPoolExecutor(2) as pool:
-            # SHA-256 of the large files and the compiler of the network use a core each.
+            # Verifying the large files and compiling the network use a core each.
             waiting = pool.submit(TrainingImages.read, folder)
             graph = _graph(folder)
             network, ran = compiled_network(graph, one_by_one=True)
@@ -126,19 +129,18 @@ class Predictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that it knows."""
+        """The labels of the classifier."""
         return self._classifier.labels
 
     def predict(self, content: bytes) -> Prediction:
-        """What an image shows.
+        """Predicts an image.
 
         Args:
-            content: of a file of any format that a run reads.
+            content: the bytes of a file of any format that a run reads.
 
         Raises:
-            InputError: it is no image, or damaged; with the reason.
-            ConfigError: the model recognises the objects in a photograph, of which there may be
-                several.
+            InputError: the file is not an image or is damaged; with the reason.
+            ConfigError: the model has a detector, so a photograph may have several objects.
         """
         [prediction] = self.predict_many([content])
         if isinstance(prediction, str):
@@ -146,17 +148,17 @@ class Predictor:
         return prediction
 
     def predict_many(self, contents: Iterable[bytes]) -> Iterator[Prediction | str]:
-        """What images show, in order; of a bad one the reason why it is.
+        """Predicts images in order; yields the reason for an image that cannot be used.
 
-        Reads a few dozen contents ahead.
+        It reads a few dozen contents ahead.
 
         Raises:
-            ConfigError: as :meth:`predict` does.
+            ConfigError: see :meth:`predict`.
         """
         if self.finds_objects:
             raise ConfigError(
-                "model: wanted one without a detector, which says one thing of a photograph; this "
-                "one may find several objects: call predict_objects"
+                "model: wanted a model without a detector, with one prediction per photograph; got "
+                "one that may find several objects: call predict_objects"
             )
         stream = iter(contents)
         while some := list(islice(stream, _GROUP)):
@@ -168,16 +170,17 @@ class Predictor:
 
     @property
     def finds_objects(self) -> bool:
-        """Whether it recognises the objects that a detector finds, not whole photographs."""
+        """Whether it has a detector and predicts objects instead of whole photographs."""
         return self._find is not None
 
     def predict_objects(self, contents: Iterable[bytes]) -> Iterator[list[Prediction] | str]:
-        """What photographs show, in order: a prediction for each box of its detector.
+        """Predicts the objects in photographs, in order: one prediction for each detected box.
 
-        Without a detector there is one prediction for each photograph, which has no box.
+        Without a detector, there is one prediction without a box for each photograph.
 
         Yields:
-            Predictions, the box with the highest score first, or the reason why there are none.
+            Predictions, the box with the highest score first, or the reason for a photograph that
+            cannot be used.
         """
         if self._find is None:
             for one in self.predict_many(contents):
@@ -191,18 +194,22 @@ class Predictor:
         return [replace(one, box=box) for one, box in zip(predictions, found.boxes, strict=True)]
 
     def _of_features(self, features: NDArray[np.float32]) -> list[Prediction]:
-        components = affine(features, *self._reduction)
-        said, labels = self._classifier.predict(features), self.labels
-        nearest = self._images.nearest(components)
+        with one_blas_thread():
+            components = affine(features, *self._reduction)
+            predictions, labels = self._classifier.predict(features), self.labels
+        with nullcontext() if self._images.are_many else one_blas_thread():
+            nearest = list(self._images.nearest(components))
         return [
             Prediction(
-                label=labels[said.predicted[row]],
-                confidence=float(said.confidence[row]),
-                unknown=bool(said.unknown[row]),
-                distance=float(said.distance[row]),
+                label=labels[predictions.predicted[row]],
+                confidence=float(predictions.confidence[row]),
+                unknown=bool(predictions.unknown[row]),
+                distance=float(predictions.distance[row]),
                 top=tuple(
-                    (labels[place], float(chance))
-                    for place, chance in zip(said.top[row], said.top_probability[row], strict=True)
+                    (labels[index], float(probability))
+                    for index, probability in zip(
+                        predictions.top[row], predictions.top_probability[row], strict=True
+                    )
                 ),
                 components=components[row],
                 neighbours=neighbours,
@@ -252,8 +259,9 @@ def _classifier(folder: Folder, graph: CompiledGraph) -> Classifier:
         }
         for name, shape in shapes.items():
             _require_array(getattr(found, name), shape, name)
-        if list(found.labels) != folder.manifest["labels"]:
-            raise ValueError(f"its labels are not those in {MANIFEST}")
+        for name, value in found.described.items():
+            if folder.manifest[name] != value:
+                raise ValueError(f"its {name} is not what {MANIFEST} says")
     except (KeyError, TypeError, ValueError) as error:
         raise folder.damaged("classifier.npz", error) from error
     return found

@@ -1,6 +1,6 @@
-"""A map of the images as one table that Embedding Atlas reads.
+"""A map of the images as one table for Embedding Atlas.
 
-Its formats: https://apple.github.io/embedding-atlas/tool.html and data-formats.html.
+Formats: https://apple.github.io/embedding-atlas/tool.html and data-formats.html.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ATLAS = pa.schema(
         ("thumbnail", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
     ]
 )
-"""x and y are the first two components; the ids of neighbours are places of rows, from 0."""
+"""x and y are the first two components; the ids of neighbours are row numbers from 0."""
 
 
 def atlas_table(
@@ -40,17 +40,17 @@ def atlas_table(
     predictions: pa.Table | None,
     thumbnails: Iterable[pa.RecordBatch],
 ) -> pa.Table:
-    """The map.
+    """Builds the table.
 
     Args:
-        images: path, label, split and sha256 of n images.
-        components: (n, k) float32, of the same images.
-        predictions: path, predicted and confidence, of the same images or more; None where there is
-            no classifier.
-        thumbnails: sha256 and thumbnail (JPEG).
+        images: The n images: path, label, split and sha256.
+        components: The components of these images, (n, k) float32.
+        predictions: The path, predicted label and confidence of these or more images; None without
+            a classifier.
+        thumbnails: The sha256 and thumbnail (JPEG) of images.
 
     Returns:
-        A table of :data:`ATLAS` in the order of the images; an image without a thumbnail has null.
+        A table of :data:`ATLAS` in the order of the images. Missing thumbnails are null.
     """
     columns = {name: images[name] for name in ("path", "label", "split")}
     if predictions is not None:
@@ -76,7 +76,7 @@ def _chunks(column: pa.Array | pa.ChunkedArray | NDArray[np.float32]) -> list[pa
 
 
 def _pictures(digests: pa.Array, thumbnails: Iterable[pa.RecordBatch]) -> pa.StructArray:
-    """Of each image its thumbnail, as Hugging Face's datasets have images."""
+    """The thumbnail of each image, in the format of images in Hugging Face's datasets."""
     wanted = (batch.filter(pc.is_in(batch["sha256"], digests)) for batch in thumbnails)
     known = pa.Table.from_batches(
         wanted, pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])

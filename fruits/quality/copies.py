@@ -1,4 +1,4 @@
-"""Which of two images that are alike stays, and in which words the other one is reported."""
+"""Decides which of two similar images to keep, and describes the other one as a finding."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import pyarrow.compute as pc
 from fruits.quality.findings import Finding
 
 COLUMNS = ["path", "label", "split", "sha256"]
-"""What is known of each image."""
+"""The columns of a table of images."""
 
 SIDES = ("train", "validation", "test")
-"""Sides of the split: an image of a later one must not be like an image of an earlier one."""
+"""The sides of the split. An image must not be a copy of an image on an earlier side."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its path, its label and its side of the split.
+    """An image with its label and its side of the split.
 
     Attributes:
-        path: of the image.
-        label: None where it has none.
-        split: None where it is on no side.
-        trained: it is none of the images looked at: the model was trained on it.
+        path: The path of the image.
+        label: The label; None if there is none.
+        split: The side of the split; None if there is none.
+        trained: Whether it is a training image of the model, and not an image of this run.
     """
 
     path: str
@@ -36,13 +36,13 @@ class Image:
 
     @property
     def order(self) -> tuple[int, str]:
-        """Of images that are alike, the one with the smallest stays."""
+        """A key to sort by: of similar images, the one with the smallest key is kept."""
         if self.trained:
             return -1, self.path
         return SIDES.index(self.split) if self.split in SIDES else len(SIDES), self.path
 
     def leaks_from(self, other: Image) -> bool:
-        """Whether this one tests what is learned from the other one."""
+        """Whether this image tests a model that learned from the other image."""
         if other.trained or self.trained:
             return not self.trained
         if self.split not in SIDES or other.split not in SIDES:
@@ -51,7 +51,7 @@ class Image:
 
     @classmethod
     def of(cls, row: dict[str, Any], trained: bool) -> Image:
-        """An image by its row."""
+        """The image of a row."""
         split = row["split"] or ("train" if trained else None)
         return cls(row["path"], row["label"], split, trained)
 
@@ -59,12 +59,13 @@ class Image:
 def images_by_content(
     images: pa.Table, trained: pa.Table | None, contents: Iterable[str]
 ) -> Iterator[list[Image]]:
-    """The images of each of some contents, those that stay first.
+    """The images of each content, starting with the one that is kept.
 
     Args:
-        images: a table with the :data:`COLUMNS`.
-        trained: the same of images that a model was trained on; None where there are no others.
-        contents: SHA-256 of each.
+        images: A table with the :data:`COLUMNS`.
+        trained: The training images of the model, with the same columns; None if they are the
+            images of the run.
+        contents: The SHA-256 of the contents.
     """
     found: dict[str, list[Image]] = {content: [] for content in contents}
     wanted = pa.array(found, pa.string())
@@ -80,15 +81,15 @@ def images_by_content(
 def copy_finding(
     image: Image, other: Image, score: float, what: str, kind: str, more: int = 0
 ) -> Finding:
-    """An image that is a copy of another one, which stays.
+    """The finding that an image is a copy of another one.
 
     Args:
-        image: the copy.
-        other: the image that stays.
-        score: 1 where both have the same bytes, less where they only look alike.
-        what: how the two are alike: the image is or has this.
-        kind: of a finding on one side of the split.
-        more: other images that are as much alike.
+        image: The copy.
+        other: The image that is kept.
+        score: 1 if both have the same bytes, less if they only look the same.
+        what: How the two are similar, such as "the same bytes as the other image".
+        kind: The kind of the finding if both are on one side of the split.
+        more: The number of further similar images.
     """
     leaks = image.leaks_from(other)
     reason = what
@@ -96,11 +97,11 @@ def copy_finding(
         reason += ", which the model was trained on"
     elif leaks:
         side = "training" if other.split == "train" else other.split
-        reason += f", which is a {side} image: a test on it shows what was memorised"
+        reason += f", which is a {side} image: testing on it measures memory, not recognition"
     if image.label != other.label:
         reason += f"; the labels differ: {image.label or 'none'} and {other.label or 'none'}"
     if more:
-        reason += f"; {more:,} more are like it"
+        reason += f"; {more:,} more {'is' if more == 1 else 'are'} like it"
     return Finding(
         kind="split duplicate" if leaks else kind,
         path=image.path,

@@ -1,4 +1,4 @@
-"""How far the images of one side of the split, or of one run, are from those of another."""
+"""Measures how far the images of one side of the split, or of one run, are from another."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fruits.features.moments import Moments
 from fruits.quality.findings import Finding
 from fruits.quality.gaussian import Gaussian, frechet_distance
 from fruits.quality.sides import Side, sums_of_sides
+from fruits.reduction.blas import one_blas_thread
 
 TRAIN = "train"
 
@@ -23,9 +24,9 @@ class Cloud:
     """The images of one label.
 
     Attributes:
-        count: how many they are.
-        mean: (k,) float64, of their components.
-        spread: the root of their mean squared distance from their mean.
+        count: The number of images.
+        mean: The mean of their components, (k,) float64.
+        spread: The root of the mean squared distance of the images from their mean.
     """
 
     count: int
@@ -33,16 +34,17 @@ class Cloud:
     spread: float
 
 
+@one_blas_thread()
 def drift_of_splits(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, int]) -> list[Finding]:
-    """How far the other sides of the split are from the training side, the farthest first.
+    """Measures how far the other sides of the split are from the training side.
 
     Args:
-        batches: of the table ``pca``: label, split and pca; they are read once.
-        sizes: how many images each side has.
+        batches: The label, split and components of the table ``pca``. They are read once.
+        sizes: The number of images on each side.
 
     Returns:
-        One finding for each other side, and one for each label whose mean is farther from that of
-        the training side than the training images of the label are, on average.
+        A finding for each other side; and for each label whose mean is farther from the training
+        mean than the training images of the label are on average. The farthest are first.
     """
     others = [side for side, count in sizes.items() if side != TRAIN and count > 1]
     if sizes.get(TRAIN, 0) < 2 or not others:
@@ -59,21 +61,22 @@ def drift_of_splits(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, int])
     return farthest_first(found)
 
 
+@one_blas_thread()
 def drift_of_runs(
     now: Moments, before: Moments, weights: Array, offset: Array, side: str | None, name: str
 ) -> list[Finding]:
-    """How far the images of a run are from those that another run was fitted to.
+    """Measures how far the images of a run are from the training images of another run.
 
     Args:
-        now: moments of the features of the images of this run.
-        before: the same of the other run.
-        weights: (d, k) float64, from features to components.
-        offset: (k,) float64.
-        side: of the split that the images are on; None for all images.
-        name: of the other run, for the findings.
+        now: The moments of the features of this run.
+        before: The moments of the other run.
+        weights: The (d, k) float64 weights from features to components.
+        offset: The (k,) float64 offset of the components.
+        side: The side of the split of the images; None for all images.
+        name: The name of the other run in the findings.
 
     Returns:
-        As :func:`drift_of_splits`; nothing where both are moments of the same images.
+        Findings as from :func:`drift_of_splits`; none if both have the same images.
     """
     if min(now.count, before.count) < 2 or _same(now, before):
         return []
@@ -85,7 +88,7 @@ def drift_of_runs(
 
 
 def farthest_first(findings: list[Finding]) -> list[Finding]:
-    """The findings in the order of their scores; those about all images first."""
+    """Sorts findings by score, with findings about all images first."""
     return sorted(findings, key=lambda one: (one.label is not None, -one.score, one.label or ""))
 
 
@@ -96,12 +99,13 @@ def _of_all(
         return []
     distance = frechet_distance(now, before)
     reason = (
-        f"the {now.count:,} images of {side or 'this run'} are {distance / before.spread:.2f} "
-        f"times the spread of the {before.count:,} of {other} away from these (Fréchet distance "
-        f"{distance:.3g})"
+        f"the distance of the {now.count:,} images of {side or 'this run'} from the "
+        f"{before.count:,} of {other} is {distance / before.spread:.2f} times the spread of the "
+        f"latter (Fréchet distance {distance:.3g})"
     )
     if chance is not None:
-        reason += f"; a random part of both of that size: {chance:.2f}"
+        more = "more than" if distance / before.spread > chance else "no more than"
+        reason += f", {more} a random part of both of that size ({chance:.2f})"
     score = distance / before.spread
     return [Finding("drift", None, None, side, None, None, other, score, reason)]
 
@@ -124,7 +128,7 @@ def _of_labels(
 
 
 def _shift(one: Cloud, other: Cloud) -> float:
-    """The distance of two means, without what is expected of two samples of one distribution."""
+    """The distance of two means, minus the expected one of two samples of one distribution."""
     difference = one.mean - other.mean
     expected = one.spread**2 / one.count + other.spread**2 / other.count
     return math.sqrt(max(float(difference @ difference) - expected, 0.0))
@@ -145,7 +149,7 @@ def _clouds(side: Side) -> dict[str, Cloud]:
 def _clouds_of_moments(
     moments: Moments, gaussian: Gaussian, weights: Array, offset: Array
 ) -> dict[str, Cloud]:
-    """Moments know how all labels together spread around their means, and not each by itself."""
+    """The labels with a common spread: moments have no covariance for each label."""
     counts = {label: sums.count for label, sums in moments.labels.items() if label is not None}
     means = {
         label: moments.labels[label].total.divided_by(count) @ weights + offset
@@ -163,6 +167,6 @@ def _clouds_of_moments(
 
 
 def _same(one: Moments, other: Moments) -> bool:
-    """Whether both are sums over the same numbers of images, and equal."""
+    """Whether both are moments of the same images: equal counts and equal means."""
     counts = ({label: s.count for label, s in m.labels.items()} for m in (one, other))
     return next(counts) == next(counts) and np.array_equal(one.mean, other.mean)

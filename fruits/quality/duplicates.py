@@ -1,4 +1,4 @@
-"""Images with the same bytes, by their SHA-256."""
+"""Finds images with the same bytes, by their SHA-256."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fruits.quality.findings import Finding
 
 
 def duplicates(images: pa.Table, trained: pa.Table | None = None) -> list[Finding]:
-    """The images whose bytes another image has, too: all but the one that stays.
+    """Finds images with the same bytes as another image, except the one to keep.
 
-    On one side of the split, the first by path stays, and every other one is a ``duplicate`` of it.
-    An image that a side before has, too (train, validation, test), is a ``split duplicate``. An
-    image may be both.
+    On each side of the split, the first image by path is kept, and every other one is a
+    ``duplicate``. An image that is also on an earlier side (train, validation, test) is a ``split
+    duplicate``. An image may be both.
 
     Args:
-        images: a table with the columns :data:`fruits.quality.copies.COLUMNS`.
-        trained: the same of images that a model was trained on, where `images` are others.
+        images: A table with the columns :data:`fruits.quality.copies.COLUMNS`.
+        trained: The training images of the model, with the same columns, if `images` are others.
 
     Returns:
         Findings of these two kinds.
@@ -29,8 +29,8 @@ def duplicates(images: pa.Table, trained: pa.Table | None = None) -> list[Findin
         own = [one for one in group if not one.trained]
         first: dict[str | None, Image] = {}
         for image in own:
-            if (stays := first.setdefault(image.split, image)) is not image:
-                found.append(_same(image, stays))
+            if (kept := first.setdefault(image.split, image)) is not image:
+                found.append(_same(image, kept))
             if image.leaks_from(group[0]):
                 found.append(_same(image, group[0]))
     return found
@@ -41,7 +41,7 @@ def _same(image: Image, other: Image) -> Finding:
 
 
 def _repeated(images: pa.Table, trained: pa.Table | None) -> list[str]:
-    """Contents that there are several images of."""
+    """The contents that several images have."""
     digests = images["sha256"].combine_chunks()
     if trained is not None:
         digests = pa.concat_arrays([digests, trained["sha256"].combine_chunks()])

@@ -1,4 +1,4 @@
-"""What was found in a set of images: one schema for all kinds of findings, and their files."""
+"""Findings about a set of images: one schema for all kinds, and their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ KINDS = (
     "outlier",
     "drift",
 )
-"""Kinds of findings, in the order in which to look at them."""
+"""The kinds of findings, in the order of their importance."""
+
+MOST_LISTED = 100_000
+"""The maximum number of findings of one kind; each needs 1.5 kB of memory. The most serious ones
+are listed."""
 
 SCHEMA = pa.schema(
     [
@@ -30,23 +34,23 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""Of every file in ``quality/``."""
+"""The schema of every file in ``quality/``."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at.
+    """A possible problem of an image, or of several images.
 
     Attributes:
-        kind: one of :data:`KINDS`.
-        path: of the image; None where the finding is about many images.
-        label: of the image, or of the images; None where there is none.
-        split: the side of the split that it is on; None where there is none.
-        other: path of the image that it is like; None where there is none.
-        other_label: its label; where an image is taken for another label, that one.
-        other_split: the side of the split that the other image, or the other images, are on.
-        score: how serious it is, the larger the more; its unit depends on the kind.
-        reason: one plain sentence.
+        kind: One of :data:`KINDS`.
+        path: The path of the image; None if the finding is about many images.
+        label: The label of the image or images; None if there is none.
+        split: The side of the split of the image or images; None if there is none.
+        other: The path of the similar image; None if there is none.
+        other_label: The label of the other image, or the label that was predicted instead.
+        other_split: The side of the split of the other image or images.
+        score: How serious the finding is: larger is more serious. The unit depends on the kind.
+        reason: One plain sentence.
     """
 
     kind: str
@@ -71,13 +75,13 @@ def table_of(findings: Iterable[Finding]) -> pa.Table:
 
 
 def by_kind(findings: Iterable[Finding]) -> dict[str, pa.Table]:
-    """A table for each of :data:`KINDS`, also where nothing was found; the order is kept."""
-    sorted_out: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
+    """A table for each of :data:`KINDS`, which may be empty; the order of findings is kept."""
+    grouped: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
     for one in findings:
-        sorted_out[one.kind].append(one)
-    return {kind: table_of(own) for kind, own in sorted_out.items()}
+        grouped[one.kind].append(one)
+    return {kind: table_of(own) for kind, own in grouped.items()}
 
 
 def counts_of(tables: Mapping[str, pa.Table]) -> dict[str, int]:
-    """How many findings there are of each kind."""
+    """The number of findings of each kind."""
     return {kind: int(table.num_rows) for kind, table in tables.items()}

@@ -1,4 +1,4 @@
-"""The Gaussian that describes some images, and the distance between two."""
+"""Gaussian distributions of images, and the distance between two of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fruits.features.moments import Moments
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """Mean and covariance of n images in k components.
+    """The mean and the covariance of n images in k components.
 
     Attributes:
-        count: n.
-        mean: (k,) float64.
-        covariance: (k, k) float64, divided by n - 1.
+        count: The number n of images.
+        mean: The mean, (k,) float64.
+        covariance: The sample covariance (divided by n - 1), (k, k) float64.
     """
 
     count: int
@@ -27,12 +27,12 @@ class Gaussian:
 
     @classmethod
     def of(cls, moments: Moments, weights: Array, offset: Array) -> Gaussian:
-        """That of the components of images whose features have these moments.
+        """The Gaussian of the components of images, from the moments of their features.
 
         Args:
-            moments: of the features.
-            weights: (d, k) float64, with `offset`: components = features @ weights + offset.
-            offset: (k,) float64.
+            moments: The moments of the features.
+            weights: The (d, k) float64 weights: components = features @ weights + offset.
+            offset: The (k,) float64 offset.
         """
         covariance = weights.T @ moments.scatter @ weights / max(moments.count - 1, 1)
         return cls(moments.count, moments.mean @ weights + offset, covariance)
@@ -58,5 +58,5 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
     shift = one.mean - other.mean
     traces = float(np.trace(one.covariance) + np.trace(other.covariance))
     square = float(shift @ shift) + traces - 2 * float(np.sqrt(inner.clip(min=0)).sum())
-    # Of equal ones, rounding leaves this much of the traces.
+    # Rounding leaves up to this share of the traces if both are equal.
     return math.sqrt(square) if square > 1e-10 * traces else 0.0

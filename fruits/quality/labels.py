@@ -1,37 +1,37 @@
-"""Images whose label is improbable, by what a classifier says that does not know them.
+"""Finds images with an improbable label, by a classifier that was not fitted to them.
 
 The rule is that of confident learning (Northcutt, Jiang and Chuang, "Confident learning: estimating
 uncertainty in dataset labels", Journal of Artificial Intelligence Research 70, 2021): a label
-counts as predicted for an image where its probability reaches the mean that the images of this
-label have. An image is suspect where the most probable of these labels is not its own. So a label
-that the classifier is never sure of needs less to be predicted, and a blurred border between two
-labels does not make all its images suspect.
+counts as predicted if its probability is at least the mean probability that the images of this
+label have for it. An image is suspect if the most probable of these labels is not its own. So a
+label for which the classifier is never sure needs a lower probability, and two labels that are hard
+to separate do not make all of their images suspect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import Array, Ints, places_of
+from fruits.classify.model import Array, Ints, label_indices
 from fruits.quality.findings import Finding
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a classifier says of n images that it was not fitted to.
+    """The predictions of a classifier for n images that it was not fitted to.
 
     Attributes:
-        paths: n paths.
-        labels: n labels that the images have.
-        splits: n sides of the split; None where there is none.
-        top: (n, k) int64, places of the most probable labels, the best first.
-        probability: (n, k) float64, of these labels.
-        likelihood: (n,) float64, the probability of the label that the image has; NaN where the
-            classifier does not know it.
+        paths: The n paths.
+        labels: The n given labels.
+        splits: The n sides of the split, or None.
+        top: The indices of the most probable labels, the best first, (n, k) int64.
+        probability: The probabilities of these labels, (n, k) float64.
+        likelihood: The probabilities of the given labels, (n,) float64. NaN if the classifier does
+            not know the label.
     """
 
     paths: Sequence[str]
@@ -41,35 +41,57 @@ class Answers:
     probability: Array
     likelihood: Array
 
+    def take(self, places: Ints) -> Answers:
+        """The predictions of some images, by their indices."""
+        columns = (self.paths, self.labels, self.splits)
+        some = ([column[place] for place in places.tolist()] for column in columns)
+        paths, labels, splits = some
+        arrays = self.top[places], self.probability[places], self.likelihood[places]
+        return Answers(paths, labels, splits, *arrays)
 
-def confidence_needed(answers: Answers, names: Sequence[str]) -> Array:
-    """(c,) float64: the mean probability that the images of each label have for it.
+    def followed_by(self, other: Answers) -> Answers:
+        """The predictions of these images, followed by those of others."""
+        return Answers(
+            [*self.paths, *other.paths],
+            [*self.labels, *other.labels],
+            [*self.splits, *other.splits],
+            np.concatenate([self.top, other.top]),
+            np.concatenate([self.probability, other.probability]),
+            np.concatenate([self.likelihood, other.likelihood]),
+        )
 
-    Infinite where there is none, so that the label is never predicted.
+
+def confidence_needed(parts: Iterable[Answers], names: Sequence[str]) -> Array:
+    """The mean probability of each label for its own images, (c,) float64.
+
+    It is infinite for labels without images, so these are never predicted.
+
+    Args:
+        parts: The predictions of all images, in parts. The division has no effect.
+        names: The c labels of the classifier.
     """
-    own = places_of(names, answers.labels)
-    known = (own >= 0) & ~np.isnan(answers.likelihood)
-    counts = np.bincount(own[known], minlength=len(names))
-    sums = np.bincount(own[known], answers.likelihood[known], minlength=len(names))
+    counts, sums = np.zeros(len(names), np.int64), np.zeros(len(names))
+    for answers in parts:
+        own = label_indices(names, answers.labels)
+        known = (own >= 0) & ~np.isnan(answers.likelihood)
+        counts += np.bincount(own[known], minlength=len(names))
+        np.add.at(sums, own[known], answers.likelihood[known])
     needed: Array = np.divide(sums, counts, out=np.full(len(names), np.inf), where=counts > 0)
     return needed
 
 
 def label_suspects(answers: Answers, names: Sequence[str], needed: Array) -> list[Finding]:
-    """The images whose label another one beats, those with the least probable label first.
+    """The images with another predicted label, those with the least probable label first.
 
     Args:
-        answers: of the classifier.
-        names: its c labels.
-        needed: (c,) float64, from :func:`confidence_needed`.
+        answers: The predictions of the classifier.
+        names: The c labels of the classifier.
+        needed: The result of :func:`confidence_needed`, (c,) float64.
 
     Returns:
-        Findings whose score is 1 minus the probability of the label that the image has.
+        Findings. The score is 1 minus the probability of the given label.
     """
-    predicted, confidence = _predicted(answers, needed)
-    own = places_of(names, answers.labels)
-    suspect = (predicted >= 0) & (predicted != own) & (own >= 0) & ~np.isnan(answers.likelihood)
-    places = np.flatnonzero(suspect)
+    predicted, confidence, places = _suspects(answers, names, needed)
     order = np.lexsort((-confidence[places], answers.likelihood[places]))
     return [
         _finding(answers, place, names[predicted[place]], float(confidence[place]))
@@ -77,8 +99,47 @@ def label_suspects(answers: Answers, names: Sequence[str], needed: Array) -> lis
     ]
 
 
+def least_probable(
+    parts: Iterable[Answers], names: Sequence[str], needed: Array, most: int
+) -> tuple[Answers, int]:
+    """Selects the images that :func:`label_suspects` finds, up to a maximum number.
+
+    Args:
+        parts: The predictions of the images, in parts.
+        names: The c labels of the classifier.
+        needed: The result of :func:`confidence_needed`, (c,) float64.
+        most: The maximum number of images.
+
+    Returns:
+        The images with the least probable labels, in the given order; and the number of other
+        images that it would find.
+    """
+    width = len(names)
+    nothing = np.empty((0, width), np.int64), np.empty((0, width)), np.empty(0)
+    kept, found = Answers([], [], [], *nothing), 0
+    for answers in parts:
+        places = _suspects(answers, names, needed)[2]
+        found += len(places)
+        own = answers.take(places)
+        kept = kept.followed_by(own) if len(kept.paths) else own
+        if len(kept.paths) > most:
+            order = np.argsort(kept.likelihood, kind="stable")
+            kept = kept.take(np.sort(order[:most]))
+    return kept, found - len(kept.paths)
+
+
+def _suspects(
+    answers: Answers, names: Sequence[str], needed: Array
+) -> tuple[Ints, NDArray[np.float64], Ints]:
+    """The predicted label of each image, its probability, and the indices of the suspects."""
+    predicted, confidence = _predicted(answers, needed)
+    own = label_indices(names, answers.labels)
+    suspect = (predicted >= 0) & (predicted != own) & (own >= 0) & ~np.isnan(answers.likelihood)
+    return predicted, confidence, np.flatnonzero(suspect)
+
+
 def _predicted(answers: Answers, needed: Array) -> tuple[Ints, NDArray[np.float64]]:
-    """The most probable label that reaches what it needs, -1 where none does; its probability."""
+    """The most probable label with enough confidence, or -1 if there is none; its probability."""
     reaches = answers.probability >= needed[answers.top]
     first = reaches.argmax(axis=1)
     rows = np.arange(len(first))
@@ -99,7 +160,7 @@ def _finding(answers: Answers, place: int, predicted: str, confidence: float) ->
         other_split=None,
         score=1 - likelihood,
         reason=(
-            f"a classifier that has not seen this image takes it for {predicted} "
-            f"({confidence:.0%}); {label} has {likelihood:.1%}"
+            f"taken for {predicted} ({confidence:.0%}) by a classifier that has not seen this "
+            f"image; {label} has {likelihood:.1%}"
         ),
     )

@@ -1,4 +1,4 @@
-"""Images that show the same picture with other bytes: saved again, resized, of another format."""
+"""Finds images with the same picture but other bytes: saved again, resized, or converted."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def near_duplicates(
     thumbnails: Iterable[pa.RecordBatch],
     trained: pa.Table | None = None,
 ) -> tuple[list[Finding], int]:
-    """The images that look like another one: all but the one that stays.
+    """Finds images that look the same as another image, except the ones to keep.
 
-    An image stays unless it looks like one on its side that stays, in the order of their paths: so
-    of a film whose neighbouring frames look the same, some frames stay.
+    In the order of their paths, an image is kept unless it looks the same as a kept image on its
+    side. So some frames are kept of a film whose neighbouring frames look the same.
 
     Args:
-        images: a table with the columns :data:`fruits.quality.copies.COLUMNS`.
-        thumbnails: of both, with the columns sha256 and thumbnail.
-        trained: images that a model was trained on, where `images` are others.
+        images: A table with the columns :data:`fruits.quality.copies.COLUMNS`.
+        thumbnails: The sha256 and thumbnail of all these images.
+        trained: The training images of the model, if `images` are others.
 
     Returns:
-        Findings of the kinds ``near-duplicate`` and ``split duplicate``; and how many contents
-        have no thumbnail, so that they were not compared.
+        Findings of the kinds ``near-duplicate`` and ``split duplicate``; and the number of
+        contents without a thumbnail, which were not compared.
     """
     digests = images["sha256"].combine_chunks()
     wanted = digests
@@ -48,7 +48,10 @@ def near_duplicates(
 def _partners(
     images: pa.Table, trained: pa.Table | None, signatures: Signatures, pairs: Pairs
 ) -> Partners:
-    """Of each image its look-alikes and how they differ; of equal ones on one side the first."""
+    """The similar images of each image and their difference.
+
+    Of images with equal contents on one side of the split, only the first one counts.
+    """
     places = np.unique(np.concatenate([pairs.one, pairs.other]))
     contents = signatures.sha256.take(pa.array(places)).to_pylist()
     groups = images_by_content(images, trained, contents)
@@ -57,9 +60,9 @@ def _partners(
     columns = (pairs.one.tolist(), pairs.other.tolist(), pairs.difference.tolist())
     for one, other, difference in zip(*columns, strict=True):
         for image in of_place[one]:
-            for twin in of_place[other]:
-                found.setdefault(image, []).append((difference, twin))
-                found.setdefault(twin, []).append((difference, image))
+            for partner in of_place[other]:
+                found.setdefault(image, []).append((difference, partner))
+                found.setdefault(partner, []).append((difference, image))
     return found
 
 
@@ -68,17 +71,18 @@ def _one_of_each_side(images: list[Image]) -> list[Image]:
 
 
 def _findings(partners: Partners) -> Iterator[Finding]:
-    stays: set[Image] = set()
+    kept: set[Image] = set()
     for image in sorted(partners, key=lambda one: one.order):
         if image.trained:
             continue
         leaks = [one for one in partners[image] if image.leaks_from(one[1])]
-        own = [one for one in partners[image] if one[1] in stays and not image.leaks_from(one[1])]
+        own = [one for one in partners[image] if one[1] in kept and not image.leaks_from(one[1])]
         own = [one for one in own if one[1].split == image.split]
         if not own:
-            stays.add(image)
-        for like in filter(None, (leaks, own)):
-            yield _finding(image, *min(like, key=lambda one: (one[0], one[1].order)), len(like) - 1)
+            kept.add(image)
+        for found in filter(None, (leaks, own)):
+            nearest = min(found, key=lambda one: (one[0], one[1].order))
+            yield _finding(image, *nearest, len(found) - 1)
 
 
 def _finding(image: Image, difference: float, other: Image, more: int) -> Finding:

@@ -1,4 +1,4 @@
-"""The nearest rows of each row, by blocks of matrix products."""
+"""Finds the nearest rows of each row, by matrix products in blocks."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PRODUCTS = 1 << 24
-"""Products that are computed at once: 64 MB."""
+"""The number of products of a block: 64 MB."""
 
 
 def nearest_rows(
     rows: NDArray[np.float32], count: int = 10
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest other rows of each row.
+    """Finds the nearest other rows of each row.
 
-    Products in float32 choose them, so of rows that are equally near up to rounding any may be
-    chosen; distances in float64 put them in order.
+    Products in float32 select the rows, so the choice is arbitrary between rows whose distances
+    are equal up to rounding. Distances in float64 sort them.
 
     Args:
-        rows: (n, k) float32.
-        count: wanted neighbours; n - 1 where there are fewer.
+        rows: The rows, (n, k) float32.
+        count: The number of neighbours; n - 1 if there are fewer.
 
     Returns:
-        (n, count) places, the nearest first and of equally near ones the first; and their Euclidean
+        The (n, count) row numbers, sorted by distance and then by number; and the Euclidean
         distances.
     """
     total = len(rows)

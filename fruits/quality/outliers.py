@@ -1,4 +1,4 @@
-"""Images that are unlike those of every label."""
+"""Finds images that are far from every label."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def outliers(
     distances: Array,
     threshold: float,
 ) -> list[Finding]:
-    """The images that are farther from all labels than the classifier's threshold.
+    """Finds the images whose distance to all labels is above the classifier's threshold.
 
     Args:
-        paths: n paths.
-        labels: n labels.
-        splits: n sides of the split.
-        distances: (n,) float64, Mahalanobis distances to the nearest label's mean.
-        threshold: of the classifier; infinite where it has none.
+        paths: The n paths.
+        labels: The n labels.
+        splits: The n sides of the split.
+        distances: The Mahalanobis distances to the mean of the nearest label, (n,) float64.
+        threshold: The threshold of the classifier; infinite if it has none.
 
     Returns:
-        Findings whose score is the distance as a multiple of the threshold, the largest first.
+        Findings, the largest score first. The score is the distance divided by the threshold.
     """
     far = np.flatnonzero(distances > threshold)
     return [
@@ -41,8 +41,8 @@ def outliers(
             other_split=None,
             score=float(distances[place]) / threshold,
             reason=(
-                f"it is {distances[place] / threshold:.1f} times as far from the nearest label as "
-                "99 % of the known images are"
+                f"{distances[place] / threshold:.2f} times the distance to the nearest label that "
+                "99% of the known images do not exceed"
             ),
         )
         for place in far[np.argsort(-distances[far], kind="stable")].tolist()

@@ -1,4 +1,4 @@
-"""Sums over the components of each side of the split, in one pass."""
+"""Sums the components of each side of the split, in one pass."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from fruits.quality.gaussian import Gaussian
 
 TRAIN = "train"
 
-# Multiples of it, without their whole parts, are spread evenly: a part of all rows by their number.
+# The fractional parts of its multiples are evenly distributed: they select rows by their number.
 _GOLDEN = 0.6180339887498949
 
 
 @dataclass
 class LabelSums:
-    """Of one label: images, (k,) the sum of their components, and the sum of their squares."""
+    """Sums over the images of one label.
+
+    Attributes:
+        count: The number of images.
+        total: The sum of their components, (k,) float64.
+        squares: The sum of the squares of all their components.
+    """
 
     count: int
     total: Array
@@ -29,13 +35,13 @@ class LabelSums:
 
 @dataclass
 class Side:
-    """Sums over some images in k components.
+    """Sums over images in k components.
 
     Attributes:
-        count: images.
-        total: (k,) float64, the sum of their components.
-        products: (k, k) float64, the sum of x x^T.
-        labels: the same of each label, but for the products.
+        count: The number of images.
+        total: The sum of their components, (k,) float64.
+        products: The sum of x x^T, (k, k) float64.
+        labels: The sums for each label, without the products.
     """
 
     count: int
@@ -45,7 +51,7 @@ class Side:
 
     @classmethod
     def empty(cls, width: int) -> Side:
-        """No images yet."""
+        """The sums over no images."""
         return cls(0, np.zeros(width), np.zeros((width, width)))
 
     def add(self, x: Array) -> None:
@@ -55,7 +61,7 @@ class Side:
         self.products += x.T @ x
 
     def add_labels(self, x: Array, labels: pa.Array) -> None:
-        """Adds (n, k) components to the sums of their n labels; null is left out."""
+        """Adds (n, k) components to the sums of their n labels, except those without a label."""
         encoded = labels.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy()
         order = np.argsort(codes, kind="stable")
@@ -68,7 +74,7 @@ class Side:
             sums.squares += float(np.sum(own * own))
 
     def gaussian(self) -> Gaussian:
-        """That of the images."""
+        """The Gaussian of the images."""
         mean = self.total / max(self.count, 1)
         covariance = (self.products - self.count * np.outer(mean, mean)) / max(self.count - 1, 1)
         return Gaussian(self.count, mean, covariance)
@@ -76,11 +82,12 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums of each side; and for each other side, of a random part of the training side and it.
+    """Sums over each side of the split, and over random samples for comparison.
 
     Attributes:
-        sides: by the name of the side.
-        by_chance: by the name of the side: a part of both, as large as the side, and the rest.
+        sides: The sums over each side, by name.
+        by_chance: For each side other than training: the sums over a random sample of this and the
+            training side, of the same size as this side; and the sums over the remaining images.
     """
 
     sides: dict[str, Side]
@@ -91,8 +98,8 @@ def sums_of_sides(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, float])
     """Adds up the components of the training side and of others.
 
     Args:
-        batches: label, split and pca.
-        sizes: the other sides, each with its number of images as a multiple of the training side's.
+        batches: The label, split and pca of images.
+        sizes: The sizes of the other sides, each divided by the size of the training side.
     """
     names = [TRAIN, *sizes]
     sums: Sums | None = None

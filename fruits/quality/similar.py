@@ -1,10 +1,10 @@
-"""All pairs of pictures that differ by no more than what saving them again changes.
+"""Finds all pairs of pictures that differ by no more than the noise of saving them again.
 
-The search is exact, and compares few pairs: two rows are no nearer to each other than their
-projections onto any direction are (Cauchy and Schwarz), so rows are sorted by their projection onto
-the direction in which they differ most, and each block is compared with the few rows after it
-whose projections are within reach. These are matrix products in float32, with room for rounding;
-what passes is compared again in whole numbers.
+The search is exact, but compares few pairs. The distance of two rows is at least the distance of
+their projections onto any direction (Cauchy and Schwarz). So rows are sorted by their projection
+onto the direction of the largest variance, and each block is compared only with the next rows whose
+projections are near enough. The comparison uses matrix products in float32 with a tolerance for
+rounding; the candidates are compared again in integers.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from fruits.quality.signature import CELLS, CHROMA_NOISE, LUMA_NOISE, Bytes
 Ints = NDArray[np.int64]
 
 PARTNERS = 16
-"""Pairs that are kept of a picture, as one block of rows finds them; more are counted."""
+"""The maximum number of pairs of a picture in a block of rows; further pairs are only counted."""
 
 _ROWS, _COLUMNS = 1024, 8192
-"""A block of products: 32 MB."""
+"""The size of a block of products: 32 MB."""
 
 _SAMPLE = 4096
-"""Pictures that the direction is found from."""
+"""The number of pictures from which the direction is computed."""
 
 _REACH = LUMA_NOISE * CELLS**0.5
-"""The largest Euclidean distance of two rows that are the same picture."""
+"""The maximum Euclidean distance of two rows of the same picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,11 @@ class Pairs:
     """Pairs of pictures.
 
     Attributes:
-        one: (p,) places.
-        other: (p,) places; no pair is there twice.
-        difference: (p,) float64: root mean square of the difference in luma, in levels of 255,
-            without that of their means.
-        left_out: pairs that were found beyond :data:`PARTNERS`.
+        one: The indices of the first pictures, (p,) int64.
+        other: The indices of the second pictures, (p,) int64. Each pair is listed once.
+        difference: The root mean square of the difference in luma, without the difference of the
+            means, in levels from 0 to 255, (p,) float64.
+        left_out: The number of further pairs beyond :data:`PARTNERS`.
     """
 
     one: Ints
@@ -51,14 +51,15 @@ class Pairs:
 
 
 def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
-    """The pairs of pictures that are the same but for what saving them again changes.
+    """Finds the pairs of pictures that are the same except for the noise of saving them again.
 
-    A pair is one where the differences in luma, without a change of brightness that is smaller than
-    the contrast, and in chroma are below the noise of JPEG, see :mod:`fruits.quality.signature`.
+    Two pictures are the same if their differences in luma and chroma are below the noise of JPEG,
+    see :mod:`fruits.quality.signature`. A change of the brightness that is smaller than the
+    contrast does not count.
 
     Args:
-        luma: (n, 256) uint8.
-        chroma: (n, 128) uint8.
+        luma: The luma cells, (n, 256) uint8.
+        chroma: The chroma cells, (n, 128) uint8.
     """
     found: list[tuple[Ints, Ints, NDArray[np.float64]]] = []
     left_out = 0
@@ -76,7 +77,7 @@ def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
 
 
 def _candidates(luma: Bytes) -> Iterator[tuple[Ints, Ints]]:
-    """Pairs that may be similar, each once, by blocks; in a block, those of one row follow."""
+    """Yields blocks of pairs that may be similar, each pair once, sorted by the first row."""
     if len(luma) < 2:
         return
     key = _projections(luma)
@@ -98,7 +99,7 @@ def _candidates(luma: Bytes) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _projections(luma: Bytes) -> NDArray[np.float64]:
-    """(n,) of the centred rows onto the direction in which they differ most."""
+    """The projections of the centred rows onto the direction of their largest variance, (n,)."""
     some = _centred(luma[:: -(-len(luma) // _SAMPLE)])
     some -= some.mean(axis=0)
     _, vectors = np.linalg.eigh((some.T @ some).astype(np.float64))
@@ -117,7 +118,7 @@ def _centred(luma: Bytes) -> NDArray[np.float32]:
 
 
 def _augmented(luma: Bytes, left: bool) -> NDArray[np.float32]:
-    """Rows whose products with those of the other side are -1/2 of their squared distances."""
+    """Rows whose products with rows of the other side are -1/2 of the squared distances."""
     rows = _centred(luma)
     half = -0.5 * np.einsum("ij,ij->i", rows, rows, dtype=np.float32)[:, np.newaxis]
     one = np.ones_like(half)
@@ -125,7 +126,7 @@ def _augmented(luma: Bytes, left: bool) -> NDArray[np.float32]:
 
 
 def _near(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> tuple[Ints, Ints]:
-    """Places of the products that are large enough, with room for rounding."""
+    """The rows and columns of products that are large enough, with a tolerance for rounding."""
     products = rows @ columns.T
     largest = max(float(np.abs(rows[:, -2]).max()), float(np.abs(columns[:, -1]).max()))
     # Higham, "Accuracy and Stability of Numerical Algorithms", 3.1.
@@ -137,7 +138,7 @@ def _near(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> tuple[Ints
 def _compared(
     luma: Bytes, chroma: Bytes, one: Ints, other: Ints
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Whether pairs are the same picture, and how they differ in luma."""
+    """Whether pairs show the same picture, and their differences in luma."""
     same, differences = np.empty(len(one), bool), np.empty(len(one))
     for start in range(0, len(one), _COLUMNS):
         block = slice(start, start + _COLUMNS)

@@ -1,10 +1,10 @@
-"""From moments to a scaler and a PCA, as arrays and as one affine map.
+"""Fits a scaler and a PCA to moments, as arrays and as one affine map.
 
 Min-max and standard scaling are affine in each feature, so the covariance of the scaled features
-follows from the scatter of the raw ones, and the pass that `fruits.features.moments` makes fits
-everything. The results agree with Spark's own `MinMaxScaler`, `StandardScaler` and `PCA`, up to
-rounding and the sign of a component. As in Spark, the PCA is fitted to centred features, but does
-*not* centre what it transforms: components = scaled @ pc.
+follows from the scatter of the raw features, and the single pass of `fruits.features.moments` is
+enough to fit everything. The results agree with Spark's own `MinMaxScaler`, `StandardScaler` and
+`PCA`, up to rounding and the sign of a component. As in Spark, the PCA is fitted to centred
+features but does *not* centre the features that it transforms: components = scaled @ pc.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import numpy as np
 from fruits.errors import ConfigError, InputError
 from fruits.features.moments import Moments
 from fruits.features.products import Array
+from fruits.reduction.blas import one_blas_thread
 
 SCALERS = ("minmax", "standard", "none")
-"""Scalers by name; "none" leaves the features as they are."""
+"""The names of the scalers; "none" does not change the features."""
 
 
 RANK_TOLERANCE = 1e-12
-"""A component with less than this share of the first one's variance is rounding, not variance."""
+"""A component with less variance, relative to the first component, is a rounding error."""
 
 
 _TIE = 1e-6
-"""Loadings of a component that differ by less than this, relatively, count as equally large."""
+"""Loadings of a component with a smaller relative difference count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +36,14 @@ class Reduction:
     """A fitted scaler and PCA, from d features to k components.
 
     Attributes:
-        scaler: name of the scaler, one of :data:`SCALERS`.
-        moments: what both were fitted to.
+        scaler: The name of the scaler, one of :data:`SCALERS`.
+        moments: The moments that both were fitted to.
         explained_variance: (d,) float64, the share of every component, kept or not, in the variance
-            of the scaled features; descending, 1 in sum.
-        all_axes: (d, d) float64, the principal axes of the scaled features, in columns, also of
-            components that are not kept.
-        weights: (d, k) float64, scaler and PCA in one: components = features @ weights + offset.
+            of the scaled features; descending, with the sum 1.
+        all_axes: (d, d) float64, the principal axes of the scaled features, in columns, of all
+            components, kept or not.
+        weights: (d, k) float64, scaler and PCA in one map:
+            components = features @ weights + offset.
         offset: (k,) float64, see ``weights``.
     """
 
@@ -54,23 +56,24 @@ class Reduction:
 
     @property
     def components(self) -> int:
-        """k, the number of components that are kept."""
+        """The number of kept components, k."""
         return int(self.offset.size)
 
     @property
     def axes(self) -> Array:
-        """(d, k) float64, the axes of the components that are kept."""
+        """(d, k) float64, the axes of the kept components."""
         return self.all_axes[:, : self.components]
 
 
+@one_blas_thread()
 def fit_reduction(moments: Moments, scaler: str, components: int | float) -> Reduction:
-    """Fits both steps.
+    """Fits the scaler and the PCA.
 
     The eigendecomposition takes a second and 200 MB for 2,048 features.
 
     Raises:
         InputError: there are fewer than two images, or all have the same features.
-        ConfigError: `scaler` or `components` has a value that cannot be used.
+        ConfigError: `scaler` or `components` is invalid.
     """
     factor, shift = scaling(moments, scaler)
     explained, axes = principal_axes(moments, factor)
@@ -87,10 +90,10 @@ def fit_reduction(moments: Moments, scaler: str, components: int | float) -> Red
 
 
 def scaling(moments: Moments, kind: str) -> tuple[Array, Array]:
-    """Return factor and shift, (d,) float64 each, with scaled = features * factor + shift.
+    """Returns factor and shift, (d,) float64 each, with scaled = features * factor + shift.
 
     Raises:
-        ConfigError: `kind` is not a scaler's name.
+        ConfigError: `kind` is not the name of a scaler.
     """
     check_scaler(kind)
     if kind == "minmax":
@@ -103,25 +106,26 @@ def scaling(moments: Moments, kind: str) -> tuple[Array, Array]:
 
 
 def principal_axes(moments: Moments, factor: Array) -> tuple[Array, Array]:
-    """PCA of features * factor: explained variance (d,) and axes (d, d), in columns, by variance.
+    """PCA of features * factor: explained variance (d,) and axes (d, d), in columns, descending.
 
-    The variances are shares of their sum. Of n < d rows, all from the n-th on is exactly 0. The
-    largest loading of each axis is positive, the first of them where several are as large. Where
-    variances are equal, only the space that their axes span is determined.
+    The variances are shares of their sum. With n < d rows, they are exactly 0 from the n-th on. The
+    largest loading of each axis is positive (the first one, if several are equal). If variances are
+    equal, only the space that their axes span is determined.
 
     Raises:
-        InputError: there are fewer than two rows, or they do not differ.
+        InputError: there are fewer than two rows, or all rows are equal.
     """
     if moments.count < 2:
-        raise InputError(f"wanted two images or more for a PCA, found {moments.count}; add images")
+        raise InputError(f"wanted at least two images for a PCA; got {moments.count}: add images")
     covariance = moments.scatter * factor
     covariance *= factor[:, np.newaxis] / (moments.count - 1)
     ascending, vectors = np.linalg.eigh(covariance)
     variances, axes = ascending[::-1].clip(min=0), vectors[:, ::-1]
-    variances[moments.count - 1 :] = 0  # n centred rows span n - 1 dimensions: these are rounding
+    # n centred rows span n - 1 dimensions; other variances are rounding errors.
+    variances[moments.count - 1 :] = 0
     if variances[0] == 0:
         raise InputError(
-            f"wanted images that differ, found {moments.count} with the same features; add others"
+            f"wanted images that differ; got {moments.count} with the same features: add others"
         )
     size = np.abs(axes)
     pivot = np.argmax(size >= (1 - _TIE) * size.max(axis=0), axis=0)
@@ -130,16 +134,16 @@ def principal_axes(moments: Moments, factor: Array) -> tuple[Array, Array]:
 
 
 def choose_components(explained_variance: Array, components: int | float) -> int:
-    """Return how many components to keep.
+    """Returns the number of components to keep.
 
     Args:
-        explained_variance: (m,) descending shares of the m components that there can be: as many
-            as there are features, or images if they are fewer.
-        components: a whole number is that many, also 1. A fraction in (0, 1] is a share of the
-            variance: the fewest components that hold it together, and for 1.0 all that have any.
+        explained_variance: (m,) descending shares of the m possible components, where m is the
+            smaller of the numbers of features and images.
+        components: an int is the number of components. A float in (0, 1] is a share of the
+            variance: the fewest components that reach it are kept; for 1.0, all with any variance.
 
     Raises:
-        ConfigError: `components` is more than m, or no count and no share.
+        ConfigError: `components` is more than m, or is neither a count nor a share.
     """
     possible = len(explained_variance)
     if isinstance(components, int) and not isinstance(components, bool) and components >= 1:
@@ -161,16 +165,18 @@ def choose_components(explained_variance: Array, components: int | float) -> int
     )
 
 
+@one_blas_thread()
 def turned_degrees(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float]:
-    """How far the leading axes of two PCAs have turned, see :func:`principal_angles`.
+    """The angles between the leading axes of two PCAs, see :func:`principal_angles`.
 
     Args:
-        old: of the earlier images.
-        new: of the present ones.
-        fitted: to one of them; its axes are not computed again, and its scaler is that of both.
+        old: the moments of the earlier images.
+        new: the moments of the present images.
+        fitted: a reduction with the scaler to use; if it was fitted to `old` or `new`, its axes are
+            not computed again.
 
     Returns:
-        Degrees from 0 to 90 by the number of leading axes that are compared.
+        Angles in degrees, from 0 to 90, by the number of leading axes that are compared.
     """
 
     def axes(moments: Moments) -> Array:
@@ -183,7 +189,7 @@ def turned_degrees(old: Moments, new: Moments, fitted: Reduction) -> dict[str, f
 
 
 def _alike(one: Moments, other: Moments) -> bool:
-    """Whether scaler and PCA are the same for both, whatever the labels of their rows."""
+    """Whether scaler and PCA are the same for both; the labels of the rows may differ."""
     return one is other or (
         (one.width, one.count) == (other.width, other.count)
         and one.products.equals(other.products)
@@ -196,15 +202,16 @@ def _alike(one: Moments, other: Moments) -> bool:
 def principal_angles(ones: Array, others: Array) -> dict[str, float]:
     """The largest principal angle between the leading axes of two bases.
 
-    Björck and Golub, "Numerical methods for computing angles between linear subspaces",
-    Mathematics of Computation 27 (1973): the sine is the norm of what one leaves of the other.
+    The sine of the angle is the norm of the part of one basis that is orthogonal to the other:
+    Björck and Golub, "Numerical methods for computing angles between linear subspaces", Mathematics
+    of Computation 27 (1973).
 
     Args:
         ones: (d, m) float64, orthonormal columns.
-        others: the same.
+        others: (d, m) float64, orthonormal columns.
 
     Returns:
-        Degrees from 0 to 90 by the number of leading axes that are compared.
+        Angles in degrees, from 0 to 90, by the number of leading axes that are compared.
     """
     degrees = {}
     for count in (1, 2, 10, 100):
@@ -216,7 +223,7 @@ def principal_angles(ones: Array, others: Array) -> dict[str, float]:
 
 
 def check_scaler(kind: str) -> None:
-    """Raises ConfigError unless ``kind`` is a scaler's name."""
+    """Raises ConfigError unless ``kind`` is the name of a scaler."""
     if kind not in SCALERS:
         raise ConfigError(f"scaler: wanted one of {', '.join(SCALERS)}; got {kind!r}")
 
@@ -228,5 +235,5 @@ def deviation(moments: Moments) -> Array:
 
 
 def _reciprocal(spread: Array) -> Array:
-    """1 / spread, and 0 for a feature that does not vary."""
+    """1 / spread, or 0 for a constant feature."""
     return np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)

@@ -1,4 +1,4 @@
-"""Features -> components: scaler and PCA as one affine map."""
+"""Transforms features into components: scaler and PCA as one affine map."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from fruits.features.products import Array
 
-_ROWS, _COLUMNS = 32, 64
-"""Products are of so many rows, and of a multiple of so many columns, see `rowwise_product`."""
+_ROWS, _COLUMNS = 16, 64
+"""Products have this many rows and a multiple of this many columns, see `rowwise_product`."""
 
 
 def affine(x: NDArray[np.floating[Any]], weights: Array, offset: Array) -> NDArray[np.float32]:
-    """Return x @ weights + offset, (n, d) to (n, k): what the models would compute.
+    """Returns x @ weights + offset, (n, d) to (n, k), as the Spark ML models compute it.
 
-    In float64, rounded to float32 at the end. A row's result does not depend on the others.
+    Computes in float64 and rounds to float32 at the end. The result of a row does not depend on the
+    other rows.
     """
     return (rowwise_product(x, weights) + offset).astype(np.float32)
 
@@ -24,11 +25,11 @@ def affine(x: NDArray[np.floating[Any]], weights: Array, offset: Array) -> NDArr
 def rowwise_product(
     x: NDArray[np.floating[Any]], weights: Array, shift: Array | None = None
 ) -> Array:
-    """Return (x - shift) @ weights in float64; the bits of a row do not depend on the others.
+    """Returns (x - shift) @ weights in float64; the bits of a row do not depend on other rows.
 
-    The BLAS takes other ways, with other roundings, for a single row, for what is left over at the
-    edge of a matrix, and for small matrices. So all products are of one shape, filled up with
-    zeros, that leaves nothing over for any number of threads.
+    The BLAS uses different kernels, which round differently, for a single row, for the rest at the
+    edge of a matrix, and for small matrices. So all products have the same shape, padded with
+    zeros, with which no rest remains for any number of threads.
 
     Args:
         x: (n, d) float32 or float64.
@@ -41,8 +42,8 @@ def rowwise_product(
     width, wanted = weights.shape
     wide = weights
     if wanted % _COLUMNS:
-        wide = np.zeros((width, -(-wanted // _COLUMNS) * _COLUMNS))
-        wide[:, :wanted] = weights
+        wide = np.empty((width, -(-wanted // _COLUMNS) * _COLUMNS))
+        wide[:, :wanted], wide[:, wanted:] = weights, 0
     y = np.empty((len(x), wanted))
     block = np.zeros((_ROWS, width))
     for start in range(0, len(x), _ROWS):

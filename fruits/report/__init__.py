@@ -1,5 +1,5 @@
-"""The page of a run: plain tables and arrays -> one HTML file that needs nothing else.
+"""The report of a run: tables and arrays -> one HTML file that needs no network.
 
-It imports no Spark. What it is made of is a :class:`~fruits.report.material.Material`, and
-:func:`~fruits.report.document.render` makes the page.
+It imports no Spark. :func:`~fruits.report.document.render` creates the page from a
+:class:`~fruits.report.data.ReportData`.
 """

@@ -1,4 +1,4 @@
-"""Small line charts as SVG: they follow the colours of the page, and print."""
+"""Small line charts as SVG, which use the colours of the page and can be printed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 WIDTH, HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 28, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 28, 12, 44
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, in its pixels.
+    """A line of a chart, in pixels of the chart.
 
     Attributes:
-        points: for the attribute ``points`` of an SVG polyline.
-        dots: x, y and what a dot says.
-        name: of the line.
+        points: The value of the attribute ``points`` of an SVG polyline.
+        dots: The x, y and tooltip of each dot.
+        name: The name of the line.
     """
 
     points: str
@@ -29,16 +29,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the template draws.
+    """A chart for the template of the page.
 
     Attributes:
-        title: read out by screen readers.
-        lines: one or more.
-        x_ticks: place and text.
-        y_ticks: place and text.
-        x_name: of the axis below.
-        y_name: of the axis on the left.
-        mark: x of a dashed vertical line, or None.
+        title: The title for screen readers.
+        lines: One or more lines.
+        x_ticks: The position and text of each tick of the x axis.
+        y_ticks: The position and text of each tick of the y axis.
+        x_name: The name of the x axis.
+        y_name: The name of the y axis.
+        mark: The x of a dashed vertical line, or None.
     """
 
     title: str
@@ -66,13 +66,13 @@ def scree(explained_variance: Sequence[float]) -> Chart | None:
     line = _line(shown / count, total[shown], "variance")
     few = count <= 40
     dots = [
-        (_x(n / count), _y(total[n]), f"{n} components hold {total[n]:.1%}")
+        (_x(n / count), _y(total[n]), f"{n} components explain {total[n]:.1%}")
         for n in range(1, count + 1)
         if few or n in {1, 2, 5, 10, 20, 50, 100, 200, 500, count}
     ]
     ticks = np.unique(np.linspace(0, count, 6).astype(int))
     return Chart(
-        f"{count} components hold {total[-1]:.1%} of the variance; the first {total[1]:.1%}",
+        f"{count} components explain {total[-1]:.1%} of the variance; the first {total[1]:.1%}",
         [Line(line.points, dots, line.name)],
         [(_x(n / count), f"{n:,}") for n in ticks.tolist()],
         _percents(),
@@ -82,7 +82,7 @@ def scree(explained_variance: Sequence[float]) -> Chart | None:
 
 
 def calibration(evaluations: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """How often labels are right, by how sure the classifier is."""
+    """The share of right labels by the confidence of the classifier."""
     lines = []
     for one in evaluations:
         bins = one.get("bins") or []
@@ -93,27 +93,27 @@ def calibration(evaluations: Sequence[Mapping[str, Any]]) -> Chart | None:
                 (
                     _x(b["confidence"]),
                     _y(b["accuracy"]),
-                    f"{b['images']:,} images, {b['confidence']:.0%} sure: "
-                    f"{b['accuracy']:.0%} right",
+                    f"{b['images']:,} images, confidence {b['confidence']:.0%}: "
+                    f"{b['accuracy']:.0%} correct",
                 )
                 for b in bins
             ]
             lines.append(Line(line.points, dots, line.name))
     if not lines:
         return None
-    diagonal = _line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "as often right as sure")
+    diagonal = _line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "perfect calibration")
     return Chart(
-        "Share of right labels by confidence; on the diagonal, both are the same",
+        "Share of correct predictions by confidence; on the diagonal, both are equal",
         [diagonal, *lines],
-        [(_x(n / 5), f"{20 * n} %") for n in range(6)],
+        [(_x(n / 5), f"{20 * n}%") for n in range(6)],
         _percents(),
         "confidence",
-        "share of right labels",
+        "share of correct predictions",
     )
 
 
 def _percents() -> list[tuple[float, str]]:
-    return [(_y(n / 4), f"{25 * n} %") for n in range(5)]
+    return [(_y(n / 4), f"{25 * n}%") for n in range(5)]
 
 
 def _line(xs: Any, ys: Any, name: str) -> Line:

@@ -1,4 +1,4 @@
-"""The page: everything in one HTML file that asks for nothing else."""
+"""Creates the report: one HTML file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fruits.report import charts, facts, sections
+from fruits.report.data import ReportData
 from fruits.report.figure import map_figure
 from fruits.report.map_data import map_data
-from fruits.report.material import Material
 from fruits.report.matrix import matrix, worst
 from fruits.report.thumbnails import data_uri, evenly_by_label, pack
 
 LARGEST = 25_000_000
-"""Bytes of the page: mail and browsers still take it."""
+"""The maximum bytes of the page, which e-mail and browsers accept."""
 
 THUMBNAILS = 18_000_000
-"""Bytes of the page for the thumbnails of the map, at most; four characters hold three bytes."""
+"""The maximum bytes of the page for thumbnails of the map; base64 needs 4 bytes for 3."""
 
 _FOLDER = "page"
 
 
-def render(material: Material) -> bytes:
-    """Makes the page.
+def render(report: ReportData) -> bytes:
+    """Creates the page.
 
     Args:
-        material: what it shows.
+        report: The data of the report.
 
     Returns:
-        HTML in UTF-8, of :data:`LARGEST` bytes at most for a map of 100,000 images.
+        HTML in UTF-8, at most :data:`LARGEST` bytes for a map of 100,000 images.
     """
     environment = Environment(
         loader=PackageLoader("fruits.report", _FOLDER),
@@ -45,29 +45,29 @@ def render(material: Material) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    # Nobody knows them before, so no label can be one.
+    # Random, so that no label can contain a mark.
     marks = {name: secrets.token_hex(16) for name in ("data", "pictures", "count")}
-    context = _context(material, marks)
+    context = _context(report, marks)
     page = environment.get_template("page.html").render(context)
-    # The thumbnails get what is left: 50 kB for the description of those that are there.
+    # Thumbnails get the remaining bytes, minus 50 kB for their description.
     room = min(THUMBNAILS, LARGEST - 50_000 - len(page.encode()))
-    return _with_map(page, marks, material, room).encode()
+    return _with_map(page, marks, report, room).encode()
 
 
-def _with_map(page: str, marks: Mapping[str, str], material: Material, room: int) -> str:
-    """Puts the data of the map into the places of the marks."""
-    if not material.images.num_rows:
+def _with_map(page: str, marks: Mapping[str, str], report: ReportData, room: int) -> str:
+    """Replaces the marks by the data of the map."""
+    if not report.images.num_rows:
         return page
-    paths = material.images["path"].to_pylist()
-    order = evenly_by_label(material.images["label"]).tolist()
-    first = set(sections.shown_paths(material))
+    paths = report.images["path"].to_pylist()
+    order = evenly_by_label(report.images["label"]).tolist()
+    first = set(sections.shown_paths(report))
     order.sort(key=lambda place: paths[place] not in first)
-    bare = map_data(material, pack(paths, (), {}, 0), _root(material))
+    bare = map_data(report, pack(paths, (), {}, 0), _root(report))
     room = min(room, LARGEST - 100_000 - len(page.encode()) - len(bare) - 4 * len(paths))
-    packed = pack(paths, order, material.thumbnails, max(0, room) // 4 * 3)
+    packed = pack(paths, order, report.thumbnails, max(0, room) // 4 * 3)
     pictures = data_uri(packed.bodies).partition(",")[2]
     texts = {
-        "data": map_data(material, packed, _root(material)),
+        "data": map_data(report, packed, _root(report)),
         "pictures": pictures,
         "count": f"{packed.count:,} of {len(paths):,}",
     }
@@ -76,47 +76,47 @@ def _with_map(page: str, marks: Mapping[str, str], material: Material, room: int
     return page
 
 
-def _context(material: Material, marks: Mapping[str, str]) -> dict[str, Any]:
-    run = material.run
+def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
+    run = report.run
     evaluation = (run.get("evaluation") or [None])[0]
-    figure = map_figure() if material.images.num_rows else None
-    sampled, unsampled = sections.samples(material)
+    figure = map_figure() if report.images.num_rows else None
+    sampled, unsampled = sections.samples(report)
     return {
-        "material": material,
-        "root": _root(material),
+        "report": report,
+        "root": _root(report),
         "run": run,
         "facts": facts,
         "evaluation": evaluation,
         "figure": figure and {"library": Markup(figure.library), "item": Markup(figure.item)},
         "marks": marks,
-        "matrix": matrix(evaluation, material.order) if evaluation else None,
+        "matrix": matrix(evaluation, report.order) if evaluation else None,
         "worst": worst(evaluation) if evaluation else [],
-        "confused": sections.confused(material),
+        "confused": sections.confused(report),
         "sampled": sampled,
         "unsampled": unsampled,
-        "sections": [*sections.quality_sections(material), sections.unknown(material)],
+        "sections": [*sections.quality_sections(report), sections.unknown(report)],
         "scree": charts.scree(run.get("explained_variance") or []),
         "calibration": charts.calibration(run.get("evaluation") or []),
         "seconds": _seconds(run),
-        "static_map": data_uri(material.static_map, "png") if material.static_map else None,
+        "static_map": data_uri(report.static_map, "png") if report.static_map else None,
         "style": Markup(_read("style.css")),
         "script": Markup(_read("map.js")),
     }
 
 
-def _root(material: Material) -> str:
-    """The folder above all images, with its last slash; "" where they have none in common."""
-    ends = pc.min_max(material.images["path"]).as_py()
+def _root(report: ReportData) -> str:
+    """The folder above all images, with its last slash; "" if they have no folder in common."""
+    ends = pc.min_max(report.images["path"]).as_py()
     if not ends["min"]:
         return ""
-    # All others are between these two, so they begin alike, too.
+    # All other paths are between these two, so they have the same beginning.
     shared = itertools.takewhile(lambda two: two[0] == two[1], zip(*ends.values(), strict=False))
     above, slash, _ = "".join(letter for letter, _ in shared).rpartition("/")
     return above + slash
 
 
 def _seconds(run: Any) -> list[tuple[str, float, float]]:
-    """Stages, their seconds, and their share of the total."""
+    """The stages with their seconds and their share of the total."""
     seconds = {name: value for name, value in (run.get("seconds") or {}).items() if name != "total"}
     total = sum(seconds.values()) or 1.0
     return [(name, value, value / total) for name, value in seconds.items()]

@@ -1,4 +1,4 @@
-"""The map in a notebook: a table of the images and their places, and a scatter plot of it."""
+"""The map in a notebook: a table of the images with coordinates, and a scatter plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fruits.errors import ConfigError
-from fruits.report.material import Plane
+from fruits.report.data import Plane
 from fruits.report.thumbnails import data_uri
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ PICTURE = "picture"
 def map_frame(
     images: pa.Table, planes: Sequence[Plane], thumbnails: Mapping[str, bytes]
 ) -> pd.DataFrame:
-    """A row for each image.
+    """A table with a row for each image.
 
     Args:
-        images: n rows of :data:`fruits.report.material.IMAGES`.
-        planes: of the same images.
-        thumbnails: JPEG files by path.
+        images: The n images, rows of :data:`fruits.report.data.IMAGES`.
+        planes: The planes of these images.
+        thumbnails: The JPEG files of thumbnails, by path.
 
     Returns:
-        The columns of the images; of each plane the two coordinates, named by the beginnings of
-        the axes' titles, such as ``PC1``; and ``picture``, the thumbnail as an address, or "".
+        The columns of the images; two coordinates for each plane, named like the axes, such as
+        ``PC1``; and ``picture``, the thumbnail as a data URI, or "".
     """
     frame: pd.DataFrame = images.to_pandas()
     for plane in planes:
@@ -44,13 +44,13 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
     """A scatter plot with a lasso, in which a point shows its photograph.
 
     Args:
-        frame: of :func:`map_frame`.
-        x: one of its columns.
-        y: another one.
-        color_by: a column for the colours; None for one colour.
+        frame: The table of :func:`map_frame`.
+        x: The column of the x axis.
+        y: The column of the y axis.
+        color_by: The column for the colours; None for one colour.
 
     Returns:
-        A ``jscatter.Scatter``: ``show()`` displays it, ``selection()`` are the chosen rows.
+        A ``jscatter.Scatter``: ``show()`` displays it, ``selection()`` returns the selected rows.
 
     Raises:
         ConfigError: jupyter-scatter is not installed.
@@ -59,7 +59,8 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
         from jscatter import Scatter
     except ImportError:
         raise ConfigError(
-            "map: wanted the package jupyter-scatter: pip install 'fruits[notebook]'"
+            "map: wanted the package jupyter-scatter: "
+            "pip install '.[notebook]' in the project's folder"
         ) from None
     texts = frame.assign(
         **{name: frame[name].fillna("none").astype("category") for name in _texts(frame)}
@@ -71,15 +72,15 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
 
 
 def chosen(scatter: Any) -> pd.DataFrame:
-    """The rows of a plot of :func:`scatter_map` that the lasso has chosen, without pictures."""
-    # Its own data() returns the plot (jupyter-scatter 1.0.1), the widget has the table.
+    """The rows of a plot of :func:`scatter_map` that the lasso has selected, without pictures."""
+    # scatter.data() returns the plot (jupyter-scatter 1.0.1); the widget has the table.
     frame: pd.DataFrame = scatter.widget.data
     rows: pd.DataFrame = frame.iloc[scatter.selection()].drop(columns=PICTURE)
     return rows
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:
-    """Columns that a plot colours by category."""
+    """The columns that a plot colours by category."""
     return [name for name in ("label", "split", "predicted") if name in frame]
 
 

@@ -1,4 +1,4 @@
-"""The map as a Bokeh figure without points: the page adds them."""
+"""The map as a Bokeh figure without points, which the page adds."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 
 TARGET = "map-figure"
-"""The element of the page that the figure is drawn in."""
+"""The id of the page's element for the figure."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the page needs to draw the figure.
+    """The parts of the page that draw the figure.
 
     Attributes:
-        library: Bokeh's own JavaScript.
-        item: the figure in JSON, for ``Bokeh.embed.embed_item``.
+        library: The JavaScript of Bokeh.
+        item: The figure in JSON, for ``Bokeh.embed.embed_item``.
     """
 
     library: str
@@ -23,8 +23,8 @@ class Parts:
 
 
 def map_figure() -> Parts:
-    """Makes the figure; what the mouse does calls ``window.fruitsMap``."""
-    # It takes a second to import, which a run does in the background.
+    """Creates the figure, whose mouse events call ``window.fruitsMap``."""
+    # This import takes a second. A run does it earlier, in the background.
     from bokeh.core.types import ID
     from bokeh.embed import json_item
     from bokeh.events import Tap
@@ -44,7 +44,9 @@ def map_figure() -> Parts:
     from bokeh.plotting import figure
     from bokeh.resources import Resources
 
-    source = ColumnDataSource({"x": [], "y": [], "colour": []}, name="images")
+    source = ColumnDataSource(
+        {name: [] for name in ("x", "y", "colour", "mark", "size")}, name="images"
+    )
     lasso, wheel = LassoSelectTool(continuous=False), WheelZoomTool()
     plot = figure(
         name="map",
@@ -65,7 +67,8 @@ def map_figure() -> Parts:
         "y",
         source=source,
         color="colour",
-        size=6,
+        marker="mark",
+        size="size",
         name="points",
         alpha=0.75,
         line_color=None,
@@ -83,6 +86,6 @@ def map_figure() -> Parts:
     plot.js_on_event(Tap, CustomJS(code="window.fruitsMap.tapped(cb_obj.x, cb_obj.y)"))
     plot.toolbar.logo = None
     resources = Resources(mode="inline", components=["bokeh", "bokeh-gl"])
-    # For a script element, in which only "<" can end it.
+    # "<" could end the script element that contains this text.
     item = json.dumps(json_item(plot, ID(TARGET))).replace("<", "\\u003c")
     return Parts("\n".join(resources.js_raw), item)

@@ -1,4 +1,4 @@
-"""The images of the map, in as few bytes as they take."""
+"""Packs the images of the map into few bytes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.report.material import Material, Plane
+from fruits.report.data import Plane, ReportData
 from fruits.report.package import package
 from fruits.report.palette import palette
 from fruits.report.sections import KINDS
 from fruits.report.thumbnails import Packed
 
 VECTOR = 24
-"""Components by which the page finds neighbours; each takes a byte."""
+"""The number of components with which the page finds neighbours; each takes a byte."""
 
-_ALIKE = 0.1
-"""Spreads of labels on two sides of the split are alike, if their ratio is above this."""
+_MIN_SPREAD_RATIO = 0.1
+"""The spreads of labels on two sides of the split are similar if their ratio is above this."""
 
 _NONE = 0xFFFFFFFF
-"""In place of the place of a text, where there is none."""
+"""The code of a missing text."""
 
 
-def map_data(material: Material, packed: Packed, root: str) -> str:
-    """Packs all that the map needs but the thumbnails; see :mod:`fruits.report.package`.
+def map_data(report: ReportData, packed: Packed, root: str) -> str:
+    """Packs the data of the map without the thumbnails; see :mod:`fruits.report.package`.
 
     Args:
-        material: what the page shows.
-        packed: which images have a thumbnail.
-        root: the beginning of all paths, which the page does not repeat.
+        report: The data of the report.
+        packed: The packed thumbnails.
+        root: The common beginning of all paths, which is stored once.
     """
-    images = material.images
+    images = report.images
     labels, codes = _codes(images["label"])
     predicted, guesses = _codes(images["predicted"])
     splits, sides = _codes(images["split"])
@@ -42,11 +42,11 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
     place = {name: number for number, name in enumerate(names)}
     shown = {"label": _moved(codes, labels, place), "predicted": _moved(guesses, predicted, place)}
     folders, inside, files = _paths(images["path"].to_pylist())
-    findings, finding = _findings(material)
-    vectors, scales = quantised(material.vectors[:, :VECTOR])
+    findings, finding = _findings(report)
+    vectors, scales = quantised(report.vectors[:, :VECTOR])
     about = {
         "count": images.num_rows,
-        "total": material.total,
+        "total": report.total,
         "labels": names,
         "splits": splits,
         "findings": findings,
@@ -54,14 +54,14 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
         "folders": folders,
         "files": files,
         "colours": palette(names, shown["label"]),
-        "planes": [_about(plane) for plane in material.planes],
-        "start": start(material.planes, codes, sides),
+        "planes": [_about(plane) for plane in report.planes],
+        "start": start(report.planes, codes, sides),
         "scales": scales.tolist(),
         "classifier": images["predicted"].null_count != images.num_rows,
         "thumbnails": packed.describe(),
     }
     arrays: dict[str, NDArray[Any]] = {
-        **{f"plane{number}": plane.points for number, plane in enumerate(material.planes)},
+        **{f"plane{number}": plane.points for number, plane in enumerate(report.planes)},
         **shown,
         "split": sides,
         "finding": finding,
@@ -75,28 +75,28 @@ def map_data(material: Material, packed: Packed, root: str) -> str:
 
 
 def start(planes: Sequence[Plane], labels: NDArray[np.uint32], sides: NDArray[np.uint32]) -> int:
-    """The plane that is shown first: the last one, if it shows new images as it does others.
+    """The plane to show first: the last one, unless the spreads of the split's sides differ much.
 
-    Of fewer training images than features, a discriminant analysis makes points, far from where it
-    puts other images of the same labels.
+    With fewer training images than features, a discriminant analysis maps all training images of a
+    label to nearly one point, far from other images of the label.
 
     Args:
-        planes: of n images.
-        labels: (n,) places of their labels.
-        sides: (n,) places of their sides of the split.
+        planes: The planes of n images.
+        labels: The codes of their labels, (n,).
+        sides: The codes of their sides of the split, (n,).
 
     Returns:
-        The number of the plane.
+        The index of the plane.
     """
     if len(planes) < 2:
         return 0
     points = planes[-1].points.astype(np.float64)
     spreads = [_spread(points[own], labels[own]) for own in (sides == n for n in np.unique(sides))]
-    return len(planes) - 1 if min(spreads) > _ALIKE * max(spreads) else 0
+    return len(planes) - 1 if min(spreads) > _MIN_SPREAD_RATIO * max(spreads) else 0
 
 
 def _spread(points: NDArray[np.float64], labels: NDArray[np.uint32]) -> float:
-    """The mean squared distance of images to the means of their labels."""
+    """The mean squared distance of images from the means of their labels."""
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.stack([np.bincount(codes, column) for column in points.T], axis=1)
     return float(((points - (sums / counts[:, None])[codes]) ** 2).sum(axis=1).mean())
@@ -106,13 +106,13 @@ def _about(plane: Plane) -> Mapping[str, Any]:
     return {"name": plane.name, "titles": list(plane.titles)}
 
 
-def _findings(material: Material) -> tuple[list[str], NDArray[np.uint32]]:
-    """Kinds of findings, and of each image the place of the first kind that names it."""
-    paths = material.images["path"]
+def _findings(report: ReportData) -> tuple[list[str], NDArray[np.uint32]]:
+    """The kinds of findings, and for each image the index of the first kind that lists it."""
+    paths = report.images["path"]
     names: list[str] = []
     codes = np.full(len(paths), _NONE, np.uint32)
-    for name in (name for name in KINDS if name in material.quality):
-        named = np.asarray(pc.is_in(paths, material.quality[name]["path"].combine_chunks()))
+    for name in (name for name in KINDS if name in report.quality):
+        named = np.asarray(pc.is_in(paths, report.quality[name]["path"].combine_chunks()))
         own = named & (codes == _NONE)
         if own.any():
             codes[own] = len(names)
@@ -121,7 +121,7 @@ def _findings(material: Material) -> tuple[list[str], NDArray[np.uint32]]:
 
 
 def _scores(images: pa.Table) -> dict[str, NDArray[Any]]:
-    """What the classifier says; NaN where there is none."""
+    """The confidence, distance and unknown flag of the images; NaN without a classifier."""
     confidence, distance = (
         np.array(images[name].to_pylist(), np.float32) for name in ("confidence", "distance")
     )
@@ -130,7 +130,7 @@ def _scores(images: pa.Table) -> dict[str, NDArray[Any]]:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.uint32]]:
-    """The different texts, and of each row the place of its text; :data:`_NONE` for null."""
+    """The different texts, and the index of each row's text; :data:`_NONE` for null."""
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.cast(pa.uint32()).fill_null(_NONE)
     return encoded.dictionary.to_pylist(), np.asarray(codes)
@@ -139,13 +139,13 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.uint32]]:
 def _moved(
     codes: NDArray[np.uint32], names: Sequence[str], place: Mapping[str, int]
 ) -> NDArray[np.uint32]:
-    """The places of the same texts in another list."""
+    """Converts codes to the indices of the same texts in another list."""
     table = np.array([*(place[name] for name in names), _NONE], np.uint32)
     return table[np.minimum(codes, len(names))]
 
 
 def _paths(paths: Sequence[str]) -> tuple[list[str], NDArray[np.uint32], list[str]]:
-    """The different folders with their last slash, the place of each image's, and its name."""
+    """The folders with their last slash, and the folder index and the name of each image."""
     splits = [path.rpartition("/") for path in paths]
     different = dict.fromkeys(above + slash for above, slash, _ in splits)
     folders = {folder: number for number, folder in enumerate(different)}
@@ -156,13 +156,14 @@ def _paths(paths: Sequence[str]) -> tuple[list[str], NDArray[np.uint32], list[st
 def quantised(
     vectors: NDArray[np.float32],
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Components in a byte each.
+    """Quantises components to one byte each.
 
     Args:
-        vectors: (n, k).
+        vectors: The components, (n, k).
 
     Returns:
-        (n, k) int8, and (k,) scales: their products are the components, less half a scale at most.
+        The bytes, (n, k) int8, and the scales, (k,). The products of both are the components with
+        an error of at most half a scale.
     """
     largest = np.abs(vectors).max(axis=0, initial=0).astype(np.float64)
     scales: NDArray[np.float64] = np.where(largest > 0, largest, 1) / 127

@@ -1,4 +1,4 @@
-"""The confusion matrix as SVG: rectangles where there are images, names on both sides."""
+"""The confusion matrix as SVG: a rectangle for each cell with images, and the names."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 NAMED_LABELS = 150
-"""Of more labels, those with the most wrong images are shown."""
+"""The maximum number of labels. If there are more, those with the most wrong images are shown."""
 
 NUMBERED_LABELS = 20
-"""More cells than these in a row are too small for a number."""
+"""The maximum number of labels with numbers in the cells."""
 
 _LETTERS = 26
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Images of one label that were given one label.
+    """The images with one true and one predicted label.
 
     Attributes:
-        row: of the true label.
-        column: of the predicted one.
-        images: how many.
-        shade: 0 to 1, the square root of their share in the row.
-        text: what a screen reader and the mouse say.
+        row: The index of the true label.
+        column: The index of the predicted label.
+        images: The number of images.
+        shade: The square root of their share in the row, from 0 to 1.
+        text: The text for screen readers and for the tooltip.
     """
 
     row: int
@@ -38,16 +38,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """What the template draws, in pixels.
+    """A confusion matrix for the template of the page; sizes are in pixels.
 
     Attributes:
-        title: what it shows.
-        names: of the rows, which are those of the columns.
-        cells: those with images.
-        side: of a cell.
-        margin: for the names.
-        letters: size of the names.
-        left_out: labels that are not shown.
+        title: The title.
+        names: The names of the rows and of the columns.
+        cells: The cells with images.
+        side: The side of a cell.
+        margin: The space for the names.
+        letters: The font size of the names.
+        left_out: The number of labels that are not shown.
     """
 
     title: str
@@ -60,21 +60,21 @@ class Matrix:
 
     @property
     def numbered(self) -> bool:
-        """Whether there is room for numbers."""
+        """Whether the cells are large enough for numbers."""
         return len(self.names) <= NUMBERED_LABELS
 
     @property
     def size(self) -> int:
-        """Of the whole picture, without the names of the columns below it."""
+        """The size of the matrix without the names."""
         return self.side * len(self.names)
 
 
 def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None:
-    """The confusion matrix of an evaluation as run.json has it; None where it is empty.
+    """The confusion matrix of an evaluation in run.json; None if it is empty.
 
     Args:
-        evaluation: of one scheme.
-        order: labels, those that are alike next to each other; others come last.
+        evaluation: The evaluation.
+        order: The labels with similar ones next to each other. Other labels come last.
     """
     rows: list[tuple[str, str, int]] = [(a, b, int(n)) for a, b, n in evaluation["confusion"]]
     found = {label for row in rows for label in row[:2]}

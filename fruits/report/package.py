@@ -1,4 +1,4 @@
-"""Arrays and texts -> one compressed text that a page unpacks."""
+"""Packs arrays and texts into one compressed text that JavaScript unpacks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _ALIGNED = 8
 
 
 def package(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Packs what JavaScript needs: gzip in base64, which needs no escapes.
+    """Packs values and arrays as gzip in base64, which needs no escapes in HTML.
 
     The content is the length of a description (uint32), the description in JSON, padded with spaces
-    to :data:`_ALIGNED` bytes, and the arrays, padded likewise. Its key ``arrays`` says of each
-    array which type it has and where it is.
+    to :data:`_ALIGNED` bytes, and the arrays, padded likewise. The description's key ``arrays`` has
+    the type, position and length of each array.
 
     Args:
-        about: plain values for JSON.
-        arrays: by name; little-endian int8, uint8, uint16, uint32 or float32, of any shape.
+        about: Values for JSON.
+        arrays: The arrays by name: little-endian int8, uint8, uint16, uint32 or float32, of any
+            shape.
     """
     places, parts, at = {}, [], 0
     for name, array in arrays.items():
@@ -34,7 +35,7 @@ def package(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str
     text = json.dumps({**about, "arrays": places}, ensure_ascii=False).encode()
     head = _padded(bytes(4) + text, b" ")
     head = (len(head) - 4).to_bytes(4, "little") + head[4:]
-    # The fastest level: digits of coordinates cannot be compressed much anyway.
+    # The fastest level, since coordinates cannot be compressed much.
     packed = gzip.compress(b"".join([head, *parts]), compresslevel=1, mtime=0)
     return base64.b64encode(packed).decode()
 

@@ -1,4 +1,4 @@
-"""The colours of labels on the map: those of the plots."""
+"""The colours of labels on the map, the same as in the plots."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from numpy.typing import NDArray
 
 
 def palette(labels: Sequence[str], codes: NDArray[np.uint32]) -> dict[str, Any]:
-    """Colours of labels, and their groups for the legend.
+    """The colours of labels, and their groups for the legend.
 
     Args:
-        labels: c of them.
-        codes: (n,) places of the images' labels; those of images without a label are above c.
+        labels: The c labels.
+        codes: The indices of the images' labels, (n,). Images without a label have a larger code.
 
     Returns:
-        ``labels``: c colours; ``groups``: name, colour and members (places of labels) of each.
+        ``labels``, the c colours; ``marks``, c numbers that differ for labels of one colour; and
+        ``groups``, the name, colour and members (indices of labels) of each group.
     """
-    # Matplotlib takes a second to import; a run has done so by now, in the background.
+    # This import takes a second. A run does it earlier, in the background.
     from matplotlib.colors import to_hex
 
-    from fruits.plots.palette import group_labels
+    from fruits.plots.palette import MARKERS, group_labels
 
     known = codes[codes < len(labels)]
     groups = group_labels(labels, np.bincount(known, minlength=len(labels)))
-    colours = [""] * len(labels)
+    colours, marks = [""] * len(labels), [0] * len(labels)
     for group in groups:
         for number, place in enumerate(group.members):
             colours[place] = to_hex(group.shade(number))
+            marks[place] = number % len(MARKERS)
     return {
         "labels": colours,
+        "marks": marks,
         "groups": [
             {"name": group.name, "colour": to_hex(group.colour), "members": list(group.members)}
             for group in groups

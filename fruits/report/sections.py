@@ -1,4 +1,4 @@
-"""The photographs of the page: by label, and those that deserve a look."""
+"""The sections of the report with photographs: samples of labels, and findings."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.classify.review import Confusion
-from fruits.report.material import Material
+from fruits.report.data import ReportData
 from fruits.report.thumbnails import data_uri
 
 SHOWN = 48
-"""Photographs of a section, or pairs of them; the tables have all."""
+"""The maximum number of photographs, or pairs, of a section; the tables have all of them."""
 
 SAMPLED_LABELS, SAMPLED_IMAGES = 200, 900
-"""Labels with photographs in the section of samples, and photographs of all of them."""
+"""The maximum number of labels and of photographs in the section of samples."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph with what is said of it.
+    """A photograph with its notes.
 
     Attributes:
-        path: of the image.
-        label: that it has.
-        notes: lines below it.
-        picture: address of its thumbnail, None where there is none.
-        split: its side.
+        path: The path of the image.
+        label: The label of the image.
+        notes: The lines below the photograph.
+        picture: The data URI of the thumbnail; None if there is none.
+        split: The side of the split.
     """
 
     path: str
@@ -42,24 +42,24 @@ class Photo:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """The name of the file."""
         return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Section:
-    """Photographs, or pairs of them.
+    """A section with photographs or pairs of them.
 
     Attributes:
-        id: of the heading.
-        title: of the section.
-        name: the same in a word or two.
-        about: one or two sentences on what to look for.
-        groups: photographs that belong together: one, or a pair.
-        lines: what is not about a photograph: label, sides of the split, and the finding.
-        total: how many there are, shown or not.
-        table: where all of them are, below the output.
-        skipped: what was not looked for, and why.
+        id: The id of the heading.
+        title: The title.
+        name: The title in one or two words.
+        about: One or two sentences on what the section shows.
+        groups: The photographs, each alone or in a pair.
+        lines: The findings without a photograph: label, sides of the split, reason.
+        total: The number of findings, including those that are not shown.
+        table: The path of the table with all findings, below the output.
+        skipped: The checks that were not made, with the reason; a sentence without a full stop.
     """
 
     id: str
@@ -72,63 +72,83 @@ class Section:
     table: str = ""
     skipped: str = ""
 
+    @property
+    def faces(self) -> list[Photo]:
+        """The first three photographs that can be shown, one of each pair."""
+        return [group[0] for group in self.groups if group[0].picture][:3]
+
 
 KINDS = {
     "label_suspect": (
         "Labels that may be wrong",
         "Wrong labels",
-        "The classifier, fitted without these photographs, gives another label to them. Some have "
-        "a wrong label, others are hard.",
+        "A classifier that was fitted without these photographs gives another label to them. Some "
+        "have a wrong label, others are hard to tell apart. The least probable labels come first.",
     ),
     "outlier": (
         "Outliers",
         "Outliers",
-        "Photographs that are unlike the others of their label, or unlike all others.",
+        "Photographs that are far from the mean of every label: they show something else, are "
+        "damaged, or are rare views. The farthest come first.",
     ),
     "split_duplicate": (
         "Test images that are also in training",
         "Leaks",
-        "The same photograph is on both sides of the split: the figures of the test side are too "
-        "high by what these give away.",
+        "The same photograph is on both sides of the split, so the accuracy on the test side is "
+        "too high.",
     ),
-    "duplicate": ("Duplicates", "Duplicates", "Files with the same bytes."),
+    "duplicate": (
+        "Duplicates",
+        "Duplicates",
+        "Files with the same bytes on one side of the split; the second one of each pair is the "
+        "one to keep. Those whose labels differ come first.",
+    ),
     "near_duplicate": (
         "Near-duplicates",
         "Near-duplicates",
-        "Photographs that are nearly the same, such as neighbouring frames of a film.",
+        "The same picture in files with other bytes: saved again, in another size or format. "
+        "Other views of the same object are not listed.",
     ),
-    "drift": ("Drift", "Drift", "How the images of the two sides, or of two runs, differ."),
+    "drift": (
+        "Drift",
+        "Drift",
+        "How far the sides of the split, or this run and the last one, are from each other: 0 for "
+        "equal sets, 1 where they are as far apart as single images are from their mean.",
+    ),
 }
-"""Of findings: the title of their section, its name in a word or two, and what it shows."""
+"""The title, the short name and the description of the section of each kind of findings."""
 
 
-def quality_sections(material: Material) -> list[Section]:
-    """A section for each table in ``quality/``; those without rows say so."""
-    known = [name for name in KINDS if name in material.quality]
-    return [_quality(material, name) for name in known]
+def quality_sections(report: ReportData) -> list[Section]:
+    """A section for each table in ``quality/``, including empty tables."""
+    known = [name for name in KINDS if name in report.quality]
+    return [_quality(report, name) for name in known]
 
 
-def _quality(material: Material, name: str) -> Section:
+def _quality(report: ReportData, name: str) -> Section:
     title, short, about = KINDS[name]
-    rows = material.quality[name]
+    rows = report.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
+    if name == "outlier" and (called := _outliers_called_unknown(report)):
+        about += f" Of the images on the map, {called:,} are also unknown in the predictions."
     return Section(
         name.replace("_", "-"),
         title,
         short,
         about,
-        [_group(material, row) for row in first if row["path"]],
+        [_group(report, row) for row in first if row["path"]],
         [_line(row) for row in first if not row["path"]],
         rows.num_rows,
         f"quality/{name}.parquet",
-        _skipped(material, name),
+        _skipped(report, name),
     )
 
 
-def _skipped(material: Material, name: str) -> str:
-    """What run.json says of a kind of findings that was not looked for."""
-    skipped: Mapping[str, str] = (material.run.get("quality") or {}).get("skipped") or {}
-    return next((why for kind, why in skipped.items() if re.sub(r"\W", "_", kind) == name), "")
+def _skipped(report: ReportData, name: str) -> str:
+    """The reason in run.json why a kind of findings was not searched; "" if it was."""
+    skipped: Mapping[str, str] = (report.run.get("quality") or {}).get("skipped") or {}
+    why = next((why for kind, why in skipped.items() if re.sub(r"\W", "_", kind) == name), "")
+    return why[:1].upper() + why[1:]
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -136,44 +156,42 @@ def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["label"] or "all labels", sides, row["reason"] or ""
 
 
-def _group(material: Material, row: Mapping[str, Any]) -> tuple[Photo, ...]:
-    first = _photo(material, row["path"], row["label"], row["split"], row["reason"] or "")
+def _group(report: ReportData, row: Mapping[str, Any]) -> tuple[Photo, ...]:
+    first = _photo(report, row["path"], row["label"], row["split"], row["reason"] or "")
     if not row["other"]:
         return (first,)
-    return first, _photo(material, row["other"], row["other_label"], row["other_split"])
+    return first, _photo(report, row["other"], row["other_label"], row["other_split"])
 
 
 def _photo(
-    material: Material, path: str, label: str | None, split: str | None = None, *notes: str
+    report: ReportData, path: str, label: str | None, split: str | None = None, *notes: str
 ) -> Photo:
-    thumbnail = material.thumbnails.get(path)
+    thumbnail = report.thumbnails.get(path)
     picture = data_uri(thumbnail) if thumbnail else None
     return Photo(path, label or "no label", tuple(filter(None, notes)), picture, split or "")
 
 
-def confused(material: Material) -> list[tuple[int, Photo, Photo | None]]:
-    """The worst confusions: how many images, one that is wrong, and one of the other label."""
+def confused(report: ReportData) -> list[tuple[int, Photo, Photo | None]]:
+    """The worst confusions: the number of images, a wrong image, and one of the other label."""
     return [
         (
             one.images,
-            _photo(material, one.wrong, one.label, None, f"taken for {one.predicted}"),
-            _photo(material, one.example, one.predicted, None, "recognised")
-            if one.example
-            else None,
+            _photo(report, one.wrong, one.label, None, f"predicted {one.predicted}"),
+            _photo(report, one.example, one.predicted, None, "recognised") if one.example else None,
         )
-        for one in material.confusions
+        for one in report.confusions
     ]
 
 
-def unknown(material: Material) -> Section:
-    """The images that are least like the training images."""
-    images = material.images
-    rows = images.filter(pc.fill_null(images["unknown"], False))
+def unknown(report: ReportData) -> Section:
+    """The section of unknown images that are not outliers, the most distant first."""
+    rows = _called_unknown(report)
+    rows = rows.filter(pc.invert(_are_outliers(report, rows)))
     rows = rows.sort_by([("distance", "descending"), ("path", "ascending")])
     groups: list[tuple[Photo, ...]] = [
         (
             _photo(
-                *(material, row["path"], row["label"], row["split"]),
+                *(report, row["path"], row["label"], row["split"]),
                 f"distance {row['distance']:.1f}",
                 f"would be {row['predicted']} ({row['confidence']:.0%})",
             ),
@@ -184,25 +202,42 @@ def unknown(material: Material) -> Section:
         "unknown",
         "Unknown photographs",
         "Unknown",
-        "Farther from the mean of every label than 99 of 100 training images that were held out: "
-        "the most distant first.",
+        "The predictions also report these as unknown, although they are not listed as outliers: "
+        "they are farther from the mean of every label than 99 of 100 held-out training images. "
+        "The most distant come first.",
         groups,
         total=rows.num_rows,
         table="predictions (unknown = true)",
     )
 
 
-def samples(material: Material) -> tuple[list[tuple[str, int, list[Photo]]], int]:
-    """Some photographs of each label: the label, its images on the map, and photographs.
+def _called_unknown(report: ReportData) -> pa.Table:
+    images = report.images
+    return images.filter(pc.fill_null(images["unknown"], False))
+
+
+def _are_outliers(report: ReportData, rows: pa.Table) -> pa.ChunkedArray:
+    outliers = report.quality.get("outlier")
+    known = outliers["path"].combine_chunks() if outliers else pa.array([], pa.string())
+    return pc.is_in(rows["path"], known)
+
+
+def _outliers_called_unknown(report: ReportData) -> int:
+    found = pc.sum(_are_outliers(report, _called_unknown(report))).as_py()
+    return int(found or 0)
+
+
+def samples(report: ReportData) -> tuple[list[tuple[str, int, list[Photo]]], int]:
+    """Some photographs of each label.
 
     Returns:
-        A row for each label, those that are alike next to each other, and how many labels have
-        none here.
+        The name, the number of images on the map, and photographs of each label, with similar
+        labels next to each other; and the number of labels that are left out.
     """
-    images = material.images
+    images = report.images
     codes = images["label"].combine_chunks().fill_null("").dictionary_encode()
     labels, places = codes.dictionary.to_pylist(), np.asarray(codes.indices)
-    wanted = _in_order(labels, material.order)
+    wanted = _in_order(labels, report.order)
     each = int(np.clip(SAMPLED_IMAGES // max(1, min(len(wanted), SAMPLED_LABELS)), 3, 12))
     by_label = np.split(
         np.argsort(places, kind="stable"), np.cumsum(np.bincount(places, minlength=len(labels)))
@@ -212,7 +247,7 @@ def samples(material: Material) -> tuple[list[tuple[str, int, list[Photo]]], int
         own = by_label[labels.index(label)]
         some = own[np.unique(np.linspace(0, len(own) - 1, each).astype(int))]
         found = images.take(pa.array(some)).to_pylist()
-        photos = [_photo(material, row["path"], row["label"], row["split"]) for row in found]
+        photos = [_photo(report, row["path"], row["label"], row["split"]) for row in found]
         rows.append((label or "no label", len(own), photos))
     return rows, max(0, len(wanted) - SAMPLED_LABELS)
 
@@ -223,13 +258,13 @@ def _in_order(labels: Sequence[str], order: Sequence[str]) -> list[str]:
     return [*first, *sorted(left.difference(first))]
 
 
-def shown_paths(material: Material) -> list[str]:
-    """Paths of photographs in sections but the samples: their thumbnails are wanted first."""
-    return paths_of(material.confusions, material.quality.values())
+def shown_paths(report: ReportData) -> list[str]:
+    """The paths of photographs in all sections except the samples; their thumbnails come first."""
+    return paths_of(report.confusions, report.quality.values())
 
 
 def paths_of(confusions: Iterable[Confusion], quality: Iterable[pa.Table]) -> list[str]:
-    """Paths of the photographs that are shown of confusions and of tables of findings."""
+    """The paths of the photographs that are shown for confusions and findings."""
     tables = [rows.slice(0, SHOWN) for rows in quality]
     columns = [rows[name].to_pylist() for rows in tables for name in ("path", "other")]
     pairs = [[one.wrong, one.example] for one in confusions]

@@ -1,8 +1,8 @@
-"""Thumbnails inside of the page: which ones, and in as few bytes as they take.
+"""Selects the thumbnails of the page and packs them into few bytes.
 
-All thumbnails are written with the same settings, so their files begin with the same bytes but for
-width and height. The page has these bytes once, and of each picture only what comes after them:
-four in ten bytes are saved, and no picture is decoded.
+All thumbnails are written with the same settings, so their files begin with the same bytes, except
+for width and height. The page stores this header once, which saves four in ten bytes, and no
+picture is decoded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _START_OF_FRAME, _START_OF_SCAN = 0xC0, 0xDA
 
 
 def evenly_by_label(labels: pa.ChunkedArray) -> NDArray[np.int64]:
-    """An order of n images of which every beginning has about as many of each label.
+    """An order of images in which any first part has about as many images of each label.
 
     Args:
-        labels: n of them, or null.
+        labels: The labels of n images, or null.
 
     Returns:
-        (n,) places; the same ones for the same labels.
+        The indices of the images in this order, (n,). Equal labels give the same order.
     """
     codes = np.asarray(labels.combine_chunks().fill_null("").dictionary_encode().indices)
     shuffled = np.random.default_rng(0).permutation(len(codes))
@@ -39,21 +39,21 @@ def evenly_by_label(labels: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def data_uri(picture: bytes, kind: str = "jpeg") -> str:
-    """A picture as the address of an ``img`` element."""
+    """A picture as a data URI for an ``img`` element."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Thumbnails of n images.
+    """The packed thumbnails of n images.
 
     Attributes:
-        header: what every file begins with; width and height are zero.
-        size_at: where they are: two bytes of height, two of width.
-        bodies: the rest of the files, one after the other.
-        offsets: (n + 1,) uint32, where each begins and the last ends; images without a thumbnail
-            have no bytes.
-        sizes: (n, 2) uint8, width and height.
+        header: The common first bytes of all files, with zeros for width and height.
+        size_at: The position in the header of two bytes of height and two bytes of width.
+        bodies: The remaining bytes of all files, one after the other.
+        offsets: The start of each file in ``bodies``, and the end of the last one, (n + 1,)
+            uint32. Images without a thumbnail have no bytes.
+        sizes: The width and height of each thumbnail, (n, 2) uint8.
     """
 
     header: bytes
@@ -64,11 +64,11 @@ class Packed:
 
     @property
     def count(self) -> int:
-        """How many images have a thumbnail."""
+        """The number of images with a thumbnail."""
         return int(np.count_nonzero(np.diff(self.offsets.astype(np.int64))))
 
     def describe(self) -> dict[str, Any]:
-        """What the page needs to put the files together again."""
+        """The values with which the page restores the files."""
         header = base64.b64encode(self.header).decode()
         return {"header": header, "sizeAt": self.size_at, "count": self.count}
 
@@ -76,13 +76,13 @@ class Packed:
 def pack(
     paths: Sequence[str], order: Iterable[int], thumbnails: Mapping[str, bytes], room: int
 ) -> Packed:
-    """Takes as many thumbnails as there is room for.
+    """Packs as many thumbnails as fit.
 
     Args:
-        paths: of the n images.
-        order: places of images, those that are wanted most first.
-        thumbnails: by path; pictures that begin with other bytes than most are left out.
-        room: bytes for what comes after the common beginning.
+        paths: The paths of the n images.
+        order: The indices of images, the most important first.
+        thumbnails: The thumbnails by path. Those with another header than the first are left out.
+        room: The bytes for everything after the header.
     """
     header, at, parts = b"", 0, {}
     for place in order:
@@ -112,7 +112,12 @@ def _joined(
 
 
 def _split(picture: bytes) -> tuple[bytes, int, tuple[int, int], bytes] | None:
-    """A JPEG file in two: up to its pixels, without the size; where the size was; it; the rest."""
+    """Splits a JPEG file.
+
+    Returns:
+        The header with zeros in place of the size, the position of the size, the width and height,
+        and the remaining bytes; None if the file cannot be split.
+    """
     at, frame = 2, 0
     while picture[at : at + 1] == b"\xff" and at + 4 <= len(picture):
         marker, length = picture[at + 1], int.from_bytes(picture[at + 2 : at + 4])

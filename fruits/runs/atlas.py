@@ -5,52 +5,48 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from numpy.typing import NDArray
 
 from fruits.features.rows import matrix, write_rows
-from fruits.features.table import open_features
 from fruits.quality.atlas import atlas_table
 from fruits.quality.copies import COLUMNS
-from fruits.runs.work import Work
+from fruits.runs.context import RunContext
 from fruits.sources.listing import sample_evenly
 
 FILE = "atlas.parquet"
 
 MOST_IMAGES = 100_000
-"""Of more, so many are taken, evenly: their pictures and components are in memory together."""
+"""The map has at most this many images, evenly sampled: all of them are in memory at once."""
 
 _COMPONENTS_BYTES = 256 << 20
 
 
-def write_atlas(work: Work) -> None:
-    """Stages the map, from the components and predictions that are staged, where it is wanted."""
-    if not work.config.atlas:
+def write_atlas(context: RunContext) -> None:
+    """Stages the map, if it is wanted, from the staged components and predictions."""
+    if not context.config.atlas:
         return
-    with work.stages("atlas"):
-        images = open_features(work.config.output).to_table(columns=COLUMNS)
-        if work.chosen is not None:
-            images = images.filter(pc.is_in(images["path"], work.chosen["path"]))
+    with context.stages("atlas"):
+        images = context.store.dataset().to_table(columns=COLUMNS)
+        if context.chosen is not None:
+            images = images.filter(pc.is_in(images["path"], context.chosen["path"]))
         images = sample_evenly(images.sort_by("path"), MOST_IMAGES)
         predictions = None
-        if work.staged.exists("predictions"):
+        if context.staged.exists("predictions"):
             columns = ["path", "predicted", "confidence"]
-            predictions = _staged(work, "predictions").to_table(columns=columns)
-        components = _components(work, images)
-        table = atlas_table(images, components, predictions, work.store.thumbnails())
-        write_rows(work.staged.uri(FILE), table)
+            predictions = context.staged.dataset("predictions").to_table(columns=columns)
+        components = _components(context, images)
+        table = atlas_table(images, components, predictions, context.store.thumbnails())
+        write_rows(context.staged.uri(FILE), table)
 
 
-def _components(work: Work, images: pa.Table) -> NDArray[np.float32]:
-    """(n, k) of the images, in their order; the leading ones where all would take much memory."""
+def _components(context: RunContext, images: pa.Table) -> NDArray[np.float32]:
+    """The (n, k) components of the images, in their order.
+
+    If all components would take too much memory, only the leading ones are returned.
+    """
     parts, most = [], max(2, _COMPONENTS_BYTES // 4 // max(images.num_rows, 1))
-    for batch in _staged(work, "pca").to_batches(columns=["path", "pca"], batch_size=8192):
+    for batch in context.staged.dataset("pca").to_batches(columns=["path", "pca"], batch_size=8192):
         own = batch.filter(pc.is_in(batch["path"], images["path"].combine_chunks()))
         if own.num_rows:
             parts.append(matrix(own["pca"])[:, :most].astype(np.float32))
     return np.concatenate(parts)
-
-
-def _staged(work: Work, name: str) -> pads.Dataset:
-    place = work.staged.root / name
-    return pads.dataset(place.path, filesystem=place.filesystem, format="parquet")

@@ -1,4 +1,4 @@
-"""The scaler, PCA and classifier of a finished run, kept in its model for later runs to use."""
+"""The scaler, PCA and classifier of a finished run, saved with its model for later runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from fruits.classify.model import Classifier
 from fruits.errors import ConfigError, OutputError, one_line
 from fruits.features.moments import Moments
-from fruits.features.moments_file import OldMoments
+from fruits.features.moments_bytes import OldMoments
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
-# Spark ML passes over names that begin with an underscore.
+# Spark ML ignores files whose names begin with an underscore.
 MOMENTS_FILE = "model/_basis.moments"
 SETTINGS_FILE = "model/_basis.json"
 CLASSIFIER_FILE = "model/_basis.classifier"
@@ -22,12 +22,12 @@ CLASSIFIER_FILE = "model/_basis.classifier"
 
 @dataclass(frozen=True)
 class KeptClassifier:
-    """A classifier, and what is known of its training.
+    """A classifier and facts about its training.
 
     Attributes:
-        classifier: of the features.
-        most_frequent: the label of most training images.
-        about: how it was chosen, for run.json.
+        classifier: The classifier of the features.
+        most_frequent: The most frequent label of the training images.
+        about: How the classifier was chosen, for run.json.
     """
 
     classifier: Classifier
@@ -37,14 +37,15 @@ class KeptClassifier:
 
 @dataclass(frozen=True)
 class Basis:
-    """What a scaler and a PCA follow from, and the classifier next to them.
+    """The data that determines a scaler and a PCA, and the classifier of the same run.
 
     Attributes:
-        moments: of the features that they were fitted to.
-        scaler: its name.
-        components: how many are kept.
-        identity: of the backbone, :attr:`fruits.networks.graph.CompiledGraph.identity`.
-        classifier: of the features; None where none was trained.
+        moments: The moments of the features that the scaler and the PCA were fitted to.
+        scaler: The name of the scaler.
+        components: The number of components.
+        identity: The identity of the backbone,
+            :attr:`fruits.networks.graph.CompiledGraph.identity`.
+        classifier: The classifier of the features; None if none was trained.
     """
 
     moments: Moments
@@ -54,7 +55,7 @@ class Basis:
     classifier: KeptClassifier | None = None
 
     def files(self) -> dict[str, bytes]:
-        """The contents of the files that keep it, by name in the output folder."""
+        """The contents of the files to save, by name in the output folder."""
         settings: dict[str, Any] = {
             "scaler": self.scaler,
             "components": self.components,
@@ -68,19 +69,19 @@ class Basis:
         return files
 
     def require_identity(self, identity: dict[str, str], output: str) -> None:
-        """Makes sure that features of a backbone can be reduced by this.
+        """Checks that this basis was fitted to features of the same backbone.
 
         Args:
-            identity: of the backbone.
-            output: the folder that this was read from.
+            identity: The identity of the backbone.
+            output: The folder that this basis was read from.
 
         Raises:
-            ConfigError: this was fitted to features of another backbone.
+            ConfigError: The basis was fitted to features of another backbone.
         """
         names = dict.fromkeys([*identity, *self.identity])
         if differing := [n for n in names if identity.get(n) != self.identity.get(n)]:
             theirs, ours = (
-                ", ".join(f"{name} {one.get(name, 'as usual')}" for name in differing)
+                ", ".join(f"{name} {one.get(name, '(default)')}" for name in differing)
                 for one in (self.identity, identity)
             )
             raise ConfigError(
@@ -89,40 +90,39 @@ class Basis:
             )
 
 
-def read_basis(output: str) -> Basis | None:
-    """What a finished run has kept; None where there is no run of this version.
+def read_basis(output: Location) -> Basis | None:
+    """Reads the basis of a finished run; None if the folder has no run of this version.
 
     Args:
-        output: URI of its folder.
+        output: The folder of the run.
 
     Raises:
-        OutputError: a file is damaged or cannot be read.
-        StorageError: the store cannot be used.
+        OutputError: A file is damaged or cannot be read.
+        StorageError: The store cannot be used.
     """
-    place = Location.of(output)
     name = SETTINGS_FILE
     try:
-        with store_errors(output), suppress(FileNotFoundError, OldMoments):
-            content = json.loads(place.filesystem.cat_file((place / name).path))
+        with store_errors(output.uri), suppress(FileNotFoundError, OldMoments):
+            content = json.loads(output.filesystem.cat_file((output / name).path))
             settings = (
                 str(content["scaler"]),
                 int(content["components"]),
                 {str(key): str(value) for key, value in content["identity"].items()},
             )
             name = MOMENTS_FILE
-            moments = Moments.from_bytes(place.filesystem.cat_file((place / name).path))
+            moments = Moments.from_bytes(output.filesystem.cat_file((output / name).path))
             kept = None
             if about := content.get("classifier"):
                 name = CLASSIFIER_FILE
-                packed = place.filesystem.cat_file((place / name).path)
+                packed = output.filesystem.cat_file((output / name).path)
                 classifier = Classifier.from_bytes(packed)
                 kept = KeptClassifier(classifier, str(about["most_frequent"]), dict(about["about"]))
             return Basis(moments, *settings, kept)
     except OSError as error:
-        raise OutputError(f"output: {place / name} cannot be read: {one_line(error)}") from error
+        raise OutputError(f"output: {output / name} cannot be read: {one_line(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(
-            f"output: {place / name} is damaged ({one_line(error)}); delete it, and run again "
+            f"output: {output / name} is damaged ({one_line(error)}); delete it, and run again "
             "without model to make a new one"
         ) from error
     return None

@@ -1,4 +1,4 @@
-"""Photographs and their boxes in the tables that a run compares, part by part."""
+"""Converts tables of photographs to tables of their boxes and back, part by part."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fruits.sources.parts import Parts, Read
 
 
 def photographs_in(rows: Parts) -> Parts:
-    """The photographs of boxes, each once.
+    """The photographs that boxes belong to, each once.
 
     Args:
-        rows: with the columns :data:`fruits.sources.listing.IDENTITY`.
+        rows: Boxes, with the columns :data:`fruits.sources.listing.IDENTITY`.
     """
     schema = pa.schema([LISTING.field(name) for name in IDENTITY])
     return _counted(schema, rows.bounds, [partial(_photographs, read) for read in rows.reads])
 
 
 def boxes_in(files: Parts, rows: Parts) -> Parts:
-    """The photographs, once for each of their boxes: see :func:`fruits.sources.boxes.with_boxes`.
+    """One row for each box of the photographs: see :func:`fruits.sources.boxes.with_boxes`.
 
     Args:
-        files: the photographs.
-        rows: boxes of them, and of others; with the same bounds.
+        files: The photographs.
+        rows: Boxes of these and other photographs, in parts with the same bounds.
     """
     both = zip(files.reads, rows.reads, strict=True)
     return _counted(files.schema, files.bounds, [partial(_boxes, *reads) for reads in both])

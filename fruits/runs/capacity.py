@@ -1,8 +1,8 @@
-"""The memory that a run takes by process, and whether memory and disk suffice.
+"""The memory that a run needs by process, and whether memory and disk are large enough.
 
-Only what surely cannot fit is refused: :data:`LEAST` counts less than any run takes. What a run is
-likely to take is :data:`LIKELY`. Its constants were measured from outside (VmHWM in /proc) in runs
-of 64 to 5,000 images on two cores, with EfficientNetLite0, MobileNetV2 and ResNet50.
+A run is refused only if it surely cannot fit: :data:`LEAST` is below the memory of any run, and
+:data:`LIKELY` is the expected memory. The constants of the latter were measured (VmHWM in /proc) in
+runs of 64 to 5,000 images on two cores, with EfficientNetLite0, MobileNetV2 and ResNet50.
 """
 
 import math
@@ -12,24 +12,25 @@ from fruits.errors import ConfigError, FruitsError, OutputError
 from fruits.features.products import BLOCK_ROWS
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
-from fruits.runs.place import Place, disk_there
+from fruits.runs.resources import Resources, available_disk
 
 MB = 10**6
 
-# Share of their bytes that features keep in Parquet; measured: 1.0 with random weights, and with
-# trained ones, of which many are zero, 0.5.
+# Size of features in Parquet, as a share of their size in memory. Measured: 1.0 with random
+# weights, and 0.5 with trained weights, where many features are zero.
 LEAST_STORED = 0.25
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of memory that the processes of a run take.
+    """The memory of the processes of a run, in bytes.
 
     Attributes:
-        jvm: of the driver's JVM.
-        driver: of the driver's Python, without the PCA.
-        pca: added to the driver's Python while the PCA is fitted, when the workers are idle.
-        worker: of each Python worker.
+        jvm: The memory of the driver's JVM.
+        driver: The memory of the driver's Python process, without the PCA.
+        pca: The additional memory of the driver's Python process while the PCA is fitted. The
+            workers are idle then.
+        worker: The memory of each Python worker.
     """
 
     jvm: float
@@ -38,25 +39,26 @@ class Footprint:
     worker: float
 
     def together(self, workers: int) -> float:
-        """Bytes of all processes, of which so many are Python workers on this machine."""
+        """The bytes of all processes on this machine, with a number of Python workers."""
         return self.jvm + self.driver + self.pca + workers * self.worker
 
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """How the memory of processes grows with the graph and the images.
+    """How the memory of the processes grows with the graph and the images.
 
     Attributes:
-        jvm: bytes of the driver's JVM.
-        jvm_graphs: copies of the graph in it; its heap does not shrink after they are sent.
-        jvm_outside_heap: bytes of it at most besides the heap.
-        driver: bytes of the driver's Python.
-        driver_graphs: copies of the graph in it.
-        driver_image: bytes of it for each image: its row in the listing, as a dictionary per file
-            for a while; its name, its digest and the cells of its thumbnail.
-        pca_matrices: d x d matrices of float64 of the PCA.
-        worker: bytes of a Python worker: PySpark, Arrow and their imports.
-        worker_graphs: copies of the graph in it.
+        jvm: The bytes of the driver's JVM.
+        jvm_graphs: The number of copies of the graph in the driver's JVM. Its heap does not shrink
+            after they are sent.
+        jvm_outside_heap: The maximum bytes of the driver's JVM outside of its heap.
+        driver: The bytes of the driver's Python process.
+        driver_graphs: The number of copies of the graph in the driver's Python process.
+        driver_image: The bytes of the driver's Python process for each image: its row in the
+            listing, which is a dictionary for a while, its name, its digest and its thumbnail.
+        pca_matrices: The number of d x d matrices of float64 that the PCA needs.
+        worker: The bytes of a Python worker with PySpark, Arrow and their imports.
+        worker_graphs: The number of copies of the graph in a Python worker.
     """
 
     jvm: int
@@ -72,13 +74,13 @@ class MemoryModel:
     def footprint(
         self, graph: CompiledGraph, images: int = 0, heap: int = 0, work: int = 0
     ) -> Footprint:
-        """Bytes by process.
+        """The bytes by process.
 
         Args:
-            graph: the backbone.
-            images: how many there are.
-            heap: the most that the driver's JVM takes for its heap, in bytes.
-            work: bytes that a worker takes for its images and their moments.
+            graph: The backbone.
+            images: The number of images.
+            heap: The maximum heap of the driver's JVM, in bytes.
+            work: The bytes that a worker needs for its images and their moments.
         """
         weight = sum(map(len, graph.parts.values()))
         return Footprint(
@@ -89,9 +91,9 @@ class MemoryModel:
         )
 
 
-# Measured: 0.9 GB, 0.3 GB and, without pages that processes share, 0.25 GB. Matrices: scatter,
-# covariance, eigenvectors, LAPACK's two. A worker has the archive of the graph, and the engine's
-# own copy, in bfloat16 at the smallest.
+# Measured: JVM 0.9 GB, driver 0.3 GB, worker 0.25 GB without shared pages. The matrices: scatter,
+# covariance, eigenvectors and two of LAPACK. A worker has the archive of the graph and the engine's
+# own copy, which takes half of it in bfloat16.
 LEAST = MemoryModel(
     jvm=300 * MB, driver=100 * MB, pca_matrices=4, worker=120 * MB, worker_graphs=1.5
 )
@@ -110,64 +112,68 @@ LIKELY = MemoryModel(
 
 
 def moments_memory(dimension: int, rows: int) -> int:
-    """Bytes that a worker takes to measure: four limbs of a block of rows, six sums of products."""
+    """The bytes of a worker for moments: four limbs of a block of rows, six sums of products."""
     return 8 * (4 * dimension * min(rows, BLOCK_ROWS) + 6 * dimension**2)
 
 
-def require_capacity(config: RunConfig, images: int, graph: CompiledGraph, place: Place) -> None:
-    """Refuses a run that cannot fit.
+def require_capacity(
+    config: RunConfig, images: int, graph: CompiledGraph, resources: Resources
+) -> None:
+    """Refuses a run that surely does not fit.
 
     Raises:
-        ConfigError: the memory is too small.
-        OutputError: the disk is too small.
+        ConfigError: The memory is too small.
+        OutputError: The disk is too small.
     """
-    if error := refusal(config, images, graph, place, disk_there(config.output)):
+    if error := refusal(config, images, graph, resources, available_disk(config.output)):
         raise error
 
 
 def refusal(
-    config: RunConfig, images: int, graph: CompiledGraph, place: Place, disk: float
+    config: RunConfig, images: int, graph: CompiledGraph, resources: Resources, disk: float
 ) -> FruitsError | None:
-    """The error that says why a run cannot fit and what to change; None where it may.
+    """The error of a run that surely does not fit, which says what to change; None if it may fit.
 
     Args:
-        config: what to do.
-        images: how many there are.
-        graph: the backbone.
-        place: where.
-        disk: bytes that the output may take; infinite if that is not known.
+        config: The options.
+        images: The number of images.
+        graph: The backbone.
+        resources: The cores and the memory that the run has.
+        disk: The bytes that the output may take; infinite if unknown.
     """
     least = LEAST.footprint(graph)
     return (
-        _pca_refusal(graph, least, place)
-        or _workers_refusal(images, graph, least, place)
+        _pca_refusal(graph, least, resources)
+        or _workers_refusal(images, graph, least, resources)
         or _disk_refusal(config, images, graph.dimension, disk)
     )
 
 
-def _pca_refusal(graph: CompiledGraph, least: Footprint, place: Place) -> FruitsError | None:
+def _pca_refusal(
+    graph: CompiledGraph, least: Footprint, resources: Resources
+) -> FruitsError | None:
     driver = least.driver + least.pca
-    if driver <= place.memory:
+    if driver <= resources.memory:
         return None
     return ConfigError(
         f"backbone: wanted one whose PCA fits in memory; that of the {graph.dimension:,} "
-        f"features of {graph.backbone} takes {size(driver)} at least, and {_memory_of(place)}: "
-        "take a backbone with fewer features, or a larger machine"
+        f"features of {graph.backbone} takes {size(driver)} at least, and {_memory_of(resources)}: "
+        "use a backbone with fewer features, or a larger machine"
     )
 
 
 def _workers_refusal(
-    images: int, graph: CompiledGraph, least: Footprint, place: Place
+    images: int, graph: CompiledGraph, least: Footprint, resources: Resources
 ) -> FruitsError | None:
-    workers, others = min(place.cores, images), least.jvm + least.driver
-    left = place.memory - others
-    if not place.local or workers * least.worker <= left:
+    workers, others = min(resources.cores, images), least.jvm + least.driver
+    left = resources.memory - others
+    if not resources.local or workers * least.worker <= left:
         return None
     fitting = int(left // least.worker)
     fewer = f"{fitting} at most (--master local[N]), or" if left > least.worker else "it"
     return ConfigError(
         f"memory: {workers} tasks at a time with {graph.backbone} take "
-        f"{size(others + workers * least.worker)} at least, and {_memory_of(place)}: "
+        f"{size(others + workers * least.worker)} at least, and {_memory_of(resources)}: "
         f"run {fewer} on a larger machine, or with a smaller backbone"
     )
 
@@ -185,12 +191,12 @@ def _disk_refusal(
     )
 
 
-def _memory_of(place: Place) -> str:
-    return f"this machine, or its container, has {size(place.memory)}"
+def _memory_of(resources: Resources) -> str:
+    return f"this machine, or its container, has {size(resources.memory)}"
 
 
 def size(count: float) -> str:
-    """Bytes for people to read."""
+    """A number of bytes with its unit."""
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= bytes_:
             return f"{count / bytes_:,.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What a run finds out before it changes anything: its model, and whether its images are there."""
+"""The checks of a run before it changes anything: its model, its folders, missing images."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, turned_degrees
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.config import RunConfig
-from fruits.runs.made import RESULTS, STAGING
+from fruits.runs.output_record import RESULTS, STAGING
 from fruits.sources.listing import IDENTITY
 from fruits.sources.open_source import places_of
 from fruits.sources.parts import Parts
 from fruits.storage.location import Location
 
-# A listing that lacks more than this share of the known images is most likely a mistake.
+# A listing without more than this share of the known images is most likely a mistake.
 MOST_REMOVED = 0.2
 
-# Name, length and time of a file.
+# The name, length and modification time of a file, which stay the same if it moves.
 Mark = tuple[str, int, int]
 
 
 def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
-    """The basis of the finished run that a run shall use; None where it fits its own.
+    """The basis of the run whose model is to be used; None if the run fits its own model.
 
     Raises:
-        ConfigError: there is no such run, it goes with another backbone or other options, or the
-            run would delete it.
+        ConfigError: There is no such run, it has another backbone or other options, or this run
+            would delete it.
     """
     if config.model is None:
         return None
@@ -43,7 +43,7 @@ def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
             f"model: wanted one that stays; got {config.model}, which overwrite deletes first: "
             "leave out overwrite, or give another output"
         )
-    basis = read_basis(config.model)
+    basis = read_basis(model)
     if basis is None:
         raise ConfigError(
             f"model: wanted the output of a finished run of this version; there is none in "
@@ -62,20 +62,20 @@ def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
 
 
 def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
-    """Makes sure that a listing is of the images that earlier runs had, before any is dropped.
+    """Refuses a listing without many of the images of earlier runs, before any row is dropped.
 
-    An image in a folder that was moved or renamed is still there: its name, its length and its
-    time are the same. So is one that was packed into an archive, which keeps no such time: name and
-    length are the same.
+    An image in a folder that was moved or renamed counts as present: its name, length and time are
+    the same. An image that was packed into an archive counts too: archives keep no such time, but
+    its name and length are the same.
 
     Args:
-        known: the committed rows, with the columns of :data:`fruits.sources.listing.IDENTITY`.
-        listing: all images that were found, with the same columns and bounds; with `at`, where some
-            are in archives.
-        config: of the run.
+        known: The committed rows, with the columns of :data:`fruits.sources.listing.IDENTITY`.
+        listing: All images that were found, with the same columns and bounds. It also has the
+            column `at` if some are in archives.
+        config: The options of the run.
 
     Raises:
-        InputError: more than :data:`MOST_REMOVED` of the known images are gone.
+        InputError: More than :data:`MOST_REMOVED` of the known images are gone.
     """
     pairs = zip(known, listing, strict=True)
     if sum(_others(mine, found).num_rows for mine, found in pairs) <= MOST_REMOVED * known.num_rows:
@@ -92,20 +92,20 @@ def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
         raise InputError(
             f"images: wanted those of the earlier runs on {config.output}; {removed:,} of "
             f"{known.num_rows:,} are not in {config.images}, and their results would be dropped: "
-            "check the folder and whether it is mounted whole, give another output, or allow it "
+            "check that the folder is complete and mounted, give another output, or allow it "
             "(allow_removed)"
         )
 
 
 def require_apart(config: RunConfig, linked: list[str]) -> None:
-    """Makes sure that results are not taken for images, and images not replaced by results.
+    """Checks that results cannot be listed as images, and that results cannot replace images.
 
     Args:
-        config: what to do.
-        linked: real paths of the folders to which links in the images lead.
+        config: The options of the run.
+        linked: The real paths of linked folders in the images.
 
     Raises:
-        ConfigError: the output is in the images, or the images are where results go.
+        ConfigError: The output is in a folder of images, or the images are in a folder of results.
     """
     places = [Location.of(place) for place in places_of(config.images)]
     output = Location.of(config.output)
@@ -113,19 +113,19 @@ def require_apart(config: RunConfig, linked: list[str]) -> None:
         if folder.contains(output):
             where = config.images if folder in places else f"{folder}, a part of {config.images}"
             raise ConfigError(
-                "output: wanted a folder outside of the images, whose plots would else be taken "
-                f"for images; {config.output} is below {where}: give another output"
+                "output: wanted a folder outside of the images, since the next run would take its "
+                f"plots for images; {config.output} is below {where}: give another output"
             )
     for name in (*RESULTS, STAGING):
         if any((output / name).contains(images) for images in places):
             raise ConfigError(
-                f"output: wanted a folder that a run may fill; the images {config.images} are in "
+                f"output: wanted a folder without the images; {config.images} is in "
                 f"{output / name}, which results replace: give another output"
             )
 
 
 def degrees_turned(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float] | None:
-    """How far the leading components have turned; None where the new images have none.
+    """The angles between old and new leading components; None if the new images all look the same.
 
     See :func:`fruits.reduction.fit.turned_degrees`.
     """
@@ -135,7 +135,7 @@ def degrees_turned(old: Moments, new: Moments, fitted: Reduction) -> dict[str, f
 
 
 def _others(files: pa.Table, those: pa.Table) -> pa.Table:
-    """The files whose paths are not among those of others."""
+    """The files whose paths are not in another table."""
     return files.filter(pc.invert(pc.is_in(files["path"], those["path"])))
 
 
@@ -147,7 +147,7 @@ def _timeless(marks: Counter[Mark]) -> Counter[Mark]:
 
 
 def _marks(files: pa.Table) -> Counter[Mark]:
-    """Name, length and time of files: what a move to another folder leaves as it is."""
+    """The names, lengths and times of files, which a move to another folder does not change."""
     names = pc.replace_substring_regex(files["path"], "^.*/", "").to_pylist()
     times = files["modified"].cast(pa.int64()).to_pylist()
     return Counter(zip(names, files["length"].to_pylist(), times, strict=True))

@@ -1,8 +1,8 @@
-"""Archives Spark's classes as Java has them in memory: Spark then starts in half the time.
+"""Writes an archive of the Java classes that Spark loads, which halves the start time of Spark.
 
-``python -m fruits.runs.class_archive`` makes the archive, of 160 MB, next to PySpark's jars. Local
-runs with the configuration of this project use it (``conf/spark-env.sh``) as long as Java and the
-jars are those that it was made with. Its source is Java's class data sharing (JEP 350).
+``python -m fruits.runs.class_archive`` writes the archive, 160 MB, next to PySpark's jars. Local
+runs with the configuration of this project use it (``conf/spark-env.sh``) until Java or the jars
+change. The mechanism is Java's class data sharing (JEP 350).
 """
 
 import os
@@ -20,22 +20,21 @@ from fruits.spark.own_session import own_spark
 
 
 def archive_path() -> Path:
-    """Where ``conf/spark-env.sh`` looks: ``FRUITS_CLASS_ARCHIVE``, else next to PySpark's jars."""
+    """The path that ``conf/spark-env.sh`` uses: ``FRUITS_CLASS_ARCHIVE``, or next to the jars."""
     named = os.environ.get("FRUITS_CLASS_ARCHIVE")
     return Path(named) if named else Path(pyspark.__file__).parent / "fruits-classes.jsa"
 
 
 def make_archive(archive: Path) -> None:
-    """Writes what Java has loaded at the end of a small run; a process can do so once.
+    """Writes the classes that Java has loaded after a small run. Call it once in a process.
 
     Args:
-        archive: a file, which is replaced when the new one is complete.
+        archive: The file. It is replaced when the new archive is complete.
 
     Raises:
-        ConfigError: when Java wrote no archive, as when Spark's configuration is another one or
-            has files that Java must read from their folder.
-        OutputError: when the file cannot be written.
-        FruitsError: when the run fails.
+        ConfigError: Java wrote no archive, for example because Spark has another configuration.
+        OutputError: The file cannot be written.
+        FruitsError: The run failed.
     """
     try:
         with TemporaryDirectory(dir=archive.parent, prefix=f"{archive.name}.") as folder:
@@ -53,18 +52,18 @@ def make_archive(archive: Path) -> None:
 
 
 def _run_and_end_java(folder: Path) -> None:
-    """Runs what a run loads: all stages, on images that are drawn."""
+    """Runs all stages on generated images, to load all classes, and ends Java."""
     draw_sample(str(folder / "images"), classes=2, per_class=12)
     with own_spark():
         run(RunConfig(images=str(folder / "images"), output=str(folder / "out"), weights="random"))
     gateway = pyspark.SparkContext._gateway
     assert gateway is not None
-    # Java ends when nobody can write to it, and writes the archive then, in some seconds.
+    # Java ends when its input is closed. It then takes some seconds to write the archive.
     gateway.proc.communicate()
 
 
 def main() -> int:
-    """The command; returns its exit status."""
+    """Runs the command and returns its exit status."""
     archive = archive_path()
     try:
         make_archive(archive)

@@ -1,4 +1,4 @@
-"""The third step of a run: a classifier of the features, and how good it is on groups unseen."""
+"""The third step of a run: trains a classifier and evaluates it on held-out groups."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.classify.choose import Fold
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
-from fruits.classify.groups import Groups, assign_folds, group_images
 from fruits.classify.in_memory import folds_in_memory
 from fruits.classify.model import TRANSFORMS, Array, Classifier
 from fruits.classify.train import HeldOut, Training, train, train_softmax
 from fruits.features.rows import matrix
-from fruits.features.table import open_features
+from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
-from fruits.runs.work import Work
+from fruits.runs.training_folds import training_folds
+from fruits.sources.parts import Parts
 from fruits.spark.folds import SCORED, cross_validation
 from fruits.spark.measure import read_table
 from fruits.spark.softmax import SoftmaxRegression
 from fruits.storage.files import delete_folder
+from fruits.storage.location import Location
 
 
 @dataclass(frozen=True)
 class Classified:
-    """What images are recognised by.
+    """The classifier of a run and its evaluation.
 
     Attributes:
-        classifier: of the features.
-        most_frequent: the label of most training images.
-        means: (c, d) float64, of the features of each label after the transform; None where the
+        classifier: The classifier of the features.
+        most_frequent: The most frequent label of the training images.
+        means: The (c, d) float64 means of the transformed features of each label; None if the
             classifier is that of a finished run.
-        evaluation: of the training images by cross-validation; None where there was none.
-        held_out: what the evaluation is of, image by image; None where there was none.
-        about: how the classifier was chosen, for run.json.
+        evaluation: The evaluation by cross-validation; None if there was none.
+        held_out: The predictions of held-out images; None if there was no cross-validation.
+        about: How the classifier was chosen, for run.json.
     """
 
     classifier: Classifier
@@ -50,43 +50,38 @@ class Classified:
     about: dict[str, Any]
 
 
-def train_classifier(work: Work, extracted: Extracted, reduced: Reduced) -> Classified | str:
-    """Trains a classifier on the training images, or takes that of the run whose model is used.
+def train_classifier(
+    context: RunContext, extracted: Extracted, reduced: Reduced
+) -> Classified | str:
+    """Trains a classifier on the training images, or takes it from the model that is used.
 
     Returns:
-        What was trained, or the reason why there is no classifier.
+        The classifier, or the reason why there is none.
     """
-    if work.basis is not None:
-        kept = work.basis.classifier
+    if context.basis is not None:
+        kept = context.basis.classifier
         if kept is None:
-            return f"the model of {work.config.model} has no classifier"
+            return f"the model of {context.config.model} has no classifier"
         return Classified(kept.classifier, kept.most_frequent, None, None, None, kept.about)
-    if work.config.classifier == "none":
+    if context.config.classifier == "none":
         return "the option classifier is none"
-    images = extracted.of_side(reduced.side)
-    images = images.filter(pc.is_valid(images["label"]))
-    labels = pc.unique(images["label"]).to_pylist()
+    images = extracted.labelled(reduced.side)
+    labels = sorted({label for part in images for label in pc.unique(part["label"]).to_pylist()})
     if len(labels) < 2:
         found = f"{labels[0]!r} only" if labels else "none"
-        return f"wanted two labels at least among the training images; found {found}"
-    with work.stages("classify"):
-        return _train(work, images)
+        return f"wanted at least two labels among the training images; found {found}"
+    with context.stages("classify"):
+        return _train(context, images)
 
 
-def _train(work: Work, images: pa.Table) -> Classified:
-    images = images.sort_by("path")
-    paths, labels = images["path"].to_pylist(), images["label"].to_pylist()
-    named = images["group"].to_pylist() if "group" in images.column_names else None
-    groups = group_images(paths, labels, work.config.naming, named)
-    folds = images.select(["path", "label"]).append_column(
-        "fold", pa.array(assign_folds(groups.names, labels))
-    )
-    chosen = work.config.transform
+def _train(context: RunContext, images: Parts) -> Classified:
+    folds, about_groups = training_folds(images, context.config.naming)
+    chosen = context.config.transform
     transforms = TRANSFORMS if chosen == "auto" else (chosen,)
-    place = work.staged.uri("folds")
-    moments, parts = _folds(work, folds, place, transforms)
-    if work.config.classifier == "softmax":
-        fit = SoftmaxRegression(read_table(work.spark, work.store), folds)
+    place = context.staged.root / "folds"
+    moments, parts = _folds(context, folds, place, transforms)
+    if context.config.classifier == "softmax":
+        fit = SoftmaxRegression(read_table(context.spark, context.store), folds.table())
         training = train_softmax(moments, parts, fit)
     else:
         training = train(moments, parts)
@@ -97,17 +92,18 @@ def _train(work: Work, images: pa.Table) -> Classified:
         _means(moments[training.classifier.transform]),
         training.evaluation,
         training.held_out,
-        _about(work, training, groups, moments),
+        _about(training, about_groups, moments),
     )
 
 
 def _folds(
-    work: Work, folds: pa.Table, place: str, transforms: Sequence[str]
+    context: RunContext, parts: Parts, place: Location, transforms: Sequence[str]
 ) -> tuple[Mapping[str, Measured], Sequence[Fold]]:
-    """The moments of the training images and their folds; of few images, without Spark's jobs."""
-    if folds.num_rows > SCORED:
-        return cross_validation(work.spark, work.store, folds, place, transforms)
-    rows = open_features(work.config.output).to_table(
+    """The moments of the training images, and their folds. A few images need no Spark job."""
+    if parts.num_rows > SCORED:
+        return cross_validation(context.spark, context.store, parts, place, transforms)
+    folds = parts.table().sort_by("path").combine_chunks()
+    rows = context.store.dataset().to_table(
         columns=["path", "features"], filter=pc.field("path").isin(folds["path"])
     )
     rows = rows.sort_by("path").combine_chunks()
@@ -123,14 +119,12 @@ def _folds(
 
 
 def _means(moments: Measured) -> Array:
-    """(c, d) the means of the labels, in their order."""
+    """The (c, d) means of the labels, in their order."""
     sums = [sums for label, sums in moments.labels.items() if label is not None]
     return np.stack([one.total.to_float() / one.count for one in sums])
 
 
-def _about(
-    work: Work, training: Training, groups: Groups, moments: Mapping[str, Measured]
-) -> dict[str, Any]:
+def _about(training: Training, groups: str, moments: Mapping[str, Measured]) -> dict[str, Any]:
     """How the classifier was chosen, for run.json."""
     classifier = training.classifier
     return {
@@ -139,10 +133,11 @@ def _about(
         "training_images": moments[classifier.transform].count,
         "transform": classifier.transform,
         "shrinkage": classifier.shrinkage,
+        "distance_shrinkage": classifier.distance_shrinkage,
         "temperature": classifier.temperature,
         # JSON has no infinity.
         "unknown_above": classifier.threshold if np.isfinite(classifier.threshold) else None,
-        "groups": groups.describe(),
+        "groups": groups,
         "trials": [
             {"transform": one.transform, "shrinkage": one.shrinkage, "accuracy": one.accuracy}
             for one in training.trials

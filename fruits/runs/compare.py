@@ -1,4 +1,4 @@
-"""Several networks on the same images: a finished run of each, and their figures in one table."""
+"""Compares networks on the same images: runs each of them and writes one table of figures."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TextIO
+from typing import Any, TextIO
 
 from fruits.classify.evaluate import Evaluation
 from fruits.errors import ConfigError, FruitsError, InputError, OutputError
 from fruits.reduction.fit import choose_components, fit_reduction
-from fruits.runs.begin import begin
 from fruits.runs.checks import require_apart
-from fruits.runs.choices import Choices
 from fruits.runs.classify import Classified, train_classifier
+from fruits.runs.compare_plan import plan_comparison
 from fruits.runs.comparison import Comparison, Network, Reduction, Tried, best_of
+from fruits.runs.comparison_grid import ComparisonGrid
 from fruits.runs.config import RunConfig
+from fruits.runs.context import RunContext, open_context
 from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.inputs import list_images
-from fruits.runs.made import LOCK, RECORD
+from fruits.runs.output_record import LOCK, RECORD
 from fruits.runs.outputs import Outputs
-from fruits.runs.probe import probe
+from fruits.runs.prepare import prepare_run
+from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
 from fruits.runs.project import project_features
 from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.steps import finish
 from fruits.runs.summary import figures
-from fruits.runs.work import Work, open_work
 from fruits.sources.parts import Found, Parts
 from fruits.sources.source import Source
 from fruits.spark.failures import java_ended, spark_errors
@@ -43,38 +44,32 @@ Listed = tuple[Source, Found, Parts]
 def compare(
     config: RunConfig,
     *,
-    backbone: Sequence[str],
-    scaler: Sequence[str] = (),
-    components: Sequence[int | float] = (),
-    classifier: Sequence[str] = (),
-    transform: Sequence[str] = (),
     progress: TextIO | None = None,
+    **values: Sequence[Any],
 ) -> Comparison:
-    """Extracts the features of each network once, and tries what can follow from them.
+    """Extracts the features of each network once, and tries all classifiers and reductions.
 
-    Each network has a finished run of its own in ``config.output/NAME``, with the classifier that
-    is best by grouped accuracy. An empty sequence stands for the value in ``config``.
+    Each network gets a finished run in ``config.output/NAME``, with the classifier that has the
+    best grouped accuracy.
 
     Args:
-        config: what all runs share; its backbone does not count.
-        backbone: the networks.
-        scaler: names of scalers.
-        components: numbers of components, or shares of the variance.
-        classifier: kinds of classifier.
-        transform: of the features before the classifier.
-        progress: where lines about the progress go; by default stderr.
+        config: The options that all runs share. Its backbone is ignored.
+        progress: The stream for lines about the progress; stderr by default.
+        values: Several values of an option in :data:`fruits.runs.comparison_grid.VARIED`, by its
+            name, such as ``backbone=["EfficientNetLite0", "MobileNetV2"]``. Networks must be
+            given; other options default to the value in ``config``.
 
     Raises:
-        FruitsError: nothing can be compared. What is wrong with one network only is its
+        FruitsError: Nothing can be compared. If only one network fails, the reason is its
             :attr:`~fruits.runs.comparison.Network.error`.
-        KeyboardInterrupt: with a line that says what is finished.
+        KeyboardInterrupt: The message names the finished networks.
     """
     progress = progress or sys.stderr
-    choices = Choices.of(config, backbone, scaler, components, classifier, transform)
+    grid = ComparisonGrid.of(config, values)
     done: dict[str, Network] = {}
     try:
         with spark_errors():
-            for network in _networks(config, choices, progress):
+            for network in _networks(config, grid, progress):
                 done[network.name] = network
     except KeyboardInterrupt as stop:
         finished = ", ".join(name for name, one in done.items() if not one.error) or "none"
@@ -84,17 +79,22 @@ def compare(
     return Comparison(list(done.values()))
 
 
-def _networks(config: RunConfig, choices: Choices, progress: TextIO) -> Iterator[Network]:
-    """The networks one after the other; the tables are written again after each."""
+def _networks(config: RunConfig, grid: ComparisonGrid, progress: TextIO) -> Iterator[Network]:
+    """Runs the networks one after the other, and writes the tables after each of them."""
     outputs = Outputs.of(config.output)
     before = _comparison_there(outputs)
     listed = list_images(config, Stages(progress))
     require_apart(config, listed[1].linked)
-    known = {one.backbone: before.get(one.backbone) for one in choices.runs}
+    known = {one.backbone: before.get(one.backbone) for one in grid.runs}
     with exclusive(outputs.uri(LOCK)):
-        for number, run in enumerate(choices.runs, 1):
+        new = [one for one in grid.runs if not _is_finished(known[one.backbone], config)]
+        planned = plan_comparison(new, grid, listed[2], progress)
+        for line in planned.lines():
+            print(line, file=progress)
+        for number, run in enumerate(grid.runs, 1):
             print(f"network {number} of {len(known)}: {run.backbone}", file=progress, flush=True)
-            found = _network(run, choices, listed, progress, known[run.backbone])
+            tried = planned.probe_of(run.backbone)
+            found = _network(run, grid, listed, progress, known[run.backbone], tried)
             known[run.backbone] = found
             _write(outputs, Comparison([one for one in known.values() if one]))
             yield found
@@ -104,7 +104,7 @@ def _comparison_there(outputs: Outputs) -> dict[str, Network]:
     """The networks of an earlier comparison in the folder, by name.
 
     Raises:
-        OutputError: the folder is that of a run, or has files of somebody else with our names.
+        OutputError: The folder is the output of a run, or has other files with our names.
     """
     if outputs.exists(RECORD):
         raise OutputError(
@@ -130,21 +130,30 @@ def _comparison_there(outputs: Outputs) -> dict[str, Network]:
     return {}
 
 
+def _is_finished(network: Network | None, config: RunConfig) -> bool:
+    return network is not None and not network.error and not config.overwrite
+
+
 def _network(
-    config: RunConfig, choices: Choices, listed: Listed, progress: TextIO, earlier: Network | None
+    config: RunConfig,
+    grid: ComparisonGrid,
+    listed: Listed,
+    progress: TextIO,
+    earlier: Network | None,
+    tried: Probe | None,
 ) -> Network:
-    """The run of one network; if it cannot be done, the reason."""
+    """Runs one network; if that fails, the result has the reason."""
     try:
-        with open_work(begin(config, progress, listed)) as work:
-            found = _run(work, choices)
+        with open_context(prepare_run(config, progress, listed)) as context:
+            found = _run(context, grid, tried)
     except FruitsError as error:
-        if java_ended():  # No other network can be run either.
+        if java_ended():  # The other networks would fail too.
             raise
         print(f"fruits: {config.backbone} failed: {error}", file=progress)
         found = Network(backbone=config.backbone, output=config.output, error=str(error))
     if earlier is None or config.overwrite:
         return found
-    # What earlier comparisons have extracted is not extracted again, and took its time.
+    # Features of earlier comparisons are not extracted again: their time counts too.
     return replace(
         found,
         extracted=found.extracted + earlier.extracted,
@@ -152,72 +161,74 @@ def _network(
     )
 
 
-def _run(work: Work, choices: Choices) -> Network:
-    extracted = extract_features(work)
-    reduced = reduce_features(work, extracted)
-    trials = [_train(work, extracted, reduced, *pair) for pair in choices.classifiers]
+def _run(context: RunContext, grid: ComparisonGrid, probed: Probe | None) -> Network:
+    extracted = extract_features(context)
+    reduced = reduce_features(context, extracted)
+    trials = [_train(context, extracted, reduced, *pair) for pair in grid.classifiers]
     place = best_of([one.tried for one in trials])
     tried = [
         one.tried if number == place else _evaluated(one, extracted, reduced, number)
         for number, one in enumerate(trials)
     ]
     if tried[place].skipped:
-        work.stages.seconds.pop("classify", None)
+        context.stages.seconds.pop("classify", None)
     else:
-        work.stages.seconds["classify"] = tried[place].seconds
-    result = finish(trials[place].work, extracted, reduced, trials[place].trained)
+        context.stages.seconds["classify"] = tried[place].seconds
+    result = finish(trials[place].context, extracted, reduced, trials[place].trained)
     tried[place] = replace(tried[place], evaluations=_figures(result.evaluations))
     counts, seconds = result.report["counts"], result.report["seconds"]
     return Network(
-        backbone=work.config.backbone,
-        output=work.config.output,
-        dimension=work.graph.dimension,
+        backbone=context.config.backbone,
+        output=context.config.output,
+        dimension=context.graph.dimension,
         components=result.report["components"],
         explained_variance=sum(result.report["explained_variance"]),
-        image_seconds=_image_seconds(work),
+        image_seconds=_image_seconds(context, probed),
         extracted=counts["extracted"],
         extract_seconds=seconds["extract"] if counts["extracted"] else 0.0,
         fit_seconds=seconds["fit"],
-        features_bytes=_bytes(work.outputs, "features"),
-        predictor_bytes=_bytes(work.outputs, "predictor") if result.classified else None,
+        features_bytes=_bytes(context.outputs, "features"),
+        predictor_bytes=_bytes(context.outputs, "predictor") if result.classified else None,
         tried=tried,
         published=place if result.classified else None,
-        reductions=_reductions(reduced, choices),
+        reductions=_reductions(reduced, grid),
     )
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A classifier that was trained: the run as it would have it, and what is known of it."""
+    """A trained classifier, the context of a run with its options, and its figures."""
 
-    work: Work
+    context: RunContext
     trained: Classified | str
     tried: Tried
 
 
-def _train(work: Work, extracted: Extracted, reduced: Reduced, kind: str, transform: str) -> _Trial:
-    work = replace(work, config=replace(work.config, classifier=kind, transform=transform))
-    trained = train_classifier(work, extracted, reduced)
+def _train(
+    context: RunContext, extracted: Extracted, reduced: Reduced, kind: str, transform: str
+) -> _Trial:
+    context = replace(context, config=replace(context.config, classifier=kind, transform=transform))
+    trained = train_classifier(context, extracted, reduced)
     if isinstance(trained, str):
-        return _Trial(work, trained, Tried(classifier=kind, skipped=trained))
+        return _Trial(context, trained, Tried(classifier=kind, skipped=trained))
     tried = Tried(
         classifier=kind,
         transform=trained.classifier.transform,
         shrinkage=trained.classifier.shrinkage,
-        seconds=work.stages.seconds["classify"],
+        seconds=context.stages.seconds["classify"],
         evaluations=_figures([trained.evaluation] if trained.evaluation else []),
     )
-    return _Trial(work, trained, tried)
+    return _Trial(context, trained, tried)
 
 
 def _evaluated(trial: _Trial, extracted: Extracted, reduced: Reduced, number: int) -> Tried:
-    """A classifier that the run does not have, with the figures of the held-out sides."""
+    """Evaluates a classifier that is not published on the held-out sides of the split."""
     if isinstance(trial.trained, str):
         return trial.tried
-    # What it writes stays apart from the results that are published.
-    staged = Outputs(trial.work.staged.root / f"trial-{number}")
-    work = replace(trial.work, staged=staged, config=replace(trial.work.config, csv=False))
-    found = project_features(work, extracted, reduced, trial.trained)
+    # Its tables are not published.
+    staged = Outputs(trial.context.staged.root / f"trial-{number}")
+    context = replace(trial.context, staged=staged, config=replace(trial.context.config, csv=False))
+    found = project_features(context, extracted, reduced, trial.trained)
     return replace(trial.tried, evaluations=trial.tried.evaluations + _figures(found))
 
 
@@ -225,13 +236,13 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
     return [figures(one) for one in evaluations]
 
 
-def _reductions(reduced: Reduced, choices: Choices) -> list[Reduction]:
-    """Each scaler with each number of components, from the moments alone."""
+def _reductions(reduced: Reduced, grid: ComparisonGrid) -> list[Reduction]:
+    """The results of each scaler with each number of components, from the moments alone."""
     found = []
-    for scaler in choices.scalers:
+    for scaler in grid.scalers:
         explained = fit_reduction(reduced.moments, scaler, 1).explained_variance
         possible = explained[: min(reduced.moments.count, explained.size)]
-        for wanted in choices.components:
+        for wanted in grid.components:
             count = None
             with suppress(ConfigError):
                 count = choose_components(possible, wanted)
@@ -242,16 +253,21 @@ def _reductions(reduced: Reduced, choices: Choices) -> list[Reduction]:
     return found
 
 
-def _image_seconds(work: Work) -> float | None:
-    """Of one core, for one image; None where one of those that are tried crashes the decoder."""
-    with suppress(InputError), work.stages("probe"):
-        tried = probe(work.listing, work.graph)
+def _image_seconds(context: RunContext, probed: Probe | None) -> float | None:
+    """The seconds of one core for one image; None if an image of the probe crashes the decoder.
+
+    Args:
+        context: The context of the network's run.
+        probed: The measurements of the plan, if there are any.
+    """
+    with suppress(InputError), context.stages("probe"):
+        tried = probed or probe(context.listing, context.graph)
         return tried.read + tried.decode + tried.network
     return None
 
 
 def _bytes(outputs: Outputs, name: str) -> int:
-    """Of all files below a folder."""
+    """The bytes of all files below a folder."""
     place = outputs.root / name
     place.filesystem.invalidate_cache()
     return int(place.filesystem.du(place.path))

@@ -1,4 +1,4 @@
-"""What a comparison of networks has found, as values: for JSON, CSV and people. Knows no Spark."""
+"""The results of a comparison of networks, for JSON, CSV and the terminal. Imports no Spark."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from fruits.classify.train import SCHEME as GROUPED
 
 FORMAT = "fruits compare 1"
-"""Says that a JSON file is a comparison."""
+"""The value of ``format`` in the JSON file of a comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """One classifier of the features of one network.
+    """One classifier that was tried on the features of one network.
 
     Attributes:
-        classifier: its kind, as asked for.
-        transform: of the features, the one that was taken; None without a classifier.
-        shrinkage: that was taken; None without a classifier.
-        seconds: to choose, fit and evaluate it by cross-validation.
-        evaluations: figures by name, the ones of the cross-validation and of each held-out side.
-        skipped: why there is no classifier; None if there is one.
+        classifier: The kind of the classifier, as in the options.
+        transform: The transform of the features that was chosen; None without a classifier.
+        shrinkage: The shrinkage that was chosen; None without a classifier.
+        seconds: The seconds to choose, fit and cross-validate the classifier.
+        evaluations: The figures by name, of the cross-validation and of each held-out side.
+        skipped: The reason why there is no classifier; None if there is one.
     """
 
     classifier: str
@@ -37,12 +37,12 @@ class Tried:
     skipped: str | None = None
 
     def figures(self, scheme: str) -> dict[str, Any]:
-        """The figures of one scheme; empty if it was not evaluated so."""
+        """The figures of one scheme; empty if there is no such evaluation."""
         return next((one for one in self.evaluations if one["scheme"] == scheme), {})
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Better ones are smaller: by grouped accuracy, then by grouped log loss."""
+        """A key to sort by, best first: by grouped accuracy, then by grouped log loss."""
         grouped = self.figures(GROUPED)
         if not grouped:
             return 1.0, 0.0
@@ -52,13 +52,13 @@ class Tried:
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
-    """One scaler and number of components of the features of one network.
+    """The result of one scaler and one number of components for one network.
 
     Attributes:
-        scaler: its name.
-        wanted: components as asked for: a number, or a share of the variance.
-        components: how many these are; None if there cannot be so many.
-        explained_variance: the share that they explain of the variance of the scaled features.
+        scaler: The name of the scaler.
+        wanted: The number of components, or the share of the variance, as in the options.
+        components: The number of components; None if that many are not possible.
+        explained_variance: The share of the variance of the scaled features that they explain.
     """
 
     scaler: str
@@ -69,24 +69,25 @@ class Reduction:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """One network: what its features cost, and what came of them; or why there are none.
+    """The costs and results of one network, or the reason why it failed.
 
     Attributes:
-        backbone: as asked for.
-        output: folder of its run, which is complete by itself.
-        error: one line; None if all went well.
-        dimension: number of features.
-        components: of the run.
-        explained_variance: by these.
-        image_seconds: to read, decode and run one image on one core; None if not measured.
-        extracted: images that went through the network in this comparison, all times together.
-        extract_seconds: the stage took for these, with the start of the workers.
-        fit_seconds: for scaler and PCA.
-        features_bytes: of the folder ``features``.
-        predictor_bytes: of the folder ``predictor``; None without a classifier.
-        tried: classifiers, in the order in which they were asked for.
-        published: which of these the run has; None if there is none.
-        reductions: each scaler with each number of components.
+        backbone: The network, as in the options.
+        output: The output folder of its run.
+        error: The reason of the failure in one line; None if the run succeeded.
+        dimension: The number of features.
+        components: The number of components of the run.
+        explained_variance: The share of the variance that these components explain.
+        image_seconds: The seconds of one core to read, decode and run one image; None if they were
+            not measured.
+        extracted: The images that went through the network, in all calls of this comparison.
+        extract_seconds: The seconds for these images, with the start of the workers.
+        fit_seconds: The seconds to fit scaler and PCA.
+        features_bytes: The bytes of the folder ``features``.
+        predictor_bytes: The bytes of the folder ``predictor``; None without a classifier.
+        tried: The classifiers in the order of the options.
+        published: The index of the run's classifier in ``tried``; None if the run has none.
+        reductions: The results of each scaler with each number of components.
     """
 
     backbone: str
@@ -107,7 +108,7 @@ class Network:
 
     @property
     def name(self) -> str:
-        """What it is called: the name of its output."""
+        """The name of its output folder."""
         return posixpath.basename(self.output)
 
     @property
@@ -118,19 +119,23 @@ class Network:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The networks, in the order in which they were asked for."""
+    """The networks of a comparison, in the order of the options."""
 
     networks: list[Network]
 
     @property
     def best(self) -> Network | None:
-        """The network with the best grouped accuracy; None where there is no such figure."""
-        able = [one for one in self.networks if one.best and one.best.figures(GROUPED)]
-        return min(able, key=lambda one: one.best.rank if one.best else (1.0, 0.0), default=None)
+        """The network with the best grouped accuracy; None if no network has one."""
+        evaluated = [
+            (one.best.rank, number)
+            for number, one in enumerate(self.networks)
+            if one.best and one.best.figures(GROUPED)
+        ]
+        return self.networks[min(evaluated)[1]] if evaluated else None
 
     @property
     def points(self) -> dict[str, tuple[float, float]]:
-        """Seconds an image and grouped accuracy, by network, where both are known."""
+        """The seconds per image and the grouped accuracy by network, if both are known."""
         return {
             one.name: (one.image_seconds, one.best.figures(GROUPED)["accuracy"])
             for one in self.networks
@@ -144,7 +149,7 @@ class Comparison:
 
     @property
     def splits(self) -> list[str]:
-        """The schemes besides the grouped one, such as "split: test"."""
+        """The other schemes, such as "split: test"."""
         found = (
             figures["scheme"]
             for network in self.networks
@@ -168,7 +173,7 @@ class Comparison:
         """The comparison of a compare.json.
 
         Raises:
-            ValueError: it is damaged, or something else.
+            ValueError: The file is damaged, or not of a comparison.
         """
         try:
             read = json.loads(content)
@@ -182,7 +187,7 @@ class Comparison:
         """The content of compare.csv: a row for each classifier of each network."""
         rows = list(self._rows())
         names = list(dict.fromkeys(name for row in rows for name in row))
-        # The reason of a failure is long: it comes last.
+        # The reason of a failure is long, so it is the last column.
         names = [name for name in names if name != "error"] + ["error"]
         file = io.StringIO()
         writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -217,7 +222,7 @@ class Comparison:
                 *("components", "explained_variance", "features_bytes", "output"),
             )
         }
-        # Only the classifier that the run has is in its predictor.
+        # The predictor has only the published classifier.
         own = tried is not None and tried is network.best
         row["predictor_bytes"] = network.predictor_bytes if own else None
         row["classify_seconds"] = tried and tried.seconds
@@ -226,8 +231,8 @@ class Comparison:
 
 
 def best_of(tried: Sequence[Tried]) -> int:
-    """The place of the best classifier; the first one where nothing was evaluated."""
-    return min(range(len(tried)), key=lambda place: tried[place].rank)
+    """The index of the best classifier; 0 if nothing was evaluated."""
+    return min(range(len(tried)), key=lambda index: tried[index].rank)
 
 
 def _network(content: dict[str, Any]) -> Network:

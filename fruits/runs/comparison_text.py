@@ -8,12 +8,12 @@ from fruits.classify.train import SCHEME as GROUPED
 from fruits.errors import on_one_line
 from fruits.runs.comparison import Comparison, Network, Tried
 
-# The heading of a column, in two lines.
+# The heading of a column has two lines.
 Heading = tuple[str, str]
 
 
 def text(comparison: Comparison) -> str:
-    """The tables, what their figures mean, and what to do next."""
+    """The tables, the meaning of their figures, and the next command."""
     lines = [
         *_classifiers(comparison),
         "",
@@ -63,7 +63,7 @@ def _cells(comparison: Comparison, network: Network, tried: Tried) -> list[str]:
 
 
 def _explained(comparison: Comparison) -> Iterator[str]:
-    """What the schemes are, and what is not in the table."""
+    """The meaning of the schemes, and the reasons for missing classifiers."""
     for scheme in (GROUPED, *comparison.splits):
         images = {
             figures["images"]
@@ -84,11 +84,11 @@ def _explained(comparison: Comparison) -> Iterator[str]:
 def _meaning(scheme: str) -> str:
     if scheme == GROUPED:
         return "cross-validation that leaves out whole groups"
-    return "the images of that side, some of whose groups training may know"
+    return "the images of that side; the training images may have some of the same groups"
 
 
 def _reductions(comparison: Comparison) -> Iterator[str]:
-    """A line for each network, scaler and number of components, where there is a choice."""
+    """A line for each network, scaler and number of components, if there are several."""
     rows = [
         [
             network.name,
@@ -106,7 +106,7 @@ def _reductions(comparison: Comparison) -> Iterator[str]:
         headings += [("components", "number"), ("variance", "explained")]
         yield ""
         yield from _table(headings, rows, [False] * len(rows), left=2)
-        yield "The first scaler and number are those of the runs."
+        yield "The runs use the first scaler and number."
 
 
 def _verdict(comparison: Comparison) -> Iterator[str]:
@@ -121,15 +121,15 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
 def _table(
     headings: Sequence[Heading], rows: Sequence[Sequence[str]], marked: Sequence[bool], left: int
 ) -> Iterator[str]:
-    """Aligned columns, the first ones at the left; a star before the lines that are marked."""
+    """Aligned columns, the first ones to the left, with a star before marked lines."""
     if not rows:
         return
     lines = [[first for first, _ in headings], [second for _, second in headings], *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for mark, line in zip([False, False, *marked], lines, strict=True):
         cells = [
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         yield f"{'*' if mark else ' '} {'  '.join(cells)}".rstrip()
 
@@ -139,5 +139,5 @@ def _share(value: float | None) -> str:
 
 
 def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
-    # Adding 0 takes the sign off a zero.
+    # Adding 0 removes the sign of a negative zero.
     return "" if value is None else f"{round(value * factor, digits) + 0:,.{digits}f}"

@@ -1,4 +1,4 @@
-"""What one run is asked to do, checked when it is made."""
+"""The options of a run, which are checked when the object is created."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,83 +18,95 @@ from fruits.sources.naming import Naming
 class RunConfig:
     """The options of ``fruits run``, which are the parameters of the notebook.
 
-    What each one means is said once, in its ``help``; ``fruits run --help`` prints it.
+    The meaning of each option is its ``help``, which ``fruits run --help`` prints.
 
     Raises:
-        ConfigError: when a value is out of range or unknown.
+        ConfigError: A value is out of range or unknown.
     """
 
     images: str = option(
-        metavar="URI", help="folder of images, archive or table, or several with commas"
+        metavar="URI", help="folder of images, archive or table; separate several by commas"
     )
-    output: str = option(metavar="URI", help="folder of the results")
+    output: str = option(metavar="URI", help="folder for the results")
     backbone: str = option(
         "MobileNetV2",
         choices=CHOICES,
-        help="a network, or a folder with one; EfficientNetLite0 needs no download",
+        help="name of a network or a folder with one; EfficientNetLite0: no download",
+        varied=True,
     )
     weights: str = option(
-        "imagenet", metavar="WEIGHTS", help="imagenet, random, or the path or URI of a Keras file"
+        "imagenet",
+        metavar="WEIGHTS",
+        help="imagenet, random, or the path or URI of a Keras weights file",
     )
-    engine: str = option("openvino", choices=ENGINES, help="what runs the network")
+    engine: str = option("openvino", choices=ENGINES, help="runtime that executes the network")
     precision: str = option(
         "f32",
         choices=PRECISIONS,
-        help="of the arithmetic; bf16 is faster where the processor has it",
+        help="precision of the network; bf16 is faster where it is supported",
     )
     exact_decode: bool = option(
-        False, help="decode JPEG files at full scale, as Keras does; large ones take longer"
+        False, help="decode JPEG files at full resolution, as Keras does; slower for large files"
     )
     crop: str | None = option(
         None,
         metavar="CROP",
-        help="centre, saliency (what stands out) or detector:FOLDER; whole images if left out",
+        help="centre, saliency (the most salient region) or detector:FOLDER; default: whole image",
     )
-    scaler: str = option("minmax", choices=SCALERS, help="applied to the features before PCA")
+    scaler: str = option(
+        "minmax", choices=SCALERS, help="scaler for the features before PCA", varied=True
+    )
     components: int | float = option(
-        0.97, metavar="N", help="a share of the variance such as 0.97, or a number such as 600"
+        0.97,
+        metavar="N",
+        help="share of variance to keep, such as 0.97, or number of components, such as 600",
+        varied=True,
     )
     classifier: str = option(
-        "lda", choices=CLASSIFIERS, help="trained on the features of the labelled images"
+        "lda",
+        choices=CLASSIFIERS,
+        help="classifier to train on the features of the labelled images",
+        varied=True,
     )
     transform: str = option(
         "auto",
         choices=("auto", *TRANSFORMS),
-        help="of the features before the classifier; auto takes the best",
+        help="transform of the features; auto chooses the best",
+        varied=True,
     )
     label: str | None = option(
         None,
         metavar="RULE",
-        help="parent (the default), grandparent, or an expression with a group (?P<label>...)",
+        help="parent (the default), grandparent, or a regular expression with (?P<label>...)",
     )
     split: str = option(
         "auto",
         metavar="RULE",
-        help="auto goes by folders named train, test or validation on the path; none: no split",
+        help="auto uses folders named train, test or validation; none trains on all images",
     )
     group: str | None = option(
         None,
         metavar="EXPRESSION",
-        help="with a group (?P<group>...) that images of one object share; guessed if left out",
+        help="regular expression with (?P<group>...) for images of one object; default: guessed",
     )
-    chunk: int = option(10_000, metavar="N", help="at most so many images are committed together")
+    chunk: int = option(10_000, metavar="N", help="maximum number of images to commit together")
     max_rejected: float = option(
-        0.05, metavar="SHARE", help="the run fails if more than this share cannot be used"
+        0.05, metavar="SHARE", help="maximum share of rejected images; with more, the run fails"
     )
     csv: bool = option(True, help="also write the components as one CSV file")
     atlas: bool = option(
         False, help="also write atlas.parquet, a map of the images for Embedding Atlas"
     )
     limit: int | None = option(
-        None, metavar="N", help="use at most so many images, evenly chosen; all if left out"
+        None, metavar="N", help="maximum number of images to use, evenly sampled; default: all"
     )
     model: str | None = option(
         None,
         metavar="OUTPUT",
-        help="use scaler, PCA and classifier of a finished run; fit new ones if left out",
+        help="use the scaler, PCA and classifier of this finished run; default: fit new ones",
     )
     allow_removed: bool = option(
-        False, help="go on where more than a fifth of the images of earlier runs are gone"
+        False, help="continue if more than a fifth of the images of earlier runs are missing"
     )
     overwrite: bool = option(False, help="delete earlier results in the output first")
 
@@ -142,15 +154,15 @@ class RunConfig:
             self.model,
         )
 
-        # Raises where a rule cannot be used.
+        # Raises an error if a rule cannot be used.
         _ = self.naming
 
     @property
     def naming(self) -> Naming:
-        """The rules by which the path of an image is read.
+        """The rules that give the label, split and group of an image from its path.
 
         Raises:
-            ConfigError: an expression is not one, or lacks its group.
+            ConfigError: An expression is not valid, or does not have the named group.
         """
         return Naming(self.label or "parent", self.split, self.group)
 

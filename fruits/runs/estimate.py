@@ -1,14 +1,13 @@
 """What a run from scratch will take: memory by process, time by stage, bytes written, dollars.
 
-:func:`predict` is arithmetic on what :func:`fruits.runs.probe.probe` finds. Its constants were
-measured from outside (run.json) in runs of 64 to 5,000 images on two cores, with EfficientNetLite0,
-MobileNetV2 and ResNet50; those of memory are in :mod:`fruits.runs.capacity`.
+Constants are from ``run.json`` of runs of 64 to 5,000 images on two cores (EfficientNetLite0,
+MobileNetV2, ResNet50); those of memory are in :mod:`fruits.runs.capacity`.
 """
 
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from typing import Any, TextIO
@@ -22,103 +21,106 @@ from fruits.report.document import LARGEST
 from fruits.runs.atlas import MOST_IMAGES as MAPPED
 from fruits.runs.capacity import LIKELY, moments_memory, refusal
 from fruits.runs.config import RunConfig
+from fruits.runs.copies import MOST_COMPARED
+from fruits.runs.image_map import POINTS
 from fruits.runs.inputs import compile_network, list_images
-from fruits.runs.mapped import POINTS
-from fruits.runs.place import Place, disk_there, this_place
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
-from fruits.runs.quality import MOST_IMAGES as COMPARED
 from fruits.runs.reduce import training_side
+from fruits.runs.resources import Resources, available_disk, session_resources
 from fruits.runs.summary import total_seconds
+from fruits.runs.unchanged import seconds_if_unchanged
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.parts import IN_MEMORY, Parts, Totals
 from fruits.spark.early_start import start_java_early
 from fruits.spark.session import get_spark
 from fruits.spark.tasks import task_ranges
 
-# Seconds of an image for its digest, Arrow and Parquet, besides decoding and the network; and of
-# the driver to compare it with what is committed.
+# Seconds per image for its digest, Arrow and Parquet, in addition to decoding and the network; and
+# for the comparison with committed images on the driver.
 IMAGE, COMPARE = 0.5e-3, 20e-6
-# The first job starts the workers; every further chunk is a job and a commit.
+# Seconds of the first job, which starts the workers, and of each further chunk: a job and a commit.
 FIRST_JOB, JOB = 4.0, 0.5
-# Seconds of the other stages with next to no rows. The model is written during those before.
+# Seconds of the other stages with very few rows. The model is written in the background.
 FIT, PROJECT, PLOTS = 0.6, 0.5, 1.9
-# Seconds of an image's thumbnail, decoded on a core of the driver; of a product of its components.
+# Seconds to decode a thumbnail on a core of the driver; float32 operations per second.
 THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
 CSV_SECONDS = 130e-9
-# The report: its seconds and bytes with next to no images, and for each image on its map.
+# The report: seconds and bytes with very few images, and for each image on its map.
 REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 40e-6, 2_600_000, 1450
-# The classifier with next to no rows; steps of a softmax regression, and the seconds of each job.
+# The classifier: seconds with very few rows; steps of a softmax regression; seconds of each step.
 CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
-# Of the components of the neighbours, written and hashed in a second.
+# Bytes of the neighbours' components that are written and hashed in a second.
 NEIGHBOUR_BYTES = 150e6
-# One core in float64: a product's operations in a second, and an eigendecomposition's over d cubed.
-# Exact moments take three products and what belongs to them, of one half each.
+# One core in float64: operations of a product per second; seconds of an eigendecomposition over
+# d cubed. Exact moments take three half products and their overhead.
 FLOPS, EIGH, MEASURE = 40e9, 1.9e-10, 2.2
-# Exact moments, compressed: of each product of two features, and of a feature for each label.
+# Compressed bytes of exact moments: for each product of two features; for a feature of a label.
 PRODUCT_BYTES, LABEL_BYTES = 11, 20
 CSV_BYTES, CSV_ROW = 11.3, 70
-# Of a prediction; of a neighbour: its name and its thumbnail.
-PREDICTION_BYTES, NEIGHBOUR_ROW = 120, 1500
+# Bytes of a prediction with its digest, and of a neighbour's name and thumbnail.
+PREDICTION_BYTES, NEIGHBOUR_ROW = 195, 1500
 BILLED_SECONDS = 60
 
 
-def plan(config: RunConfig, progress: TextIO | None = None) -> Plan:
+def estimate(config: RunConfig, progress: TextIO | None = None) -> Plan:
     """Lists the images, tries some of them, and estimates what a run takes.
 
     Args:
-        config: what to do.
-        progress: where lines about the progress go; by default stderr.
+        config: The options of the run.
+        progress: The stream for lines about the progress; stderr by default.
 
     Raises:
-        FruitsError: when something is wrong that the caller can fix; one clear line.
+        FruitsError: The caller can fix the problem; the message is one line.
     """
     stages = Stages(progress or sys.stderr)
     start_java_early()
-    _, _, listing = list_images(config, stages)
-    graph = compile_network(config, stages)
+    listed = list_images(config, stages)
+    listing, graph = listed[-1], compile_network(config, stages)
+    unchanged = seconds_if_unchanged(config, listed, stages)
     with stages("session"):
         spark = get_spark()
-    seconds = dict(stages.seconds)
+    seconds = {name: took for name, took in stages.seconds.items() if name != "check"}
     with stages("probe"):
         probed = probe(listing, graph)
-    place, disk = this_place(spark), disk_there(config.output)
-    return predict(config, listing, graph, probed, place, seconds, disk)
+    there = session_resources(spark), seconds, available_disk(config.output)
+    found = estimate_from_probe(config, listing, graph, probed, *there)
+    return replace(found, unchanged=unchanged)
 
 
-def predict(
+def estimate_from_probe(
     config: RunConfig,
     listing: Parts,
     graph: CompiledGraph,
     probe: Probe,
-    place: Place,
+    resources: Resources,
     seconds: dict[str, float],
     disk: float = math.inf,
 ) -> Plan:
     """Estimates what a run takes.
 
     Args:
-        config: what to do.
-        listing: of the images, rows of :data:`fruits.sources.listing.LISTING`.
-        graph: the backbone.
-        probe: of some of the images.
-        place: where.
-        seconds: what the stages ``list``, ``compile`` and ``session`` take.
-        disk: bytes that the output may take.
+        config: The options of the run.
+        listing: The images, rows of :data:`fruits.sources.listing.LISTING`.
+        graph: The backbone.
+        probe: The measurements on some of the images.
+        resources: The cores and the memory that the run has.
+        seconds: The seconds of the stages ``list``, ``compile`` and ``session``.
+        disk: The bytes that the output may take.
     """
-    run = _Run(config, listing, graph, probe, place, seconds)
+    run = _Run(config, listing, graph, probe, resources, seconds)
     prices = json.loads((files("fruits") / "prices.json").read_text())
-    error = refusal(config, run.images, graph, place, disk)
+    error = refusal(config, run.images, graph, resources, disk)
     return Plan(
         images=run.images,
         bytes=run.listed.bytes,
         largest=run.listed.largest,
         probe=probe,
-        place=place,
+        resources=resources,
         work=run.work(),
-        memory=run.memory(place.cores, place.local),
-        seconds=run.stages(place.cores),
+        memory=run.memory(resources.cores, resources.local),
+        seconds=run.stages(resources.cores),
         output=run.output(),
         offers=[run.offer(type_, **terms) for type_, terms in prices["types"].items()],
         prices=f"{prices['terms']}, {prices['region']}, {prices['date']}",
@@ -128,13 +130,13 @@ def predict(
 
 @dataclass(frozen=True)
 class _Run:
-    """A run that is estimated; the parameters are those of :func:`predict`."""
+    """A run that is estimated; the parameters are those of :func:`estimate_from_probe`."""
 
     config: RunConfig
     listing: Parts
     graph: CompiledGraph
     probe: Probe
-    place: Place
+    resources: Resources
     seconds: dict[str, float]
 
     @cached_property
@@ -147,7 +149,7 @@ class _Run:
 
     @property
     def usable(self) -> int:
-        """Rows of features, where all images are like those that were tried."""
+        """The number of rows of features, if all images are like the probed ones."""
         return round(self.images * self.probe.rows)
 
     @property
@@ -169,18 +171,17 @@ class _Run:
         return {
             "chunk": self.chunk,
             "chunks": self.chunks,
-            "partition": max(map(len, task_ranges(self.chunk, self.place.cores))),
+            "partition": max(map(len, task_ranges(self.chunk, self.resources.cores))),
             "batch": self.graph.batch,
             "components": self.components,
         }
 
     def memory(self, cores: int, local: bool) -> dict[str, int]:
-        """Peak bytes by process, with as many tasks at a time as cores."""
+        """Peak bytes by process, with one task per core at a time."""
         ahead = min(READ_AHEAD_BYTES, READS * self.listed.bytes // self.images)
         work = self.probe.memory + ahead + moments_memory(self.graph.dimension, self.chunk)
-        # Of more, the driver has a part in memory, but for those of a classifier.
-        rows = self.images if self.labels else min(self.images, IN_MEMORY)
-        likely = LIKELY.footprint(self.graph, rows, self.place.heap, work)
+        rows = min(self.images, IN_MEMORY)  # Longer listings are read in parts.
+        likely = LIKELY.footprint(self.graph, rows, self.resources.heap, work)
         figures = {
             "driver JVM": likely.jvm,
             "driver Python": likely.driver + likely.pca,
@@ -191,7 +192,6 @@ class _Run:
 
     def stages(self, cores: int) -> dict[str, float]:
         """Seconds by stage."""
-        quality = THUMBNAIL * self.usable / min(cores, DECODERS)
         parts = self.seconds | {
             "extract": self._extract(cores),
             "fit": self._fit(cores),
@@ -199,7 +199,7 @@ class _Run:
             "project": self._project(cores),
             "predictor": self._predictor(),
             "plots": PLOTS,
-            "quality": quality if self.usable <= COMPARED else 0.0,
+            "quality": THUMBNAIL * min(self.usable, MOST_COMPARED) / min(cores, DECODERS),
             "report": REPORT + REPORT_IMAGE * min(self.usable, POINTS),
         }
         if self.config.atlas:
@@ -208,7 +208,7 @@ class _Run:
         return total_seconds({name: round(part, 3) for name, part in parts.items()})
 
     def _extract(self, cores: int) -> float:
-        # Reads go on while the rest works; a worker that waits for them waits for nothing else.
+        # A worker reads ahead while it decodes and computes, so the slower of both counts.
         image = max(self.probe.read, self.probe.decode + self.probe.network) + IMAGE
         starting = FIRST_JOB + self.probe.load + JOB * (self.chunks - 1)
         return starting + self.images * (image / min(cores, self.images) + COMPARE)
@@ -220,18 +220,18 @@ class _Run:
 
     @cached_property
     def labels(self) -> int:
-        """Labels of a classifier; 0 where there is none."""
+        """The number of labels of the classifier; 0 if there is none."""
         found = len(self.listed.labels.keys() - {None})
         return found if found > 1 and self.config.classifier != "none" else 0
 
     @property
     def training(self) -> int:
-        """Images that the classifier is trained on."""
+        """The number of training images."""
         side = training_side(self.listed.sides)
         return round(self.usable * (self.listed.sides[side] / self.images if side else 1))
 
     def _classify(self, cores: int) -> float:
-        """A model without each fold for each transform, one of all; and a regression, if wanted."""
+        """Seconds of a model without each fold for each transform, a final one, regressions."""
         if not self.labels:
             return 0.0
         d, n = self.graph.dimension, self.training
@@ -244,17 +244,17 @@ class _Run:
         return CLASSIFY + seconds
 
     def _atlas(self, cores: int) -> float:
-        """All images are compared with each other."""
+        """Seconds of the map, which compares all images with each other."""
         rows = min(self.usable, MAPPED)
         return 2 * rows * rows * self.components / FLOAT32_FLOPS / cores
 
     def _predictor(self) -> float:
-        """The neighbours are written and hashed."""
+        """Seconds to write and hash the neighbours."""
         return self.training * 4 * self.components / NEIGHBOUR_BYTES if self.labels else 0.0
 
     def _project(self, cores: int) -> float:
         d, k = self.graph.dimension, self.components
-        # The distance of each image to the labels takes a product with as many columns as features.
+        # The distance of an image to the labels takes a product with a column for each feature.
         columns = k + d + self.labels if self.labels else k
         seconds = PROJECT + self.usable * 2 * d * columns / FLOPS / cores
         return seconds + self.usable * k * CSV_SECONDS if self.config.csv else seconds
@@ -264,7 +264,7 @@ class _Run:
         d, k = self.graph.dimension, self.components
         rows, moments = self.usable, self._moments()
         weight = sum(map(len, self.graph.parts.values()))
-        # The moments of a part of the images are not kept.
+        # Moments of some of the images are not stored.
         kept = moments * self.chunks if self.config.limit is None else 0
         output = {
             "features": rows * self.probe.row + kept,
@@ -289,7 +289,7 @@ class _Run:
     def offer(
         self, type_: str, vcpus: int, memory_gib: float, dollars_per_hour: float
     ) -> dict[str, Any]:
-        """What the run takes on an EC2 instance, billed by the second from a minute on."""
+        """What the run takes on an EC2 instance, billed by the second, at least a minute."""
         taken = self.stages(vcpus)["total"]
         return {
             "type": type_,

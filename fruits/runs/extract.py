@@ -1,4 +1,4 @@
-"""The first step of a run: the features of all images, and what became of each image."""
+"""The first step of a run: extracts the features of all images and counts the results."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from fruits.errors import InputError
+from fruits.features.rejects import UNREADABLE
 from fruits.features.rows import REJECTED
-from fruits.features.table import UNREADABLE
 from fruits.runs.boxes import boxes_in, photographs_in
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
+from fruits.runs.context import RunContext
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import Counts
-from fruits.runs.work import Work
 from fruits.sources.listing import anti_join, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
@@ -32,15 +32,18 @@ REASONS = ["path", "label", "error"]
 
 @dataclass(frozen=True)
 class Extracted:
-    """What the extraction came to.
+    """The result of the extraction.
 
     Attributes:
-        counts: of the images.
-        usable: those that have features, rows of :data:`fruits.sources.listing.LISTING`; with a
-            detector, their boxes.
-        sides: how many of them are on each side of the split; None for those on no side.
-        labels: how many of them have each label; None for those without.
-        unreadable: how many could not be read, which the next run tries again.
+        counts: The counts of the images.
+        usable: The images that have features, rows of :data:`fruits.sources.listing.LISTING`. With
+            a detector, these are boxes.
+        sides: The number of usable images on each side of the split; the key None is for images on
+            no side.
+        labels: The number of usable images with each label; the key None is for images without.
+        unreadable: The number of images that could not be read. The next run tries them again.
+        dropped: The paths of rows that this run dropped, in several columns. None if they are more
+            than a fifth of the images.
     """
 
     counts: Counts
@@ -48,23 +51,31 @@ class Extracted:
     sides: dict[str | None, int]
     labels: dict[str | None, int]
     unreadable: int
+    dropped: list[pa.ChunkedArray] | None
 
     @property
     def images(self) -> int:
-        """How many are usable."""
+        """The number of usable images."""
         return sum(self.sides.values())
 
-    def of_side(self, side: str | None) -> pa.Table:
-        """The usable images of one side of the split, in memory; all of them for None."""
-        if side is None:
-            return self.usable.table()
-        return pa.concat_tables(part.filter(pc.field("split") == side) for part in self.usable)
+    def labelled(self, side: str | None) -> Parts:
+        """The usable images with a label on one side of the split, or on all sides for None.
+
+        They are ordered by path. Columns: ``path``, ``label``, and ``group`` if the source has
+        groups.
+        """
+        names = [name for name in ("path", "label", "group") if name in self.usable.schema.names]
+        schema = pa.schema([self.usable.schema.field(name) for name in names])
+        found = Spread(schema, self.usable.bounds)
+        for number, part in enumerate(self.usable):
+            found.add_to(number, _labelled(part, side).select(names).sort_by("path"))
+        return found.parts()
 
     def require_rows(self, rows: int, side: str | None) -> None:
-        """Compares the rows of features that were read with the images that have some.
+        """Checks that the number of rows of features is the number of usable images.
 
         Raises:
-            RuntimeError: an image was lost or counted twice.
+            RuntimeError: An image was lost or counted twice.
         """
         wanted = self.images if side is None else self.sides.get(side, 0)
         if rows != wanted or self.images != self.counts.rows:
@@ -74,62 +85,68 @@ class Extracted:
             )
 
 
-def extract_features(work: Work) -> Extracted:
-    """Makes the features of new images, and drops those of images that are gone.
+def _labelled(images: pa.Table, side: str | None) -> pa.Table:
+    wanted = pc.is_valid(pc.field("label"))
+    return images.filter(wanted if side is None else wanted & (pc.field("split") == side))
+
+
+def extract_features(context: RunContext) -> Extracted:
+    """Extracts the features of new images, and drops the rows of images that are gone.
 
     Raises:
-        InputError: too many images of earlier runs are gone, or too many were rejected; what was
-            extracted stays committed.
+        InputError: Too many images of earlier runs are gone, or too many were rejected. Extracted
+            features stay committed.
     """
-    with work.stages("extract"):
-        work.store.sweep()
-        compact(work.spark, work.store)
-        known = known_parts(work.spark, work.store, work.found.images.bounds)
-        # Of a photograph with boxes there are several rows, which come and go together.
-        images = photographs_in(known) if work.graph.detector else known
-        if not work.config.allow_removed:
-            require_most(images, work.found.images, work.config)
-        missing, rejected = _compared(work, images)
-        fresh = _extracted(work, missing, known)
-        listed = work.found.images
-        rows = boxes_in(listed, known) if work.graph.detector else listed
-        for there, found in zip(known, rows, strict=True):
-            measure.drop(work.spark, work.store, anti_join(there, found))
-            measure.relabel(work.spark, work.store, found, there)
+    with context.stages("extract"):
+        context.store.sweep()
+        compact(context.spark, context.store)
+        known = known_parts(context.spark, context.store, context.found.images.bounds)
+        # A photograph has a row for each box. All of them are new, known or gone together.
+        images = photographs_in(known) if context.graph.detector else known
+        if not context.config.allow_removed:
+            require_most(images, context.found.images, context.config)
+        missing, rejected = _compared(context, images)
+        fresh = _extracted(context, missing, known)
+        listed = context.found.images
+        rows = boxes_in(listed, known) if context.graph.detector else listed
+        dropped = _update(context, known, rows)
         for number, part in enumerate(fresh.rejected):
             rejected.add_to(number, part)
         without = rejected.parts()
-        _write_rejected(work, without)
-        counts = Counts.of(work.listing.num_rows, fresh.extracted, without.num_rows)
-        if error := _rejected_too_many(counts, work.config, work.outputs, without):
-            work.outputs.publish(work.lock, "rejected")
+        _write_rejected(context, without)
+        counts = Counts.of(context.listing.num_rows, fresh.extracted, without.num_rows)
+        if error := _rejected_too_many(counts, context.config, context.outputs, without):
+            context.outputs.publish(context.lock, "rejected")
             raise error
-        described = _described(counts, work.listing, without)
-        if not work.graph.detector:
+        described = _described(counts, context.listing, without, dropped)
+        if not context.graph.detector:
             return described
-        return _of_boxes(described, known_parts(work.spark, work.store, work.listing.bounds))
-
-
-def _extracted(work: Work, missing: Parts, known: Parts) -> Extraction:
-    """Extracts what is missing, with a progress bar."""
-    with (
-        tqdm(total=missing.num_rows, desc="images", unit=" images", file=work.progress) as bar,
-        known_digests(work.store, known) as digests,
-    ):
-        return extract(
-            *(work.spark, missing, digests, work.graph, work.store, work.config.chunk),
-            progress=partial(_advance, bar),
-            contents=work.source.contents,
+        return _of_boxes(
+            described, known_parts(context.spark, context.store, context.listing.bounds)
         )
 
 
-def _compared(work: Work, known: Parts) -> tuple[Parts, Spread]:
-    """The images that are to be extracted, and those that were rejected before."""
-    bounds = work.listing.bounds
+def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
+    """Extracts the missing features, with a progress bar."""
+    with (
+        tqdm(total=missing.num_rows, desc="images", unit=" images", file=context.progress) as bar,
+        known_digests(context.store, known) as digests,
+    ):
+        return extract(
+            *(context.spark, missing, digests, context.graph, context.store, context.config.chunk),
+            progress=partial(_advance, bar),
+            contents=context.source.contents,
+        )
+
+
+def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:
+    """The images to extract, and the images that earlier runs rejected."""
+    bounds = context.listing.bounds
     refused = Spread(REJECTED, bounds)
-    refused.add(work.store.refused())
-    missing, rejected = Spread(work.listing.schema, bounds), Spread(REJECTED, bounds)
-    both = zip(work.listing, known, refused.parts(), strict=True)
+    for rows in context.store.refused():
+        refused.add(rows)
+    missing, rejected = Spread(context.listing.schema, bounds), Spread(REJECTED, bounds)
+    both = zip(context.listing, known, refused.parts(), strict=True)
     for number, (listed, there, without) in enumerate(both):
         own = semi_join(without, listed)
         rejected.add_to(number, own)
@@ -137,29 +154,42 @@ def _compared(work: Work, known: Parts) -> tuple[Parts, Spread]:
     return missing.parts(), rejected
 
 
-def _write_rejected(work: Work, rejected: Parts) -> None:
-    """Stages the table ``rejected``: a file for each part that has some, one at least."""
+def _write_rejected(context: RunContext, rejected: Parts) -> None:
+    """Stages the table ``rejected``: a file for each part that is not empty, at least one file."""
     for number, part in enumerate(rejected):
         if part.num_rows or not number:
-            work.staged.write_table(part.select(REASONS), "rejected", number)
+            context.staged.write_table(part.select(REASONS), "rejected", number)
 
 
-def _described(counts: Counts, listing: Parts, rejected: Parts) -> Extracted:
-    """Counts the images that have features."""
+def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.ChunkedArray] | None:
+    """Drops rows of missing images and updates labels; returns :attr:`Extracted.dropped`."""
+    dropped: list[pa.ChunkedArray] = []
+    for there, found in zip(known, listed, strict=True):
+        stale = anti_join(there, found)
+        measure.drop(context.spark, context.store, stale)
+        measure.relabel(context.spark, context.store, found, there)
+        dropped.append(stale["path"])
+    return dropped if 5 * sum(map(len, dropped)) <= known.num_rows else None
+
+
+def _described(
+    counts: Counts, listing: Parts, rejected: Parts, dropped: list[pa.ChunkedArray] | None
+) -> Extracted:
+    """The result of the extraction, with the counts of images that have features."""
     reads = [partial(_without, *both) for both in zip(listing.reads, rejected.reads, strict=True)]
     totals = Totals.of(read() for read in reads)
     unreadable = sum(
         pc.sum(pc.starts_with(part["error"], UNREADABLE)).as_py() or 0 for part in rejected
     )
     usable = Parts(listing.schema, listing.bounds, totals.rows, reads)
-    return Extracted(counts, usable, totals.sides, totals.labels, unreadable)
+    return Extracted(counts, usable, totals.sides, totals.labels, unreadable, dropped)
 
 
 def _of_boxes(extracted: Extracted, rows: Parts) -> Extracted:
-    """What an extraction came to, with the boxes of the usable photographs in their place.
+    """Replaces the usable photographs of a result by their boxes.
 
     Raises:
-        RuntimeError: a photograph has no box.
+        RuntimeError: A photograph has no box.
     """
     boxes = boxes_in(extracted.usable, rows)
     if photographs_in(boxes).num_rows != extracted.images:
@@ -169,7 +199,7 @@ def _of_boxes(extracted: Extracted, rows: Parts) -> Extracted:
         )
     totals = Totals.of(boxes)
     counts = replace(extracted.counts, boxes=boxes.num_rows)
-    return Extracted(counts, boxes, totals.sides, totals.labels, extracted.unreadable)
+    return replace(extracted, counts=counts, usable=boxes, sides=totals.sides, labels=totals.labels)
 
 
 def _without(listing: Read, rejected: Read) -> pa.Table:
@@ -177,14 +207,14 @@ def _without(listing: Read, rejected: Read) -> pa.Table:
 
 
 def _advance(bar: tqdm, done: int) -> None:
-    """Moves a progress bar on to ``done``."""
+    """Advances a progress bar to ``done``."""
     bar.update(done - bar.n)
 
 
 def _rejected_too_many(
     counts: Counts, config: RunConfig, outputs: Outputs, rejected: Parts
 ) -> InputError | None:
-    """The error that ends a run that rejected too much; what was extracted stays committed."""
+    """The error of a run that rejected too many images; None if they are not too many."""
     none_left = counts.rejected == counts.found
     if not none_left and counts.rejected <= config.max_rejected * counts.found:
         return None
@@ -202,7 +232,7 @@ def _rejected_too_many(
 
 
 def _most_frequent_reason(rejected: Parts) -> tuple[str, int]:
-    """A reason for which images were rejected, and their number."""
+    """The most frequent reason of rejected images, and their number."""
     found: Counter[str] = Counter()
     for part in rejected:
         values, counts = pc.value_counts(part["error"]).flatten()

@@ -1,6 +1,6 @@
-"""What the results of a run follow from, as digests: equal ones mean equal results.
+"""Digests of everything that determines the results of a run: equal digests mean equal results.
 
-A run that finds the digests of its output's last run again has nothing to do; see
+A run whose digests equal those of the last run in its output has nothing to do; see
 :mod:`fruits.runs.unchanged`.
 """
 
@@ -24,29 +24,30 @@ from fruits.runs.versions import package_versions
 from fruits.sources.parts import Found, Parts
 from fruits.storage.location import Location
 
-# Options that decide how a run goes, but not its results.
+# Options that do not change the results.
 WITHOUT_EFFECT = frozenset(["output", "overwrite", "chunk", "allow_removed"])
 
-# In addition to those that run.json names: what draws, decodes, fits or runs a network.
+# Packages that affect results, in addition to those in run.json.
 _PACKAGES = ("bokeh", "matplotlib", "pillow-heif", "pyspark", "scipy", "tensorflow")
 
 _ROWS = 65_536
-"""Rows of a listing that are digested at a time."""
+"""Rows of a listing that are hashed at a time."""
 
 Fingerprint = dict[str, str]
-"""A SHA-256, in hexadecimal, of each thing that results follow from."""
+"""The hexadecimal SHA-256 of each input, by name."""
 
 
 def fingerprint(config: RunConfig, found: Found, identity: dict[str, str]) -> Fingerprint:
-    """What the results of a run will follow from.
+    """The digests of everything that determines the results of a run.
 
     Args:
-        config: what to do.
-        found: all images, those that ``limit`` leaves out included.
-        identity: of the backbone, :attr:`fruits.networks.graph.CompiledGraph.identity`.
+        config: The options.
+        found: All images, including those that ``limit`` leaves out.
+        identity: The identity of the backbone,
+            :attr:`fruits.networks.graph.CompiledGraph.identity`.
 
     Raises:
-        StorageError: the model that shall be used cannot be read.
+        StorageError: The model that is to be used cannot be read.
     """
     return {
         "images": _of_images(found.images),
@@ -60,7 +61,7 @@ def fingerprint(config: RunConfig, found: Found, identity: dict[str, str]) -> Fi
 
 
 def options_digest(config: RunConfig) -> str:
-    """Of the options that decide results."""
+    """The digest of the options that change results."""
     return _of({k: v for k, v in config.as_dict().items() if k not in WITHOUT_EFFECT})
 
 
@@ -69,7 +70,7 @@ def _of(content: object) -> str:
 
 
 def _of_images(images: Parts) -> str:
-    """Of all columns of a listing, row by row."""
+    """The digest of all columns of a listing, row by row."""
     digest = hashlib.sha256(json.dumps(images.schema.names).encode())
     place = images.schema.get_field_index("modified")
     for rows in images.chunks(_ROWS):
@@ -79,7 +80,7 @@ def _of_images(images: Parts) -> str:
 
 
 def _model(output: str) -> dict[str, str | None]:
-    """Digests of what a run takes from the finished run whose model it uses."""
+    """The digests of the files that a run takes from the run whose model it uses."""
     place = Location.of(output)
     table = FeatureTable(place / "features")
     manifests = [name.rpartition("/")[2] for name in table.manifests()]
@@ -106,7 +107,7 @@ def _version(package: str) -> str | None:
 
 
 def _of_code(package: Path) -> str:
-    """Of this package's own files, which change without a new version while it is worked on."""
+    """The digest of this package's files, which change during development without a new version."""
     digest = hashlib.sha256()
     files = (file for file in package.rglob("*") if file.is_file())
     for file in sorted(file for file in files if "__pycache__" not in file.parts):

@@ -1,4 +1,4 @@
-"""A finished run, for notebooks and programs: its tables, its figures, its photographs."""
+"""A finished run, for notebooks and programs: its tables, figures and photographs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fruits.runs.summary import summary
 from fruits.sources.boxes import box_of, photographs
 from fruits.sources.crop import CROPS
 from fruits.sources.listing import sample_evenly
-from fruits.sources.open_source import located
+from fruits.sources.open_source import locate_members
 from fruits.sources.reading import contents_of
 from fruits.sources.resize import InputSpec
 
 if TYPE_CHECKING:
-    # Loading Spark takes a second, and what only some callers ask for as long.
+    # Importing Spark takes a second, and the others together as long.
     import numpy as np
     from numpy.typing import NDArray
     from pyspark.sql import DataFrame, SparkSession
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """What a run has made, as it is in memory.
+    """The results of a run in memory.
 
     Attributes:
-        reduction: the fitted scaler and PCA.
-        classified: the classifier; None where there is none.
-        evaluations: of the classifier, the one on groups unseen first.
+        reduction: The fitted scaler and PCA.
+        classified: The classifier; None if there is none.
+        evaluations: The evaluations of the classifier; the one on held-out groups is first.
     """
 
     reduction: Reduction
@@ -50,13 +50,13 @@ class Results:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has made, or has found where nothing has changed.
+    """A finished run: one that has just ended, or an earlier one if nothing has changed.
 
     Attributes:
-        outputs: where everything lies.
-        report: the content of run.json.
-        session: in which it was made; None where it was found.
-        made: what is still in memory; None where it was found.
+        outputs: The output folder.
+        report: The content of run.json.
+        session: The Spark session of the run; None for an earlier run.
+        made: The results in memory; None for an earlier run.
     """
 
     outputs: Outputs
@@ -66,7 +66,7 @@ class Run:
 
     @cached_property
     def spark(self) -> SparkSession:
-        """The session; a new one where none was needed so far."""
+        """The session of the run, or a new one if the run needed none."""
         from fruits.spark.session import get_spark, run_session
 
         return self.session or run_session(get_spark(str(self.outputs.root)))
@@ -78,12 +78,12 @@ class Run:
 
     @property
     def classified(self) -> Classified | None:
-        """The classifier; None where there is none."""
+        """The classifier; None if there is none."""
         return self._results.classified
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """Of the classifier, the one on groups unseen first."""
+        """The evaluations of the classifier; the one on held-out groups is first."""
         return self._results.evaluations
 
     @cached_property
@@ -95,7 +95,7 @@ class Run:
         return self.outputs.table(self.spark, name)
 
     def pictures(self, count: int, side: int = 160) -> tuple[list[NDArray[np.uint8]], list[str]]:
-        """Some of the images, spread over the labels, squeezed into squares as the CNN gets them.
+        """Some of the images, evenly sampled, resized to squares as for the CNN.
 
         Returns:
             Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels.
@@ -107,14 +107,14 @@ class Run:
         return list(taken.values()), [str(labels[path]) for path in taken]
 
     def pictures_of(self, paths: Iterable[str], side: int = 160) -> dict[str, NDArray[np.uint8]]:
-        """Images by their paths, squeezed into squares as the CNN gets them.
+        """Images by their paths, resized to squares as for the CNN.
 
         Args:
-            paths: as in the tables.
-            side: of the squares, in pixels.
+            paths: The paths, as in the tables.
+            side: The side of the squares in pixels.
 
         Returns:
-            Pixels, uint8 RGB of shape (side, side, 3), by path; images that are gone are left out.
+            Pixels, uint8 RGB of shape (side, side, 3), by path. Missing images are left out.
         """
         from pyspark.sql import functions as F
 
@@ -125,7 +125,7 @@ class Run:
         return {path: taken[path] for path in wanted if path in taken}
 
     def _decoded(self, rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
-        """The pixels of images by path; those that are gone or damaged since are left out."""
+        """The pixels of images by path, without images that are missing or damaged now."""
         from fruits.sources.decode import RejectedImage, decode, decode_box
 
         crop = self.report["parameters"].get("crop")
@@ -133,7 +133,7 @@ class Run:
         paths = rows["path"].to_pylist()
         rows = rows.set_column(rows.column_names.index("path"), "path", photographs(rows["path"]))
         found = {}
-        for path, content in zip(paths, contents_of(located(rows)), strict=True):
+        for path, content in zip(paths, contents_of(locate_members(rows)), strict=True):
             if isinstance(content, bytes):
                 box = box_of(path)
                 with suppress(RejectedImage):
@@ -147,33 +147,33 @@ class Run:
             color_by: label, split, predicted, confidence, distance or unknown.
 
         Returns:
-            A ``jscatter.Scatter``: :func:`fruits.report.explore.chosen` gives the rows that the
-            lasso has chosen, with their paths.
+            A ``jscatter.Scatter``: :func:`fruits.report.explore.chosen` returns the rows that the
+            lasso selects, with their paths.
 
         Raises:
             ConfigError: jupyter-scatter is not installed.
         """
         from fruits.report.explore import scatter_map
-        from fruits.runs.mapped import frame_of
+        from fruits.runs.image_map import frame_of
 
         classifier = self.classified.classifier if self.classified else None
         frame, axes = frame_of(self.spark, self.outputs, self.reduction, classifier)
         return scatter_map(frame, axes[0], axes[1], color_by)
 
     def summary(self) -> str:
-        """The figures in a few lines, and where the results lie."""
+        """The figures in a few lines, and the paths of the results."""
         return summary(self.report, self.outputs)
 
 
 def _read_results(outputs: Outputs, report: dict[str, Any]) -> Results:
-    """What a run has made, from the files that it has left."""
+    """Reads the results of a finished run from its files."""
     from fruits.classify.evaluate import Evaluation
     from fruits.reduction.fit import fit_reduction
 
-    basis = read_basis(str(outputs.root))
+    basis = read_basis(outputs.root)
     if basis is None:
         raise OutputError(
-            f"output: {outputs.uri('model')} is gone since the run: run again, which makes it anew"
+            f"output: {outputs.uri('model')} was deleted after the run: run again to write it again"
         )
     reduction = fit_reduction(basis.moments, basis.scaler, basis.components)
     evaluations = [Evaluation.from_json(one) for one in report["evaluation"]]
@@ -181,12 +181,12 @@ def _read_results(outputs: Outputs, report: dict[str, Any]) -> Results:
 
 
 def _classified(outputs: Outputs, basis: Basis, evaluations: list[Evaluation]) -> Classified | None:
-    """The classifier that a run has left, and what it has said of the images held out."""
+    """The saved classifier of a run, with its predictions of held-out images."""
     from fruits.classify.train import SCHEME
     from fruits.runs.classify import Classified
 
     if (kept := basis.classifier) is None:
         return None
     own = next((one for one in evaluations if one.scheme == SCHEME), None)
-    held_out = read_held_out(str(outputs.root)) if own else None
+    held_out = read_held_out(outputs.root) if own else None
     return Classified(kept.classifier, kept.most_frequent, None, own, held_out, kept.about)

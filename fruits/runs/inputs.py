@@ -1,4 +1,4 @@
-"""What a run and a plan begin with: the images, and the compiled network. Knows no Spark."""
+"""The inputs of a run or a plan: the images and the compiled network. Imports no Spark."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from fruits.sources.source import Source
 
 
 def list_images(config: RunConfig, stages: Stages) -> tuple[Source, Found, Parts]:
-    """The source, all of its images, and those that the run uses, which ``limit`` may make fewer.
+    """The source, all of its images, and the images that the run uses (see ``limit``).
 
     Raises:
-        InputError: there is no image, or some part of the source cannot be listed.
-        StorageError: the store cannot be used.
+        InputError: There is no image, or a part of the source cannot be listed.
+        StorageError: The store cannot be used.
     """
     with stages("list"):
         source = open_source(config.images, config.naming)
         found = source.found()
-        return source, found, found.images.evenly(config.limit)
+        return source, found, found.images.sample_evenly(config.limit)
 
 
 def compile_network(config: RunConfig, stages: Stages) -> CompiledGraph:
-    """The network of a run, from the cache if it is there.
+    """Compiles the network of a run, or reads it from the cache.
 
     Raises:
-        BackboneError: it cannot be compiled.
+        BackboneError: The network cannot be compiled.
     """
     with stages("compile"):
         return compile_backbone(

@@ -1,6 +1,6 @@
-"""What a field of :class:`~fruits.runs.config.RunConfig` says about itself as an option.
+"""The description of an option, kept with its field in :class:`~fruits.runs.config.RunConfig`.
 
-The command line, the first cell of the notebook and the table in the README follow from it.
+The command line, the first cell of the notebook and the table in the README are compared with it.
 """
 
 import dataclasses
@@ -13,15 +13,16 @@ _KEY = "option"
 
 @dataclass(frozen=True)
 class Option:
-    """One option, as a user meets it.
+    """One option of the command line and the notebook.
 
     Attributes:
-        name: of the field, and of the notebook's parameter.
-        help: one line without a full stop.
-        default: ``MISSING`` where the user must give a value.
-        choices: the only values, or ``None``.
-        metavar: what stands for the value in the help, or ``None``.
-        parse: makes a value of what is typed; ``bool`` for a switch.
+        name: The name of the field and of the notebook's parameter.
+        help: One line without a full stop.
+        default: The default value; ``MISSING`` if the user must give one.
+        choices: The allowed values; ``None`` if they are not a fixed list.
+        metavar: The placeholder of the value in the help, or ``None``.
+        varied: Whether a comparison accepts several values.
+        parse: Converts the text of the command line; ``bool`` for a switch.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Option:
     default: Any
     choices: Collection[str] | None
     metavar: str | None
+    varied: bool
     parse: Callable[[str], Any]
 
     @property
@@ -43,16 +45,18 @@ def option(
     help: str,
     choices: Collection[str] | None = None,
     metavar: str | None = None,
+    varied: bool = False,
 ) -> Any:
     """A field of a dataclass that is an option.
 
     Args:
-        default: its value where the user gives none; left out, the user must.
-        help: what it is, in one line without a full stop.
-        choices: the only values that it can have.
-        metavar: what stands for its value in the help.
+        default: The default value. Without it, the user must give a value.
+        help: The meaning in one line without a full stop.
+        choices: The allowed values.
+        metavar: The placeholder of the value in the help.
+        varied: Whether a comparison accepts several values.
     """
-    about = {"help": help, "choices": choices, "metavar": metavar}
+    about = {"help": help, "choices": choices, "metavar": metavar, "varied": varied}
     return dataclasses.field(default=default, metadata={_KEY: about})
 
 
@@ -66,7 +70,7 @@ def options(config: type) -> list[Option]:
 
 
 def number(text: str) -> int | float:
-    """A whole number is an ``int``, anything else a ``float``."""
+    """Converts a text to an ``int`` if it is a whole number, else to a ``float``."""
     try:
         return int(text)
     except ValueError:
@@ -74,7 +78,7 @@ def number(text: str) -> int | float:
 
 
 def _parser(kind: Any) -> Callable[[str], Any]:
-    """What reads a value of the type of a field; ``None`` cannot be typed."""
+    """The parser for the type of a field; the command line cannot give ``None``."""
     kinds = set(get_args(kind) or (kind,)) - {type(None)}
     if kinds == {int, float}:
         return number

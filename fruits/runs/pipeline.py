@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from fruits.networks.detector import PREFIX
-from fruits.runs.begin import begin
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
+from fruits.runs.prepare import prepare_run
 from fruits.runs.summary import interruption
 from fruits.runs.unchanged import may_be_unchanged, report_if_unchanged
 from fruits.spark.early_start import start_java_early
@@ -22,12 +22,12 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     """Extracts the features of all images, reduces and classifies them, and writes the results.
 
     Args:
-        config: what to do.
-        progress: where lines about the progress go; by default stderr.
+        config: The options.
+        progress: The stream for lines about the progress; stderr by default.
 
     Raises:
-        FruitsError: when something is wrong that the caller can fix; one clear line.
-        KeyboardInterrupt: with a line that says what is committed.
+        FruitsError: The caller can fix the problem; the message is one line.
+        KeyboardInterrupt: The message says what is committed.
     """
     try:
         return _run(config, progress or sys.stderr)
@@ -37,23 +37,23 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
 
 
 def _run(config: RunConfig, progress: TextIO) -> Run:
-    """:func:`run`, whose interruption says nothing."""
+    """Does :func:`run`, without the message for interruptions."""
     if find_spec("pyspark") is None:
-        # Now, not after minutes of listing.
+        # Checked now, not after minutes of listing.
         raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
     if not may_be_unchanged(config):
         start_java_early()
-    begun = begin(config, progress)
-    if report := report_if_unchanged(begun):
-        found = Run(begun.outputs, report)
+    prepared = prepare_run(config, progress)
+    if report := report_if_unchanged(prepared):
+        found = Run(prepared.outputs, report)
         if "PYSPARK_GATEWAY_PORT" in os.environ:
-            _ = found.spark  # YARN takes an application that never had a session for a failed one.
+            _ = found.spark  # YARN reports an application that never had a session as failed.
         return found
     start_java_early()
-    # They load Spark, which takes a second, and Java as long to start.
-    from fruits.runs.work import open_work
+    # These modules import PySpark, which takes a second. Java starts at the same time.
+    from fruits.runs.context import open_context
 
-    with open_work(begun) as work:
+    with open_context(prepared) as context:
         from fruits.runs.steps import execute
 
-        return execute(work)
+        return execute(context)

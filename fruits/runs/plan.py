@@ -1,12 +1,12 @@
-"""What a run from scratch will take, as a value: for people to read, and for JSON."""
+"""The plan of a run from scratch, for the terminal and for JSON."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fruits.runs.capacity import size
-from fruits.runs.place import Place
 from fruits.runs.probe import Probe
+from fruits.runs.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -14,26 +14,29 @@ class Plan:
     """What a run from scratch will take.
 
     Attributes:
-        images: how many there are.
-        bytes: of all image files.
-        largest: bytes of the largest file.
-        probe: what some of the images took.
-        place: where the run takes place.
-        work: how the images are divided. Where a share of the variance is wanted, ``components``
-            is the largest possible number, for which ``seconds`` and ``output`` hold too.
-        memory: peak bytes by process, and of all processes on this machine.
-        seconds: by stage.
-        output: bytes written.
-        offers: of EC2 instances: type, vcpus, whether its memory fits, seconds, dollars.
-        prices: their date, region and terms.
-        refusal: why it cannot be done here; None if it can, or may.
+        images: The number of images.
+        bytes: The bytes of all image files.
+        largest: The bytes of the largest file.
+        probe: The measurements on some of the images.
+        resources: The cores and the memory that the run has.
+        work: How the images are divided into chunks, partitions and batches. If a share of the
+            variance is wanted, ``components`` is the largest possible number; ``seconds`` and
+            ``output`` then assume that number.
+        memory: The peak bytes by process, and of all processes on this machine.
+        seconds: The seconds by stage.
+        output: The bytes that are written, by result.
+        offers: EC2 instances: type, vcpus, whether the memory is enough, seconds, dollars.
+        prices: The date, region and terms of the prices.
+        refusal: The reason why the run cannot be done here; None if it can, or may.
+        unchanged: The seconds by stage of a run that finds nothing changed since the last one in
+            the output; None if there is something to do.
     """
 
     images: int
     bytes: int
     largest: int
     probe: Probe
-    place: Place
+    resources: Resources
     work: dict[str, int]
     memory: dict[str, int]
     seconds: dict[str, float]
@@ -41,24 +44,33 @@ class Plan:
     offers: list[dict[str, Any]]
     prices: str
     refusal: str | None = None
+    unchanged: dict[str, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """By name, ready for JSON."""
+        """The attributes by name, for JSON."""
         return asdict(self)
 
     def text(self) -> str:
-        """For people to read."""
+        """Lines for the terminal."""
         return "\n".join(
             [
+                *self._unchanged(),
                 *self._inputs(),
                 *_block("memory", self.memory, size),
                 *_block("seconds", self.seconds, "{:,.1f}".format),
                 *_block("output", self.output, size),
-                f"EC2       {self.prices}; a vCPU taken for as fast as a core here",
+                f"EC2       {self.prices}; assuming that a vCPU is as fast as a core here",
                 *map(_offer_line, self.offers),
                 self._verdict(),
             ]
         )
+
+    def _unchanged(self) -> Iterator[str]:
+        if self.unchanged:
+            yield (
+                "unchanged nothing has changed since the last run: another one ends after about "
+                f"{self.unchanged['total']:.1f} s and makes nothing again; from scratch it takes:"
+            )
 
     def _inputs(self) -> Iterator[str]:
         probe, work = self.probe, self.work
@@ -75,16 +87,16 @@ class Plan:
         )
         yield (
             f"work      {work['chunks']} chunks of {work['chunk']:,} images or less, in partitions "
-            f"of {work['partition']}, in batches of {work['batch']}; {self.place.cores} tasks at a "
-            f"time; {work['components']:,} components at most"
+            f"of {work['partition']}, in batches of {work['batch']}; {self.resources.cores} tasks "
+            f"at a time; {work['components']:,} components at most"
         )
 
     def _verdict(self) -> str:
         if self.refusal:
             return f"refused   {self.refusal}"
-        together, there = self.memory["all on this machine"], self.place.memory
-        verdict = "tight" if together > there else "fits"
-        return f"{verdict:10}{size(together)} of memory wanted, {size(there)} there"
+        needed, available = self.memory["all on this machine"], self.resources.memory
+        verdict = "tight" if needed > available else "fits"
+        return f"{verdict:10}{size(needed)} of memory needed, {size(available)} available"
 
 
 def _block(name: str, figures: dict[str, Any], unit: Callable[[float], str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The options of a run that applies the model of a finished run to another folder."""
+"""The options of ``fruits predict``: a run that applies the model of a finished run."""
 
 import json
 from dataclasses import fields
@@ -9,7 +9,7 @@ from fruits.runs.config import RunConfig
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
-# What decides the features and what becomes of them: these are taken from the finished run.
+# These options are taken from the finished run, since they define the model.
 OF_THE_MODEL = (
     "backbone",
     "weights",
@@ -26,20 +26,27 @@ OF_THE_MODEL = (
 
 
 def predict_config(model: str, images: str, output: str, **options: Any) -> RunConfig:
-    """What ``fruits predict`` runs.
+    """The options of the run that ``fruits predict`` starts.
 
     Args:
-        model: output of the finished run.
-        images: folder of images.
-        output: folder of the results.
-        options: others of :class:`~fruits.runs.config.RunConfig`, but for :data:`OF_THE_MODEL`.
+        model: The output of the finished run.
+        images: The folder of images.
+        output: The folder of the results.
+        options: Other options of :class:`~fruits.runs.config.RunConfig`, but not those in
+            :data:`OF_THE_MODEL`.
 
     Raises:
-        ConfigError: there is no finished run.
-        OutputError: its run.json is damaged or cannot be read.
-        StorageError: the store cannot be used.
+        ConfigError: There is no finished run, or the output is that run's own.
+        OutputError: Its run.json is damaged or cannot be read.
+        StorageError: The store cannot be used.
     """
-    place = Location.of(model) / "run.json"
+    run, target = Location.of(model), Location.of(output)
+    if run.contains(target) and target.contains(run):
+        raise ConfigError(
+            f"output: wanted another folder than the model's; got {output}, whose results would be "
+            "replaced by those of other images: give a new output"
+        )
+    place = run / "run.json"
     try:
         with store_errors(model):
             parameters = dict(json.loads(place.filesystem.cat_file(place.path))["parameters"])

@@ -1,4 +1,4 @@
-"""Tries some of the images, to find out what each one takes."""
+"""Measures the time and memory of some of the images."""
 
 import io
 import math
@@ -31,7 +31,7 @@ from fruits.spark.tasks import MOST_IMAGES
 
 PROBED_IMAGES = 48
 
-# Bytes of a row's path, label, digest, length and time, compressed.
+# Compressed bytes of a row's path, label, digest, length and time.
 OTHER_COLUMNS = 90
 
 T = TypeVar("T")
@@ -39,20 +39,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Probe:
-    """What some of the images took in one process, on one core.
+    """Measurements on some of the images, in one process on one core.
 
     Attributes:
-        images: how many were tried.
-        rejected: how many of them yield no features.
-        read: seconds to read one, with several reads at once.
-        decode: seconds to decode one to pixels of the wanted size.
-        network: seconds of one in the network, from pixels to features.
-        load: seconds to load the network.
-        memory: bytes by which the process grew, with the largest file of all among the images.
-        row: bytes of one row of features in Parquet.
-        pixels: width times height of the median one.
-        most_pixels: width times height of the largest one.
-        boxes: of an image that is not rejected, in the mean; 1 without a detector.
+        images: The number of images that were tried.
+        rejected: The number of these images without features.
+        read: The seconds to read one image, with several reads at once.
+        decode: The seconds to decode one image to pixels of the wanted size.
+        network: The seconds of one image in the network, from pixels to features.
+        load: The seconds to load the network.
+        memory: The bytes by which the process grew, including the largest file of all.
+        row: The bytes of one row of features in Parquet.
+        pixels: The width times the height of the median image.
+        most_pixels: The width times the height of the largest image.
+        boxes: The mean number of boxes of an image that is not rejected; 1 without a detector.
     """
 
     images: int
@@ -69,21 +69,21 @@ class Probe:
 
     @property
     def rows(self) -> float:
-        """Rows of features for each image."""
+        """The mean number of rows of features for each image."""
         return (1 - self.rejected / self.images) * self.boxes
 
 
 def probe(listing: Parts, graph: CompiledGraph) -> Probe:
-    """Tries some of the images in a process of its own.
+    """Measures some of the images in a new process.
 
     Args:
-        listing: of all images, as a source lists them.
-        graph: the backbone.
+        listing: All images, as a source lists them.
+        graph: The backbone.
 
     Raises:
-        InputError: when one of them crashes the decoder or the engine.
+        InputError: One of the images crashes the decoder or the engine.
     """
-    some = listing.evenly(PROBED_IMAGES).table()
+    some = listing.sample_evenly(PROBED_IMAGES).table()
     largest = pa.concat_tables(_largest(part) for part in listing if part.num_rows)
     rows = pa.concat_tables([some, _largest(largest)])
     try:
@@ -93,7 +93,7 @@ def probe(listing: Parts, graph: CompiledGraph) -> Probe:
     except BrokenProcessPool:
         raise InputError(
             f"images: one of the {rows.num_rows} that were tried crashes the decoder or the "
-            "engine; a run would reject it and go on, but nothing can be predicted"
+            "engine; a run would reject it and continue, but nothing can be estimated"
         ) from None
 
 
@@ -103,7 +103,7 @@ def _largest(files: pa.Table) -> pa.Table:
 
 
 def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:
-    """Tries the files; the last one only for the memory that it takes."""
+    """Measures the files; for the last one, which is the largest, only the memory."""
     count = files.num_rows - 1
     before, trial = _resident("VmRSS"), _Trial(graph)
     _, loading = _timed(lambda: list(featurize([b""], graph)))
@@ -129,16 +129,16 @@ def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:
 
 @dataclass
 class _Trial:
-    """What the images so far have taken.
+    """The sums of the measurements so far.
 
     Attributes:
-        graph: the backbone.
-        read: seconds to read them.
-        decode: seconds to decode them.
-        network: seconds in the network.
-        features: of each image, or box, that has some.
-        good: how many images have some.
-        pixels: width times height of each image; 0 where it cannot be opened.
+        graph: The backbone.
+        read: The seconds to read the images.
+        decode: The seconds to decode the images.
+        network: The seconds in the network.
+        features: The features of each image, or box, that has some.
+        good: The number of images with features.
+        pixels: The width times the height of each image; 0 if it cannot be opened.
     """
 
     graph: CompiledGraph
@@ -163,7 +163,7 @@ class _Trial:
 
 
 def _timed(call: Callable[[], T]) -> tuple[T, float]:
-    """What the call returns, and its seconds."""
+    """Calls a function and returns its result and the seconds."""
     begin = time.perf_counter()
     result = call()
     return result, time.perf_counter() - begin
@@ -186,10 +186,10 @@ def _pixels(content: bytes | OSError) -> int:
 
 
 def _row_bytes(features: list[Any]) -> float:
-    """Bytes of a row in Parquet, in a file of many."""
+    """The bytes of a row in a Parquet file with many rows."""
     if not features:
         return 0.0
-    # With other numbers, as other images have.
+    # The copies are scaled: equal rows would be compressed too well.
     copies = range(math.ceil(MOST_IMAGES / len(features)))
     values = np.concatenate([np.stack(features) * np.float32(1 + n / 1000) for n in copies])
     buffer = io.BytesIO()
@@ -198,10 +198,10 @@ def _row_bytes(features: list[Any]) -> float:
 
 
 def _resident(name: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at its peak."""
+    """The memory of this process in bytes: VmRSS is the current one, VmHWM the peak."""
     try:
         status = Path("/proc/self/status").read_text()
-    except OSError:  # Not a Linux.
+    except OSError:  # Not on Linux.
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""The stages of a run: timed, and named while they are under way."""
+"""Times the stages of a run and prints their progress."""
 
 import threading
 import time
@@ -6,28 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from fruits.runs.memory import return_freed_memory
+
 
 class Stages:
-    """Times the stages of a run, and says which one is under way and what each one took.
+    """Times the stages of a run, and prints the current stage and the seconds of each.
 
     Attributes:
-        seconds: of each stage that has ended, by name.
+        seconds: The seconds of each finished stage, by name.
     """
 
     def __init__(self, progress: TextIO, after: float = 0.5) -> None:
-        """A run without any stage yet.
+        """Starts without any stage.
 
         Args:
-            progress: where the lines go.
-            after: seconds until a stage is named while it is under way.
+            progress: The stream for the lines.
+            after: The seconds after which the name of a running stage is printed.
         """
         self.seconds: dict[str, float] = {}
         self._progress = progress
         self._after = after
+        return_freed_memory()
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Times what happens inside as the stage ``name``."""
+        """Times the body of a ``with`` statement as the stage ``name``."""
         begin = time.perf_counter()
         announced = threading.Event()
         timer = threading.Timer(self._after, self._announce, [name, announced])
@@ -38,15 +41,17 @@ class Stages:
         except BaseException:
             _stop(timer)
             if announced.is_set():
-                # What comes now begins on an empty line.
+                # Clear the line for the message of the error.
                 self._print(f"\r{' ' * len(_under_way(name))}\r")
             raise
+        # Otherwise the next stage would start with the memory that this one has freed.
+        return_freed_memory()
         self.seconds[name] = round(time.perf_counter() - begin, 3)
         _stop(timer)
         self._print(f"{name:8} {self.seconds[name]:8.1f} s\n")
 
     def _announce(self, name: str, announced: threading.Event) -> None:
-        # The next line, or a progress bar, takes its place.
+        # The carriage return lets the next line or a progress bar replace it.
         self._print(_under_way(name) + "\r")
         announced.set()
 

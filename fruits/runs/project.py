@@ -1,75 +1,104 @@
-"""The fourth step of a run: the components and the predictions of all images, and their scores."""
+"""The fourth step of a run: computes components and predictions of all images, evaluates them."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
-from fruits.classify.evaluate import Evaluation, count_identical
-from fruits.classify.rows import TablePredictor, evaluate_scores
+from fruits.classify.evaluate import Evaluation
+from fruits.classify.rows import SCORES, TablePredictor, evaluate_sides
 from fruits.errors import OutputError
-from fruits.features.table import open_features
+from fruits.features.digest_keys import digest_keys, is_in
 from fruits.runs.classify import Classified
+from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import TRAIN, Reduced
-from fruits.runs.work import Work
-from fruits.spark.project import project
+from fruits.runs.reused_rows import record_rows, reusable_rows
+from fruits.spark.project import DIGESTS, SCORED, project
 
 HELD_OUT = frozenset(["test", "validation"])
-"""The sides of the split that nothing is fitted to."""
+"""The sides of the split that are not used for fits."""
+
+_BATCH = 16_384
+"""Rows of a batch, since each becomes several Python objects."""
 
 
 def project_features(
-    work: Work, extracted: Extracted, reduced: Reduced, classified: Classified | None
+    context: RunContext, extracted: Extracted, reduced: Reduced, classified: Classified | None
 ) -> list[Evaluation]:
     """Stages the tables ``pca`` and ``predictions``, and the CSV file.
 
     Returns:
-        Evaluations of the predictions by the labels that images have: of each side of the split
-        that nothing was fitted to; with the model of a finished run, of all images.
+        Evaluations of the predictions of labelled images: for each held-out side of the split, or
+        for all images if the model of a finished run is used.
     """
-    with work.stages("project"):
+    with context.stages("project"):
         prediction = None
         if classified:
-            scored = None if work.basis else HELD_OUT if reduced.side else frozenset[str]()
+            scored = _scored_sides(context, reduced)
             prediction = TablePredictor(classified.classifier, classified.means, scored)
-        rows, scores = project(
-            *(work.spark, work.store, reduced.reduction, str(work.staged.root)),
-            listing=work.chosen,
+        earlier = reusable_rows(context, extracted, reduced.reduction, prediction)
+        rows = project(
+            *(context.spark, context.store, reduced.reduction, context.staged.root),
+            listing=context.chosen,
             prediction=prediction,
+            earlier=earlier,
         )
+        record_rows(context, reduced.reduction, prediction)
         extracted.require_rows(rows, None)
-        if work.config.csv:
-            work.staged.write_csv("pca", "pca.csv")
-    if not classified or not scores.num_rows:
+        if context.config.csv:
+            context.staged.write_csv("pca", "pca.csv")
+    if not classified:
         return []
-    with work.stages("evaluate"):
-        identical = _identical(work)
-        return evaluate_scores(
-            scores, classified.classifier.labels, classified.most_frequent, identical
+    scores = context.staged.dataset(SCORED)
+    if not scores.count_rows():
+        return []
+    with context.stages("evaluate"):
+        # The rows are ordered by path; the paths are not needed.
+        columns = [name for name in SCORES.names if name != "path"]
+        return evaluate_sides(
+            scores.to_batches(columns=columns, batch_size=_BATCH),
+            classified.classifier.labels,
+            classified.most_frequent,
+            _identical(context),
         )
 
 
-def _identical(work: Work) -> dict[str | None, int] | None:
-    """Of each side, how many images are training images byte for byte; None if not known."""
-    tested = _digests(work.config.output)
-    if work.chosen is not None:
-        tested = tested.filter(pc.is_in(tested["path"], work.chosen["path"]))
-    trained = tested
-    if work.config.model is not None:
+def _scored_sides(context: RunContext, reduced: Reduced) -> frozenset[str] | None:
+    """The sides of the split whose predictions are evaluated; None for all images."""
+    if context.basis:
+        return None
+    return HELD_OUT if reduced.side else frozenset()
+
+
+def _identical(context: RunContext) -> dict[str | None, int] | None:
+    """The number of images on each side that are also training images; None if not known.
+
+    Images count as the same if their files are equal byte for byte.
+    """
+    tested = context.staged.dataset(DIGESTS)
+    trained: pads.Dataset = tested
+    if context.trained is not None:
         try:
-            trained = _digests(work.config.model)
-        except OutputError:  # The features of that run are no longer there.
+            trained = context.trained.dataset()
+        except OutputError:  # The features of that run were deleted.
             return None
-    training = trained.filter(pc.field("split") == TRAIN)
-    known = (training if training.num_rows else trained)["sha256"].to_pylist()
-    if work.basis is None:
-        tested = tested.filter(pc.field("split").isin(sorted(HELD_OUT)))
-    digests: dict[str | None, list[str]] = {}
-    for side, digest in zip(tested["split"].to_pylist(), tested["sha256"].to_pylist(), strict=True):
-        digests.setdefault(side, []).append(digest)
-    return {side: count_identical(known, own) for side, own in digests.items()}
+    known = digest_keys(_digests(trained, pc.field("split") == TRAIN))
+    if not len(known):
+        known = digest_keys(_digests(trained, None))
+    sides = None if context.basis else pc.field("split").isin(sorted(HELD_OUT))
+    found = Counter[str | None]()
+    for batch in tested.to_batches(columns=["split", "sha256"], filter=sides):
+        for side in pc.unique(batch["split"]).to_pylist():
+            of_side = pc.is_null(batch["split"]) if side is None else pc.equal(batch["split"], side)
+            found[side] += int(is_in(known, batch.filter(of_side)["sha256"]).sum())
+    return dict(found)
 
 
-def _digests(output: str) -> pa.Table:
-    return open_features(output).to_table(columns=["path", "split", "sha256"])
+def _digests(rows: pads.Dataset, chosen: pc.Expression | None) -> Iterator[pa.Array]:
+    batches = rows.to_batches(columns=["sha256"], filter=chosen, batch_size=_BATCH)
+    return (batch["sha256"] for batch in batches)

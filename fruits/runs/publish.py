@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,28 +10,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
 from fruits.features.rows import matrix, sample_batches
-from fruits.features.table import open_features
 from fruits.predictor import write_predictor
 from fruits.predictor.files import MANIFEST, Folder, upload
+from fruits.predictor.write_images import BATCH, MOST_NEIGHBOURS
 from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
+from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.fingerprint import options_digest
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
-from fruits.runs.made import PAGE
-from fruits.runs.material import collect
+from fruits.runs.output_record import PAGE
 from fruits.runs.outputs import Outputs
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
+from fruits.runs.report_data import collect_report_data
 from fruits.runs.summary import describe, figures, total_seconds
 from fruits.runs.versions import package_versions
-from fruits.runs.work import Work
 from fruits.spark.model_files import model_files
 from fruits.spark.models import pipeline_model
+from fruits.spark.project import DIGESTS
+from fruits.storage.files import paths_in
 from fruits.storage.location import Location
 
 PUBLISHED = (
@@ -39,14 +42,17 @@ PUBLISHED = (
     *("model", "predictor", "plots", PAGE),
 )
 
-# Points of the PC1/PC2 plot: more would hide each other.
+# Points in the plot of PC1 and PC2: more points would hide each other.
 PLOTTED_IMAGES = 20_000
+
+# Rows of components in memory at a time.
+_SLAB = 65_536
 
 
 def save_model(
-    work: Work, extracted: Extracted, reduced: Reduced, classified: Classified | None
+    context: RunContext, extracted: Extracted, reduced: Reduced, classified: Classified | None
 ) -> Future[None]:
-    """Begins to save the Spark ML model, and what later runs take from it."""
+    """Starts to save the Spark ML model and the basis for later runs, in the background."""
     kept = (
         KeptClassifier(classified.classifier, classified.most_frequent, classified.about)
         if classified
@@ -56,15 +62,15 @@ def save_model(
         reduced.moments,
         reduced.reduction.scaler,
         reduced.reduction.components,
-        work.graph.identity,
+        context.graph.identity,
         kept,
     )
     model = pipeline_model(
         {label: count for label, count in extracted.labels.items() if label is not None},
-        work.graph,
+        context.graph,
         reduced.reduction,
         classified.classifier if classified else None,
-        work.config.naming.label,
+        context.config.naming.label,
     )
 
     kept_files = basis.files()
@@ -72,76 +78,89 @@ def save_model(
         kept_files[HELD_OUT_FILE] = held_out_bytes(classified.held_out)
 
     def save() -> None:
-        for name, content in model_files(model, work.spark.version):
-            work.staged.write(f"model/{name}", content)
+        for name, content in model_files(model, context.spark.version):
+            context.staged.write(f"model/{name}", content)
         for name, content in kept_files.items():
-            work.staged.write(name, content)
+            context.staged.write(name, content)
 
-    return work.background.submit(save)
+    return context.background.submit(save)
 
 
 def save_predictor(
-    work: Work,
+    context: RunContext,
     extracted: Extracted,
     reduced: Reduced,
     classified: Classified,
     evaluations: list[Evaluation],
 ) -> None:
-    """Stages the folder ``predictor``: that of the run whose model is used, or a new one."""
-    with work.stages("predictor"):
-        if work.basis is not None:
-            _copy_predictor(str(work.config.model), work.staged.uri("predictor"))
+    """Stages the folder ``predictor``: a copy from the model that is used, or a new one."""
+    with context.stages("predictor"):
+        if context.basis is not None:
+            place = context.staged.root / "predictor"
+            _copy_predictor(Location.of(str(context.config.model)), place)
             return
         about = {
-            "images": work.config.images,
+            "images": context.config.images,
             "counts": extracted.counts.as_dict(),
             "classifier": classified.about,
             "evaluation": [figures(one) for one in evaluations],
             "versions": package_versions(),
         }
         write_predictor(
-            *(work.staged.uri("predictor"), work.graph, reduced.reduction, classified.classifier),
-            rows=_training_rows(work, reduced.side),
-            thumbnails=work.store.thumbnails(),
+            *(
+                context.staged.root / "predictor",
+                context.graph,
+                reduced.reduction,
+                classified.classifier,
+            ),
+            rows=_evenly(
+                _training_rows(context, reduced.side),
+                _training(extracted, reduced),
+                MOST_NEIGHBOURS,
+            ),
+            thumbnails=context.store.thumbnails(),
             about=about,
         )
 
 
 def draw_plots(
-    work: Work, reduced: Reduced, classified: Classified | None, evaluations: list[Evaluation]
+    context: RunContext,
+    reduced: Reduced,
+    classified: Classified | None,
+    evaluations: list[Evaluation],
 ) -> None:
-    """Stages the pictures."""
+    """Stages the plots."""
     from fruits import plots
 
-    with work.stages("plots"):
+    with context.stages("plots"):
         variance = reduced.reduction.explained_variance
         components = reduced.reduction.components
-        work.staged.write_figure(plots.scree(variance, components), "plots/scree.png")
-        points, labels = pc1_pc2(work.staged)
-        work.staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
+        context.staged.write_figure(plots.scree(variance, components), "plots/scree.png")
+        points, labels = pc1_pc2(context.staged)
+        context.staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
         if classified and evaluations:
             order = labels_by_similarity(classified.classifier)
-            # The first one is of images unlike those that were trained on, where there is one.
+            # The first evaluation is the one on held-out groups, if there is one.
             confusion = plots.confusion(evaluations[0], order)
-            work.staged.write_figure(confusion, "plots/confusion.png")
-            work.staged.write_figure(plots.calibration(evaluations), "plots/calibration.png")
+            context.staged.write_figure(confusion, "plots/confusion.png")
+            context.staged.write_figure(plots.calibration(evaluations), "plots/calibration.png")
 
 
 def describe_results(
-    work: Work,
+    context: RunContext,
     extracted: Extracted,
     reduced: Reduced,
     classified: Classified | str,
     evaluations: list[Evaluation],
     quality: Quality,
 ) -> dict[str, Any]:
-    """The content of run.json, with the seconds of the stages that have ended."""
-    # A comparison publishes other options than those that its run began with.
-    fingerprint = work.fingerprint | {"options": options_digest(work.config)}
+    """The content of run.json, with the seconds of the finished stages."""
+    # A comparison may change the classifier after the run was prepared.
+    fingerprint = context.fingerprint | {"options": options_digest(context.config)}
     report = describe(
-        *(work.config, extracted.counts, work.graph, reduced.reduction, reduced.turned),
-        *(work.stages.seconds, work.spark, work.store.ran()),
-        passed_over=work.found.passed_over,
+        *(context.config, extracted.counts, context.graph, reduced.reduction, reduced.turned),
+        *(context.stages.seconds, context.spark, context.store.ran()),
+        passed_over=context.found.passed_over,
         fingerprint=None if extracted.unreadable else fingerprint,
     )
     report["split"] = {
@@ -149,15 +168,19 @@ def describe_results(
         "fitted_to": reduced.side or "all",
     }
     report["classifier"] = (
-        {"skipped": classified} if isinstance(classified, str) else classified.about
+        {"skipped": classified} if isinstance(classified, str) else {**classified.about}
     )
+    if not isinstance(classified, str) and not context.basis:
+        count = _training(extracted, reduced)
+        if count > MOST_NEIGHBOURS:
+            report["classifier"] |= {"neighbours": MOST_NEIGHBOURS}
     report["evaluation"] = [one.to_json() for one in evaluations]
     report["quality"] = quality.as_dict()
     return report
 
 
 def write_page(
-    work: Work,
+    context: RunContext,
     extracted: Extracted,
     reduced: Reduced,
     classified: Classified | None,
@@ -167,26 +190,25 @@ def write_page(
     """Stages ``report.html``."""
     from fruits.report.document import render
 
-    with work.stages("report"):
-        material = collect(work, extracted, reduced, classified, evaluations, report)
-        work.staged.write(PAGE, render(material))
+    with context.stages("report"):
+        data = collect_report_data(context, extracted, reduced, classified, evaluations, report)
+        context.staged.write(PAGE, render(data))
 
 
-def publish_results(work: Work, report: dict[str, Any]) -> None:
-    """Puts everything that is staged into its place, and adds the last seconds to run.json."""
-    report["seconds"] = total_seconds(work.stages.seconds)
-    work.outputs.publish(work.lock, *PUBLISHED, report=report)
+def publish_results(context: RunContext, report: dict[str, Any]) -> None:
+    """Publishes all staged results, and adds the last seconds to run.json."""
+    report["seconds"] = total_seconds(context.stages.seconds)
+    context.outputs.publish(context.lock, *PUBLISHED, report=report)
 
 
 def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str]]:
     """The first two components of the images, for a plot, and their labels.
 
     Returns:
-        float32 of shape (n, 2), or (n, 1) where there is only one component, with n of
-        :data:`PLOTTED_IMAGES` at most, spread evenly over the paths; and n labels, empty where
-        there is none.
+        The components, float32 of shape (n, 2), or (n, 1) if there is only one; and the n labels,
+        empty for images without one. At most :data:`PLOTTED_IMAGES` images are sampled evenly.
     """
-    # Not by Spark, whose first query takes seconds.
+    # Without Spark, whose first query takes seconds.
     files = outputs.files("pca")
     paths, filesystem = [file.path for file in files], outputs.root.filesystem
     table = pads.dataset(paths, filesystem=filesystem, format="parquet")
@@ -197,21 +219,43 @@ def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str]]:
     return np.concatenate(points[1:] or points), labels
 
 
-def _training_rows(work: Work, side: str | None) -> Iterator[pa.RecordBatch]:
-    """The training images in the order of their paths: path, label, sha256 and pca."""
-    digests = open_features(work.config.output).to_table(columns=["path", "sha256"])
-    pca = work.staged.root / "pca"
-    components = pads.dataset(pca.path, filesystem=pca.filesystem, format="parquet")
-    for batch in components.to_batches(batch_size=4096):
-        own = batch if side is None else batch.filter(pc.equal(batch["split"], side))
-        if own.num_rows:
-            sha256 = digests["sha256"].take(pc.index_in(own["path"], digests["path"]))
-            columns = {name: own[name] for name in ("path", "label", "pca")}
-            yield pa.record_batch({**columns, "sha256": sha256.combine_chunks()})
+def _training_rows(context: RunContext, side: str | None) -> Iterator[pa.RecordBatch]:
+    """The training images, ordered by path: path, label, pca and sha256."""
+    pca, digests = context.staged.root / "pca", context.staged.root / DIGESTS
+    names = [path.rpartition("/")[2] for path in paths_in(pca)]
+    for name in sorted(name for name in names if name.endswith(".parquet")):
+        for rows, others in zip(_slabs(pca / name), _slabs(digests / name), strict=True):
+            if others["path"] != rows["path"]:
+                raise RuntimeError(f"wanted the images of {pca / name} among the digests")
+            rows = rows.append_column("sha256", others["sha256"])
+            own = rows if side is None else rows.filter(pc.equal(rows["split"], side))
+            yield from own.select(["path", "label", "pca", "sha256"]).to_batches(BATCH)
 
 
-def _copy_predictor(model: str, place: str) -> None:
-    """Copies the predictor of a finished run, where it has one."""
-    old = Location.of(model) / "predictor"
+def _slabs(place: Location) -> Iterator[pa.Table]:
+    """The rows of a file, in tables of limited size."""
+    with place.filesystem.open(place.path, "rb") as file, pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(_SLAB):
+            yield pa.Table.from_batches([batch])
+
+
+def _training(extracted: Extracted, reduced: Reduced) -> int:
+    """The number of training images."""
+    return extracted.images if reduced.side is None else extracted.sides[reduced.side]
+
+
+def _evenly(batches: Iterable[pa.RecordBatch], count: int, most: int) -> Iterator[pa.RecordBatch]:
+    """An even sample of at most ``most`` of ``count`` rows."""
+    before = 0
+    for batch in batches:
+        numbers = np.arange(before, before + batch.num_rows, dtype=np.int64)
+        before += batch.num_rows
+        some = (numbers + 1) * most // count > numbers * most // count
+        yield batch if most >= count else batch.filter(pa.array(some))
+
+
+def _copy_predictor(model: Location, place: Location) -> None:
+    """Copies the predictor of a finished run, if it has one."""
+    old = model / "predictor"
     if old.filesystem.exists((old / MANIFEST).path):
-        upload(Folder.of(str(old)).path, Location.of(place))
+        upload(Folder.of(old).path, place)

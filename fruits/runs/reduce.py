@@ -1,4 +1,4 @@
-"""The second step of a run: the scaler and the PCA, from the moments of the training images."""
+"""The second step of a run: fits the scaler and the PCA to the moments of the training images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fruits.features.moments import Moments
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.runs.checks import degrees_turned
+from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.runs.work import Work
 from fruits.spark import measure
 
 TRAIN = "train"
@@ -17,16 +17,17 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Reduced:
-    """What the features are reduced by.
+    """The scaler and the PCA of a run.
 
     Attributes:
-        moments: what the scaler and the PCA were fitted to.
-        reduction: both of them.
-        side: "train" where only that side of the split was used; None for all images.
-        measured: of the training images of this run; those of `moments`, unless a model is used.
-        last: what the last run, or the model that is used, was fitted to; None where there is none.
-        turned: how far the leading components have turned since the last run, in degrees, see
-            :func:`fruits.reduction.fit.turned_degrees`; None where there is no last run.
+        moments: The moments that the scaler and the PCA were fitted to.
+        reduction: The scaler and the PCA.
+        side: "train" if only that side of the split was used; None for all images.
+        measured: The moments of the training images of this run. They equal ``moments`` unless a
+            model is used.
+        last: The moments of the last run or of the model that is used; None if there is none.
+        turned: The angles in degrees between the leading components and those of the last run, see
+            :func:`fruits.reduction.fit.turned_degrees`; None if there is no last run.
     """
 
     moments: Moments
@@ -37,32 +38,31 @@ class Reduced:
     turned: dict[str, float] | None
 
 
-def reduce_features(work: Work, extracted: Extracted) -> Reduced:
-    """Fits the scaler and the PCA, or takes those of the run whose model is used.
+def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
+    """Fits the scaler and the PCA, or takes them from the model that is used.
 
     Raises:
-        InputError: there are fewer than two training images, or all have the same features.
-        ConfigError: there cannot be so many components.
+        InputError: There are fewer than two training images, or all have the same features.
+        ConfigError: The number of components is too large.
     """
     side = training_side(extracted.sides)
-    with work.stages("fit"):
-        moments = measure.moments(work.spark, work.store, side, work.chosen)
+    with context.stages("fit"):
+        moments = measure.moments(context.spark, context.store, side, context.chosen)
         extracted.require_rows(moments.count, side)
-        last = work.basis or work.outputs.basis()
-        fitted_to = work.basis.moments if work.basis else moments
-        reduction = fit_reduction(fitted_to, work.config.scaler, work.config.components)
+        last = context.basis or context.outputs.basis()
+        fitted_to = context.basis.moments if context.basis else moments
+        reduction = fit_reduction(fitted_to, context.config.scaler, context.config.components)
         turned = degrees_turned(last.moments, moments, reduction) if last else None
     before = last.moments if last else None
     return Reduced(fitted_to, reduction, side, moments, before, turned)
 
 
 def training_side(sides: Mapping[str | None, int]) -> str | None:
-    """The side of the split that is fitted to: "train", or None for all images.
+    """The side of the split that is used for fits: "train", or None for all images.
 
-    Images are divided where some are of the training side and others are not. Where none are, there
-    is nothing else to learn from; where all are, nothing is left out.
+    All images are used if none of them, or all of them, are on the training side.
 
     Args:
-        sides: how many images are on each side.
+        sides: The number of images on each side.
     """
     return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None

@@ -1,4 +1,4 @@
-"""The counts of a run, run.json, and the figures in one line."""
+"""The counts of a run, the content of run.json, and the summary for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fruits.errors import FruitsError, OutputError, on_one_line, one_line
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
-from fruits.runs.made import PAGE, RESULTS
+from fruits.runs.output_record import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
 from fruits.runs.versions import package_versions
 from fruits.sources.selection import described
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fruits.reduction.fit import Reduction
 
-# The part of an evaluation that fits on one line.
+# The attributes of an evaluation that are single figures.
 FIGURES = (
     *("scheme", "images", "accuracy", "balanced_accuracy", "top5", "log_loss"),
     *("calibration_error", "unknown", "most_frequent", "nearest_mean", "identical"),
@@ -33,14 +33,14 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the images: found = extracted + reused + rejected.
+    """The counts of the images: found = extracted + reused + rejected.
 
     Attributes:
-        found: images that were asked for.
-        extracted: went through the CNN in this run.
-        reused: have features already, under their own name or another.
-        rejected: yield no features.
-        boxes: of those that are not rejected, where a detector has found them; else None.
+        found: The images that the run uses.
+        extracted: The images that went through the CNN in this run.
+        reused: The images whose content already had features, under the same name or another.
+        rejected: The images without features.
+        boxes: The boxes of images that are not rejected; None without a detector.
     """
 
     found: int
@@ -51,12 +51,12 @@ class Counts:
 
     @classmethod
     def of(cls, found: int, extracted: int, rejected: int, boxes: int | None = None) -> Counts:
-        """The counts where all others have features of an earlier run."""
+        """The counts, if all other images have features of an earlier run."""
         return cls(found, extracted, found - extracted - rejected, rejected, boxes)
 
     @property
     def rows(self) -> int:
-        """How many rows of features there are."""
+        """The number of rows of features."""
         return self.extracted + self.reused if self.boxes is None else self.boxes
 
     def as_dict(self) -> dict[str, int]:
@@ -78,11 +78,11 @@ def describe(
 ) -> dict[str, Any]:
     """The content of run.json.
 
-    ``finished`` is when the results were made, and ``fingerprint`` what they follow from
-    (:mod:`fruits.runs.fingerprint`); None where the next run has something to try again.
-    ``basis_turned_degrees`` is there when an earlier run was fitted to other images: by the number
-    of leading components, the largest angle between those of then and those of now. ``passed_over``
-    is there when files were passed over: how many, by suffix.
+    ``finished`` is the time of the results. ``fingerprint`` has the digests of the inputs
+    (:mod:`fruits.runs.fingerprint`), or is None if the next run must try some images again.
+    ``basis_turned_degrees`` has, by the number of leading components, the largest angle between
+    those of the last run and those of this run, or is None without an earlier run.
+    ``passed_over`` counts ignored files by suffix, if there are any.
     """
     executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
     speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
@@ -95,10 +95,10 @@ def describe(
         "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
         "seconds": total_seconds(seconds),
-        # EMR brings a PySpark that pip does not know of.
+        # pip does not list the PySpark of EMR.
         "versions": package_versions() | {"pyspark": spark.version},
-        # What computed the features in the workers, in this run and in those before it: features of
-        # one entry are equal bit for bit, those of different entries differ in the last bits.
+        # The engines and instruction sets of all runs on these features. Features of one entry are
+        # equal bit for bit; those of different entries differ in the last bits.
         "ran": ran,
         "finished": now(),
         "fingerprint": fingerprint,
@@ -113,7 +113,7 @@ def total_seconds(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def now() -> str:
-    """The time in UTC, as run.json has it: ISO 8601, in whole seconds."""
+    """The current time in UTC for run.json: ISO 8601, in whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -126,10 +126,10 @@ def describe_unchanged(
     """The content of run.json after a run that found all results in place.
 
     Args:
-        report: the content until then.
-        config: of the run.
-        seconds: of its stages.
-        passed_over: files that are no images, by suffix.
+        report: The previous content.
+        config: The options of the run.
+        seconds: The seconds of the stages.
+        passed_over: The number of files that are no images, by suffix.
     """
     had = report["counts"]
     counts = Counts.of(had["found"], 0, had["rejected"], had.get("boxes"))
@@ -145,71 +145,72 @@ def describe_unchanged(
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """The part of an evaluation that fits on one line, by name."""
+    """The figures of an evaluation by name."""
     return {name: getattr(evaluation, name) for name in FIGURES}
 
 
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
-    """The figures of run.json in one line, and where the results lie."""
+    """The figures of run.json, and the paths of the results."""
     counts, seconds = report["counts"], report["seconds"]
     boxes = f"; {counts['boxes']:,} boxes" if "boxes" in counts else ""
     figures = (
         f"{counts['found']:,} images: {counts['extracted']:,} extracted "
         f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
-        f"{counts['rejected']:,} rejected{boxes}; {report['components']} components hold "
+        f"{counts['rejected']:,} rejected{boxes}; {report['components']} components explain "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
     if "checked" in report:
         since = report["finished"].replace("T", " ").replace("+00:00", " UTC")
         figures = f"nothing has changed since {since}: {figures}"
     if passed_over := counts.get("passed_over"):
-        figures += f"; no images, passed over: {described(passed_over)}"
+        figures += f"; other files, skipped: {described(passed_over)}"
     lines = [figures]
     if len(report.get("ran", ())) > 1:
         lines.append(
-            "  the features come from processors of different kinds and differ in the last bits: "
+            "  the features come from different kinds of processors and differ in the last bits: "
             + "; ".join(report["ran"])
         )
     there = [name for name in RESULTS if name != PAGE and outputs.exists(name)]
     lines += [*_evaluation_lines(report), *_quality_lines(report)]
-    lines += [f"  {name:9} {outputs.uri(name)}" for name in there]
-    # The last line, where people look first.
-    page = [f"  report    {outputs.link(PAGE)}"] if outputs.exists(PAGE) else []
+    lines += [f"  {name:11} {outputs.uri(name)}" for name in there]
+    # The report is on the last line, where users look first.
+    page = [f"  report      {outputs.link(PAGE)}"] if outputs.exists(PAGE) else []
     return "\n".join(map(on_one_line, [*lines, *page]))
 
 
 def _evaluation_lines(report: dict[str, Any]) -> list[str]:
-    """A line for each evaluation, or why there is no classifier; none for earlier versions."""
+    """A line for each evaluation, or the reason why there is no classifier.
+
+    Outputs of earlier versions have no line.
+    """
     about = report.get("classifier") or {}
     if reason := about.get("skipped"):
         return [f"  no classifier: {reason}"]
     lines = [_evaluation_line(one) for one in report.get("evaluation", ())]
     if about and not lines:
-        return [
-            "  the classifier was not evaluated: no label has images to leave out of the training"
-        ]
+        return ["  the classifier was not evaluated: no label has images that can be held out"]
     return lines
 
 
 def _evaluation_line(one: dict[str, Any]) -> str:
     line = (
-        f"  {one['accuracy']:.1%} right of {one['images']:,} images, {one['scheme']}"
+        f"  accuracy {one['accuracy']:.1%} on {one['images']:,} images, {one['scheme']}"
         f" (most frequent label: {one['most_frequent']:.1%}"
     )
     if (nearest := one["nearest_mean"]) is not None:
         line += f", nearest mean: {nearest:.1%}"
     line += f"); calibration error {one['calibration_error']:.3f}"
     if identical := one["identical"]:
-        line += f"; {identical:,} are byte for byte training images"
+        line += f"; {identical:,} are equal to training images, byte for byte"
     if unseen := one["unseen_labels"]:
         names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
         more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
-        line += f"; labels that training has not, counted as wrong: {names}{more}"
+        line += f"; labels without training images count as wrong: {names}{more}"
     return line
 
 
 def _quality_lines(report: dict[str, Any]) -> list[str]:
-    """A line with what was found in the images; none for earlier versions."""
+    """A line with the findings, and a line for each check that was not made."""
     found = dict(report.get("quality") or {})
     if not found:
         return []
@@ -219,17 +220,17 @@ def _quality_lines(report: dict[str, Any]) -> list[str]:
         for kind, count in found.items()
         if count
     ]
-    lines = [f"  to look at: {', '.join(counts) or 'nothing'}"]
+    lines = [f"  findings: {', '.join(counts) or 'none'}"]
     return lines + [f"  {kind}: {why}" for kind, why in skipped.items()]
 
 
 def summary_of(outputs: Outputs) -> str:
-    """:func:`summary` of the finished run in an output folder.
+    """The summary of the finished run in an output folder.
 
     Raises:
-        OutputError: there is none, or its run.json is damaged.
+        OutputError: There is none, or its run.json is damaged.
     """
-    with _damages(outputs):
+    with _damage_errors(outputs):
         return summary(report_of(outputs), outputs)
 
 
@@ -237,16 +238,16 @@ def report_of(outputs: Outputs) -> dict[str, Any]:
     """The content of run.json of the finished run in an output folder.
 
     Raises:
-        OutputError: there is none, or it is damaged.
+        OutputError: There is none, or it is damaged.
     """
     if not outputs.exists("run.json"):
         raise OutputError(f"output: wanted a finished run; {outputs.uri('run.json')} is not there")
-    with _damages(outputs):
+    with _damage_errors(outputs):
         return dict(json.loads(outputs.read("run.json")))
 
 
 @contextmanager
-def _damages(outputs: Outputs) -> Iterator[None]:
+def _damage_errors(outputs: Outputs) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -257,11 +258,11 @@ def _damages(outputs: Outputs) -> Iterator[None]:
 
 
 def interruption(output: str, rows: str = "images") -> str:
-    """One line for a run that was interrupted: what is committed, and how to continue.
+    """One line for an interrupted run: what is committed, and how to continue.
 
     Args:
-        output: of the run.
-        rows: what its features are of, in the plural.
+        output: The output of the run.
+        rows: The name of the rows of features, "images" or "boxes".
     """
     again = "the same command continues from there"
     try:

@@ -1,27 +1,32 @@
-"""A run that would only make again what is there ends here, before Spark starts."""
+"""Ends a run before Spark starts if nothing has changed since the last run."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from typing import Any
 
 from fruits.errors import FruitsError
-from fruits.runs.begin import Begun
 from fruits.runs.config import RunConfig
-from fruits.runs.made import RECORD
+from fruits.runs.output_record import RECORD
 from fruits.runs.outputs import Outputs
-from fruits.runs.summary import describe_unchanged
+from fruits.runs.prepare import PreparedRun, prepare_run
+from fruits.runs.progress import Stages
+from fruits.runs.summary import describe_unchanged, total_seconds
 from fruits.sources.open_source import places_of
+from fruits.sources.parts import Found, Parts
+from fruits.sources.source import Source
 from fruits.storage.files import probe
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 
 def may_be_unchanged(config: RunConfig) -> bool:
-    """Whether it is worth finding out before Spark starts: cheap, and not sure of anything.
+    """A cheap check whether Spark should wait until we know that something has changed.
 
-    Also where it cannot be told, or the images are not there: the error comes the sooner.
+    It is also true if the images are missing or the output cannot be read: the error message then
+    comes sooner.
     """
     places = [Location.of(place) for place in places_of(config.images)]
     if any(place.is_local and not os.path.lexists(place.path) for place in places):
@@ -37,45 +42,69 @@ def may_be_unchanged(config: RunConfig) -> bool:
     return True
 
 
-def report_if_unchanged(begun: Begun) -> dict[str, Any] | None:
-    """The new content of run.json, where all results are in place; None where there is work to do.
+def seconds_if_unchanged(
+    config: RunConfig, listed: tuple[Source, Found, Parts], stages: Stages
+) -> dict[str, float] | None:
+    """The seconds of a run that finds nothing changed; None if there is something to do.
 
-    Results are in place where they follow from the same images, options, network, model, versions,
-    code and instruction set, and every file is there as the run that made them left it.
+    Nothing is locked or written.
 
     Args:
-        begun: the run; its output is locked for a moment.
+        config: The options of the run.
+        listed: The result of :func:`fruits.runs.inputs.list_images`.
+        stages: The finished stages, which are part of such a run. Receives the stage ``check``.
+    """
+    if config.overwrite or not may_be_unchanged(config):
+        return None
+    try:
+        with stages("check"):
+            kept = _kept_report(prepare_run(config, io.StringIO(), listed))
+    except FruitsError:  # A run will raise it too.
+        return None
+    return None if kept is None else total_seconds(stages.seconds)
+
+
+def report_if_unchanged(prepared: PreparedRun) -> dict[str, Any] | None:
+    """The new content of run.json if nothing has changed; None if there is something to do.
+
+    Nothing has changed if images, options, network, model, versions, code and instruction set are
+    the same, and every file is as the last run left it.
+
+    Args:
+        prepared: The run. Its output is locked for a moment.
 
     Raises:
-        OutputError: another run writes there, or the output cannot be used.
-        StorageError: the store cannot be used.
+        OutputError: Another run writes to the output, or it cannot be used.
+        StorageError: The store cannot be used.
     """
-    if begun.config.overwrite or _kept_report(begun) is None:
+    if prepared.config.overwrite or _kept_report(prepared) is None:
         return None
-    with begun.outputs.errors(), exclusive(begun.outputs.uri("_lock")):
-        with begun.stages("check"):
-            # Until the lock was there, another run may have begun and ended.
-            report = _kept_report(begun)
-        return None if report is None else _write(begun, report)
+    with prepared.outputs.errors(), exclusive(prepared.outputs.uri("_lock")):
+        with prepared.stages("check"):
+            # Another run may have ended between the first check and the lock.
+            report = _kept_report(prepared)
+        return None if report is None else _write(prepared, report)
 
 
-def _kept_report(begun: Begun) -> dict[str, Any] | None:
-    """What run.json says, where it goes with the run and with all files."""
-    with begun.outputs.errors():
-        made = begun.outputs.made()
-        if not made.states or not begun.outputs.exists("run.json"):
+def _kept_report(prepared: PreparedRun) -> dict[str, Any] | None:
+    """The content of run.json, if neither the inputs nor the files have changed; else None."""
+    with prepared.outputs.errors():
+        record = prepared.outputs.record()
+        if not record.states or not prepared.outputs.exists("run.json"):
             return None
         try:
-            report = dict(json.loads(begun.outputs.read("run.json")))
+            report = dict(json.loads(prepared.outputs.read("run.json")))
         except (ValueError, TypeError):
             return None
-        same = report.get("fingerprint") == begun.fingerprint
-        return report if same and made.is_untouched else None
+        same = report.get("fingerprint") == prepared.fingerprint
+        return report if same and record.is_untouched else None
 
 
-def _write(begun: Begun, report: dict[str, Any]) -> dict[str, Any]:
-    """Writes run.json anew; where that is interrupted, the next run does everything."""
-    report = describe_unchanged(report, begun.config, begun.stages.seconds, begun.found.passed_over)
-    begun.outputs.write_report(report)
-    begun.outputs.made().record_states()
+def _write(prepared: PreparedRun, report: dict[str, Any]) -> dict[str, Any]:
+    """Writes run.json again. If that is interrupted, the next run does all steps."""
+    report = describe_unchanged(
+        report, prepared.config, prepared.stages.seconds, prepared.found.passed_over
+    )
+    prepared.outputs.write_report(report)
+    prepared.outputs.record().save_states()
     return report

@@ -1,4 +1,4 @@
-"""The versions that run.json names."""
+"""The versions in run.json."""
 
 import platform
 from importlib.metadata import version
@@ -7,5 +7,5 @@ PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide the results."""
+    """The versions of Python and of the packages that affect results."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

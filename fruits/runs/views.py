@@ -1,6 +1,6 @@
-"""What a notebook shows of the classifier of a run: tables, figures, or one line that says why not.
+"""Tables and figures about the classifier of a finished run, for notebooks.
 
-Each function takes a finished run and returns what a cell displays.
+Each function returns an object that a cell displays, or a line that says why there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fruits.classify import review
 from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.review import Confusion, Suspect
 from fruits.classify.rows import scheme_of
-from fruits.runs.made import PAGE
+from fruits.runs.output_record import PAGE
 from fruits.runs.pipeline import Run
 from fruits.runs.summary import figures
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from IPython.display import DisplayObject
 
 IN_SAMPLE = "images that the classifier was fitted to"
-"""The scheme where no image was held out: labels look more probable there than they are."""
+"""The name of the images if none was held out: their labels look more probable than they are."""
 
 _NAMES = {
     "images": "images",
-    "accuracy": "right",
-    "balanced_accuracy": "right, mean over the labels",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "accuracy, mean over the labels",
     "top5": "among the five most probable",
     "log_loss": "log loss",
     "calibration_error": "calibration error",
-    "unknown": "called unknown",
-    "most_frequent": "right by the most frequent label",
-    "nearest_mean": "right by the nearest mean",
-    "identical": "byte for byte training images",
+    "unknown": "unknown",
+    "most_frequent": "baseline: most frequent label",
+    "nearest_mean": "baseline: nearest mean",
+    "identical": "identical to training images",
 }
 _COUNTS = ("images", "identical")
 _NUMBERS = ("log_loss", "calibration_error")
 
 
 class Note(str):
-    """A line in place of a figure, which a notebook shows without quotes."""
+    """A text that a notebook shows without quotes, in place of a figure."""
 
     __slots__ = ()
 
@@ -59,8 +59,8 @@ def page(run: Run, start: str = ".") -> DisplayObject | Note:
     """A link to the report of a run, and the report itself below it.
 
     Args:
-        run: a finished run.
-        start: the folder of the notebook, from which a browser follows links.
+        run: A finished run.
+        start: The folder of the notebook, to which the browser resolves links.
     """
     from IPython.display import HTML
 
@@ -86,7 +86,7 @@ def evaluations(run: Run) -> pd.DataFrame | Note:
 
 
 def labels(run: Run, count: int = 10) -> pd.DataFrame | Note:
-    """The labels that are recognised worst, by the first evaluation."""
+    """The labels with the lowest F1, by the first evaluation."""
     if not run.evaluations:
         return _nothing(run)
     rows = sorted(run.evaluations[0].labels, key=lambda one: (one.f1, one.label))[:count]
@@ -95,7 +95,7 @@ def labels(run: Run, count: int = 10) -> pd.DataFrame | Note:
 
 
 def confusion(run: Run) -> Figure | Note:
-    """The confusion matrix of the first evaluation; labels that are alike are neighbours."""
+    """The confusion matrix of the first evaluation, with similar labels next to each other."""
     if run.classified is None or not run.evaluations:
         return _nothing(run)
     order = labels_by_similarity(run.classified.classifier)
@@ -116,7 +116,7 @@ def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
     pictures = run.pictures_of(path for one in found for path in (one.wrong, str(one.example)))
     shown = [one for one in found if one.wrong in pictures and one.example in pictures]
     if not shown:
-        return Note(f"No image was taken for another label, or it is gone ({evaluation.scheme}).")
+        return Note(f"No image has a wrong prediction, or it is missing ({evaluation.scheme}).")
     return plots.pairs(
         [(pictures[one.wrong], pictures[str(one.example)]) for one in shown],
         [(one.label, one.predicted, one.images) for one in shown],
@@ -125,9 +125,9 @@ def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
 
 
 def suspects(run: Run, count: int = 10) -> Figure | Note:
-    """Images whose given label is the most improbable, by a classifier that does not know them.
+    """Images whose given label is the most improbable, by a classifier not fitted to them.
 
-    Where no image could be held out, they are images that it was fitted to; the title says so.
+    If no image could be held out, the classifier was fitted to them; the title then says so.
     """
     if run.classified is None:
         return _nothing(run)
@@ -136,7 +136,7 @@ def suspects(run: Run, count: int = 10) -> Figure | Note:
     pictures = run.pictures_of(one.path for one in found)
     shown = [one for one in found if one.path in pictures]
     if not shown:
-        return Note(f"No label is improbable, or its image is gone ({scheme}).")
+        return Note(f"No label is improbable, or its image is missing ({scheme}).")
     return plots.suspects(
         [pictures[one.path] for one in shown],
         [one.label for one in shown],
@@ -148,14 +148,14 @@ def suspects(run: Run, count: int = 10) -> Figure | Note:
 
 
 def unknown(run: Run, count: int = 12) -> Figure | Note:
-    """The images that are least like what the classifier has learned."""
+    """The unknown images with the largest distance to all labels."""
     if run.classified is None:
         return _nothing(run)
     table = run.table("predictions").where("unknown")
     rows = table.orderBy(F.desc("distance"), "path").limit(count).toArrow()
     pictures = run.pictures_of(rows["path"].to_pylist())
     if not pictures:
-        return Note("No image is called unknown.")
+        return Note("No image is unknown.")
     texts = [
         f"{row['label'] or 'no label'}, distance {row['distance']:.0f}"
         for row in rows.to_pylist()
@@ -165,7 +165,7 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
 
 
 def _nothing(run: Run) -> Note:
-    """Why there is nothing to show."""
+    """The reason why there is nothing to show."""
     reason = run.report["classifier"].get("skipped")
     if reason:
         return Note(f"No classifier: {reason}.")
@@ -183,9 +183,9 @@ def _shown(name: str, value: Any) -> str:
 def _confusions(run: Run, count: int) -> list[Confusion]:
     evaluation = run.evaluations[0]
     if run.classified and (held_out := run.classified.held_out):
-        said, known = held_out.predictions, run.classified.classifier.labels
-        predicted = [known[place] for place in said.predicted.tolist()]
-        paths, labels, confidence = held_out.paths, held_out.labels, said.confidence
+        predictions, known = held_out.predictions, run.classified.classifier.labels
+        predicted = [known[index] for index in predictions.predicted.tolist()]
+        paths, labels, confidence = held_out.paths, held_out.labels, predictions.confidence
     else:
         rows = _surest(_evaluated(run))
         names = ("path", "label", "predicted")
@@ -205,7 +205,7 @@ def _suspects(run: Run, count: int) -> list[Suspect]:
 
 
 def _evaluated(run: Run) -> DataFrame:
-    """The predictions of the first evaluation; without one, those of all images with a label."""
+    """The predictions of the first evaluation, or of all labelled images if there is none."""
     rows = run.table("predictions").where("label is not null")
     if not run.evaluations:
         return rows
@@ -215,7 +215,7 @@ def _evaluated(run: Run) -> DataFrame:
 
 
 def _surest(rows: DataFrame) -> pa.Table:
-    """Of each given and predicted label, the image with the highest confidence."""
+    """The image with the highest confidence for each pair of given and predicted label."""
     surest = F.max(F.struct("confidence", "path")).alias("surest")
     grouped = rows.groupBy("label", "predicted").agg(surest)
     return grouped.select("label", "predicted", "surest.*").toArrow()
@@ -226,7 +226,7 @@ def _known(run: Run) -> list[str]:
 
 
 def _likelihood() -> Column:
-    """The probability of the given label; the most that it can be where it is not in `top5`."""
+    """The probability of the given label, or its maximum if the label is not in `top5`."""
     own = F.filter("top5", lambda one: one["label"] == F.col("label"))
     last = F.element_at("top5", -1)["probability"]
     return F.coalesce(F.get(own, F.lit(0))["probability"], last)

@@ -5,8 +5,10 @@ import math
 import multiprocessing
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,11 +25,8 @@ _DRAFT = f"{MARKER}.part"
 _FORMAT = 1  # goes up when the same seed draws other pictures
 _QUALITY = 95  # of the JPEG; size and quality are those of Fruits-360
 _FRAMES = 328  # frames of a full turn in Fruits-360; the names of the files have their numbers
-_LYING = {
-    "": 0.0,
-    "r_": 90.0,
-    "r2_": 40.0,
-}  # prefix of a series: degrees by which the body is tilted
+# Prefix of a series: degrees by which the body is tilted.
+_LYING = {"": 0.0, "r_": 90.0, "r2_": 40.0}
 _POOL_FROM = 1500  # training pictures; for fewer, more processes save little time
 
 
@@ -73,18 +72,35 @@ def _draw_classes(folder: Path, classes: int, per_class: int, seed: int) -> Iter
         for number in range(classes):
             yield _draw_class(folder, number, per_class, seed)
         return
+    others = set(multiprocessing.active_children())
     # A forked child could inherit the locks of the caller's threads; a spawned one does not.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            jobs = [
-                pool.submit(_draw_class, folder, number, per_class, seed)
-                for number in range(classes)
-            ]
+            with _interruption_blocked():
+                jobs = [
+                    pool.submit(_draw_class, folder, number, per_class, seed)
+                    for number in range(classes)
+                ]
             for job in as_completed(jobs):
                 yield job.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
             raise
+
+
+@contextmanager
+def _interruption_blocked() -> Iterator[None]:
+    """Delays Ctrl-C to the end of the block; processes that are started within never get it.
+
+    A terminal sends it to all processes, and each would print a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _local(output: str) -> Path:
@@ -173,9 +189,15 @@ def draw_sample(
             if progress:
                 progress(drawn, total)
         _mark(folder, wanted, complete=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(
+            f"output: wanted a folder that can be written; {output} is a file, or below one: "
+            "give another folder"
+        ) from None
     except OSError as error:
         raise OutputError(
-            f"output: wanted a folder that can be written; got {output}: {error}: "
-            "change its permissions, free some space, or give another folder"
+            f"output: wanted a folder that can be written; got {output}: "
+            f"{error.strerror or error}: change its permissions, free some space, "
+            "or give another folder"
         ) from error
     return total

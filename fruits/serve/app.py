@@ -1,4 +1,4 @@
-"""The application: its paths, and what they answer."""
+"""The application: its paths and their responses."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from fruits.serve.metrics import Metrics
 from fruits.serve.refusal import Refused
 from fruits.serve.settings import Settings
 
-# What asks whether the server works has no token.
+# Health probes have no token.
 PROBES = ("/ping", "/v2/health/live", "/v2/health/ready")
 
 DESCRIPTION = """
-Photographs in, fruit out. Files that cannot be used come back with the reason.
+Send photographs, and get predictions. For a file that cannot be used, the response has the reason.
 
-Where the server has a token, each request carries it: `Authorization: Bearer TOKEN`.
+If the server has a token, each request must have it: `Authorization: Bearer TOKEN`.
 """
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -38,7 +38,7 @@ _BODY = {
                         "keep": {
                             "type": "string",
                             "enum": ["true"],
-                            "description": "the sender agrees that the photographs are kept",
+                            "description": "the sender agrees that the photographs are stored",
                         },
                     },
                 }
@@ -49,32 +49,35 @@ _BODY = {
     }
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": schemas.Problem, "description": "no photograph, or a damaged form"},
+    400: {"model": schemas.Problem, "description": "no photograph, or an invalid form"},
     401: {"model": schemas.Problem, "description": "the token is missing or wrong"},
-    408: {"model": schemas.Problem, "description": "the body came too slowly"},
+    408: {"model": schemas.Problem, "description": "the upload was too slow"},
     413: {"model": schemas.Problem, "description": "too many bytes or files"},
+    415: {"model": schemas.Problem, "description": "the body is compressed"},
     422: {"model": schemas.Predictions, "description": "none of the photographs can be used"},
-    429: {"model": schemas.Problem, "description": "busy: come back after `Retry-After` seconds"},
-    503: {"model": schemas.Problem, "description": "no answer in time"},
+    429: {"model": schemas.Problem, "description": "busy: retry after `Retry-After` seconds"},
+    503: {"model": schemas.Problem, "description": "no prediction in time"},
 }
 
 
 def make_app(settings: Settings, engine: Engine, metrics: Metrics, token: str | None) -> ASGIApp:
-    """The whole application.
+    """Makes the application.
 
     Args:
-        settings: of the server.
-        engine: that predicts.
-        metrics: where all is counted.
-        token: that requests must carry; None where they need none.
+        settings: the settings of the server.
+        engine: the engine that predicts.
+        metrics: the metrics to update.
+        token: the token that requests must have; None if they need none.
     """
     api = FastAPI(
         title="Fruits",
         version=fruits.__version__,
         description=DESCRIPTION,
-        # FastAPI's pages would load scripts from elsewhere.
+        # FastAPI's own pages would load scripts from other servers.
         docs_url=None,
         redoc_url=None,
+        # Their address would be the one that a client has put into its header Host.
+        redirect_slashes=False,
     )
     own = Application(settings, engine, metrics)
     _add_refusals(api, metrics)
@@ -87,7 +90,7 @@ def make_app(settings: Settings, engine: Engine, metrics: Metrics, token: str | 
 
 
 def _add_refusals(api: FastAPI, metrics: Metrics) -> None:
-    """Every request that is not answered says why in the same shape."""
+    """Gives all errors the same JSON format."""
 
     @api.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
@@ -96,12 +99,19 @@ def _add_refusals(api: FastAPI, metrics: Metrics) -> None:
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         wrong = ", ".join(str(one["loc"][-1]) for one in error.errors())
-        reason = f"wanted options as /docs describes them; got other values of: {wrong}"
+        reason = f"wanted options as described in /docs; got invalid values of: {wrong}"
         return refusal(Refused(400, "option", reason), metrics)
 
     @api.exception_handler(HTTPException)
     async def missing(_: Request, error: HTTPException) -> Response:
-        return refusal(Refused(error.status_code, "path", str(error.detail)), metrics)
+        answer = refusal(Refused(error.status_code, "path", str(error.detail)), metrics)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @api.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> Response:
+        # The web server logs the error.
+        return refusal(Refused(500, "failure", "the server has failed: see its log"), metrics)
 
 
 def _add_predict(api: FastAPI, own: Application) -> None:
@@ -114,15 +124,15 @@ def _add_predict(api: FastAPI, own: Application) -> None:
     )
     async def predict(
         request: Request,
-        thumbnails: bool = Query(False, description="with pictures of the nearest photographs"),
-        components: bool = Query(False, description="with the components of the PCA"),
+        thumbnails: bool = Query(False, description="include thumbnails of the neighbours"),
+        components: bool = Query(False, description="include the components of the PCA"),
     ) -> Response:
-        """What photographs show: one or several files of a form, or one as the whole body."""
+        """Predicts photographs: one or several files of a form, or one as the whole body."""
         return await own.predict(request, thumbnails, components)
 
     @api.get("/model", tags=["Predictions"], response_model=schemas.Model)
     async def model() -> Response:
-        """Which model answers, what it has learned from, and how good it is."""
+        """The present model, its training data, and its evaluation."""
         return respond(own.card())
 
     @api.post(
@@ -133,7 +143,7 @@ def _add_predict(api: FastAPI, own: Application) -> None:
         openapi_extra=_BODY,
     )
     async def invocations(request: Request) -> Response:
-        """The same as /predict, where SageMaker looks for it."""
+        """The same as /predict, with the path of SageMaker."""
         return await own.predict(request, False, False)
 
 
@@ -145,7 +155,7 @@ def _add_probes(api: FastAPI, own: Application) -> None:
 
     @api.get("/metrics", tags=["Operation"], response_class=Response)
     async def metrics() -> Response:
-        """Figures for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(own.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @api.get("/v2/health/live", tags=["Open Inference Protocol"])
@@ -167,7 +177,7 @@ def _add_protocol(api: FastAPI, own: Application) -> None:
 
     @api.get("/v2", tags=tags)
     async def server() -> Response:
-        """The server, and the extensions it knows."""
+        """The server and its extensions."""
         extensions = ["binary_tensor_data"]
         return respond({"name": "fruits", "version": fruits.__version__, "extensions": extensions})
 
@@ -188,11 +198,11 @@ def _add_protocol(api: FastAPI, own: Application) -> None:
         f"{place}/infer",
         tags=tags,
         response_model=schemas.InferResponse,
-        responses={code: _PROBLEMS[code] for code in (400, 401, 408, 413, 429, 503)},
+        responses={code: _PROBLEMS[code] for code in (400, 401, 408, 413, 415, 429, 503)},
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/json": infer_body}}
         },
     )
     async def infer(request: Request) -> Response:
-        """What images show, as tensors."""
+        """Predicts images, as tensors."""
         return await own.infer(request)

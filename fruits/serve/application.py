@@ -1,13 +1,13 @@
-"""What the paths of the API do."""
+"""The implementation of the API's paths."""
 
+import asyncio
 import json
-import logging
+from collections.abc import Coroutine
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fruits.errors import FruitsError
 from fruits.serve import inference
 from fruits.serve.body import Bodies
 from fruits.serve.card import card
@@ -17,19 +17,17 @@ from fruits.serve.refusal import Refused
 from fruits.serve.settings import Settings
 from fruits.serve.uploads import Uploads
 
-log = logging.getLogger(__name__)
-
 # None of the photographs can be used.
 UNUSABLE = 422
 
 
 class Application:
-    """What the paths share.
+    """The shared state of the paths.
 
     Args:
-        settings: of the server.
-        engine: that predicts.
-        metrics: where photographs are counted.
+        settings: the settings of the server.
+        engine: the engine that predicts.
+        metrics: the metrics to update.
     """
 
     def __init__(self, settings: Settings, engine: Engine, metrics: Metrics) -> None:
@@ -48,26 +46,33 @@ class Application:
 
     @property
     def version(self) -> str:
-        """Of the model that answers."""
+        """The version of the present model."""
         return "" if self.engine.model is None else self.engine.model.version
 
     def card(self) -> dict[str, Any]:
-        """What the server says of its model."""
+        """The description of the present model."""
         return card(self.engine.about, self.version, self.settings)
 
-    async def answers(self, contents: list[bytes], **wanted: bool) -> list[Answer]:
-        """What the model says of some photographs; they are counted."""
-        answers = await self.engine.predict(contents, **wanted)
+    async def answers(
+        self, request: Request, contents: list[bytes], **wanted: bool
+    ) -> list[Answer]:
+        """What the model says of some photographs; they are counted.
+
+        Raises:
+            Refused: there is no answer, or the client disconnected.
+        """
+        answers = await _while_there(request, self.engine.predict(contents, **wanted))
         self.metrics.answered(answers, self.engine.about.get("threshold"))
         return answers
 
     async def predict(self, request: Request, thumbnails: bool, components: bool) -> Response:
-        """Answers ``/predict`` and ``/invocations``."""
+        """Handles ``/predict`` and ``/invocations``."""
         self.engine.require_room(1)
         buffered, photographs, fields = await self.bodies.files(request)
         try:
             contents: list[Any] = [one.content for one in photographs]
-            answers = await self.answers(contents, thumbnails=thumbnails, components=components)
+            wanted = {"thumbnails": thumbnails, "components": components}
+            answers = await self.answers(request, contents, **wanted)
             consent = fields.get("keep", request.query_params.get("keep")) == "true"
             kept = await self._keep(contents, answers) if consent else 0
         finally:
@@ -83,7 +88,7 @@ class Application:
         return respond(found, UNUSABLE if all("error" in one for one in answers) else 200)
 
     async def infer(self, request: Request) -> Response:
-        """Answers ``/v2/models/NAME/infer``."""
+        """Handles ``/v2/models/NAME/infer``."""
         self.engine.require_room(1)
         buffered, body = await self.bodies.whole(request)
         try:
@@ -91,7 +96,8 @@ class Application:
             asked, images = inference.parse(body, length)
             self._require_few(images)
             components = "components" in inference.wanted(asked)
-            answers = await self.answers(images, thumbnails=False, components=components)
+            wanted = {"thumbnails": False, "components": components}
+            answers = await self.answers(request, images, **wanted)
         finally:
             buffered.release()
         about = self.engine.about
@@ -102,26 +108,41 @@ class Application:
     def _require_few(self, images: list[bytes]) -> None:
         limit = self.settings.max_files
         if len(images) > limit:
-            raise Refused(413, "files", f"wanted {limit} photographs at most; got more")
+            raise Refused(413, "files", f"wanted at most {limit} photographs; got more")
         for image in images:
             self.bodies.require_size(len(image))
 
     async def _keep(self, contents: list[bytes], answers: list[Answer]) -> int:
         if self.uploads is None:
             return 0
-        try:
-            kept = await self.uploads.keep(contents, answers)
-        except (FruitsError, OSError) as error:
-            # The prediction is right all the same; the answer says that nothing was kept.
-            log.error("photographs could not be kept: %s", error)
-            return 0
+        kept = await self.uploads.keep(contents, answers)
         self.metrics.kept.inc(kept)
         return kept
 
 
+async def _while_there(request: Request, work: Coroutine[Any, Any, list[Answer]]) -> list[Answer]:
+    """Returns the result of some work, which is cancelled if the client disconnects."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_leaves(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Refused(400, "gone", "the client disconnected")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait((working, leaving))
+
+
+async def _leaves(request: Request) -> None:
+    """Returns when the client of a request, whose body has been read, disconnects."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def respond(value: Any, status: int = 200) -> Response:
-    """An answer in JSON."""
+    """A response in JSON."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Names of files may hold what is no text.
+    # Names of files may have surrogates, which cannot be encoded.
     body = text.encode("utf-8", "replace")
     return Response(body, status, media_type="application/json")

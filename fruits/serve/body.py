@@ -1,8 +1,9 @@
-"""The body of a request: its bytes are counted as they come, and files taken out of forms."""
+"""Reads the body of a request, counts its bytes while they arrive, and parses forms."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from email.message import Message
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -12,25 +13,27 @@ from starlette.requests import ClientDisconnect, Request
 from fruits.serve.refusal import Refused
 from fruits.serve.settings import MIB, Settings
 
-# A sender that sends nothing for so long, in seconds, has gone.
+# After this many seconds without data, the upload is aborted.
 MAX_GAP = 10.0
 
-# Of all requests together. Beyond that, clients are asked to try again later.
+# The most buffered bytes of all requests; above it, clients must retry later.
 MAX_BUFFERED = 256 * MIB
 
-# Of a form: fields that are no files, and bytes of one.
+# The most fields of a form that are not files, and the most bytes of one.
 MAX_FIELDS = 8
 MAX_FIELD = 1024
+
+_FILE_TYPES = (b"image/", b"application/octet-stream")
 
 
 @dataclass(eq=False)
 class Upload:
-    """One file, or one field, of a request.
+    """A file or a field of a request.
 
     Attributes:
-        part: name in the form; empty for a body that is one file.
-        name: of the file, as its sender calls it; None for a field.
-        content: its bytes.
+        part: The name in the form; empty if the body is one file.
+        name: The name of the file from the sender; None for a field.
+        content: The content.
     """
 
     part: str = ""
@@ -39,20 +42,22 @@ class Upload:
 
 
 class Bodies:
-    """Reads bodies within the limits of the settings; counts what all requests have buffered."""
+    """Reads bodies within the limits of the settings, and counts the buffered bytes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.buffered = 0
 
     async def files(self, request: Request) -> tuple["Buffered", list[Upload], dict[str, str]]:
-        """The photographs of a request, and the fields of its form.
+        """Reads the photographs of a request, and the fields of its form.
 
         Returns:
-            What is buffered, to be released when the request is done; the photographs; the fields.
+            The buffered bytes, to be released at the end of the request; the photographs; the
+            fields.
 
         Raises:
-            Refused: the body is too large, too slow, too many files, no form, or empty.
+            Refused: the body is too large, too slow, empty or an invalid form, or has too many
+                files.
         """
         buffered = Buffered(self)
         try:
@@ -73,10 +78,10 @@ class Bodies:
         return buffered, photographs, fields
 
     async def whole(self, request: Request) -> tuple["Buffered", bytes]:
-        """The body of a request as it is.
+        """Reads the body of a request without parsing it.
 
         Raises:
-            Refused: it is too large or too slow.
+            Refused: the body is too large or too slow.
         """
         buffered = Buffered(self)
         try:
@@ -101,25 +106,28 @@ class Bodies:
                 form.parser.write(part)
             form.parser.finalize()
         except FormParserError:
-            raise _wrong_form("a damaged one") from None
+            raise _wrong_form("an invalid one") from None
         if not form.ended:
-            raise _wrong_form("a part of one")
+            raise _wrong_form("an incomplete one")
         return form.uploads
 
     def require_size(self, size: int) -> None:
         """Checks the size of one photograph.
 
         Raises:
-            Refused: it is too large.
+            Refused: the photograph is too large.
         """
         limit = self.settings.max_file
         if size > limit:
-            raise _too_much("file size", f"photographs of {limit} bytes")
+            raise _too_much("file size", f"{limit} bytes per photograph")
 
     async def _stream(self, request: Request, buffered: "Buffered") -> AsyncIterator[bytes]:
-        """The parts of a body, counted, whatever Content-Length says."""
+        """Yields the parts of a body, and counts them, because Content-Length may be wrong."""
         limit, seconds = self.settings.max_body, self.settings.upload_seconds
-        too_large = _too_much("body size", f"a body of {limit} bytes")
+        too_large = _too_much("body size", f"{limit} bytes per request")
+        if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+            wanted = "wanted a body without Content-Encoding; got a compressed one"
+            raise Refused(415, "encoding", f"{wanted}: send it as it is")
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             raise too_large
@@ -133,9 +141,9 @@ class Bodies:
             except StopAsyncIteration:
                 return
             except ClientDisconnect:
-                raise Refused(400, "gone", "the sender has gone") from None
+                raise Refused(400, "gone", "the client disconnected") from None
             except TimeoutError:
-                raise Refused(408, "slow upload", "the body came too slowly") from None
+                raise Refused(408, "slow upload", "the upload was too slow") from None
             buffered.add(len(part))
             if buffered.bytes > limit:
                 raise too_large
@@ -143,31 +151,31 @@ class Bodies:
 
 
 class Buffered:
-    """The bytes of one request's body; counted until they are released."""
+    """The buffered bytes of one request, which count until they are released."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
         self.bytes = 0
 
     def add(self, count: int) -> None:
-        """Counts more of them.
+        """Adds bytes.
 
         Raises:
-            Refused: all requests together hold too much.
+            Refused: all requests together have too many buffered bytes.
         """
         self.bytes += count
         self._bodies.buffered += count
         if self._bodies.buffered > MAX_BUFFERED:
-            raise Refused(429, "memory", "too many large requests at once: try again later", 5)
+            raise Refused(429, "memory", "too many large requests: try again later", 5)
 
     def release(self) -> None:
-        """Counts them no more."""
+        """Releases the bytes."""
         self._bodies.buffered -= self.bytes
         self.bytes = 0
 
 
 class _Form:
-    """Takes the parts out of a form as its bytes come; nothing is written to a disk."""
+    """Parses a form while its bytes arrive; nothing is written to disk."""
 
     def __init__(self, bodies: Bodies, boundary: bytes) -> None:
         self._bodies = bodies
@@ -198,11 +206,17 @@ class _Form:
     def _header_end(self) -> None:
         name, value = self._header
         self._header = [b"", b""]
+        current = self._current
         if name.lower() == b"content-disposition":
             _, options = parse_options_header(value)
-            self._current.part = options.get(b"name", b"").decode("utf-8", "replace")
+            current.part = options.get(b"name", b"").decode("utf-8", "replace")
             if b"filename" in options:
-                self._current.name = options[b"filename"].decode("utf-8", "replace")
+                current.name = options[b"filename"].decode("utf-8", "replace")
+            elif b"filename*" in value:
+                current.name = _extended_name(value)
+        elif name.lower() == b"content-type" and value.lower().startswith(_FILE_TYPES):
+            # Some programs send a file without a name.
+            current.name = current.name or ""
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         current = self._current
@@ -210,9 +224,12 @@ class _Form:
         if current.name is not None:
             self._bodies.require_size(len(current.content))
         elif len(current.content) > MAX_FIELD:
-            raise _too_much("field size", f"fields of {MAX_FIELD} bytes")
+            hint = ": a photograph has a filename, as in curl -F files=@photo.jpg"
+            raise _too_much("field size", f"fields of {MAX_FIELD} bytes", hint)
 
     def _part_end(self) -> None:
+        if self._current.name == "" and not self._current.content:
+            return  # A browser's field for files where none was chosen.
         self.uploads.append(self._current)
         files = sum(one.name is not None for one in self.uploads)
         if files > self._limit:
@@ -224,8 +241,18 @@ class _Form:
         self.ended = True
 
 
-def _too_much(kind: str, limit: str) -> Refused:
-    return Refused(413, kind, f"wanted {limit} at most; got more")
+def _extended_name(header: bytes) -> str:
+    """The name of a file as RFC 5987 writes it, which older clients send; "" if it is malformed."""
+    message = Message()
+    message["content-disposition"] = header.decode("latin-1")
+    try:
+        return message.get_filename("")
+    except (TypeError, ValueError, LookupError):
+        return ""
+
+
+def _too_much(kind: str, limit: str, hint: str = "") -> Refused:
+    return Refused(413, kind, f"wanted at most {limit}; got more{hint}")
 
 
 def _wrong_form(what: str) -> Refused:

@@ -1,4 +1,4 @@
-"""What the server says of its model."""
+"""The description of the model for the API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,18 @@ import fruits
 from fruits.serve.settings import Settings
 
 CREDIT = (
-    "The small pictures are from the data that the model has learned from, and stay under the "
-    "licence of that data."
+    "The thumbnails are from the training data of the model, and are under the licence of that "
+    "data."
 )
 
 
 def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str, Any]:
-    """The model as :class:`fruits.serve.schemas.Model` describes it.
+    """The values of :class:`fruits.serve.schemas.Model`.
 
     Args:
-        about: of the predictor.
-        version: of the model.
-        settings: of the server.
+        about: the information from the predictor.
+        version: the version of the model.
+        settings: the settings of the server.
     """
     return {
         "name": settings.name,
@@ -40,7 +40,7 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
 
 
 def _folders(uri: str) -> str:
-    """The last two folders of a URI: who runs the server may not want to show the rest."""
+    """The last two folders of a URI, because the rest may be private."""
     return "/".join([part for part in uri.split("/") if part.strip(":")][-2:])
 
 

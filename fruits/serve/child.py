@@ -1,4 +1,4 @@
-"""The server's end of a process that predicts: starts it, asks it, says of what it died."""
+"""The server's side of a process that predicts: starts it, sends requests, detects crashes."""
 
 import asyncio
 import contextlib
@@ -10,26 +10,28 @@ from typing import Any
 
 from fruits.serve import frames
 
-# For a process to load its model, in seconds.
+# The timeout for loading a model, in seconds.
 START_SECONDS = 120.0
 
-# Of the clock, for each second of a core that a process may use: on a busy machine it gets few.
+# Seconds of wall time for each allowed CPU second, because a busy machine gives it little CPU time.
 PATIENCE = 20
 
-# Between two looks at what a process has used, in seconds.
+_NONSENSE = "crashed: the process that decodes sent an invalid response"
+
+# Seconds between two checks of the CPU time that a process has used.
 _LOOK = 0.25
 
 
 class ChildDied(Exception):
-    """The process has ended, or was ended, before it answered; the message is the reason."""
+    """The process ended or was killed before it responded; the message is the reason."""
 
 
 class Child:
     """A process that predicts, see :mod:`fruits.serve.worker`.
 
     Attributes:
-        about: what its predictor says of itself.
-        version: of its model.
+        about: The information from its predictor.
+        version: The version of its model.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, version: str) -> None:
@@ -42,7 +44,7 @@ class Child:
         """Starts a process with the predictor of a local folder.
 
         Raises:
-            ChildDied: the predictor could not be loaded; its own words are in the message.
+            ChildDied: the predictor could not be loaded; the message has its error.
         """
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = await asyncio.create_subprocess_exec(
@@ -50,7 +52,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": paths},
-            # A group of its own, which ends with the processes that it starts itself.
+            # A separate process group, so that its child processes can be killed with it.
             start_new_session=True,
         )
         child = cls(process, version)
@@ -59,6 +61,9 @@ class Child:
         except BaseException:
             await child.stop()
             raise
+        if not isinstance(child.about, dict):
+            await child.stop()
+            raise ChildDied(_NONSENSE)
         if "error" in child.about:
             await child.stop()
             raise ChildDied(child.about["error"])
@@ -67,31 +72,34 @@ class Child:
     async def answer(
         self, wanted: Sequence[dict[str, Any]], contents: Sequence[bytes], seconds: float
     ) -> list[dict[str, Any]]:
-        """What the predictor says of some photographs.
+        """Predicts photographs.
 
         Args:
-            wanted: of each, whether ``thumbnails`` and ``components`` are.
-            contents: of their files.
-            seconds: of one core, after which the process is ended.
+            wanted: for each photograph, whether ``thumbnails`` and ``components`` are wanted.
+            contents: the contents of the files.
+            seconds: the limit of CPU seconds, after which the process is killed.
 
         Raises:
-            ChildDied: there is no answer.
+            ChildDied: the process ended or was killed.
         """
         sizes = [w | {"length": len(content)} for w, content in zip(wanted, contents, strict=True)]
         parts = frames.pack(sizes, contents)
         answers: list[dict[str, Any]] = await self._answer(parts, seconds, PATIENCE * seconds)
+        if not _are_answers(answers) or len(answers) != len(contents):
+            await self.stop()
+            raise ChildDied(_NONSENSE)
         return answers
 
     async def stop(self) -> None:
-        """Ends the process and what it has started."""
+        """Kills the process and its child processes."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
     async def _answer(self, parts: Sequence[bytes], core: float, clock: float) -> Any:
-        """The answer to a frame, within seconds of a core and seconds of the clock."""
+        """The response to a frame, within limits of CPU seconds and wall time."""
         assert self._process.stdin is not None
-        # At once, before the event loop sends the last answers: the process works meanwhile.
+        # Immediately, so that the process works while the event loop sends earlier responses.
         self._process.stdin.writelines(parts)
         asking = asyncio.create_task(self._ask())
         try:
@@ -100,13 +108,15 @@ class Child:
                 return asking.result()
         except (EOFError, ConnectionError):
             reason = f"crashed: {_cause(await self._process.wait())}"
+        except (ValueError, RecursionError):
+            reason = _NONSENSE
         finally:
             asking.cancel()
         await self.stop()
         raise ChildDied(reason)
 
     async def _watch(self, asking: "asyncio.Task[Any]", core: float, clock: float) -> str | None:
-        """Waits for an answer; returns why there is none in time."""
+        """Waits for a response; returns the reason if a limit is reached, otherwise None."""
         loop = asyncio.get_running_loop()
         end, used = loop.time() + clock, self._core_seconds()
         while not asking.done():
@@ -114,13 +124,13 @@ class Child:
             if asking.done():
                 break
             if self._core_seconds() - used > core:
-                return f"too slow: more than {core:g} s of one core"
+                return f"too slow: more than {core:g} CPU seconds"
             if loop.time() > end:
-                return f"too slow: no answer for {clock:g} s"
+                return f"too slow: no response for {clock:g} s"
         return None
 
     def _core_seconds(self) -> float:
-        """What the process has used of all cores; 0 where the system does not say."""
+        """The CPU seconds of the process on all cores; 0 if the system does not tell."""
         try:
             with open(f"/proc/{self._process.pid}/stat") as file:
                 fields = file.read().rpartition(")")[2].split()
@@ -139,3 +149,8 @@ def _cause(code: int) -> str:
     if code < 0:
         return f"the process that decodes died of {signal.Signals(-code).name}"
     return f"the process that decodes ended with status {code}"
+
+
+def _are_answers(value: Any) -> bool:
+    """Whether a response is a list of answers, as :mod:`fruits.serve.worker` sends them."""
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)

@@ -1,7 +1,7 @@
-"""Photographs wait in one queue; processes take them in batches, and are replaced when they die.
+"""A queue of photographs, and processes that predict them in batches and are restarted if they die.
 
-While a process works on a batch, what comes in waits and makes the next one: a busy server gets
-the speed of batches, and an idle one waits for nobody.
+While a process works on a batch, new photographs wait and become the next batch: a busy server has
+the speed of batches, and an idle one has no delay.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from fruits.serve.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-# Photographs that a process gets at once: some of any size, more of them if all are small. A batch
-# has fixed costs, which many share; it also has a limit of time, which large ones would exceed.
+# The most photographs of a batch: any photographs, or small ones with at most this many bytes
+# together. Batches share fixed costs, but large photographs could exceed the time limit of a batch.
 BATCH, SMALL_BATCH, SMALL_BYTES = 8, 32, 2**20
 
-# A request that has waited for longer than this for its predictions is given up.
+# The timeout of a request, in seconds.
 ANSWER_SECONDS = 60.0
 
-# Between two tries to start a process that does not start.
+# The pause before another try if a process does not start, in seconds.
 PAUSE_SECONDS = 2.0
 
 Answer = dict[str, Any]
@@ -33,12 +33,12 @@ Answer = dict[str, Any]
 
 @dataclass(eq=False)
 class Job:
-    """One photograph that waits for its prediction.
+    """A photograph that waits for its prediction.
 
     Attributes:
-        content: of the file.
-        wanted: whether ``thumbnails`` and ``components`` are.
-        answer: what becomes of it.
+        content: The content of the file.
+        wanted: Whether ``thumbnails`` and ``components`` are wanted.
+        answer: The future result.
     """
 
     content: bytes
@@ -46,7 +46,7 @@ class Job:
     answer: asyncio.Future[Answer]
 
     def settle(self, answer: Answer) -> None:
-        """Hands over the answer, unless nobody waits for it any more."""
+        """Sets the result, unless the request was cancelled."""
         if not self.answer.done():
             self.answer.set_result(answer)
 
@@ -55,9 +55,9 @@ class Engine:
     """The queue and the processes.
 
     Args:
-        workers: number of processes.
-        queue: photographs that may wait.
-        image_seconds: of one core, for one photograph.
+        workers: the number of processes.
+        queue: the most photographs that may wait.
+        image_seconds: the limit of CPU seconds for a photograph.
     """
 
     def __init__(self, workers: int, queue: int, image_seconds: float) -> None:
@@ -70,11 +70,11 @@ class Engine:
         self._arrived = asyncio.Event()
         self._slots = [_Slot(self) for _ in range(workers)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._image_time = 0.05  # Seconds of one photograph, as lately measured.
+        self._image_time = 0.05  # A moving average of the seconds per photograph.
 
     @property
     def waiting(self) -> int:
-        """Photographs in the queue."""
+        """The number of photographs in the queue."""
         return len(self._waiting)
 
     @property
@@ -83,19 +83,19 @@ class Engine:
         return any(slot.child is not None for slot in self._slots)
 
     async def start(self, model: Snapshot) -> None:
-        """Loads the first model and begins to work.
+        """Loads the first model and starts to predict.
 
         Raises:
-            ChildDied: it cannot be loaded.
+            ChildDied: the model cannot be loaded.
         """
         await self.swap(model)
         self._tasks = [asyncio.create_task(slot.work()) for slot in self._slots]
 
     async def swap(self, model: Snapshot) -> None:
-        """Loads another model next to the present one, then lets it take over between batches.
+        """Loads another model, and then replaces the present one between two batches.
 
         Raises:
-            ChildDied: it cannot be loaded; the present one stays.
+            ChildDied: the model cannot be loaded; the present one stays.
         """
         starts = [Child.start(model.folder, model.version) for _ in self._slots]
         children = await asyncio.gather(*starts, return_exceptions=True)
@@ -104,8 +104,9 @@ class Engine:
             await asyncio.gather(*(child.stop() for child in good))
             error = next(child for child in children if isinstance(child, BaseException))
             if isinstance(error, ChildDied):
-                # In the words of who has never heard of the copy.
-                error = ChildDied(str(error).replace(model.folder, model.place))
+                # The user knows the place of the model, not that of its copy.
+                reason = str(error).replace(f"file:{model.folder}", model.place)
+                error = ChildDied(reason.replace(model.folder, model.place))
             raise error
         self.model, self.about = model, good[0].about
         await asyncio.gather(
@@ -120,25 +121,25 @@ class Engine:
         await asyncio.gather(*(slot.stop() for slot in self._slots))
 
     def require_room(self, count: int) -> None:
-        """Checks that so many photographs may wait.
+        """Checks that there is space for more photographs in the queue.
 
         Raises:
-            Refused: with 429; after how long to come back is in it.
+            Refused: the queue is full; with status 429 and the seconds to wait.
         """
         if len(self._waiting) + count > self.limit:
             seconds = math.ceil(len(self._waiting) * self._image_time / len(self._slots))
-            reason = "too many photographs wait: try again later"
+            reason = "too many photographs are waiting: try again later"
             raise Refused(429, "busy", reason, max(1, seconds))
 
     async def predict(self, contents: Sequence[bytes], **wanted: bool) -> list[Answer]:
-        """What the model says of some photographs, each with the ``version`` that said it.
+        """Predicts photographs; each result has the ``version`` of its model.
 
         Args:
-            contents: of their files.
-            wanted: whether ``thumbnails`` and ``components`` are.
+            contents: the contents of the files.
+            wanted: whether ``thumbnails`` and ``components`` are wanted.
 
         Raises:
-            Refused: the queue is full, or there is no answer in time.
+            Refused: the queue is full, or the request timed out.
         """
         self.require_room(len(contents))
         loop = asyncio.get_running_loop()
@@ -149,18 +150,18 @@ class Engine:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return list(await asyncio.gather(*(job.answer for job in jobs)))
         except TimeoutError:
-            raise Refused(503, "late", "no answer in time: try again later", 5) from None
+            raise Refused(503, "late", "no prediction in time: try again later", 5) from None
         finally:
             self._forget(jobs)
 
     def _forget(self, jobs: Sequence[Job]) -> None:
-        """Takes jobs out of the queue for which nobody waits any more."""
+        """Removes the jobs of a finished request from the queue."""
         for job in jobs:
             if job in self._waiting:
                 self._waiting.remove(job)
 
     async def take(self) -> list[Job]:
-        """The next batch; those whose sender has gone are left out."""
+        """The next batch, without jobs of cancelled requests."""
         while True:
             if batch := self._batch():
                 return batch
@@ -182,12 +183,12 @@ class Engine:
         return batch
 
     def measured(self, seconds: float, count: int) -> None:
-        """Learns how long one photograph takes."""
+        """Updates the average time per photograph."""
         self._image_time += 0.1 * (seconds / count - self._image_time)
 
 
 class _Slot:
-    """The place of one process."""
+    """A slot for one process."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -195,7 +196,7 @@ class _Slot:
         self._lock = asyncio.Lock()
 
     async def work(self) -> None:
-        """Takes batch after batch."""
+        """Predicts batch after batch."""
         while True:
             if self.child is None:
                 await self._restart()
@@ -205,19 +206,19 @@ class _Slot:
                 await self._settle(jobs)
 
     async def replace(self, child: Child) -> None:
-        """Puts another process here, after the batch that runs."""
+        """Replaces the process after the present batch."""
         async with self._lock:
             old, self.child = self.child, child
         if old is not None:
             await old.stop()
 
     async def stop(self) -> None:
-        """Ends the process."""
+        """Stops the process."""
         if self.child is not None:
             await self.child.stop()
 
     async def _settle(self, jobs: Sequence[Job]) -> None:
-        """Answers every job; where a batch ends the process, each photograph gets its own try."""
+        """Predicts every job; if the process dies, the photographs are tried one by one."""
         reason = await self._try(jobs)
         if reason is None:
             return
@@ -232,7 +233,7 @@ class _Slot:
                 job.settle({"error": alone, "version": ""})
 
     async def _try(self, jobs: Sequence[Job]) -> str | None:
-        """Answers the jobs; else the reason why the process has died of them."""
+        """Predicts the jobs; returns the reason if the process dies, otherwise None."""
         child, engine = self.child, self.engine
         if child is None:
             return None
@@ -245,7 +246,7 @@ class _Slot:
         except ChildDied as death:
             self.child = None
             engine.restarts += 1
-            log.warning("a process is replaced: %s", death)
+            log.warning("a process died and is restarted: %s", death)
             return str(death)
         engine.measured(loop.time() - started, len(jobs))
         for job, answer in zip(jobs, answers, strict=True):
@@ -263,12 +264,12 @@ class _Slot:
         try:
             self.child = await Child.start(model.folder, model.version)
         except (ChildDied, OSError) as error:
-            log.error("a process does not start, and is tried again: %s", error)
+            log.error("a process did not start and is retried: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)
 
 
 def counts(answers: Iterable[Answer]) -> tuple[int, int, list[str]]:
-    """How many photographs were known and unknown, and the reasons of those not used."""
+    """The numbers of known and unknown photographs, and the reasons for the rejected ones."""
     known = unknown = 0
     reasons = []
     for answer in answers:

@@ -1,7 +1,7 @@
-"""What the server and a process that predicts write to each other: JSON and bytes, no pickle.
+"""The messages between the server and a process that predicts: JSON and bytes, without pickle.
 
-A frame is the length of its JSON (4 bytes), the length of its content (8 bytes), JSON, content. A
-process in which a decoder was taken over can thus send wrong answers, and no code.
+A frame is the length of its JSON (4 bytes), the length of its content (8 bytes), JSON, content. So
+a process with a compromised decoder can send wrong results, but no code.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import json
 import struct
 from collections.abc import Sequence
 from typing import IO, Any
+
+from fruits.storage.streams import read_exactly
 
 _HEAD = struct.Struct("<IQ")
 
@@ -20,27 +22,20 @@ def pack(value: Any, contents: Sequence[bytes] = ()) -> list[bytes]:
 
 
 def read(file: IO[bytes]) -> tuple[Any, bytes]:
-    """The JSON and the content of the next frame.
+    """Reads the JSON and the content of the next frame.
 
     Raises:
-        EOFError: there is none.
+        EOFError: there are no more frames.
     """
-    text, content = _HEAD.unpack(_exactly(file, _HEAD.size))
-    return json.loads(_exactly(file, text)), _exactly(file, content)
+    text, content = _HEAD.unpack(read_exactly(file, _HEAD.size))
+    return json.loads(read_exactly(file, text)), read_exactly(file, content)
 
 
 async def receive(reader: asyncio.StreamReader) -> Any:
-    """The JSON of the next frame, which has no content.
+    """Reads the JSON of the next frame, which has no content.
 
     Raises:
-        EOFError: there is none (asyncio.IncompleteReadError).
+        EOFError: there are no more frames (asyncio.IncompleteReadError).
     """
     text, _ = _HEAD.unpack(await reader.readexactly(_HEAD.size))
     return json.loads(await reader.readexactly(text))
-
-
-def _exactly(file: IO[bytes], length: int) -> bytes:
-    data = file.read(length)
-    if len(data) < length:
-        raise EOFError
-    return data

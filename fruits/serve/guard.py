@@ -1,10 +1,12 @@
-"""What every request goes through: who may ask, what every answer carries, one line of log.
+"""Middleware for every request: access control, headers of responses, and one log line.
 
-Neither names of files nor contents, labels, tokens or queries are logged.
+The log never has names of files, contents, labels, tokens or queries.
 """
 
 import hmac
+import ipaddress
 import logging
+import re
 import time
 from collections.abc import Iterable
 
@@ -31,7 +33,8 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+# The header Host: an address of IPv6, or another name; then a port.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
 
 
 class Guard:
@@ -39,11 +42,11 @@ class Guard:
 
     Args:
         app: the application.
-        settings: of the server.
-        token: that requests must carry; None where they need none.
-        open_paths: for which no token is needed: the page, and the probes of health.
-        paths: those that the application has; others are counted together.
-        metrics: where requests are counted.
+        settings: the settings of the server.
+        token: the token that requests must have; None if they need none.
+        open_paths: the paths that need no token: the page and the health probes.
+        paths: the paths of the application; requests of other paths are counted together.
+        metrics: the metrics to update.
     """
 
     def __init__(
@@ -57,13 +60,13 @@ class Guard:
     ) -> None:
         self._app = app
         self._token = None if token is None else token.encode()
-        # A page elsewhere may give its own name to this address, and then read what it answers.
+        # Against DNS rebinding: another site's name may resolve to this address.
         self._checks_host = settings.is_loopback and token is None
         self._open, self._paths = frozenset(open_paths), frozenset(paths)
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -71,7 +74,9 @@ class Guard:
         started = time.perf_counter()
         try:
             self._require_allowed(scope)
-            await self._app(scope, receive, answer.send)
+            # A HEAD request gets the headers of GET; the body is not sent.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await self._app({**scope, "method": method}, receive, answer.send)
         except Refused as refused:
             await refusal(refused, self._metrics)(scope, receive, answer.send)
         finally:
@@ -79,10 +84,13 @@ class Guard:
 
     def _require_allowed(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if self._checks_host and _host(headers.get("host", "")) not in LOCAL_NAMES:
-            raise Refused(403, "host", "wanted this machine's own name; got another one")
+        # Only HTTP/1.0, which no browser sends, may leave out the header.
+        host = headers.get("host", "localhost" if scope["http_version"] == "1.0" else "")
+        if self._checks_host and not _is_local(host):
+            reason = "wanted localhost, or a loopback address, as the host; got another one"
+            raise Refused(403, "host", f"{reason}: for other names, the server needs a token")
         if scope["method"] == "POST" and headers.get("sec-fetch-site") == "cross-site":
-            raise Refused(403, "cross-site", "pages elsewhere may not send photographs here")
+            raise Refused(403, "cross-site", "pages of other sites may not send photographs here")
         if self._token is not None and scope["path"] not in self._open:
             scheme, _, token = headers.get("authorization", "").partition(" ")
             given = token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
@@ -98,7 +106,7 @@ class Guard:
 
 
 def refusal(refused: Refused, metrics: Metrics) -> Response:
-    """The answer to a request that is refused, which is counted."""
+    """The response to a refused request, which is counted."""
     metrics.refused.labels(refused.kind).inc()
     headers = refused.headers
     if refused.status == 401:
@@ -107,14 +115,14 @@ def refusal(refused: Refused, metrics: Metrics) -> Response:
 
 
 class _Answer:
-    """The answer to one request."""
+    """Sends the response to one request."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Sends a part of it, with what every answer carries."""
+        """Sends a part of the response, and adds the headers of every response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -124,8 +132,15 @@ class _Answer:
         await self._send(message)
 
 
-def _host(header: str) -> str:
-    """The name in a header ``Host``, without the port."""
-    if header.startswith("["):
-        return header.partition("]")[0] + "]"
-    return header.partition(":")[0].lower()
+def _is_local(host: str) -> bool:
+    """Whether a header ``Host`` names this machine, which no page elsewhere can do."""
+    found = _HOST.fullmatch(host.lower())
+    if not found:
+        return False
+    address, name = found.groups()
+    if name and f".{name.removesuffix('.')}".endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(address or name).is_loopback
+    except ValueError:
+        return False

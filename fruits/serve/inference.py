@@ -1,12 +1,13 @@
 """The Open Inference Protocol, version 2: tensors in, tensors out.
 
-The input is one tensor ``image`` of datatype BYTES and shape [n]: files in base64, or as they are
+The input is one tensor ``image`` of datatype BYTES and shape [n]: files in base64, or raw bytes
 after the JSON, with the binary extension of the protocol.
 """
 
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from fruits.serve.schemas import InferRequest, Tensor
 
 PLATFORM = "fruits_openvino"
 
-# Name, datatype, and the sizes of one row's other dimensions: -1 where the model decides.
+# Name, datatype, and the other dimensions of one row; -1 if they depend on the model.
 OUTPUTS: tuple[tuple[str, str, list[int]], ...] = (
     ("label", "BYTES", []),
     ("confidence", "FP64", []),
@@ -31,12 +32,18 @@ OUTPUTS: tuple[tuple[str, str, list[int]], ...] = (
     ("components", "FP32", [-1]),
 )
 
-# Components only where they are asked for.
+# The default outputs: components are returned only on request.
 USUAL = tuple(name for name, _, _ in OUTPUTS if name != "components")
+
+# Of the JSON of a request. Each value costs memory and time, and base64 has no comma.
+MOST_VALUES = 10_000
+
+# A header is a number of bytes: longer ones are none.
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def metadata(name: str, version: str) -> dict[str, Any]:
-    """What the protocol says of a model."""
+    """The metadata of a model."""
     return {
         "name": name,
         "versions": [version],
@@ -50,37 +57,39 @@ def metadata(name: str, version: str) -> dict[str, Any]:
 
 
 def parse(body: bytes, json_length: str | None) -> tuple[InferRequest, list[bytes]]:
-    """The request and its images.
+    """Parses a request and its images.
 
     Args:
-        body: of the request.
-        json_length: the header ``Inference-Header-Content-Length``, where there is one: the bytes
-            of JSON, before those of the images.
+        body: the body of the request.
+        json_length: the header ``Inference-Header-Content-Length``, if it is there: the length of
+            the JSON before the bytes of the images.
 
     Raises:
-        Refused: it is not such a request.
+        Refused: the request is invalid.
     """
-    if json_length is not None and not json_length.isdecimal():
+    if json_length is not None and not _LENGTH.fullmatch(json_length):
         raise _wrong("a number in the header Inference-Header-Content-Length")
     end = len(body) if json_length is None else int(json_length)
+    if body.count(b",", 0, end) > MOST_VALUES:
+        raise _wrong(f"at most {MOST_VALUES} values")
     try:
         request = InferRequest.model_validate(json.loads(body[:end]))
     except (ValueError, RecursionError, ValidationError):
-        raise _wrong("JSON as the Open Inference Protocol has it") from None
+        raise _wrong("JSON of the Open Inference Protocol") from None
     if [one.name for one in request.inputs] != ["image"] or request.inputs[0].datatype != "BYTES":
         raise _wrong("one input, named image, of datatype BYTES")
     tensor = request.inputs[0]
     images = _from_json(tensor) if tensor.data is not None else _from_bytes(tensor, body[end:])
     if tensor.shape != [len(images)] or not images:
         raise _wrong(f"a shape of [{max(1, len(images))}]")
-    unknown = set(wanted(request)) - {name for name, _, _ in OUTPUTS}
-    if unknown:
-        raise _wrong("outputs that the model has")
+    names = wanted(request)
+    if len(set(names)) < len(names) or not {name for name, _, _ in OUTPUTS}.issuperset(names):
+        raise _wrong("outputs that the model has, each once")
     return request, images
 
 
 def wanted(request: InferRequest) -> tuple[str, ...]:
-    """The names of the outputs that a request asks for."""
+    """The names of the requested outputs."""
     if not request.outputs:
         return USUAL
     return tuple(output.name for output in request.outputs)
@@ -93,14 +102,14 @@ def response(
     version: str,
     widths: dict[str, int],
 ) -> dict[str, Any]:
-    """The answer to a request.
+    """Makes the response to a request.
 
     Args:
-        request: what was asked.
-        answers: of the images, in order.
-        name: of the model.
-        version: of the model.
-        widths: number of ``top`` labels and of ``components``, for images without an answer.
+        request: the request.
+        answers: the results of the images, in order.
+        name: the name of the model.
+        version: the version of the model.
+        widths: the numbers of ``top`` labels and of ``components``, for rejected images.
     """
     outputs = {output: (datatype, shape) for output, datatype, shape in OUTPUTS}
     tensors = []
@@ -116,7 +125,7 @@ def response(
 
 
 def _value(answer: Answer, output: str, width: int) -> Any:
-    """The value of one image; where there is none, "", 0 or true for unknown."""
+    """The value of one image; for rejected images, "", 0, or true for unknown."""
     bad = "error" in answer
     if output == "error":
         return answer.get("error", "")
@@ -135,13 +144,13 @@ def _padded(values: list[Any], width: int, filler: Any) -> list[Any]:
 
 def _from_json(tensor: Tensor) -> list[bytes]:
     try:
-        return [base64.b64decode(str(text), validate=True) for text in tensor.data or ()]
-    except (binascii.Error, ValueError):
+        return [base64.b64decode(text, validate=True) for text in tensor.data or ()]  # type: ignore[arg-type]
+    except (binascii.Error, ValueError, TypeError):
         raise _wrong("images in base64") from None
 
 
 def _from_bytes(tensor: Tensor, data: bytes) -> list[bytes]:
-    """Elements of the binary extension: each after its length in four bytes."""
+    """Parses elements of the binary extension, which begin with their length in four bytes."""
     size = (tensor.parameters or {}).get("binary_data_size")
     if size != len(data):
         raise _wrong(f"a binary_data_size of {len(data)}")
@@ -150,7 +159,7 @@ def _from_bytes(tensor: Tensor, data: bytes) -> list[bytes]:
         head = data[start : start + 4]
         end = start + 4 + (struct.unpack("<I", head)[0] if len(head) == 4 else len(data))
         if end > len(data):
-            raise _wrong("elements that end where the data does")
+            raise _wrong("elements that fit the length of the data")
         images.append(data[start + 4 : end])
         start = end
     return images

@@ -1,8 +1,8 @@
-"""What Prometheus reads: requests, refusals, what was recognised, and drift.
+"""Metrics for Prometheus: requests, refusals, results, and drift.
 
-Drift: ``fruits_distance`` counts photographs by their distance to the nearest label's mean, in
-units of the distance above which a photograph is unknown. Of photographs like those of training,
-one in a hundred is above 1.
+To detect drift, ``fruits_distance`` counts photographs by their distance to the nearest label's
+mean, relative to the threshold for unknown. For photographs like those of training, 1 % are above
+1.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,12 +21,12 @@ from prometheus_client import (
 SECONDS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 DISTANCES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5)
 
-# What a decoder's reason begins with; others are counted together.
+# The prefixes of decoders' reasons; others are counted together.
 REASONS = ("not an image", "damaged", "too large", "too slow", "crashed", "unsupported layout")
 
 
 class Metrics:
-    """The figures of one server."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -35,20 +35,20 @@ class Metrics:
         own: Any = {"registry": self.registry}
         self.requests = Counter(
             "fruits_requests",
-            "Requests by path and status of HTTP.",
+            "Requests by path and HTTP status.",
             ["path", "status"],
             **own,
         )
         self.seconds = Histogram(
             "fruits_request_seconds",
-            "Time from the first byte of a request to the last of its answer.",
+            "Time from the first byte of a request to the last byte of its response.",
             ["path"],
             buckets=SECONDS,
             **own,
         )
         self.refused = Counter(
             "fruits_refused_requests",
-            "Requests that were not answered, by kind.",
+            "Refused requests, by kind.",
             ["kind"],
             **own,
         )
@@ -57,41 +57,41 @@ class Metrics:
         )
         self.rejected = Counter(
             "fruits_rejected_images",
-            "Photographs that cannot be used, by reason.",
+            "Rejected photographs, by reason.",
             ["reason"],
             **own,
         )
         self.distance = Histogram(
             "fruits_distance",
-            "Distance to the nearest label, in units of the threshold of unknown.",
+            "Distance to the nearest label, relative to the threshold for unknown.",
             buckets=DISTANCES,
             **own,
         )
-        self.kept = Counter("fruits_kept_uploads", "Photographs kept with consent.", **own)
+        self.kept = Counter("fruits_kept_uploads", "Photographs stored with consent.", **own)
         self.reloads = Counter(
             "fruits_model_loads", "New models: taken over or refused.", ["outcome"], **own
         )
         self.place = Gauge(
             "fruits_model_place_readable",
-            "Whether the place of the model could be read when the server looked last: 1 or 0.",
+            "Whether the location of the model could be read at the last check: 1 or 0.",
             **own,
         )
         self.place.set(1)
-        self._model = Gauge("fruits_model_info", "The model that answers.", ["version"], **own)
+        self._model = Gauge("fruits_model_info", "The present model.", ["version"], **own)
         for outcome in ("known", "unknown", "rejected"):
             self.images.labels(outcome)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Adds a gauge that asks for its value when it is read."""
+        """Adds a gauge that computes its value when it is read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def model(self, version: str) -> None:
-        """Says which model answers from now on."""
+        """Sets the version of the present model."""
         self._model.clear()
         self._model.labels(version).set(1)
 
     def answered(self, answers: Iterable[dict[str, Any]], threshold: float | None) -> None:
-        """Counts what was said of some photographs."""
+        """Counts the results of photographs."""
         for answer in answers:
             if "error" in answer:
                 self.images.labels("rejected").inc()
@@ -102,7 +102,7 @@ class Metrics:
                 self.distance.observe(answer["distance"] / threshold)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 

@@ -1,4 +1,4 @@
-"""The page and its files, which are the project's own: no browser asks anyone else."""
+"""The page and its files; the browser loads nothing from other servers."""
 
 import hashlib
 from importlib.resources import files
@@ -17,7 +17,7 @@ PAGES = (
 
 
 def add_pages(api: FastAPI) -> list[str]:
-    """Adds the page; returns its paths, and that of the API's description."""
+    """Adds the page; returns its paths and the path of the API's description."""
     for path, name, media_type in PAGES:
         content = files("fruits.serve").joinpath("page", name).read_bytes()
         _add(api, path, content, media_type)
@@ -26,7 +26,7 @@ def add_pages(api: FastAPI) -> list[str]:
 
 def _add(api: FastAPI, path: str, content: bytes, media_type: str) -> None:
     tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-    # Asked for each time, and sent again only where it has changed.
+    # Browsers revalidate it each time; it is sent again only if it changed.
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
 
     @api.get(path, include_in_schema=False)

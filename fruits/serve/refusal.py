@@ -1,14 +1,14 @@
-"""A request that is not answered, and why."""
+"""The error of a refused request."""
 
 
 class Refused(Exception):
-    """The server does not do what a request asks for.
+    """The server refuses a request.
 
     Attributes:
-        status: of HTTP.
-        kind: one word, for the metrics.
-        reason: for the client, one line.
-        retry_after: seconds after which a repetition may succeed.
+        status: The HTTP status.
+        kind: A short name for the metrics.
+        reason: The reason for the client, in one line.
+        retry_after: The seconds after which a retry may succeed.
     """
 
     def __init__(self, status: int, kind: str, reason: str, retry_after: int | None = None) -> None:
@@ -20,5 +20,5 @@ class Refused(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer carries."""
+        """The additional headers of the response."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}

@@ -1,4 +1,4 @@
-"""A new model at the same place takes over; one that is damaged or not complete does not."""
+"""Replaces the model if there is a new one at its location, unless it is damaged or incomplete."""
 
 import asyncio
 import logging
@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 
 class Reload:
-    """Looks for a new model.
+    """Checks for a new model.
 
     Args:
-        engine: whose model is replaced.
-        place: where new models come.
-        metrics: where this is counted.
+        engine: the engine whose model is replaced.
+        place: the location of the model.
+        metrics: the metrics to update.
     """
 
     def __init__(self, engine: Engine, place: Location, metrics: Metrics) -> None:
@@ -29,18 +29,18 @@ class Reload:
         metrics.model(engine.model.version)
 
     async def run(self, seconds: float) -> None:
-        """Looks every so many seconds; never where there are none."""
+        """Checks every `seconds` seconds; never if that is 0."""
         while seconds:
             await asyncio.sleep(seconds)
             await self.look()
 
     async def look(self) -> None:
-        """Takes over a change once two looks see the same: its writer may not be done."""
+        """Loads a change after two checks with the same result: it may be incomplete before."""
         try:
             stamp = await asyncio.to_thread(snapshot.stamp, self._place)
         except (FruitsError, OSError) as error:
             self._metrics.place.set(0)
-            log.warning("the place of the model cannot be read: %s", error)
+            log.warning("the location of the model cannot be read: %s", error)
             return
         self._metrics.place.set(1)
         if stamp == self._seen and stamp != self._tried:
@@ -56,6 +56,10 @@ class Reload:
             new = await asyncio.to_thread(snapshot.take, self._place)
             if new.version != old.version:
                 await engine.swap(new)
+        except (snapshot.NoRoomError, OSError) as error:
+            # The model may be good: it is tried again at the next check.
+            self._tried = ""
+            log.error("a new model cannot be loaded now, model %s stays: %s", old.version, error)
         except (FruitsError, ChildDied) as error:
             self._metrics.reloads.labels("refused").inc()
             log.error("a new model is refused, model %s stays: %s", old.version, error)

@@ -1,4 +1,4 @@
-"""What the API answers, for its description (OpenAPI)."""
+"""The requests and responses of the API, for its description (OpenAPI)."""
 
 from pydantic import BaseModel, Field
 
@@ -11,77 +11,79 @@ class Ranked(BaseModel):
 
 
 class Neighbour(BaseModel):
-    """A training photograph that is near."""
+    """A nearby training photograph."""
 
-    path: str = Field(description="of the photograph, as the run has read it")
+    path: str = Field(description="path of the photograph in the run")
     label: str
-    distance: float = Field(description="Euclidean, between the components")
+    distance: float = Field(description="Euclidean distance between the components")
     thumbnail: str | None = Field(None, description="JPEG in base64, with `thumbnails=true`")
 
 
 class Prediction(BaseModel):
-    """What the model says of one photograph; only `file` and `error` where it cannot be used."""
+    """The prediction of one photograph; only `file` and `error` if it cannot be used."""
 
-    file: str = Field(description="name of the file, as it was sent")
+    file: str = Field(description="name of the file, as sent")
     error: str | None = Field(None, description="why there is no prediction")
     label: str | None = Field(None, description="the most probable label")
     confidence: float | None = Field(None, description="its calibrated probability, 0 to 1")
     unknown: bool | None = Field(
-        None, description="whether it is unlike all that the model has learned from"
+        None, description="whether it differs from all training photographs"
     )
     distance: float | None = Field(
-        None, description="Mahalanobis distance to the nearest label's mean, which decides that"
+        None, description="Mahalanobis distance to the nearest label, which decides `unknown`"
     )
     top: list[Ranked] | None = Field(None, description="up to five labels, the best first")
     neighbours: list[Neighbour] | None = Field(None, description="the five nearest")
     components: list[float] | None = Field(None, description="with `components=true`")
-    version: str | None = Field(None, description="of the model that said it")
+    version: str | None = Field(None, description="version of the model")
 
 
 class Predictions(BaseModel):
-    """What the model says of the photographs of a request, in their order."""
+    """The predictions of the photographs of a request, in order."""
 
     model: str
     predictions: list[Prediction]
-    kept: int = Field(0, description="photographs that were kept, with consent")
+    kept: int = Field(0, description="photographs that were stored, with consent")
 
 
 class Problem(BaseModel):
-    """Why a request was not answered."""
+    """The reason for refusing a request."""
 
     error: str
 
 
 class Measured(BaseModel):
-    """How good the model is, by one scheme."""
+    """An evaluation of the model."""
 
     scheme: str
     images: int
     accuracy: float
     top5: float | None = None
     identical: int | None = Field(
-        None, description="of these, images that training has too, byte for byte"
+        None, description="images that are byte-identical to training images"
     )
 
 
 class Model(BaseModel):
-    """The model that answers."""
+    """The present model."""
 
     name: str
     version: str
     backbone: str
     labels: list[str]
-    images: int = Field(description="training photographs")
-    data: str = Field(description="the folder they come from")
+    images: int = Field(description="number of training photographs")
+    data: str = Field(description="folder of the training photographs")
     evaluation: list[Measured]
-    threshold: float | None = Field(None, description="distance above which one is unknown")
-    computed_by: str = Field(description="engine, precision and instructions")
+    threshold: float | None = Field(
+        None, description="distance above which a photograph is unknown"
+    )
+    computed_by: str = Field(description="engine, precision and instruction set")
     fruits: str = Field(description="version of this program")
     credit: str = Field(description="licence of the training photographs")
-    keeps_uploads: bool = Field(description="whether photographs are kept, with consent")
-    max_file: int = Field(description="bytes of one photograph")
-    max_files: int = Field(description="photographs of one request")
-    max_body: int = Field(description="bytes of one request")
+    keeps_uploads: bool = Field(description="whether photographs are stored, with consent")
+    max_file: int = Field(description="maximum bytes of one photograph")
+    max_files: int = Field(description="maximum number of photographs in one request")
+    max_body: int = Field(description="maximum bytes of one request")
 
 
 class Tensor(BaseModel):
@@ -95,7 +97,7 @@ class Tensor(BaseModel):
 
 
 class Wanted(BaseModel):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: str
 
@@ -109,7 +111,7 @@ class InferRequest(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """An answer of the Open Inference Protocol."""
+    """A response of the Open Inference Protocol."""
 
     model_name: str
     model_version: str

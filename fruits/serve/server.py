@@ -1,4 +1,4 @@
-"""Runs the application: one process that serves, and others that predict."""
+"""Runs the application: one process for HTTP, and others that predict."""
 
 import asyncio
 import errno
@@ -24,7 +24,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "fruits.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "uvicorn": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
-        # It would log letters of what clients send.
+        # It would log parts of uploads.
         "python_multipart": {"handlers": [], "level": "CRITICAL", "propagate": False},
     },
 }
@@ -34,10 +34,10 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
     Args:
-        settings: checked already.
+        settings: the settings.
 
     Raises:
-        FruitsError: what the user can fix: the address, the token, the model.
+        FruitsError: an error that the user can fix: the address, the token, the model.
     """
     token = settings.token()
     logging.config.dictConfig(LOGGING)
@@ -46,7 +46,7 @@ def serve(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket at the address.
+    """Opens a socket at the address.
 
     Raises:
         ConfigError: the address cannot be used.
@@ -61,8 +61,8 @@ def listen(settings: Settings) -> socket.socket:
             f"{name}: wanted an address to listen on; got {settings.host}:{settings.port}: "
             f"{error.strerror}: choose another --{name}"
         ) from None
-    # Connections inherit it. An answer goes out as headers and a body: without it, the body of each
-    # answer but the first would wait 40 ms for the client to acknowledge the headers.
+    # Connections inherit this option. Without it, the body of each response but the first would
+    # wait 40 ms for the client to acknowledge the headers.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -72,7 +72,7 @@ async def _serve(settings: Settings, token: str | None, listener: socket.socket)
     model = await asyncio.to_thread(snapshot.take, place)
     engine = Engine(settings.workers, settings.queue, settings.image_seconds)
     try:
-        # The import takes as long as the start of the processes.
+        # In parallel, because the import takes as long as the start of the processes.
         importing = asyncio.to_thread(importlib.import_module, "fruits.serve.web")
         _, web = await asyncio.gather(engine.start(model), importing)
         _say_ready(settings, listener, engine)

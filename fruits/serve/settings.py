@@ -1,4 +1,4 @@
-"""The settings of ``fruits serve``, checked when they are made."""
+"""The settings of ``fruits serve``, checked when they are created."""
 
 import ipaddress
 import os
@@ -12,35 +12,35 @@ TOKEN_VARIABLE = "FRUITS_TOKEN"
 
 MIB = 1 << 20
 
-# A shorter one can be guessed.
+# A shorter token could be guessed.
 MIN_TOKEN = 16
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``fruits serve`` was asked for.
+    """The settings of ``fruits serve``.
 
     Attributes:
-        model: output of a finished run, or its folder ``predictor/``; a path or URI.
-        host: address to listen on.
-        port: of TCP; 0 takes a free one.
-        name: of the model, in the addresses of the API.
-        workers: number of processes that predict.
-        token_file: file with the bearer token that requests must carry.
-        public: whether everyone who reaches the address may use it, without a token.
-        max_file: bytes of one photograph.
-        max_body: bytes of one request.
-        max_files: photographs of one request.
-        queue: photographs that may wait.
-        image_seconds: time of one core for one photograph, in seconds.
-        upload_seconds: time for the body of one request to arrive, in seconds.
-        reload_seconds: time between two looks for a new model, in seconds; 0 for none.
-        credit: line on the page about the licence of the training photographs.
-        keep_uploads: folder where photographs are kept whose sender agrees; a path or URI.
+        model: The output of a finished run, or its folder ``predictor/``; a path or URI.
+        host: The address to listen on.
+        port: The TCP port; 0 for a free port.
+        name: The name of the model in the paths of the API.
+        workers: The number of processes that predict.
+        token_file: A file with the bearer token that requests must have.
+        public: Whether everyone who can reach the address may use it without a token.
+        max_file: The most bytes of one photograph.
+        max_body: The most bytes of one request.
+        max_files: The most photographs of one request.
+        queue: The most photographs that may wait.
+        image_seconds: The limit of CPU seconds for one photograph.
+        upload_seconds: The timeout for the body of one request, in seconds.
+        reload_seconds: The interval for checking for a new model, in seconds; 0 for never.
+        credit: A line on the page about the licence of the training photographs.
+        keep_uploads: The folder for photographs whose sender agrees to storing them; a path or URI.
 
     Raises:
-        ConfigError: a value cannot be used.
-        StorageError: a place is of an unknown kind.
+        ConfigError: a value is invalid.
+        StorageError: the scheme of a URI is unknown.
     """
 
     model: str
@@ -74,7 +74,7 @@ class Settings:
             )
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", self.name):
             raise ConfigError(
-                f"name: wanted letters, digits, '.', '_' and '-', 64 at most; got {self.name!r}"
+                f"name: wanted at most 64 letters, digits, '.', '_' and '-'; got {self.name!r}"
             )
         for place in filter(None, (self.model, self.keep_uploads)):
             Location.of(place)
@@ -88,17 +88,17 @@ class Settings:
             return self.host == "localhost"
 
     def token(self) -> str | None:
-        """The token that requests must carry; None where they need none.
+        """The token that requests must have; None if they need none.
 
         Raises:
-            ConfigError: there is none though the address is not loopback, or it is too short.
+            ConfigError: the token is missing although the address is not loopback, or is too short.
         """
         token = self._given_token()
         if token is None:
             if not self.is_loopback and not self.public:
                 raise ConfigError(
                     f"host: wanted a token for {self.host}, which other machines can reach; got "
-                    f"none: give --token-file or set {TOKEN_VARIABLE}, or say --public"
+                    f"none: give --token-file or set {TOKEN_VARIABLE}, or give --public"
                 )
             return None
         if self.public:

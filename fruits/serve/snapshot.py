@@ -1,8 +1,9 @@
-"""A copy of a predictor's files on this machine, which nobody else changes.
+"""A private copy of a predictor's files on this machine.
 
-A process that dies is started again from it, whatever has become of the place it was read from.
+Processes that die are restarted from it, even if the original files were changed or deleted.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -12,11 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fruits.errors import OutputError
-from fruits.predictor.files import MANIFEST, parsed
+from fruits.errors import ConfigError, OutputError
+from fruits.predictor.files import MANIFEST, parse_manifest
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
 from fruits.storage.location import Location, filesystem_of
+
+# Errors of this machine, not of the place that is copied.
+_LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+class NoRoomError(ConfigError):
+    """This machine has no room for the copies, whatever the model is like."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,11 @@ class Snapshot:
     """The files of one model.
 
     Attributes:
-        folder: where the copies are.
-        place: of what was copied.
-        version: the first twelve digits of the SHA-256 of its manifest, which names the SHA-256 of
+        folder: The folder with the copies.
+        place: The URI of the original folder.
+        version: The first twelve digits of the SHA-256 of its manifest, which has the SHA-256 of
             each other file.
-        stamp: of the place, before the files were copied.
+        stamp: The stamp of the original folder before the files were copied.
     """
 
     folder: str
@@ -42,10 +50,10 @@ class Snapshot:
 
 
 def place_of(model: str) -> Location:
-    """The folder of a predictor: what was given, or ``predictor/`` in the output of a run.
+    """The folder of a predictor: the given one, or ``predictor/`` in the output of a run.
 
     Raises:
-        OutputError: there is neither.
+        OutputError: there is no predictor.
         StorageError: the store cannot be used.
     """
     given = Location.of(model)
@@ -64,8 +72,8 @@ def place_of(model: str) -> Location:
 
 
 def stamp(place: Location) -> str:
-    """What changes whenever a file of a folder does: names, sizes, times, tags."""
-    # Whoever looks again and again needs no retries: a store that is away is noticed in seconds.
+    """A digest of names, sizes, times and tags, which changes if any file in a folder changes."""
+    # The caller checks repeatedly, so retries are not needed.
     filesystem, path = filesystem_of(place.uri, retry=False)
     filesystem.invalidate_cache()
     with store_errors(place.uri):
@@ -78,16 +86,17 @@ def stamp(place: Location) -> str:
 
 
 def take(place: Location) -> Snapshot:
-    """Copies a predictor's files; whether they are undamaged is checked when they are loaded.
+    """Copies a predictor's files; they are verified when they are loaded.
 
     Raises:
         OutputError: the manifest is damaged, or a file is missing.
+        NoRoomError: the copies cannot be written.
         StorageError: the store cannot be used.
     """
     before = stamp(place)
     with _new_folder() as folder, store_errors(place.uri):
         content: bytes = _present(place, MANIFEST, place.filesystem.cat_file)
-        manifest = parsed(content, str(place / MANIFEST))
+        manifest = parse_manifest(content, str(place / MANIFEST))
         with open(os.path.join(folder, MANIFEST), "wb") as file:
             file.write(content)
         for name in manifest["files"]:
@@ -97,19 +106,29 @@ def take(place: Location) -> Snapshot:
 
 
 def _present(place: Location, name: str, read: Any, *arguments: str) -> Any:
-    """What ``read`` returns for a file."""
+    """Calls ``read`` for a file, and raises a clear error if it fails."""
     try:
         return read(f"{place.path}/{name}", *arguments)
     except OSError as error:
+        if error.errno in _LOCAL:
+            raise
         raise OutputError(f"model: {place / name} cannot be read: {error}") from error
 
 
 @contextmanager
 def _new_folder() -> Iterator[str]:
     """A temporary folder that stays, unless the block fails."""
-    folder = tempfile.mkdtemp(prefix="fruits-model-")
+    folder = ""
     try:
+        folder = tempfile.mkdtemp(prefix="fruits-model-")
         yield folder
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            # Not gettempdir, which raises the same error if no folder can be written.
+            place = os.path.dirname(folder) or os.environ.get("TMPDIR", "/tmp")
+            raise NoRoomError(
+                f"TMPDIR: wanted room for a copy of the model in {place}; got: "
+                f"{error.strerror}: make room there, or set TMPDIR to another folder"
+            ) from error
         raise

@@ -1,26 +1,30 @@
-"""Photographs that are kept with consent, in folders that ``fruits run`` reads.
+"""Stores photographs with consent, in folders that ``fruits run`` can read.
 
-    URI/LABEL/SHA-256.jpg        LABEL is what the model said, "unknown" where it did not know
+    URI/LABEL/SHA-256.jpg        LABEL is the predicted label, or "unknown"
 
-Someone looks through the folders, moves what is wrong, and gives them to the next run.
+A person can review the folders, move wrong photographs, and use them for the next run.
 """
 
 import asyncio
 import hashlib
+import logging
 from typing import Any
 from urllib.parse import quote
 
+from fruits.errors import FruitsError
 from fruits.sources.formats import SUFFIXES_BY_FORMAT, format_of
 from fruits.storage.files import create
 from fruits.storage.location import Location
 
+log = logging.getLogger(__name__)
+
 UNKNOWN = "unknown"
-# Of the name of a folder, for most file systems.
+# The most bytes of the name of a folder in most file systems.
 MOST_BYTES = 255
 
 
 class Uploads:
-    """The folder where photographs are kept.
+    """The folder for stored photographs.
 
     Args:
         place: path or URI of the folder.
@@ -30,19 +34,23 @@ class Uploads:
         self._place = Location.of(place)
 
     async def keep(self, contents: list[bytes], answers: list[dict[str, Any]]) -> int:
-        """Keeps the photographs that could be used; returns how many there are.
+        """Stores the photographs that could be used, and returns their number.
 
-        Raises:
-            OSError: they cannot be written.
-            StorageError: the store cannot be used.
+        After one that cannot be written it ends, with a line in the log.
         """
         good = [
             (content, UNKNOWN if answer["unknown"] else answer["label"])
             for content, answer in zip(contents, answers, strict=True)
             if "error" not in answer
         ]
-        for content, label in good:
-            await asyncio.to_thread(create, self._uri(content, label), bytes(content))
+        for kept, (content, label) in enumerate(good):
+            try:
+                await asyncio.to_thread(create, self._uri(content, label), bytes(content))
+            except (FruitsError, OSError) as error:
+                # Without the label: logs contain nothing about the photographs.
+                reason = str(error).replace(f"/{folder_of(label)}", "")
+                log.error("photographs could not be kept: %s", reason)
+                return kept
         return len(good)
 
     def _uri(self, content: bytes, label: str) -> str:
@@ -52,12 +60,16 @@ class Uploads:
 
 
 def folder_of(label: str) -> str:
-    """The folder of a label: called like it, so that the next run reads the same label.
+    """The name of the folder of a label, from which the next run reads the same label.
 
-    What no name of a folder can have is quoted as in URIs: slashes, characters that cannot be
-    shown, a dot at the beginning, which would hide the folder. Longer names are cut.
+    Characters that the name of a folder cannot have are escaped as in URIs: slashes, characters
+    that are not printable, and a dot at the beginning, which would hide the folder. Long names are
+    truncated.
     """
-    letters = (one if one.isprintable() and one != "/" else quote(one, "") for one in label)
+    letters = (
+        one if one.isprintable() and one != "/" else quote(one, "", errors="surrogatepass")
+        for one in label
+    )
     name = "".join(letters)
     if name.startswith("."):
         name = f"%2E{name[1:]}"

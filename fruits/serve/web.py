@@ -1,4 +1,4 @@
-"""The web server of the application; its import takes a second, see :mod:`fruits.serve.server`."""
+"""The web server of the application, in a separate module because its import takes a second."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ from fruits.serve.reload import Reload
 from fruits.serve.settings import Settings
 from fruits.storage.location import Location
 
-# After SIGTERM, for the requests that run.
+# The time for running requests after SIGTERM, in seconds.
 DRAIN_SECONDS = 30
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; its process ends with status 0 when it was asked to end."""
+    """uvicorn's server, but its process ends with status 0 after a signal."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and Ctrl-C end the server after the requests that run."""
+        """SIGTERM and Ctrl-C stop the server after the running requests."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -38,11 +38,11 @@ async def run(
     """Serves until SIGTERM or Ctrl-C.
 
     Args:
-        settings: of the server.
-        token: that requests must carry; None where they need none.
-        listener: where they come.
-        engine: that predicts, and has started.
-        place: of the model.
+        settings: the settings of the server.
+        token: the token that requests must have; None if they need none.
+        listener: the socket of the server.
+        engine: the engine that predicts, already started.
+        place: the location of the model.
     """
     metrics = Metrics()
     config = uvicorn.Config(

@@ -1,9 +1,9 @@
-"""A process that predicts: photographs come through its standard input, answers go out.
+"""A process that predicts: reads photographs from standard input, and writes predictions.
 
     python -m fruits.serve.worker FOLDER
 
-It is a process of its own since decoders are native code, which a malicious file may crash or keep
-busy. It ends when its input ends, so never outlives the server for long.
+It is a separate process because decoders are native code, which malicious files may crash or block.
+It ends when its input ends, so it does not outlive the server.
 """
 
 import base64
@@ -22,28 +22,28 @@ from fruits.sources.limited import MAX_MEMORY, watch
 
 
 class Predicts(Protocol):
-    """What of a predictor is used here."""
+    """The part of a predictor that is used here."""
 
     about: dict[str, Any]
 
     def predict_many(self, contents: Any) -> Iterator[Prediction | str]:
-        """The predictions of some image files, or the reasons why there are none."""
+        """Yields predictions of image files, or reasons for rejections."""
         ...
 
 
 def main(folder: str) -> None:
-    """Loads the predictor of a folder, says what it is, and answers until the input ends."""
-    # Both are for the server, which says when it is time.
+    """Loads the predictor of a folder, sends its description, and predicts until the input ends."""
+    # The server handles these signals and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     requests, answers = os.fdopen(0, "rb"), os.fdopen(os.dup(1), "wb")
-    # What a library prints must not get among the answers.
+    # Output that a library prints must not get into the responses.
     os.dup2(2, 1)
     try:
         predictor = Predictor.load(folder)
         if predictor.finds_objects:
             raise ConfigError(
-                f"model: wanted one that says one thing of a photograph; that in {folder} has a "
+                f"model: wanted a model with one prediction per photograph; got {folder} with a "
                 "detector, which may find several objects: use fruits predict, or "
                 "Predictor.predict_objects in Python"
             )
@@ -57,7 +57,7 @@ def main(folder: str) -> None:
 
 
 def serve(predictor: Predicts, requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answers frame after frame."""
+    """Predicts frame after frame."""
     while True:
         try:
             wanted, content = frames.read(requests)
@@ -74,11 +74,11 @@ def serve(predictor: Predicts, requests: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def as_json(result: Prediction | str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """A prediction as JSON; a reason stands as ``error``.
+    """A prediction as JSON; a rejection has the reason as ``error``.
 
     Args:
-        result: of the predictor.
-        wanted: whether ``thumbnails`` and ``components`` are.
+        result: the result of the predictor.
+        wanted: whether ``thumbnails`` and ``components`` are wanted.
     """
     if isinstance(result, str):
         return {"error": result}
@@ -109,12 +109,12 @@ def send(answers: IO[bytes], value: Any) -> None:
 
 
 def limit_memory() -> None:
-    """From now on, this process may take :data:`MAX_MEMORY` more than it has."""
+    """Limits the memory of this process to :data:`MAX_MEMORY` more than it uses now."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with open("/proc/self/statm") as file:
             taken = int(file.read().split()[0]) * resource.getpagesize()
-    except OSError:  # A system without /proc, whose address space is not limited closely.
+    except OSError:  # Systems without /proc have no limit.
         return
     limit = taken + MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

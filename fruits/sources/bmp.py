@@ -1,4 +1,4 @@
-"""BMP, read here: Pillow misreads some palettes, and decodes run lengths slowly in Python."""
+"""Decodes BMP, because Pillow misreads some palettes and decodes run lengths slowly."""
 
 import struct
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from fruits.sources.limits import RejectedImage, check_size
 
 _RAW, _RLE8, _RLE4, _BITFIELDS, _JPEG, _PNG, _ALPHABITFIELDS = range(7)
 _COMPRESSIONS = {_JPEG: "a JPEG inside", _PNG: "a PNG inside", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
-# Without masks, pixels of 16 bits have five for each colour, those of 32 bits have eight.
+# Default masks: 16-bit pixels have five bits for each colour, 32-bit pixels have eight.
 _MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
-# Codes of a run-length file: each takes a step in Python.
+# The most codes of a run-length file, because each takes a step in Python.
 MAX_CODES = 4 << 20
 
 
@@ -26,17 +26,17 @@ class _Header:
     compression: int
     masks: tuple[int, ...]
     palette: NDArray[np.uint8]
-    pixels: int  # where they begin
+    pixels: int  # The offset of the pixels in the file.
 
 
 def load(content: bytes) -> Image.Image:
-    """The pixels of a BMP file.
+    """Decodes a BMP file.
 
     Raises:
-        RejectedImage: it costs too much, is damaged or of a layout that is not read.
+        RejectedImage: the file is too large, damaged, or has an unsupported layout.
     """
     if not content.startswith(b"BM"):
-        # A bitmap without a file header, as in the clipboard.
+        # A bitmap without a file header, as the clipboard uses it.
         content = b"BM" + bytes(12) + content
     try:
         header = _read_header(content)
@@ -99,7 +99,7 @@ def _read_header(content: bytes) -> _Header:
     offset = offset or (end if bits > 8 else 0)
     if bits <= 8:
         colours = colours or 1 << bits
-        # Limited by the bits, and by the bytes before the pixels where their position is given.
+        # Limited by the bits per pixel, and by the bytes before the pixels if the file names them.
         if offset <= end:
             offset = end + colours * entry
         colours = min(colours, 1 << bits, (offset - end) // entry)
@@ -124,7 +124,7 @@ def _check_compression(compression: int, bits: int, size: int) -> None:
 
 
 def _unpacked(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """One number for each pixel, from rows with several pixels in a byte."""
+    """Unpacks rows with several pixels in a byte into one number per pixel."""
     if bits == 8:
         return rows
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
@@ -139,7 +139,7 @@ def _coloured(indices: NDArray[np.uint8], header: _Header) -> Image.Image:
 
 
 def _masked(rows: NDArray[np.uint8], header: _Header) -> Image.Image:
-    """The pixels of 16 or 32 bits, whose masks say where each colour is."""
+    """Decodes pixels of 16 or 32 bits; masks select the bits of each colour."""
     pixels = rows.view("<u2" if header.bits == 16 else "<u4")[:, : header.width]
     if not all(header.masks[:3]):
         raise RejectedImage("unsupported layout: BMP without masks for its colours")
@@ -166,7 +166,7 @@ def _band(pixels: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8]:
 
 
 def _run_lengths(content: bytes, header: _Header) -> NDArray[np.uint8]:
-    """The palette indices of a run-length file; pixels that it leaves out have index 0."""
+    """The palette indices of a run-length file; skipped pixels have index 0."""
     width, height = header.width, header.height
     four = header.compression == _RLE4
     pixels = bytearray(width * height)
@@ -181,8 +181,8 @@ def _run_lengths(content: bytes, header: _Header) -> NDArray[np.uint8]:
         count, value = content[place], content[place + 1]
         place += 2
         if count:
-            run = bytes((value >> 4, value & 15)) * (count + 1 >> 1) if four else b""
-            run = run or bytes((value,)) * count
+            pair = (value >> 4, value & 15) if four else (value, value)
+            run = bytes(pair) * ((count + 1) // 2)
         elif value == 0:
             x, y = 0, y + 1
             continue

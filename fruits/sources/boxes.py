@@ -1,7 +1,7 @@
-"""Items that are a part of a photograph: how their paths say which one.
+"""Paths of items that are a box (a part) of a photograph.
 
-The path of a box is that of its photograph with ``#xywh=left,top,width,height`` after it, in whole
-pixels of the upright photograph, as W3C's Media Fragments URI 1.0 writes a part of a picture.
+The path of a box is the path of its photograph followed by ``#xywh=left,top,width,height``, in
+pixels of the upright photograph, as defined by W3C's Media Fragments URI 1.0.
 
     >>> fragment((10, 20, 110, 70))
     '#xywh=10,20,100,50'
@@ -23,13 +23,13 @@ _FRAGMENT = re.compile(r"#xywh=(\d+),(\d+),(\d+),(\d+)$")
 
 
 def fragment(box: Box) -> str:
-    """What comes after the path of the photograph."""
+    """The suffix of the path of a box."""
     left, top, right, bottom = box
     return f"#xywh={left},{top},{right - left},{bottom - top}"
 
 
 def photograph_of(path: str) -> str:
-    """The path of the photograph; a path of a whole photograph stays as it is."""
+    """The path of the photograph; the path of a whole photograph is not changed."""
     return _FRAGMENT.sub("", path)
 
 
@@ -47,25 +47,24 @@ def photographs(paths: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray
 
 
 def photographs_of(rows: pa.Table) -> pa.Table:
-    """The photographs of boxes, each once.
+    """The photographs of boxes, without duplicates.
 
     Args:
-        rows: with the columns :data:`fruits.sources.listing.IDENTITY`.
+        rows: a table with the columns :data:`fruits.sources.listing.IDENTITY`.
     """
     rows = rows.select(IDENTITY).set_column(0, "path", photographs(rows["path"]))
     return rows.group_by(IDENTITY).aggregate([])
 
 
 def with_boxes(files: pa.Table, rows: pa.Table) -> pa.Table:
-    """The photographs, once for each of their boxes.
+    """Repeats the rows of photographs for each of their boxes.
 
     Args:
-        files: with `path`, each path once.
-        rows: with `path`, those of boxes.
+        files: a table of photographs with a column `path`, without duplicates.
+        rows: a table of boxes with a column `path`.
 
     Returns:
-        The rows of ``files`` whose photographs have boxes, with the paths of these, in the order of
-        their paths.
+        The rows of ``files``, one for each box, with the path of the box, sorted by path.
     """
     paths = pc.unique(rows["path"])
     place = pc.index_in(photographs(paths), files["path"].combine_chunks())

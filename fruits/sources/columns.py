@@ -1,8 +1,9 @@
-"""Which columns of a table hold images, paths, labels, splits and groups."""
+"""Finds the columns of a table with images, paths, labels, splits and groups."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,23 +11,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import InputError
-from fruits.sources.members import side_of
+from fruits.sources.members import has_rules, side_of
 from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.text import storable
 
-# Names of columns with paths, as tables have them; the first one that is there counts.
+# Usual names of a column with paths; the first one that exists is used.
 PATHS = ("path", "uri", "url", "file_name", "filename", "filepath", "file", "image_path", "image")
 
 
-# Columns that a message names.
+KIND_OF = "fruits.kind"
+"""A key in the metadata of a field: the type of a column whose values are not in the index."""
+
+
+# The most columns that a message names.
 MOST_NAMED = 20
 
 
 def path_column(names: Sequence[str], place: str) -> str:
-    """The column of a table that has the paths of images.
+    """Finds the column of a table that has the paths of images.
 
     Raises:
-        InputError: none of them has such a name.
+        InputError: no column has one of the usual names.
     """
     by_case = {name.lower(): name for name in reversed(names)}
     for wanted in PATHS:
@@ -34,12 +39,36 @@ def path_column(names: Sequence[str], place: str) -> str:
             return by_case[wanted]
     raise InputError(
         f"images: wanted a column {', '.join(PATHS[:-1])} or {PATHS[-1]} with the paths of images; "
-        f"{place} has {_list(names)}: rename the one that has the paths"
+        f"{place} has {_list(names)}: rename the one that has the paths, or write a first line "
+        "with the names of the columns"
     )
 
 
+def path_texts(table: pa.Table, column: str, place: str) -> list[str | None]:
+    """The paths of a table.
+
+    Raises:
+        InputError: the column is not a column of strings.
+    """
+    kind = table.schema.field(column).type
+    if not _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        raise InputError(
+            f"images: wanted texts or bytes in the column {column}, the paths of images or the "
+            f"images themselves; {place} has {kind} there"
+        )
+    paths: list[str | None] = table[column].cast(pa.string()).to_pylist()
+    return paths
+
+
+def is_scalar(kind: pa.DataType) -> bool:
+    """Whether a column of this type can have labels, splits or groups."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    tests = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_floating, pa.types.is_null)
+    return _is_text(kind) or any(test(kind) for test in tests)
+
+
 def require_different(names: Sequence[str], place: str) -> None:
-    """Refuses a table whose columns cannot be told from each other by their names.
+    """Checks that all columns have different names.
 
     Raises:
         InputError: two columns have the same name.
@@ -49,16 +78,20 @@ def require_different(names: Sequence[str], place: str) -> None:
 
 
 def image_column(schema: pa.Schema, place: str) -> str | None:
-    """The column of a Parquet file that has the bytes of images; None where it has none.
+    """Finds the column of a Parquet file that has the bytes of images; None if there is none.
 
     Raises:
-        InputError: several could be meant.
+        InputError: several columns have bytes, and their names do not show which one to use.
     """
     kinds = features(schema)
     found = [field.name for field in schema if _has_bytes(field.type)]
+    if any(field.name.lower() in PATHS and _is_text(field.type) for field in schema):
+        # Values of one length next to paths are digests.
+        digests = {f.name for f in schema if pa.types.is_fixed_size_binary(f.type)}
+        found = [name for name in found if name not in digests]
     said = [name for name in found if kinds.get(name, {}).get("_type") == "Image"]
-    called = [name for name in found if name.lower() == "image"]
-    found = said or called or found
+    found = said or found
+    found = [name for name in found if name.lower() == "image"] or found
     if len(found) > 1:
         raise InputError(
             f"images: wanted one column with the bytes of images; {place} has {_list(found)}: "
@@ -67,14 +100,14 @@ def image_column(schema: pa.Schema, place: str) -> str | None:
     return found[0] if found else None
 
 
-def chosen(name: str, rule: str | None, names: Sequence[str], place: str) -> str | None:
-    """The column for labels, splits or groups, or None where the table has none.
+def find_column(name: str, rule: str | None, names: Sequence[str], place: str) -> str | None:
+    """Finds the column for labels, splits or groups; None if the table has none.
 
     Args:
-        name: "label", "split" or "group", which is its name if the user says nothing else.
-        rule: of the user; `column:species` names the column.
-        names: of the table's columns.
-        place: of the table, for messages.
+        name: "label", "split" or "group", which is the default name of the column.
+        rule: the rule of the user; `column:species` names the column.
+        names: the names of the table's columns.
+        place: the location of the table, for messages.
 
     Raises:
         InputError: the table does not have the column that the user named.
@@ -90,20 +123,25 @@ def chosen(name: str, rule: str | None, names: Sequence[str], place: str) -> str
 
 
 def label_column(schema: pa.Schema, rule: str, place: str) -> str | None:
-    """The column with the labels: the one that is named so, else the only one of classes."""
-    if found := chosen("label", rule, schema.names, place):
+    """Finds the column with the labels: by its name, or as the only column of classes."""
+    if found := find_column("label", rule, schema.names, place):
         return found
     classes = [name for name in schema.names if class_names(schema, name)]
     return classes[0] if len(classes) == 1 else None
 
 
-def said(table: pa.Table, naming: Naming, place: str) -> dict[str, list[str | None]]:
-    """Labels, splits and groups of the rows of a table, as texts; None where they are missing."""
+def label_facts(table: pa.Table, naming: Naming, place: str) -> dict[str, list[str | None]]:
+    """Labels, splits and groups of the rows of a table, as strings; None if missing."""
     columns = {
         "label": label_column(table.schema, naming.label, place),
-        "split": chosen("split", naming.split, table.column_names, place),
-        "group": chosen("group", naming.group, table.column_names, place),
+        "split": find_column("split", naming.split, table.column_names, place),
+        "group": find_column("group", naming.group, table.column_names, place),
     }
+    if has_rules(naming):
+        columns["label"] = None
+    for name, column in columns.items():
+        if column:
+            _require_scalar(table.schema.field(column), name, place)
     found: dict[str, list[str | None]] = {
         name: texts(table, column) if column else [None] * table.num_rows
         for name, column in columns.items()
@@ -113,19 +151,44 @@ def said(table: pa.Table, naming: Naming, place: str) -> dict[str, list[str | No
     return found
 
 
+def _require_scalar(field: pa.Field, name: str, place: str) -> None:
+    said = (field.metadata or {}).get(KIND_OF.encode())
+    if said or not is_scalar(field.type):
+        kind = said.decode() if said else field.type
+        raise InputError(
+            f"images: wanted texts or numbers in the column {field.name}, for the {name} of each "
+            f"image; {place} has {kind} there: name another column with --{name} column:NAME, or "
+            f"write a rule for names with --{name}"
+        )
+
+
 def texts(table: pa.Table, column: str) -> list[str | None]:
-    """A column of texts or numbers as texts; numbers of classes as the names that they have."""
+    """Converts a column of strings or numbers to strings; class numbers become class names.
+
+    Spaces around a string are removed. An integer in a column of floats is written without a
+    fraction, because pandas makes floats of integers if some are missing.
+    """
     values = table[column]
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if pa.types.is_floating(values.type):
+        return [number_text(value) for value in values.to_pylist()]
     if names := class_names(table.schema, column):
         numbers = values.to_pylist()
         return [names[n] if n is not None and 0 <= n < len(names) else None for n in numbers]
-    return [text or None for text in pc.cast(values, pa.string()).to_pylist()]
+    trimmed = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
+    return [text or None for text in trimmed.to_pylist()]
+
+
+def number_text(value: float | None) -> str | None:
+    """A number as the text of a label: a whole one without fractions, None for no number."""
+    if value is None or not math.isfinite(value):
+        return None
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def class_names(schema: pa.Schema, column: str) -> list[str]:
-    """The names of the classes that the numbers of a column stand for; none for other columns."""
+    """The class names of a column of class numbers; an empty list for other columns."""
     about = features(schema).get(column, {})
     if about.get("_type") != "ClassLabel" or not pa.types.is_integer(schema.field(column).type):
         return []
@@ -138,7 +201,7 @@ def class_names(schema: pa.Schema, column: str) -> list[str]:
 
 
 def features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
-    """What Hugging Face's datasets say about the columns, in the metadata of a schema."""
+    """Hugging Face's descriptions of the columns, from the metadata of a schema."""
     try:
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         found = about.get("info", {}).get("features", {})
@@ -156,6 +219,11 @@ def _has_bytes(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
     return any(test(kind) for test in (*tests, pa.types.is_fixed_size_binary))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(test(kind) for test in tests)
 
 
 def _list(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""AVIF, HEIF and JPEG 2000, whose cost their headers do not bound: decoded under limits only."""
+"""Decodes AVIF, HEIF and JPEG 2000, whose headers do not limit the cost of decoding them."""
 
 import io
 import struct
@@ -14,7 +14,7 @@ try:
 except ImportError:
     pi_heif = None
 
-# The decoder takes 13 bytes for each.
+# The decoder needs 13 bytes for each sample.
 MAX_JPEG2000_SAMPLES = 96 << 20
 # CMYK, sRGB, grey, sYCC.
 _COLOURS_OF_JPEG2000 = (12, 16, 17, 18)
@@ -24,10 +24,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 def load_avif(content: bytes) -> Image.Image:
-    """The pixels of an AVIF file.
+    """Decodes an AVIF file.
 
     Raises:
-        RejectedImage: it costs too much or is damaged.
+        RejectedImage: the file is too large or damaged.
     """
     _check_boxes(content, "AVIF")
     image = Image.open(io.BytesIO(content), formats=("AVIF",))
@@ -37,10 +37,10 @@ def load_avif(content: bytes) -> Image.Image:
 
 
 def load_heif(content: bytes) -> Image.Image:
-    """The pixels of the primary picture of a HEIC or HEIF file.
+    """Decodes the primary picture of a HEIC or HEIF file.
 
     Raises:
-        RejectedImage: it costs too much or is damaged, or the decoder is not installed.
+        RejectedImage: the file is too large or damaged, or the decoder is not installed.
     """
     if pi_heif is None:
         raise RejectedImage(
@@ -49,7 +49,7 @@ def load_heif(content: bytes) -> Image.Image:
     _check_boxes(content, "HEIF")
     pi_heif.options.DECODE_THREADS = 1
     pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
-    # Deep grey comes out white where pi-heif makes eight bits of it.
+    # Grey with more than 8 bits becomes white if pi-heif converts it to 8 bits.
     file = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
     check_size(*file.size)
     if file.mode == "I;16":
@@ -63,10 +63,10 @@ def load_heif(content: bytes) -> Image.Image:
 
 
 def load_jpeg2000(content: bytes) -> Image.Image:
-    """The pixels of a JPEG 2000 file.
+    """Decodes a JPEG 2000 file.
 
     Raises:
-        RejectedImage: it costs too much, is damaged or of a layout that is not read.
+        RejectedImage: the file is too large, damaged, or has an unsupported layout.
     """
     place = content.find(b"\xff\x4f\xff\x51")
     if place < 0:
@@ -94,11 +94,11 @@ def load_jpeg2000(content: bytes) -> Image.Image:
 
 
 def _check_jpeg2000(samples: list[tuple[int, int, int]], boxes: bytes) -> None:
-    """Refuses layouts that come out wrong: white as black, or colours in the wrong places.
+    """Rejects layouts that the decoder gets wrong: white as black, or wrong colours.
 
     Args:
         samples: depth, and horizontal and vertical subsampling, of each component.
-        boxes: what precedes the codestream.
+        boxes: the bytes before the codestream.
     """
     what = ""
     if not 1 <= len(samples) <= 4:
@@ -125,7 +125,7 @@ def _check_jpeg2000(samples: list[tuple[int, int, int]], boxes: bytes) -> None:
 
 
 def _check_boxes(content: bytes, name: str) -> None:
-    """Refuses a file that ends within one of its boxes."""
+    """Rejects a file that ends inside one of its boxes."""
     place = 0
     for _ in range(100_000):
         if place + 8 > len(content):

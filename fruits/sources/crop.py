@@ -1,28 +1,28 @@
-"""Which part of a photograph a network gets to see: all of it, its centre, or what stands out."""
+"""Chooses the part of a photograph for the network: all, the centre, or the salient part."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 CROPS = ("centre", "saliency")
-"""The largest square in the centre, or a box around what stands out."""
+"""The largest square in the centre, or a box around the salient part."""
 
 SMALLEST = 4
-"""A box is at least this part of the shorter side, so that enough pixels are left."""
+"""A box is at least the shorter side divided by this, so that enough pixels remain."""
 
-# Pixels of the longer side of the picture in which saliency is computed.
+# The longer side of the small picture in which saliency is computed, in pixels.
 _SIDE = 64
-# Levels of saliency among which the threshold is found.
+# The number of saliency levels for the threshold.
 _LEVELS = 64
-# Share of them that may be outside of the box, at each of its sides; and what is added there.
+# The share of saliency that may be outside the box at each side, and the margin that is added.
 _OUTSIDE, _MARGIN = 0.05, 0.15
 
-# Of CIELab: a difference that is hardly seen.
+# A difference in CIELab that is hardly visible.
 _LEAST = 2.0
 _BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 _VALUES = np.arange(256) / 255
 _LINEAR = np.where(_VALUES <= 0.04045, _VALUES / 12.92, ((_VALUES + 0.055) / 1.055) ** 2.4)
-# From linear sRGB to XYZ, divided by white.
+# From linear sRGB to XYZ, relative to white.
 _TO_XYZ = np.array(
     [
         [0.4124564, 0.3575761, 0.1804375],
@@ -35,15 +35,15 @@ Box = tuple[int, int, int, int]
 
 
 def crop(image: Image.Image, kind: str) -> Image.Image:
-    """The part of an upright image that counts.
+    """Crops an upright image.
 
     Args:
-        image: RGB.
-        kind: one of :data:`CROPS`, or empty for all of the image.
+        image: an RGB image.
+        kind: one of :data:`CROPS`, or empty for the whole image.
     """
     if not kind:
         return image
-    box = centre(*image.size) if kind == "centre" else salient(image)
+    box = centre(*image.size) if kind == "centre" else salient_box(image)
     return image if box == (0, 0, *image.size) else image.crop(box)
 
 
@@ -54,12 +54,12 @@ def centre(width: int, height: int) -> Box:
     return left, top, left + side, top + side
 
 
-def salient(image: Image.Image) -> Box:
-    """A box around what stands out: left, top, right, bottom, in pixels.
+def salient_box(image: Image.Image) -> Box:
+    """A box around the salient part: left, top, right, bottom, in pixels.
 
-    At each of its four sides, a twentieth of what is salient may be outside; then a margin of 15 %
-    is added on each side. It is a square, unless it is larger than the shorter side of the image,
-    and lies within the image. An image in which nothing stands out is taken whole.
+    At each of its four sides, 5 % of the saliency may be outside; then a margin of 15 % is added on
+    each side. The box lies inside the image. It is a square, unless it is larger than the shorter
+    side of the image. For an image without a salient part, it is the whole image.
     """
     mass = saliency(image)
     if mass.max() < _LEAST or mass.min() == mass.max():
@@ -78,13 +78,13 @@ def salient(image: Image.Image) -> Box:
 
 
 def saliency(image: Image.Image) -> NDArray[np.float64]:
-    """How much each part of an image stands out: how far its colour is from the mean colour.
+    """The saliency of each part of an image: the distance of its colour from the mean colour.
 
     Achanta, Hemami, Estrada and Suesstrunk, "Frequency-tuned Salient Region Detection", CVPR 2009:
-    the distance in CIELab, after a blur that takes off noise and fine texture.
+    the distance in CIELab, after a blur that removes noise and fine texture.
 
     Returns:
-        float64 of shape (height, width) of a small picture of the same proportions, 0 or more.
+        float64 >= 0 of shape (height, width), for a small picture with the same proportions.
     """
     scale = _SIDE / max(image.size)
     size = [max(1, round(scale * side)) for side in image.size]
@@ -96,7 +96,7 @@ def saliency(image: Image.Image) -> NDArray[np.float64]:
 
 
 def threshold(values: NDArray[np.float64]) -> float:
-    """The value that divides numbers into low and high ones with the most variance between them.
+    """The value that separates low from high numbers with the largest variance between them.
 
     Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE Transactions on Systems,
     Man, and Cybernetics 9 (1979).
@@ -119,7 +119,7 @@ def _lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The binomial blur 1 4 6 4 1 along both axes; the borders repeat."""
+    """Applies the binomial blur 1 4 6 4 1 along both axes; borders are repeated."""
     height, width, _ = values.shape
     wide = np.pad(values, [(2, 2), (2, 2), (0, 0)], "edge")
     rows = sum(w * wide[n : n + height] for n, w in enumerate(_BINOMIAL))
@@ -128,14 +128,14 @@ def _blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _span(mass: NDArray[np.float64], size: int) -> tuple[float, float]:
-    """Begin and end of what is salient along an axis, in pixels of the image."""
+    """Begin and end of the salient part along an axis, in pixels of the image."""
     share = np.concatenate([[0], np.cumsum(mass)]) / mass.sum()
     begin, end = np.interp([_OUTSIDE, 1 - _OUTSIDE], share, np.linspace(0, size, len(share)))
     return float(begin), float(end)
 
 
 def _around(middle: float, side: float, size: int) -> tuple[int, int]:
-    """Begin and end of a span of this length around a place, moved and cut to lie within."""
+    """Begin and end of a span around `middle`, moved and shortened to lie inside the image."""
     whole = min(max(1, round(side)), size)
     begin = min(max(0, round(middle - whole / 2)), size - whole)
     return begin, begin + whole

@@ -1,4 +1,4 @@
-"""Contents of image files -> pixels, or the reason why there are none."""
+"""Decodes the contents of image files into pixels, or raises the reason for a rejection."""
 
 import warnings
 from collections.abc import Callable
@@ -12,36 +12,37 @@ from fruits.sources import bmp, containers, formats, gif, jpeg, netpbm, png, tif
 from fruits.sources.crop import Box, crop
 from fruits.sources.exif import TURNS, orientation
 from fruits.sources.formats import SUFFIXES
-from fruits.sources.limited import decode_limited, watched
+from fruits.sources.limited import decode_limited, with_time_limit
 from fruits.sources.limits import RejectedImage
 from fruits.sources.resize import InputSpec, resize
 
 __all__ = ["SUFFIXES", "RejectedImage", "decode"]
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit applies to the size before the reduction.
-# Of damaged EXIF and the like; damaged pixels are an error.
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit applies to the size before it is reduced.
+# Warnings about damaged EXIF and similar; damaged pixels raise an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(content: bytes, spec: InputSpec | int, exact: bool = False) -> NDArray[np.uint8]:
-    """The pixels of an image file, brought to the shape that a network takes.
+    """Decodes an image file and resizes it to the input shape of a network.
 
     JPEG files are decoded at the smallest scale that keeps twice the wanted side, if the network
-    allows that. The orientation of a photograph is applied, transparent pixels are laid on white,
-    samples of more than 8 bits keep their eight high bits. ``docs/pixels.md`` says all of it.
+    allows that. The orientation of a photograph is applied, transparent pixels are composited on
+    white, and samples of more than 8 bits keep their eight high bits. ``docs/pixels.md`` has all
+    details.
 
     Args:
-        content: of the file.
-        spec: the wanted shape, and how the image is brought to it; a number is the height and
-            width of a square into which it is squeezed.
+        content: the bytes of the file.
+        spec: the wanted shape and how to resize; a number is the side of a square to which the
+            image is resized without keeping its proportions.
         exact: decode JPEG at full scale, as Keras does.
 
     Returns:
         uint8 RGB of shape (height, width, 3).
 
     Raises:
-        RejectedImage: with the reason, when the content is no image, damaged, too large or of a
-            layout whose pixels are not known to come out right.
+        RejectedImage: with the reason: the content is not an image, is damaged, is too large, or
+            has a layout that is not known to be decoded correctly.
     """
     return _decoded(content, InputSpec(spec) if isinstance(spec, int) else spec, exact)
 
@@ -54,21 +55,21 @@ def _decoded(content: bytes, spec: InputSpec | None, exact: bool) -> NDArray[np.
         raise RejectedImage(f"not an image: {formats.describe(content)}")
     if kind in _UNBOUNDED or (kind == "TIFF" and tiff.is_unbounded(content)):
         return decode_limited(content, spec, exact)
-    return watched(decode_here, content, spec, exact)
+    return with_time_limit(decode_here, content, spec, exact)
 
 
 def decode_whole(content: bytes) -> Image.Image:
-    """Like :func:`decode`, in the size that the file has: RGB, upright, JPEG at full scale."""
+    """Like :func:`decode`, in the original size: RGB, upright, JPEG at full scale."""
     return Image.fromarray(_decoded(content, None, True))
 
 
 def decode_box(content: bytes, box: Box, spec: InputSpec) -> NDArray[np.uint8]:
-    """Like :func:`decode`, of a part of the upright image alone, in pixels of full scale."""
+    """Like :func:`decode`, for one box of the upright image, in pixels at full scale."""
     return np.asarray(resize(decode_whole(content).crop(box), spec))
 
 
 def decode_here(content: bytes, spec: InputSpec | None, exact: bool = False) -> NDArray[np.uint8]:
-    """Like :func:`decode`, always in this process; without a specification, in its own size."""
+    """Like :func:`decode`, always in this process; without a spec, in the original size."""
     kind = formats.format_of(content) or ""
     try:
         if kind == "JPEG":
@@ -78,15 +79,15 @@ def decode_here(content: bytes, spec: InputSpec | None, exact: bool = False) -> 
     except RejectedImage:
         raise
     except MemoryError:
-        raise RejectedImage("too large: it takes too much memory to decode") from None
-    # Decoders raise nearly any exception on damaged files; it becomes the reason.
+        raise RejectedImage("too large: decoding it needs too much memory") from None
+    # Decoders raise nearly any exception for damaged files; it becomes the reason.
     except Exception as error:
         reason = one_line(error)
         cut = "truncated: " if "truncated" in reason.lower() else ""
         raise RejectedImage(f"damaged: {cut}{reason}") from error
 
 
-# Formats whose cost of decoding does not follow from their headers.
+# Formats whose headers do not limit the cost of decoding.
 _UNBOUNDED = ("AVIF", "HEIF", "JPEG2000")
 
 _LOADERS: dict[str, Callable[[bytes], Image.Image]] = {
@@ -103,15 +104,15 @@ _LOADERS: dict[str, Callable[[bytes], Image.Image]] = {
 
 
 def _shaped(image: Image.Image, spec: InputSpec | None) -> NDArray[np.uint8]:
-    """The image in the shape that a network takes, or in its own; without transparency, upright."""
+    """The opaque, upright image in the shape of the spec, or in its original shape."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     if image.mode != mode:
         image, info = image.convert(mode), image.info
         image.info = info
     if spec is None:
         return np.asarray(_opaque(_upright(image)))
-    # A square is the same square when it lies on its side: turning the small one is cheaper.
-    late = spec.is_squeezed_square
+    # A rotated square is a square of the same size, and rotating the resized one is cheaper.
+    late = spec.is_squashed_square
     if not late:
         image = _upright(image)
     shaped = resize(image if late else crop(_opaque(image), spec.crop), spec)
@@ -120,7 +121,7 @@ def _shaped(image: Image.Image, spec: InputSpec | None) -> NDArray[np.uint8]:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image laid on white."""
+    """The image on a white background."""
     if image.mode != "RGBA":
         return image
     white = Image.new("RGBA", image.size, "white")

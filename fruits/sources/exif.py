@@ -1,4 +1,4 @@
-"""The orientation of a photograph, read without the other metadata, which can be large."""
+"""Reads the orientation of a photograph without the other metadata, which can be large."""
 
 import re
 import struct
@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-# The operation that turns the pixels of each orientation upright.
+# The operation that makes the pixels of each orientation upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -18,7 +18,7 @@ TURNS = {
 }
 
 _ORIENTATION = 0x0112
-# Type of a tag's value -> its format in struct; other types are not whole numbers.
+# Type of a tag's value -> its format in struct; other types are not integers.
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
 _MAX_TAGS = 4096
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
@@ -29,10 +29,10 @@ def orientation(info: dict[str | tuple[int, int], Any]) -> int:
     """The orientation in an image's metadata.
 
     Args:
-        info: as Pillow gives it: EXIF, or text that holds EXIF, or XMP.
+        info: Pillow's `info`, with EXIF, a text that contains EXIF, or XMP.
 
     Returns:
-        1 to 8; 0 where there is none, or the metadata are damaged.
+        1 to 8; 0 if there is none, or if the metadata are damaged.
     """
     exif = info.get("exif")
     profile = info.get("Raw profile type exif")
@@ -62,5 +62,5 @@ def _in_exif(exif: bytes) -> int | None:
             if tag == _ORIENTATION and kind in _NUMBERS and number == 1:
                 return int(struct.unpack_from(order + _NUMBERS[kind], exif, start + 8)[0])
     except struct.error:
-        pass  # Damaged EXIF says nothing about the orientation, nor against the pixels.
+        pass  # Without a readable orientation, the pixels can still be used.
     return None

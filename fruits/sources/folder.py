@@ -1,7 +1,7 @@
-"""A folder of images, in any store: what is in it, and the contents.
+"""A folder of images as a source, in any store.
 
-Files are listed and read in Python, because their bytes are wanted there: a read through the JVM
-would copy each of them twice and fetch one at a time.
+Files are listed and read in Python, where their bytes are needed: the JVM would copy each file
+twice and read one at a time.
 """
 
 from __future__ import annotations
@@ -29,129 +29,162 @@ from fruits.storage.files import probe, read
 from fruits.storage.location import Location
 from fruits.storage.walk import Entry, walk
 
-# Reads under way at once for each task: enough to hide 20 ms of latency behind the CNN.
+# The number of parallel reads of a task: enough to hide 20 ms of latency behind the CNN.
 READS = 16
 
 
-# Contents read ahead of the CNN are bounded by their bytes too: 16 large photographs are a lot.
+# A limit in bytes for contents that are read ahead: 16 large photographs need much memory.
 READ_AHEAD_BYTES = 64 << 20
 
 
-# The longest file that is read: no image that may be decoded is longer, and memory is finite.
+# The longest file that is read; no image that may be decoded is longer.
 MAX_BYTES = 1 << 30
 
 
-# Entries that become a table at a time.
+# The number of entries in a table.
 _ROWS = 16_384
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of images and what is below it: a :class:`fruits.sources.source.Source`.
+    """A folder of images with its subfolders: a :class:`fruits.sources.source.Source`.
 
     Attributes:
-        place: its path or URI.
-        naming: the rules by which a path gives the label and the side of the split.
+        place: The path or URI of the folder.
+        naming: The rules for the label and the side of the split of a path.
     """
 
     place: str
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image: see :func:`find_images`."""
+        """Lists all images, see :func:`find_images`."""
         return find_images(self.place, self.naming)
 
-    def batches(self) -> FolderListing:
-        """The same images, in tables of some thousand rows."""
-        return FolderListing(self.place, self.naming)
+    def batches(self, archives: tuple[str, ...] = ()) -> FolderListing:
+        """The same images, in tables of some thousand rows.
+
+        Args:
+            archives: see :class:`FolderListing`.
+        """
+        return FolderListing(self.place, self.naming, archives)
 
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        """The contents of some of them: see :func:`read_contents`."""
+        """The contents of some images, see :func:`read_contents`."""
         return contents_of(items)
 
 
 def find_images(place: str | Location, naming: Naming | None = None) -> Listing:
-    """Every image file below a folder, and how many files were passed over.
+    """Lists every image file below a folder, and counts the skipped files.
 
-    What counts as an image is in :mod:`fruits.sources.selection`, which links are followed in
-    :mod:`fruits.storage.walk`. A link with the name of an image that leads nowhere is listed: the
-    run rejects it with the reason.
+    :mod:`fruits.sources.selection` says which files are images, and :mod:`fruits.storage.walk`
+    which links are followed. A broken link with the name of an image is listed, so that the run
+    rejects it with the reason.
 
     Args:
-        place: of the folder.
-        naming: the rules by which a path gives the label and the side of the split; by default, the
-            label is the name of the folder that an image is in.
+        place: the folder.
+        naming: the rules for the label and the side of the split of a path; by default, the label
+            is the name of the folder that contains the image.
 
     Returns:
-        The images in the order of their paths.
+        The images, sorted by path.
 
     Raises:
-        InputError: the folder is missing, is a file or holds no image; it, or one in it, cannot be
-            listed.
+        InputError: the folder is missing, is a file, or has no images; or it or one of its
+            subfolders cannot be listed.
         StorageError: the store cannot be used.
     """
-    found = FolderListing(place, naming or Naming())
-    images = pa.concat_tables([LISTING.empty_table(), *found])
-    return Listing(images.sort_by("path").combine_chunks(), found.passed_over, found.linked)
+    return FolderListing(place, naming or Naming()).listing()
 
 
 class FolderListing:
-    """Lists a folder bit by bit, as :func:`find_images` does at once.
+    """Lists a folder part by part; :func:`find_images` lists it at once.
+
+    Args:
+        place: the folder.
+        naming: the rules for the label and the side of the split of a path.
+        archives: suffixes of archives that a folder may have instead of images.
 
     Attributes:
-        linked: real paths of the folders to which links led so far.
+        linked: The real paths of the linked folders found so far.
+        archives: The names of archives, if the folder has no images. They do not count as skipped,
+            and no error is raised.
     """
 
-    def __init__(self, place: str | Location, naming: Naming) -> None:
+    def __init__(
+        self, place: str | Location, naming: Naming, archives: tuple[str, ...] = ()
+    ) -> None:
         self.linked: list[str] = []
+        self.archives: list[str] = []
         self._place = place
         self._naming = naming
+        self._suffixes = archives
         self._selection = Selection()
 
     @property
     def passed_over(self) -> dict[str, int]:
-        """How many files were passed over so far, by reason."""
+        """The number of files skipped so far, by reason."""
         return dict(sorted(self._selection.passed_over.items()))
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """Tables of :data:`LISTING`, in no particular order; errors as in :func:`find_images`."""
+        """Yields tables of :data:`LISTING` in no particular order; see :func:`find_images`."""
         location = Location.of(self._place)
         found = self._entries(location)
         there = False
         while entries := list(islice(found, _ROWS)):
             there = True
             yield _rows(location, entries, self._naming)
-        if not there:
+        if not there and not self.archives:
             count = sum(self.passed_over.values())
             raise InputError(
-                f"images: wanted files that end in {' '.join(SUFFIXES)}; there are none among the "
-                f"{count} files below {self._place}{self._selection.described(': ')}"
+                f"images: wanted files that end in {' '.join(SUFFIXES)}; got none among the "
+                f"{count} files in {self._place}{self._selection.described(': ')}"
             )
 
+    def listing(self) -> Listing:
+        """The whole listing in memory, sorted by path."""
+        images = pa.concat_tables([LISTING.empty_table(), *self])
+        return Listing(images.sort_by("path").combine_chunks(), self.passed_over, self.linked)
+
     def _entries(self, location: Location) -> Iterator[Entry]:
-        """Those that are images."""
+        """Yields the entries that are images."""
         selection = self._selection
         try:
             with store_errors(location.uri):
                 if not location.is_local:
-                    # A store that is out of reach is an error within seconds.
+                    # Fails within seconds if the store is unreachable.
                     probe(location)
                 for entry in walk(location, selection.enters):
-                    if entry.kind == "file":  # Most are, so it comes first.
-                        if selection.is_image(entry.name):
-                            yield entry
-                    elif entry.kind == "linked folder":
+                    if entry.kind == "linked folder":
                         self.linked.append(entry.target)
+                    elif self._suffixes and self._is_archive(entry):
+                        self.archives.append(entry.name)
                     elif _is_item(entry, selection):
+                        self._pass_over_archives()
                         yield entry
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _missing(self._place, location, error) from None
         except OSError as error:
             raise _unlistable(location, error) from None
 
+    def _is_archive(self, entry: Entry) -> bool:
+        """Whether an entry is an archive, which is used if there are no images."""
+        name = entry.name.lower()
+        if entry.kind != "file" or not name.endswith(self._suffixes):
+            return False
+        folder, _, base = entry.name.rpartition("/")
+        return not base.startswith(".") and (not folder or self._selection.enters(folder))
+
+    def _pass_over_archives(self) -> None:
+        """Counts the archives as skipped, because there is an image."""
+        self._suffixes = ()
+        for name in self.archives:
+            self._selection.is_image(name)
+        self.archives.clear()
+
 
 def _rows(location: Location, entries: Sequence[Entry], naming: Naming) -> pa.Table:
-    """The rows of :data:`LISTING` of some files."""
+    """The rows of :data:`LISTING` for some files."""
     prefix = location.uri.rstrip("/")
     paths = pa.array([storable(f"{prefix}/{entry.name}") for entry in entries], pa.string())
     columns = {
@@ -165,27 +198,27 @@ def _rows(location: Location, entries: Sequence[Entry], naming: Naming) -> pa.Ta
 
 
 def list_images(place: str | Location) -> pa.Table:
-    """The images of :func:`find_images`, a table of :data:`LISTING`."""
+    """The images that :func:`find_images` finds, as a table of :data:`LISTING`."""
     return find_images(place).images
 
 
 def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
-    """The contents of files that a listing names: :func:`read_contents` for a table of them."""
+    """The contents of the files in a listing, see :func:`read_contents`."""
     paths, lengths = items["path"].to_pylist(), items["length"].to_pylist()
     return read_contents(zip(paths, lengths, strict=True))
 
 
 def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:
-    """The contents of files, in order, several reads ahead.
+    """Yields the contents of files in order, and reads several files ahead.
 
     Args:
-        paths: of each file, its path as :func:`list_images` writes it and its length in bytes.
+        paths: the path of each file, as written by :func:`list_images`, and its length in bytes.
 
     Yields:
-        The bytes, or the error that kept them from being read.
+        The bytes, or the error of reading them.
 
     Raises:
-        StorageError: the store they are in is at fault, not they.
+        StorageError: the store cannot be used; this is not an error of one file.
     """
     pending: deque[tuple[Future[bytes | OSError], int]] = deque()
     ahead = 0
@@ -215,7 +248,7 @@ def _read(path: str) -> bytes | OSError:
             return error
     except OSError as error:
         return error
-    # A table of paths has names as somebody wrote them.
+    # A table of paths has the names as its author wrote them.
     try:
         return read(path)
     except OSError as error:
@@ -223,15 +256,10 @@ def _read(path: str) -> bytes | OSError:
 
 
 def _is_item(entry: Entry, selection: Selection) -> bool:
-    """Whether an entry is listed; another one is counted."""
-    if entry.kind == "special file":
-        selection.passed_over["special files"] += 1
-        return False
-    if entry.kind == "repeated folder":
-        selection.passed_over["repeated folders"] += 1
-        return False
-    if entry.kind == "broken link" and not entry.name.lower().endswith(SUFFIXES):
-        selection.passed_over["broken links"] += 1
+    """Whether an entry is listed as an image; other entries are counted as skipped."""
+    is_broken = entry.kind == "broken link" and not entry.name.lower().endswith(SUFFIXES)
+    if is_broken or entry.kind in ("special file", "repeated folder"):
+        selection.passed_over[f"{entry.kind}s"] += 1
         return False
     return selection.is_image(entry.name)
 
@@ -244,7 +272,7 @@ def _missing(place: str | Location, location: Location, error: OSError) -> Input
         literal = f"; names are literal: write a space for %20 ({encoded[0]})" if encoded else ""
         return InputError(f"images: wanted a folder of images; {place} does not exist{literal}")
     return InputError(
-        f"images: {error.filename} went away while {place} was listed; "
+        f"images: {error.filename} disappeared while {place} was listed; "
         "run again when nothing in it is renamed or deleted"
     )
 
@@ -254,6 +282,6 @@ def _unlistable(location: Location, error: OSError) -> InputError:
     who = f" by user {os.geteuid()}" if location.is_local else ""
     reason = error.strerror or one_line(error)
     return InputError(
-        f"images: {storable(str(folder))} cannot be listed{who} ({reason}): let that user read it "
-        "and enter it, or move it out of the images; leaving it out would lose images"
+        f"images: {storable(str(folder))} cannot be listed{who} ({reason}): allow that user to "
+        "read and enter it, or move it out of the images; skipping it would lose images"
     )

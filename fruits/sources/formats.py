@@ -1,11 +1,11 @@
-"""Which files are images, by the ends of their names and by their first bytes.
+"""Recognises image formats by the suffix of the name and by the first bytes.
 
-Imports nothing, so that listing a folder stays cheap.
+It has no costly imports, so that listing a folder stays fast.
 """
 
 import re
 
-# Every usual suffix of each format that can be decoded, in lower case.
+# The usual suffixes of each supported format, in lower case.
 SUFFIXES_BY_FORMAT = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
     "PNG": (".png", ".apng"),
@@ -20,14 +20,14 @@ SUFFIXES_BY_FORMAT = {
 }
 SUFFIXES = tuple(suffix for suffixes in SUFFIXES_BY_FORMAT.values() for suffix in suffixes)
 
-# Of the box "ftyp" that an ISO media file begins with.
+# Brands in the box "ftyp" at the start of an ISO media file.
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _HEIF_BRANDS |= {b"mif1", b"msf1", b"mif2"}
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-# A bitmap without the header of a file: the size of its own one, and a single plane.
+# A bitmap without a file header begins with the size of its own header, and has one plane.
 _BITMAP = re.compile(
     rb"[\x28\x6c\x7c]\x00\x00\x00.{8}\x01\x00[\x01\x02\x04\x08\x10\x18\x20]\x00", re.S
 )
@@ -35,7 +35,7 @@ _NETPBM = re.compile(rb"P[1-6][\s#]")
 
 
 def format_of(content: bytes) -> str | None:
-    """The format whose signature a file begins with, a key of :data:`SUFFIXES_BY_FORMAT`."""
+    """The format by a file's first bytes, a key of :data:`SUFFIXES_BY_FORMAT`; None if unknown."""
     head = content[:12]
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -57,7 +57,7 @@ def format_of(content: bytes) -> str | None:
 
 
 def describe(content: bytes) -> str:
-    """What a file is that is none of these formats, in words that follow "not an image: "."""
+    """Describes a file that is not an image, in words that follow "not an image: "."""
     if not content:
         return "empty file"
     for signature, description in _SIGNATURES:
@@ -76,20 +76,20 @@ def describe(content: bytes) -> str:
 def _media_format(content: bytes) -> str | None:
     length = min(int.from_bytes(content[:4]), 512)
     brands = [content[8:12], *(content[n : n + 4] for n in range(16, length - 3, 4))]
-    # Both kinds may use the brand "mif1"; only the other brands distinguish them.
+    # Both formats may have the brand "mif1"; only the other brands distinguish them.
     if _AVIF_BRANDS.intersection(brands):
         return "AVIF"
     return "HEIF" if _HEIF_BRANDS.intersection(brands) else None
 
 
 def _text(start: bytes) -> str | None:
-    """The start of a text file, or None when it is none."""
+    """The start of a text file, or None if the file is not text."""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = start[: len(start) // 2 * 2].decode("utf-16", "replace")
     else:
         text = start.decode("utf-8-sig", "replace")
         if len(start) == _START:
-            text = text.removesuffix("\N{REPLACEMENT CHARACTER}")  # which may be cut
+            text = text.removesuffix("\N{REPLACEMENT CHARACTER}")  # A character cut in the middle.
     odd = sum(not (letter.isprintable() or letter.isspace()) for letter in text)
     return text if "\N{REPLACEMENT CHARACTER}" not in text and odd == 0 else None
 
@@ -109,11 +109,11 @@ def _describe_text(text: str) -> str:
     return "text file" if start else "blank text file"
 
 
-# Bytes of a text that are looked at.
+# The bytes of a text to examine.
 _START = 4096
 _TGA = "TGA picture, a format that is not read"
 
-# Regular expressions for the first bytes; "." stands for any byte.
+# Regular expressions for the first bytes; "." matches any byte.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb"%PDF-", "PDF document"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript document"),
@@ -148,7 +148,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb".{4}(moov|mdat|wide|pnot)", "video (QuickTime)"),
     (rb"RIFF.{4}AVI ", "video (AVI)"),
     (rb"RIFF.{4}WAVE", "audio file (WAV)"),
-    (rb"RIFF", "RIFF file that is no WebP picture"),
+    (rb"RIFF", "RIFF file that is not a WebP picture"),
     (rb"\x1aE\xdf\xa3", "video (Matroska or WebM)"),
     (rb"FLV\x01", "video (Flash)"),
     (rb"\x00\x00\x01[\xb3\xba]", "video (MPEG)"),
@@ -171,7 +171,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb"\x93NUMPY", "NumPy array"),
     (rb"SQLite format 3", "SQLite database"),
     (rb"\x7fELF|MZ", "program"),
-    (rb"bplist00|Bud1|\x00\x00\x00\x01Bud1", "file of macOS, no picture"),
+    (rb"bplist00|Bud1|\x00\x00\x00\x01Bud1", "file of macOS, not a picture"),
     (rb"\x00\x05\x16[\x00\x07]", "AppleDouble file of macOS (the picture is the one without ._)"),
     (rb"\x89PNG", "PNG file whose signature is damaged by a transfer as text"),
     (rb".[\x00\x01][\x01-\x03\x09-\x0b].{13}[\x08\x0f\x10\x18\x20]", _TGA),

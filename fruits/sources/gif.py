@@ -1,4 +1,4 @@
-"""GIF: the first frame, where it covers the screen; elsewhere nothing, which is white."""
+"""Decodes the first frame of GIF; where it does not cover the screen, the image is transparent."""
 
 import io
 import struct
@@ -7,15 +7,15 @@ from PIL import Image
 
 from fruits.sources.limits import RejectedImage, check_size
 
-# Blocks of comments and other extensions before the first frame.
+# The most blocks of comments and other extensions before the first frame.
 MAX_BLOCKS = 1 << 16
 
 
 def load(content: bytes) -> Image.Image:
-    """The pixels of the first frame of a GIF file.
+    """Decodes the first frame of a GIF file.
 
     Raises:
-        RejectedImage: it costs too much or is damaged.
+        RejectedImage: the file is too large or damaged.
     """
     left, top, width, height = _first_frame(content)
     screen = struct.unpack_from("<HH", content, 6)

@@ -1,8 +1,8 @@
-"""Indexes of files that have to be read through to know what is in them; made once on a machine.
+"""Caches indexes of files that must be read completely to list them.
 
-They are kept in the cache folder of the machine that starts the run. The output would be the wrong
-place: nothing may be written there before it is known to be ours, and several outputs share one
-source. Next to the images would be wrong too: they are often read-only.
+The indexes are in the cache folder of the machine that starts the run. They are not in the output,
+because several outputs may use one source, and because nothing may be written there before the run
+owns it. They are not next to the images, because these are often read-only.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from fruits.storage.location import Location
 from fruits.storage.walk import Entry
 
 # Changes when indexes have other columns or other contents.
-_FORMAT = "1"
+_FORMAT = "3"
 
 
-def indexed(kind: str, location: Location, entry: Entry, make: Callable[[], pa.Table]) -> pa.Table:
-    """The index of a file: the one that is kept, if the file is the same; else a new one.
+def cached_index(
+    kind: str, location: Location, entry: Entry, make: Callable[[], pa.Table]
+) -> pa.Table:
+    """The cached index of a file, or a new one if the file changed or is not cached.
 
     Args:
-        kind: of the index.
-        location: of the file.
-        entry: its length and its time, by which it is the same.
-        make: reads the file through and makes the index.
+        kind: the kind of index.
+        location: the location of the file.
+        entry: the length and the time of the file, which identify its version.
+        make: reads the file and makes the index.
     """
     identity = [_FORMAT, kind, location.uri, entry.length, str(entry.modified)]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
     path = cache_folder() / "indexes" / f"{name}.parquet"
-    with suppress(OSError, pa.ArrowException):  # It is not there, or damaged.
+    with suppress(OSError, pa.ArrowException):  # It is missing or damaged.
         kept: pa.Table = pq.read_table(path, partitioning=None)
         return kept
     made = make()

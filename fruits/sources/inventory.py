@@ -1,4 +1,4 @@
-"""An S3 Inventory as a source: its manifest names files that list a bucket, so nothing is listed.
+"""An S3 Inventory as a source: its files list a bucket, so no listing requests are needed.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
 """
@@ -42,15 +42,15 @@ class Inventory:
     """An S3 Inventory: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        place: of its manifest.json, in S3 or a copy of it with the files next to it.
-        naming: the rules by which keys give labels and splits.
+        place: The path or URI of its manifest.json, in S3, or of a copy next to its files.
+        naming: The rules for the labels and splits of keys.
     """
 
     place: str
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image in it: see :meth:`fruits.sources.source.Lister.items`."""
+        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
         location = Location.of(self.place)
         manifest = _read_manifest(location)
         with ThreadPoolExecutor(READS) as pool:
@@ -59,7 +59,7 @@ class Inventory:
         found = dict(one for table in tables for one in _objects(table, location, selection))
         if not found:
             raise InputError(
-                f"images: wanted images in the inventory {location}; there are none"
+                f"images: wanted images in the inventory {location}; got none"
                 + selection.described(": ")
             )
         rows: list[Row] = [(uri, None, None, None) for uri in found]
@@ -70,7 +70,7 @@ class Inventory:
 
 
 def is_manifest(content: bytes) -> bool:
-    """Whether a JSON file is the manifest of an inventory."""
+    """Whether the content of a JSON file is the manifest of an inventory."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -80,13 +80,13 @@ def is_manifest(content: bytes) -> bool:
 
 @dataclass(frozen=True)
 class _Manifest:
-    """What a manifest says.
+    """The content of a manifest.
 
     Attributes:
-        parquet: whether its files are Parquet; else CSV, compressed with gzip.
-        columns: names of the columns of CSV.
-        bucket: in which its files are.
-        files: key and MD5, or None, of each file.
+        parquet: Whether its files are Parquet; otherwise they are CSV, compressed with gzip.
+        columns: The names of the columns of CSV.
+        bucket: The bucket that contains its files.
+        files: The key of each file, and its MD5 or None.
     """
 
     parquet: bool
@@ -96,7 +96,7 @@ class _Manifest:
 
     @classmethod
     def of(cls, content: bytes, location: Location) -> _Manifest:
-        """Reads a manifest; raises InputError where it is none, or damaged."""
+        """Reads a manifest; raises InputError if it is another file or damaged."""
         if not is_manifest(content):
             raise InputError(
                 f"images: wanted the manifest.json of an S3 Inventory; {location} is another file"
@@ -130,7 +130,7 @@ def _read_manifest(location: Location) -> _Manifest:
 
 
 def _read_part(location: Location, manifest: _Manifest, file: tuple[str, str | None]) -> pa.Table:
-    """One of the files of an inventory, with the names of its columns in lower case."""
+    """Reads one file of an inventory; the names of its columns become lower case."""
     key, checksum = file
     uri = _uri_of(location, manifest, key)
     try:
@@ -152,7 +152,7 @@ def _read_part(location: Location, manifest: _Manifest, file: tuple[str, str | N
 
 
 def _uri_of(location: Location, manifest: _Manifest, key: str) -> str:
-    """Where a file of an inventory is: in S3, or as the manifest's copy is kept."""
+    """The URI of a file of an inventory: in S3, or relative to a copy of the manifest."""
     if location.is_s3:
         return f"s3a://{manifest.bucket}/{key}"
     folder = location.uri.rpartition("/")[0]
@@ -160,7 +160,7 @@ def _uri_of(location: Location, manifest: _Manifest, key: str) -> str:
     sibling = Location.of(f"{folder}/{name}")
     if sibling.filesystem.exists(sibling.path):
         return sibling.uri
-    # As in S3: .../config/2026-01-01T00-00Z/manifest.json and .../config/data/x.csv.gz.
+    # The layout in S3: .../config/2026-01-01T00-00Z/manifest.json and .../config/data/x.csv.gz.
     return f"{folder.rpartition('/')[0]}/data/{name}"
 
 
@@ -190,7 +190,7 @@ def _check_columns(table: pa.Table, location: Location) -> None:
 def _objects(
     table: pa.Table, location: Location, selection: Selection
 ) -> Iterator[tuple[str, tuple[int, Any]]]:
-    """The images of a part: URI, and length and time."""
+    """Yields the images of a part: URI, and length and time."""
     current = [
         latest and not deleted
         for latest, deleted in zip(
@@ -213,7 +213,7 @@ def _values(table: pa.Table, location: Location) -> Iterator[tuple[str, str, int
         columns = [pc.cast(table[name], kind) for name, kind in kinds.items()]
     except pa.ArrowException as error:
         raise InputError(
-            f"images: {location} names a file whose rows are no inventory ({one_line(error)}): "
+            f"images: {location} names a file that is not an inventory ({one_line(error)}): "
             "copy it again"
         ) from error
     if any(column.null_count for column in columns):

@@ -1,4 +1,4 @@
-"""JPEG: decoded at the scale that is wanted, and refused where pixels are missing."""
+"""Decodes JPEG at the wanted scale, and rejects files with missing pixels."""
 
 import io
 
@@ -9,7 +9,7 @@ from fruits.sources.jpeg_data import require_data
 from fruits.sources.jpeg_header import Header, read_header
 from fruits.sources.limits import RejectedImage
 
-# Pillow keeps and looks through all segments of the header; beyond these it gets the needed ones.
+# Pillow parses and keeps all segments of a header; larger headers are reduced before.
 _MANY_SEGMENTS = 100
 _MUCH_HEADER = 1 << 20
 
@@ -19,19 +19,19 @@ _END = b"\xff\xd9"
 
 
 def load(content: bytes, side: int | None) -> Image.Image:
-    """The pixels of a JPEG file.
+    """Decodes a JPEG file.
 
     Args:
-        content: of the file.
-        side: the smallest scale is taken that keeps this many pixels; None: full scale.
+        content: the bytes of the file.
+        side: the smallest scale that keeps this many pixels is used; None for full scale.
 
     Raises:
-        RejectedImage: it costs too much, is truncated, damaged or of a layout that is not read.
+        RejectedImage: the file is too large, truncated, damaged, or has an unsupported layout.
     """
     header = read_header(content)
     scale = 1
     if side is not None:
-        # As Pillow's draft chooses it.
+        # The same choice as that of Pillow's `draft`.
         ratio = min(header.width // side, header.height // side)
         scale = next(s for s in (8, 4, 2, 1) if ratio >= s or s == 1)
     check_cost(content, header, scale)
@@ -49,7 +49,7 @@ def _load(content: bytes, header: Header, side: int | None, scale: int) -> Image
     except OSError as error:
         if "truncated" not in str(error):
             if header.process in _ARITHMETIC:
-                # A decoder may be built without it; then it says no more than this.
+                # The decoder may be built without it, and then raises an unspecific error.
                 raise RejectedImage(
                     "unsupported layout: arithmetic-coded JPEG that the decoder does not read"
                 ) from error
@@ -59,8 +59,8 @@ def _load(content: bytes, header: Header, side: int | None, scale: int) -> Image
 
 def _decode(content: bytes, header: Header, side: int | None, scale: int) -> Image.Image:
     image = _open(content, side)
-    # By the time that all but the end marker has been read, all rows but the last ones are there:
-    # an end marker that was put behind half of the data is noticed here.
+    # When all bytes before the end marker were read, all rows but the last ones must be decoded.
+    # This detects an end marker that was written after only a part of the data.
     end = content.rfind(_END) if header.by_rows else -1
     row = image.height - 1 - 24 * header.components[0][2] // scale
     if end < 0 or row < 0:
@@ -72,7 +72,7 @@ def _decode(content: bytes, header: Header, side: int | None, scale: int) -> Ima
     def read(_: int) -> bytes:
         nonlocal suspicious
         if len(rest) == 1:
-            # Rows that are not there yet are black.
+            # Rows that are not decoded yet are black.
             core, middle = image.im, image.width // 2
             suspicious = (
                 core.getpixel((middle, row)) in _BLACK and core.getpixel((0, row)) in _BLACK
@@ -85,7 +85,7 @@ def _decode(content: bytes, header: Header, side: int | None, scale: int) -> Ima
 
 
 def _open(content: bytes, side: int | None) -> JpegImagePlugin.JpegImageFile:
-    # Not Image.open, which would look for further pictures (MPO).
+    # Not Image.open, which would search for more pictures (MPO).
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
     if side is not None:
         image.draft(None, (side, side))
@@ -99,9 +99,9 @@ def _slimmed(content: bytes, header: Header) -> bytes:
 
 
 def _completed(content: bytes, side: int | None) -> Image.Image:
-    """The pixels of a file without an end marker, if nothing but this is missing.
+    """The pixels of a file without an end marker, if only the marker is missing.
 
-    Were data missing, then what is put in their place would change the pixels.
+    It decodes the file twice with different padding: if data are missing, the pixels differ.
     """
     content = content.removesuffix(b"\xff")
     zeros, ones = (_open(content + tail + _END, side) for tail in (b"", 64 * b"\xff\0"))

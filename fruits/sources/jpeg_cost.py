@@ -1,4 +1,4 @@
-"""What a JPEG file will cost, and whether its scans suffice: read from the headers."""
+"""Checks from its headers what a JPEG file costs to decode, and whether its scans are complete."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from fruits.sources.jpeg_header import SEQUENTIAL, Header
 from fruits.sources.limits import RejectedImage, check_size
 
-# Full pixels of a file that is decoded row by row: 2 to 10 ns for each.
+# The most pixels at full scale of a file that is decoded row by row: each takes 2 to 10 ns.
 MAX_PIXELS_BY_ROWS = 1 << 30
-# Blocks of 8 x 8 samples that all scans of a progressive file pass over: 10 to 50 ns for each.
-# A photograph of 64 megapixels in the ten scans that cameras write needs half of them.
+# The most blocks of 8 x 8 samples in all scans of a progressive file: each takes 10 to 50 ns. A
+# photograph of 64 megapixels in ten scans, as cameras write it, needs half of them.
 MAX_BLOCK_VISITS = 64 << 20
 MAX_SCANS = 500
 
@@ -17,12 +17,12 @@ _SCAN = b"\xff\xda"
 
 
 def check_cost(content: bytes, header: Header, scale: int) -> None:
-    """Refuses a file that takes too much memory or time, or whose scans do not suffice.
+    """Rejects a file that needs too much memory or time, or has missing scans.
 
     Args:
-        content: of the file.
-        header: of it.
-        scale: the part of its sides that is decoded: 1, 2, 4 or 8.
+        content: the bytes of the file.
+        header: its header.
+        scale: the divisor of its sides when it is decoded: 1, 2, 4 or 8.
 
     Raises:
         RejectedImage: with the reason.
@@ -42,8 +42,8 @@ def check_cost(content: bytes, header: Header, scale: int) -> None:
 
 
 def _check_data(size: int, header: Header) -> None:
-    # A block of 64 pixels takes a bit at least, two if it is not progressive; with arithmetic
-    # coding hardly anything, but a picture of less than this has no content.
+    # A block of 64 pixels needs at least one bit, or two if it is not progressive. Arithmetic
+    # coding needs nearly nothing, but a picture with less data than this has no content.
     most = {0xC0: 256, 0xC1: 256, 0xC2: 512}.get(header.process, 16_384)
     if size * most < header.width * header.height:
         raise RejectedImage(
@@ -57,7 +57,7 @@ def _check_visits(content: bytes, header: Header) -> None:
     most_scans = content.count(_SCAN, header.scan)
     if most_scans <= MAX_SCANS and most_scans * sum(blocks.values()) <= MAX_BLOCK_VISITS:
         return
-    # Not all of these need be scans of this picture.
+    # Some of these markers may not be scans of this picture: count the real ones.
     visits = 0
     for number, scan in enumerate(_scans(content, header.scan), 1):
         visits += sum(blocks.get(name, 0) for name in scan.components)
@@ -73,13 +73,21 @@ def _check_visits(content: bytes, header: Header) -> None:
 @dataclass(slots=True)
 class _Scan:
     components: bytes
-    first: int  # coefficients
+    first: int  # The first and the last coefficient.
     last: int
-    low: int  # the lowest bit that the scan brings
+    low: int  # The lowest bit that the scan contains.
+
+    def finished(self) -> tuple[int, ...]:
+        """The coefficients whose last bit it contains: 0 for the mean, 1 for the others."""
+        if self.low > 0:
+            return ()
+        if self.first > 0:
+            return (1,)
+        return (0, 1) if self.last > 0 else (0,)
 
 
 def _scans(content: bytes, place: int) -> Iterator[_Scan]:
-    """The headers of the scans from here to the end of the picture."""
+    """Yields the headers of the scans from `place` to the end of the picture."""
     while True:
         length = int.from_bytes(content[place + 2 : place + 4])
         count = content[place + 4] if place + 4 < len(content) else 0
@@ -94,15 +102,12 @@ def _scans(content: bytes, place: int) -> Iterator[_Scan]:
 
 
 def _check_scans(content: bytes, header: Header) -> None:
-    """Refuses a file some of whose scans are missing: its pixels would be vague or grey."""
-    # Of each component, the coefficients (0: the mean; 1: one of the others) whose last bit came.
+    """Rejects a file with missing scans: its pixels would be blurred or grey."""
+    # The finished coefficients of each component, see `_Scan.finished`.
     whole: set[tuple[int, int]] = set()
     for number, scan in enumerate(_scans(content, header.scan), 1):
-        if header.process in SEQUENTIAL:
-            whole.update((component, n) for component in scan.components for n in (0, 1))
-        elif scan.low == 0:
-            kinds = (0, 1) if scan.first == 0 < scan.last else (0,) if scan.first == 0 else (1,)
-            whole.update((component, n) for component in scan.components for n in kinds)
+        finished = (0, 1) if header.process in SEQUENTIAL else scan.finished()
+        whole.update((component, n) for component in scan.components for n in finished)
         if len(whole) == 2 * len(header.components):
             return
         if number > MAX_SCANS:

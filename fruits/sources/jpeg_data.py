@@ -1,14 +1,14 @@
-"""Zeros in place of the data of a JPEG file, as interrupted copies and broken disks leave them.
+"""Detects zeros instead of data in a JPEG file, as interrupted copies and broken disks leave them.
 
-A decoder takes them for data: a code of zeros alone stands for something in every file. Where that
-is the end of a block, zeros may be an area of one colour. Elsewhere so many of them are noise that
-no encoder writes.
+A decoder interprets them as data, because a code of only zeros has a meaning in every file. If it
+means the end of a block, zeros may be an area of one colour. Otherwise, a long run of zeros is
+noise that no encoder writes.
 """
 
 from fruits.sources.jpeg_header import Header
 from fruits.sources.limits import RejectedImage
 
-# Zero bytes that follow each other: a block with as many coefficients as there can be takes fewer.
+# A run of zero bytes that is longer than a block with all its coefficients.
 _ZEROS = bytes(64)
 _END = b"\xff\xd9"
 _BASELINE, _EXTENDED = 0xC0, 0xC1
@@ -16,26 +16,26 @@ _END_OF_BLOCK = 0
 
 
 def require_data(content: bytes, header: Header) -> bytes:
-    """The file without zeros at its end, where these are no data.
+    """Returns the file without padding zeros at its end.
 
     Raises:
-        RejectedImage: there are zeros in place of the data.
+        RejectedImage: there are zeros instead of data.
     """
     end = content.find(_END, header.scan)
     if end < 0 and content.endswith(_ZEROS):
-        # What remains may lack the end marker alone.
+        # Perhaps only the end marker is missing from the rest.
         content = content.rstrip(b"\0")
         end = len(content)
     place = content.find(_ZEROS, header.scan, end if end >= 0 else len(content))
     if place >= 0 and not _may_be_flat(content, header):
         raise RejectedImage(
-            f"damaged: truncated: zeros in place of the JPEG's data, at byte {place}"
+            f"damaged: truncated: zeros instead of the JPEG's data, at byte {place}"
         )
     return content
 
 
 def _may_be_flat(content: bytes, header: Header) -> bool:
-    """Whether zeros may be blocks of one colour; or it is not known."""
+    """Whether zeros may be blocks of one colour; True also if that is unknown."""
     if header.process not in (_BASELINE, _EXTENDED) or not header.interleaved:
         return True
     firsts = _first_symbols(content, header)
@@ -46,7 +46,7 @@ def _may_be_flat(content: bytes, header: Header) -> bool:
 
 
 def _first_symbols(content: bytes, header: Header) -> dict[int, int]:
-    """Of each table for coefficients beyond the first, what a code of zeros alone stands for."""
+    """The meaning of the code of only zeros, for each table of coefficients after the first."""
     found = {}
     for begin, end in header.needed:
         if content[begin + 1] != 0xC4:

@@ -1,4 +1,4 @@
-"""The header of a JPEG file: its frame, and the segments before the first scan."""
+"""Reads the header of a JPEG file: its frame and the segments before the first scan."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fruits.sources.limits import RejectedImage
 
-# Segments of the header that are not metadata; a usual file has ten.
+# The most segments of the header that are not metadata; a usual file has ten.
 MAX_TABLES = 1000
 
 SEQUENTIAL = {0xC0: "baseline", 0xC1: "extended", 0xC9: "arithmetic-coded"}
@@ -26,18 +26,18 @@ _UNSUPPORTED = {
 
 @dataclass(slots=True)
 class Header:
-    """What the segments before the first scan say.
+    """The contents of the segments before the first scan.
 
     Attributes:
-        process: the number of the frame's marker.
-        width: in pixels.
-        height: in pixels.
-        components: identifier, horizontal and vertical sampling factor of each.
-        scan: where the first scan's header begins.
-        interleaved: the first scan has all components.
-        needed: the parts of the header without which the pixels could not be decoded.
-        exif: the first EXIF segment, or nothing.
-        segments: number of segments.
+        process: The number of the frame's marker.
+        width: The width in pixels.
+        height: The height in pixels.
+        components: The identifier, horizontal and vertical sampling factor of each component.
+        scan: The offset of the first scan's header.
+        interleaved: Whether the first scan has all components.
+        needed: The begin and end of the segments that are needed to decode the pixels.
+        exif: The first EXIF segment, or b"".
+        segments: The number of segments.
     """
 
     process: int
@@ -52,21 +52,21 @@ class Header:
 
     @property
     def by_rows(self) -> bool:
-        """Decoded row by row; otherwise all coefficients are kept in memory."""
+        """Whether it is decoded row by row; otherwise all coefficients are kept in memory."""
         return self.interleaved and self.process in SEQUENTIAL
 
     def blocks(self) -> dict[int, int]:
-        """Blocks of 8 x 8 samples of each component, by its identifier."""
+        """The number of blocks of 8 x 8 samples of each component, by identifier."""
         across, down = (max(c[n] for c in self.components) for n in (1, 2))
         units = -(-self.width // (8 * across)) * -(-self.height // (8 * down))
         return {name: units * h * v for name, h, v in self.components}
 
 
 def read_header(content: bytes) -> Header:
-    """The header of a JPEG file.
+    """Reads the header of a JPEG file.
 
     Raises:
-        RejectedImage: it is damaged, or has an unsupported layout.
+        RejectedImage: the file is damaged, or has an unsupported layout.
     """
     frame: _Frame | None = None
     needed: list[tuple[int, int]] = []
@@ -90,7 +90,7 @@ def read_header(content: bytes) -> Header:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, begin and end of each segment, up to the end of the picture or of the file."""
+    """Yields marker, begin and end of each segment, until the picture or the file ends."""
     place = 2
     while True:
         if content[place : place + 1] != b"\xff":
@@ -102,7 +102,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
         if place + 4 > len(content):
             return
         marker = content[place + 1]
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # They have no content.
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # These have no content.
             place += 2
             continue
         end = place + 2 + (content[place + 2] << 8 | content[place + 3])
@@ -113,7 +113,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _is_needed(marker: int) -> bool:
-    """Whether the pixels depend on a segment: not on comments, nor on most metadata."""
+    """Whether a segment is needed for the pixels; comments and most metadata are not."""
     return marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE)
 
 

@@ -1,7 +1,7 @@
-"""Decoding in a process with a limit of time and memory, for what headers do not bound.
+"""Decodes images whose cost is unknown in a child process with limits of time and memory.
 
-The process is started when the first such image comes, serves one image after the other, and is
-started again when an image has ended it.
+The process starts with the first such image, decodes one image after the other, and is started
+again if an image ends it.
 """
 
 import atexit
@@ -16,28 +16,28 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fruits.sources.limits import RejectedImage
 from fruits.sources.resize import InputSpec
+from fruits.storage.streams import read_exactly
 
-# Without a specification, the pixels are as many as the file has.
+# Without a spec, the image keeps its original size.
 Decode = Callable[[bytes, InputSpec | None, bool], NDArray[np.uint8]]
 
-# Of one image: seconds of one core, and bytes beyond what the process takes with all its modules.
+# Limits for one image: CPU seconds, and bytes in addition to the process with all its modules.
 MAX_SECONDS = 30
 MAX_MEMORY = 2 << 30
-# Of an image that is decoded in the process itself, whose cost is known: see watch.
+# CPU seconds for an image that is decoded in this process, because its cost is known: see `watch`.
 MAX_WATCHED_SECONDS = 25
-# Waiting for an answer, where the machine is busy with other things.
+# Seconds to wait for an answer, in case the machine is busy.
 _MAX_WAIT = 20 * MAX_SECONDS
 
-# Bytes of the content and of the input specification; whether JPEG is decoded at full scale.
+# Lengths of the content and of the input spec; whether JPEG is decoded at full scale.
 _REQUEST = struct.Struct("<QQ?")
-# Bytes of the pixels or of the reason; height and width, which are 0 for a reason.
+# Length of the pixels or of the reason; height and width, which are 0 for a reason.
 _ANSWER = struct.Struct("<QII")
 _PROGRAM = (
     "from fruits.sources.decode import decode_here\n"
@@ -49,21 +49,21 @@ _PROGRAM = (
 def decode_limited(
     content: bytes, spec: InputSpec | None, exact: bool = False
 ) -> NDArray[np.uint8]:
-    """The pixels of an image file like :func:`fruits.sources.decode.decode`, within the limits.
+    """Like :func:`fruits.sources.decode.decode`, in the process with limits.
 
     Raises:
-        RejectedImage: with the reason, which may be that the limits were met.
+        RejectedImage: with the reason; it may be that a limit was reached.
     """
     global _child
     with _lock:
-        # A process that was forked off has no say in what its parent started.
+        # A forked process must neither use nor end its parent's child process.
         if _child is None or _child.owner != os.getpid() or _child.ended:
             _child = _Child()
         answer = _child.answer(content, spec, exact)
         if answer is None and (reason := _child.cause()) is not None:
             raise RejectedImage(reason)
         if answer is None:
-            # Killed from outside, as the kernel does when memory runs out: maybe not for this one.
+            # Killed from outside, for example because memory ran out: maybe not by this image.
             _child = _Child()
             answer = _child.answer(content, spec, exact)
         if answer is None:
@@ -75,7 +75,7 @@ def decode_limited(
 
 
 class _Child:
-    """The process that decodes."""
+    """The child process that decodes."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -93,7 +93,7 @@ class _Child:
     def answer(
         self, content: bytes, spec: InputSpec | None, exact: bool
     ) -> tuple[bytes, int, int] | None:
-        """Pixels, height and width, or the reason and zeros; None when the process has ended."""
+        """Pixels, height and width, or the reason and zeros; None if the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -107,27 +107,27 @@ class _Child:
                 self._timed_out = not selector.select(_MAX_WAIT)
             if self._timed_out:
                 return None
-            length, height, width = _ANSWER.unpack(_read(self._process.stdout, _ANSWER.size))
-            return _read(self._process.stdout, length), height, width
+            length, height, width = _ANSWER.unpack(read_exactly(self._process.stdout, _ANSWER.size))
+            return read_exactly(self._process.stdout, length), height, width
         except (EOFError, BrokenPipeError):
             return None
 
     def cause(self) -> str | None:
-        """Why the process has ended; None when it was killed from outside."""
+        """Why the process has ended; None if it was killed from outside."""
         if self._timed_out:
             self.stop()
-            return f"too slow: no answer of the decoder for {_MAX_WAIT} s"
+            return f"too slow: no answer from the decoder for {_MAX_WAIT} s"
         code = self._process.wait()
         self.stop()
         if code == -signal.SIGXCPU:
-            return f"too slow: more than {MAX_SECONDS} s of one core to decode"
+            return f"too slow: decoding takes more than {MAX_SECONDS} CPU seconds"
         if code == -signal.SIGKILL:
             return None
         name = signal.Signals(-code).name if code < 0 else f"status {code}"
         return f"crashed: the decoder died of {name}"
 
     def stop(self) -> None:
-        """Ends the process, unless it belongs to the process that this one was forked off."""
+        """Ends the process, unless it was started by the parent of a fork."""
         if self.owner != os.getpid():
             return
         self.ended = True
@@ -137,7 +137,7 @@ class _Child:
             assert pipe is not None
             try:
                 pipe.close()
-            except BrokenPipeError:  # What was left to be written is not wanted any more.
+            except BrokenPipeError:  # The rest of the request is not needed any more.
                 continue
         self._process.wait()
 
@@ -146,23 +146,23 @@ _watching = False
 
 
 def watch() -> None:
-    """From now on, an image on which this process works for too long ends it, by SIGVTALRM.
+    """From now on, SIGVTALRM ends this process if decoding an image takes too long.
 
-    For processes that may end: a Spark worker, whose chunk is then repeated with each image in a
-    process of its own, and such a process. Images that are decoded in this process have had their
-    cost read from their headers; this is a second limit, in case that the cost was wrong.
+    Use it only in processes that may end: a Spark worker, whose chunk is then repeated with each
+    image in a separate process, and such a separate process. The cost of images that are decoded in
+    this process is known from their headers; this is a second limit in case the cost was wrong.
     """
     global _watching
     _watching = hasattr(signal, "setitimer")
 
 
-def watched(
+def with_time_limit(
     decode: Decode, content: bytes, spec: InputSpec | None, exact: bool
 ) -> NDArray[np.uint8]:
-    """What ``decode`` gives, in a process that may be watched."""
+    """Calls ``decode``, with the time limit of :func:`watch` if that was called."""
     if not _watching:
         return decode(content, spec, exact)
-    # User time of this process. The signal ends it even within native code.
+    # It counts user time of this process. The signal ends the process even inside native code.
     signal.setitimer(signal.ITIMER_VIRTUAL, MAX_WATCHED_SECONDS)
     try:
         return decode(content, spec, exact)
@@ -175,14 +175,14 @@ _lock = threading.Lock()
 
 
 def stop() -> None:
-    """Ends the process with limits, if there is one; the next image starts another."""
+    """Ends the process with limits, if it runs; the next image starts another one."""
     with _lock:
         if _child is not None:
             _child.stop()
 
 
 def serve(decode: Decode) -> None:
-    """Decodes what comes through the standard input, until it is closed.
+    """Decodes images from the standard input until it is closed.
 
     Args:
         decode: :func:`fruits.sources.decode.decode_here`, which imports this module.
@@ -190,18 +190,18 @@ def serve(decode: Decode) -> None:
     import resource
 
     requests, answers = os.fdopen(0, "rb"), os.fdopen(os.dup(1), "wb")
-    # What a library prints must not get among the answers.
+    # Output that a library prints must not get into the answers.
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent process handles Ctrl-C.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit = _address_space() + MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     while True:
         try:
-            length, about, exact = _REQUEST.unpack(_read(requests, _REQUEST.size))
-            said = json.loads(_read(requests, about))
-            content = _read(requests, length)
+            length, about, exact = _REQUEST.unpack(read_exactly(requests, _REQUEST.size))
+            said = json.loads(read_exactly(requests, about))
+            content = read_exactly(requests, length)
         except EOFError:
             return
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + MAX_SECONDS + 1, most))
@@ -215,16 +215,9 @@ def serve(decode: Decode) -> None:
 
 
 def _address_space() -> int:
-    """What this process takes of its address space, in bytes."""
+    """The size of this process's virtual memory, in bytes."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
-        return 1 << 30  # A system without /proc; its address space is not limited closely.
-
-
-def _read(file: IO[bytes], length: int) -> bytes:
-    data = file.read(length)
-    if len(data) < length:
-        raise EOFError
-    return data
+        return 1 << 30  # A rough value for systems without /proc.

@@ -1,31 +1,33 @@
-"""What an image may cost, and the error of one that is rejected."""
+"""Limits for the size of an image, and the error for a rejected image."""
 
-# Decoded pixels of one image: 64 Mi take 256 MB, and four times that as an animated WebP. JPEG is
-# decoded at reduced scale, so a photograph of 200 megapixels passes; what does not is more likely a
-# decompression bomb.
+# The most decoded pixels of one image: 64 Mi need 256 MB, and an animated WebP needs four times as
+# much. JPEG is decoded at a reduced scale, so photographs of 200 megapixels are accepted; larger
+# images are more likely decompression bombs.
 MAX_PIXELS = 64 << 20
-# Of height and width: a decoder keeps something for each row, however short it is.
+# The largest height or width: decoders need some memory for each row, however short it is.
 MAX_SIDE = 1 << 20
 
 
 class RejectedImage(Exception):
-    """An image that yields no features; the message is the reason."""
+    """An image is rejected; the message is the reason."""
 
 
 def check_size(width: int, height: int, what: str = "pixels to decode") -> None:
-    """Refuses an image of too many pixels, before any memory is taken for them.
+    """Rejects an image with too many pixels, before memory is allocated for them.
 
     Args:
-        width: in pixels.
-        height: in pixels.
-        what: that has this size, in the words of the reason.
+        width: the width in pixels.
+        height: the height in pixels.
+        what: words after the size in the message.
 
     Raises:
-        RejectedImage: it is too large, or has no pixels.
+        RejectedImage: the image is too large, or has no pixels.
     """
     if width < 1 or height < 1:
         raise RejectedImage(f"damaged: {width} x {height} pixels")
     if width * height > MAX_PIXELS:
         raise RejectedImage(f"too large: {width} x {height} {what}, the limit is {MAX_PIXELS}")
     if max(width, height) > MAX_SIDE:
-        raise RejectedImage(f"too large: {width} x {height} {what}, a side may have {MAX_SIDE}")
+        raise RejectedImage(
+            f"too large: {width} x {height} {what}, the limit for a side is {MAX_SIDE}"
+        )

@@ -21,16 +21,16 @@ IDENTITY = ["path", "length", "modified"]
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source contains.
+    """The images in a source.
 
     Attributes:
-        images: a table of :data:`LISTING`, in the order of the paths. `path` is a URI as Spark's
-            `binaryFile` source writes it, `length` is in bytes; `label` and `split` (train, test or
-            validation) are null where the path has none. Members of archives come in the order in
-            which they lie there, with all columns of :data:`fruits.sources.members.ITEMS`.
-        passed_over: how many files are no images, by the reasons that
-            :attr:`fruits.sources.selection.Selection.passed_over` names.
-        linked: real paths of the folders to which links in the images led.
+        images: A table of :data:`LISTING`, sorted by path. `path` is a URI as Spark's `binaryFile`
+            source writes it, `length` is in bytes; `label` and `split` (train, test or validation)
+            are null if the path has none. Members of archives are in the order of the archive,
+            with all columns of :data:`fruits.sources.members.ITEMS`.
+        passed_over: The number of skipped files by reason, see
+            :attr:`fruits.sources.selection.Selection.passed_over`.
+        linked: The real paths of folders outside the images that links lead to.
     """
 
     images: pa.Table
@@ -39,7 +39,7 @@ class Listing:
 
 
 def sample_evenly(listing: pa.Table, limit: int | None) -> pa.Table:
-    """At most ``limit`` rows of a listing, spread over it, so that no label is favoured."""
+    """At most ``limit`` rows, evenly spread over the listing, so that no label is favoured."""
     if limit is None or limit >= listing.num_rows:
         return listing
     return listing.take([number * listing.num_rows // limit for number in range(limit)])
@@ -50,7 +50,7 @@ def anti_join(files: pa.Table, others: pa.Table) -> pa.Table:
 
     Args:
         files: a table with the columns :data:`IDENTITY`; the order of its rows is kept.
-        others: another one.
+        others: another table with these columns.
     """
     if not files.num_rows or not others.num_rows:
         return files
@@ -59,5 +59,5 @@ def anti_join(files: pa.Table, others: pa.Table) -> pa.Table:
 
 
 def semi_join(files: pa.Table, others: pa.Table) -> pa.Table:
-    """The files that are among the others, and alike in length and modification time."""
+    """The files that are among the others with the same length and modification time."""
     return anti_join(files, anti_join(files, others))

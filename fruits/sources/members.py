@@ -1,6 +1,6 @@
-"""Images that lie within other files: what a listing says of them, so that any task can read them.
+"""The listing of images inside other files, with all that a task needs to read them.
 
-The key of a member is the URI of the file it is in, ``!/``, and its own name:
+The key of a member is the URI of its archive, ``!/``, and its own name:
 ``s3a://fruit/fruit.zip!/Apple/1.jpg``. For the rules of :mod:`fruits.sources.naming` the archive is
 a folder: ``fruit/Apple/1.jpg``.
 """
@@ -18,16 +18,19 @@ import pyarrow.compute as pc
 from fruits.errors import InputError
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING
-from fruits.sources.naming import COLUMN, SPLITS, Naming
+from fruits.sources.naming import COLUMN, SPLITS, Naming, partition_of
 from fruits.sources.selection import Selection
 from fruits.sources.text import storable
 
 SEPARATOR = "!/"
 
-# No file has more bytes, nor can a table say so.
+# The length of a file must be less than this, to fit in a column of int64.
 LONGEST = 1 << 63
 
-# The kind of an item that is not read at all: the reason is in its row.
+# Usual names of shards: train-000012, part-0-of-8.
+_NUMBERED = re.compile(r"(?:^|[-_.])\d{3,}$|[-_.]of[-_.]\d+$")
+
+# The kind of an item that is never read; its row has the reason.
 REFUSED = "refused"
 
 AT = pa.struct(
@@ -42,27 +45,27 @@ AT = pa.struct(
         ("reason", pa.string()),
     ]
 )
-"""Where the bytes of an item are, null for a file of its own.
+"""The position of an item in another file; null if the item is a file itself.
 
-kind: which reader reads it. container: how many characters of the path name the file that it is in.
-offset, span: the bytes of that file that hold it, with its header; in a table, the row. stored:
-bytes as they are kept, compressed or not. method: of the compression. crc: CRC-32 of the content.
-reason: why it is not read at all, or null.
+kind: the reader of the item. container: the length of the part of the path that names the other
+file. offset, span: the bytes of that file with the item and its header; in a table, the number of
+the row. stored: the stored length, compressed or not. method: the compression method. crc: the
+CRC-32 of the content. reason: why the item is never read, or null.
 """
 
 ITEMS = LISTING.append(pa.field("group", pa.string())).append(pa.field("at", AT))
-"""The columns of a listing whose items are more than files; `group` is the source's own or null."""
+"""The columns of a listing of items that may be members; `group` comes from the source."""
 
 
 class Member(NamedTuple):
-    """An image within another file; see :data:`AT`.
+    """An image inside another file; for the other attributes, see :data:`AT`.
 
     Attributes:
-        name: within that file, as it is shown: the end of the key.
-        length: of the content, in bytes.
-        label: that the source itself gives, fit for a table, or None.
-        split: that the source itself gives, or None.
-        group: that the source itself gives, fit for a table, or None.
+        name: The name in that file, which is the end of the key.
+        length: The length of the content, in bytes.
+        label: The label from the source, as valid Unicode, or None.
+        split: The split from the source, or None.
+        group: The group from the source, as valid Unicode, or None.
     """
 
     name: str
@@ -78,8 +81,8 @@ class Member(NamedTuple):
     group: str | None = None
 
 
-class Place(NamedTuple):
-    """One row of a listing, as a reader needs it: see :data:`AT`."""
+class Position(NamedTuple):
+    """The position of one item, as a reader needs it; see :data:`AT`."""
 
     uri: str
     length: int
@@ -91,13 +94,13 @@ class Place(NamedTuple):
     reason: str | None
 
 
-def places(items: pa.Table) -> Iterator[Place]:
-    """The rows of a listing, for a reader."""
+def positions(items: pa.Table) -> Iterator[Position]:
+    """Yields the positions of the items of a listing."""
     fields = ("container", "offset", "span", "stored", "method", "crc", "reason")
     columns = {name: pc.struct_field(items["at"], name).to_pylist() for name in fields}
     paths, lengths = items["path"].to_pylist(), items["length"].to_pylist()
     for path, length, container, *rest in zip(paths, lengths, *columns.values(), strict=True):
-        yield Place(path[:container], length, *rest)
+        yield Position(path[:container], length, *rest)
 
 
 def listed(
@@ -108,15 +111,15 @@ def listed(
     naming: Naming,
     is_folder: bool = True,
 ) -> pa.Table:
-    """The rows of :data:`ITEMS` for the members of one file, in the order in which they lie there.
+    """The rows of :data:`ITEMS` for the members of one file, in the order of the members.
 
     Args:
-        kind: of the reader.
-        uri: of the file.
+        kind: the kind of reader.
+        uri: the URI of the file.
         modified: when the file was last changed.
-        members: of the file.
-        naming: the rules by which names give labels and splits.
-        is_folder: whether the file's own name labels members that are in no folder within it.
+        members: the members of the file.
+        naming: the rules for labels and splits.
+        is_folder: whether the name of the file is the label of members outside any folder.
     """
     members = [_storable(one) for one in members]
     keys = pa.array([f"{uri}{SEPARATOR}{one.name}" for one in members], pa.string())
@@ -131,8 +134,10 @@ def listed(
     }
     columns = {
         "path": keys,
-        "label": preferred([one.label for one in members], labels, has_rules(naming)),
-        "split": preferred([one.split for one in members], splits, naming.split == "none"),
+        "label": prefer_source_values([one.label for one in members], labels, has_rules(naming)),
+        "split": prefer_source_values(
+            [one.split for one in members], splits, naming.split == "none"
+        ),
         "length": pa.array([one.length for one in members], pa.int64()),
         "modified": pa.array([modified] * len(members), pa.timestamp("us", tz="UTC")),
         "group": pa.array([one.group for one in members], pa.string()),
@@ -144,7 +149,7 @@ def listed(
 
 
 def _storable(member: Member) -> Member:
-    """A member fit for a table, whatever its archive says of it."""
+    """A member whose values fit in a table, whatever its archive says."""
     member = member._replace(name=storable(member.name))
     numbers = (member.length, member.offset, member.span, member.stored)
     if all(0 <= number < LONGEST for number in numbers):
@@ -156,24 +161,27 @@ def _storable(member: Member) -> Member:
 def _named(
     uri: str, keys: pa.Array, names: Sequence[str], naming: Naming, is_folder: bool
 ) -> tuple[pa.Array, pa.Array]:
-    """Labels and splits by the names of members: two columns, null where names say nothing."""
+    """Labels and splits from the names of members: two columns, null if a name has none."""
     folder = re.sub(r"(?<=[^/])\.[A-Za-z]+$", "", uri)
     paths = pa.array([f"{folder}/{name}" for name in names], pa.string())
     splits = naming.splits(paths)
     if naming.split != "none" and (found := re.match(r"([A-Za-z]+)[-_.]\d", _base(folder))):
-        # Shards are called train-00000-of-00008.
+        # Shards may be called train-00000-of-00008.
         own = naming.split_of(f"{found[1]}/x")
         splits = pc.fill_null(splits, own) if own else splits
+    # The name of a numbered shard is not a label.
+    is_folder = is_folder and not _NUMBERED.search(_base(folder))
     if has_rules(naming) and naming.label != "grandparent":
         return naming.labels(keys), splits
+    is_folder = is_folder or partition_of(uri, "label") is not None
     return naming.labels(paths if is_folder else pa.array(names, pa.string())), splits
 
 
 def side_of(word: str | None, where: str) -> str | None:
-    """The side of the split that a word of a source stands for.
+    """The side of the split that a word of a source means.
 
     Raises:
-        InputError: for none.
+        InputError: the word is not the name of a side.
     """
     if not word:
         return None
@@ -183,33 +191,35 @@ def side_of(word: str | None, where: str) -> str | None:
 
 
 def has_rules(naming: Naming) -> bool:
-    """Whether the user said how labels follow from names: labels of a source do not count then."""
+    """Whether the user gave a rule for labels by name; then labels of the source are ignored."""
     return naming.label != "parent" and not naming.label.startswith(COLUMN)
 
 
-def preferred(own: Sequence[str | None], by_name: pa.Array, rules_first: bool) -> pa.Array:
-    """What the source itself says, or where it says nothing what names say.
+def prefer_source_values(
+    own: Sequence[str | None], by_name: pa.Array, rules_first: bool
+) -> pa.Array:
+    """The value from the source or, if there is none, the value from the name.
 
     Args:
-        own: what the source says.
-        by_name: what names say.
-        rules_first: whether the user gave rules for names, which then decide alone.
+        own: the values from the source.
+        by_name: the values from the names.
+        rules_first: whether the user gave rules for names; then only names are used.
     """
     if rules_first:
         return by_name
-    # In Unicode's normal form C, as labels by name are.
+    # In Unicode's normal form C, like labels from names.
     said = pc.utf8_normalize(pa.array(own, pa.string()), form="NFC")
     return pc.coalesce(said, by_name)
 
 
 def normal_name(name: str) -> tuple[str, str | None]:
-    """A member's name as it is shown, and why the member is refused, or None.
+    """The normalised name of a member, and the reason to refuse the member, or None.
 
-    Nothing is ever written under such a name. One that leads out of its archive is refused all the
-    same: it was made to do harm, or the archive is damaged.
+    No file is ever written under these names. A name that leads out of its archive is refused
+    anyway, because the archive is malicious or damaged.
     """
     if "\0" in name:
-        return name.replace("\0", "?"), "its name has a zero byte in it"
+        return name.replace("\0", "?"), "its name has a zero byte"
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
         return name, "its name is an absolute path"
     if ".." in re.split(r"[\\/]", name):
@@ -218,16 +228,16 @@ def normal_name(name: str) -> tuple[str, str | None]:
 
 
 def is_item(name: str, reason: str | None, selection: Selection) -> bool:
-    """Whether a member is listed: it is an image by its name; another one is counted."""
+    """Whether a member is an image by its name; other members are counted as skipped."""
     if reason:
         return name.lower().endswith(SUFFIXES) or selection.is_image(_base(name))
     return selection.is_image(name)
 
 
 def without_repeats(members: list[Member]) -> list[Member]:
-    """Members whose names are all different: of several with one name, the last one is the image.
+    """Makes the names of members different: of several with one name, the last one is kept.
 
-    So it is where the archive is extracted. The others are listed with the reason.
+    This is the one that remains when the archive is extracted. The others are listed with a reason.
     """
     last = {one.name: number for number, one in enumerate(members)}
     if len(last) == len(members):

@@ -1,7 +1,7 @@
-"""What the path of an image says: its label, its side of the split, and its group.
+"""Derives the label, the side of the split and the group of an image from its path.
 
-Pure functions of the path, for one path or for an Arrow column of them. `Naming` holds the rules
-that a user chose; a path is whatever the table of images has: a URI, or a plain path with `/`.
+These are pure functions of the path, for one path or for an Arrow column of paths. `Naming` has the
+rules that the user chose; a path is a URI, or a plain path with `/`.
 
     >>> rules = Naming()
     >>> path = "file:/data/Training/Apple Golden 2/r_12_100.jpg"
@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,36 +33,41 @@ SPLITS = {
     "valid": "validation",
     "validation": "validation",
 }
-"""Names of folders, in lower case, and the side of the split that they stand for."""
+"""Names of folders, in lower case, and the side of the split that they mean."""
 
 COLUMN = "column:"
-"""Before the name of a column, for sources that are tables: `column:species`."""
+"""The prefix of a rule that names a column of a table: `column:species`."""
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""The value in the name of a folder of a partitioned table for rows without a value."""
 
 _LEVELS = {"parent": -2, "grandparent": -3}
 
 _FILM = re.compile(r"(?P<film>[^\W\d_]+\d+)[ _.-]\d+[ _.-]\d|(?P<letters>[^\W\d_]*)")
 """The film in a file's name: `r2` of `r2_12_100.jpg`, `r` of `r_12_100.jpg`, `IMG` of `IMG1.jpg`.
 
-Digits belong to the film only where two more numbers follow: in `apple12_100.jpg`, 12 counts the
-pictures.
+Digits belong to the film only if two more numbers follow: in `apple12_100.jpg`, 12 is the number of
+the picture.
 """
 
 
 @dataclass(frozen=True)
 class Naming:
-    """The rules by which a path is read.
+    """The rules for labels, splits and groups.
 
     Attributes:
         label: "parent" or "grandparent" for the name of that folder, or a regular expression with a
-            group named `label`, searched for in the path. Of a table of images, `column:species`
-            for what that column says; where it is empty, the name of the folder.
-        split: "auto" to go by the folders of the path, "none" to leave the images undivided. Of a
-            table of images, `column:fold` for what that column says.
-        group: a regular expression with a group named `group`, searched for in the path, or None
-            for the default: see `fruits.classify.groups`.
+            group named `label`, searched for in the path. For a table of images, `column:species`
+            for the value of that column; if it is empty, the name of the folder. With "parent", a
+            folder `label=Fig`, as written by Spark's `partitionBy("label")`, gives the label `Fig`
+            also to images in its subfolders.
+        split: "auto" to use the folders of the path, "none" for no split. For a table of images,
+            `column:fold` for the value of that column.
+        group: A regular expression with a group named `group`, searched for in the path, or None
+            for the default, see `fruits.classify.groups`.
 
     Raises:
-        ConfigError: a rule is none of these.
+        ConfigError: a rule is invalid.
     """
 
     label: str = "parent"
@@ -78,7 +84,7 @@ class Naming:
 
     @property
     def is_of_table(self) -> bool:
-        """Whether a rule names a column, which only a table has."""
+        """Whether a rule names a column, so that the source must be a table."""
         return self.label.startswith(COLUMN) or self.split.startswith(COLUMN)
 
     @property
@@ -86,11 +92,13 @@ class Naming:
         return self.label in _LEVELS or self.label.startswith(COLUMN)
 
     def label_of(self, path: str) -> str | None:
-        """The label of an image, or None where its path has none.
+        """The label of an image, or None if its path has none.
 
-        In Unicode's normal form C, so that one name typed on two systems is one label.
+        It is in Unicode's normal form C, so that a name written on different systems is one label.
         """
-        if self._is_by_folder:
+        if self.label == "parent" and (found := partition_of(path, "label")) is not None:
+            name = found or None
+        elif self._is_by_folder:
             name = _folder(path, _LEVELS.get(self.label, _LEVELS["parent"]))
         else:
             name = _search(self.label, "label", path)
@@ -101,34 +109,52 @@ class Naming:
         return None if self.split == "none" else split_of(path)
 
     def group_of(self, path: str) -> str | None:
-        """What the group expression finds in the path; None without one, or where it finds nothing.
+        """The group that the expression finds in the path; None if there is none.
 
-        Images of one group are of one object or one recording: an evaluation keeps them together.
+        The images of a group show one object or one recording: an evaluation keeps them together.
         """
         return None if self.group is None else _search(self.group, "group", path)
 
     def labels(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """`label_of` for a column of strings: a column of strings, null where there is none."""
+        """`label_of` for a column of strings: a column of strings, null if there is none."""
         return (_by_folder if self._is_by_folder else _by_path)(paths, self.label_of)
 
     def splits(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """`split_of` for a column of strings: a column of strings, null where there is none."""
+        """`split_of` for a column of strings: a column of strings, null if there is none."""
         return _by_folder(paths, self.split_of)
 
     def groups(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """`group_of` for a column of strings: a column of strings, null where there is none."""
+        """`group_of` for a column of strings: a column of strings, null if there is none."""
         return _by_path(paths, self.group_of)
 
 
 def split_of(path: str) -> str | None:
-    """The side of the split that a folder on the path names, in any case; the nearest one counts.
+    """The side of the split that the nearest folder of the path names, in upper or lower case.
 
     >>> split_of("s3a://fruit/TESTING/Apple/1.jpg"), split_of("/data/Apple/test.jpg")
     ('test', None)
+    >>> split_of("/data/split=val/label=Apple/1.jpg")
+    'validation'
     """
     for folder in reversed(path.split("/")[:-1]):
-        if side := SPLITS.get(folder.lower()):
+        if side := SPLITS.get(folder.lower().removeprefix("split=")):
             return side
+    return None
+
+
+def partition_of(path: str, column: str) -> str | None:
+    """The value of a column in the names of folders, as written by Spark's `partitionBy`.
+
+    >>> partition_of("/data/label=Apple%2FRed/part-0.parquet", "label")
+    'Apple/Red'
+
+    Returns:
+        "" if the value is missing, None if no folder has this column.
+    """
+    for folder in reversed(path.split("/")[:-1]):
+        name, equals, value = folder.partition("=")
+        if equals and name.lower() == column:
+            return "" if value == _NO_VALUE else unquote(value)
     return None
 
 
@@ -138,7 +164,7 @@ def folder_of(path: str) -> str:
 
 
 def film_of(path: str) -> str:
-    """The folder and the leading letters of the file's name: frames of one film have both alike.
+    """The film of a frame: its folder and the leading letters of the file's name.
 
     >>> [film_of(f"Fig/{name}").removeprefix("Fig/") for name in ("r2_1_100.jpg", "1_100.jpg")]
     ['r2', '']
@@ -151,8 +177,8 @@ def film_of(path: str) -> str:
 def _folder(path: str, level: int) -> str | None:
     parts = path.split("/")
     name = parts[level] if len(parts) >= -level else ""
-    # The first parts of a URI are its scheme and its host, and no folders.
-    return None if name.endswith(":") else name or None
+    # The first parts of a URI are its scheme and its host, not folders.
+    return None if name.endswith(":") or name in (".", "..") else name or None
 
 
 def _search(expression: str, name: str, path: str) -> str | None:
@@ -175,7 +201,7 @@ def _by_path(paths: pa.Array | pa.ChunkedArray, rule: Callable[[str], str | None
 
 
 def _by_folder(paths: pa.Array | pa.ChunkedArray, rule: Callable[[str], str | None]) -> pa.Array:
-    """Apply a rule that looks at the folders only: once for each folder, as they are few."""
+    """Applies a rule that uses only the folders, once for each folder, because there are few."""
     folders = pc.replace_substring_regex(paths, "/[^/]*$", "/x")
     if isinstance(folders, pa.ChunkedArray):
         folders = folders.combine_chunks()

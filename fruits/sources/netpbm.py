@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM with any number of grey levels, as numbers or as text."""
+"""Decodes PBM, PGM and PPM with any number of levels, as binary or as text."""
 
 import re
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 from fruits.sources.limits import RejectedImage, check_size
 
-# Before the pixels, with its comments; and comments among the numbers of a text file.
+# The most bytes of a header with its comments, and the most comments of a text file.
 MAX_HEADER = 64 << 10
 MAX_COMMENTS = 10_000
 _TOKEN = re.compile(rb"(?:[\s]|#[^\r\n]*[\r\n])*([0-9]{1,10})(?=[\s#])")
@@ -16,10 +16,10 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 
 
 def load(content: bytes) -> Image.Image:
-    """The pixels of a netpbm file.
+    """Decodes a netpbm file.
 
     Raises:
-        RejectedImage: it costs too much or is damaged.
+        RejectedImage: the file is too large or damaged.
     """
     kind = content[1] - ord("0")
     bitmap, text = kind in (1, 4), kind <= 3
@@ -44,15 +44,17 @@ def load(content: bytes) -> Image.Image:
         values = _data(content, place, 2 * count).view(">u2")
     if maximum not in (255, 65535) and values.max() > maximum:
         raise RejectedImage(f"damaged: netpbm picture with samples above its maximum, {maximum}")
-    pixels = 255 * (values == 0).astype(np.uint8) if bitmap else eight_bits(values, maximum)
+    pixels = np.where(values == 0, np.uint8(255), np.uint8(0))
+    if not bitmap:
+        pixels = eight_bits(values, maximum)
     shape = (height, width, 3) if samples == 3 else (height, width)
     return Image.fromarray(np.ascontiguousarray(pixels.reshape(shape)))
 
 
 def eight_bits(values: NDArray[np.integer], maximum: int) -> NDArray[np.uint8]:
-    """Samples from 0 to ``maximum`` as samples from 0 to 255.
+    """Converts samples from 0 to ``maximum`` into samples from 0 to 255.
 
-    Of 9 to 16 whole bits, the eight high ones are kept; others are scaled and rounded.
+    Samples with exactly 9 to 16 bits keep their eight high bits; others are scaled and rounded.
     """
     if maximum == 255:
         return values.astype(np.uint8, copy=False)
@@ -64,7 +66,7 @@ def eight_bits(values: NDArray[np.integer], maximum: int) -> NDArray[np.uint8]:
 
 
 def _header(content: bytes, count: int) -> tuple[list[int], int]:
-    """The numbers of the header and where the pixels begin."""
+    """The numbers of the header, and the offset of the pixels."""
     numbers: list[int] = []
     place = 2
     while len(numbers) < count:
@@ -92,7 +94,7 @@ def _data(content: bytes, place: int, length: int) -> NDArray[np.uint8]:
 
 
 def _text(body: bytes, count: int, bitmap: bool) -> NDArray[np.integer]:
-    """The samples of a file that writes them as text."""
+    """The samples of a text file."""
     if b"#" in body:
         if body.count(b"#") > MAX_COMMENTS:
             raise RejectedImage(f"too large: netpbm picture with more than {MAX_COMMENTS} comments")
@@ -103,7 +105,7 @@ def _text(body: bytes, count: int, bitmap: bool) -> NDArray[np.integer]:
     if not (digits | spaces).all():
         raise RejectedImage("damaged: netpbm picture with letters among its numbers")
     if bitmap:
-        # Its samples need no space between them.
+        # Samples of bitmaps need no space between them.
         values = letters[digits] - ord("0")
     else:
         starts = digits & ~np.concatenate([[False], digits[:-1]])

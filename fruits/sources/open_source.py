@@ -1,4 +1,4 @@
-"""The source that an option ``--images`` means: folders, archives, tables, or several of them."""
+"""Opens the source of the option ``--images``: folders, archives, tables, or several of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -14,7 +13,8 @@ import pyarrow.compute as pc
 
 from fruits.errors import InputError, one_line
 from fruits.sources.columns import image_column
-from fruits.sources.folder import Folder
+from fruits.sources.folder import Folder, FolderListing
+from fruits.sources.formats import SUFFIXES
 from fruits.sources.inventory import Inventory
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.members import AT, ITEMS, SEPARATOR
@@ -22,7 +22,7 @@ from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.parquet_source import ParquetImages, open_parquet
 from fruits.sources.parts import Found
 from fruits.sources.reading import contents_of
-from fruits.sources.selection import Selection
+from fruits.sources.selection import described
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
@@ -31,20 +31,20 @@ from fruits.sources.zip_archive import ZipArchives
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
 from fruits.storage.location import Location
-from fruits.storage.walk import files_in, look_at, walk
+from fruits.storage.walk import files_in, stat_file
 
-# Tar archives that are compressed as a whole; the message for them is in fruits.sources.tar_shards.
+# Compressed tar archives are refused later, with a message of fruits.sources.tar_index.
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
-_SHARDS = (".zip", ".parquet", *_TARS)
+_ARCHIVES = (".zip", ".parquet", *_TARS)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What ``--images`` means: a :class:`fruits.sources.source.Source`.
+    """The source of the option ``--images``: a :class:`fruits.sources.source.Source`.
 
     Attributes:
-        places: paths or URIs, each a folder or a file of a form that :func:`lister_of` knows.
-        naming: the rules by which names give labels and splits.
+        places: Paths or URIs of folders, or of files that :func:`lister_of` supports.
+        naming: The rules for labels and splits.
     """
 
     places: tuple[str, ...]
@@ -52,29 +52,45 @@ class Sources:
 
     def items(self) -> Listing:
         """Every image: see :meth:`fruits.sources.source.Source.items`."""
-        return together([_list(place, self.naming) for place in self.places])
+        return self._checked(merge_listings([_list(place, self.naming) for place in self.places]))
 
     def found(self) -> Found:
-        """The same images, in parts: a folder of any length is listed in little memory.
+        """Lists all images in parts: a folder of any size is listed with little memory.
 
-        The images of archives and tables are listed in memory first.
+        The images of archives and tables are first listed in memory.
 
         Raises:
-            InputError, StorageError: as :meth:`items` does.
+            InputError, StorageError: see :meth:`items`.
         """
         if len(self.places) == 1 and not _matches(self.places[0]):
             lister = lister_of(self.places[0], self.naming)
             if isinstance(lister, Folder):
-                with suppress(InputError):  # There may be archives in it; else it is raised below.
-                    batches = lister.batches()
-                    images = gather(batches, LISTING, sort=True)
+                batches = lister.batches(_ARCHIVES)
+                images = gather(batches, LISTING, sort=True)
+                if not batches.archives:
                     return Found(images, batches.passed_over, batches.linked)
-        listing = self.items()
+                listing = _of_archives(batches, lister)
+            else:
+                listing = lister.items()
+        else:
+            listing = self.items()
+        listing = self._checked(listing)
         images = gather([listing.images], listing.images.schema)
         return Found(images, listing.passed_over, listing.linked)
 
+    def _checked(self, listing: Listing) -> Listing:
+        if not listing.images.num_rows:
+            others = described(listing.passed_over)
+            there = f", which has {others}" if others else ""
+            hint = ": extract the archives in it" if ".zip" in listing.passed_over else ""
+            raise InputError(
+                f"images: wanted images, such as files that end in {' '.join(SUFFIXES)}; "
+                f"there are none in {', '.join(self.places)}{there}{hint}"
+            )
+        return listing
+
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        """The contents of some of them: see :meth:`fruits.sources.source.Source.contents`."""
+        """The contents of some images, see :meth:`fruits.sources.source.Source.contents`."""
         return contents_of(items)
 
 
@@ -82,14 +98,14 @@ def open_source(images: str | Sequence[str], naming: Naming | None = None) -> So
     """The source of the images that a user names; nothing is read yet.
 
     Args:
-        images: one place, several with commas between them, or a sequence of places.
-        naming: the rules by which names give labels and splits.
+        images: a path or URI, several separated by commas, or a sequence of them.
+        naming: the rules for labels and splits.
     """
     return Sources(tuple(places_of(images)), naming or Naming())
 
 
 def places_of(images: str | Sequence[str]) -> list[str]:
-    """The places that a user names. A name with a comma in it is one place, where there is one."""
+    """The paths or URIs that a user names; an existing name with a comma is one path."""
     if not isinstance(images, str):
         return list(images)
     parts = [part.strip() for part in images.split(",")]
@@ -99,17 +115,17 @@ def places_of(images: str | Sequence[str]) -> list[str]:
 
 
 def lister_of(place: str, naming: Naming) -> Lister:
-    """What lists a place: by its suffix if it is a file, else a folder.
+    """The lister of a folder, or of a file by its suffix.
 
     Raises:
-        InputError: it is a file of another form.
+        InputError: it is a file of another kind.
         StorageError: the store cannot be used.
     """
     location = Location.of(place)
     name = location.path.lower() if _is_file(location) else None
     if naming.is_of_table and not (name or "").endswith((".csv", ".tsv", ".parquet")):
         rule = naming.label if naming.label.startswith(COLUMN) else naming.split
-        raise InputError(f"images: wanted a table with columns, for {rule}; {place} is none")
+        raise InputError(f"images: wanted a table with columns, for {rule}; {place} is not a table")
     if name is None:
         return Folder(place, naming)
     if name.endswith(".zip"):
@@ -128,23 +144,23 @@ def lister_of(place: str, naming: Naming) -> Lister:
     )
 
 
-def located(files: pa.Table) -> pa.Table:
-    """Rows that know their paths alone, as :func:`fruits.sources.reading.contents_of` needs them.
+def locate_members(files: pa.Table) -> pa.Table:
+    """Adds the column `at` that :func:`fruits.sources.reading.contents_of` needs.
 
-    Only the archives and Parquet files in which they are, are listed.
+    Only the archives and Parquet files that contain the images are listed.
 
     Args:
-        files: with `path` and `length`, such as rows of features.
+        files: a table with `path` and `length`, such as rows of features.
 
     Raises:
-        InputError: an archive is gone or damaged.
+        InputError: an archive is missing or damaged.
     """
     paths = files["path"].to_pylist()
     containers = {path: path.partition(SEPARATOR)[0] for path in paths if SEPARATOR in path}
     there: dict[str, object] = {}
     for container in sorted(set(containers.values())):
-        # There may also be a folder called so.
-        if container.lower().endswith(_SHARDS) and not _exists(f"{container}!"):
+        # There may also be a folder with this name.
+        if container.lower().endswith(_ARCHIVES) and not _exists(f"{container}!"):
             images = lister_of(container, Naming()).items().images
             wanted = images.filter(pc.is_in(images["path"], files["path"].combine_chunks()))
             there |= dict(zip(wanted["path"].to_pylist(), wanted["at"].to_pylist(), strict=True))
@@ -152,11 +168,11 @@ def located(files: pa.Table) -> pa.Table:
     return files.select(["path", "length"]).append_column("at", at)
 
 
-def together(listings: Sequence[Listing]) -> Listing:
-    """Several listings as one; an image that is in several of them is there once.
+def merge_listings(listings: Sequence[Listing]) -> Listing:
+    """Merges listings; an image that is in several of them is listed once.
 
     Raises:
-        InputError: they say different things of one image.
+        InputError: two listings have different values for the same image.
     """
     if len(listings) == 1:
         return listings[0]
@@ -173,39 +189,26 @@ def together(listings: Sequence[Listing]) -> Listing:
 
 def _list(place: str, naming: Naming) -> Listing:
     if matches := _matches(place):
-        return together([lister_of(match, naming).items() for match in matches])
+        return merge_listings([lister_of(match, naming).items() for match in matches])
     lister = lister_of(place, naming)
-    try:
+    if not isinstance(lister, Folder):
         return lister.items()
-    except InputError:
-        # A folder without images may have archives in it.
-        if not isinstance(lister, Folder) or not (shards := _shards(Location.of(place))):
-            raise
-    listings = [lister_of(shard, naming).items() for shard in shards[0]]
-    return together([*listings, Listing(listings[0].images.slice(0, 0), shards[1])])
+    found = lister.batches(_ARCHIVES)
+    listing = found.listing()
+    return _of_archives(found, lister) if found.archives else listing
 
 
-def _shards(folder: Location) -> tuple[list[str], dict[str, int]] | None:
-    """The archives below a folder and how many other files there are; None without archives."""
-    selection = Selection()
-    found = []
-    try:
-        with store_errors(folder.uri):
-            for entry in walk(folder, selection.enters):
-                if entry.kind != "file":
-                    continue
-                hidden = entry.name.rpartition("/")[2].startswith(".")
-                if entry.name.lower().endswith(_SHARDS) and not hidden:
-                    found.append(f"{folder.uri}/{entry.name}")
-                else:
-                    selection.is_image(entry.name)
-    except OSError:
-        return None
-    return (sorted(found), dict(selection.passed_over)) if found else None
+def _of_archives(found: FolderListing, folder: Folder) -> Listing:
+    """The images of the archives in a listed folder that has no other images."""
+    uri = Location.of(folder.place).uri
+    places = sorted(f"{uri}/{name}" for name in found.archives)
+    listings = [lister_of(place, folder.naming).items() for place in places]
+    none = listings[0].images.slice(0, 0)
+    return merge_listings([*listings, Listing(none, found.passed_over, found.linked)])
 
 
 def _matches(place: str) -> list[str]:
-    """The files that a place such as ``shards/*.tar`` means; none where it is a name itself."""
+    """The files that a pattern such as ``shards/*.tar`` matches; none if `place` exists."""
     folder, slash, pattern = place.rpartition("/")
     if "*" not in pattern or _exists(place):
         return []
@@ -217,7 +220,7 @@ def _matches(place: str) -> list[str]:
         raise InputError(f"images: {parent} cannot be listed ({one_line(error)})") from error
     found = [f"{parent.uri}/{name}" for name in sorted(names) if fnmatch.fnmatchcase(name, pattern)]
     if not found:
-        raise InputError(f"images: wanted files; there are none that {place} matches")
+        raise InputError(f"images: wanted files; no file matches {place}: check the pattern")
     return found
 
 
@@ -230,7 +233,7 @@ def _exists(place: str) -> bool:
 
 
 def _is_file(location: Location) -> bool:
-    """Whether a place is a file; a folder's lister says what is wrong where there is nothing."""
+    """Whether it is a file; if nothing exists there, the lister of folders raises the error."""
     if location.is_local:
         return os.path.isfile(location.path)
     try:
@@ -240,14 +243,14 @@ def _is_file(location: Location) -> bool:
 
 
 def _has_images(location: Location) -> bool:
-    """Whether a Parquet file has the bytes of images; another one has their paths."""
+    """Whether a Parquet file has the bytes of images; otherwise it has their paths."""
     try:
-        with store_errors(location.uri), open_parquet(location, look_at(location).length) as file:
+        with store_errors(location.uri), open_parquet(location, stat_file(location).length) as file:
             return image_column(file.schema_arrow, location.uri) is not None
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(
-            f"images: wanted a whole Parquet file; {location} cannot be read ({one_line(error)}): "
-            "copy it again"
+            f"images: wanted a complete Parquet file; {location} cannot be read "
+            f"({one_line(error)}): copy it again"
         ) from error
 
 
@@ -259,7 +262,7 @@ def _with_all_columns(images: pa.Table) -> pa.Table:
 
 
 def _without_repeats(images: pa.Table) -> tuple[pa.Table, int]:
-    """The images with each path once, and how many rows were left out."""
+    """The images without repeated paths, and the number of removed rows."""
     counts = images.group_by("path").aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts["count_all"], 1))["path"]
     if not len(repeated):
@@ -272,8 +275,8 @@ def _without_repeats(images: pa.Table) -> tuple[pa.Table, int]:
         first = seen.setdefault(row["path"], row)
         if first != row:
             raise InputError(
-                f"images: wanted places that agree; {row['path']} is in two of them, with "
-                "different labels, splits or groups: leave it out in one of them"
+                f"images: wanted sources that agree; {row['path']} is in two of them, with "
+                "different labels, splits or groups: remove it from one of them"
             )
         keep[number] = first is row
     return images.filter(pa.array(keep)), keep.count(False)

@@ -1,7 +1,7 @@
 """Packs a folder of images into shards, so that millions of small files become a few large ones.
 
-The listing says what each shard contains, so an interrupted packing continues where it stopped: a
-shard that is there is compared with that, and written only if it is missing or older.
+The listing decides what each shard contains, so an interrupted packing continues where it stopped:
+existing shards are checked, and only missing or outdated shards are written.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ FORMATS = ("tar", "zip")
 
 SHARD_BYTES = 500_000_000
 
-# What a member takes beyond its content, about: its header, and filling or an entry of a directory.
+# The approximate overhead of a member in bytes: its header, and padding or a directory entry.
 _OVERHEAD = 1024
 
-# Zip has no time before, nor after.
+# The first and the last time that zip can store.
 _FIRST_TIME, _LAST_TIME = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What a packing came to.
+    """The result of packing.
 
     Attributes:
-        images: in all shards.
-        shards: how many there are now.
-        written: how many of them were written by this call.
-        passed_over: files of the folder that are no images, by reason.
+        images: The number of images in all shards.
+        shards: The number of shards.
+        written: The number of shards that this call wrote.
+        passed_over: The number of skipped files of the folder, by reason.
     """
 
     images: int
@@ -68,19 +68,19 @@ def pack(
 ) -> Packed:
     """Writes the images of a folder as shards that a run can read.
 
-    Members are called as in the folder, its own name included, so that labels and splits are the
-    same. Nothing is compressed: images are already.
+    The names of members begin with the name of the folder, so that labels and splits are the same.
+    Shards are not compressed, because images are compressed already.
 
     Args:
         images: the folder.
-        output: the folder of the shards; it is empty, or has shards of an earlier packing.
+        output: the folder for the shards; it must be empty or have shards of an earlier packing.
         format: one of :data:`FORMATS`.
-        shard_bytes: of a shard, about; an image is never divided.
-        progress: called with the number of images that are done, and of all.
+        shard_bytes: the approximate size of a shard; an image is never divided.
+        progress: called with the number of packed images and the number of all images.
 
     Raises:
-        ConfigError: an option has a value that cannot be used.
-        InputError: the folder cannot be packed whole.
+        ConfigError: an option is invalid.
+        InputError: the folder cannot be packed completely.
         OutputError: there are other files in the output.
         StorageError: a store cannot be used.
     """
@@ -92,8 +92,8 @@ def pack(
     there = _there(target)
     if others := sorted(set(there) - set(names)):
         raise OutputError(
-            f"output: wanted an empty folder, or one of an earlier packing of {images}; {output} "
-            f"has {others[0]}: give another output"
+            f"output: wanted an empty folder, or one of an earlier packing of {images} with the "
+            f"same options; {output} has {others[0]}: give another output"
         )
     done = written = 0
     for name, part in zip(names, parts, strict=True):
@@ -113,16 +113,16 @@ def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
     if format not in FORMATS:
         raise ConfigError(f"format: wanted one of {', '.join(FORMATS)}; got {format!r}")
     if shard_bytes < 1:
-        raise ConfigError(f"shard_bytes: wanted a number of bytes from 1; got {shard_bytes}")
+        raise ConfigError(f"shard_bytes: wanted a number of bytes of 1 or more; got {shard_bytes}")
     if Location.of(images).contains(Location.of(output)):
         raise ConfigError(
-            f"output: wanted a folder outside of the images; {output} is below {images}: "
-            "give another output"
+            f"output: wanted a folder outside of the images; {output} is inside {images}: "
+            "choose another output"
         )
 
 
 def _parts(files: pa.Table, shard_bytes: int) -> Iterator[pa.Table]:
-    """The images of each shard: neighbours in the order of the paths."""
+    """Yields the images of each shard, in the order of the paths."""
     start = size = 0
     for number, length in enumerate(files["length"].to_pylist()):
         if size and size + length + _OVERHEAD > shard_bytes:
@@ -133,7 +133,7 @@ def _parts(files: pa.Table, shard_bytes: int) -> Iterator[pa.Table]:
 
 
 def _there(folder: Location) -> dict[str, datetime | int]:
-    """The files of the output, and when they were written."""
+    """The names of the files in the output, and when they were written."""
     try:
         with store_errors(folder.uri):
             return {entry.name: entry.modified for entry in files_in(folder)}
@@ -150,7 +150,7 @@ def _is_older(modified: datetime | int, part: pa.Table) -> bool:
 
 
 def _write(source: Location, target: Location, format: str, part: pa.Table) -> None:
-    """Writes one shard; it appears under its name when it is whole."""
+    """Writes one shard; its name appears only when it is complete."""
     local = target.is_local
     if local:
         os.makedirs(os.path.dirname(target.path), exist_ok=True)
@@ -170,10 +170,10 @@ def _write(source: Location, target: Location, format: str, part: pa.Table) -> N
 
 
 def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, bytes]]:
-    """Name, time and content of each image of a shard.
+    """Yields name, time and content of each image of a shard.
 
     Raises:
-        InputError: one cannot be read.
+        InputError: an image cannot be read.
     """
     times = part["modified"].to_pylist()
     for name, time, content in zip(_names(source, part), times, contents_of(part), strict=True):
@@ -186,16 +186,16 @@ def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, 
 
 
 def _names(source: Location, part: pa.Table) -> list[str]:
-    """The names of images in a shard: as in their folder, after the folder's own name."""
+    """The names of images in a shard: their paths, starting with the name of the folder."""
     prefix = source.uri.rstrip("/").rpartition("/")[0] + "/"
     return [path.removeprefix(prefix) for path in part["path"].to_pylist()]
 
 
 def _require_same(source: Location, shard: Location, format: str, part: pa.Table) -> None:
-    """Makes sure that a shard holds exactly some images.
+    """Checks that a shard contains exactly the given images.
 
     Raises:
-        OutputError: it does not.
+        OutputError: it contains other images.
     """
     try:
         there = _listed(shard, format)
@@ -204,17 +204,17 @@ def _require_same(source: Location, shard: Location, format: str, part: pa.Table
     wanted = list(zip(_names(source, part), part["length"].to_pylist(), strict=True))
     if there != wanted:
         raise OutputError(
-            f"output: {shard} does not hold the {part.num_rows:,} images that it should: the "
-            "images were changed since, or it is of another packing: give another output, or "
+            f"output: {shard} does not contain the expected {part.num_rows:,} images, because the "
+            "images were changed or it belongs to another packing: choose another output, or "
             "delete the shards and pack again"
         )
 
 
 def _require_ours(source: Location, shard: Location, format: str) -> None:
-    """Makes sure that a shard that is about to be replaced is one of an earlier packing.
+    """Checks that a shard that is about to be replaced comes from an earlier packing.
 
     Raises:
-        OutputError: it has anything but images of that folder.
+        OutputError: it contains something else than images of that folder.
     """
     try:
         names = [name for name, _ in _listed(shard, format)]
@@ -223,8 +223,8 @@ def _require_ours(source: Location, shard: Location, format: str) -> None:
     prefix = source.uri.rstrip("/").rpartition("/")[2] + "/"
     if not names or not all(name.startswith(prefix) for name in names):
         raise OutputError(
-            f"output: {shard} is no shard of {source}, and would be replaced: move it away, or "
-            "give another output"
+            f"output: {shard} is not a shard of {source}, and would be replaced: move it away, or "
+            "choose another output"
         )
 
 
@@ -239,7 +239,7 @@ def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
 
 
 def _write_tar(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) -> None:
-    # Its headers are shorter than those of PAX, and names of any length are possible.
+    # GNU headers are shorter than PAX headers, and allow names of any length.
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, time, content in members:
             header = tarfile.TarInfo(name)

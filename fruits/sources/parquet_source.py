@@ -1,7 +1,7 @@
-"""Parquet files with the bytes of images, as Hugging Face's datasets have them.
+"""Parquet files with the bytes of images as a source, as used by Hugging Face's datasets.
 
-The column is binary, or a struct with `bytes` and `path`. What is in a file is known after one pass
-over it, since Parquet does not say how long a value is.
+The column is binary, or a struct with `bytes` and `path`. A file must be read once to list its
+images, because Parquet does not store the length of a value.
 """
 
 from __future__ import annotations
@@ -18,23 +18,30 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fruits.errors import InputError, one_line
-from fruits.sources.archive import BLOCK_BYTES, READS, damaged, refusal
-from fruits.sources.columns import image_column, require_different, said
-from fruits.sources.indexes import indexed
+from fruits.sources.archive import READS, damaged
+from fruits.sources.columns import (
+    KIND_OF,
+    image_column,
+    is_scalar,
+    label_facts,
+    require_different,
+)
+from fruits.sources.indexes import cached_index
 from fruits.sources.listing import Listing
-from fruits.sources.members import Member, Place, listed, places
+from fruits.sources.members import Member, Position, listed, positions
 from fruits.sources.naming import Naming
+from fruits.sources.neighbours import refusal
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
-from fruits.storage.walk import look_at
+from fruits.storage.walk import stat_file
 
 KIND = "parquet"
 
-# A file is read in parts of so many bytes; nothing larger is in memory in addition to the images.
+# Files are read in parts of this many bytes, which limits the memory in addition to the images.
 _BUFFER_BYTES = 4 << 20
 
-_LONGEST_BATCH = 256
+_LONGEST_BATCH, _BATCH_BYTES = 256, 8 << 20
 
 Item = TypeVar("Item")
 
@@ -44,15 +51,15 @@ class ParquetImages:
     """Parquet files with the bytes of images: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        places: their paths or URIs.
-        naming: the rules by which names give labels and splits, or the columns that have them.
+        places: The paths or URIs of the files.
+        naming: The rules for labels and splits, by name or by column.
     """
 
     places: tuple[str, ...]
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image in them: see :meth:`fruits.sources.source.Lister.items`."""
+        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
         with ThreadPoolExecutor(READS) as pool:
             tables = list(pool.map(lambda place: list_parquet(place, self.naming), self.places))
         return Listing(pa.concat_tables(tables))
@@ -66,23 +73,23 @@ def open_parquet(location: Location, length: int) -> pq.ParquetFile:
 
 
 def list_parquet(place: str | Location, naming: Naming) -> pa.Table:
-    """The images of a Parquet file, rows of :data:`fruits.sources.members.ITEMS`.
+    """Lists the images of a Parquet file, as rows of :data:`fruits.sources.members.ITEMS`.
 
     Raises:
-        InputError: there is no such file, it is damaged, or has no images.
+        InputError: the file is missing or damaged, or has no images.
         StorageError: the store cannot be used.
     """
     location = Location.of(place)
     try:
         with store_errors(location.uri):
-            entry = look_at(location)
-            index = indexed(KIND, location, entry, lambda: _made(location, entry.length))
-            facts = said(index, naming, location.uri)
+            entry = stat_file(location)
+            index = cached_index(KIND, location, entry, lambda: _made(location, entry.length))
+            facts = label_facts(index, naming, location.uri)
     except FileNotFoundError:
         raise InputError(f"images: wanted a Parquet file; {place} does not exist") from None
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(
-            f"images: wanted a whole Parquet file; {place} cannot be read ({one_line(error)}): "
+            f"images: wanted a complete Parquet file; {place} cannot be read ({one_line(error)}): "
             "copy it again"
         ) from error
     members = [
@@ -102,22 +109,22 @@ def list_parquet(place: str | Location, naming: Naming) -> pa.Table:
 
 
 def read_rows(items: pa.Table) -> Iterator[bytes | OSError]:
-    """The contents of rows of Parquet files, in order; each group of rows is read once.
+    """Yields the contents of rows of Parquet files, in order; each row group is read once.
 
     Args:
         items: rows of :data:`fruits.sources.members.ITEMS`.
     """
-    for uri, rows in groupby(places(items), key=lambda row: row.uri):
+    for uri, rows in groupby(positions(items), key=lambda row: row.uri):
         for contents in _one_ahead(_read_file(uri, list(rows))):
             yield from contents
 
 
-# Columns of an index that are not those of the file. No column of a file begins so.
+# Additional columns of an index; no column of a file has a name that begins like this.
 _LENGTH, _PATH = "\1length", "\1path"
 
 
 def _made(location: Location, length: int) -> pa.Table:
-    """The index of a file: lengths and paths of the images, and the columns that are no images."""
+    """Makes the index of a file: lengths and paths of the images, and the other columns."""
     with open_parquet(location, length) as file:
         schema = file.schema_arrow
         require_different(schema.names, location.uri)
@@ -125,14 +132,19 @@ def _made(location: Location, length: int) -> pa.Table:
         image = image_column(schema, location.uri)
         if image is None:
             raise InputError(f"images: {location} has no column with the bytes of images")
-        others = [one.name for one in schema if _is_scalar(one.type) and one.name != image]
+        others = [one.name for one in schema if is_scalar(one.type) and one.name != image]
         batches = [
             _index_rows(batch, image, others)
             for batch in file.iter_batches(_LONGEST_BATCH, columns=[image, *others])
         ]
     kept = pa.schema([schema.field(name) for name in others], schema.metadata)
     kept = kept.append(pa.field(_LENGTH, pa.int64())).append(pa.field(_PATH, pa.string()))
-    return pa.Table.from_batches([batch.cast(kept) for batch in batches], kept)
+    index = pa.Table.from_batches([batch.cast(kept) for batch in batches], kept)
+    for one in schema:
+        if one.name not in (*others, image):
+            about = pa.field(one.name, pa.null(), metadata={KIND_OF: str(one.type)})
+            index = index.append_column(about, pa.nulls(index.num_rows))
+    return index
 
 
 def _index_rows(batch: pa.RecordBatch, image: str, others: list[str]) -> pa.RecordBatch:
@@ -146,7 +158,7 @@ def _index_rows(batch: pa.RecordBatch, image: str, others: list[str]) -> pa.Reco
 
 
 def _names(index: pa.Table) -> list[str]:
-    """The names of rows: their paths, if these name them; with the rows' numbers if not."""
+    """The names of rows: their paths if these are unique, otherwise with the row number."""
     paths = index[_PATH].to_pylist()
     rest = [(path or "").replace("\0", "?").lstrip("/") for path in paths]
     if all(rest) and len(set(rest)) == len(rest):
@@ -154,12 +166,12 @@ def _names(index: pa.Table) -> list[str]:
     return [f"{path}#{number}" if path else str(number) for number, path in enumerate(rest)]
 
 
-def _read_file(uri: str, rows: list[Place]) -> Iterator[list[bytes | OSError]]:
-    """The contents of rows of one file, some at a time."""
+def _read_file(uri: str, rows: list[Position]) -> Iterator[list[bytes | OSError]]:
+    """Yields the contents of rows of one file, batch by batch."""
     done = 0
     try:
         location = Location.of(uri)
-        with open_parquet(location, look_at(location).length) as file:
+        with open_parquet(location, stat_file(location).length) as file:
             for contents in _read_groups(file, rows):
                 done += len(contents)
                 yield contents
@@ -168,14 +180,14 @@ def _read_file(uri: str, rows: list[Place]) -> Iterator[list[bytes | OSError]]:
         yield [damaged(refusal(row) or reason) for row in rows[done:]]
 
 
-def _read_groups(file: pq.ParquetFile, rows: list[Place]) -> Iterator[list[bytes | OSError]]:
+def _read_groups(file: pq.ParquetFile, rows: list[Position]) -> Iterator[list[bytes | OSError]]:
     sizes = [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)]
     ends = np.cumsum(sizes)
     column = image_column(file.schema_arrow, "the file")
     if column is None:
-        raise InputError("it has no images any more")
+        raise InputError("it no longer has images")
 
-    def group_of(row: Place) -> int:
+    def group_of(row: Position) -> int:
         return int(np.searchsorted(ends, row.offset, side="right"))
 
     for group, some in groupby(rows, key=group_of):
@@ -185,7 +197,7 @@ def _read_groups(file: pq.ParquetFile, rows: list[Place]) -> Iterator[list[bytes
             continue
         start = int(ends[group]) - sizes[group]
         if any(a.offset > b.offset for a, b in pairwise(wanted)):
-            # Not in the order of the file: rare, and a group has to be read for each.
+            # Rows that are not in the order of the file are rare; each needs its own read.
             for row in wanted:
                 yield from _read_group(file, group, column, start, [row])
         else:
@@ -193,11 +205,11 @@ def _read_groups(file: pq.ParquetFile, rows: list[Place]) -> Iterator[list[bytes
 
 
 def _read_group(
-    file: pq.ParquetFile, group: int, column: str, start: int, rows: list[Place]
+    file: pq.ParquetFile, group: int, column: str, start: int, rows: list[Position]
 ) -> Iterator[list[bytes | OSError]]:
-    """Some rows of a group, in its order; `start` is the number of its first row."""
+    """Yields rows of a row group in order; `start` is the number of its first row."""
     mean = max(1, sum(row.length for row in rows) // len(rows))
-    size = max(1, min(_LONGEST_BATCH, BLOCK_BYTES // mean))
+    size = max(1, min(_LONGEST_BATCH, _BATCH_BYTES // mean))
     done = 0
     for batch in file.iter_batches(size, row_groups=[group], columns=[column]):
         values, stop = _bytes_of(batch[column]), start + batch.num_rows
@@ -212,17 +224,17 @@ def _read_group(
             return
 
 
-def _one(row: Place, value: Any) -> bytes | OSError:
+def _one(row: Position, value: Any) -> bytes | OSError:
     if reason := refusal(row):
         return OSError(reason)
     content: bytes | None = value.as_py()
     if content is None or len(content) != row.length:
-        return damaged("there is another image in this row: the file was changed")
+        return damaged("this row has another image: the file was changed")
     return content
 
 
 def _bytes_of(values: Any) -> Any:
-    """The bytes of a column of images, as `large_binary`, whichever form of bytes it has."""
+    """The bytes of a column of images as `large_binary`, from any type of binary column."""
     while pa.types.is_struct(values.type):
         values = pc.struct_field(values, "bytes")
     if pa.types.is_dictionary(values.type):
@@ -230,15 +242,8 @@ def _bytes_of(values: Any) -> Any:
     return values.cast(pa.large_binary())
 
 
-def _is_scalar(kind: pa.DataType) -> bool:
-    """Whether a column may have labels, splits or groups."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    texts = (pa.types.is_string, pa.types.is_large_string)
-    return any(test(kind) for test in (pa.types.is_integer, pa.types.is_boolean, *texts))
-
-
 def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, of which the next one is made while one is used."""
+    """Yields the items, and makes the next one in a thread meanwhile."""
     end: Any = object()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(next, items, end)

@@ -1,14 +1,15 @@
-"""Tables of files that may be longer than the memory: cut by path into parts that lie on disk.
+"""Tables of files that may be larger than the memory, divided by path into parts on disk.
 
-Up to :data:`IN_MEMORY` rows are one part, in memory. More are cut at some paths, the *bounds*, into
-parts of some hundred thousand rows, each a file in a temporary folder of this machine. Two tables
-with the same bounds are compared part by part with the same set operations as small ones
-(:mod:`fruits.sources.listing`): a path is in the same part of both. So the results are the same
-rows, and this process needs memory for one part only. :mod:`fruits.sources.spread` makes the parts.
+A table with up to :data:`IN_MEMORY` rows is one part, in memory. A larger table is divided at some
+paths, the *bounds*, into parts of about a hundred thousand rows, each a file in a temporary folder
+of this machine. Two tables with the same bounds are compared part by part with the same set
+operations as small tables (:mod:`fruits.sources.listing`), because a path is in the same part of
+both. The results are the same, and only one part is in memory at a time.
+:mod:`fruits.sources.spread` makes the parts.
 
-That is an external distribution sort (Knuth, "The Art of Computer Programming", volume 3, 5.4).
-A join in Spark would do the same, but it needs a session, which a run without changes does without,
-and files that all nodes see.
+This is an external distribution sort (Knuth, "The Art of Computer Programming", volume 3, 5.4).
+A join in Spark would do the same, but it needs files that all nodes can read, and a session, which
+a run without changes does not start.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from numpy.typing import NDArray
 from fruits.sources.listing import sample_evenly
 
 IN_MEMORY = 200_000
-"""Rows up to which a table of files stays in memory; each takes up to 1 kB while it is compared."""
+"""The most rows of a table in memory; each row needs up to 1 kB while tables are compared."""
 
 PART_ROWS = 100_000
-"""Rows of a part on disk, about."""
+"""The approximate number of rows of a part on disk."""
 
 
 Read = Callable[[], pa.Table]
@@ -40,10 +41,10 @@ class Parts:
     """A table of files, part by part.
 
     Attributes:
-        schema: of each part.
-        bounds: the path with which each part but the first begins, in the order of the paths.
-        rows: of each part.
-        reads: reads each part.
+        schema: The schema of each part.
+        bounds: The first path of each part but the first, sorted.
+        rows: The number of rows of each part.
+        reads: A function for each part that reads it.
     """
 
     schema: pa.Schema
@@ -53,12 +54,12 @@ class Parts:
 
     @classmethod
     def of(cls, table: pa.Table) -> Parts:
-        """A table that is in memory, as one part."""
+        """A table in memory, as one part."""
         return cls(table.schema, (), [table.num_rows], [lambda: table])
 
     @property
     def num_rows(self) -> int:
-        """Of all parts together."""
+        """The number of rows of all parts."""
         return sum(self.rows)
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -66,7 +67,7 @@ class Parts:
         return (read() for read in self.reads)
 
     def chunks(self, rows: int) -> Iterator[pa.Table]:
-        """All rows, in tables of so many rows each; the last one may have fewer."""
+        """Yields all rows in tables of `rows` rows each; the last one may have fewer."""
         left = self.schema.empty_table()
         for part in self:
             left = pa.concat_tables([left, part])
@@ -77,8 +78,8 @@ class Parts:
         if left.num_rows:
             yield left.combine_chunks()
 
-    def evenly(self, limit: int | None) -> Parts:
-        """What :func:`fruits.sources.listing.sample_evenly` takes of the whole table."""
+    def sample_evenly(self, limit: int | None) -> Parts:
+        """Samples rows like :func:`fruits.sources.listing.sample_evenly`."""
         if limit is None or limit >= self.num_rows:
             return self
         if len(self.reads) == 1:
@@ -91,21 +92,21 @@ class Parts:
         return Parts(self.schema, self.bounds, [*map(len, places)], reads)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows in memory, or some columns of them."""
+        """Reads all rows into memory, with all or some columns."""
         names = list(columns or self.schema.names)
         return pa.concat_tables(part.select(names) for part in self)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What a table of files comes to.
+    """Sums over a table of files.
 
     Attributes:
-        rows: how many there are in each part.
-        bytes: of all files together.
-        largest: bytes of the largest file; 0 where there is none.
-        labels: how many files have each label; None for those without.
-        sides: how many are on each side of the split; None for those on no side.
+        rows: The number of rows of each part.
+        bytes: The length of all files together.
+        largest: The length of the largest file in bytes; 0 if there is none.
+        labels: The number of files by label; None for files without a label.
+        sides: The number of files by side of the split; None for files on no side.
     """
 
     rows: list[int]
@@ -116,7 +117,7 @@ class Totals:
 
     @classmethod
     def of(cls, parts: Iterable[pa.Table]) -> Totals:
-        """Reads the parts once."""
+        """Computes the sums in one pass."""
         rows, lengths, largest = [], 0, 0
         labels, sides = Counter[str | None](), Counter[str | None]()
         for part in parts:
@@ -134,12 +135,12 @@ def _counted(column: pa.ChunkedArray) -> dict[str | None, int]:
 
 @dataclass(frozen=True)
 class Found:
-    """What a source contains, as :class:`fruits.sources.listing.Listing` has it, in parts.
+    """The images in a source like :class:`fruits.sources.listing.Listing`, but in parts.
 
     Attributes:
-        images: all of them.
-        passed_over: how many files are no images, by reason.
-        linked: real paths of the folders to which links in the images led.
+        images: All images.
+        passed_over: The number of skipped files by reason.
+        linked: The real paths of folders outside the images that links lead to.
     """
 
     images: Parts

@@ -1,4 +1,4 @@
-"""PNG: transparency at every depth, which Pillow compares after it has dropped bits."""
+"""Decodes PNG with correct transparency at every depth; Pillow drops bits before comparing."""
 
 import functools
 import io
@@ -10,23 +10,23 @@ from PIL import Image, ImageChops, ImageFile
 from fruits.sources.limits import RejectedImage, check_size
 from fruits.sources.png_data import require_complete
 
-# Chunks of a file: Pillow's loop over them takes microseconds for each.
+# The most chunks of a file: Pillow's loop needs some microseconds for each.
 MAX_CHUNKS = 1 << 18
-# Metadata: Pillow decompresses and keeps them all; beyond this it gets the picture alone.
+# Pillow decompresses and keeps all metadata; files with more get their metadata removed.
 _MUCH_METADATA = 1 << 20
 _MANY_CHUNKS = 200
 
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-# Of each colour type: grey, RGB, palette, grey with alpha, RGB with alpha.
+# By colour type: grey, RGB, palette, grey with alpha, RGB with alpha.
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
 def load(content: bytes) -> Image.Image:
-    """The pixels of a PNG file, of 8 bits, with their transparency.
+    """Decodes a PNG file to 8 bits, with transparency.
 
     Raises:
-        RejectedImage: it costs too much or is damaged.
+        RejectedImage: the file is too large or damaged.
     """
     if len(content) < 33 or content[12:16] != b"IHDR":
         raise RejectedImage("damaged: truncated: PNG without a header")
@@ -34,7 +34,7 @@ def load(content: bytes) -> Image.Image:
     check_size(width, height)
     if depth not in _DEPTHS.get(kind, ()):
         raise RejectedImage(f"damaged: PNG of colour type {kind} with {depth} bits per sample")
-    key, content = _look_through(content)
+    key, content = _scan_chunks(content)
     image = _open(content)
     image.load()
     require_complete(image, content, depth * _SAMPLES[kind], interlaced=content[28] == 1)
@@ -55,8 +55,8 @@ def _open(content: bytes) -> ImageFile.ImageFile:
     return Image.open(io.BytesIO(content), formats=("PNG",))
 
 
-def _look_through(content: bytes) -> tuple[bytes | None, bytes]:
-    """What "tRNS" says, and the file, without its metadata where they are a burden."""
+def _scan_chunks(content: bytes) -> tuple[bytes | None, bytes]:
+    """The content of the chunk "tRNS", and the file, without metadata if these are large."""
     key = None
     needed = [(0, 8)]
     chunks = metadata = others = 0
@@ -83,7 +83,7 @@ def _look_through(content: bytes) -> tuple[bytes | None, bytes]:
 
 
 def _with_key(image: Image.Image, content: bytes, key: bytes, depth: int, kind: int) -> Image.Image:
-    """The image with the pixels transparent that have exactly the colour of "tRNS"."""
+    """Makes the pixels transparent that have exactly the colour of "tRNS"."""
     samples = 1 if kind == 0 else 3
     if kind in (4, 6) or len(key) < 2 * samples:
         raise RejectedImage("damaged: PNG with transparency that does not fit its colour type")
@@ -98,7 +98,7 @@ def _with_key(image: Image.Image, content: bytes, key: bytes, depth: int, kind: 
     else:
         transparent = _equal(image, [value >> (depth - 8) for value in colour])
         if depth == 16:
-            # Pillow keeps the high bytes; as numbers of the other byte order, it keeps the low.
+            # Pillow keeps the high bytes; with the other byte order, it keeps the low bytes.
             low = _open(content)
             low.tile = [low.tile[0]._replace(args="RGB;16L")]
             low.load()
@@ -110,7 +110,7 @@ def _with_key(image: Image.Image, content: bytes, key: bytes, depth: int, kind: 
 
 
 def _equal(image: Image.Image, colour: list[int]) -> Image.Image:
-    """255 where the image has exactly this colour, else 0."""
+    """A mask: 255 where the image has exactly this colour, otherwise 0."""
     masks = [
         band.point([255 * (level == value) for level in range(256)])
         for band, value in zip(image.split(), colour, strict=True)

@@ -1,4 +1,4 @@
-"""Whether the compressed data of a PNG file suffice: a decoder takes what ends early for black."""
+"""Checks that the compressed data of a PNG file are complete; Pillow decodes missing rows black."""
 
 import zlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from PIL import Image
 
 from fruits.sources.limits import RejectedImage
 
-# Of Adam7: first row, first column, step of rows, step of columns.
+# The passes of Adam7: first row, first column, step of rows, step of columns.
 _PASSES = (
     *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
     *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
@@ -17,18 +17,18 @@ _PIECE = 1 << 20
 
 
 def require_complete(image: Image.Image, content: bytes, bits: int, interlaced: bool) -> None:
-    """Refuses a file whose data end before its pixels do.
+    """Rejects a file with too few compressed data for its pixels.
 
     Args:
-        image: what was decoded: rows that the data do not reach are zero.
-        content: of the file.
-        bits: of a pixel.
-        interlaced: by Adam7.
+        image: the decoded image; rows without data are zero.
+        content: the bytes of the file.
+        bits: the bits of a pixel.
+        interlaced: whether the file is interlaced with Adam7.
 
     Raises:
         RejectedImage: pixels are missing.
     """
-    # The row that comes last; of interlaced files, the last odd one.
+    # The row that is stored last; in interlaced files, it is the last odd row.
     last = image.height - 1
     last -= int(interlaced and last > 0 and last % 2 == 0)
     if np.asarray(image.crop((0, last, image.width, last + 1))).any():
@@ -52,7 +52,7 @@ def _wanted(width: int, height: int, bits: int, interlaced: bool) -> int:
 
 
 def _inflated(content: bytes) -> Iterator[int]:
-    """Lengths of the pieces of the inflated data."""
+    """Yields the lengths of pieces of the decompressed data."""
     stream = zlib.decompressobj()
     for data in _data(content):
         rest = data
@@ -63,7 +63,7 @@ def _inflated(content: bytes) -> Iterator[int]:
 
 
 def _data(content: bytes) -> Iterator[bytes]:
-    """The contents of the chunks with data."""
+    """Yields the contents of the chunks with pixel data."""
     place = 8
     while place + 12 <= len(content):
         end = place + 8 + int.from_bytes(content[place : place + 4])

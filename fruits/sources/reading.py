@@ -1,4 +1,4 @@
-"""Reads items of any source: the row of each says how."""
+"""Reads items of any source, by the kind in their rows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pyarrow.compute as pc
 
 from fruits.sources import folder, parquet_source, tar_index, tar_shards, zip_archive
 from fruits.sources.archive import read_members
-from fruits.sources.members import REFUSED, places
+from fruits.sources.members import REFUSED, positions
 
 Reader = Callable[[pa.Table], Iterator[bytes | OSError]]
 
 
 def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
-    """The contents of items, in their order: see :meth:`fruits.sources.source.Source.contents`.
+    """Yields the contents of items in order, see :meth:`fruits.sources.source.Source.contents`.
 
     Args:
-        items: rows of a listing, also of several sources.
+        items: rows of a listing; they may belong to several sources.
     """
     if "at" not in items.column_names:
         yield from folder.contents_of(items)
@@ -34,7 +34,7 @@ def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
 
 
 def _refused(items: pa.Table) -> Iterator[OSError]:
-    for place in places(items):
+    for place in positions(items):
         yield OSError(place.reason)
 
 

@@ -1,4 +1,4 @@
-"""What shape the pixels of an image are brought to, and how."""
+"""Resizes images to the input shape of a network."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from PIL import Image
 from fruits.errors import BackboneError
 from fruits.sources.crop import CROPS, SMALLEST
 
-# ``squash`` brings both sides to the wanted ones and does not keep the proportions;
-# ``shortest_edge`` keeps them and cuts out the centre; ``pad`` keeps them and fills the borders.
+# ``squash`` resizes both sides and does not keep the proportions; ``shortest_edge`` keeps them and
+# crops the centre; ``pad`` keeps them and fills the borders.
 RESIZES = ("squash", "shortest_edge", "pad")
 
 
@@ -22,43 +22,43 @@ INTERPOLATIONS = {
 }
 
 
-# Where a crop begins when an odd number of pixels is cut off: at the pixel before the centre, as
-# Hugging Face's processors do, or at the nearest even one, as torchvision and timm do.
+# Where a crop begins if an odd number of pixels is cut off: rounded down, as in Hugging Face's
+# processors, or to the nearest even pixel, as in torchvision and timm.
 ROUNDINGS = ("down", "even")
 
 
 MOST_PIXELS = 4096
 
 
-# Pixels of the resized image for each that is cut out of it: of an image 16 times as long as wide,
-# the rest is not made at all.
+# If a resized image had more than this many pixels per pixel of the crop (as for a very long, thin
+# image), only the crop is resized.
 MOST_RESIZED = 20
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network takes, and how an image becomes it.
+    """The input of a network, and how an image is resized to it.
 
-    A compiled graph takes uint8 RGB of shape (n, height, width, 3); its own scaling of the values
-    (mean and standard deviation), layout and order of channels are part of the graph.
+    A compiled graph takes uint8 RGB of shape (n, height, width, 3); scaling of the values (mean and
+    standard deviation), layout and order of channels are part of the graph.
 
     Attributes:
-        height: in pixels.
-        width: in pixels; that of the height where it is left out.
-        resize: one of :data:`RESIZES`.
-        interpolation: one of :data:`INTERPOLATIONS`.
-        edge: pixels of the shortest edge (of both, for ``squash``) before the centre is cut out;
-            the smaller side where it is left out, which for ``squash`` cuts nothing off.
-        rounding: of the place where the crop begins, one of :data:`ROUNDINGS`.
-        fill: the colour of the borders of ``pad``, as RGB.
-        reduce: a large image is first brought to twice the wanted size at least in the fastest way
-            (JPEG decoded at a smaller scale, blocks of pixels averaged), which changes values by
-            little.
-        crop: the part of the image that counts, one of :data:`fruits.sources.crop.CROPS`; empty
-            for all of it. It is not the network's, but a choice of the run.
+        height: The height in pixels.
+        width: The width in pixels; by default, the height.
+        resize: The way of resizing, one of :data:`RESIZES`.
+        interpolation: The interpolation, one of :data:`INTERPOLATIONS`.
+        edge: The shortest edge (both edges, for ``squash``) in pixels before the centre is cropped;
+            by default, the larger of height and width, and no crop for ``squash``.
+        rounding: The rounding of the position of the crop, one of :data:`ROUNDINGS`.
+        fill: The colour of the borders of ``pad``, as RGB.
+        reduce: Whether a large image is first reduced in the fastest way (JPEG decoded at a smaller
+            scale, blocks of pixels averaged) to at least twice the wanted size. This changes pixels
+            only slightly.
+        crop: The part of the image to use, one of :data:`fruits.sources.crop.CROPS`; empty for the
+            whole image. It is a choice of the run, not of the network.
 
     Raises:
-        BackboneError: when a value is not one that images can be prepared for.
+        BackboneError: a value is invalid.
     """
 
     height: int = 224
@@ -101,7 +101,7 @@ class InputSpec:
 
     def _require_crop_inside(self) -> None:
         if self.edge and self.resize == "pad":
-            raise BackboneError("input: wanted no edge with resize 'pad', which cuts nothing off")
+            raise BackboneError("input: wanted no edge with resize 'pad', which does not crop")
         if self.edge and self.edge < max(self.height, self.width):
             raise BackboneError(
                 f"input: wanted an edge of {max(self.height, self.width)} pixels or more, from "
@@ -109,13 +109,13 @@ class InputSpec:
             )
 
     @property
-    def is_squeezed_square(self) -> bool:
-        """Whether all of an image goes into a square: then it may be turned before or after."""
+    def is_squashed_square(self) -> bool:
+        """Whether the whole image is resized to a square, so it may be rotated afterwards."""
         whole = not self.edge and not self.crop
         return self.resize == "squash" and self.height == self.width and whole
 
     def target(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height that an image of this width and height is resized to."""
+        """The width and height to which an image of this width and height is resized."""
         if self.resize == "squash":
             return (self.edge, self.edge) if self.edge else (self.width, self.height)
         if self.resize == "shortest_edge":
@@ -127,16 +127,16 @@ class InputSpec:
         return max(round(width * scale), 1), max(round(height * scale), 1)
 
     def least_side(self) -> int | None:
-        """The smallest side at which an image may be decoded; None where it must be in full."""
+        """The smallest side at which an image may be decoded; None for full scale."""
         if not self.reduce or self.resize == "pad":
             return None
-        # The box around what stands out is a part of the image only.
+        # The salient box is only a part of the image.
         times = SMALLEST if self.crop == "saliency" else 2
         return times * (self.edge or max(self.height, self.width))
 
 
 def resize(image: Image.Image, spec: InputSpec) -> Image.Image:
-    """An upright image, brought to the shape that a network takes."""
+    """Resizes an upright image to the input shape of a network."""
     width, height = spec.target(image.width, image.height)
     left = _begin(width - spec.width, spec.rounding)
     top = _begin(height - spec.height, spec.rounding)
@@ -146,7 +146,7 @@ def resize(image: Image.Image, spec: InputSpec) -> Image.Image:
         image = _resized(image, spec, (width, height))
         whole = (left, top, width, height) == (0, 0, spec.width, spec.height)
         return image if whole else image.crop((left, top, left + spec.width, top + spec.height))
-    # A picture of one row, say: in full, it would be resized to gigabytes.
+    # For example, a picture with one row: resizing all of it would need gigabytes.
     across, down = image.width / width, image.height / height
     right, bottom = (left + spec.width) * across, (top + spec.height) * down
     box = (left * across, top * down, min(right, image.width), min(bottom, image.height))
@@ -171,5 +171,5 @@ def _padded(image: Image.Image, spec: InputSpec) -> Image.Image:
 
 
 def _begin(cut_off: int, rounding: str) -> int:
-    # Python rounds halves to the even number, and so does torchvision, which is Python.
+    # Python rounds halves to the even number, and torchvision uses Python's rounding.
     return round(cut_off / 2) if rounding == "even" else cut_off // 2

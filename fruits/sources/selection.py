@@ -1,9 +1,9 @@
-"""Which files count as images: the one rule, by their names alone, for every source.
+"""Decides by their names which files are images, with one rule for every source.
 
-A file is an image when its name ends in one of :data:`SUFFIXES`, in upper or lower case. Hidden
-files and folders (a leading `.`) and what some systems add to folders of photographs
-(:data:`SYSTEM_FOLDERS`) are passed over; a leading `_` is part of an ordinary name, as cameras
-write it: `_DSC0003.JPG`. Only the part of a path below the given folder is looked at.
+A file is an image if its name ends in one of :data:`SUFFIXES`, in upper or lower case. Hidden files
+and folders (a leading `.`) and folders that some systems add to photographs
+(:data:`SYSTEM_FOLDERS`) are skipped. A leading `_` is part of an ordinary name, because cameras
+write it: `_DSC0003.JPG`. The rule uses only the part of a path below the given folder.
 """
 
 import posixpath
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 from fruits.sources.formats import SUFFIXES
 
-# Thumbnails of Synology's stations, and the resource forks in zip archives of macOS.
+# Thumbnails of Synology systems, and resource forks in zip archives of macOS.
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
 
 
-# Reasons that a message names; names such as scan.0001 have as many suffixes as there are files.
+# The most reasons in a message; files such as scan.0001 have many different suffixes.
 MOST_DESCRIBED = 10
 
 
@@ -24,22 +24,22 @@ class Selection:
     """Decides which files are images, and counts the others.
 
     Attributes:
-        passed_over: how many files were passed over, by suffix in lower case (`.txt`), and under
+        passed_over: The number of skipped files by reason: the suffix in lower case (`.txt`),
             `no suffix`, `hidden` (a hidden folder counts once, whatever it contains), the names of
             :data:`SYSTEM_FOLDERS`, `special files` (pipes, sockets, devices), `broken links` and
-            `repeated folders` (links to a folder that is listed already).
+            `repeated folders` (links to a folder that is already listed).
     """
 
     def __init__(self) -> None:
         self.passed_over: Counter[str] = Counter()
         self._closed: set[str] = set()
-        self._open = ""  # The folder of the last file: the next one is mostly in it, too.
+        self._open = ""  # The folder of the last file: the next file is mostly in it, too.
 
     def is_image(self, name: str) -> bool:
-        """Whether a file is an image; one that is not is counted.
+        """Whether a file is an image; otherwise it is counted.
 
         Args:
-            name: of the file, with its folders, below the folder that was asked for.
+            name: the path of the file relative to the given folder.
         """
         folder, _, base = name.rpartition("/")
         if folder and folder != self._open:
@@ -55,10 +55,10 @@ class Selection:
         return False
 
     def enters(self, folder: str) -> bool:
-        """Whether a folder may hold images; one that may not is counted once.
+        """Whether a folder may contain images; otherwise it is counted once.
 
         Args:
-            folder: its name, with the folders that it is in, below the one that was asked for.
+            folder: the path of the folder relative to the given folder.
         """
         parts = folder.split("/")
         for depth, part in enumerate(parts, start=1):
@@ -71,16 +71,16 @@ class Selection:
         return True
 
     def described(self, before: str = "") -> str:
-        """What was passed over, for a message, such as "2 hidden, 3 .txt"; "" where it is nothing.
+        """The skipped files for a message, such as "3 .txt, 2 hidden"; "" if there are none.
 
         Args:
-            before: what comes before it.
+            before: a prefix, which is left out if there are none.
         """
         return before + described(self.passed_over) if self.passed_over else ""
 
 
 def described(passed_over: Mapping[str, int]) -> str:
-    """The counts of :attr:`Selection.passed_over` in words: "3 .txt, 2 hidden", most first."""
+    """The counts of :attr:`Selection.passed_over` in words: "3 .txt, 2 hidden", largest first."""
     ordered = sorted(passed_over.items(), key=lambda one: (-one[1], one[0]))
     words = [f"{count:,} {reason}" for reason, count in ordered[:MOST_DESCRIBED]]
     if others := sum(count for _, count in ordered[MOST_DESCRIBED:]):
@@ -89,7 +89,7 @@ def described(passed_over: Mapping[str, int]) -> str:
 
 
 def _reason(name: str) -> str | None:
-    """Under what a file or a folder is counted that is passed over whatever its suffix."""
+    """The reason to skip a file or a folder whatever its suffix, or None."""
     if name in SYSTEM_FOLDERS:
         return name
     return "hidden" if name.startswith(".") else None

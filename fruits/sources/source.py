@@ -1,8 +1,8 @@
-"""What every source of images offers, wherever their bytes are.
+"""The protocol of all sources of images.
 
-An item is one image: a row of :data:`fruits.sources.listing.LISTING`. Its key is `path`, which no
-other item of the source has; `label` and, where the rules for names say so, split and group follow
-from the key (:mod:`fruits.sources.naming`), so that a source need not know of them.
+An item is one image: a row of :data:`fruits.sources.listing.LISTING`. Its key is the unique `path`.
+Label, split and group are derived from the key by rules (:mod:`fruits.sources.naming`), so a source
+does not need to provide them.
 """
 
 from collections.abc import Iterator
@@ -14,32 +14,32 @@ from fruits.sources.listing import Listing
 
 
 class Lister(Protocol):
-    """Knows what images there are in one place."""
+    """Lists the images of a source."""
 
     def items(self) -> Listing:
-        """Every image, and how many files were passed over.
+        """Lists every image, and counts the skipped files.
 
-        Files come in the order of their keys, members of an archive in the order in which they lie
-        in it: a task gets rows that follow each other, and reads them by few requests.
+        Files are sorted by key, and members of an archive are in the order of the archive: a task
+        gets consecutive rows, and reads them with few requests.
 
         Raises:
-            InputError: there is no image, or some part of the source cannot be listed.
+            InputError: there are no images, or a part of the source cannot be listed.
             StorageError: the store cannot be used.
         """
 
 
 class Source(Lister, Protocol):
-    """A source of images. It is sent to workers, so it must be picklable, and small."""
+    """A source of images. It must be small and picklable, because it is sent to workers."""
 
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        """The contents of some items, in their order, several reads ahead.
+        """Yields the contents of items in order, and reads several items ahead.
 
         Args:
-            items: rows of what :meth:`items` returned, with `path` and `length`.
+            items: rows of the listing of :meth:`items`, with `path` and `length`.
 
         Yields:
-            The bytes, or the error that kept them from being read.
+            The bytes, or the error of reading them.
 
         Raises:
-            StorageError: the store cannot be used, whatever the item.
+            StorageError: the store cannot be used; this is not an error of one item.
         """

@@ -1,4 +1,4 @@
-"""Cuts tables of files into parts: see :mod:`fruits.sources.parts`."""
+"""Divides tables of files into parts, see :mod:`fruits.sources.parts`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fruits.sources.boxes import photographs
 from fruits.sources.parts import Parts, Read
 
 MOST_PARTS = 500
-"""Parts of a table, at most: a file is open for each of them while they are written."""
+"""The most parts of a table: while parts are written, a file is open for each."""
 
 _SAMPLES = 200
-"""Of as many rows as a part has, so many paths may become bounds."""
+"""The number of paths per part among which the bounds are chosen."""
 
 
 class Spread:
-    """Distributes rows over parts with given bounds; without bounds, they stay in memory.
+    """Distributes rows over parts with given bounds; without bounds, rows stay in memory.
 
     Args:
-        schema: of the rows.
-        bounds: those of the table with which the rows are compared.
+        schema: the schema of the rows.
+        bounds: the bounds of the table with which the rows are compared.
     """
 
     def __init__(self, schema: pa.Schema, bounds: Sequence[str] = ()) -> None:
@@ -43,7 +43,7 @@ class Spread:
             self._parts = [_Memory(schema)]
 
     def add(self, rows: pa.Table) -> None:
-        """Adds rows, in any order; rows of one part keep their order."""
+        """Adds rows in any order; rows of one part keep their order."""
         if not rows.num_rows:
             return
         if len(self._parts) == 1:
@@ -53,38 +53,38 @@ class Spread:
             self._parts[number].add(some)
 
     def add_to(self, number: int, rows: pa.Table) -> None:
-        """Adds rows that are known to be in a part."""
+        """Adds rows to a part, which must be the right one for them."""
         if rows.num_rows:
             self._parts[number].add(rows)
 
     def parts(self) -> Parts:
-        """What was added; nothing can be added any more."""
+        """The parts with all added rows; no more rows can be added."""
         rows = [part.num_rows for part in self._parts]
         return Parts(self._schema, self._bounds, rows, [part.close() for part in self._parts])
 
 
 def gather(tables: Iterable[pa.Table], schema: pa.Schema, sort: bool = False) -> Parts:
-    """A table whose rows come bit by bit: one part if it is short, else parts sorted by path.
+    """Collects a stream of tables: one part if they are short, otherwise parts sorted by path.
 
     Args:
         tables: the rows.
-        schema: of the rows.
-        sort: whether a short one is sorted, too; else its rows keep their order.
+        schema: the schema of the rows.
+        sort: whether a single part is sorted, too; otherwise its rows keep their order.
     """
-    held: list[pa.Table] = []
+    buffered: list[pa.Table] = []
     stream = iter(tables)
     for table in stream:
-        held.append(table)
-        if sum(one.num_rows for one in held) > parts.IN_MEMORY:
+        buffered.append(table)
+        if sum(one.num_rows for one in buffered) > parts.IN_MEMORY:
             break
     else:
-        table = pa.concat_tables([schema.empty_table(), *held])
+        table = pa.concat_tables([schema.empty_table(), *buffered])
         return Parts.of(table.sort_by("path").combine_chunks() if sort else table)
-    return _sorted(itertools.chain(held, stream), schema)
+    return _sorted(itertools.chain(buffered, stream), schema)
 
 
 def _sorted(tables: Iterable[pa.Table], schema: pa.Schema) -> Parts:
-    """Cuts a long table into parts, and sorts each of them."""
+    """Divides a long table into parts, and sorts each part."""
     folder = tempfile.TemporaryDirectory(prefix="fruits-")
     runs: list[Read] = []
     samples: list[str] = []
@@ -103,11 +103,12 @@ def _sorted(tables: Iterable[pa.Table], schema: pa.Schema) -> Parts:
     spread = Spread(schema, bounds)
     for read in runs:
         spread.add(read())
-    del runs, folder  # All of it is in the parts now.
-    return _each_sorted(spread.parts())
+    del runs, folder  # Delete the files: all rows are in the parts now.
+    return each_sorted(spread.parts())
 
 
-def _each_sorted(unsorted: Parts) -> Parts:
+def each_sorted(unsorted: Parts) -> Parts:
+    """The same rows, sorted by path within each part."""
     spread = Spread(unsorted.schema, unsorted.bounds)
     for number, part in enumerate(unsorted):
         spread.add_to(number, part.sort_by("path"))
@@ -115,21 +116,21 @@ def _each_sorted(unsorted: Parts) -> Parts:
 
 
 def _blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of about so many."""
-    held: list[pa.Table] = []
+    """Yields the same rows in tables of about `rows` rows."""
+    buffered: list[pa.Table] = []
     for table in tables:
         for start in range(0, table.num_rows, rows):
-            held.append(table.slice(start, rows))
-            if sum(one.num_rows for one in held) >= rows:
-                yield pa.concat_tables(held)
-                held = []
-    if held:
-        yield pa.concat_tables(held)
+            buffered.append(table.slice(start, rows))
+            if sum(one.num_rows for one in buffered) >= rows:
+                yield pa.concat_tables(buffered)
+                buffered = []
+    if buffered:
+        yield pa.concat_tables(buffered)
 
 
 def _cut(rows: pa.Table, bounds: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of each part that has some, with its number."""
-    # A box is where its photograph is: other paths may lie between those of the two.
+    """Yields the number of each part that gets rows, and its rows."""
+    # A box must be in the part of its photograph, but other paths may sort between them.
     keys = photographs(rows["path"])
     order = pc.sort_indices(keys)
     rows, paths = rows.take(order).combine_chunks(), _Paths(keys.take(order).combine_chunks())
@@ -140,7 +141,7 @@ def _cut(rows: pa.Table, bounds: Sequence[str]) -> Iterator[tuple[int, pa.Table]
 
 
 class _Paths(Sequence[str]):
-    """A column of strings, of which only those are made that are asked for."""
+    """A column as a sequence of strings, which are converted only on access."""
 
     def __init__(self, column: pa.Array) -> None:
         self._column = column
@@ -169,7 +170,7 @@ class _Memory:
 
 
 class _File:
-    """Rows in a file of Arrow's, in a temporary folder that lives as long as its files are used."""
+    """Rows in an Arrow file, in a temporary folder that exists as long as its files are used."""
 
     def __init__(self, schema: pa.Schema, folder: tempfile.TemporaryDirectory[str]) -> None:
         self.num_rows = 0

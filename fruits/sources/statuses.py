@@ -1,4 +1,4 @@
-"""Length and time of many files that are known by name, by few requests."""
+"""Finds the length and the time of many files, by name, with few requests."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location, listed_at
-from fruits.storage.walk import Entry, files_in, look_at
+from fruits.storage.walk import Entry, files_in, stat_file
 
-# Requests under way at once.
+# The number of parallel requests.
 _REQUESTS = 16
 
-# As many files of one folder are looked at one by one; for more, the folder is listed.
+# Up to this many files of one folder are requested one by one; for more, the folder is listed.
 _FEW = 20
 
 
 def statuses(uris: Iterable[str]) -> dict[str, Entry]:
-    """What the stores say of files; one that is missing, or may not be looked at, is left out.
+    """The entries of files by URI, without those that are missing or forbidden.
 
     Args:
-        uris: of files, as listings write them.
+        uris: the URIs of files, as listings write them.
 
     Raises:
         StorageError: a store cannot be used.
@@ -47,7 +47,7 @@ def _of_folder(folder: str, uris: list[str]) -> dict[str, Entry]:
                 if (uri := f"{folder}/{entry.name}") in wanted:
                     found[uri] = entry
         except OSError:
-            return {}  # Each of its files is missing, which is said of each when it is read.
+            return {}  # Its files count as missing; reading them raises the errors.
     return found
 
 
@@ -58,6 +58,6 @@ def _look(uri: str) -> Entry | None:
             if uri.startswith("file:"):
                 status = os.stat(path)
                 return Entry(path, "file", status.st_size, status.st_mtime_ns // 1000)
-            return look_at(Location(filesystem, path, uri))
+            return stat_file(Location(filesystem, path, uri))
         except (OSError, ValueError):
             return None

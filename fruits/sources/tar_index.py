@@ -1,8 +1,8 @@
-"""What is in a tar archive, and where: found by reading it through once.
+"""Makes the index of a tar archive in one pass: the members and their positions.
 
-Headers of ordinary files are read here, since an archive may have millions of them and Python's
-`tarfile` takes a third of a millisecond for each with a PAX header. All others are left to it:
-holes, links, long names of GNU, lengths in other forms, and whatever is damaged.
+Headers of ordinary files are parsed here, because an archive may have millions of them and Python's
+`tarfile` needs a third of a millisecond for each PAX header. All others are parsed by `tarfile`:
+sparse files, links, long names of GNU, lengths in other formats, and damaged headers.
 """
 
 from __future__ import annotations
@@ -17,28 +17,32 @@ from typing import IO, NamedTuple, cast
 import pyarrow as pa
 
 from fruits.errors import InputError, one_line
-from fruits.sources.indexes import indexed
+from fruits.sources.indexes import cached_index
 from fruits.sources.members import LONGEST
 from fruits.sources.text import storable
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
-from fruits.storage.walk import Entry, look_at
+from fruits.storage.walk import Entry, stat_file
 
 KIND = "tar"
 
 BLOCK = tarfile.BLOCKSIZE
 
-# Members that say something of a sample; longer ones are data of another kind.
+# Members with the label of a sample; longer ones are other data.
 SIDECARS = (".cls", ".json")
 MOST_SIDECAR = 1 << 20
+
+# Types of members whose header has their name, and that of a folder in an incremental archive.
+_PLAIN = (b"0", b"\0", tarfile.LNKTYPE, tarfile.SYMTYPE)
+_DUMPED_FOLDER = b"D"
 
 # What follows the end of an archive: programs fill up to a record of 10 kB, tapes had longer ones.
 _MOST_FILLING = 64 << 10
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
-# Records of a PAX header that change nothing of what is read here, but for the path.
+# Records of a PAX header that are not needed here, and the path.
 _HARMLESS = {"path", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"}
 _MOST_PAX = 64 << 10
 _RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
@@ -50,13 +54,13 @@ class Row(NamedTuple):
     """A member of an archive.
 
     Attributes:
-        name: with its folders.
-        type: "file", "sparse" (kept without its holes), "link", "symlink" or "special".
-        target: of a link.
-        length: of the content, in bytes.
-        offset: where its first header begins.
-        span: bytes from there to the next member.
-        text: of a member that says something of a sample.
+        name: The name with its folders.
+        type: "file", "sparse" (stored without its holes), "link", "symlink" or "special".
+        target: The target of a link.
+        length: The length of the content, in bytes.
+        offset: The offset of its first header.
+        span: The number of bytes from there to the next member.
+        text: The content of a member with the label of a sample, or None.
     """
 
     name: str
@@ -78,30 +82,30 @@ _INDEX = pa.schema(
 
 
 def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, list[Row]]:
-    """The URI of an archive, what the store says of it, and its members.
+    """The URI of an archive, its entry in the store, and its members.
 
     Args:
-        place: of the archive.
-        keep: whether the index is kept for later runs.
+        place: the path or URI of the archive.
+        keep: whether to cache the index for later runs.
 
     Raises:
-        InputError: there is no such file, or it is no tar archive, compressed as a whole, or
+        InputError: the file is missing, is not a tar archive, is compressed as a whole, or is
             damaged.
         StorageError: the store cannot be used.
     """
     location = Location.of(place)
     try:
         with store_errors(location.uri):
-            entry = look_at(location)
+            entry = stat_file(location)
             make = partial(_made, location, entry.length)
-            index = indexed(KIND, location, entry, make) if keep else make()
+            index = cached_index(KIND, location, entry, make) if keep else make()
     except FileNotFoundError:
         raise InputError(f"images: wanted a tar archive; {place} does not exist") from None
     except OSError as error:
         raise InputError(f"images: {place} cannot be read: {one_line(error)}") from error
     except (tarfile.TarError, ValueError) as error:
         raise InputError(
-            f"images: wanted a whole tar archive; {place} is none that can be read "
+            f"images: wanted a complete tar archive; {place} cannot be read "
             f"({one_line(error)}): copy it again, or pack it again"
         ) from error
     columns = (index[name].to_pylist() for name in Row._fields)
@@ -109,15 +113,15 @@ def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, li
 
 
 def is_header(header: bytes, length: int) -> bool:
-    """Whether a block is the header of a member of this length: by its checksum, and its length."""
+    """Whether a block is the header of a member of this length, with a correct checksum."""
     try:
         return _octal(header[124:136]) == length and _is_whole(header)
     except ValueError:
         return False
 
 
-def filled(length: int) -> int:
-    """What a content takes in the archive, in whole blocks."""
+def padded_length(length: int) -> int:
+    """The length of a content in the archive, padded to whole blocks."""
     return -(-length // BLOCK) * BLOCK
 
 
@@ -128,8 +132,8 @@ def _made(location: Location, length: int) -> pa.Table:
             if start.startswith(magic):
                 raise InputError(
                     f"images: wanted a tar archive whose members can be read one by one; "
-                    f"{location} is compressed as a whole ({program}): unpack it to a .tar, which "
-                    "is hardly longer, as images are compressed already"
+                    f"{location} is compressed as a whole ({program}): decompress it to a .tar, "
+                    "which is hardly longer, because images are compressed already"
                 )
         file.seek(0)
         with tarfile.open(fileobj=cast(IO[bytes], file), mode="r:") as archive:
@@ -142,7 +146,7 @@ def _made(location: Location, length: int) -> pa.Table:
 def _rows(archive: tarfile.TarFile, file: File, length: int) -> Iterator[Row]:
     first = True
     while True:
-        # tarfile has read the first member when it is opened. Records for all members are its too.
+        # tarfile reads the first member when it opens the archive, and handles global PAX headers.
         if not first and not archive.pax_headers:
             while row := _ordinary(file, archive.offset, length):
                 archive.offset += row.span
@@ -151,18 +155,18 @@ def _rows(archive: tarfile.TarFile, file: File, length: int) -> Iterator[Row]:
         member = archive.next()
         if member is None:
             return
-        # tarfile keeps them all, a kilobyte each.
+        # tarfile would keep all members in memory, a kilobyte each.
         archive.members.clear()  # type: ignore[attr-defined]
         if archive.offset > length:
-            raise tarfile.ReadError(f"it ends within its last member, at byte {length:,}")
+            raise tarfile.ReadError(f"it ends inside its last member, at byte {length:,}")
         if not 0 <= member.size < LONGEST:
             raise tarfile.ReadError(f"a member of {member.size:,} bytes")
-        if not member.isdir():
-            yield _other(archive, member)
+        if not member.isdir() and member.type != _DUMPED_FOLDER:
+            yield _other(archive, member, file)
 
 
 def _ordinary(file: File, offset: int, length: int) -> Row | None:
-    """The member at a place, if it is an ordinary file; None for all that tarfile knows better."""
+    """The member at an offset if it is an ordinary file; None if tarfile must parse it."""
     file.seek(offset)
     header = file.read(BLOCK) or b""
     start, path = offset + BLOCK, None
@@ -172,39 +176,52 @@ def _ordinary(file: File, offset: int, length: int) -> Row | None:
             path = _path_of(file.read(size) or b"") if size <= _MOST_PAX else None
             if path is None:
                 return None
-            file.seek(start + filled(size))
+            file.seek(start + padded_length(size))
             header = file.read(BLOCK) or b""
-            start += filled(size) + BLOCK
+            start += padded_length(size) + BLOCK
         if header[156:157] not in (b"0", b"\0") or not _is_whole(header):
             return None
         size = _octal(header[124:136])
     except ValueError:
         return None
     name = path or _name_of(header)
-    stop = start + filled(size)
+    stop = start + padded_length(size)
     if not name or name.endswith("/") or stop > length:
         return None
     text = None
-    if name.endswith(SIDECARS) and size <= MOST_SIDECAR:
-        text = (file.read(size) or b"").decode("utf-8", "replace")
+    if name.lower().endswith(SIDECARS) and size <= MOST_SIDECAR:
+        text = (file.read(size) or b"").decode("utf-8-sig", "replace")
     return Row(storable(name), "file", "", size, offset, stop - offset, text)
 
 
-def _other(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Row:
-    kind = "file" if member.isreg() else "special"
-    kind = "sparse" if member.issparse() else kind
-    kind = "link" if member.islnk() else "symlink" if member.issym() else kind
+def _other(archive: tarfile.TarFile, member: tarfile.TarInfo, file: File) -> Row:
+    file.seek(member.offset)
+    header = file.read(BLOCK) or b""
+    if _is_gnu(header) and header[156:157] in _PLAIN:
+        # tarfile takes the times in the header of an incremental archive for a part of the name.
+        member.name = _name_of(header)
     text = None
-    if member.name.endswith(SIDECARS) and member.size <= MOST_SIDECAR and member.isreg():
+    if member.name.lower().endswith(SIDECARS) and member.size <= MOST_SIDECAR and member.isreg():
         content = archive.extractfile(member)
-        text = content.read().decode("utf-8", "replace") if content else None
+        text = content.read().decode("utf-8-sig", "replace") if content else None
     name, target = storable(member.name), storable(member.linkname)
     span = archive.offset - member.offset
-    return Row(name, kind, target, member.size, member.offset, span, text)
+    return Row(name, _type_of(member), target, member.size, member.offset, span, text)
+
+
+def _type_of(member: tarfile.TarInfo) -> str:
+    """The type for :class:`Row`."""
+    if member.islnk():
+        return "link"
+    if member.issym():
+        return "symlink"
+    if member.issparse():
+        return "sparse"
+    return "file" if member.isreg() else "special"
 
 
 def _path_of(records: bytes) -> str | None:
-    """The path of a PAX header, "" if it has none; None if it has more than is known here."""
+    """The path of a PAX header, "" if it has none; None if it has other records than known."""
     path, place = b"", 0
     while place < len(records):
         found = _RECORD.match(records, place)
@@ -221,11 +238,15 @@ def _path_of(records: bytes) -> str | None:
 
 
 def _name_of(header: bytes) -> str:
-    """The name in a header; "" where it may be in a form that tarfile knows."""
+    """The name in a header; "" if tarfile must parse it."""
     name, prefix = (part.partition(b"\0")[0] for part in (header[:100], header[345:500]))
-    if not prefix:
+    if not prefix or _is_gnu(header):
         return _decoded(name)
     return _decoded(prefix + b"/" + name) if header[257:263] == b"ustar\0" else ""
+
+
+def _is_gnu(header: bytes) -> bool:
+    return header[257:265] == b"ustar  \0"
 
 
 def _decoded(name: bytes) -> str:
@@ -233,10 +254,10 @@ def _decoded(name: bytes) -> str:
 
 
 def _octal(digits: bytes) -> int:
-    """A number of a header.
+    """An octal number of a header.
 
     Raises:
-        ValueError: it is in another form.
+        ValueError: the number is in another format.
     """
     digits = digits.strip(b" \0")
     if digits.strip(b"01234567"):
@@ -245,7 +266,7 @@ def _octal(digits: bytes) -> int:
 
 
 def _is_whole(header: bytes) -> bool:
-    """Whether the checksum of a header is right; ValueError where there is none."""
+    """Whether the checksum of a header is correct; raises ValueError if there is none."""
     if len(header) < BLOCK:
         return False
     found = sum(header) - sum(header[148:156]) + 8 * ord(" ")
@@ -253,14 +274,17 @@ def _is_whole(header: bytes) -> bool:
 
 
 def _check_end(file: File, end: int, length: int) -> None:
-    """Makes sure that an archive was read to its end: a damaged header looks like one.
+    """Checks that the archive really ends here, because a damaged header looks like an end.
 
     Raises:
-        tarfile.ReadError: it goes on.
+        tarfile.ReadError: more data follow.
     """
     file.seek(end)
     rest = file.read(_MOST_FILLING) or b""
     if rest[:BLOCK].strip(b"\0"):
         raise tarfile.ReadError(f"damaged header at byte {end:,} of {length:,}")
     if rest.strip(b"\0"):
-        raise tarfile.ReadError(f"it ends at byte {end:,} of {length:,} and goes on after that")
+        raise tarfile.ReadError(
+            f"it ends at byte {end:,} of {length:,}, but more data follow, as if two archives were "
+            "in one file"
+        )

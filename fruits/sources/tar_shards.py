@@ -1,8 +1,8 @@
-"""Tar archives as a source: an index is made once, members are read by ranges.
+"""Tar archives as a source: an index is made once, and members are read by byte ranges.
 
-A shard of WebDataset has several members for one sample, with one name up to its first dot:
-``0007.jpg``, ``0007.cls``, ``0007.json``. The label is the text of the ``.cls``, else ``label`` in
-the ``.json``, which may have ``split`` and ``group`` too.
+A WebDataset shard has several members for one sample, with the same name up to the first dot:
+``0007.jpg``, ``0007.cls``, ``0007.json``. The label is the text of the ``.cls``, or ``label`` in
+the ``.json``, which may also have ``split`` and ``group``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from fruits.errors import one_line
 from fruits.sources.archive import READS, damaged
+from fruits.sources.columns import number_text
 from fruits.sources.listing import Listing
 from fruits.sources.members import (
     Member,
-    Place,
+    Position,
     is_item,
     listed,
     normal_name,
@@ -31,10 +32,10 @@ from fruits.sources.members import (
 )
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
-from fruits.sources.tar_index import BLOCK, KIND, Row, filled, is_header, read_index
+from fruits.sources.tar_index import BLOCK, KIND, Row, is_header, padded_length, read_index
 from fruits.sources.text import storable
 
-# How a member is kept: as it is, or without its holes.
+# The method of a member that is stored without its holes.
 _SPARSE = 1
 
 
@@ -43,48 +44,50 @@ class TarShards:
     """Tar archives: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        places: their paths or URIs.
-        naming: the rules by which names give labels and splits.
+        places: The paths or URIs of the archives.
+        naming: The rules for labels and splits.
     """
 
     places: tuple[str, ...]
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image in them: see :meth:`fruits.sources.source.Lister.items`."""
+        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
         selection = Selection()
         with ThreadPoolExecutor(READS) as pool:
             found = list(pool.map(read_index, self.places))
-        tables = [
-            listed(KIND, uri, entry.modified, members_of(index, selection), self.naming)
-            for uri, entry, index in found
-        ]
+        tables = []
+        for uri, entry, index in found:
+            members = members_of(index, selection)
+            # If samples have their own labels, the name of the archive is not a label.
+            own = any(one.label for one in members)
+            tables.append(listed(KIND, uri, entry.modified, members, self.naming, not own))
         return Listing(pa.concat_tables(tables), dict(sorted(selection.passed_over.items())))
 
 
-def cut(place: Place, data: memoryview) -> bytes | OSError:
-    """The content of one member.
+def cut(place: Position, data: memoryview) -> bytes | OSError:
+    """Extracts one member.
 
     Args:
-        place: of the member.
-        data: the bytes of the archive that hold it, with its headers.
+        place: the position of the member.
+        data: the bytes of the archive with the member and its headers.
 
     Returns:
-        The content, or the error that says what is wrong with it.
+        The content, or an error with the reason.
     """
     if len(data) < place.span:
         return damaged("the archive ends before the end of this member")
     if place.method == _SPARSE:
         return _sparse(place, data)
-    start = place.span - filled(place.length)
+    start = place.span - padded_length(place.length)
     header = bytes(data[start - BLOCK : start])
     if not is_header(header, place.length):
-        return damaged("there is another member at its place: the archive was changed")
+        return damaged("another member is at its position: the archive was changed")
     return bytes(data[start : start + place.length])
 
 
-def _sparse(place: Place, data: memoryview) -> bytes | OSError:
-    """The content of a member that is kept without its holes."""
+def _sparse(place: Position, data: memoryview) -> bytes | OSError:
+    """The content of a member that is stored without its holes."""
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             member = archive.next()
@@ -93,27 +96,31 @@ def _sparse(place: Place, data: memoryview) -> bytes | OSError:
     except tarfile.TarError as error:
         return damaged(f"the archive was changed or is damaged ({one_line(error)})")
     if len(content) != place.length:
-        return damaged("there is another member at its place: the archive was changed")
+        return damaged("another member is at its position: the archive was changed")
     return content
 
 
 def members_of(rows: list[Row], selection: Selection) -> list[Member]:
     """The images of an archive; the selection counts the other members."""
-    files = {posixpath.normpath(row.name): row for row in rows}
-    sidecars = {name: row.text for name, row in files.items() if row.text is not None}
+    files, copies = _extracted(rows)
+    sidecars = {}
+    for name, row in files.items():
+        if row.text is not None:
+            stem, suffix = posixpath.splitext(name)
+            sidecars[stem + suffix.lower()] = row.text
     found = []
-    for row in rows:
+    for row, copied in zip(rows, copies, strict=True):
         name, reason = normal_name(row.name)
         if row.type == "special":
             selection.passed_over["special files"] += 1
             continue
         if not is_item(name, reason, selection):
             continue
-        there = _resolved(row, files)
+        there = _resolved(copied or row, files)
         if there is None:
-            reason = reason or f"a link to {row.target}, which is no file of the archive"
+            reason = reason or f"a link to {row.target}, which is not a file of the archive"
             there = row
-        label, split, group = _said(name, sidecars)
+        label, split, group = _sidecar_values(name, sidecars)
         found.append(
             Member(
                 name,
@@ -128,9 +135,24 @@ def members_of(rows: list[Row], selection: Selection) -> list[Member]:
     return without_repeats(found)
 
 
+def _extracted(rows: list[Row]) -> tuple[dict[str, Row], list[Row | None]]:
+    """The members that there are by name after extraction, and what each member was a copy of.
+
+    A hard link is a copy of what has the name when the link is made: a later member with the same
+    name changes nothing of it.
+    """
+    files: dict[str, Row] = {}
+    copies = []
+    for row in rows:
+        target = files.get(posixpath.normpath(row.target)) if row.type == "link" else None
+        files[posixpath.normpath(row.name)] = target or row
+        copies.append(target)
+    return files, copies
+
+
 def _resolved(row: Row, files: dict[str, Row]) -> Row | None:
-    """The file that a member is, or that it links to in the end; None where it leads nowhere."""
-    for _ in range(40):  # As many links as the system follows.
+    """The file of a member after all links are followed; None for a broken link."""
+    for _ in range(40):  # The limit of Linux.
         if row.type in ("file", "sparse"):
             return row
         target = row.target
@@ -143,8 +165,10 @@ def _resolved(row: Row, files: dict[str, Row]) -> Row | None:
     return None
 
 
-def _said(name: str, sidecars: dict[str, str]) -> tuple[str | None, str | None, str | None]:
-    """Label, split and group that the other members of a sample give."""
+def _sidecar_values(
+    name: str, sidecars: dict[str, str]
+) -> tuple[str | None, str | None, str | None]:
+    """Label, split and group from the other members of a sample."""
     folder, slash, base = name.rpartition("/")
     key = folder + slash + base.partition(".")[0]
     said: dict[str, Any] = {}
@@ -154,13 +178,15 @@ def _said(name: str, sidecars: dict[str, str]) -> tuple[str | None, str | None, 
         except (ValueError, RecursionError):
             found = None
         said = found if isinstance(found, dict) else {}
-    label = storable((sidecars.get(f"{key}.cls") or "").strip()) or _word(said.get("label"))
+    label = _word(sidecars.get(f"{key}.cls")) or _word(said.get("label"))
     side = side_of(_word(said.get("split")), f"images: {key}.json")
     return label, side, _word(said.get("group"))
 
 
 def _word(value: object) -> str | None:
-    """A text or a number of JSON as a text."""
-    if isinstance(value, str) or (isinstance(value, int | float) and value is not True):
-        return storable(str(value))
-    return None
+    """A text, a number or a truth value of JSON as the text that it is in a table, too."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return number_text(value)
+    return storable(str(value).strip()) or None if isinstance(value, str | int) else None

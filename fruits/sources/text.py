@@ -1,8 +1,8 @@
-r"""Texts of a source, made fit for a table: whoever wrote them, they are valid Unicode then.
+r"""Escapes strings of a source so that they are valid Unicode and can be stored in a table.
 
-What cannot be encoded is written as Python does: the byte E9 of a name that is not UTF-8 as
-`\udce9`. Different texts stay different: where a name has such letters of its own, its backslash is
-written as `\udc5c`.
+Surrogates are escaped as in Python: the byte E9 in a name that is not UTF-8 becomes the text
+`\udce9`. Different strings stay different: if a name already contains such a text, its backslash is
+escaped as `\udc5c`.
 """
 
 import re
@@ -13,14 +13,14 @@ _ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")
 
 
 def storable(text: str) -> str:
-    """A text that can be encoded; :func:`original` gives the text back."""
+    """Escapes a string so that it can be encoded; :func:`original` is the inverse."""
     if "\\ud" in text:
         text = _LOOKALIKE.sub(lambda _: _BACKSLASH, text)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def original(text: str) -> str:
-    """The text of which :func:`storable` made this one."""
+    """The inverse of :func:`storable`."""
     return _ESCAPE.sub(_decoded, text) if "\\ud" in text else text
 
 

@@ -1,4 +1,4 @@
-"""Small pictures of images, from the pixels that a network gets: they cost next to nothing."""
+"""Makes thumbnails from the pixels for the network, which costs very little."""
 
 import io
 
@@ -11,10 +11,10 @@ from fruits.sources.exif import orientation
 from fruits.sources.jpeg_header import read_header
 from fruits.sources.limits import RejectedImage
 
-# The longest side has so many pixels at least, and less than twice as many.
+# The longest side has at least this many pixels, and less than twice as many.
 SIDE = 72
 _LEAST = 8
-# Orientations by which width and height change places.
+# Orientations that swap width and height.
 _LYING = (5, 6, 7, 8)
 
 
@@ -23,14 +23,14 @@ def thumbnail(pixels: NDArray[np.uint8], content: bytes) -> bytes:
 
     Args:
         pixels: uint8 RGB of shape (side, side, 3), from :func:`fruits.sources.decode.decode`.
-        content: of the image file, whose header tells the proportions. They are kept for JPEG and
-            PNG; pictures of other formats are squares.
+        content: the image file, whose header has the proportions. They are kept for JPEG and PNG;
+            thumbnails of other formats are squares.
 
     Returns:
         A file of 1 to 2 kB.
     """
     step = max(1, len(pixels) // SIDE)
-    # Some rows, and in them the mean of some pixels: all rows would cost half as much again.
+    # Only some rows, and in them the mean of some pixels: using all rows would cost 50 % more.
     rows = np.ascontiguousarray(pixels[step // 2 :: step])
     small = Image.fromarray(rows).reduce((step, 1))
     size = _fitted(max(small.size), *_proportions(content))
@@ -47,7 +47,7 @@ def _fitted(side: int, width: int, height: int) -> tuple[int, int]:
 
 
 def _proportions(content: bytes) -> tuple[int, int]:
-    """Width and height, or numbers in their ratio."""
+    """Width and height, or two numbers with the same ratio."""
     kind = formats.format_of(content)
     if kind == "PNG":
         width, height = (int.from_bytes(content[n : n + 4]) for n in (16, 20))

@@ -1,4 +1,4 @@
-"""TIFF: only layouts that are decoded correctly, with the steps that Pillow leaves out."""
+"""Decodes the layouts of TIFF that are decoded correctly, with steps that Pillow leaves out."""
 
 import io
 import struct
@@ -11,9 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from fruits.sources.limits import RejectedImage, check_size
 from fruits.sources.tiff_data import JPEG, LZMA, check_part
 
-# Strips or tiles of a file: Pillow and libtiff keep hundreds of bytes for each.
+# The most strips or tiles of a file: Pillow and libtiff keep hundreds of bytes for each.
 MAX_PARTS = 1 << 18
-# Bytes of tags beyond the size of the file: several tags may point to the same bytes.
+# The most bytes of tags in addition to the file size: several tags may point to the same bytes.
 _MUCH_METADATA = 16 << 20
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -25,7 +25,7 @@ _WANTED = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLE
 _WANTED |= {_COUNTS, _PLANAR, _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS}
 _WANTED |= {_INKS, _EXTRA, _FORMAT}
 
-# Bytes and struct's letter for each type of a tag's values.
+# The format letter of struct, and the size in bytes, for each type of a tag's values.
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I"}
 _TYPES |= {16: "Q", 17: "q", 18: "Q"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -33,7 +33,7 @@ _SIZES |= {16: 8, 17: 8, 18: 8}
 
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925)
 _OLD_JPEG = 6
-# Their parts are files themselves, or have a dictionary of any size.
+# Their parts are complete files, or have a dictionary of any size.
 _UNBOUNDED = (_OLD_JPEG, JPEG, LZMA)
 _COMPRESSION_NAMES = {
     9: "JBIG",
@@ -71,7 +71,7 @@ _PHOTOMETRICS = {
 }
 _SAMPLES_OF_COLOUR = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 _FORMATS = {2: "signed integers", 3: "floating-point samples", 5: "complex", 6: "complex"}
-# Photometric interpretation, bits: the most samples beyond those of the colour.
+# (Photometric interpretation, bits): the most extra samples.
 _LAYOUTS = {
     **{(grey, bits): 0 for grey in (0, 1) for bits in (1, 2, 4, 12, 16, 32)},
     (0, 8): 0,
@@ -91,8 +91,8 @@ class _Directory:
     """The first directory of tags.
 
     Attributes:
-        tags: the values of those that describe the pixels.
-        order: of the bytes, "<" or ">".
+        order: The byte order, "<" or ">".
+        tags: The values of the tags that describe the pixels.
     """
 
     order: str
@@ -104,10 +104,10 @@ class _Directory:
 
 
 def load(content: bytes) -> Image.Image:
-    """The pixels of the first picture of a TIFF file, of 8 bits.
+    """Decodes the first picture of a TIFF file to 8 bits.
 
     Raises:
-        RejectedImage: it costs too much, is damaged or of a layout that is not read.
+        RejectedImage: the file is too large, damaged, or has an unsupported layout.
     """
     directory = _read_directory(content)
     _check_layout(directory)
@@ -117,14 +117,14 @@ def load(content: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise _unsupported(_words(directory)) from error
     image.load()
-    # Pillow has turned the pixels upright.
+    # Pillow has already applied the orientation.
     image.info.pop("exif", None)
     image.info.pop("xmp", None)
     return _finished(image, directory)
 
 
 def is_unbounded(content: bytes) -> bool:
-    """Compressed in a way whose cost does not follow from the tags."""
+    """Whether the tags do not limit the cost of decompression."""
     try:
         return _read_directory(content).one(_COMPRESSION, 1) in _UNBOUNDED
     except RejectedImage:
@@ -168,14 +168,14 @@ def _read_directory(content: bytes) -> _Directory:
 
 
 def _check_layout(directory: _Directory) -> None:
-    """Refuses layouts whose pixels would be wrong or missing."""
+    """Rejects layouts whose pixels would be wrong or missing."""
     one = directory.one
     compression = one(_COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         name = _COMPRESSION_NAMES.get(compression, f"unknown ({compression})")
         raise _unsupported(f"{name} compression")
     if compression == _OLD_JPEG:
-        # The programs that write it set few other tags.
+        # Programs that write it set few other tags.
         directory.tags[_PHOTOMETRIC] = (6,)
         directory.tags.setdefault(_SAMPLES, (3,))
         directory.tags.setdefault(_BITS, (8,))
@@ -196,14 +196,14 @@ def _check_layout(directory: _Directory) -> None:
     if photometric == 6 and compression not in (_OLD_JPEG, JPEG):
         raise _unsupported("YCbCr pixels that are not JPEG")
     most = _LAYOUTS.get((photometric, bits[0]))
-    # Pillow reads separate planes correctly in the simplest layouts only.
+    # Pillow reads separate planes correctly only in the simplest layouts.
     separate_planes = one(_PLANAR, 1) == 2 and (extra > 0 or (bits[0] != 8 and compression == 1))
     if most is None or not 0 <= extra <= most or separate_planes:
         raise _unsupported(_words(directory))
 
 
 def _samples(directory: _Directory) -> tuple[tuple[int, ...], int, int]:
-    """Bits of each sample, number of samples, and how many of these are beyond the colour."""
+    """The bits of each sample, the number of samples, and the number of extra samples."""
     samples = directory.one(_SAMPLES, 1)
     if not 0 < samples <= 64:
         raise RejectedImage(f"unsupported layout: TIFF with {samples} samples per pixel")
@@ -228,7 +228,7 @@ def _unsupported(what: str) -> RejectedImage:
 
 
 def _check_parts(directory: _Directory, content: bytes) -> None:
-    """Refuses strips and tiles that take much more than the picture, or are not in the file."""
+    """Rejects strips and tiles that are much larger than the picture, or are not in the file."""
     one, tags = directory.one, directory.tags
     width, height = one(_WIDTH, 0), one(_HEIGHT, 0)
     check_size(width, height)
@@ -256,7 +256,7 @@ def _check_parts(directory: _Directory, content: bytes) -> None:
     if not counts and one(_COMPRESSION, 1) != 1:
         raise RejectedImage("damaged: TIFF without the lengths of its strips")
     if one(_COMPRESSION, 1) == 1:
-        # The lengths may be wrong where they are not needed.
+        # Lengths in the tags may be wrong here, because decoders do not need them.
         part = -(-across * sum(bits) // (8 * planes)) * down
         last = -(-across * sum(bits) // (8 * planes)) * ((height - 1) % down + 1)
         lengths = [
@@ -291,6 +291,6 @@ def _finished(image: Image.Image, directory: _Directory) -> Image.Image:
 
 
 def _palette(values: tuple[int, ...], bits: int) -> NDArray[np.uint8]:
-    """Colours of shape (2 ** bits, 3): of 16 bits, or of 8 in files of some old programs."""
+    """Colours of shape (2 ** bits, 3); old programs write 8 bits instead of 16."""
     table = np.array(values[: 3 << bits], np.uint16).reshape(3, -1).T
     return (table >> 8 if table.max() > 255 else table).astype(np.uint8)

@@ -1,25 +1,25 @@
-"""Strips and tiles of a TIFF file whose damage its decoder passes over."""
+"""Detects damaged strips and tiles of a TIFF file that libtiff ignores."""
 
 import lzma
 
 from fruits.sources.limits import RejectedImage
 
 JPEG, LZMA = 7, 34925
-# Bytes in which the end marker of a JPEG inside is looked for: filling may follow it.
+# The end marker of an embedded JPEG is searched in this many bytes, because padding may follow.
 _NEAR_END = 64
 
 
 def check_part(compression: int, content: bytes, begin: int, end: int) -> None:
-    """Refuses a strip or tile whose damage libtiff does not notice.
+    """Rejects a strip or tile with damage that libtiff ignores.
 
     Args:
-        compression: as the file numbers it.
-        content: of the file.
-        begin: of the part, in bytes.
-        end: of the part.
+        compression: the number of the compression in the file.
+        content: the bytes of the file.
+        begin: the offset of the part.
+        end: the offset after the part.
 
     Raises:
-        RejectedImage: it is damaged.
+        RejectedImage: the part is damaged.
     """
     if compression == JPEG and b"\xff\xd9" not in content[max(begin, end - _NEAR_END) : end]:
         raise RejectedImage("damaged: truncated: TIFF with a JPEG inside that ends early")

@@ -1,4 +1,4 @@
-"""WebP: its sizes are compared before the decoder takes memory for a canvas."""
+"""Decodes WebP, and checks its size before the decoder allocates a canvas."""
 
 import io
 
@@ -10,10 +10,10 @@ MAX_CHUNKS = 1 << 16
 
 
 def load(content: bytes) -> Image.Image:
-    """The pixels of a WebP file; of the first frame, where there are several.
+    """Decodes a WebP file, or its first frame if there are several.
 
     Raises:
-        RejectedImage: it costs too much or is damaged.
+        RejectedImage: the file is too large or damaged.
     """
     wanted = int.from_bytes(content[4:8], "little") + 8
     if wanted > len(content) + 1:  # Some programs leave out the last padding.

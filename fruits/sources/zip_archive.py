@@ -1,11 +1,12 @@
-"""Zip archives as a source: the central directory is the listing, members are read by ranges.
+"""Zip archives as a source: the central directory is the listing, members are read by byte ranges.
 
-Stored and deflated members are read, as nearly all archives have them. Length and CRC-32 of each
-are compared with the directory, and no more is inflated than it says.
+Stored and deflated members are supported; nearly all archives have only these. The length and the
+CRC-32 of each member are checked, and no more bytes are inflated than the directory says.
 """
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
 import zipfile
@@ -20,7 +21,7 @@ from fruits.sources.archive import damaged
 from fruits.sources.listing import Listing
 from fruits.sources.members import (
     Member,
-    Place,
+    Position,
     is_item,
     listed,
     normal_name,
@@ -31,18 +32,23 @@ from fruits.sources.selection import Selection
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
-from fruits.storage.walk import look_at
+from fruits.storage.walk import stat_file
 
 KIND = "zip"
 
-# A member that inflates to more than this many bytes, and so many times of what is stored, is a
-# bomb: pictures are compressed already, and those that are not are smaller.
+# A member that inflates to more than this many bytes, with more than this ratio, is a bomb: most
+# pictures are compressed already, and the others are smaller.
 BOMB_BYTES, BOMB_RATIO = 64 << 20, 200
 
-# No header of a member is longer than this: 30 bytes, its name and its extra fields.
+# The longest header of a member: 30 bytes, its name and its extra fields.
 _MOST_HEADER = 30 + 2 * 0xFFFF
 
 _HEADER = struct.Struct("<4s22xHH")
+
+# The end of an archive without a comment: its signature, and the number of its last file.
+_END = struct.Struct("<4sH16x")
+# Where the number is in another place.
+_NO_DISK = 0xFFFF
 _ENCRYPTED, _PATCH, _STRONG, _UTF8, _MASKED = 1, 1 << 5, 1 << 6, 1 << 11, 1 << 13
 _UNIX = 3
 _METHODS = {1: "shrunk", 6: "imploded", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard"}
@@ -54,68 +60,75 @@ class ZipArchives:
     """Zip archives: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        places: their paths or URIs.
-        naming: the rules by which names give labels and splits.
+        places: The paths or URIs of the archives.
+        naming: The rules for labels and splits.
     """
 
     places: tuple[str, ...]
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image in them: see :meth:`fruits.sources.source.Lister.items`."""
+        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
         selection = Selection()
         tables = [list_zip(place, self.naming, selection) for place in self.places]
         return Listing(pa.concat_tables(tables), dict(sorted(selection.passed_over.items())))
 
 
 def list_zip(place: str | Location, naming: Naming, selection: Selection) -> pa.Table:
-    """The images of a zip archive, rows of :data:`fruits.sources.members.ITEMS`.
+    """Lists the images of a zip archive, as rows of :data:`fruits.sources.members.ITEMS`.
 
     Args:
-        place: of the archive.
-        naming: the rules by which names give labels and splits.
-        selection: counts the members that are no images.
+        place: the path or URI of the archive.
+        naming: the rules for labels and splits.
+        selection: counts the members that are not images.
 
     Raises:
-        InputError: there is no such file, or it is no archive whose directory can be read.
+        InputError: the file is missing, or its directory cannot be read.
         StorageError: the store cannot be used.
     """
     location = Location.of(place)
+    disk = 0
     try:
         with store_errors(location.uri):
-            entry = look_at(location)
-            with open_ranges(location, entry.length) as file, zipfile.ZipFile(file) as archive:
-                members = _members(archive.infolist(), archive.start_dir, selection)
+            entry = stat_file(location)
+            with open_ranges(location, entry.length) as file:
+                disk = _disk(file, entry.length)
+                with zipfile.ZipFile(file) as archive:
+                    if disk or any(0 < one.volume < _NO_DISK for one in archive.infolist()):
+                        raise _one_of_several(place)
+                    members = _members(archive.infolist(), archive.start_dir, selection)
     except FileNotFoundError:
         raise InputError(f"images: wanted a zip archive; {place} does not exist") from None
     except OSError as error:
         raise InputError(f"images: {place} cannot be read: {one_line(error)}") from error
-    # What zipfile raises for directories that are damaged, or newer than itself.
+    # The errors of zipfile for directories that are damaged or too new.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        if disk:
+            raise _one_of_several(place) from None
         raise InputError(
-            f"images: wanted a whole zip archive; {place} is none that can be read "
+            f"images: wanted a complete zip archive; {place} cannot be read "
             f"({one_line(error)}): copy it again, or pack it again"
         ) from error
     members.sort(key=lambda one: one.offset)
     return listed(KIND, location.uri, entry.modified, without_repeats(members), naming)
 
 
-def cut(place: Place, data: memoryview) -> bytes | OSError:
-    """The content of one member.
+def cut(place: Position, data: memoryview) -> bytes | OSError:
+    """Extracts one member.
 
     Args:
-        place: of the member.
-        data: the bytes of the archive that hold it, with its header.
+        place: the position of the member.
+        data: the bytes of the archive with the member and its header.
 
     Returns:
-        The content, or the error that says what is wrong with it.
+        The content, or an error with the reason.
     """
     if len(data) < 30:
         return damaged("the archive ends before this member")
     signature, name, extra = _HEADER.unpack_from(data)
     stored = data[30 + name + extra :][: place.stored]
     if signature != b"PK\3\4":
-        return damaged("there is no member at its place: the archive was changed or is damaged")
+        return damaged("no member is at its position: the archive was changed or is damaged")
     if len(stored) < place.stored:
         return damaged(f"{len(stored):,} of {place.stored:,} bytes: the archive is damaged")
     try:
@@ -127,22 +140,39 @@ def cut(place: Place, data: memoryview) -> bytes | OSError:
     if len(content) < place.length:
         return damaged(f"{len(content):,} of {place.length:,} bytes: its end is missing")
     if zlib.crc32(content) != place.crc:
-        return damaged("its CRC-32 is not that of the directory: the archive is damaged")
+        return damaged("its CRC-32 differs from the directory: the archive is damaged")
     return content
 
 
+def _disk(file: io.BufferedIOBase | io.RawIOBase, length: int) -> int:
+    """The number of the file that the directory ends in; 0 where there is one file."""
+    file.seek(max(0, length - _END.size))
+    end = file.read(_END.size) or b""
+    if len(end) < _END.size:
+        return 0
+    signature, disk = _END.unpack(end)
+    return int(disk) if signature == b"PK\5\6" and disk < _NO_DISK else 0
+
+
+def _one_of_several(place: str | Location) -> InputError:
+    return InputError(
+        f"images: wanted a whole zip archive; {place} is the last part of one in several parts: "
+        f"join them, such as with zip -s 0 {place} --out whole.zip"
+    )
+
+
 def _inflated(stored: memoryview, length: int) -> bytes:
-    """The content, and at most one byte more than it should have."""
+    """The decompressed content; at most one byte more than expected."""
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, length + 1)
 
 
 def _members(entries: list[zipfile.ZipInfo], end: int, selection: Selection) -> list[Member]:
-    """The images of a directory, in the order in which the directory has them.
+    """The images of a directory, in the order of the directory.
 
     Args:
-        entries: of the directory.
-        end: where the directory begins, and the members end.
-        selection: counts the others.
+        entries: the entries of the directory.
+        end: the offset of the directory, where the members end.
+        selection: counts the members that are not images.
     """
     starts = sorted({entry.header_offset for entry in entries})
     nexts = dict(zip(starts, [*starts[1:], end], strict=bool(starts)))
@@ -175,14 +205,14 @@ def _members(entries: list[zipfile.ZipInfo], end: int, selection: Selection) -> 
 def _reason(entry: zipfile.ZipInfo, room: int, shared: bool) -> str | None:
     """Why a member is refused, or None."""
     if entry.flag_bits & (_ENCRYPTED | _STRONG | _MASKED):
-        return "encrypted: extract it with its password, and give the folder"
+        return "encrypted: extract the archive with its password, and use the folder"
     if entry.flag_bits & _PATCH or entry.compress_type not in (0, 8):
         method = _METHODS.get(entry.compress_type, f"method {entry.compress_type}")
-        return f"unsupported compression: {method}; stored and deflated members are read"
+        return f"unsupported compression: {method}; only stored and deflated members are supported"
     if stat.S_ISLNK(entry.external_attr >> 16):
-        return "a symbolic link within an archive"
+        return "a symbolic link inside an archive"
     if shared or 30 + entry.compress_size > room:
-        return "it overlaps another member, as in archives that are made to do harm"
+        return "it overlaps another member, as in malicious archives"
     ratio = entry.file_size / max(1, entry.compress_size)
     if entry.file_size > BOMB_BYTES and ratio > BOMB_RATIO:
         return (
@@ -190,24 +220,24 @@ def _reason(entry: zipfile.ZipInfo, room: int, shared: bool) -> str | None:
             f"(1:{ratio:,.0f}); above {BOMB_BYTES:,} bytes the limit is 1:{BOMB_RATIO}"
         )
     if entry.compress_type == 0 and entry.compress_size != entry.file_size:
-        return "damaged: it is stored as it is, with two different lengths"
+        return "damaged: it is stored uncompressed, but has two different lengths"
     return None
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """The name of a member, also where the archive does not say that it is in UTF-8."""
+    """The name of a member; it may be UTF-8 even if the archive does not say so."""
     name = entry.orig_filename
     if not entry.flag_bits & _UTF8:
         raw = name.encode("cp437")
-        # Finder and Linux write UTF-8 without a word; anything else is hardly ever valid UTF-8.
+        # Finder and Linux write UTF-8 without a flag; other encodings are rarely valid UTF-8.
         with suppress(UnicodeDecodeError):
             name = _unicode_name(entry, raw) or raw.decode()
-    # Some programs of Windows write its own separator.
+    # Some programs of Windows write backslashes as separators.
     return name if entry.create_system == _UNIX else name.replace("\\", "/")
 
 
 def _unicode_name(entry: zipfile.ZipInfo, raw: bytes) -> str | None:
-    """The name that Info-ZIP adds in UTF-8, if it belongs to the other one."""
+    """The UTF-8 name that Info-ZIP adds, if it belongs to this name."""
     extra = entry.extra
     while len(extra) >= 4:
         tag, length = struct.unpack_from("<HH", extra)

@@ -1,8 +1,8 @@
-"""Whether a standalone cluster lets this driver or worker in, known in seconds.
+"""Checks within seconds whether a standalone cluster accepts this driver or worker.
 
-Spark itself asks a master again for a minute, prints a Java trace each time, and says neither that
-the secret is wrong nor that there is no master; its worker retries for ever. A worker is checked by
-a command, ``python -m fruits.spark.cluster spark://HOST:PORT``: status 2 and one line if refused.
+Spark retries for a minute, prints a Java trace each time, and does not say whether the secret is
+wrong or there is no master; a worker retries forever. The command ``python -m fruits.spark.cluster
+spark://HOST:PORT`` checks a worker: if it is refused, the status is 2 and the message is one line.
 """
 
 import sys
@@ -14,21 +14,21 @@ from pyspark import SparkConf, SparkContext
 
 from fruits.errors import ClusterError
 
-# The name by which every part of Spark introduces itself, whatever its user.
+# All processes of Spark authenticate with this user name.
 SPARK_USER = "sparkSaslUser"
 
-# It logs the trace of an error that it also raises.
+# This logger prints the trace of an error that is also raised.
 NOISY = "org.apache.spark.network.client.TransportClientFactory"
 
 
 def require_cluster(seconds: float = 20.0) -> None:
-    """Makes sure that the standalone master of the configuration accepts this driver.
+    """Checks that the standalone master of the configuration accepts this driver.
 
     Args:
-        seconds: that a master which is starting may take to answer.
+        seconds: How long to wait for a master that is still starting.
 
     Raises:
-        ClusterError: when the master refuses the secret, or none answers.
+        ClusterError: The master refuses the secret, or does not answer.
     """
     SparkContext._ensure_initialized()
     where = SparkConf().get("spark.master") or ""
@@ -42,17 +42,17 @@ def require_cluster(seconds: float = 20.0) -> None:
 
 
 def is_accepted(where: str) -> bool:
-    """Asks a master, in the way of Spark's own parts, to let us in.
+    """Connects to a master with the secret, as Spark does.
 
     Args:
-        where: the master's address. Several may be given, as in ``spark://one:7077,two:7077``; the
-            first that answers decides.
+        where: The master's address. With several, as in ``spark://one:7077,two:7077``, the first
+            one that answers decides.
 
     Returns:
-        False if none answers. True also if no secret is configured, since none is asked for then.
+        False if no master answers. True without a check if no secret is configured.
 
     Raises:
-        ClusterError: when the master refuses the secret.
+        ClusterError: The master refuses the secret.
     """
     SparkContext._ensure_initialized()
     conf = SparkConf()
@@ -96,7 +96,7 @@ def is_accepted(where: str) -> bool:
 
 
 def is_unreachable(error: Py4JJavaError) -> bool:
-    """Whether there was no connection at all, so that no secret was looked at."""
+    """Whether there was no connection, so the secret was not checked."""
     cause, kinds = error.java_exception, []
     while cause is not None:
         kinds.append(cause.getClass().getName())
@@ -106,7 +106,7 @@ def is_unreachable(error: Py4JJavaError) -> bool:
 
 
 def main(where: str) -> int:
-    """The command; see above."""
+    """Runs the command and returns its exit status."""
     try:
         is_accepted(where)
     except ClusterError as error:

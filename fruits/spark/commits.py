@@ -1,8 +1,7 @@
-"""Commits what the tasks of a job have finished while the others still work.
+"""Commits the results of finished tasks while other tasks of the job still run.
 
-So a run that is broken off loses a minute of work at most, whatever the speed of the machine, and
-no core ever waits for a commit: the job continues. All commits of a chunk share one manifest, which
-is replaced by a longer one each time.
+So a run that is aborted loses at most a minute of work on any machine, and no core waits for a
+commit. All commits of a chunk share one manifest; each commit replaces it by a longer one.
 """
 
 import threading
@@ -21,30 +20,31 @@ from fruits.features.rows import REJECTED
 from fruits.features.table import Chunk
 from fruits.features.writer import FeatureWriter
 
-# What is finished is committed when the last commit was so many seconds ago.
+# Seconds between two commits.
 COMMIT_SECONDS = 40.0
 
 
-# A task takes no further image after so many seconds. Together with the above: less than a minute
-# from one commit to the next. The start of a task, 50 ms, is 0.3 % of it.
+# A task starts no further image after this many seconds, so less than a minute passes between an
+# image and its commit. The start of a task takes 50 ms, 0.3 % of it.
 TASK_SECONDS = 15.0
 
 
-# Seconds between two looks at what is finished.
-LOOK_SECONDS = 0.5
+# Seconds between two checks for finished tasks.
+POLL_SECONDS = 0.5
 
 
 @dataclass
 class Outcome:
-    """What a task, or several, have made of their images.
+    """The results of one or more tasks.
 
     Attributes:
-        files: names of the staged files that hold the rows.
-        rejected: by path, the reason why there are no features.
-        copies: by path, the SHA-256 under which there are features already.
-        ran: what computed the features, from :func:`fruits.networks.runtime.what_ran`.
-        done: spans of the job's images that are finished.
-        seconds: that the tasks have worked, in sum.
+        files: The names of the staged files with the rows.
+        rejected: The reasons for images without features, by path.
+        copies: The SHA-256 of images whose content already has features, by path.
+        ran: The engines and instruction sets of the tasks, from
+            :func:`fruits.networks.runtime.what_ran`.
+        done: The ranges of the job's images that are finished.
+        seconds: The sum of the seconds of the tasks.
     """
 
     files: list[str] = field(default_factory=list)
@@ -56,11 +56,11 @@ class Outcome:
 
     @property
     def images(self) -> int:
-        """How many images are finished."""
+        """The number of finished images."""
         return sum(map(len, self.done))
 
     def add(self, other: "Outcome") -> None:
-        """Adds what others have made."""
+        """Adds the results of other tasks."""
         self.files += other.files
         self.rejected |= other.rejected
         self.copies |= other.copies
@@ -73,13 +73,13 @@ class Outcomes(AccumulatorParam[list[Outcome]]):
     """Brings the outcome of each task to the driver as soon as the task has ended."""
 
     def zero(self, value: list[Outcome]) -> list[Outcome]:
-        """None yet."""
+        """The empty list."""
         return []
 
     def addInPlace(  # noqa: N802 - PySpark's name
         self, value1: list[Outcome], value2: list[Outcome]
     ) -> list[Outcome]:
-        """Both."""
+        """Both lists together."""
         value1 += value2
         return value1
 
@@ -88,13 +88,13 @@ class Commits:
     """The commits of one chunk.
 
     Args:
-        spark: the session.
-        store: the features.
-        files: of the chunk, a table of :data:`fruits.sources.listing.LISTING`.
-        progress: called now and then with the number of files of the chunk that are done.
+        spark: The session.
+        store: The features.
+        files: The files of the chunk, a table of :data:`fruits.sources.listing.LISTING`.
+        progress: Called with the number of finished files of the chunk, from time to time.
 
     Attributes:
-        total: what has been finished, committed or not.
+        total: All finished results, committed or not.
     """
 
     def __init__(
@@ -115,17 +115,17 @@ class Commits:
 
     @contextmanager
     def during(self, outcomes: Accumulator[list[Outcome]]) -> Iterator[None]:
-        """Commits in time what the job within finishes; a commit that fails ends the job.
+        """Commits the results of the enclosed job while it runs; a failed commit ends the job.
 
         Args:
-            outcomes: to which each task of the job adds its own.
+            outcomes: The accumulator to which each task of the job adds its results.
         """
         context = self._spark.sparkContext
         ended = threading.Event()
         failures: list[Exception] = []
         tag, seen = f"fruits-{uuid.uuid4().hex}", 0
 
-        def look() -> None:
+        def collect() -> None:
             nonlocal seen
             fresh = outcomes.value[seen:]
             seen += len(fresh)
@@ -137,8 +137,8 @@ class Commits:
 
         def watch() -> None:
             try:
-                while not ended.wait(LOOK_SECONDS):
-                    look()
+                while not ended.wait(POLL_SECONDS):
+                    collect()
                     if time.monotonic() - self._last >= COMMIT_SECONDS and self._waiting.done:
                         self.commit()
             except Exception as error:
@@ -157,14 +157,14 @@ class Commits:
         finally:
             ended.set()
             thread.join()
-            look()
-            # Last, since it raises where Java is gone.
+            collect()
+            # Last, since it raises an error if Java has ended.
             context.removeJobTag(tag)
         if failures:
             raise failures[0]
 
     def commit(self) -> None:
-        """Commits what is finished and not yet committed."""
+        """Commits the finished results that are not committed yet."""
         rejected = with_reasons(self._files, self._waiting.rejected)
         self._chunk = self._store.commit(
             self._waiting.files, rejected, self._waiting.ran, self._chunk
@@ -174,7 +174,7 @@ class Commits:
 
 
 def with_reasons(files: pa.Table, reasons: dict[str, str]) -> pa.Table:
-    """Those of the files that were rejected, a table of :data:`fruits.features.rows.REJECTED`."""
+    """The rejected files with their reasons, a table of :data:`fruits.features.rows.REJECTED`."""
     chosen = files.filter(pc.is_in(files["path"], pa.array(list(reasons), pa.string())))
     errors = pa.array([reasons[path] for path in chosen["path"].to_pylist()], pa.string())
     return chosen.append_column("error", errors).select(REJECTED.names).cast(REJECTED)

@@ -1,4 +1,4 @@
-"""Joins small chunks of features, as Spark jobs: see :mod:`fruits.features.compaction`."""
+"""Joins small chunks of features by Spark jobs: see :mod:`fruits.features.compaction`."""
 
 from pyspark.sql import SparkSession
 
@@ -13,21 +13,21 @@ from fruits.spark.tasks import run_tasks
 
 
 def compact(spark: SparkSession, writer: FeatureWriter) -> int:
-    """Joins chunks where there are many; rows and moments keep their bits.
+    """Joins small chunks if there are many; rows and moments keep the same bits.
 
     Args:
-        spark: the session.
-        writer: of the features, swept.
+        spark: The session.
+        writer: The features, after :meth:`FeatureWriter.sweep`.
 
     Returns:
-        How many chunks were replaced by one.
+        The number of chunks that were joined to one.
     """
     compaction = plan_compaction(writer)
     if compaction is None:
         return 0
-    folder, chunks = writer.uri, len(compaction.chunks)
+    root, chunks = writer.root, len(compaction.chunks)
     what = f"compact: {chunks:,} chunks"
-    run_tasks(spark, lambda join: join_files(folder, join), compaction.joins, what)
+    run_tasks(spark, lambda join: join_files(root, join), compaction.joins, what)
     run_tasks(spark, join_moments, compaction.moments, f"{what}, moments")
     commit_compaction(writer, compaction)
     return chunks

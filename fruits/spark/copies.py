@@ -1,4 +1,4 @@
-"""Rows for files whose contents are committed under other names: they cost no network."""
+"""Commits rows for files whose content already has features, without the network."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,55 +15,56 @@ from fruits.spark.measure import read_table
 from fruits.spark.parquet import read_parquet
 from fruits.spark.tasks import described
 from fruits.storage.files import delete
+from fruits.storage.location import Location
 
-# Not "timestamp", which a session may be set to read as a time without a zone.
+# Not "timestamp", which means a time without a zone in some sessions.
 _NAMED = (
     "path string, label string, split string, length long, modified timestamp_ltz, content string"
 )
 
 _DIGEST_LENGTH = 64
-"""Letters of a SHA-256."""
+"""The number of hexadecimal digits of a SHA-256."""
 
 
 class Copies:
-    """Files that are copies, chunk by chunk in staged Parquet, and at the end their rows.
+    """Collects files that are copies, in staged Parquet files, and commits their rows at the end.
 
     Args:
-        store: of the features.
+        store: The features.
 
     Attributes:
-        count: how many there are.
+        count: The number of copies.
     """
 
     def __init__(self, store: FeatureWriter) -> None:
         self.count = 0
         self._store = store
-        self._staged: list[str] = []
+        self._staged: list[Location] = []
 
     def add(self, files: pa.Table, copies: dict[str, str]) -> None:
-        """Notes copies.
+        """Adds copies.
 
         Args:
-            files: of a chunk, a table of :data:`fruits.sources.listing.LISTING`.
-            copies: of some of their paths, the SHA-256 under which there are features.
+            files: The files of a chunk, a table of :data:`fruits.sources.listing.LISTING`.
+            copies: The SHA-256 of files whose content has features, by path.
         """
         if not copies:
             return
         chosen = files.filter(pc.is_in(files["path"], pa.array(list(copies)))).select(LISTING.names)
         digests = pa.array([copies[path] for path in chosen["path"].to_pylist()])
-        uri = f"{self._store.staged}/{uuid.uuid4().hex}.parquet"
-        write_rows(uri, chosen.append_column("content", digests))
-        self._staged.append(uri)
+        file = self._store.staged / f"{uuid.uuid4().hex}.parquet"
+        write_rows(file, chosen.append_column("content", digests))
+        self._staged.append(file)
         self.count += chosen.num_rows
 
     def commit(self, spark: SparkSession) -> None:
-        """Commits their rows, with the features that are there."""
+        """Commits the rows of all copies, with the features of their contents."""
         if not self._staged:
             return
         named = read_parquet(spark, *self._staged, schema=_NAMED)
         there = read_table(spark, self._store).select("sha256", "features")
         there = there.dropDuplicates(["sha256"])
-        # Of a photograph with boxes there are several rows, whose digests and paths name the boxes.
+        # A photograph with boxes has a row for each box, whose digest and path end with the box.
         there = there.withColumn("content", F.substring("sha256", 1, _DIGEST_LENGTH))
         box = F.expr(f"substring(sha256, {_DIGEST_LENGTH + 1})")
         rows = named.join(there, "content").withColumn("path", F.concat("path", box))
@@ -74,11 +75,11 @@ class Copies:
             table = pa.Table.from_batches(batches, FEATURES)
             if table.num_rows:
                 name = f"{uuid.uuid4().hex}.parquet"
-                write_rows(f"{staged}/{name}", table)
+                write_rows(staged / name, table)
                 yield pa.record_batch({"first": table["path"][:1].combine_chunks(), "file": [name]})
 
         with described(spark, f"extract: {self.count:,} copies of known images"):
             written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
         self._store.commit(written["file"].to_pylist(), REJECTED.empty_table())
-        for uri in self._staged:
-            delete(uri)
+        for file in self._staged:
+            delete(file)

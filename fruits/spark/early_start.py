@@ -1,4 +1,4 @@
-"""Starts Spark's Java in a thread, while the images are listed and the network is compiled."""
+"""Starts Spark's Java in a thread while the images are listed and the network is compiled."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
 
-_begun: list[Future[None]] = []
+_started: list[Future[None]] = []
 
 
 def start_java_early() -> None:
-    """Begins to start the Java that :func:`fruits.spark.session.get_spark` will use.
+    """Starts the Java for :func:`fruits.spark.session.get_spark` in a thread.
 
-    It does nothing where somebody else has loaded Spark, or a platform has started Java. What goes
-    wrong is raised by :func:`wait_for_java`.
+    It does nothing if PySpark is imported already, or if a platform has started Java.
+    :func:`wait_for_java` raises the errors of the start.
     """
-    if _begun or "pyspark" in sys.modules or "PYSPARK_GATEWAY_PORT" in os.environ:
+    if _started or "pyspark" in sys.modules or "PYSPARK_GATEWAY_PORT" in os.environ:
         return
-    # Here, not in the thread: two threads must not import PySpark at the same time.
+    # Not in the thread: two threads must not import PySpark at the same time.
     from fruits.spark.gateway import start_java
 
-    begun: Future[None] = Future()
+    started: Future[None] = Future()
 
     def start() -> None:
         try:
             start_java()
         except BaseException as error:
-            begun.set_exception(error)
+            started.set_exception(error)
         else:
-            begun.set_result(None)
+            started.set_result(None)
 
-    _begun.append(begun)
-    # A process that ends early does not wait for a daemon; Java ends with the process.
+    _started.append(started)
+    # A process does not wait for a daemon thread, and Java ends with the process.
     Thread(target=start, name="java", daemon=True).start()
 
 
 def wait_for_java() -> None:
-    """Waits until Java is there, if it was begun.
+    """Waits until Java has started, if :func:`start_java_early` was called.
 
     Raises:
-        ConfigError: there is no Java that Spark can use, or it is not to be used.
-        PySparkException: it could not be started.
+        ConfigError: There is no Java that Spark can use, or the session is one of Spark Connect.
+        PySparkException: Java could not be started.
     """
-    if _begun:
+    if _started:
         try:
-            _begun[0].result()
+            _started[0].result()
         finally:
-            _begun.clear()
+            _started.clear()
 
 
 def forget_java() -> None:
-    """Waits like :func:`wait_for_java`, whatever comes of it: nobody needs Java any more."""
+    """Waits like :func:`wait_for_java`, but ignores errors, since Java is no longer needed."""
     with suppress(Exception):
         wait_for_java()

@@ -1,8 +1,8 @@
 """Extraction on Spark: the images of a listing -> rows of features, committed chunk by chunk.
 
-An image is read, decoded and run through the CNN inside one Python worker, which also writes the
-rows: only the names of files go back to the driver. Each chunk is one Spark job, or a few: a task
-ends after some seconds, and what it has not come to is left to the next job.
+One Python worker reads an image, decodes it, runs it through the CNN and writes its row; only file
+names go back to the driver. A chunk is one or a few Spark jobs: a task ends after some seconds, and
+the next job takes the images that are left.
 """
 
 import hashlib
@@ -36,33 +36,33 @@ from fruits.spark.copies import Copies
 from fruits.spark.failures import DIED, SparkError
 from fruits.spark.tasks import MOST_IMAGES, run_tasks, task_ranges
 
-# Yields the contents of some items: :meth:`fruits.sources.source.Source.contents`.
+# Reads the contents of items: :meth:`fruits.sources.source.Source.contents`.
 Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
 
 
-# The contents that are committed already.
+# The digests of contents that are committed already.
 Known = Digests | DigestFile
 
 
-# The backbone, and what is known.
+# The backbone and the known digests.
 Shared = Broadcast[tuple[CompiledGraph, Known]]
 
 
 Featurize = Callable[[Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[Result]]
 
 
-# What a task makes of an image; its thumbnail is written into a file of its own.
+# The row of an image; its thumbnail is written to another file than its features.
 ROWS = FEATURES.append(pa.field("thumbnail", pa.binary()))
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction came to; all other files were copied.
+    """The result of an extraction; all other files are copies.
 
     Attributes:
-        extracted: files that went through the CNN and have features.
-        rejected: files that yielded none and why, :data:`fruits.features.rows.REJECTED`, in the
-            parts of the files.
+        extracted: The number of files that went through the CNN and have features.
+        rejected: The files without features and the reasons, rows of
+            :data:`fruits.features.rows.REJECTED`, in the same parts as the files.
     """
 
     extracted: int
@@ -81,18 +81,17 @@ def extract(
 ) -> Extraction:
     """Extracts the features of files and commits them, chunk by chunk and at least once a minute.
 
-    A file whose content is committed already, under another name, costs no CNN: its features are
-    copied.
+    If the content of a file already has features under another name, they are copied.
 
     Args:
-        spark: the session.
-        files: what to extract, rows of :data:`fruits.sources.listing.LISTING`.
-        known: the contents that are committed already, see `fruits.spark.known.known_digests`.
-        graph: the backbone.
-        store: the committed features, to which these are added.
-        chunk: files committed at a time, at most.
-        progress: called now and then with the number of files that are done.
-        contents: reads items of the source that they come from; by default, files.
+        spark: The session.
+        files: The files to extract, rows of :data:`fruits.sources.listing.LISTING`.
+        known: The contents that already have features, see `fruits.spark.known.known_digests`.
+        graph: The backbone.
+        store: The committed features, to which the new ones are added.
+        chunk: The maximum number of files in a chunk.
+        progress: Called with the number of finished files, from time to time.
+        contents: Reads items of their source; files by default.
     """
     shared = spark.sparkContext.broadcast((graph, known))
     rejected, copies = Spread(REJECTED, files.bounds), Copies(store)
@@ -117,7 +116,7 @@ def extract(
 
 
 def most_images(done: Outcome) -> int:
-    """Images of a task that most likely ends in time, by the speed so far."""
+    """The number of images that a task most likely finishes in time, by the speed so far."""
     if not done.images or done.seconds <= 0:
         return MOST_IMAGES
     in_time = done.images / done.seconds * commits.TASK_SECONDS / 2
@@ -133,7 +132,7 @@ def _extract_chunk(
     chunk: Commits,
     most: int,
 ) -> None:
-    """Writes the rows of one chunk; if a worker dies, the rest of them in subprocesses."""
+    """Writes the rows of one chunk; after a crash of a worker, it uses subprocesses."""
     how: Featurize = featurize
     while files.num_rows:
         outcomes = spark.sparkContext.accumulator([], Outcomes())
@@ -148,7 +147,7 @@ def _extract_chunk(
         for span in (span for outcome in outcomes.value for span in outcome.done):
             left[span.start : span.stop] = False
         files = files.filter(pa.array(left)).combine_chunks()
-        outcomes.value = []  # PySpark keeps accumulators for ever.
+        outcomes.value = []  # PySpark never frees accumulators.
         most = most_images(chunk.total)
 
 
@@ -162,11 +161,11 @@ def _extract(
     most: int,
     outcomes: Accumulator[list[Outcome]],
 ) -> None:
-    """Writes the rows of those files that are done in time, as one Spark job."""
+    """Writes the rows of the files that are done in time, by one Spark job."""
     context = spark.sparkContext
     listing = context.broadcast(files)
     job, seconds = uuid.uuid4(), commits.TASK_SECONDS
-    staged, thumbnails = store.staged, f"{store.uri}/{THUMBNAILS_FOLDER}"
+    staged, thumbnails = store.staged, store.root / THUMBNAILS_FOLDER
 
     def work(span: range) -> None:
         watch()
@@ -175,12 +174,12 @@ def _extract(
         rows, outcome = _rows(chosen, *shared.value, contents, featurize, seconds)
         [taken] = outcome.done
         if rows.num_rows:
-            # A task that is repeated writes the same rows to the same file. It may come to more
-            # images than the first time: those are in another file, which nobody commits.
+            # A repeated task writes the same rows to the same file. If it finishes another number
+            # of images, the name is another one too, and only one of the files is committed.
             name = f"{uuid.uuid5(job, str(len(taken))).hex}-{span.start:09}.parquet"
-            # First, so that no committed image is without one.
-            write_rows(f"{thumbnails}/{name}", rows.select(THUMBNAILS.names))
-            write_rows(f"{staged}/{name}", rows.select(FEATURES.names))
+            # Thumbnails first, so that every committed image has one.
+            write_rows(thumbnails / name, rows.select(THUMBNAILS.names))
+            write_rows(staged / name, rows.select(FEATURES.names))
             outcome.files.append(name)
         outcome.done = [range(span.start, span.start + len(taken))]
         outcome.seconds = time.monotonic() - began
@@ -199,18 +198,18 @@ def _rows(
     featurize: Featurize,
     seconds: float,
 ) -> tuple[pa.Table, Outcome]:
-    """The rows of :data:`ROWS` that files yield, and what became of the others.
+    """Computes the rows of :data:`ROWS` of some files.
 
-    After some seconds no further file is begun, but one is always done: the outcome has one span,
-    of those that were done.
+    No further file is started after some seconds, but at least one is done. The outcome has the
+    range of finished files, the rejected ones and the copies.
     """
     paths = files["path"].to_pylist()
     outcome = Outcome()
-    # Of each content that goes through the CNN: its place among the files, and its digest.
+    # The row in `files` and the digest of each content that goes through the CNN.
     places: list[int] = []
     digests: list[str] = []
-    # Files with the content of one before them, and that one's number among the contents.
-    twins: list[tuple[int, int]] = []
+    # Files that repeat the content of an earlier file: their row, and the number of the content.
+    repeated: list[tuple[int, int]] = []
     first: dict[str, int] = {}
 
     def contents() -> Iterator[bytes | OSError]:
@@ -226,7 +225,7 @@ def _rows(
                     outcome.copies[paths[place]] = name
                     continue
                 if name in first:
-                    twins.append((place, first[name]))
+                    repeated.append((place, first[name]))
                     continue
                 first[name] = len(places)
             places.append(place)
@@ -234,16 +233,16 @@ def _rows(
             yield content
 
     thumbnails: list[bytes | None] = []
-    made = list(featurize(contents(), graph, thumbnails.append))
-    # Place among the files, and number among the contents.
-    numbers = sorted([*zip(places, range(len(made)), strict=True), *twins])
+    results = list(featurize(contents(), graph, thumbnails.append))
+    # The row of each file, and the number of its content.
+    numbers = sorted([*zip(places, range(len(results)), strict=True), *repeated])
     good: list[tuple[int, int, Part]] = []
     for place, number in numbers:
-        result = made[number]
+        result = results[number]
         if isinstance(result, str):
             outcome.rejected[paths[place]] = result
         else:
-            # A box is named by its photograph's path and digest, with the box after them.
+            # The path and the digest of a box are those of its photograph, followed by the box.
             parts = parts_of(result, thumbnails[number])
             good += [(place, number, part) for part in parts]
     if not good:

@@ -1,4 +1,4 @@
-"""Turns failures of Spark whose cause is known into one line, in place of many lines of Java."""
+"""Converts failures of Spark with a known cause to errors of one line, without a Java trace."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ from fruits.storage.failures import store_errors
 
 SparkError = (PySparkException, Py4JError)
 
-# What Spark says when a Python worker ended without a message.
+# Spark's message if a Python worker ended without one.
 DIED = "Python worker exited unexpectedly"
 
 _KILLED = (
@@ -63,15 +63,15 @@ _CAUSES: dict[str, tuple[type[FruitsError], str]] = {
         "again; what was committed is kept",
     ),
     "Permission denied": (OutputError, _FORBIDDEN),
-    # What Hadoop makes of a local folder that may not be written.
+    # Hadoop's message for a local folder without write permission.
     "Mkdirs failed to create": (OutputError, _FORBIDDEN),
-    # What S3A and its client say in the JVM.
+    # Errors of S3A and its client in the JVM.
     r"((?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk)[\w.$]+: [^\n]+)": (
         StorageError,
         r"the store cannot be used (\1); check the bucket, the credentials and the endpoint, and "
         "run again: what was committed is kept",
     ),
-    # What Spark says of a file of a table.
+    # Spark's message for a damaged file of a table.
     r"FAILED_READ_FILE[^\n]* (\S+\.parquet)\b": (
         OutputError,
         r"output: \1 is damaged, or cannot be read: restore it from a copy, or run again with "
@@ -85,12 +85,12 @@ _RAISED = re.compile(r"^fruits\.errors\.(\w+): (.+)$", re.MULTILINE)
 
 @contextmanager
 def spark_errors() -> Iterator[None]:
-    """Turns a failure whose cause is known into a :class:`FruitsError` that says what to do.
+    """Converts a failure with a known cause to a :class:`FruitsError` that says what to do.
 
     Raises:
-        FruitsError: in place of a failure of Spark, of an object store's client, or of the
-            operating system, whose cause is known; others pass unchanged.
-        KeyboardInterrupt: in place of a failure that an interruption has caused.
+        FruitsError: Replaces a failure of Spark, of an object store or of the operating system
+            with a known cause. Other failures pass unchanged.
+        KeyboardInterrupt: Replaces a failure that an interruption has caused.
     """
     try:
         with store_errors("S3"):
@@ -106,14 +106,14 @@ def spark_errors() -> Iterator[None]:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether the error came while an interruption ended calls; Java may have been stopped too."""
+    """Whether an interruption caused the error; it may have stopped Java too."""
     while error and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
 
 
 def java_ended() -> bool:
-    """Whether the Java that this process started is gone; it may be just about to end."""
+    """Whether the Java that this process started has ended, or ends within a second."""
     process = getattr(SparkContext._gateway, "proc", None)
     try:
         return process is not None and process.wait(timeout=1) is not None
@@ -122,7 +122,7 @@ def java_ended() -> bool:
 
 
 def _known(text: str) -> FruitsError | None:
-    """The error to raise for a failure with this text; None where its cause is not known."""
+    """The error to raise for a failure with this text; None if its cause is not known."""
     if raised := _RAISED.search(text):
         found: FruitsError = getattr(errors, raised[1])(raised[2])
         return found

@@ -1,4 +1,4 @@
-"""The column that :class:`fruits.spark.ml_stages.ImageFeaturizer` makes of contents."""
+"""The column that :class:`fruits.spark.ml_stages.ImageFeaturizer` computes from contents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.objects import Result, featurize, parts_of
 
 FEATURIZED = "_featurized"
-"""The name of the column: a structure of ``box``, ``features`` and ``error``."""
+"""The name of the column, a struct of ``box``, ``features`` and ``error``."""
 
 _DDL = "struct<box: string, features: array<float>, error: string>"
 _ROW = pa.struct(
@@ -27,10 +27,10 @@ def with_features(dataset: DataFrame, column: str, graph: CompiledGraph, strict:
     """Adds the column :data:`FEATURIZED`; with a detector, a row for each box.
 
     Args:
-        dataset: of image files.
-        column: of their contents, binary.
-        graph: the backbone, with its detector if it has one.
-        strict: whether an image without features fails the job.
+        dataset: The image files.
+        column: The name of the column with their contents, binary.
+        graph: The backbone, with its detector if it has one.
+        strict: Whether an image without features fails the job.
     """
     shared = dataset.sparkSession.sparkContext.broadcast(graph)
     several = graph.detector is not None
@@ -44,7 +44,7 @@ def with_features(dataset: DataFrame, column: str, graph: CompiledGraph, strict:
             rows = found if several else [one for (one,) in found]
             yield pa.array(rows, pa.list_(_ROW) if several else _ROW)
 
-    # Spark repeats a deterministic function in every place that uses its result: here, the CNN.
+    # Spark would repeat a deterministic function, and so the CNN, for each use of its result.
     rows = dataset.withColumn(FEATURIZED, featurized.asNondeterministic()(column))
     return rows.withColumn(FEATURIZED, F.explode(FEATURIZED)) if several else rows
 
@@ -68,5 +68,5 @@ def _require_features(found: list[list[dict[str, Any]]]) -> None:
 
 
 def _content(value: pa.BinaryScalar) -> bytes | Exception:
-    """The content of an image, without a copy; a null is a file that could not be read."""
+    """The content of an image, without a copy; null means that the file could not be read."""
     return value.as_buffer() if value.is_valid else ValueError("the content is null")

@@ -1,21 +1,23 @@
-"""A grouped cross-validation's folds on Spark: their moments, and samples of images to score.
+"""The folds of a grouped cross-validation on Spark: their moments, and samples to score.
 
-One pass over the features: tasks of some files each measure every fold, and further ones merge what
-belongs to one fold. The sums are exact, so the moments of all images are those of the folds added
-up, and nothing depends on how images are spread over files and tasks.
+One pass over the features is enough: each task measures all folds in some files, and further tasks
+merge the moments of each fold. The sums are exact, so the moments of all images are the sum of the
+moments of the folds, and do not depend on how images are divided into files and tasks.
 
-Where the moments take less space than the features, they are kept next to those. When images come
-or go, what is new is added, and what is gone subtracted: the same bits as from measuring all again.
+If the moments take less space than the features, they are stored next to them. When images come or
+go, their sums are added or subtracted, which gives the same bits as measuring all images again.
 """
 
-import hashlib
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
@@ -26,59 +28,66 @@ from fruits.classify.changes import (
     Part,
     measure_files,
     measure_rows,
-    merges,
+    plan_merges,
     read_samples,
+    write_entries,
 )
 from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS
-from fruits.features.kept_folds import KeptFolds
+from fruits.classify.scored import sample_scored
+from fruits.errors import OutputError
+from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments
 from fruits.features.moments_file import read_moments
 from fruits.features.table import FeatureTable
+from fruits.sources.parts import Parts
 from fruits.spark.tasks import run_tasks
+from fruits.storage.location import Location
 
 SCORED = 20_000
-"""Images that are scored at most, in all folds together."""
+"""The maximum number of images to score, in all folds together."""
 
 _FILES_OF_A_TASK = 32
-"""Files of a few hundred rows that a task has in memory: 80 MB with 1,280 features."""
+"""Files of a few hundred rows in a task's memory: 80 MB with 1,280 features."""
 
 
-_BYTES_OF_A_SUM = 18
-"""Of moments that are kept, at most."""
+_BYTES_OF_A_SUM = 12
+"""Compressed bytes of a stored sum: networks took 8 to 9, and 18 is the maximum."""
 
 
 def cross_validation(
     spark: SparkSession,
     table: FeatureTable,
-    folds: pa.Table,
-    place: str,
+    folds: pa.Table | Parts,
+    place: Location,
     transforms: Sequence[str] = TRANSFORMS,
 ) -> tuple[dict[str, Moments], list[Fold]]:
-    """What :func:`fruits.classify.train.train` needs.
+    """Computes the arguments of :func:`fruits.classify.train.train`.
 
     Args:
-        spark: the session.
-        table: the features, under the lock of their output.
-        folds: of each training image, ``path`` and ``label``, strings, and ``fold``, int64,
-            `TRAIN_ONLY` where it is never tested.
-        place: URI of a folder for temporary files, which the folds read; the caller deletes it.
-        transforms: those to try.
+        spark: The session.
+        table: The features, under the lock of their output.
+        folds: The training images: ``path`` and ``label``, strings, and ``fold``, int64, which is
+            `TRAIN_ONLY` if an image is never tested. One table, or parts.
+        place: A folder for temporary files, which the folds read. The caller deletes it.
+        transforms: The transforms to try.
 
     Returns:
-        The moments of all training images, for each transform; and the folds, in order, which read
-        their moments and features whenever they are asked for them.
+        The moments of all training images for each transform, and the folds in order. The folds
+        read their moments and features each time they are used.
 
     Raises:
-        ValueError: an image of `folds` has no features.
+        ValueError: An image of `folds` has no features.
     """
-    images = _with_scored(folds)
-    kept = KeptFolds.read(table.uri)
-    changes = Changes.since(kept, images, transforms) if kept else None
-    found = _measured(spark, table, changes, f"{place}/new", transforms) if changes else None
+    images = sample_scored(Parts.of(folds) if isinstance(folds, pa.Table) else folds, SCORED)
+    kept = KeptFolds.read(table.root)
+    changes = None
+    with suppress(OutputError):  # Stored moments are damaged: all images are measured again.
+        changes = Changes.since(kept, images, transforms) if kept else None
+    found = _measured(spark, table, changes, place / "new", transforms) if changes else None
     if found is None:
-        found = _measured(spark, table, Changes.all_of(images), f"{place}/all", transforms)
+        found = _measured(spark, table, Changes.all_of(images), place / "all", transforms)
     if found is None:
         raise ValueError(
             f"wanted features of all {folds.num_rows:,} training images; some have none"
@@ -90,91 +99,121 @@ def _measured(
     spark: SparkSession,
     table: FeatureTable,
     changes: Changes,
-    place: str,
+    place: Location,
     transforms: Sequence[str],
 ) -> tuple[dict[str, Moments], list[Fold]] | None:
-    """The result, or None if it is not that of all images."""
+    """The moments and the folds; None if the moments are not those of all images."""
     parts = _parts(spark, table, changes, place, transforms)
-    keep = _to_keep(table, changes.images, transforms, max((p.width for p in parts), default=0))
-    jobs = merges(parts, changes, keep.prefix if keep else f"{place}/fold", transforms)
+    known = _Known.of(changes.images)
+    width = max((part.width for part in parts), default=0)
+    keep = _to_keep(table, changes.images.num_rows, len(known.folds), transforms, width)
+    prefix = keep.prefix if keep else place / "fold"
+    jobs = plan_merges(parts, changes, known.folds, prefix, transforms)
     merged = run_tasks(
         spark, Merge.run, list(jobs.values()), f"classifier: merge {len(jobs):,} moments of folds"
     )
     if not all(merged):
         return None
-    folds = sorted(set(changes.images["fold"].to_pylist()))
+    folds = sorted(known.folds)
     moments = {
         fold: _FoldMoments({name: jobs[fold, name].target for name in transforms}) for fold in folds
     }
     total = {name: _total(list(moments.values()), name) for name in transforms}
-    counts = Counter(changes.images["label"].to_pylist())
-    if any(_counts(own) != counts for own in total.values()):
+    if any(_counts(own) != known.labels for own in total.values()):
         return None
     if keep:
-        keep.write()
-    samples = {fold: [uri for part in parts for uri in part.sample(fold)] for fold in folds}
+        keep.write(changes.images)
+    elif not changes.kept:
+        delete_folds(table.root)  # Moments of other transforms, or of mostly other images.
+    samples = {fold: [file for part in parts for file in part.sample(fold)] for fold in folds}
     return total, [
-        Fold(
-            moments[fold],
-            partial(read_samples, samples[fold]),
-            _scored(changes.images, fold, "label"),
-            _scored(changes.images, fold, "path"),
-        )
+        Fold(moments[fold], partial(read_samples, samples[fold]), *known.scored_in(fold))
         for fold in folds
         if fold != TRAIN_ONLY
     ]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Counts and samples of images that are read part by part.
+
+    Attributes:
+        labels: The number of images with each label.
+        folds: The folds with images.
+        scored: The rows of the images to score, ordered by path.
+    """
+
+    labels: dict[str, int]
+    folds: set[int]
+    scored: pa.Table
+
+    @classmethod
+    def of(cls, images: Parts) -> _Known:
+        labels, folds, scored = Counter[str](), set[int](), []
+        for part in images:
+            values, counts = pc.value_counts(part["label"]).flatten()
+            labels.update(dict(zip(values.to_pylist(), counts.to_pylist(), strict=True)))
+            folds |= set(pc.unique(part["fold"]).to_pylist())
+            scored.append(part.filter(part["scored"]))
+        return cls(dict(labels), folds, pa.concat_tables(scored).sort_by("path"))
+
+    def scored_in(self, fold: int) -> tuple[list[str], list[str]]:
+        """The labels and paths of the images to score in a fold."""
+        own = self.scored.filter(pc.equal(self.scored["fold"], fold))
+        return own["label"].to_pylist(), own["path"].to_pylist()
 
 
 def _parts(
     spark: SparkSession,
     table: FeatureTable,
     changes: Changes,
-    place: str,
+    place: Location,
     transforms: Sequence[str],
 ) -> list[Part]:
-    """Measures the rows of the table by tasks, and those that are gone here, since they are few."""
+    """Measures the rows of the table in tasks, and the few deleted rows on the driver."""
     files = table.files()
     slots = spark.sparkContext.defaultParallelism
     count = min(len(files), max(slots, math.ceil(len(files) / _FILES_OF_A_TASK)))
     cuts = [len(files) * number // max(count, 1) for number in range(count + 1)]
-    groups = [(f"{place}/{n}", files[a:b]) for n, (a, b) in enumerate(pairwise(cuts))]
-    entries = spark.sparkContext.broadcast(changes.rows)
+    groups = [(place / str(n), files[a:b]) for n, (a, b) in enumerate(pairwise(cuts))]
+    # Not by a broadcast, which would send the entries of all rows to each task.
+    entries = write_entries(changes.rows, place / "entries")
     parts = run_tasks(
         spark,
-        lambda group: measure_files(group[1], entries.value, group[0], transforms),
+        lambda group: measure_files(group[1], entries, group[0], transforms),
         groups,
         f"classifier: moments of {changes.count:,} images, by fold",
     )
     if changes.kept and changes.gone.num_rows:
         rows = changes.kept.gone()
-        parts.append(measure_rows(rows, changes.gone, f"{place}/gone", transforms))
+        parts.append(measure_rows(rows, changes.gone, place / "gone", transforms))
     return parts
 
 
 def _to_keep(
-    table: FeatureTable, images: pa.Table, transforms: Sequence[str], width: int
+    table: FeatureTable, images: int, folds: int, transforms: Sequence[str], width: int
 ) -> KeptFolds | None:
-    """Where moments are kept that take less space than the features; else None."""
-    sums = len(transforms) * len(pc.unique(images["fold"])) * width * (width + 1) // 2
-    if width == 0 or sums * _BYTES_OF_A_SUM > images.num_rows * width * 4:
+    """Where to store the moments, if they take less space than the features; else None."""
+    sums = len(transforms) * folds * width * (width + 1) // 2
+    if width == 0 or sums * _BYTES_OF_A_SUM > images * width * 4:
         return None
-    return KeptFolds.new(table.uri, transforms, images)
+    return KeptFolds.new(table.root, transforms)
 
 
 class _FoldMoments(Mapping[str, Moments]):
-    """The moments of a fold for each transform, read when they are asked for."""
+    """The moments of a fold by transform, which are read on access."""
 
-    def __init__(self, uris: dict[str, str]) -> None:
-        self.uris = uris
+    def __init__(self, files: dict[str, Location]) -> None:
+        self.files = files
 
     def __getitem__(self, transform: str) -> Moments:
-        return read_moments(self.uris[transform])
+        return read_moments(self.files[transform])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.uris)
+        return iter(self.files)
 
     def __len__(self) -> int:
-        return len(self.uris)
+        return len(self.files)
 
 
 def _total(folds: Sequence[_FoldMoments], transform: str) -> Moments:
@@ -186,27 +225,3 @@ def _total(folds: Sequence[_FoldMoments], transform: str) -> Moments:
 
 def _counts(moments: Moments) -> dict[str | None, int]:
     return {label: sums.count for label, sums in moments.labels.items()}
-
-
-def _with_scored(folds: pa.Table) -> pa.Table:
-    """The images in the order of their paths, with a column that says which ones are scored.
-
-    They are chosen by a hash of their paths: evenly, and the same ones for the same images.
-    """
-    images = folds.select(["path", "label", "fold"]).sort_by("path")
-    tested = np.flatnonzero(images["fold"].to_numpy() != TRAIN_ONLY)
-    hashes = [
-        hashlib.blake2b(path.encode(), digest_size=8).digest()
-        for path in images["path"].take(tested).to_pylist()
-    ]
-    chosen = sorted(range(len(hashes)), key=hashes.__getitem__)[:SCORED]
-    scored = np.zeros(images.num_rows, bool)
-    scored[tested[chosen]] = True
-    return images.append_column("scored", pa.array(scored))
-
-
-def _scored(images: pa.Table, fold: int, column: str) -> list[str]:
-    """A column of the images of a fold that are scored, in the order of their paths."""
-    some = pc.and_(pc.equal(images["fold"], fold), images["scored"])
-    values: list[str] = images.filter(some)[column].to_pylist()
-    return values

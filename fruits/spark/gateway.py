@@ -1,4 +1,4 @@
-"""Starts the Java that Spark runs in, with the configuration that belongs to it."""
+"""Starts Spark's Java with the configuration of this project."""
 
 import os
 import sys
@@ -17,8 +17,7 @@ def start_java() -> None:
     """Starts Spark's Java, or connects to the one that a platform has started.
 
     Raises:
-        ConfigError: when there is no Java that Spark can use, or the session is one of Spark
-            Connect.
+        ConfigError: There is no Java that Spark can use, or the session is one of Spark Connect.
     """
     if is_remote():
         raise ConfigError(
@@ -27,9 +26,9 @@ def start_java() -> None:
         )
     if not {"SPARK_CONF_DIR", "SPARK_HOME"} & os.environ.keys() and CHECKOUT_CONF.is_dir():
         os.environ["SPARK_CONF_DIR"] = str(CHECKOUT_CONF)
-    # The workers' Python is the driver's own, not the first one on the PATH.
+    # Workers use the Python of the driver, not the first one on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # Where a platform has started Spark's Java, its port is here.
+    # This variable is set if a platform has started Spark's Java.
     if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
         require_java()
     SparkContext._ensure_initialized()

@@ -1,4 +1,4 @@
-"""Keeps the output of an interrupted run to its one line, whenever the interruption arrives."""
+"""Reduces the output of an interrupted run to one line, at any time of the interruption."""
 
 import logging
 import os
@@ -12,11 +12,11 @@ from typing import Any
 
 @contextmanager
 def quiet_interruption() -> Iterator[None]:
-    """Lets an interruption be reported by its exception alone.
+    """Silences the log of py4j, so that only an exception reports an interruption.
 
-    py4j logs the traceback of every call that fails or is interrupted, and raises the error as
-    well: here its log is off, so nothing is lost. After an interruption it stays off, since other
-    threads may still be calling Java.
+    py4j logs the traceback of every call that fails or is interrupted, and also raises the error,
+    so the log is not needed. After an interruption it stays off, since other threads may still
+    call Java.
     """
     with ExitStack() as restoring:
         _silence_py4j(restoring)
@@ -32,7 +32,7 @@ def _silence_py4j(restoring: ExitStack) -> None:
     py4j, root = logging.getLogger("py4j"), logging.getLogger()
     restoring.callback(setattr, py4j, "propagate", py4j.propagate)
     py4j.propagate = False
-    # Where a call ends early, py4j uses the root logger.
+    # py4j uses the root logger for calls that end early.
     restoring.callback(root.removeFilter, _not_of_py4j)
     root.addFilter(_not_of_py4j)
 
@@ -42,9 +42,9 @@ def _not_of_py4j(record: logging.LogRecord) -> bool:
 
 
 def _deliver_again(restoring: ExitStack) -> None:
-    """Repeats an interruption that arrives in a finalizer, where Python only prints exceptions.
+    """Repeats an interruption in a finalizer, where Python only prints exceptions.
 
-    It is repeated a moment later, when the finalizer has ended.
+    The signal is sent again a moment later, when the finalizer has ended.
     """
     before = sys.unraisablehook
 

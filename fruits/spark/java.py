@@ -1,4 +1,4 @@
-"""Is there a Java that Spark can use?"""
+"""Checks that there is a Java that Spark can use."""
 
 import os
 import re
@@ -15,7 +15,7 @@ def require_java() -> None:
     """Looks for Java where Spark's own scripts do: in ``JAVA_HOME``, else on the ``PATH``.
 
     Raises:
-        ConfigError: when there is none, or it is too old.
+        ConfigError: There is none, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(str(Path(home) / "bin/java") if home else "java")
@@ -23,7 +23,7 @@ def require_java() -> None:
         found = f"none in JAVA_HOME={home}" if home else "none"
     else:
         version = _version(java)
-        # What cannot be understood may work.
+        # An unknown version may work.
         if version is None or version >= OLDEST_JAVA:
             return
         found = f"Java {version}, {java}"
@@ -35,11 +35,11 @@ def require_java() -> None:
 
 def _version(java: str) -> int | None:
     """The major version of a Java; 1.8 counts as 8."""
-    # A file says it without starting Java.
+    # Most Javas have a file with their version, which is faster than starting Java.
     try:
-        said = (Path(java).resolve().parents[1] / "release").read_text()
+        text = (Path(java).resolve().parents[1] / "release").read_text()
     except OSError:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-        said = done.stderr
-    found = re.search(r'version[= ]"(?:1\.)?(\d+)', said, re.IGNORECASE)
+        text = done.stderr
+    found = re.search(r'version[= ]"(?:1\.)?(\d+)', text, re.IGNORECASE)
     return int(found[1]) if found else None

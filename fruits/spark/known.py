@@ -1,4 +1,4 @@
-"""What is committed, as far as a run compares it with its images: in parts where it is long."""
+"""Reads the committed rows that a run compares with its images, in parts if there are many."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
-from fruits.features.compaction import file_sizes
 from fruits.features.digests import DigestFile, Digests, write_digests
+from fruits.features.file_groups import file_sizes, group_files
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.sources import parts
@@ -21,21 +21,22 @@ from fruits.sources.parts import Parts
 from fruits.sources.spread import Spread
 from fruits.spark import measure
 from fruits.storage.files import delete
+from fruits.storage.location import Location
 
 KNOWN = LISTING.append(pa.field("digest", pa.binary())).append(pa.field("file", pa.string()))
-"""The columns of :func:`fruits.spark.measure.known`, as they are kept on disk."""
+"""The columns of :func:`fruits.spark.measure.known`, with the types of temporary files."""
 
 _MOST_FILES = 1024
-"""Files that one job reads."""
+"""The maximum number of files that one job reads."""
 
 
 def known_parts(spark: SparkSession, table: FeatureTable, bounds: Sequence[str]) -> Parts:
-    """What :func:`fruits.spark.measure.known` returns, in the parts of a listing.
+    """The rows of :func:`fruits.spark.measure.known`, in the same parts as a listing.
 
     Args:
-        spark: the session.
-        table: the features.
-        bounds: of the listing; where it has none, all rows are in memory.
+        spark: The session.
+        table: The features.
+        bounds: The bounds of the listing's parts. Without bounds, all rows are in memory.
     """
     if not bounds:
         return Parts.of(measure.known(spark, table))
@@ -47,40 +48,33 @@ def known_parts(spark: SparkSession, table: FeatureTable, bounds: Sequence[str])
 
 @contextmanager
 def known_digests(store: FeatureWriter, known: Parts) -> Iterator[Digests | DigestFile]:
-    """The contents of which there are features; many of them are in a staged file.
+    """The digests of contents with features; if there are many, they are in a staged file.
 
     Args:
-        store: of the features.
-        known: from :func:`known_parts`.
+        store: The features.
+        known: The rows of :func:`known_parts`.
     """
     if known.num_rows <= parts.IN_MEMORY:
         yield Digests.of(known)
         return
-    uri = f"{store.staged}/{uuid.uuid4().hex}.digests"
+    place = store.staged / f"{uuid.uuid4().hex}.digests"
     # Spark deletes the folder at the end of the application, on each machine.
-    yield write_digests(known, uri, SparkFiles.getRootDirectory)
-    delete(uri)
+    yield write_digests(known, place, SparkFiles.getRootDirectory)
+    delete(place)
 
 
-def _groups(table: FeatureTable) -> Iterator[list[str]]:
-    """URIs of committed files, in groups of some hundred thousand rows."""
+def _groups(table: FeatureTable) -> Iterator[list[Location]]:
+    """The committed files, in groups of some hundred thousand rows."""
     names = [name for chunk in table.chunks() for name in chunk.files]
+    if not names:
+        return
     sizes = file_sizes(table.root)
-    most = _bytes_of_rows(table, names[0], sizes) if names else 0
-    group: list[str] = []
-    filled = 0
-    for name in names:
-        if group and (len(group) == _MOST_FILES or filled + sizes[name] > most):
-            yield group
-            group, filled = [], 0
-        group.append(f"{table.uri}/{name}")
-        filled += sizes[name]
-    if group:
-        yield group
+    for group in group_files(names, sizes, _bytes_of_rows(table, names[0], sizes), _MOST_FILES):
+        yield [table.root / name for name in group]
 
 
 def _bytes_of_rows(table: FeatureTable, name: str, sizes: dict[str, int]) -> int:
-    """Bytes of the files that have as many rows as a part, by what a row of one file takes."""
+    """The bytes of files with as many rows as a part, estimated from one file."""
     place = table.root / name
     with place.filesystem.open(place.path, "rb") as file:
         rows: int = pq.read_metadata(file).num_rows

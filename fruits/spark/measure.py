@@ -1,4 +1,4 @@
-"""Spark jobs over the table of features: which rows are known, changing them, and their moments."""
+"""Spark jobs over the table of features: reading, dropping and relabelling rows, and moments."""
 
 import math
 from collections.abc import Sequence
@@ -9,17 +9,19 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from fruits.errors import OutputError
 from fruits.features.changes import (
-    RULED,
-    KeptMoments,
+    DERIVED,
+    StoredMoments,
     changed_rows,
     drop_rows,
     relabel_rows,
     rows_of,
 )
-from fruits.features.kept_folds import KeptFolds, forget
+from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments, measured_by_label
-from fruits.features.moments_file import is_current, merge_files, read_moments
+from fruits.features.moments_bytes import is_current
+from fruits.features.moments_file import merge_files, read_moments
 from fruits.features.rows import FEATURES_DDL
 from fruits.features.table import FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
@@ -28,25 +30,27 @@ from fruits.spark.merge import merged
 from fruits.spark.parquet import read_parquet
 from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete, move, paths_in, replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import Location
 
 _FEWEST_FILES = 4
-"""Files that a task measures at least: packing its result takes as long as measuring two."""
+"""The minimum number of files of a task: packing its result takes as long as measuring two."""
 
 
 def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
-    """All features that are committed."""
-    # By name: a file that somebody else put into the folder is not a row of ours.
+    """All committed features."""
+    # By name, since other programs may have put files into the folder.
     return read_parquet(spark, *table.files(), schema=FEATURES_DDL)
 
 
-def known(spark: SparkSession, table: FeatureTable, files: Sequence[str] | None = None) -> pa.Table:
-    """Of each committed row, its identity, label and split, its digest's start, and its file.
+def known(
+    spark: SparkSession, table: FeatureTable, files: Sequence[Location] | None = None
+) -> pa.Table:
+    """The identity, label, split, start of the digest, and file of each committed row.
 
     Args:
-        spark: the session.
-        table: the features.
-        files: URIs of some of its files; None for all.
+        spark: The session.
+        table: The features.
+        files: Some of its files; None for all.
 
     Returns:
         Columns :data:`fruits.sources.listing.IDENTITY`, ``label`` and ``split`` (dictionaries of
@@ -56,7 +60,7 @@ def known(spark: SparkSession, table: FeatureTable, files: Sequence[str] | None 
     schema = pa.schema(
         [
             *(LISTING.field(name) for name in IDENTITY),
-            *((name, names) for name in RULED),
+            *((name, names) for name in DERIVED),
             ("digest", pa.binary()),
             ("file", pa.string()),
         ]
@@ -66,26 +70,26 @@ def known(spark: SparkSession, table: FeatureTable, files: Sequence[str] | None 
         return schema.empty_table()
     rows = read_parquet(spark, *files, schema=FEATURES_DDL).select(
         *IDENTITY,
-        *RULED,
+        *DERIVED,
         F.unhex(F.substring("sha256", 1, 16)).alias("digest"),
         F.col("_metadata.file_name").alias("file"),
     )
     found = rows.toArrow()
-    for name in RULED:
+    for name in DERIVED:
         place = found.schema.get_field_index(name)
         found = found.set_column(place, name, found[name].dictionary_encode())
     return found.cast(schema)
 
 
 def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
-    """Drops rows, file by file; each file is replaced whole.
+    """Drops rows file by file; each file is replaced as a whole.
 
-    Their moments are subtracted from those that are kept of their chunks, exactly.
+    Their sums are subtracted exactly from the stored moments of their chunks.
 
     Args:
-        spark: the session.
-        writer: of the features.
-        stale: some of the rows of :meth:`known`.
+        spark: The session.
+        writer: The features.
+        stale: The rows to drop, some of the rows of :func:`known`.
     """
     names = set(pc.unique(stale["file"]).to_pylist())
     if not names:
@@ -93,39 +97,46 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
     writer.lock.require()
     gone = spark.sparkContext.broadcast(stale.select(IDENTITY))
     chunks = [chunk for chunk in writer.chunks() if names & set(chunk.files)]
-    # Staged until the files are rewritten: moments that are there are those of the rows.
+    # Staged until the files are rewritten: stored moments always belong to the rows in the files.
     jobs = [
-        KeptMoments(_uris(writer, chunk), uri, _staged(writer, uri), _side(uri))
-        for chunk, uri in _kept(writer, chunks)
+        StoredMoments(_files(writer, chunk), file, _staged(writer, file), _side(file))
+        for chunk, file in _kept(writer, chunks)
     ]
-    what = f"drop: moments of {stale.num_rows:,} images that are gone"
+    what = f"drop: moments of {stale.num_rows:,} removed images"
     subtracted = run_tasks(spark, lambda job: job.subtract(gone.value), jobs, what)
     _keep_gone(spark, writer, stale)
     _forget(writer, chunks)
     run_tasks(
         spark,
-        lambda uri: drop_rows(uri, gone.value),
-        [f"{writer.uri}/{name}" for name in sorted(names)],
-        f"drop: {stale.num_rows:,} images that are gone",
+        lambda file: drop_rows(file, gone.value),
+        [writer.root / name for name in sorted(names)],
+        f"drop: {stale.num_rows:,} removed images",
     )
     done = [job.staged for job, was in zip(jobs, subtracted, strict=True) if was]
-    move(done, f"{writer.uri}/{FOLDER}")
+    move(done, writer.root / FOLDER)
 
 
 def _keep_gone(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
-    """Keeps what is dropped until it was subtracted from the moments of folds."""
-    kept = KeptFolds.read(writer.uri)
-    if kept and len(pc.unique(stale["path"])) < stale.num_rows:
-        forget(writer.uri)  # which of two versions of an image was measured is not known
-    elif kept:
-        prefix = kept.gone_prefix()
-        shared = spark.sparkContext.broadcast((kept, stale.select(IDENTITY)))
-        run_tasks(
-            spark,
-            lambda file: shared.value[0].keep_gone(prefix, file, shared.value[1]),
-            [f"{writer.uri}/{name}" for name in sorted(set(stale["file"].to_pylist()))],
-            f"drop: keep {stale.num_rows:,} images for the moments of folds",
-        )
+    """Stores dropped rows until they are subtracted from the moments of folds."""
+    kept = KeptFolds.read(writer.root)
+    if not kept:
+        return
+    if len(pc.unique(stale["path"])) < stale.num_rows:
+        delete_folds(writer.root)  # It is not known which of two versions of an image was measured.
+        return
+    try:
+        own = kept.measured_among(stale)
+    except OutputError:
+        delete_folds(writer.root)  # All images are measured again.
+        return
+    prefix = kept.dropped_prefix()
+    shared = spark.sparkContext.broadcast((kept, own.select(IDENTITY)))
+    run_tasks(
+        spark,
+        lambda file: shared.value[0].keep_dropped(prefix, file, shared.value[1]),
+        [writer.root / name for name in sorted(set(own["file"].to_pylist()))],
+        f"drop: keep {own.num_rows:,} images for the moments of folds",
+    )
 
 
 def relabel(
@@ -133,17 +144,17 @@ def relabel(
 ) -> int:
     """Gives committed rows the label and the split that they have in a listing.
 
-    Each file is replaced whole, and the moments of its chunk are dropped, to be measured again: an
-    interrupted call is finished by the next one.
+    Each file is replaced as a whole, and the moments of its chunk are deleted first. If a call is
+    interrupted, the next one finishes it.
 
     Args:
-        spark: the session.
-        writer: of the features.
-        listing: a table with the columns of `IDENTITY`, ``label`` and ``split``.
-        rows: what :meth:`known` returns, if that is at hand.
+        spark: The session.
+        writer: The features.
+        listing: A table with the columns of `IDENTITY`, ``label`` and ``split``.
+        rows: The result of :func:`known`, if it is available.
 
     Returns:
-        How many rows were changed.
+        The number of changed rows.
     """
     rows = known(spark, writer) if rows is None else rows
     changed = changed_rows(rows, listing)
@@ -155,8 +166,8 @@ def relabel(
     shared = spark.sparkContext.broadcast(changed.drop_columns(["file"]))
     run_tasks(
         spark,
-        lambda uri: relabel_rows(uri, shared.value),
-        [f"{writer.uri}/{name}" for name in sorted(names)],
+        lambda file: relabel_rows(file, shared.value),
+        [writer.root / name for name in sorted(names)],
         f"relabel: {changed.num_rows:,} images",
     )
     return int(changed.num_rows)
@@ -168,24 +179,23 @@ def moments(
     side: str | None = None,
     listing: pa.Table | None = None,
 ) -> Moments:
-    """The moments of all features, or of those of one side of the split or of some files only.
+    """The moments of all features, of one side of the split, or of some files.
 
-    The sums are exact, so the result depends on the set of rows alone: not on the cluster, on how
-    they were committed, nor on where a run was interrupted. What was measured is kept for each
-    chunk, so that old features are not read again when the table has grown; where that is damaged,
-    it is measured again.
+    The sums are exact, so the result depends only on the set of rows: neither on the cluster, nor
+    on commits, nor on interruptions. The moments of each chunk are stored, so old features are not
+    read again when the table grows. Damaged moments are measured again.
 
     Args:
-        spark: the session.
-        table: the features.
-        side: of the split, such as "train"; None for all rows.
-        listing: the files that count, a table with ``path``; None for all.
+        spark: The session.
+        table: The features.
+        side: The side of the split, such as "train"; None for all rows.
+        listing: A table with the ``path`` of the files to measure; None for all.
     """
     chunks = [chunk for chunk in table.chunks() if chunk.files]
     suffix = f"{side}.moments" if side else "moments"
     targets = {chunk.number: table.side_file(chunk.number, suffix) for chunk in chunks}
     if listing is not None:
-        targets = {number: _staged(table, uri) for number, uri in targets.items()}
+        targets = {number: _staged(table, file) for number, file in targets.items()}
     paths = None if listing is None else listing["path"]
 
     def measure(some: list[Chunk]) -> None:
@@ -194,97 +204,96 @@ def moments(
     measure([c for c in chunks if listing is not None or not _is_current(targets[c.number])])
     total = Moments.empty()
     own = {targets[chunk.number]: chunk for chunk in chunks}
-    few = merged(spark, list(own), f"{table.uri}/{STAGED}")
-    for uri in few:
+    few = merged(spark, list(own), table.root / STAGED)
+    for file in few:
         try:
-            part = read_moments(uri)
+            part = read_moments(file)
         except ValueError:
-            measure([own[uri]])
-            part = read_moments(uri)
+            measure([own[file]])
+            part = read_moments(file)
         total = total.merge(part)
-    for uri in {*few} - own.keys() if listing is None else {*few, *own}:
-        delete(uri)
+    for file in {*few} - own.keys() if listing is None else {*few, *own}:
+        delete(file)
     return total
 
 
 def _measure(
     spark: SparkSession,
     table: FeatureTable,
-    chunks: dict[str, Chunk],
+    chunks: dict[Location, Chunk],
     side: str | None,
     paths: pa.ChunkedArray | None,
 ) -> None:
-    """Measures chunks, by groups of files so that all cores work; each into the file of its key."""
+    """Measures chunks, whose keys are the files for their moments, in groups of files."""
     slots = spark.sparkContext.defaultParallelism
     share = math.ceil(sum(len(chunk.files) for chunk in chunks.values()) / slots)
     share = max(share, _FEWEST_FILES)
-    parts = {uri: _parts(table, uri, chunk, share) for uri, chunk in chunks.items()}
+    parts = {file: _parts(table, file, chunk, share) for file, chunk in chunks.items()}
     shared = spark.sparkContext.broadcast(paths)
 
-    def measure(part: tuple[str, list[str]]) -> None:
+    def measure(part: tuple[Location, list[Location]]) -> None:
         target, files = part
         batches = (b for file in files for b in rows_of(file, side, shared.value).to_batches())
         replace(target, measured_by_label(batches).to_bytes())
 
     jobs = [part for own in parts.values() for part in own]
     run_tasks(spark, measure, jobs, f"fit: moments of {len(chunks):,} chunks")
-    divided = {uri: [part for part, _ in own] for uri, own in parts.items() if len(own) > 1}
+    divided = {file: [part for part, _ in own] for file, own in parts.items() if len(own) > 1}
     what = f"fit: merge {len(divided):,} chunks"
     run_tasks(spark, lambda job: merge_files(job[1], job[0]), list(divided.items()), what)
-    for uri in (uri for own in divided.values() for uri in own):
-        delete(uri)
+    for file in (file for own in divided.values() for file in own):
+        delete(file)
 
 
 def _parts(
-    table: FeatureTable, target: str, chunk: Chunk, share: int
-) -> list[tuple[str, list[str]]]:
-    """Where the moments of each group of files of a chunk go, and the URIs of the files."""
-    uris = _uris(table, chunk)
-    groups = math.ceil(len(uris) / share)
+    table: FeatureTable, target: Location, chunk: Chunk, share: int
+) -> list[tuple[Location, list[Location]]]:
+    """The groups of files of a chunk, each with the file for its moments."""
+    files = _files(table, chunk)
+    groups = math.ceil(len(files) / share)
     if groups == 1:
-        return [(target, uris)]
-    cuts = [len(uris) * number // groups for number in range(groups + 1)]
+        return [(target, files)]
+    cuts = [len(files) * number // groups for number in range(groups + 1)]
     return [
-        (f"{_staged(table, target)}.{number}", uris[start:end])
+        (_staged(table, target).extended(f".{number}"), files[start:end])
         for number, (start, end) in enumerate(pairwise(cuts))
     ]
 
 
-def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, str]]:
-    """URIs of the moments that are kept of chunks: of all rows, and of sides of the split."""
+def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, Location]]:
+    """The stored moments of chunks: those of all rows, and those of sides of the split."""
     found = sorted(path.rpartition("/")[2] for path in paths_in(table.root / FOLDER))
     of_number = {f"{chunk.number:06}": chunk for chunk in chunks}
     return [
-        (of_number[number], f"{table.uri}/{FOLDER}/{name}")
+        (of_number[number], table.root / FOLDER / name)
         for name in found
         if (number := name.partition(".")[0]) in of_number and name.endswith(".moments")
     ]
 
 
 def _forget(table: FeatureTable, chunks: list[Chunk]) -> None:
-    """Deletes the moments of chunks."""
-    for _, uri in _kept(table, chunks):
-        delete(uri)
+    """Deletes the stored moments of chunks."""
+    for _, file in _kept(table, chunks):
+        delete(file)
 
 
-def _side(uri: str) -> str | None:
-    """The side of the split of which moments are, from their name: ``000000.train.moments``."""
-    _, *side, _ = uri.rpartition("/")[2].split(".")
+def _side(file: Location) -> str | None:
+    """The side of the split in the name of stored moments, such as ``000000.train.moments``."""
+    _, *side, _ = file.name.split(".")
     return side[0] if side else None
 
 
-def _uris(table: FeatureTable, chunk: Chunk) -> list[str]:
-    return [f"{table.uri}/{name}" for name in chunk.files]
+def _files(table: FeatureTable, chunk: Chunk) -> list[Location]:
+    return [table.root / name for name in chunk.files]
 
 
-def _staged(table: FeatureTable, uri: str) -> str:
-    return f"{table.uri}/{STAGED}/{uri.rpartition('/')[2]}"
+def _staged(table: FeatureTable, file: Location) -> Location:
+    return table.root / STAGED / file.name
 
 
-def _is_current(uri: str) -> bool:
-    """Whether moments are there, and not of a version that kept less."""
-    filesystem, path = filesystem_of(uri)
+def _is_current(file: Location) -> bool:
+    """Whether moments are stored, and not by an earlier version."""
     try:
-        return is_current(filesystem.cat_file(path, start=0, end=8))
+        return is_current(file.filesystem.cat_file(file.path, start=0, end=8))
     except FileNotFoundError:
         return False

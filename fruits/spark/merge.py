@@ -1,4 +1,4 @@
-"""Merges the moments of many chunks in a tree of tasks: the driver reads a few, however many."""
+"""Merges the moments of many chunks in a tree of tasks, so that the driver reads only a few."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ from pyspark.sql import SparkSession
 from fruits.features.moments_file import merge_files
 from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete
+from fruits.storage.location import Location
 
 MERGED = 16
-"""Moments that a task merges, or the driver: 13 MB each with 1,280 features."""
+"""Moments that a task or the driver merges at a time: 13 MB each with 1,280 features."""
 
 
-def merged(spark: SparkSession, uris: Sequence[str], folder: str) -> list[str]:
-    """URIs of a few moments with the same sum, in a folder or among the given ones.
+def merged(spark: SparkSession, files: Sequence[Location], folder: Location) -> list[Location]:
+    """Merges files of moments to a few files with the same sum.
 
     Args:
-        spark: the session.
-        uris: of moments. Where one is damaged, it is left to the caller, with those that would be
-            merged with it.
-        folder: URI, for merged ones.
+        spark: The session.
+        files: The files of moments. Groups with a damaged file are not merged.
+        folder: The folder for merged files.
+
+    Returns:
+        Merged files, and given files that were not merged.
     """
-    found = list(uris)
+    found = list(files)
     whole = True
     while len(found) > MERGED and whole:
         groups = [found[n : n + MERGED] for n in range(0, len(found), MERGED)]
-        jobs = [(group, f"{folder}/{uuid.uuid4().hex}.moments") for group in groups]
+        jobs = [(group, folder / f"{uuid.uuid4().hex}.moments") for group in groups]
         done = run_tasks(spark, _merge, jobs, f"fit: merge {len(found):,} moments")
         whole = all(done)
         both = zip(jobs, done, strict=True)
-        fewer = [uri for (group, target), one in both for uri in ([target] if one else group)]
-        for uri in {*found} - {*uris, *fewer}:
-            delete(uri)
+        fewer = [file for (group, target), one in both for file in ([target] if one else group)]
+        for file in {*found} - {*files, *fewer}:
+            delete(file)
         found = fewer
     return found
 
 
-def _merge(job: tuple[list[str], str]) -> bool:
-    """Whether the moments could be merged."""
+def _merge(job: tuple[list[Location], Location]) -> bool:
+    """Merges a group; False if a file is damaged."""
     try:
         merge_files(*job)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The Spark ML side of extraction: stages of a PipelineModel that save and load."""
+"""Spark ML transformers for labels, features and the classifier's transform, which can be saved."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark import keyword_only
 from pyspark.ml import Transformer
+from pyspark.ml.feature import Normalizer
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasHandleInvalid, HasInputCol, HasInputCols, HasOutputCol
@@ -58,8 +59,8 @@ class PathToLabel(
 ):
     """The label of an image, from its path.
 
-    A dataset without the column of paths is returned as it is, so that a saved model takes contents
-    alone; labels that it has already then stay.
+    A dataset without the column of paths is returned unchanged, so a saved model also works with
+    contents alone.
 
     Args:
         inputCol: column of paths or URIs, string; by default ``path``.
@@ -119,7 +120,7 @@ class ImageFeaturizer(
             are features. By default ``error``; ``handleInvalid`` "keep" and "nan" write it.
         handleInvalid: what becomes of an image without features: ``error`` (the default) fails the
             job with the reason, ``skip`` leaves the row out, ``keep`` gives null features, ``nan``
-            gives NaN features, which Spark's own models take where null would fail.
+            gives NaN features, which Spark's models accept, unlike null.
     """
 
     @keyword_only
@@ -207,7 +208,7 @@ class SignedSqrt(
     """The square root of each number of a vector, with the number's sign.
 
     Numbers are rounded to float32 before and after, as features are when a classifier with the
-    transform "sqrt" is fitted.
+    transform "sqrt" or "sqrt-l2" is fitted.
 
     Args:
         inputCol: column of vectors; by default ``features``.
@@ -227,8 +228,24 @@ class SignedSqrt(
 
 
 def _signed_root(number: Column) -> Column:
-    # The float32 root is the float64 root, rounded: twice the bits and two more suffice.
+    # Rounding the float64 root gives the exact float32 root: 2 x 24 + 2 bits are enough.
     return (F.signum(number) * F.sqrt(F.abs(number))).cast("float")
+
+
+def transform_stages(transform: str, input_col: str = "features") -> list[SignedSqrt | Normalizer]:
+    """The stages, in order, that transform vectors of features for a classifier; none for "none".
+
+    Args:
+        transform: one of `fruits.classify.model.TRANSFORMS`.
+        input_col: column of features as the network made them.
+    """
+    if transform == "none":
+        return []
+    root = SignedSqrt(inputCol=input_col)
+    if transform == "sqrt":
+        return [root]
+    # Like our transform, Normalizer does not change vectors of zeros.
+    return [root, Normalizer(p=2.0, inputCol=root.getOutputCol(), outputCol="normalized")]
 
 
 def has_column(dataset: DataFrame, name: str) -> bool:

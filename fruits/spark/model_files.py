@@ -1,8 +1,8 @@
-"""The files of a saved pipeline, as Spark ML writes them, without a Spark job.
+"""Writes the files of a saved Spark ML pipeline without Spark jobs.
 
-Spark saves each stage by jobs of one small task, which together take longer than a small run's
-whole extraction. The layout is that of Spark ML since version 2: for each stage one line of JSON
-and, where it has learned something, a Parquet file of one row.
+Spark saves each stage by small jobs, which together take longer than the extraction of a small run.
+The layout is that of Spark ML since version 2: one line of JSON for each stage, and a Parquet file
+of one row for each fitted stage.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from fruits.spark.ml_stages import BLOCK_BYTES, ImageFeaturizer
 METADATA = "metadata/part-00000.txt"
 PARQUET = "part-00000.snappy.parquet"
 
-# Where Spark keeps a table's schema, of which Parquet knows no vectors.
+# The key of Spark's schema in Parquet files; Parquet itself has no vectors.
 _SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 _VERSION = "org.apache.spark.version"
 
-# Columns, as Spark names them: type, nullable, value.
+# The type, nullability and value of each column, by Spark's name.
 Columns = dict[str, tuple[DataType, bool, Any]]
 
 
 def model_files(model: PipelineModel, version: str) -> Iterator[tuple[str, bytes]]:
-    """The files that `model.save` would write, but for checksums and markers of success.
+    """The files that `model.save` would write, without checksums and ``_SUCCESS`` files.
 
     Args:
-        model: of stages whose parameters are set. At least one is written in Python, as those of
-            :func:`fruits.spark.models.pipeline_model` are, and none has stages of its own.
-        version: of Spark, which is part of the files.
+        model: A pipeline with at least one stage in Python, such as that of
+            :func:`fruits.spark.models.pipeline_model`, and without nested pipelines.
+        version: The version of Spark, which is part of the files.
 
     Yields:
         The name of each file, below the model's folder, and its content.
@@ -70,7 +70,7 @@ def model_files(model: PipelineModel, version: str) -> Iterator[tuple[str, bytes
 
 
 def _metadata(stage: Any, version: str, values: dict[str, Any] | None = None) -> bytes:
-    """The line of JSON with the class and the parameters of a stage."""
+    """A line of JSON with the class and the parameters of a stage."""
     content = {
         "class": _class_of(stage),
         "timestamp": int(time.time() * 1000),
@@ -134,7 +134,7 @@ _LEARNED: dict[type, Callable[[Any], Columns]] = {
 
 
 def _graph(stage: ImageFeaturizer, version: str) -> bytes:
-    """The compiled graph in blocks: one row of hundreds of megabytes is more than Parquet likes."""
+    """The compiled graph in blocks, since Parquet is slow with rows of hundreds of megabytes."""
     assert stage.graph is not None
     data = stage.graph.to_bytes()
     blocks = [data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES)]
@@ -184,7 +184,7 @@ def _array(kind: DataType, value: Any) -> pa.Array:
 
 
 def _dense(kind: pa.StructType, **fields: Any) -> dict[str, Any]:
-    """A vector or a matrix with all of its values: what sparse ones have is null."""
+    """A dense vector or matrix; the fields of sparse ones are null."""
     return dict.fromkeys((field.name for field in kind), None) | {"type": 1} | fields
 
 
@@ -198,7 +198,7 @@ _PLAIN: dict[type[DataType], pa.DataType] = {
     StringType: pa.string(),
 }
 
-# How Spark ML's VectorUDT and MatrixUDT keep their values.
+# The layout of Spark ML's VectorUDT and MatrixUDT.
 _VECTOR = pa.struct(
     [
         pa.field("type", pa.int8(), nullable=False),

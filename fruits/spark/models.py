@@ -1,4 +1,4 @@
-"""A fitted scaler, PCA and classifier as genuine Spark ML models, and the pipeline of them."""
+"""Converts a fitted scaler, PCA and classifier to Spark ML models and a pipeline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fruits.classify.model import Classifier
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, check_scaler, deviation
-from fruits.spark.ml_stages import ImageFeaturizer, InvalidToNull, PathToLabel, SignedSqrt
+from fruits.spark.ml_stages import ImageFeaturizer, InvalidToNull, PathToLabel, transform_stages
 
 ScalerModel = MinMaxScalerModel | StandardScalerModel
 AnyModel = TypeVar("AnyModel", bound=JavaModel)
@@ -38,20 +38,19 @@ def pipeline_model(
     classifier: Classifier | None = None,
     label: str = "parent",
 ) -> PipelineModel:
-    """The whole chain for new images: content in, and path where there is one; components out.
+    """The pipeline for new images, from contents (and optional paths) to components.
 
-    With a classifier, `rawPrediction`, `probability` (calibrated, in the order of the classifier's
-    labels), `prediction` (a place among them) and `predictedLabel` follow. Every row comes back: an
-    image that yields no features has the reason in ``error`` and null in all that is computed.
+    A classifier adds `rawPrediction`, `probability` (calibrated, in the order of the classifier's
+    labels), `prediction` (an index of these labels) and `predictedLabel`. No row is dropped: for an
+    image without features, ``error`` has the reason and all computed columns are null.
 
     Args:
-        labels: how many images have each label; the most frequent one has index 0, and those that
-            are equally frequent are in alphabetical order, as Spark ML's ``StringIndexer`` has
-            them.
-        graph: the backbone.
-        reduction: the fitted scaler and PCA.
-        classifier: of the features.
-        label: the rule by which a path gives the label, see `PathToLabel`.
+        labels: The number of images with each label. The most frequent label has index 0; equally
+            frequent labels are in alphabetical order, as in Spark ML's ``StringIndexer``.
+        graph: The backbone.
+        reduction: The fitted scaler and PCA.
+        classifier: The classifier of the features.
+        label: The rule that gives the label of a path, see `PathToLabel`.
     """
     index = StringIndexerModel.from_labels(
         sorted(labels, key=lambda label: (-labels[label], label)),
@@ -69,23 +68,23 @@ def pipeline_model(
 
 
 def classifier_stages(classifier: Classifier, input_col: str = "features") -> list[Transformer]:
-    """The stages, in order, that take vectors of features to predictions.
+    """The stages, in order, from vectors of features to predictions.
 
-    They add `rawPrediction`, `probability`, `prediction` and `predictedLabel`; and `mapped`, where
-    the classifier has the transform "sqrt". Probabilities are `Classifier.probabilities`: the
-    temperature is part of the coefficients. The model does not say what is unknown.
+    They add `rawPrediction`, `probability`, `prediction` and `predictedLabel`; `mapped` if the
+    transform of the classifier is "sqrt" or "sqrt-l2"; and `normalized` if it is "sqrt-l2".
+    Probabilities equal `Classifier.probabilities` up to rounding, since the coefficients include
+    the temperature. The model does not mark unknown images.
 
     Args:
-        classifier: fitted, of two labels at least.
-        input_col: column of features as the network made them.
+        classifier: A fitted classifier with at least two labels.
+        input_col: The column of features, as computed by the network.
     """
     names = IndexToString(
         inputCol="prediction", outputCol="predictedLabel", labels=list(classifier.labels)
     )
-    if classifier.transform == "none":
-        return [_logistic_regression(classifier, input_col), names]
-    root = SignedSqrt(inputCol=input_col)
-    return [root, _logistic_regression(classifier, root.getOutputCol()), names]
+    stages = transform_stages(classifier.transform, input_col)
+    transformed = stages[-1].getOutputCol() if stages else input_col
+    return [*stages, _logistic_regression(classifier, transformed), names]
 
 
 def _logistic_regression(classifier: Classifier, input_col: str) -> LogisticRegressionModel:
@@ -116,7 +115,7 @@ def reduction_stages(
     scaled_col: str = "scaled",
     output_col: str = "pca",
 ) -> list[ScalerModel | PCAModel]:
-    """The models, in order, that take vectors in `input_col` to `scaled_col` and `output_col`."""
+    """The scaler and PCA models, in order, from `input_col` to `scaled_col` and `output_col`."""
     scaler = fit_scaler(reduction.moments, reduction.scaler, input_col, scaled_col)
     features, kept = reduction.axes.shape
     pca = _fitted(
@@ -129,13 +128,13 @@ def reduction_stages(
 
 
 def fit_scaler(moments: Moments, kind: str, input_col: str, output_col: str) -> ScalerModel | None:
-    """Build the model that Spark's own scaler learns from these rows, or None for "none".
+    """The model that Spark's scaler would learn from these rows; None for "none".
 
-    "minmax" takes each feature to [0, 1], a constant one to 0.5; "standard" to a mean of 0 and a
-    sample standard deviation of 1, a constant one to 0.
+    "minmax" scales each feature to [0, 1], and a constant one to 0.5. "standard" scales each
+    feature to a mean of 0 and a sample standard deviation of 1, and a constant one to 0.
 
     Raises:
-        ConfigError: `kind` is neither of them.
+        ConfigError: `kind` is unknown.
     """
     check_scaler(kind)
     if kind == "minmax":
@@ -156,10 +155,10 @@ def fit_scaler(moments: Moments, kind: str, input_col: str, output_col: str) -> 
 
 
 def _fitted(estimator: JavaEstimator[AnyModel], model_class: str, *learned: Any) -> AnyModel:
-    """Make the model that `estimator.fit` would return, had it learned `learned`.
+    """The model that `estimator.fit` would return with the learned values `learned`.
 
-    Spark has no public constructor for its models. This is what `JavaEstimator.fit` does with the
-    Java object that its Scala half makes.
+    Spark has no public constructor for its models. This code does what `JavaEstimator.fit` does
+    with the fitted Java object.
     """
     java = JavaParams._new_java_obj(f"org.apache.spark.ml.{model_class}", estimator.uid, *learned)
     model = estimator._copyValues(estimator._create_model(java))

@@ -1,4 +1,4 @@
-"""Stops the session that a command began. Loads Spark only where somebody else has loaded it."""
+"""Stops the session that a command started. It imports PySpark only if it is imported already."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 _SECONDS_TO_END = 3.0
-"""Of Java, which deletes its temporary files meanwhile."""
+"""The time for Java to delete its temporary files and end."""
 
 
 @contextmanager
 def own_spark() -> Iterator[None]:
-    """Stops at its end the session that was begun within; one that was there before stays.
+    """Stops at the end the session that was started inside; an earlier session stays.
 
-    After an interruption it is not asked to stop, since a call may be under way on the connection
-    to Java; Java itself is ended, so that none of its messages follow the one line.
+    After an interruption the session is not stopped, since a call may still use the connection to
+    Java. Instead Java is ended, so none of its messages follow the line about the interruption.
     """
     before = _active()
     with quiet_interruption():
@@ -35,14 +35,14 @@ def own_spark() -> Iterator[None]:
                 _end_java()
             raise
         except BaseException:
-            _stop_begun(before)
+            _stop_new_session(before)
             raise
         else:
-            _stop_begun(before)
+            _stop_new_session(before)
 
 
 def _active() -> SparkSession | None:
-    """The active session; none where nothing has loaded Spark."""
+    """The active session; None if PySpark is not imported."""
     if "pyspark.sql" not in sys.modules:
         return None
     from pyspark.sql import SparkSession
@@ -61,7 +61,7 @@ def _end_java() -> None:
         return
     server = getattr(SparkContext._active_spark_context, "_accumulatorServer", None)
     if server is not None:
-        # Its connection to Java breaks off, of which it would print a traceback.
+        # It would print a traceback when its connection to Java ends.
         server.handle_error = lambda request, address: None
     process.terminate()
     try:
@@ -70,8 +70,8 @@ def _end_java() -> None:
         process.kill()
 
 
-def _stop_begun(before: SparkSession | None) -> None:
-    # A Java that is just about to start would write after the one line of an error.
+def _stop_new_session(before: SparkSession | None) -> None:
+    # A starting Java would write messages after the line of an error.
     forget_java()
     if "pyspark.sql" not in sys.modules:
         return

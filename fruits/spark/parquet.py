@@ -1,4 +1,4 @@
-"""Tables in Parquet, read by Spark: all of them, whatever the session's settings."""
+"""Reads Parquet tables with Spark: all of their rows, with any settings of the session."""
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -10,13 +10,13 @@ def read_parquet(
 ) -> DataFrame:
     """The table in a folder, or in some files.
 
-    A file that is damaged, or missing since the folder was listed, fails the query: a session may
-    be set to leave such files out, which would lose rows.
+    A damaged or missing file fails the query, even if the session's settings ignore such files,
+    which would lose rows.
 
     Args:
-        spark: the session.
-        places: of the folder, or of its files; nothing in their names is a pattern.
-        schema: in Spark's DDL; by default, that of the files.
+        spark: The session.
+        places: The folder, or its files. Special characters in names are not patterns.
+        schema: The schema in Spark's DDL; that of the files by default.
     """
     reader = spark.read.options(
         ignoreCorruptFiles=False, ignoreMissingFiles=False, mergeSchema=False

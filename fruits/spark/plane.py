@@ -1,4 +1,4 @@
-"""Coordinates of images on the map of the report, from their committed features."""
+"""Computes the coordinates of images on the map of the report from their features."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from fruits.classify.plane import Axes
+from fruits.features.file_groups import task_groups
 from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
-from fruits.spark.project import FILES_OF_A_TASK
 from fruits.spark.tasks import run_tasks
+from fruits.storage.location import Location
 
 COORDINATES = pa.schema(
     [
@@ -31,25 +32,26 @@ def coordinates(
     paths: pa.ChunkedArray,
     components: int,
 ) -> pa.Table:
-    """Computes the leading components of some images, and their places on discriminant axes.
+    """Computes the leading components of some images, and their discriminant coordinates.
 
     Args:
-        spark: the session.
-        store: the features.
-        reduction: from features to components.
-        axes: of the classifier; None where there is none, and the column is null.
-        paths: of the images; at most as many as a map shows, since the driver gets them all.
-        components: how many of the leading ones.
+        spark: The session.
+        store: The features.
+        reduction: The reduction from features to components.
+        axes: The discriminant axes of the classifier; None if there are none. The column is null
+            then.
+        paths: The paths of the images on the map, which must fit into the driver's memory.
+        components: The number of leading components.
 
     Returns:
         A table of :data:`COORDINATES`, in any order.
     """
     files = store.files()
-    groups = [files[n : n + FILES_OF_A_TASK] for n in range(0, len(files), FILES_OF_A_TASK)]
+    groups = task_groups(store.root, files)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
     shared = spark.sparkContext.broadcast((weights, offset, axes, paths))
 
-    def work(group: list[str]) -> pa.Table:
+    def work(group: list[Location]) -> pa.Table:
         weights, offset, axes, paths = shared.value
         columns = ["path", "sha256", "features"]
         rows = pa.concat_tables([read_rows(file, columns, paths) for file in group])

@@ -1,154 +1,148 @@
 """Projection on Spark: the committed features -> components and predictions, ordered by path.
 
-Python workers read, multiply and write; the JVM only hands out the tasks. The order depends neither
-on how the features were committed nor on how long that took: each task of a first job sorts what it
-has, and those of a second one take a range of the paths each, from all that has some of it.
+Python workers read, multiply and write; the JVM only schedules the tasks. The order does not depend
+on how the features were committed: the tasks of a first job each write a sorted file, and those of
+a second job each merge one range of paths from these files. With the tables of an earlier run, only
+rows that may differ are projected, and files without changes are reused.
 """
 
-import itertools
+from __future__ import annotations
+
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from fruits.classify.rows import SCORES, TablePredictor
+from fruits.classify.rows import TablePredictor
+from fruits.features.file_groups import task_groups
 from fruits.features.rows import lists, matrix, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
+from fruits.spark import ranges
+from fruits.spark.ranges import Earlier, Sorted
 from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete_folder
+from fruits.storage.location import Location
 
-# Files of features, of a few hundred rows, that the first job makes one sorted file of.
-FILES_OF_A_TASK = 8
-
-
-# Rows of a file of components, about.
-ROWS_OF_A_FILE = 16_384
+# The columns of features that a task reads.
+COLUMNS = ["path", "label", "split", "sha256", "features"]
 
 
-# What a task reads.
-COLUMNS = ["path", "label", "split", "features"]
+DIGESTS = "predictions/_digests"
+"""The digests of the images in ``predictions``, in the same order; readers ignore the folder."""
 
 
-# Of so many rows of a sorted file, the driver gets to know one path.
-_ROWS_OF_A_SAMPLE = 512
+SCORED = "predictions/_scores"
+"""The scores of evaluated images, in files with the same names."""
 
 
 @dataclass(frozen=True)
-class _Sorted:
-    """A sorted file: its name, its rows, and paths in it, with the first and the last."""
+class _Projection:
+    """Projects rows and writes sorted files.
 
-    name: str
-    rows: int
-    samples: list[str]
+    Attributes:
+        reduction: The reduction from features to components.
+        prediction: The predictor of images; None to write ``pca`` only.
+        listing: The paths of the images that count; None for all.
+        folder: The folder of the sorted files.
+        bounds: The first path of each file of the earlier run.
+        sample: The number of rows of a sorted file for each path that is sampled.
+    """
 
+    reduction: Reduction
+    prediction: TablePredictor | None
+    listing: pa.ChunkedArray | None
+    folder: Location
+    bounds: list[str]
+    sample: int
 
-@dataclass(frozen=True)
-class _Range:
-    """Paths from one on, and before another, with None for no bound, and who has any of them."""
+    def sort(self, job: tuple[int, list[Location]]) -> Sorted | None:
+        """Writes the rows of some files of features as one sorted file per table.
 
-    first: str | None
-    end: str | None
-    files: list[str]
+        Returns:
+            The description of the sorted file; None if there are no rows.
+        """
+        number, group = job
+        read = [read_rows(file, COLUMNS, self.listing) for file in group]
+        rows = pa.concat_tables(read).sort_by("path").combine_chunks()
+        if not rows.num_rows:
+            return None
+        name = f"{number:09}.parquet"
+        for table, content in self._tables(rows).items():
+            write_rows(self.folder / table / name, content)
+        samples = [*range(0, rows.num_rows, self.sample), rows.num_rows - 1]
+        paths = rows["path"].to_pylist()
+        cuts = [0, *(bisect_left(paths, bound) for bound in self.bounds[1:]), len(paths)]
+        counts = [end - start for start, end in pairwise(cuts)]
+        return Sorted(name, rows.num_rows, [paths[n] for n in samples], counts)
+
+    def _tables(self, rows: pa.Table) -> dict[str, pa.Table]:
+        features = matrix(rows["features"].chunk(0))
+        plain = rows.select(["path", "label", "split"])
+        components = affine(features, self.reduction.weights, self.reduction.offset)
+        tables = {"pca": plain.append_column("pca", lists(components))}
+        if self.prediction is not None:
+            predictions, scores = self.prediction.tables(plain, features)
+            digests = rows.select(["path", "split", "sha256"])
+            tables |= {"predictions": predictions, DIGESTS: digests, SCORED: scores}
+        return tables
 
 
 def project(
     spark: SparkSession,
     store: FeatureTable,
     reduction: Reduction,
-    uri: str,
+    place: Location,
     listing: pa.Table | None = None,
     prediction: TablePredictor | None = None,
-) -> tuple[int, pa.Table]:
-    """Writes the components of all committed features, or of those of some files only.
+    earlier: Earlier | None = None,
+) -> int:
+    """Writes the components of all committed features, or of the features of some files.
 
     Args:
-        spark: the session.
-        store: the features.
-        reduction: from d features to k components.
-        uri: of the folder in which ``pca`` is made: Parquet of path, label, split (strings) and pca
-            ``array<float>``, whose files in the order of their names have the rows in the order of
-            their paths (of the code points, as Python compares strings); and ``predictions``, of
-            :data:`fruits.classify.rows.PREDICTIONS`, in the same order.
-        listing: the files that count, a table with ``path``; None for all.
-        prediction: how images are predicted; None to write no predictions.
+        spark: The session.
+        store: The features.
+        reduction: The reduction from d features to k components.
+        place: The folder of the table ``pca``: Parquet files of path, label, split (strings) and
+            pca ``array<float>``. Rows are ordered by path over all files, by code points, as
+            Python compares strings. With a prediction, there are files of the same names in
+            ``predictions``, of :data:`fruits.classify.rows.PREDICTIONS`; in :data:`DIGESTS`, of
+            path, split and sha256; and in :data:`SCORED`, with the evaluated images, of
+            :data:`fruits.classify.rows.SCORES`.
+        listing: A table with the ``path`` of the files that count; None for all.
+        prediction: The predictor of images; None to write ``pca`` only.
+        earlier: The tables of an earlier run with the same reduction and prediction, whose rows
+            are reused; None to project all rows.
 
     Returns:
-        How many images there are, and the scores of labelled ones, a table of
-        :data:`fruits.classify.rows.SCORES`.
+        The number of images.
     """
-    files = store.files()
-    groups = [files[n : n + FILES_OF_A_TASK] for n in range(0, len(files), FILES_OF_A_TASK)]
-    shared = spark.sparkContext.broadcast((reduction.weights, reduction.offset, prediction))
-    paths = spark.sparkContext.broadcast(None if listing is None else listing["path"])
-    # One file is sorted by itself.
-    folder = uri if len(groups) == 1 else f"{uri}/unsorted"
-    tables = ["pca"] + ["predictions"] * (prediction is not None)
-
-    def work(job: tuple[int, list[str]]) -> tuple[_Sorted, pa.Table] | None:
-        number, group = job
-        weights, offset, prediction = shared.value
-        read = [read_rows(file, COLUMNS, paths.value) for file in group]
-        rows = pa.concat_tables(read).sort_by("path").combine_chunks()
-        if not rows.num_rows:
-            return None
-        features = matrix(rows["features"].chunk(0))
-        rows, scores = rows.drop_columns("features"), SCORES.empty_table()
-        components = lists(affine(features, weights, offset))
-        name = f"{number:09}.parquet"
-        write_rows(f"{folder}/pca/{name}", rows.append_column("pca", components))
-        if prediction is not None:
-            predictions, scores = prediction.tables(rows, features)
-            write_rows(f"{folder}/predictions/{name}", predictions)
-        samples = [*range(0, rows.num_rows, _ROWS_OF_A_SAMPLE), rows.num_rows - 1]
-        return _Sorted(name, rows.num_rows, rows["path"].take(samples).to_pylist()), scores
-
+    files = earlier.fresh if earlier else store.files()
+    old = ranges.old_files(spark, earlier) if earlier else []
+    groups = task_groups(store.root, files)
+    # A single sorted file needs no merge.
+    folder = place if len(groups) == 1 and not earlier else place / "unsorted"
+    tables = ["pca", *(["predictions", DIGESTS, SCORED] if prediction is not None else [])]
+    paths = None if listing is None else listing["path"]
+    bounds = [file.first for file in old] or [""]
+    projection = _Projection(reduction, prediction, paths, folder, bounds, ranges.ROWS_OF_A_SAMPLE)
+    shared = spark.sparkContext.broadcast(projection)
     what = f"project: {len(files):,} files of features"
-    done = [one for one in run_tasks(spark, work, list(enumerate(groups)), what) if one]
+    done = run_tasks(spark, lambda job: shared.value.sort(job), list(enumerate(groups)), what)
     shared.destroy()
-    paths.destroy()
-    if folder != uri:
-        spans = list(enumerate(_ranges([file for file, _ in done])))
-        ranges = [(table, *span) for table in tables for span in spans]
-        run_tasks(
-            spark,
-            lambda job: _merge(job[2], f"{folder}/{job[0]}", f"{uri}/{job[0]}/{job[1]:09}.parquet"),
-            ranges,
-            f"project: {len(ranges):,} files in the order of the paths",
-        )
-        delete_folder(folder)
-    scores = pa.concat_tables([SCORES.empty_table(), *(scores for _, scores in done)])
-    return sum(file.rows for file, _ in done), scores
-
-
-def _ranges(files: list[_Sorted]) -> list[_Range]:
-    """Ranges of about :data:`ROWS_OF_A_FILE` rows that cover all files."""
-    samples = sorted({path for file in files for path in file.samples[:-1]})
-    step = max(1, ROWS_OF_A_FILE // _ROWS_OF_A_SAMPLE)
-    bounds: list[str | None] = [None, *samples[step::step], None]
-    found = []
-    for first, end in itertools.pairwise(bounds):
-        some = [
-            file.name
-            for file in files
-            if (end is None or file.samples[0] < end)
-            and (first is None or file.samples[-1] >= first)
-        ]
-        if some:
-            found.append(_Range(first, end, some))
-    return found
-
-
-def _merge(span: _Range, folder: str, uri: str) -> None:
-    """Writes the rows of a range as one file."""
-    tables = []
-    for name in span.files:
-        rows = read_rows(f"{folder}/{name}")
-        if span.first is not None:
-            rows = rows.filter(pc.greater_equal(rows["path"], span.first))
-        if span.end is not None:
-            rows = rows.filter(pc.less(rows["path"], span.end))
-        tables.append(rows)
-    write_rows(uri, pa.concat_tables(tables).sort_by("path"))
+    written = [one for one in done if one]
+    if folder == place:
+        return sum(file.rows for file in written)
+    source = earlier.root if earlier else None
+    spans = ranges.changed(old, written, earlier.gone) if earlier else ranges.of_all(written)
+    rows = run_tasks(
+        spark,
+        lambda job: ranges.write(job[1], tables, folder, place, job[0], source),
+        list(enumerate(spans)),
+        f"project: {len(spans):,} files in the order of the paths",
+    )
+    delete_folder(folder)
+    return sum(rows)

@@ -14,7 +14,7 @@ from fruits.storage.location import Location
 
 
 def label_of(path: Column, naming: Naming) -> Column:
-    """The labels of paths, by the same rule as those of a run."""
+    """The labels of paths, by the same rules as in a run."""
 
     @arrow_udf("string")  # type: ignore[untyped-decorator]
     def labels(paths: pa.Array) -> pa.Array:
@@ -29,13 +29,13 @@ def read_images(
 ) -> DataFrame:
     """The images of a folder, an archive or a table with their contents: those that a run finds.
 
-    This is what a saved model is applied to: `model.transform(read_images(spark, images))`. The
-    images are listed at once, their contents are read when the table is used.
+    Apply a saved model to them: `model.transform(read_images(spark, images))`. The images are
+    listed at once; their contents are read when the table is used.
 
     Args:
-        spark: a session.
-        images: what `--images` takes: a place, several with commas between them, or a sequence.
-        naming: the rules by which names give labels and splits.
+        spark: A session.
+        images: A path or URI, several with commas between them (as in `--images`), or a sequence.
+        naming: The rules that give labels and splits from paths.
 
     Returns:
         path string, label string, split string, content binary, length long, modified timestamp.
@@ -46,7 +46,7 @@ def read_images(
         StorageError: the store cannot be used.
     """
     places = images.uri if isinstance(images, Location) else images
-    # Spark's own listing leaves out names that begin with "_", and takes "[a]" for a pattern.
+    # Not by Spark's listing, which ignores names with a leading "_" and reads "[a]" as a pattern.
     files = spark.createDataFrame(open_source(places, naming).items().images)
     columns = "path string, label string, split string, content binary, length long, "
     return files.mapInArrow(_with_contents, columns + "modified timestamp")
@@ -60,7 +60,7 @@ def _with_contents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         for number, content in enumerate(contents_of(pa.table(batch)), start=1):
             contents.append(content if isinstance(content, bytes) else None)
             size += lengths[number - 1]
-            # Contents of a few large photographs at a time are in memory.
+            # Limit the memory to the contents of a few large photographs.
             if size >= READ_AHEAD_BYTES or number == batch.num_rows:
                 part = batch.slice(start, number - start)
                 columns = {name: part[name] for name in ("path", "label", "split")}

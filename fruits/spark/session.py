@@ -1,4 +1,4 @@
-"""Get or create the Spark session."""
+"""Gets or creates the Spark session."""
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
@@ -8,19 +8,19 @@ from fruits.spark.cluster import require_cluster
 from fruits.spark.early_start import wait_for_java
 from fruits.spark.gateway import start_java
 
-# What the reads, writes and comparisons of a run mean, whatever session it is given: notebooks and
-# platforms bring one with settings of their own. Sizes and places are not set here.
+# Settings that change the meaning of reads, writes and comparisons. A run fixes them, since the
+# sessions of notebooks and platforms may have other values. Sizes and paths are not set here.
 MEANING = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.caseSensitive": "false",
     "spark.sql.ansi.enabled": "true",
-    # A file that is damaged or gone is an error, not an empty table.
+    # A damaged or missing file is an error, not an empty table.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.parquet.binaryAsString": "false",
     "spark.sql.parquet.mergeSchema": "false",
-    # Python functions get the Arrow types that they declare, in batches that fit into memory.
+    # Python functions get the Arrow types that they expect, in batches that fit into memory.
     "spark.sql.execution.arrow.useLargeVarTypes": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1024",
 }
@@ -29,17 +29,17 @@ MEANING = {
 def get_spark(purpose: str = "") -> SparkSession:
     """The active Spark session, or a new one that conf/spark-defaults.conf describes.
 
-    Nothing is set here but the application's name: master, memory and endpoints come from
-    ``SPARK_CONF_DIR`` and the environment. Where neither ``SPARK_CONF_DIR`` nor ``SPARK_HOME``
-    says which configuration to use, the one next to this package is used.
+    Only the name of the application is set here: master, memory and endpoints come from
+    ``SPARK_CONF_DIR`` and the environment. If neither ``SPARK_CONF_DIR`` nor ``SPARK_HOME`` is
+    set, the configuration next to this package is used.
 
     Args:
-        purpose: distinguishes applications in Spark's lists: this one is ``fruits: PURPOSE``.
+        purpose: The second part of the application's name, ``fruits: PURPOSE``.
 
     Raises:
-        ConfigError: when there is no Java that Spark can use, when the session is one of Spark
-            Connect, or when Spark refuses its settings.
-        ClusterError: when the master of a standalone cluster refuses the secret or is missing.
+        ConfigError: There is no Java that Spark can use, the session is one of Spark Connect, or
+            Spark refuses its settings.
+        ClusterError: The master of a standalone cluster refuses the secret or is missing.
     """
     wait_for_java()
     start_java()
@@ -56,9 +56,9 @@ def get_spark(purpose: str = "") -> SparkSession:
 
 
 def run_session(spark: SparkSession) -> SparkSession:
-    """A session for a run, in the same application, in which :data:`MEANING` holds.
+    """A new session for a run in the same application, with the settings :data:`MEANING`.
 
-    The settings of the session that is given stay as they are.
+    The settings of the given session do not change.
     """
     session = spark.newSession()
     for name, value in MEANING.items():

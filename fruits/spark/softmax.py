@@ -1,7 +1,7 @@
-"""A softmax regression, fitted by Spark ML: the alternative to the discriminant analysis.
+"""Softmax regression by Spark ML, the alternative to the discriminant analysis.
 
-It is an iteration over all features, for each fold and for all images, where the discriminant
-analysis needs their moments only. Its last bits depend on how the features are spread over tasks.
+It iterates over all features, for each fold and for all images, while the discriminant analysis
+only needs their moments. Its last bits depend on how the features are divided into tasks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pyspark.sql import functions as F
 
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import Array
-from fruits.spark.ml_stages import SignedSqrt
+from fruits.spark.ml_stages import transform_stages
 from fruits.spark.tasks import described
 
 REG_PARAM = 0.03
-"""Weight of the penalty, against the mean log loss; see :attr:`SoftmaxRegression.reg_param`.
+"""The weight of the penalty relative to the mean log loss; see :attr:`SoftmaxRegression.reg_param`.
 
 Chosen by grouped cross-validation on 1,260 photographs of 12 varieties (EfficientNetLite0): from
 0.005 to 0.05 the accuracy is 0.78, at most 0.79 with less, and the log loss falls from 0.88 to
@@ -32,25 +32,25 @@ weight to features that hardly vary.
 """
 
 MAX_ITER = 200
-"""Steps of L-BFGS; fifty to ninety suffice for most features."""
+"""Maximum steps of L-BFGS; most features need fifty to ninety."""
 
 TOLERANCE = 1e-6
-"""The relative improvement of the loss at which the iteration ends."""
+"""The iteration ends when the relative improvement of the loss is smaller."""
 
 
 @dataclass(frozen=True)
 class SoftmaxRegression:
     """Fits a softmax regression to training images, or to those outside of one fold.
 
-    An instance is what :func:`fruits.classify.train.train_softmax` calls.
+    :func:`fruits.classify.train.train_softmax` calls an instance.
 
     Attributes:
-        features: with the columns ``path`` and ``features`` (array<float>); others are not used,
-            and rows that are not in `folds` are left out.
-        folds: of each training image, ``path`` and ``label``, strings, and ``fold``, int64: the
-            table that :func:`fruits.spark.folds.cross_validation` was given.
-        reg_param: the weight of the squared coefficients, for features whose mean variance is 1:
-            so it means the same for every network.
+        features: A table with the columns ``path`` and ``features`` (array<float>). Rows that are
+            not in `folds` are left out.
+        folds: The training images: ``path`` and ``label``, strings, and ``fold``, int64, as for
+            :func:`fruits.spark.folds.cross_validation`.
+        reg_param: The weight of the squared coefficients for features with a mean variance of 1,
+            so that it has the same effect for every network.
     """
 
     features: DataFrame
@@ -60,19 +60,19 @@ class SoftmaxRegression:
     def __call__(
         self, without: int | None, labels: Sequence[str], transform: str = "none"
     ) -> tuple[Array, Array]:
-        """Fit to the images outside of one fold.
+        """Fits to the images outside of one fold.
 
         Args:
-            without: the place of the fold among those that are tested, in ascending order; None
-                fits to all images.
-            labels: of the images that are left, c of them.
-            transform: one of `fruits.classify.model.TRANSFORMS`.
+            without: The index of the fold among the tested folds, in ascending order; None to fit
+                to all images.
+            labels: The c labels of these images.
+            transform: One of `fruits.classify.model.TRANSFORMS`.
 
         Returns:
             The coefficients, float64 of shape (c, d), and the intercepts, (c,).
 
         Raises:
-            ValueError: an image is left whose label is not among `labels`.
+            ValueError: The label of an image is not in `labels`.
         """
         rows = self._rows(without, labels, transform)
         part = "all images" if without is None else f"without fold {without + 1}"
@@ -92,7 +92,7 @@ class SoftmaxRegression:
         )
 
     def _rows(self, without: int | None, labels: Sequence[str], transform: str) -> DataFrame:
-        """Columns ``place``, float64, and ``features``, a vector, of each image that is left."""
+        """The index of the label (``place``, float64) and the ``features`` vector of each image."""
         images = self._left(without)
         places = pc.index_in(images["label"].cast(pa.string()), pa.array(labels, pa.string()))
         if places.null_count:
@@ -100,9 +100,11 @@ class SoftmaxRegression:
         table = pa.table({"path": images["path"], "place": places.cast(pa.float64())})
         left = self.features.sparkSession.createDataFrame(table)
         rows = self.features.select("path", array_to_vector(F.col("features")).alias("features"))
-        if transform == "sqrt":
-            rows = SignedSqrt(outputCol="features").transform(rows)
-        return rows.join(left, "path").select("place", "features")
+        stages = transform_stages(transform)
+        for stage in stages:
+            rows = stage.transform(rows)
+        transformed = stages[-1].getOutputCol() if stages else "features"
+        return rows.join(left, "path").select("place", F.col(transformed).alias("features"))
 
     def _left(self, without: int | None) -> pa.Table:
         """The images outside of a fold."""

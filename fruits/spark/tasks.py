@@ -1,7 +1,7 @@
-"""How images are spread over Spark tasks, and one task for each item of a list.
+"""Runs one Spark task for each item of a list, and divides images into tasks.
 
-The tasks run in the same Python workers as functions on Arrow batches do, which are started once
-and keep what they have loaded; those of an RDD would be started in addition.
+The tasks run in the same Python workers as functions on Arrow batches. These start once and keep
+their loaded networks, while tasks of an RDD would start workers of their own.
 """
 
 import math
@@ -19,12 +19,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-# The local property that Spark's pages show as the description of a job.
+# The local property with the description of a job in Spark's UI.
 DESCRIPTION = "spark.job.description"
 
 
-# Images of a task: so many that its start (50 ms of a Python worker) does not matter, and so
-# few at the end of a chunk that no core waits long for the last one.
+# Images of a task: many, so that its start (50 ms of a Python worker) does not matter; but few at
+# the end of a chunk, so that no core waits long for the last task.
 MOST_IMAGES = 512
 
 
@@ -33,14 +33,14 @@ FEWEST_IMAGES = 64
 
 @contextmanager
 def described(spark: SparkSession, description: str) -> Iterator[None]:
-    """Names the jobs of this thread within, as Spark's pages show them; then as it was before."""
+    """Describes the jobs of this thread in Spark's UI, within a ``with`` statement."""
     context = spark.sparkContext
     before = context.getLocalProperty(DESCRIPTION)
     context.setLocalProperty(DESCRIPTION, description)
     try:
         yield
     finally:
-        # None takes the property away, which the annotation of PySpark does not say.
+        # None deletes the property, but PySpark's annotation does not allow it.
         context.setLocalProperty(DESCRIPTION, cast(str, before))
 
 
@@ -50,13 +50,13 @@ def run_tasks(
     items: Sequence[Item],
     description: str,
 ) -> list[Result]:
-    """The results of ``work`` for each item, in order; what it raises, the job raises.
+    """Calls ``work`` for each item in a task, and returns the results in order.
 
     Args:
-        spark: the session.
-        work: done once for each item, in some Python worker.
-        items: what there is to do.
-        description: of the job, for Spark's pages, such as ``"extract: 512 images"``.
+        spark: The session.
+        work: The function to call in a Python worker. Its errors fail the job.
+        items: The items.
+        description: The description of the job in Spark's UI, such as ``"extract: 512 images"``.
     """
     if not items:
         return []
@@ -75,15 +75,16 @@ def run_tasks(
 
 
 def task_ranges(images: int, slots: int, most: int = MOST_IMAGES) -> list[range]:
-    """The images of each task: long spans first, ever shorter ones at the end of a chunk.
+    """The range of images of each task: long ranges first, shorter ones at the end of a chunk.
 
-    "Guided self-scheduling" of Polychronopoulos and Kuck, IEEE Transactions on Computers 36
-    (1987), pp. 1425-1439, with half of its shares, since tasks do not start all at once.
+    This is the "guided self-scheduling" of Polychronopoulos and Kuck, IEEE Transactions on
+    Computers 36 (1987), pp. 1425-1439, with half of its shares, since tasks do not start all at
+    the same time.
 
     Args:
-        images: of the chunk.
-        slots: tasks that run at a time.
-        most: images of a task.
+        images: The number of images of the chunk.
+        slots: The number of tasks that run at a time.
+        most: The maximum number of images of a task.
     """
     found: list[range] = []
     start = 0

@@ -1,4 +1,4 @@
-"""One clear line for each error of an object store."""
+"""Turns each error of an object store into one clear line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Any
 
 from fruits.errors import StorageError
 
-# Codes with which a store refuses a request.
+# Error codes that mean that the store refuses the request.
 REFUSALS = {
     *("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"),
     *("InvalidToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed"),
@@ -14,25 +14,25 @@ REFUSALS = {
 }
 
 
-# What botocore raises where there are no credentials at all.
-KEYLESS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+# What botocore raises when it finds no usable credentials.
+NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
 
 
-# Packages whose errors are those of an object store.
+# Packages of object store clients.
 CLIENTS = ("botocore", "aiobotocore", "aiohttp")
 
 
 @contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Replaces the errors of an object store's client by one clear line.
+    """Replaces the errors of an object store's client with one clear line.
 
-    A missing file, and one that exists already, keep their errors.
+    ``FileNotFoundError`` and ``FileExistsError`` are raised unchanged.
 
     Args:
-        uri: what the block works on, for the message.
+        uri: the file or folder that the block works on, for the message.
 
     Raises:
-        StorageError: the store refuses, or cannot be used.
+        StorageError: the store refuses the request, or cannot be used.
     """
     try:
         yield
@@ -46,10 +46,10 @@ def store_errors(uri: str) -> Iterator[None]:
 
 
 def storage_error(uri: str, error: Exception) -> StorageError:
-    """The error to raise for one of an object store's client."""
+    """The error to raise instead of an error of an object store's client."""
     answer = _answer(error).get("Error", {})
     code = answer.get("Code")
-    if code in REFUSALS or type(error).__name__ in KEYLESS:
+    if code in REFUSALS or type(error).__name__ in NO_CREDENTIALS:
         what = f"{code}: {answer.get('Message')}" if code else str(error)
         clock = ", and this machine's clock" if code == "RequestTimeTooSkewed" else ""
         return StorageError(
@@ -64,14 +64,14 @@ def storage_error(uri: str, error: Exception) -> StorageError:
 
 
 def status_of(error: BaseException) -> tuple[int, str]:
-    """Status and code of a store's answer; 0 and "" where it did not answer."""
+    """Status and error code of a store's response; 0 and "" if it did not respond."""
     answer = _answer(error)
     status: int = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status, answer.get("Error", {}).get("Code", "")
 
 
 def _answer(error: BaseException) -> dict[str, Any]:
-    """A store's answer, as botocore keeps it; s3fs makes an OSError of botocore's error."""
+    """A store's response, from botocore's error; s3fs wraps that error in an OSError."""
     for one in (error, error.__cause__):
         if answer := getattr(one, "response", None):
             found: dict[str, Any] = answer

@@ -1,4 +1,4 @@
-"""Reads, creates, replaces, moves and deletes files of any store; none is ever half written."""
+"""Reads, creates, replaces, moves and deletes files of any store; writes are atomic."""
 
 import errno
 import hashlib
@@ -19,13 +19,13 @@ PRECONDITION_FAILED = 412
 
 
 def probe(place: str | Location) -> dict[str, Any]:
-    """What a store says of a file or a folder: ``type`` and the like.
+    """The store's information about a file or a folder: ``type``, ``size`` and others.
 
-    Call it before other requests: it fails within seconds where a store is out of reach or refuses,
-    while those repeat a request for a minute.
+    Call it before other requests: if the store is unreachable or refuses, this fails within
+    seconds, while other requests are retried for a minute.
 
     Raises:
-        OSError: there is no such thing, or it may not be looked at.
+        OSError: the file or folder does not exist, or access to it is denied.
         StorageError: the store cannot be used.
     """
     location = Location.of(str(place), retry=False)
@@ -35,7 +35,7 @@ def probe(place: str | Location) -> dict[str, Any]:
 
 
 def paths_in(folder: Location) -> list[str]:
-    """Paths of what is in a folder, as its store says now; none where there is no folder."""
+    """Paths of the entries of a folder, without any cache; none if the folder does not exist."""
     filesystem, path = folder.filesystem, folder.path
     filesystem.invalidate_cache()
     return [*filesystem.ls(path, detail=False)] if filesystem.exists(path) else []
@@ -58,41 +58,41 @@ def read(uri: str) -> bytes:
     """
     filesystem, path = listed_at(uri)
     if is_local(filesystem):
-        with _opened(path) as file:
+        with opened(path) as file:
             return file.read()
-    with _object_errors(uri):
+    with object_errors(uri):
         content: bytes = filesystem.cat_file(path)
     return content
 
 
 def read_range(uri: str, start: int, length: int) -> bytes:
-    """Some bytes of a file that a listing names, by one request; fewer where the file ends.
+    """A range of bytes of a file that a listing names, in one request; fewer at the file's end.
 
     Raises:
-        OSError: as :func:`read`.
-        StorageError: as :func:`read`.
+        OSError: see :func:`read`.
+        StorageError: see :func:`read`.
     """
     if length <= 0:
         return b""
     filesystem, path = listed_at(uri)
     if is_local(filesystem):
-        with _opened(path) as file:
+        with opened(path) as file:
             file.seek(start)
             return file.read(length)
-    with _object_errors(uri):
+    with object_errors(uri):
         content: bytes = filesystem.cat_file(path, start=start, end=start + length)
     return content
 
 
 @contextmanager
-def _object_errors(uri: str) -> Iterator[None]:
+def object_errors(uri: str) -> Iterator[None]:
     """Distinguishes an object that cannot be read from a store that cannot be used."""
     try:
         with store_errors(uri):
             yield
     except StorageError as error:
         code = status_of(error.__cause__)[1] if error.__cause__ else ""
-        # One object that may not be read; refused credentials have other codes.
+        # Access to this one object is denied; refused credentials have other codes.
         if code == "AccessDenied":
             raise PermissionError(str(error.__cause__)) from error
         if code == "InvalidRange":
@@ -100,10 +100,15 @@ def _object_errors(uri: str) -> Iterator[None]:
         raise
 
 
-def _opened(path: str) -> BinaryIO:
+def opened(path: str) -> BinaryIO:
+    """Opens a local file without a buffer.
+
+    Raises:
+        OSError: the file is missing, is not a regular file, or may not be read.
+    """
     try:
-        file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - the caller's
-    except ValueError as error:  # A zero byte, or half a character.
+        file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - caller closes
+    except ValueError as error:  # The path has a zero byte, or half of a surrogate pair.
         raise OSError(errno.EINVAL, "no file can have this name", path) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -141,7 +146,7 @@ def create(place: str | Location, content: bytes) -> bool:
 
 
 def replace(place: str | Location, content: bytes, retry: bool = True) -> None:
-    """Writes a small file; readers see the old content or the new one, never a part."""
+    """Writes a small file atomically: readers see the old content or the new one."""
     location = Location.of(place, retry)
     if not location.is_local:
         location.filesystem.pipe_file(location.path, content)
@@ -151,36 +156,36 @@ def replace(place: str | Location, content: bytes, retry: bool = True) -> None:
 
 
 def delete(place: str | Location, retry: bool = True) -> None:
-    """Deletes a file, if it is there."""
+    """Deletes a file if it exists."""
     location = Location.of(place, retry)
     if location.filesystem.exists(location.path):
         location.filesystem.rm_file(location.path)
 
 
 def delete_folder(place: str | Location) -> None:
-    """Deletes a folder, or a file, with all that is below it, if it is there.
+    """Deletes a folder with everything in it, or a file, if it exists.
 
     Raises:
-        OSError: something in it cannot be deleted.
+        OSError: a file in the folder cannot be deleted.
     """
     location = Location.of(place)
     filesystem, path = location.filesystem, location.path
     if location.is_s3:
-        # A store without folders: a prefix of names, which is not a pattern.
+        # S3 has no folders: a folder is a prefix of names, and a literal one.
         delete_files(location, [*filesystem.find(path)])
     elif filesystem.lexists(path):
         filesystem.rm(path, recursive=True)
 
 
 def delete_files(folder: Location, paths: list[str]) -> None:
-    """Deletes files of one store, by their exact names.
+    """Deletes files of one store by their exact names.
 
     Args:
-        folder: any place in the store.
-        paths: of the files, in its file system.
+        folder: any location in the store.
+        paths: the paths of the files in the store's file system.
 
     Raises:
-        OSError: one of them cannot be deleted.
+        OSError: a file cannot be deleted.
     """
     if folder.is_s3:
         folder.filesystem.delete_objects(paths)
@@ -190,7 +195,7 @@ def delete_files(folder: Location, paths: list[str]) -> None:
 
 
 def move(files: Sequence[str | Location], folder: str | Location) -> None:
-    """Moves files of one folder into another of the same file system."""
+    """Moves files into another folder of the same file system."""
     if not files:
         return
     target = Location.of(folder)
@@ -201,14 +206,14 @@ def move(files: Sequence[str | Location], folder: str | Location) -> None:
         for path, new in zip(paths, targets, strict=True):
             os.replace(path, new)
     else:
-        # Lists, so that a store copies many at a time.
+        # Lists, so that the store copies many files at the same time.
         target.filesystem.copy(paths, targets)
         delete_files(target, paths)
 
 
 @contextmanager
 def _temporary_file(path: str, content: bytes) -> Iterator[str]:
-    """A temporary file next to a path; the folder is created where it is missing."""
+    """A temporary file next to a path; a missing folder is created."""
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f"_{uuid.uuid4().hex}.{name}.tmp")

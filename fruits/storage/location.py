@@ -1,8 +1,8 @@
-"""Resolves a place once: its fsspec file system, its path there, and how Hadoop writes it.
+"""Resolves a path or URI once: its fsspec file system, its path there, and its Hadoop URI.
 
-A plain path is a local one. `s3://` and `s3a://` are the same store: fsspec calls it `s3`, Hadoop
-`s3a`. Credentials and endpoints come from each library's own default chain. Names are literal:
-nothing in them is a pattern, and `%20` is not decoded.
+A plain path is a local path. `s3://` and `s3a://` are the same store: fsspec calls it `s3`, Hadoop
+calls it `s3a`. Credentials and endpoints come from each library's own default chain. Names are
+literal: they have no wildcards, and `%20` is not decoded.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from fruits.errors import StorageError
 
 S3 = ("s3", "s3a")
 
-# A scheme has two letters at least, and only `file:` goes without two slashes.
+# A scheme has at least two letters, and only `file:` is allowed without two slashes.
 _SCHEME = re.compile(r"(?:(file):|([A-Za-z][A-Za-z0-9+.-]+)://|(s3a?):)", re.IGNORECASE)
 
-# Hadoop and Spark interpret a path with any of these as a pattern.
+# Hadoop and Spark interpret a path with any of these characters as a pattern.
 _PATTERN = re.compile(r"[{}\[\]*?\\]")
 
-# The local machine, as the host of a `file:` URI.
+# Hosts of a `file:` URI that mean the local machine.
 _THIS_HOST = ("", "localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Location:
-    """A file or a folder of a store; it need not exist.
+    """A file or a folder of a store; it may not exist.
 
     Attributes:
-        filesystem: of fsspec.
-        path: in the file system, without a slash at its end; absolute where it is local.
-        uri: as Hadoop writes it: `file:/a/b` for local paths, `s3a://bucket/key`.
+        filesystem: The file system, an instance of fsspec.
+        path: The path in the file system, without a slash at its end; local paths are absolute.
+        uri: The URI as Hadoop writes it: `file:/a/b` for local paths, or `s3a://bucket/key`.
     """
 
     filesystem: Any
@@ -48,11 +48,11 @@ class Location:
         """The location of a path or a URI.
 
         Args:
-            place: what a user or a table says; a location is returned as it is.
-            retry: whether requests to a store that does not answer are repeated for a minute.
+            place: a path or URI from a user or a table; a location is returned unchanged.
+            retry: whether requests are retried for a minute if the store does not respond.
 
         Raises:
-            StorageError: no file system is known for the scheme, or the path cannot be one.
+            StorageError: no file system is known for the scheme, or the path is invalid.
         """
         if isinstance(place, Location):
             return place
@@ -60,12 +60,25 @@ class Location:
         return cls(filesystem, path, _uri(filesystem, path))
 
     def __truediv__(self, name: str) -> Location:
-        """The location of something below this folder."""
+        """The location of a file or folder below this folder."""
         path = f"{self.path.rstrip('/')}/{name}"
         return Location(self.filesystem, path, f"{self.uri.rstrip('/')}/{name}")
 
+    def extended(self, text: str) -> Location:
+        """The location with a text appended to its name."""
+        return Location(self.filesystem, self.path + text, self.uri + text)
+
     def __str__(self) -> str:
         return self.uri
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the store with its own chain of credentials.
+        return _resolved, (self.uri,)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
 
     @property
     def is_local(self) -> bool:
@@ -74,26 +87,26 @@ class Location:
 
     @property
     def is_s3(self) -> bool:
-        """Whether it is in a store that speaks S3."""
+        """Whether it is in a store with the S3 protocol."""
         return "s3" in _protocols(self.filesystem)
 
     @property
     def for_spark(self) -> str:
-        """What `spark.read` and Spark ML's `load` take for exactly this place: no pattern."""
+        """The path to pass to `spark.read` and Spark ML's `load`, with wildcards escaped."""
         return _PATTERN.sub(r"\\\g<0>", self.uri)
 
     def contains(self, other: Location) -> bool:
-        """Whether another place is this one or below it, wherever links lead."""
+        """Whether another location is this one or below it, after symbolic links are resolved."""
         if not (self.is_local and other.is_local):
             same_store = (
                 self.is_local == other.is_local
-                and self.uri.split(":")[0] == (other.uri.split(":")[0])
+                and self.uri.split(":")[0] == other.uri.split(":")[0]
             )
             return same_store and f"{other.path}/".startswith(f"{self.path.rstrip('/')}/")
         inner, outer = os.path.realpath(other.path), os.path.realpath(self.path)
         if f"{inner}/".startswith(f"{outer.rstrip('/')}/"):
             return True
-        # Mounts and file systems that ignore case have several paths for one folder.
+        # With mounts, and on file systems that ignore case, a folder has several paths.
         return any(_is_same(folder, outer) for folder in _upwards(inner))
 
 
@@ -101,12 +114,12 @@ def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
     """The fsspec file system of a path or URI, and the path there.
 
     Args:
-        uri: of a file or a folder.
-        retry: whether requests to a store that does not answer are repeated for a minute; else they
-            fail within seconds.
+        uri: the path or URI of a file or a folder.
+        retry: whether requests are retried for a minute if the store does not respond; otherwise
+            they fail within seconds.
 
     Raises:
-        StorageError: no file system is known for the scheme, or the path cannot be one.
+        StorageError: no file system is known for the scheme, or the path is invalid.
     """
     if not uri or "\0" in uri:
         raise StorageError(f"wanted a path, or a URI such as s3a://bucket/key; got {uri!r}")
@@ -121,7 +134,7 @@ def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
     try:
         filesystem = fsspec.filesystem(protocol)
     except (ValueError, ImportError, TypeError, OSError) as error:
-        # Some messages also list all places where a library was looked for.
+        # The next lines of some messages list all folders that were searched for a library.
         reason = str(error).partition("\n")[0]
         raise StorageError(
             f"{uri}: wanted a path, or a URI such as s3a://bucket/key: {reason}"
@@ -130,10 +143,10 @@ def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
 
 
 def listed_at(uri: str) -> tuple[Any, str]:
-    """The file system and the path of a file that a listing names: nothing in it is changed.
+    """The file system and the path of a file that a listing names; the name is not normalised.
 
     Args:
-        uri: a :attr:`Location.uri`, and below it whatever a store allows in a name.
+        uri: a :attr:`Location.uri`, followed by any name that the store allows.
     """
     scheme, _, path = uri.partition(":")
     if scheme == "file":
@@ -145,15 +158,20 @@ def listed_at(uri: str) -> tuple[Any, str]:
     return filesystem_of(uri)
 
 
+def _resolved(uri: str) -> Location:
+    """The location of a :attr:`Location.uri`, which is not normalised again."""
+    return Location(*listed_at(uri), uri)
+
+
 def hadoop_uri(place: str | Location) -> str:
     """The URI as Hadoop writes it: `file:/a/b` for local paths, `s3a` for `s3`."""
     return Location.of(place).uri
 
 
 def spark_path(place: str | Location) -> str:
-    """What `spark.read` and Spark ML's `load` take for exactly this place.
+    """The path to pass to `spark.read` and Spark ML's `load`, with wildcards escaped.
 
-    Where they read, they take `{}[]*?` for a pattern; where they write, they do not: write to
+    Spark interprets `{}[]*?` as a pattern when it reads, but not when it writes: to write, use
     :func:`hadoop_uri`.
     """
     return Location.of(place).for_spark
@@ -168,7 +186,7 @@ def _uri(filesystem: Any, path: str) -> str:
     if is_local(filesystem):
         return f"file:{path}"
     if _SCHEME.match(path):
-        return path  # As fsspec has paths of the web.
+        return path  # fsspec keeps the scheme in paths of web servers.
     protocol = _protocols(filesystem)[0]
     return f"{'s3a' if protocol in S3 else protocol}://{path.lstrip('/')}"
 
@@ -179,21 +197,21 @@ def _protocols(filesystem: Any) -> tuple[str, ...]:
 
 
 def _local_path(path: str) -> str:
-    """The absolute path, without `..` and doubled slashes, where the system would look for it."""
+    """The absolute path, without `..` and doubled slashes, as the operating system resolves it."""
     if path == "~" or path.startswith("~/"):
         path = os.path.expanduser(path)
     windows = re.match(r"[A-Za-z]:[\\/]|\\\\", path)
     if windows and not os.path.lexists(path):
         raise StorageError(
-            f"{path}: wanted a path of this system, or a URI such as s3a://bucket/key; got one of "
-            "Windows: give the path under which the folder is mounted here, such as /mnt/c/photos"
+            f"{path}: wanted a path of this system, or a URI such as s3a://bucket/key; got a "
+            "Windows path: give the path where the folder is mounted here, such as /mnt/c/photos"
         )
     parts = path.split("/")
     if ".." in parts:
-        # The folder above is that of a link's target, not that of the link.
+        # `..` after a link means the parent of the link's target, not the parent of the link.
         after = len(parts) - parts[::-1].index("..")
         path = "/".join([os.path.realpath("/".join(parts[:after])), *parts[after:]])
-    # POSIX allows a special meaning for two leading slashes, which no supported system uses.
+    # POSIX allows a special meaning for two leading slashes, but no supported system uses it.
     return re.sub(r"^/+", "/", os.path.abspath(path))
 
 
@@ -204,7 +222,7 @@ def _without_host(uri: str, path: str) -> str:
     host, slash, rest = path[2:].partition("/")
     if host.lower() not in _THIS_HOST:
         raise StorageError(
-            f"{uri}: wanted a file of this machine; got one of the machine {host}: "
+            f"{uri}: wanted a file on this machine; got one on the machine {host}: "
             f"write file:///{host}/{rest} if {host} is a folder"
         )
     return slash + rest
@@ -214,15 +232,16 @@ def _s3_path(uri: str, retry: bool) -> tuple[Any, str]:
     path = re.match(r"[^:]+://([^/].*)", uri, re.DOTALL)
     if not path:
         raise StorageError(
-            f"{uri}: wanted a URI such as s3a://bucket/key; there is no bucket in it"
+            f"{uri}: wanted a URI such as s3a://bucket/key; got one without a bucket: add its name"
         )
-    # Hadoop and fsspec would use different names for the same file.
+    # With doubled slashes, Hadoop and fsspec use different names for the same file.
     parts = [part for part in path[1].split("/") if part]
     if not {".", ".."}.isdisjoint(parts):
         raise StorageError(
-            f"{uri}: wanted a URI such as s3a://bucket/key; . and .. have no meaning in S3"
+            f"{uri}: wanted a URI such as s3a://bucket/key; got . or .., which mean nothing in S3: "
+            "write the full key"
         )
-    # Only where it is needed: the import takes a second.
+    # Imported only if needed, because the import takes a second.
     from fruits.storage.s3 import s3
 
     return s3(retry), "/".join(parts)
@@ -240,5 +259,5 @@ def _upwards(path: str) -> list[str]:
 def _is_same(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)
-    except OSError:  # One of them is not there.
+    except OSError:  # One of them does not exist.
         return False

@@ -1,9 +1,9 @@
-"""One run at a time for each output: a lock file that its owner keeps alive.
+"""A lock file that allows one run at a time for each output; its owner keeps it alive.
 
 The owner changes the file every few seconds. A lock that does not change while it is watched is
-stale: clocks are not compared, so they may differ. Only where the owner is provably a process of
-this boot and of this namespace of process ids, the process itself is checked instead. On local
-disks and S3 the file is created only if it does not exist; other stores are checked first.
+stale. Clocks are not compared, so they may differ. If the owner is certainly a process of this boot
+and this PID namespace, the process itself is checked instead. On local disks and S3, one atomic
+operation creates the file only if it does not exist; other stores are checked first.
 """
 
 import json
@@ -22,19 +22,19 @@ from fruits.storage.files import create, delete, replace
 from fruits.storage.location import Location, filesystem_of
 from fruits.storage.processes import Process
 
-# Seconds from one change of the file to the next.
+# Seconds between two changes of the file.
 BEAT_SECONDS = 5.0
 
 
-# A lock that has not changed for so many beats is stale.
+# A lock that has not changed for this many beats is stale.
 BEATS_MISSED = 4
 
 
-# A file that could be neither created nor read so often never will be, as a broken link.
+# Some files, such as broken links, can never be created or read; give up after this many tries.
 _MOST_TRIES = 100
 
 
-# Of the locks that this process has now; the process of a notebook runs longer than its locks.
+# Ids of the locks that this process owns now; a notebook's process outlives its locks.
 _OWN_IDS: set[str] = set()
 
 
@@ -43,10 +43,10 @@ class Owner:
     """The content of a lock file, which may be damaged.
 
     Attributes:
-        content: of the file; as long as it changes, the owner is alive.
-        id: of the lock, or None where the file is damaged.
-        name: for messages, on one line.
-        process: that wrote it, or None where the file does not say.
+        content: The content of the file; as long as it changes, the owner is alive.
+        id: The id of the lock, or None if the file is damaged.
+        name: A name for messages, on one line.
+        process: The process that wrote the file, or None if the file does not name one.
     """
 
     content: bytes
@@ -72,10 +72,10 @@ class Owner:
 
 
 class Lock:
-    """A lock that this process has.
+    """A lock that this process owns.
 
     Args:
-        uri: of the lock file.
+        uri: the URI of the lock file.
     """
 
     def __init__(self, uri: str) -> None:
@@ -87,10 +87,10 @@ class Lock:
         self._beats = 0
 
     def require(self, retry: bool = True) -> None:
-        """Makes sure that this process still has the lock, which it may lose while it is suspended.
+        """Checks that this process still owns the lock; it may lose the lock while suspended.
 
         Raises:
-            OutputError: when another run took it.
+            OutputError: another run took the lock.
         """
         owner = _owner(self.uri, retry)
         if not self.belongs_to(owner):
@@ -105,31 +105,31 @@ class Lock:
         return owner is not None and owner.id == self.id
 
     def bytes(self) -> bytes:
-        """The content of the file; it changes with every beat."""
+        """The next content of the file; it changes with every beat."""
         self._beats += 1
         return json.dumps(self._content | {"beat": self._beats}).encode()
 
 
 def is_free_or_lock(place: Location) -> bool:
-    """Whether a place for a lock is free, or has one, which may be that of a run that died.
+    """Whether there is no file at the location of a lock, or the file is a lock, also a stale one.
 
-    In a folder that a run has used, a damaged file is a damaged lock. Elsewhere it is somebody's.
+    A damaged file counts as another file, since it may belong to somebody else.
     """
     try:
         owner = _owner(place.uri)
-    except NotADirectoryError:  # There is nothing, nor can there be: writing will say so.
+    except NotADirectoryError:  # No file can be here; the error is raised when it is written.
         return True
-    except OSError:  # It is a folder, or may not be read.
+    except OSError:  # It is a folder, or reading it is forbidden.
         return False
     return owner is None or owner.id is not None
 
 
 @contextmanager
 def exclusive(uri: str) -> Iterator[Lock]:
-    """Keeps a lock file for the time of the block.
+    """Owns a lock file while the block runs.
 
     Raises:
-        OutputError: when another run that is alive has it.
+        OutputError: another run that is alive owns it.
     """
     lock = Lock(uri)
     _OWN_IDS.add(lock.id)
@@ -142,7 +142,7 @@ def exclusive(uri: str) -> Iterator[Lock]:
 
 
 def _acquire(lock: Lock) -> None:
-    """Creates the file, once no other run has it."""
+    """Creates the file as soon as no other run owns it."""
     uri = lock.uri
     try:
         with store_errors(uri):
@@ -150,32 +150,40 @@ def _acquire(lock: Lock) -> None:
             while not create(uri, lock.bytes()):
                 owner = _owner(uri)
                 if lock.belongs_to(owner):
-                    break  # The store created it, but its answer was lost on the way.
+                    break  # The store created it, but its response was lost.
                 taken_over = True
                 tries += 1
                 if tries > _MOST_TRIES:
                     raise OutputError(
-                        f"output: {uri} can neither be created nor read; delete it, or give "
+                        f"output: {uri} can neither be created nor read; delete it, or choose "
                         "another output"
                     )
                 if owner and _is_alive(uri, owner):
                     raise OutputError(
                         f"output: {uri} says that {owner.name} is writing here; "
-                        "wait for its end, or give another output"
+                        "wait until it ends, or choose another output"
                     )
                 if owner and _owner(uri) == owner:
                     delete(uri)
             if taken_over:
-                # Another run may have found the same stale lock, and deleted this one instead.
+                # Another run may have found the same stale lock and then deleted this one.
                 time.sleep(BEAT_SECONDS / 2)
                 lock.require()
+    except (FileExistsError, NotADirectoryError):
+        folder = uri.rpartition("/")[0]
+        raise OutputError(
+            f"output: {folder} is a file, or inside a file: choose another output"
+        ) from None
     except OSError as error:
-        raise OutputError(f"output: {uri} cannot be written: {error}") from error
+        raise OutputError(
+            f"output: {uri} cannot be written: {error.strerror or error}: "
+            "give another output, or a folder that may be written to"
+        ) from error
 
 
 @contextmanager
 def _kept_alive(lock: Lock) -> Iterator[None]:
-    """Changes the file regularly within the block, and deletes it at the end."""
+    """Changes the file regularly while the block runs, and deletes it at the end."""
     ended = threading.Event()
     thread = threading.Thread(target=_keep_alive, args=(lock, ended), daemon=True)
     thread.start()
@@ -221,7 +229,7 @@ def _is_alive(uri: str, owner: Owner) -> bool:
 
 
 def _owner(uri: str, retry: bool = True) -> Owner | None:
-    """What a lock file says, or None where there is none (any more)."""
+    """The owner that a lock file names, or None if there is no file (any more)."""
     filesystem, path = filesystem_of(uri, retry)
     filesystem.invalidate_cache()
     try:

@@ -1,30 +1,30 @@
-"""Which process is which, on Linux: whether the owner of a lock still runs.
+"""Identifies processes on Linux, to find out whether the owner of a lock still runs.
 
-A process id says little: another machine, and each container, counts its own from 1, and ids are
-used again. Boot, namespace of process ids, id and start time together name one process. Where any
-of them is not known, nothing is said of a process.
+A process id is not enough: every machine and every container counts from 1, and ids are used again.
+The boot id, the PID namespace, the process id and the start time together identify one process. If
+any of them is unknown, the process counts as unknown.
 """
 
 import os
 from dataclasses import dataclass
 from typing import Any
 
-# Kernels have no larger ids.
+# The largest process id of the kernel.
 _MOST_PID = 2**22
 
 _ENDED = ("Z", "X", "x")
-"""States of processes that ended and whose parents have not noticed yet."""
+"""States of processes that have ended but still have an entry in ``/proc``."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process, among those of all machines.
+    """The identity of one process among those of all machines.
 
     Attributes:
-        boot: a random id of this start of the kernel.
-        namespace: of process ids, such as ``pid:[4026531836]``; each container has its own.
-        pid: its id in that namespace.
-        started: ticks from the boot to its start.
+        boot: The random id that the kernel chose at boot.
+        namespace: The PID namespace, such as ``pid:[4026531836]``; each container has its own.
+        pid: The process id in that namespace.
+        started: The start time, in clock ticks since the boot.
     """
 
     boot: str
@@ -34,9 +34,9 @@ class Process:
 
     @classmethod
     def current(cls) -> "Process | None":
-        """This process; None where the system does not say, as outside of Linux."""
+        """This process; None if the system does not tell, as on other systems than Linux."""
         try:
-            # Otherwise /proc is that of another namespace, whose process ids differ.
+            # If they differ, /proc belongs to another PID namespace.
             if int(os.readlink("/proc/self")) != os.getpid():
                 return None
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -49,7 +49,7 @@ class Process:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Process | None":
-        """The inverse of :func:`dataclasses.asdict`; None where a value is missing or absurd."""
+        """The inverse of :func:`dataclasses.asdict`; None if a value is missing or invalid."""
         boot, namespace = content.get("boot"), content.get("namespace")
         pid, started = content.get("pid"), content.get("started")
         if not (isinstance(boot, str) and isinstance(namespace, str)):
@@ -59,7 +59,7 @@ class Process:
         return cls(boot, namespace, pid, started)
 
     def runs(self) -> bool | None:
-        """Whether it is running; None where that cannot be known from here."""
+        """Whether the process is running; None if that cannot be determined from here."""
         here = Process.current()
         if here is None or (self.boot, self.namespace) != (here.boot, here.namespace):
             return None
@@ -77,9 +77,9 @@ class Process:
 
 
 def _state(pid: int) -> tuple[str, int]:
-    """State and start of a process of this namespace, in ticks since the boot."""
+    """State and start time (in clock ticks since the boot) of a process of this namespace."""
     with open(f"/proc/{pid}/stat", "rb") as file:
-        # The name, in brackets, may contain any character, also brackets and spaces.
+        # The name stands in brackets and may contain any character, also brackets and spaces.
         fields = file.read().rpartition(b")")[2].split()
     if len(fields) < 20:
         raise ValueError(f"/proc/{pid}/stat: wanted 22 fields or more")

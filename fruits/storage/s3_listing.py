@@ -1,8 +1,8 @@
-"""Lists what is below a folder in S3, page by page, several folders at a time.
+"""Lists all objects below a folder in S3, page by page, several folders at the same time.
 
-A page has a thousand objects and takes S3 about 0.1 seconds, and each page names where the next
-one begins. So one folder is listed at ten thousand objects a second; the folders next to each other
-are listed at the same time, and nothing but the pages under way is in memory.
+A page has a thousand objects and takes S3 about 0.1 seconds, and each page says where the next one
+begins. So one folder is listed at ten thousand objects a second. Several folders are listed in
+parallel, and only the pages in progress are in memory.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 Object = dict[str, Any]
 
 REQUESTS = 16
-"""Pages under way at a time."""
+"""Pages that are requested at the same time."""
 
 _MOST_PREFIXES = 1_000
-"""Folders that are listed one by one: each takes a request, also where it has one object only."""
+"""The most folders to list separately: each takes a request, even if it has only one object."""
 
 _MOST_LEVELS = 4
 
 
 def objects(filesystem: Any, path: str) -> Iterator[Object]:
-    """Every object below a folder, in no particular order.
+    """Yields every object below a folder, in no particular order.
 
     Args:
         filesystem: a :class:`fruits.storage.s3.RetryingS3`.
         path: bucket and key of the folder.
 
     Yields:
-        What S3 says of each object, with ``Key`` (without the bucket), ``Size``, ``LastModified``.
+        S3's entry for each object: ``Key`` (without the bucket), ``Size``, ``LastModified``.
 
     Raises:
-        OSError: they cannot be listed.
+        OSError: the objects cannot be listed.
         StorageError: the store cannot be used.
     """
     bucket, key, _ = filesystem.split_path(path)
@@ -56,7 +56,7 @@ def objects(filesystem: Any, path: str) -> Iterator[Object]:
 
 
 def _prefixes(filesystem: Any, bucket: str, root: str) -> tuple[list[str], list[Object]]:
-    """Folders that together have everything, but for some objects that are in none of them."""
+    """Folders to list in parallel, and the objects that are in none of them."""
     prefixes, found = [root], list[Object]()
     for _ in range(_MOST_LEVELS):
         if len(prefixes) >= REQUESTS:

@@ -1,9 +1,9 @@
-"""Every file below a folder, of any store; a folder that cannot be listed is an error.
+"""Lists every file below a folder, in any store; a folder that cannot be listed is an error.
 
-Symbolic links are followed. A link to a folder is a folder of its own, also where its target is
-listed under another name. Two kinds of links are not entered: a link to a folder that contains the
-link, and, below a folder that a link led to, a link to a folder to which that link has led already.
-So every walk ends.
+Symbolic links are followed. A link to a folder counts as a separate folder, even if its target is
+also listed under another name. Two kinds of links are skipped, so that every walk ends: a link to a
+folder that contains the link; and, inside a linked folder, a link to a folder that was already
+reached through the same outer link.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _BROKEN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Entry(NamedTuple):
-    """What a walk has found.
+    """A file or a link that a walk found.
 
     Attributes:
-        name: its path below the folder that was asked for, with `/`. Bytes that are not UTF-8 are
-            surrogates, as Python has them.
-        kind: a linked folder has been entered, a repeated one has not.
-        length: of a file, in bytes.
-        modified: time of a file's last change, in microseconds since 1970 began, or a datetime.
-        target: of a linked folder, its real path.
+        name: The path relative to the root of the walk, with `/`. Bytes that are not UTF-8 are
+            surrogate escapes.
+        kind: The kind of entry; a "linked folder" was entered, a "repeated folder" was skipped.
+        length: The length of a file, in bytes.
+        modified: The time of a file's last change, in microseconds since 1970, or a datetime.
+        target: The real path of a linked folder.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Entry(NamedTuple):
 
 
 def walk(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
-    """Every file below a folder, in no particular order.
+    """Yields every file below a folder, in no particular order.
 
     Args:
         root: the folder.
-        enters: whether a folder is to be entered, by its name as in :class:`Entry`. A store without
-            folders lists the files in them all the same.
+        enters: decides by its name (see :class:`Entry`) whether a folder is entered. A store
+            without folders, such as S3, ignores it.
 
     Raises:
-        FileNotFoundError: there is no such folder, or a folder has gone while it was listed.
-        NotADirectoryError: it is a file.
-        OSError: a folder cannot be listed. `filename` is that folder, where the store has folders.
+        FileNotFoundError: the folder does not exist, or a folder disappeared during the walk.
+        NotADirectoryError: `root` is a file.
+        OSError: a folder cannot be listed; if the store has folders, `filename` names it.
     """
     if root.is_local:
         return _walk_local(root.path, enters)
@@ -64,12 +64,12 @@ def walk(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
     return _walk_other(root, enters)
 
 
-def look_at(location: Location) -> Entry:
-    """One file, as a walk describes those that it finds; its name is the last part of the path.
+def stat_file(location: Location) -> Entry:
+    """The entry of one file; its name is the last part of the path.
 
     Raises:
-        FileNotFoundError: it is not there.
-        OSError: it is a folder, or cannot be looked at.
+        FileNotFoundError: the file does not exist.
+        OSError: it is a folder, or access is denied.
         StorageError: the store cannot be used.
     """
     name = location.path.rpartition("/")[2]
@@ -82,26 +82,27 @@ def look_at(location: Location) -> Entry:
 
 
 def files_in(folder: Location) -> Iterator[Entry]:
-    """Every file that is directly in a folder, and nothing below it; errors as in :func:`walk`."""
+    """Yields every file directly in a folder, but not in its subfolders; see :func:`walk`."""
     if folder.is_local:
         return (one for one in _walk_local(folder.path, lambda _: False) if one.kind == "file")
     return (one for one in _walk_other(folder, lambda _: False) if one.kind == "file")
 
 
 class _Folder(NamedTuple):
-    """A local folder that is still to be listed.
+    """A local folder that is not listed yet.
 
     Attributes:
-        name: as in :class:`Entry`; "" for the root.
-        path: its path.
-        above: identities (device, number) of the folders that contain it, itself included.
-        led: below a link, identities of the folders to which that link has led; else None.
+        name: The name, see :class:`Entry`; "" for the root.
+        path: The path.
+        above: The identities (device, inode) of this folder and of all folders that contain it.
+        reached: Inside a linked folder, the identities of the folders already reached through that
+            link; otherwise None.
     """
 
     name: str
     path: str
     above: frozenset[tuple[int, int]]
-    led: set[tuple[int, int]] | None = None
+    reached: set[tuple[int, int]] | None = None
 
 
 def _walk_local(root: str, enters: Callable[[str], bool]) -> Iterator[Entry]:
@@ -115,7 +116,7 @@ def _walk_local(root: str, enters: Callable[[str], bool]) -> Iterator[Entry]:
                 try:
                     one = _look(entry, name, folder, enters)
                 except FileNotFoundError:
-                    continue  # Deleted since the folder was listed: it is not there.
+                    continue  # It was deleted after the folder was listed.
                 except PermissionError as error:
                     # The folder can be read but not entered: the folder is reported, not the file.
                     at_fault = entry.path if entry.is_symlink() else folder.path
@@ -126,18 +127,18 @@ def _walk_local(root: str, enters: Callable[[str], bool]) -> Iterator[Entry]:
                         yield Entry(name, "linked folder", target=os.path.realpath(one.path))
                 elif one:
                     yield one
-        # The last one is listed next: in the order of the names.
+        # The last entry of the stack is listed next: reverse, to keep the order of the names.
         pending += reversed(found)
 
 
 def _look(
     entry: os.DirEntry[str], name: str, folder: _Folder, enters: Callable[[str], bool]
 ) -> Entry | _Folder | None:
-    """What an entry of a folder is; None for a folder that is not to be entered."""
+    """The entry of a file, or a folder to list; None for a folder that must not be entered."""
     if not entry.is_symlink():
         if entry.is_dir(follow_symlinks=False):
             above = folder.above | {_identity(entry.stat(follow_symlinks=False))}
-            return _Folder(name, entry.path, above, folder.led) if enters(name) else None
+            return _Folder(name, entry.path, above, folder.reached) if enters(name) else None
         return _file(name, entry.stat(follow_symlinks=False))
     try:
         status = os.stat(entry.path)
@@ -151,11 +152,11 @@ def _look(
     if not enters(name):
         return None
     identity = _identity(status)
-    led = set() if folder.led is None else folder.led
-    if identity in folder.above or identity in led:
+    reached = set() if folder.reached is None else folder.reached
+    if identity in folder.above or identity in reached:
         return Entry(name, "repeated folder")
-    led.add(identity)
-    return _Folder(name, entry.path, folder.above | _containing(entry.path), led)
+    reached.add(identity)
+    return _Folder(name, entry.path, folder.above | _containing(entry.path), reached)
 
 
 def _file(name: str, status: os.stat_result) -> Entry:
@@ -164,7 +165,7 @@ def _file(name: str, status: os.stat_result) -> Entry:
 
 
 def _containing(path: str) -> frozenset[tuple[int, int]]:
-    """Identities of a folder and of all that contain it, where its path really leads."""
+    """The identities of a folder and of all folders that contain it, by its real path."""
     path = os.path.realpath(path)
     found = {_identity(os.stat(path))}
     while (parent := os.path.dirname(path)) != path:
@@ -178,7 +179,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _walk_s3(root: Location) -> Iterator[Entry]:
-    # A folder is only a common prefix of the names of objects.
+    # In S3, a folder is only a common prefix of the names of objects.
     start = len(root.filesystem.split_path(root.path)[1]) + 1
     found = False
     for one in objects(root.filesystem, root.path):
@@ -210,7 +211,7 @@ def _walk_other(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry
 
 
 def _modified(info: dict[str, Any]) -> datetime | int:
-    """When a file was last changed, under the names that file systems have for it; 0 if unknown."""
+    """When a file was last changed; file systems use different keys. 0 if unknown."""
     for key in ("LastModified", "mtime", "last_modified", "updated", "created"):
         modified = info.get(key)
         if isinstance(modified, datetime):

@@ -197,7 +197,7 @@ def test_the_primary_node_keeps_its_notebooks_in_s3_and_their_token_to_itself(no
     assert config.read_text() == token
 
 
-def test_nothing_that_jobs_can_write_is_loaded_by_itself(node: Node) -> None:
+def test_files_that_jobs_can_write_are_not_loaded_automatically(node: Node) -> None:
     kept = node.store / "bucket" / "fruits" / "notebooks"
     kept.mkdir(parents=True)
     for name in ("numpy.py", "jupyter_config.py", "sitecustomize.py", ".bashrc", "a.ipynb.py"):
@@ -246,7 +246,7 @@ def test_a_wheel_that_was_changed_is_refused(node: Node) -> None:
     assert not list((node.root / "opt/fruits").glob("installed-*"))
 
 
-def test_a_wheel_that_is_missing_is_not_looked_for_elsewhere(node: Node) -> None:
+def test_a_missing_wheel_is_not_downloaded_from_elsewhere(node: Node) -> None:
     (node.store / "bucket/software/wheels/needed-1.0-py3-none-any.whl").unlink()
     done = node.run()
     assert done.returncode != 0
@@ -265,7 +265,7 @@ def test_a_package_that_cannot_be_imported_fails_the_node(node: Node) -> None:
     assert "cannot be imported" in done.stderr
 
 
-def test_s3_may_be_away_for_a_moment_and_not_for_long(node: Node) -> None:
+def test_s3_may_be_unavailable_for_a_moment_only(node: Node) -> None:
     (node.store / "away").write_text("3")
     assert node.run().returncode == 0
     shutil.rmtree(node.root / "opt")

@@ -63,7 +63,7 @@ def exists(name: str) -> bool:
     return name in [one["StackName"] for one in every]
 
 
-def test_launch_makes_the_application_and_says_what_it_costs(launched: str) -> None:
+def test_launch_creates_the_application_and_shows_its_costs(launched: str) -> None:
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack()["Parameters"]}
     assert (parameters["Bucket"], parameters["Model"]) == (BUCKET, "fruits/out")
     assert (parameters["Tasks"], parameters["MaxTasks"], parameters["Waf"]) == ("2", "4", "true")
@@ -72,24 +72,24 @@ def test_launch_makes_the_application_and_says_what_it_costs(launched: str) -> N
         f"tasks      2 x 1 vCPU and 2 GiB with the load balancer: {least} an hour; up to 4 by "
         f"autoscaling: {most}"
     ) in launched
-    assert "access     without a token, from 0.0.0.0/0; --token-secret asks for one" in launched
-    assert "ends       not by itself: fruits cloud terminate --name served" in launched
+    assert "access     without a token, from 0.0.0.0/0; --token-secret requires one" in launched
+    assert "ends       only by fruits cloud terminate --name served" in launched
     # It only reads the bucket: nothing there is changed.
     assert "versioning" not in launched
     assert "Status" not in boto3.client("s3").get_bucket_versioning(Bucket=BUCKET)
 
 
-def test_the_load_balancer_is_in_two_zones_and_the_tasks_have_a_way_out(launched: str) -> None:
+def test_the_load_balancer_is_in_two_zones_and_tasks_reach_the_internet(launched: str) -> None:
     [balancer] = boto3.client("elbv2").describe_load_balancers()["LoadBalancers"]
     assert len({zone["ZoneName"] for zone in balancer["AvailabilityZones"]}) >= 2
     assert balancer["DNSName"] in launched
-    assert "point the name of the certificate to the balancer" in launched
+    assert "add a CNAME or alias to your DNS" in launched
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack()["Parameters"]}
     assert parameters["AssignPublicIp"] == "ENABLED"
     assert parameters["TaskSubnets"] == parameters["PublicSubnets"]
 
 
-def test_the_roles_that_were_made_read_the_model_and_nothing_else(launched: str) -> None:
+def test_the_roles_can_only_read_the_model(launched: str) -> None:
     given = role_policies(roles(NAME)["TaskRole"])
     model = f"arn:aws:s3:::{BUCKET}/fruits/out"
     assert allows(given, "s3:GetObject", f"{model}/predictor/{MANIFEST}")
@@ -124,7 +124,7 @@ def test_status_sees_tasks_and_balancer_with_their_prices(
     assert mine["bucket"]["name"] == BUCKET
 
 
-def test_a_balancer_that_was_left_behind_is_listed(
+def test_a_balancer_of_a_deleted_stack_is_listed(
     aws: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ec2, client = boto3.client("ec2"), boto3.client("elbv2")
@@ -140,7 +140,7 @@ def test_a_balancer_that_was_left_behind_is_listed(
         client.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
 
 
-def test_logs_shows_what_the_tasks_have_printed(
+def test_logs_shows_the_output_of_the_tasks(
     launched: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "no task has printed anything yet" in said(capsys, "logs", "--name", NAME)
@@ -183,7 +183,7 @@ def test_another_model_and_image_change_the_stack_and_keep_the_rest(
     [
         (("--model", f"s3://{BUCKET}/nothing"), f"nothing has no predictor/{MANIFEST}"),
         (("--model", "s3://nowhere-at-all/out"), "there is no such bucket (AWS: NoSuchBucket)"),
-        (("--model", "fruits/out"), "wanted a place in S3"),
+        (("--model", "fruits/out"), "wanted a URI in S3"),
         (("--certificate", "mine"), "certificate: wanted the ARN of a certificate in ACM"),
         (
             ("--certificate", "arn:aws:acm:eu-west-1:123456789012:certificate/abc"),
@@ -195,7 +195,7 @@ def test_another_model_and_image_change_the_stack_and_keep_the_rest(
         (("--vpc", "vpc-00000000"), "has no default subnet; give --subnet"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_made(
+def test_a_launch_that_cannot_work_is_refused_before_anything_is_created(
     options: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
     changed: tuple[str, ...],
@@ -219,7 +219,7 @@ def test_the_price_is_that_of_the_tasks_of_the_template() -> None:
     assert int(task["Memory"]) == 1024 * TASK_GIB
 
 
-def test_terminate_removes_everything_but_the_model(
+def test_terminate_deletes_everything_but_the_model(
     launched: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = said(capsys, "terminate", "--name", NAME, "--yes")

@@ -143,12 +143,12 @@ def test_the_step_s_arguments_mean_the_same_to_fruits_run() -> None:
 @pytest.mark.parametrize(
     ("images", "wanted"),
     [
-        ("s3://elsewhere/fruits/Training", "wanted a place below s3://single-bucket/fruits"),
-        ("s3://single-bucket/fruits2/Training", "wanted a place below s3://single-bucket/fruits"),
-        ("/data/Training", "wanted a place in S3"),
+        ("s3://elsewhere/fruits/Training", "wanted a URI below s3://single-bucket/fruits"),
+        ("s3://single-bucket/fruits2/Training", "wanted a URI below s3://single-bucket/fruits"),
+        ("/data/Training", "wanted a URI in S3"),
     ],
 )
-def test_places_that_the_stack_may_not_touch_are_refused(
+def test_uris_that_the_stack_may_not_use_are_refused(
     made: dict[str, dict[str, str]],
     images: str,
     wanted: str,
@@ -171,10 +171,10 @@ def test_a_host_that_is_busy_unknown_or_stopped_is_one_line(
     arguments = ("submit", "--name", "single", *places(made["single"]))
     busy = {
         "Status": "Failed",
-        "StandardErrorContent": "x\na run is under way on this host already\n",
+        "StandardErrorContent": "x\nanother run is active on this host\n",
     }
     answer(monkeypatch, {"GetCommandInvocation": busy})
-    assert "a run is under way on this host already (AWS: Failed)" in refused(capsys, *arguments)
+    assert "another run is active on this host (AWS: Failed)" in refused(capsys, *arguments)
     monkeypatch.undo()
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
     unknown = refusal("SendCommand", "InvalidInstanceId", "Instances not in a valid state")
@@ -195,7 +195,7 @@ def test_a_host_that_is_busy_unknown_or_stopped_is_one_line(
         ec2.start_instances(InstanceIds=[host])
 
 
-def test_why_a_cluster_ended_is_shown(
+def test_the_reason_why_a_cluster_ended_is_shown(
     made: dict[str, dict[str, str]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -278,8 +278,8 @@ def test_session_manager_forwards_each_page_where_no_port_is_open(
     parameters = [words[-1] for words in lines]
     assert parameters[0] == "portNumber=8888,localPortNumber=8888"
     if name == "cluster":
-        told = boto3.client("ec2").describe_instances(InstanceIds=[host])
-        address = told["Reservations"][0]["Instances"][0]["PrivateIpAddress"]
+        answer = boto3.client("ec2").describe_instances(InstanceIds=[host])
+        address = answer["Reservations"][0]["Instances"][0]["PrivateIpAddress"]
         # Spark's master listens on the host's address, not on its loopback.
         assert parameters[1] == f"portNumber=8080,localPortNumber=8080,host={address}"
         assert len(lines) == 3
@@ -298,8 +298,8 @@ def test_ssh_forwards_all_pages_at_once_and_one_if_asked(
     assert forwarded[0] == "8888:localhost:8888"
     assert [f.split(":")[0] for f in forwarded] == ["8888", "8080", "18080"]
     host = made["cluster-ssh"]["MasterInstanceId"]
-    told = boto3.client("ec2").describe_instances(InstanceIds=[host])
-    master = told["Reservations"][0]["Instances"][0]
+    answer = boto3.client("ec2").describe_instances(InstanceIds=[host])
+    master = answer["Reservations"][0]["Instances"][0]
     assert words[-1] == f"ec2-user@{master.get('PublicDnsName') or master['PrivateDnsName']}"
     one = said(capsys, "tunnel", "--name", "single-ssh", "--page", "notebook").splitlines()[0]
     assert one.count("-L") == 1

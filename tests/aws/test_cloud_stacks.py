@@ -53,7 +53,7 @@ def instances(name: str) -> list[dict[str, Any]]:
     return [i for i in every if any(t["Value"].startswith(name) for t in i.get("Tags", ()))]
 
 
-def test_launch_says_what_it_makes_and_costs_and_makes_it(
+def test_launch_shows_the_stack_and_its_costs_and_creates_it(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = launched(capsys, "single", name)
@@ -98,7 +98,7 @@ def interrupted(true: Any, arguments: Any) -> Any:
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_is_one_line_that_says_what_goes_on(
+def test_ctrl_c_is_one_line_that_says_what_continues(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("launch", "single", "--name", name, "--bucket", name, *IMAGE)
@@ -115,7 +115,7 @@ def test_ctrl_c_is_one_line_that_says_what_goes_on(
     assert there(name) == []
     answer(monkeypatch, {"DescribeStackEvents": interrupted})
     line = refused(capsys, *arguments, "--yes", status=130)
-    assert "interrupted; AWS continues to make it, and it costs money" in line
+    assert "interrupted; AWS continues to create it, and it costs money" in line
     assert f"fruits cloud terminate --name {name}" in line
     line = refused(capsys, "terminate", "--name", name, "--yes", status=130)
     assert "interrupted; AWS continues to delete it: see fruits cloud status" in line
@@ -168,7 +168,7 @@ SOFTWARE_KEYS = sorted(
 )
 
 
-def test_emr_has_its_wheels_in_the_bucket_before_its_cluster_starts(
+def test_emr_wheels_are_in_the_bucket_before_the_cluster_starts(
     aws: str, name: str, wheels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boto3.client("s3").create_bucket(Bucket=name)
@@ -180,7 +180,7 @@ def test_emr_has_its_wheels_in_the_bucket_before_its_cluster_starts(
     assert cluster["Id"] in out
 
 
-def test_a_bucket_is_made_first_then_filled_and_then_the_cluster_is_asked_for(
+def test_a_new_bucket_is_filled_before_the_cluster_is_created(
     aws: str,
     name: str,
     wheels: Path,
@@ -229,7 +229,7 @@ def test_without_wheels_emr_has_no_cluster_and_costs_nothing_yet(
     assert "--wheels" in line
 
 
-def test_status_lists_what_was_left_behind(
+def test_status_lists_leftovers_of_deleted_stacks(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ec2, s3 = boto3.client("ec2"), boto3.client("s3")
@@ -291,7 +291,7 @@ def test_status_lists_what_was_left_behind(
     assert f"instance  {host}" not in said(capsys, "status")
 
 
-def test_status_shows_what_it_can_and_says_what_it_cannot(
+def test_status_shows_some_kinds_even_if_others_cannot_be_listed(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched(capsys, "single", name)
@@ -301,7 +301,7 @@ def test_status_shows_what_it_can_and_says_what_it_cannot(
     assert "(AWS: UnauthorizedOperation); ask whoever manages the account" in line
 
 
-def test_terminate_asks_deletes_all_but_the_bucket_and_says_so(
+def test_terminate_asks_and_deletes_all_but_the_bucket(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launched(capsys, "single", name)
@@ -317,7 +317,7 @@ def test_terminate_asks_deletes_all_but_the_bucket_and_says_so(
     assert "there is none in us-east-1" in refused(capsys, "terminate", "--name", name, "--yes")
 
 
-def test_terminate_names_what_aws_could_not_delete_and_what_outlives_the_stack(
+def test_terminate_names_resources_that_remain(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched(capsys, "single", name)
@@ -357,13 +357,13 @@ def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
     body = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=body)
     assert name not in said(capsys, "status")
-    assert "is left alone" in refused(capsys, "terminate", "--name", name, "--yes")
+    assert "is not deleted" in refused(capsys, "terminate", "--name", name, "--yes")
     line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
     assert "exists, and is not of this tool (AWS: AlreadyExistsException)" in line
     assert there(name) == ["CREATE_COMPLETE"]
 
 
-def test_a_stack_that_is_up_is_changed_and_keeps_what_is_not_named(
+def test_launch_changes_an_existing_stack_and_keeps_other_parameters(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched(capsys, "cluster", name, "--workers", "1", "--prefix", "mine")
@@ -477,7 +477,7 @@ def test_the_reason_of_the_first_failure_of_a_stack_is_one_line(
         ("DescribeStacks", "AccessDenied", "ask whoever manages"),
     ],
 )
-def test_what_aws_refuses_is_one_line_and_nothing_is_made(
+def test_a_refusal_of_aws_is_one_line_and_nothing_is_created(
     aws: str,
     name: str,
     capsys: pytest.CaptureFixture[str],
@@ -502,11 +502,11 @@ def test_what_aws_refuses_is_one_line_and_nothing_is_made(
         ((*IMAGE, "-p", "Imagee=x"), "has no parameter Imagee; it has Bucket"),
         ((*IMAGE, "--workers", "3"), "has no parameter Workers"),
         ((*IMAGE, "-p", "Image"), "wanted NAME=VALUE"),
-        ((*IMAGE, "--template", "nowhere.yaml"), "name the file with --template"),
+        ((*IMAGE, "--template", "nowhere.yaml"), "give the file with --template"),
         ((*IMAGE, "--vpc", "vpc-00000000"), "has no default subnet; give --subnet"),
     ],
 )
-def test_options_that_cannot_work_are_refused_before_anything_is_made(
+def test_wrong_options_are_refused_before_anything_is_created(
     aws: str,
     name: str,
     capsys: pytest.CaptureFixture[str],
@@ -518,7 +518,7 @@ def test_options_that_cannot_work_are_refused_before_anything_is_made(
     assert there(name) == []
 
 
-def test_a_bucket_in_another_region_is_refused_before_anything_is_made(
+def test_a_bucket_in_another_region_is_refused_before_anything_is_created(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = {"LocationConstraint": "eu-west-1"}
@@ -529,7 +529,7 @@ def test_a_bucket_in_another_region_is_refused_before_anything_is_made(
     assert there(name) == []
 
 
-def test_prices_of_another_region_are_not_passed_off_as_its_own() -> None:
+def test_prices_of_another_region_are_marked() -> None:
     cost = estimate("cluster", {"InstanceType": "m5.xlarge", "Workers": "3"}, "eu-west-1")
     assert "us-east-1, 2026-06; prices in eu-west-1 may differ" in cost.text()
     unknown = estimate("single", {"InstanceType": "x9.xlarge"}, "us-east-1")
@@ -561,14 +561,14 @@ def test_every_type_of_the_templates_has_a_price() -> None:
             assert Prices.load().instances(1, type_), f"{name}: {type_}"
 
 
-def test_a_bucket_that_is_there_is_used_and_not_made(
+def test_an_existing_bucket_is_used(
     aws: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boto3.client("s3").create_bucket(Bucket=name)
     assert "CreateBucket=false" in launched(capsys, "single", name)
 
 
-def test_the_bar_follows_what_is_ready(
+def test_the_bar_shows_the_ready_resources(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched(capsys, "single", name)
@@ -614,7 +614,7 @@ def test_templates_come_from_the_checkout_or_from_the_environment(
     (tmp_path / "share/fruits/deploy/emr.yaml").write_text("Resources: {}")
     assert templates.template("emr") == "Resources: {}"
     (tmp_path / "long.yaml").write_text("#" * 60_000)
-    with pytest.raises(CloudError, match="wanted 51,200 bytes at most"):
+    with pytest.raises(CloudError, match="wanted at most 51,200 bytes"):
         templates.template("emr", str(tmp_path / "long.yaml"))
 
 

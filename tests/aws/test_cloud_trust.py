@@ -72,7 +72,7 @@ def test_every_request_to_a_bucket_names_the_owner_that_is_expected(
     assert {owner for _, owner in requests} == {ACCOUNT}, requests
 
 
-def test_nothing_is_sent_to_a_bucket_of_somebody_else(
+def test_nothing_is_sent_to_a_bucket_of_another_account(
     aws: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(b"mine")
@@ -136,7 +136,7 @@ def test_launch_turns_versioning_on_so_that_a_job_cannot_destroy_results(
     assert "versioning" not in launch(capsys, bucket, "-p", "StopAfterHours=13")
 
 
-def test_settings_of_a_bucket_that_are_there_stay(
+def test_existing_settings_of_a_bucket_stay(
     bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     s3 = boto3.client("s3")
@@ -166,11 +166,11 @@ def test_a_bucket_with_versioning_is_not_changed(
     assert not [name for name, _ in calls if name.startswith("PutBucket")]
 
 
-def test_versioning_can_be_left_off_and_launch_says_what_that_means(
+def test_launch_warns_if_versioning_stays_off(
     bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = launch(capsys, bucket, "--no-versioning")
-    assert "versioning is off: a job can destroy what is in the prefix" in out
+    assert "versioning is off: a job can destroy all files of the prefix" in out
     assert settings(bucket) == (None, [])
 
 
@@ -222,14 +222,14 @@ def test_a_stack_that_only_looks_like_ours_is_not_deleted(
     try:
         line = refused(capsys, "terminate", "--name", "fake", "--yes")
         assert missing in line
-        assert "left alone; if it is yours: aws cloudformation delete-stack" in line
+        assert "not deleted; if it is yours: aws cloudformation delete-stack" in line
         found = cloudformation.describe_stacks(StackName="fake")["Stacks"][0]
         assert found["StackStatus"] == "CREATE_COMPLETE"
     finally:
         cloudformation.delete_stack(StackName="fake")
 
 
-def test_what_others_named_like_our_outputs_is_not_listed_as_ours(
+def test_stacks_with_outputs_like_ours_are_not_listed(
     aws: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloudformation = boto3.client("cloudformation")
@@ -243,7 +243,7 @@ def test_what_others_named_like_our_outputs_is_not_listed_as_ours(
     assert "theirs" not in names
 
 
-def test_launch_takes_no_template_that_it_could_not_delete_again(
+def test_launch_refuses_a_template_that_terminate_would_not_delete(
     aws: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.json"
@@ -259,11 +259,11 @@ def test_a_name_that_no_stack_can_have_is_one_line(
     aws: str, capsys: pytest.CaptureFixture[str], command: str, name: str
 ) -> None:
     line = refused(capsys, command, f"--name={name}")
-    assert "name: wanted letters, digits and hyphens, a letter first" in line
+    assert "name: wanted letters, digits and hyphens, starting with a letter" in line
     assert line.isprintable()
 
 
-def test_a_region_that_is_none_is_one_line(aws: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_region_is_one_line(aws: str, capsys: pytest.CaptureFixture[str]) -> None:
     for region in ("--profile", "us_east", "evil.example/", "us-east-1\n"):
         line = refused(capsys, "status", f"--region={region}")
         assert "wanted a region such as us-east-1; got" in line
@@ -322,7 +322,7 @@ def test_an_output_of_another_stack_is_refused(
     assert str(caught.value).isprintable()
 
 
-def test_an_address_that_is_none_is_refused(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_refused(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CloudError, match=r"wanted an address; got '-D1080'"):
         reach(monkeypatch, {}, PrivateIpAddress="-D1080")
 
@@ -335,7 +335,7 @@ def test_control_characters_are_escaped_and_lines_stay() -> None:
     assert printable(text) == r"a" + "\tb\nc" + r"\x1b[2J\x07\r\x9b31m\u202egpj.exe\u2066\ud800é果"
 
 
-def test_logs_do_not_steer_the_terminal(
+def test_logs_cannot_control_the_terminal(
     aws: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = create("emr", "loud")
@@ -354,7 +354,7 @@ def test_logs_do_not_steer_the_terminal(
     assert out.replace("\n", "").isprintable()
 
 
-def test_what_a_host_prints_does_not_steer_the_terminal_either(
+def test_the_output_of_a_host_cannot_control_the_terminal(
     aws: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create("ec2-single", "loud-host")

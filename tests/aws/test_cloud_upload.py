@@ -79,7 +79,7 @@ def test_every_file_arrives_under_its_path_with_its_content(
     assert done == Uploaded(6, 0, sum(map(len, files.values())))
 
 
-def test_s3_keeps_the_sha256_of_what_was_read_here(bucket: str, folder: Path) -> None:
+def test_s3_has_the_sha256_of_the_local_file(bucket: str, folder: Path) -> None:
     upload(Account.of(), str(folder), f"s3://{bucket}")
     head = boto3.client("s3").head_object(Bucket=bucket, Key="top.jpg", ChecksumMode="ENABLED")
     openssl = subprocess.run(
@@ -92,7 +92,7 @@ def test_s3_keeps_the_sha256_of_what_was_read_here(bucket: str, folder: Path) ->
     assert head["ChecksumSHA256"] == openssl.stdout.strip()
 
 
-def test_what_is_there_is_not_sent_again_and_what_differs_is(bucket: str, folder: Path) -> None:
+def test_unchanged_files_are_not_sent_again_but_changed_ones_are(bucket: str, folder: Path) -> None:
     account, uri = Account.of(), f"s3://{bucket}/p"
     upload(account, str(folder), uri)
     assert upload(account, str(folder), uri) == Uploaded(0, 6, 0)
@@ -129,7 +129,7 @@ LARGE = 3 * PART_BYTES + 12_345
 
 @pytest.fixture
 def large(folder: Path) -> Path:
-    """A file of four parts beside small ones."""
+    """A file of four parts among small ones."""
     file = folder / "Pear" / "large.tif"
     file.write_bytes(random.Random(7).randbytes(LARGE))
     return file
@@ -172,7 +172,7 @@ def test_the_checksum_of_parts_is_the_one_that_openssl_computes(
     assert head["ChecksumSHA256"].partition("-")[0] == done.stdout.strip()
 
 
-def test_a_large_object_that_was_sent_in_one_request_is_there_as_well(
+def test_a_large_object_that_was_sent_in_one_request_is_recognised(
     bucket: str, folder: Path, large: Path
 ) -> None:
     s3 = boto3.client("s3")
@@ -206,7 +206,7 @@ def test_a_large_file_that_changes_while_it_is_sent_is_an_error(
         return true()
 
     answer(monkeypatch, {"CreateMultipartUpload": changes})
-    with pytest.raises(CloudError, match=r"large\.tif: wanted the SHA-256 .*; the store answers"):
+    with pytest.raises(CloudError, match=r"large\.tif: wanted the SHA-256 .*; the store has"):
         upload(Account.of(), str(folder), f"s3://{bucket}")
     monkeypatch.undo()
     # The next run sees that the object is not the file's.
@@ -229,7 +229,7 @@ def test_a_refused_part_ends_with_one_line_and_leaves_no_parts(
     assert len(objects(bucket)) <= 6
 
 
-def test_an_interrupt_gives_up_a_large_file_and_deletes_its_parts(
+def test_an_interruption_aborts_a_large_file_and_deletes_its_parts(
     bucket: str,
     folder: Path,
     large: Path,
@@ -262,7 +262,7 @@ def test_an_interrupt_gives_up_a_large_file_and_deletes_its_parts(
     # At most 10,000 parts: 5 TiB too.
     [(PART_BYTES, PART_BYTES), (10_000 * PART_BYTES, PART_BYTES), (5 * 2**40, 1024 * 2**20)],
 )
-def test_the_largest_objects_have_parts_enough(size: int, part: int) -> None:
+def test_the_largest_objects_have_at_most_10000_parts(size: int, part: int) -> None:
     found = part_size(size)
     assert found == part
     assert math.ceil(size / found) <= 10_000
@@ -273,7 +273,7 @@ def test_the_largest_objects_have_parts_enough(size: int, part: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_what_was_interrupted_goes_on_where_it_stopped(
+def test_an_interrupted_upload_continues(
     bucket: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     count = 1500
@@ -328,11 +328,11 @@ def test_the_bar_counts_the_files(
     assert "6 there already" in bar
 
 
-def test_a_store_that_answers_another_checksum_is_not_believed(
+def test_another_checksum_from_the_store_is_an_error(
     bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(monkeypatch, {"PutObject": {"ChecksumSHA256": "AAAA"}})
-    with pytest.raises(CloudError, match=r"wanted the SHA-256 .*=; the store answers AAAA"):
+    with pytest.raises(CloudError, match=r"wanted the SHA-256 .*=; the store has AAAA"):
         upload(Account.of(), str(folder), f"s3://{bucket}")
 
 
@@ -350,7 +350,7 @@ def test_files_that_vanish_are_reported_after_the_others_are_sent(
     assert len(objects(bucket)) == 5
 
 
-def test_places_and_folders_that_cannot_be_meant_are_refused(
+def test_invalid_uris_and_folders_are_refused(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -360,11 +360,11 @@ def test_places_and_folders_that_cannot_be_meant_are_refused(
     assert "there are none" in refused(capsys, "upload", f"{tmp_path}/empty", f"s3://{bucket}")
     assert "a.jpg" in refused(capsys, "upload", f"{tmp_path}/broken", f"s3://{bucket}")
     for uri in ("bucket/photographs", "s3:///photographs", "https://bucket/x"):
-        assert "wanted a place in S3" in refused(capsys, "upload", str(tmp_path), uri)
+        assert "wanted a URI in S3" in refused(capsys, "upload", str(tmp_path), uri)
     assert objects(bucket) == {}
 
 
-def test_a_missing_bucket_and_one_elsewhere_are_reported_with_the_next_step(
+def test_a_missing_bucket_and_one_in_another_region_are_reported_with_the_next_step(
     bucket: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused(capsys, "upload", str(folder), "s3://no-such-bucket-anywhere/p")

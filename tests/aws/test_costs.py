@@ -6,7 +6,7 @@ import re
 from stacks import ROOT, load
 
 IMAGES = (22_688, 90_000, 10_000_000)
-# name, template, hosts beside the workers, minutes to start, EMR's charge as a share of EC2's.
+# name, template, hosts that are not workers, minutes to start, EMR's charge as a share of EC2's.
 WAYS = (
     ("single", "ec2-single", 0, 5, 0.0),
     ("cluster", "ec2-cluster", 1, 5, 0.0),

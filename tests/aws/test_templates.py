@@ -44,7 +44,7 @@ def template(name: str) -> dict[str, Any]:
     return load(name)
 
 
-def test_cfn_lint_has_nothing_to_say(name: str) -> None:
+def test_cfn_lint_finds_no_problem(name: str) -> None:
     lint = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run([lint, path(name)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -210,7 +210,7 @@ def test_all_that_nodes_of_emr_execute_is_in_the_software_and_has_its_digest() -
     wheels = {"Fn::Sub": f"s3://${{Bucket}}/{SOFTWARE}/${{WheelsSha256}}"}
     assert options["--wheels"] == wheels
     assert options["--sha256"] == {"Ref": "WheelsSha256"}
-    # Jobs start with root's own file beside the environment.
+    # Jobs start with root's own file next to the environment.
     assert options["--python"].replace("bin/python", "run.py") == ENTRY
     assert "Steps" not in cluster
     certificates = template["Parameters"]["TlsCertificates"]["AllowedPattern"]

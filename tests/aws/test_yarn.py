@@ -190,7 +190,7 @@ class Submitted(threading.Thread):
         assert not self.is_alive()
         return self.done.returncode
 
-    def told(self) -> str:
+    def output(self) -> str:
         """What it and all its containers have printed."""
         containers = self.yarn.hadoop.containers(self.application["id"])
         parts = [f"==> {name}\n{text}" for name, text in containers.items()]
@@ -271,7 +271,7 @@ def yarn(
 @pytest.mark.parametrize("mode", ["client", "cluster"])
 def test_the_results_are_those_of_a_local_run(yarn: Yarn, local: Path, mode: str) -> None:
     job = yarn.submit(mode, mode)
-    assert job.end() == 0, job.told()[-8000:]
+    assert job.end() == 0, job.output()[-8000:]
     assert job.application["finalStatus"] == "SUCCEEDED"
     yarn.assert_same_bits(mode, local)
     # Executors on nodes of YARN, and the event log in S3.
@@ -279,7 +279,7 @@ def test_the_results_are_those_of_a_local_run(yarn: Yarn, local: Path, mode: str
     assert len({name.split("/")[0] for name in containers}) == 2 + (mode == "cluster")
     history = yarn.store.find(f"{BUCKET}/fruits/emr/history")
     assert any(job.application["id"] in name for name in history)
-    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in job.told()
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in job.output()
 
 
 def test_a_killed_executor_loses_nothing(yarn: Yarn, local: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_killed_executor_loses_nothing(yarn: Yarn, local: Path) -> None:
     job.wait_until(lambda: yarn.committed("executor"))
     main = "org.apache.spark.executor.YarnCoarseGrainedExecutorBackend"
     os.kill(processes(main, job.application["id"])[0], signal.SIGKILL)
-    assert job.end() == 0, job.told()[-8000:]
+    assert job.end() == 0, job.output()[-8000:]
     yarn.assert_same_bits("executor", local)
 
 
@@ -297,7 +297,7 @@ def test_a_killed_driver_starts_again_and_goes_on(yarn: Yarn, local: Path) -> No
     main = "org.apache.spark.deploy.yarn.ApplicationMaster"
     os.kill(processes(main, job.application["id"])[0], signal.SIGKILL)
     kept = {name: yarn.store.modified(name) for name in yarn.committed("driver")}
-    assert job.end() == 0, job.told()[-8000:]
+    assert job.end() == 0, job.output()[-8000:]
     yarn.assert_same_bits("driver", local)
     # What was committed before stayed as it was.
     assert {name: yarn.store.modified(name) for name in kept} == kept

@@ -1,4 +1,4 @@
-"""Drawn features with labels and groups."""
+"""Random features with labels and groups."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fruits.classify.choose import Fold
 from fruits.classify.groups import assign_folds
-from fruits.classify.model import mapped
+from fruits.classify.model import transform_features
 from fruits.features.moments import Moments
 
 Rows = NDArray[Any]
@@ -16,7 +16,7 @@ Rows = NDArray[Any]
 def drawn(
     rows: int = 400, width: int = 20, labels: int = 4, groups: int = 5, seed: int = 0
 ) -> tuple[Rows, list[str], list[str]]:
-    """Features like a network's, (rows, width) float32 >= 0; labels; groups, each shifted."""
+    """Features like those of a network, (rows, width) float32 >= 0; labels; shifted groups."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, labels, rows)
     group = rng.integers(0, groups, rows)
@@ -38,13 +38,13 @@ def drawn(
 def folds_of(
     x: Rows, labels: list[str], groups: list[str], transforms: tuple[str, ...] = ("none",)
 ) -> tuple[dict[str, Moments], list[Fold]]:
-    """The moments of all, and folds that read their features from memory."""
+    """The moments of all images, and folds whose features are in memory."""
     numbers = assign_folds(groups, labels)
-    total = {name: Moments.of(mapped(x, name), labels) for name in transforms}
+    total = {name: Moments.of(transform_features(x, name), labels) for name in transforms}
     folds = []
     for number in sorted(set(numbers.tolist()) - {-1}):
         own = x[numbers == number]
         names = [label for label, n in zip(labels, numbers, strict=True) if n == number]
-        moments = {name: Moments.of(mapped(own, name), names) for name in transforms}
+        moments = {name: Moments.of(transform_features(own, name), names) for name in transforms}
         folds.append(Fold(moments, lambda own=own: own, names))  # type: ignore[misc]
     return total, folds

@@ -2,12 +2,16 @@ import json
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn import metrics  # type: ignore[import-untyped]
 
-from fruits.classify.evaluate import Evaluation, count_identical, evaluate, similarity_order
-from fruits.classify.model import ranked
+from fruits.classify.evaluate import Evaluation, evaluate, similarity_order
+from fruits.classify.model import top_indices
+from fruits.classify.rows import SCORES, evaluate_scores, evaluate_sides
 from fruits.errors import InputError
+from fruits.features.rows import lists
 
 LABELS = [f"l{n}" for n in range(8)]
 
@@ -15,14 +19,14 @@ LABELS = [f"l{n}" for n in range(8)]
 def drawn_evaluation(
     rows: int = 500, extra: tuple[str, ...] = ()
 ) -> tuple[Evaluation, list[str], np.ndarray]:
-    """An evaluation of drawn probabilities, the true labels, and the probabilities."""
+    """An evaluation of random probabilities, the true labels, and the probabilities."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(rows, 8))
     truth = [LABELS[n] for n in rng.integers(0, 6, rows)]  # l6 and l7 are never true
     logits[np.arange(rows), [LABELS.index(t) for t in truth]] += 1.5
     truth[: len(extra)] = extra
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    best = ranked(chances, 5)
+    best = top_indices(chances, 5)
     places = np.array([LABELS.index(t) if t in LABELS else -1 for t in truth])
     evaluation = evaluate(
         "split",
@@ -39,7 +43,7 @@ def drawn_evaluation(
     return evaluation, truth, chances
 
 
-def test_figures_are_those_of_scikit_learn() -> None:
+def test_figures_agree_with_scikit_learn() -> None:
     result, truth, chances = drawn_evaluation()
     guesses = [LABELS[n] for n in chances.argmax(axis=1)]
     places = [LABELS.index(t) for t in truth]
@@ -54,7 +58,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
     )
     assert result.log_loss == pytest.approx(metrics.log_loss(places, chances, labels=range(8)))
     assert result.most_frequent == truth.count("l2") / 500
-    assert result.nearest_mean == np.mean(ranked(chances, 2)[:, 1] == places)
+    assert result.nearest_mean == np.mean(top_indices(chances, 2)[:, 1] == places)
     assert result.unknown == 0.01
     expected = metrics.precision_recall_fscore_support(
         truth, guesses, labels=LABELS, zero_division=0
@@ -71,7 +75,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
     }
 
 
-def test_the_calibration_error_is_the_difference_of_confidence_and_accuracy_by_bins() -> None:
+def test_the_calibration_error_agrees_with_its_definition() -> None:
     result, truth, chances = drawn_evaluation()
     right = np.array([LABELS[n] for n in chances.argmax(axis=1)]) == truth
     confidence = chances.max(axis=1)
@@ -94,7 +98,7 @@ def test_the_worst_confusions_come_first() -> None:
     assert worst[0][2] >= worst[1][2] >= worst[2][2] > 0
 
 
-def test_labels_that_training_has_not_count_as_wrong_and_are_listed() -> None:
+def test_unseen_labels_count_as_wrong_and_are_listed() -> None:
     known, _, _ = drawn_evaluation()
     result, truth, _ = drawn_evaluation(extra=("Kiwi", "Kiwi", "Plum"))
 
@@ -106,7 +110,7 @@ def test_labels_that_training_has_not_count_as_wrong_and_are_listed() -> None:
     assert "Kiwi" in truth
 
 
-def test_where_training_knows_no_label_there_is_no_log_loss() -> None:
+def test_without_known_labels_there_is_no_log_loss() -> None:
     result = evaluate(
         "split",
         ["a", "b"],
@@ -123,7 +127,7 @@ def test_where_training_knows_no_label_there_is_no_log_loss() -> None:
     assert result.unseen_labels == {"x": 1, "y": 1}
 
 
-def test_an_evaluation_is_plain_json() -> None:
+def test_an_evaluation_can_be_stored_as_json() -> None:
     result = drawn_evaluation()[0]
 
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
@@ -139,7 +143,7 @@ def test_an_evaluation_is_plain_json() -> None:
     }
 
 
-def test_no_images_are_one_clear_line() -> None:
+def test_evaluating_no_images_is_one_clear_error() -> None:
     nothing = np.empty(0, np.int64)
     with pytest.raises(InputError, match=r"wanted labelled images to evaluate \(split\)"):
         evaluate(
@@ -154,11 +158,50 @@ def test_no_images_are_one_clear_line() -> None:
         )
 
 
-def test_identical_images_are_counted_by_their_digests() -> None:
-    assert count_identical(["a", "b", "b"], ["b", "c", "b", "a"]) == 3
-
-
-def test_neighbours_in_the_order_of_labels_are_alike() -> None:
+def test_neighbours_in_the_similarity_order_are_similar() -> None:
     line = np.array([[5.0], [0.0], [1.0], [4.0], [6.0]])
 
     assert similarity_order(line) == [4, 0, 3, 2, 1]
+
+
+def test_sides_are_evaluated_in_batches_as_in_one_table() -> None:
+    rng = np.random.default_rng(5)
+    rows, chances = 400, rng.dirichlet(np.ones(8), 400)
+    best = top_indices(chances, 5)
+    columns = {
+        "path": [f"{n:04}" for n in range(rows)],
+        "label": [LABELS[n] if n < 8 else "new" for n in rng.integers(0, 9, rows)],
+        "split": [(None, "test", "validation")[n] for n in rng.integers(0, 3, rows)],
+        "predicted": best[:, 0],
+        "confidence": chances.max(axis=1),
+        "top": lists(best),
+        "likelihood": chances[:, 0],
+        "nearest": best[:, 1],
+        "unknown": chances.max(axis=1) < 0.3,
+    }
+    scores = pa.table(columns, SCORES)
+    order = rng.permutation(rows)
+    whole = evaluate_scores(scores.take(order), LABELS, "l2", {"test": 3})
+
+    batches = scores.drop_columns(["path"]).to_batches(max_chunksize=13)
+    assert evaluate_sides(batches, LABELS, "l2", {"test": 3}) == whole
+
+    assert [one.scheme for one in whole] == ["images given", "split: test", "split: validation"]
+    assert [one.identical for one in whole] == [0, 3, 0]
+    assert sum(one.images for one in whole) == rows
+    own = scores.filter(pc.equal(scores["split"], "test"))
+    assert whole[1] == evaluate(
+        "split: test",
+        LABELS,
+        own["label"].to_pylist(),
+        own["predicted"].to_numpy(),
+        own["confidence"].to_numpy(),
+        np.array(own["top"].to_pylist()),
+        own["likelihood"].to_numpy(),
+        most_frequent="l2",
+        unknown=own["unknown"].to_numpy(),
+        nearest=own["nearest"].to_numpy(),
+        identical=3,
+    )
+    nothing = scores.filter(pc.equal(scores["label"], "new"))
+    assert evaluate_scores(nothing, LABELS, "l2", None) == []

@@ -9,16 +9,14 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
 from sklearn.neighbors import NearestCentroid  # type: ignore[import-untyped]
 
 from fruits.classify.fit import SHRINKAGES, Discriminant, fit_lda
-from fruits.classify.model import Classifier, mapped
+from fruits.classify.model import Classifier, transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 
 
 @pytest.mark.parametrize("shrinkage", SHRINKAGES)
 @pytest.mark.parametrize(("labels", "width", "rows"), [(4, 20, 400), (2, 20, 100), (7, 60, 40)])
-def test_it_is_what_scikit_learn_learns(
-    labels: int, width: int, rows: int, shrinkage: float
-) -> None:
+def test_lda_agrees_with_scikit_learn(labels: int, width: int, rows: int, shrinkage: float) -> None:
     x, names, _ = drawn(rows, width, labels)
     exact = x.astype(np.float64)
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(exact, names)
@@ -39,7 +37,7 @@ def test_it_is_what_scikit_learn_learns(
     assert predicted == theirs.predict(exact).tolist()
 
 
-def test_the_distance_is_that_of_mahalanobis_to_the_nearest_label() -> None:
+def test_the_distance_is_the_mahalanobis_distance_to_the_nearest_label() -> None:
     x, names, _ = drawn(200, 12, 3)
     shrinkage = 0.2
     exact = x.astype(np.float64)
@@ -58,19 +56,33 @@ def test_the_distance_is_that_of_mahalanobis_to_the_nearest_label() -> None:
     np.testing.assert_allclose(distances, expected, rtol=1e-9)
 
 
-def test_many_shrinkages_at_once_are_what_single_ones_are() -> None:
+def test_scores_of_many_shrinkages_equal_those_of_single_ones() -> None:
     x, names, _ = drawn()
     discriminant = Discriminant.of(Moments.of(x, names))
 
-    together = discriminant.logits(x, "none", SHRINKAGES)
+    together = discriminant.scores(x, "none", SHRINKAGES)
 
-    for shrinkage, logits in zip(SHRINKAGES, together, strict=True):
-        own = discriminant.classifier(shrinkage).logits(x)
-        difference = own - logits
+    for shrinkage, (logits, distances) in zip(SHRINKAGES, together, strict=True):
+        own = discriminant.classifier(shrinkage)
+        np.testing.assert_allclose(np.sqrt(distances.min(axis=1)), own.distances(x), rtol=1e-8)
+        difference = own.logits(x) - logits
         np.testing.assert_allclose(difference, difference[:, :1].repeat(4, axis=1), atol=1e-8)
 
 
-def test_the_order_and_the_cut_of_images_make_no_difference_to_a_bit() -> None:
+def test_distances_may_have_another_shrinkage() -> None:
+    x, names, _ = drawn()
+    discriminant = Discriminant.of(Moments.of(x, names))
+    one, other = discriminant.classifier(0.01), discriminant.classifier(0.5)
+
+    mixed = discriminant.classifier(0.01, distance_shrinkage=0.5)
+
+    np.testing.assert_array_equal(mixed.logits(x), one.logits(x))
+    np.testing.assert_array_equal(mixed.distances(x), other.distances(x))
+    again = Classifier.from_bytes(mixed.to_bytes())
+    assert (again.shrinkage, again.distance_shrinkage) == (0.01, 0.5)
+
+
+def test_order_and_division_of_images_do_not_change_the_bits() -> None:
     x, names, _ = drawn(500)
     order = np.random.default_rng(1).permutation(500)
     parts = [Moments.of(x[some], [names[n] for n in some]) for some in np.split(order, [7, 300])]
@@ -81,7 +93,7 @@ def test_the_order_and_the_cut_of_images_make_no_difference_to_a_bit() -> None:
     assert fit_lda(grown, 0.1).to_bytes() == whole.to_bytes()
 
 
-def test_without_a_part_it_is_what_the_rest_gives() -> None:
+def test_subtracting_a_part_equals_fitting_the_rest() -> None:
     x, names, _ = drawn(500)
     left = Moments.of(x, names).subtract(Moments.of(x[:100], names[:100]))
 
@@ -90,7 +102,7 @@ def test_without_a_part_it_is_what_the_rest_gives() -> None:
     assert fit_lda(left, 0.1).to_bytes() == rest.to_bytes()
 
 
-def test_the_nearest_mean_is_scikit_learns() -> None:
+def test_the_nearest_mean_agrees_with_scikit_learn() -> None:
     x, names, _ = drawn()
     theirs = NearestCentroid().fit(x.astype(np.float64), names)
     discriminant = Discriminant.of(Moments.of(x, names))
@@ -101,7 +113,7 @@ def test_the_nearest_mean_is_scikit_learns() -> None:
     assert [discriminant.labels[place] for place in places] == expected
 
 
-def test_a_transform_is_learned_on_transformed_features() -> None:
+def test_a_classifier_is_fitted_to_transformed_features() -> None:
     x, names, _ = drawn()
     x[:, 0] -= 1
     roots = np.sign(x) * np.sqrt(np.abs(x))
@@ -109,14 +121,14 @@ def test_a_transform_is_learned_on_transformed_features() -> None:
         roots.astype(np.float64), names
     )
 
-    ours = fit_lda(Moments.of(mapped(x, "sqrt"), names), 0.1, "sqrt")
+    ours = fit_lda(Moments.of(transform_features(x, "sqrt"), names), 0.1, "sqrt")
 
     np.testing.assert_allclose(
         ours.probabilities(x), theirs.predict_proba(roots.astype(np.float64)), atol=1e-8
     )
 
 
-def test_a_label_of_one_image_is_learned() -> None:
+def test_a_label_with_one_image_is_learned() -> None:
     x, names, _ = drawn()
     names[17] = "rare"
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(
@@ -152,11 +164,11 @@ def test_thousands_of_labels() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["Fig"] * 9, "wanted two labels at least for a classifier; found 'Fig' only"),
-        ([], "wanted two labels at least for a classifier; found none"),
+        (["Fig"] * 9, "wanted at least two labels for a classifier; got only 'Fig'"),
+        ([], "wanted at least two labels for a classifier; got none"),
     ],
 )
-def test_fewer_than_two_labels_are_one_clear_line(names: list[str], message: str) -> None:
+def test_fewer_than_two_labels_are_one_clear_error(names: list[str], message: str) -> None:
     moments = Moments.of(np.ones((9, 3)), names) if names else Moments.empty()
 
     with pytest.raises(InputError, match=message) as caught:
@@ -164,12 +176,12 @@ def test_fewer_than_two_labels_are_one_clear_line(names: list[str], message: str
     assert "\n" not in str(caught.value)
 
 
-def test_images_that_are_all_alike_are_one_clear_line() -> None:
-    with pytest.raises(InputError, match="wanted images that differ, found 9 with the same"):
+def test_identical_images_are_one_clear_error() -> None:
+    with pytest.raises(InputError, match="wanted images that differ; got 9 with the same"):
         fit_lda(Moments.of(np.ones((9, 3)), ["a"] * 4 + ["b"] * 5), 0.1)
 
 
-def test_images_without_a_label_are_a_mistake_of_the_caller() -> None:
+def test_images_without_a_label_are_refused() -> None:
     with pytest.raises(ValueError, match="all have a label"):
         fit_lda(Moments.of(drawn(9)[0], ["a", "b", None] * 3), 0.1)
 
@@ -183,7 +195,7 @@ def model() -> Classifier:
     return Discriminant.of(Moments.of(x, names)).classifier(0.2, "sqrt", 1.7, 12.0)
 
 
-def test_bytes_hold_all_of_the_classifier(model: Classifier) -> None:
+def test_packed_classifiers_are_complete(model: Classifier) -> None:
     restored = Classifier.from_bytes(model.to_bytes())
 
     assert restored.to_bytes() == model.to_bytes()
@@ -192,9 +204,9 @@ def test_bytes_hold_all_of_the_classifier(model: Classifier) -> None:
     np.testing.assert_array_equal(restored.whitening, model.whitening)
 
 
-def test_an_image_is_predicted_alike_in_any_company(model: Classifier) -> None:
+def test_a_prediction_does_not_depend_on_other_images(model: Classifier) -> None:
     x, names, _ = drawn(2500, 100, 7, seed=1)
-    truth = model.places([*names[:-1], None])
+    truth = model.label_indices([*names[:-1], None])
     together = model.predict(x, truth)
     some = np.random.default_rng(0).permutation(2500)[:70]
 
@@ -213,7 +225,7 @@ def test_predictions_agree_with_their_probabilities(model: Classifier) -> None:
     x, names, _ = drawn(50, 100, 7, seed=2)
     chances = model.probabilities(x)
 
-    result = model.predict(x, model.places([*names[:-2], "no such label", None]))
+    result = model.predict(x, model.label_indices([*names[:-2], "no such label", None]))
 
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     np.testing.assert_array_equal(result.predicted, chances.argmax(axis=1))
@@ -233,7 +245,7 @@ def test_no_images_have_no_predictions(model: Classifier) -> None:
 
 
 def test_features_of_another_network_are_refused(model: Classifier) -> None:
-    with pytest.raises(InputError, match="wanted rows of 100 features, found 99"):
+    with pytest.raises(InputError, match="wanted rows of 100 features; got 99"):
         model.predict(np.ones((2, 99), np.float32))
 
 
@@ -244,7 +256,7 @@ def test_a_file_of_another_version_is_refused(
     packed = model.to_bytes()
     monkeypatch.undo()
 
-    with pytest.raises(ValueError, match="wanted a classifier of version 1, found 9"):
+    with pytest.raises(ValueError, match="wanted a classifier of version 1; got 9"):
         Classifier.from_bytes(packed)
 
 

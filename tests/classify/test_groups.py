@@ -18,7 +18,7 @@ def parents(paths: list[str]) -> list[str]:
     return [path.split("/")[-2] for path in paths]
 
 
-def test_films_of_a_folder_are_groups() -> None:
+def test_films_in_a_folder_are_groups() -> None:
     groups = group_images(FILMS, parents(FILMS))
 
     assert groups.kinds == {"film": 2}
@@ -28,7 +28,7 @@ def test_films_of_a_folder_are_groups() -> None:
     assert "2 by film" in groups.describe()
 
 
-def test_a_label_of_several_folders_is_grouped_by_folder() -> None:
+def test_a_label_with_several_folders_is_grouped_by_folder() -> None:
     paths = [p.replace("Fig/", "Fig 1/") for p in FILMS] + ["/d/Training/Fig 2/1_100.jpg"]
     labels = [label.split()[0] for label in parents(paths)]
 
@@ -39,7 +39,7 @@ def test_a_label_of_several_folders_is_grouped_by_folder() -> None:
     assert len(of_fig) == 2
 
 
-def test_names_that_show_nothing_are_cut_into_blocks_of_neighbours() -> None:
+def test_images_without_visible_groups_are_divided_into_blocks() -> None:
     paths = [f"/d/Fig/IMG_{n}.jpg" for n in range(100)]
 
     groups = group_images(paths[::-1], ["Fig"] * 100)
@@ -49,7 +49,7 @@ def test_names_that_show_nothing_are_cut_into_blocks_of_neighbours() -> None:
     assert len(set(groups.names[:20])) == 1  # 99 to 80: by number, not by letter
 
 
-def test_an_expression_makes_the_groups_and_what_it_misses_is_alone() -> None:
+def test_groups_by_expression_and_single_groups_without_a_match() -> None:
     rules = Naming(group=r"/(?P<group>r\d*)_")
 
     groups = group_images(FILMS, parents(FILMS), rules)
@@ -67,7 +67,7 @@ def test_few_images_make_few_blocks() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_group_is_in_one_fold_whatever_the_order(seed: int) -> None:
+def test_a_group_is_in_one_fold_in_any_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = [f"l{n}" for n in rng.integers(0, 6, 500)]
     names = [f"{label} g{n}" for label, n in zip(labels, rng.integers(0, 9, 500), strict=True)]
@@ -88,14 +88,14 @@ def test_a_group_is_in_one_fold_whatever_the_order(seed: int) -> None:
         )
 
 
-def test_a_label_of_one_group_is_never_held_out() -> None:
+def test_a_label_with_one_group_is_never_held_out() -> None:
     folds = assign_folds(["a", "a", "b", "c"], ["one", "one", "two", "two"])
 
     assert folds.tolist()[:2] == [TRAIN_ONLY, TRAIN_ONLY]
     assert folds[2] != folds[3]
 
 
-def test_a_group_of_several_labels_stays_together() -> None:
+def test_a_group_with_several_labels_is_in_one_fold() -> None:
     folds = assign_folds(["a", "a", "a", "b", "b"], ["x", "x", "y", "x", "y"])
 
     assert len(set(folds[:3].tolist())) == 1
@@ -103,7 +103,7 @@ def test_a_group_of_several_labels_stays_together() -> None:
     assert folds[0] != folds[3]
 
 
-def test_groups_that_the_source_names_count_before_folders_and_after_an_expression() -> None:
+def test_groups_of_the_source_take_precedence_over_folders_but_not_over_an_expression() -> None:
     paths, labels = ["a/1.jpg", "b/2.jpg", "c/3.jpg"], ["Fig"] * 3
     found = group_images(paths, labels, named=["tree 1", "tree 1", None])
     assert found.names == ["tree 1", "tree 1", "c/3.jpg"]
@@ -114,7 +114,7 @@ def test_groups_that_the_source_names_count_before_folders_and_after_an_expressi
 
 
 @pytest.mark.parametrize("group", [None, r"/(?P<group>[^/]+)\.jpg$", "(?P<group>nothing)"])
-def test_boxes_of_one_photograph_are_never_on_both_sides(group: str | None) -> None:
+def test_boxes_of_one_photograph_are_in_one_group(group: str | None) -> None:
     rules = Naming(group=group)
     photographs = [f"/d/{label}/IMG_{n}.jpg" for label in ("Fig", "Lime") for n in range(12)]
     paths = [f"{one}#xywh={n},0,5,5" for one in photographs for n in range(1, 2 + len(one) % 4)]
@@ -130,7 +130,7 @@ def test_boxes_of_one_photograph_are_never_on_both_sides(group: str | None) -> N
     assert set(groups.names) == set(alone.names)
 
 
-def test_boxes_are_in_the_group_that_their_source_names() -> None:
+def test_boxes_are_in_the_group_of_their_source() -> None:
     paths = [f"/d/Fig/{n}.jpg#xywh=0,0,{side},5" for n in range(4) for side in (1, 2)]
     named = [None, None, "a", "a", "a", "a", None, None]
     found = group_images(paths, ["Fig"] * 8, None, named).names

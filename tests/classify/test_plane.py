@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
 
-from fruits.classify.fit import fit_lda
+from fruits.classify.fit import Discriminant, fit_lda
 from fruits.classify.plane import discriminant_axes
 from fruits.features.moments import Moments
 
@@ -18,7 +18,7 @@ def signed(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("labels", [3, 7])
-def test_the_axes_are_those_of_scikit_learn(labels: int) -> None:
+def test_the_axes_agree_with_scikit_learn(labels: int) -> None:
     x, names, _ = drawn(300, 20, labels)
     exact = x.astype(np.float64)
     theirs = LinearDiscriminantAnalysis(solver="eigen", n_components=2).fit(exact, names)
@@ -30,7 +30,7 @@ def test_the_axes_are_those_of_scikit_learn(labels: int) -> None:
     np.testing.assert_allclose(axes.shares, theirs.explained_variance_ratio_, rtol=1e-8)
 
 
-def test_with_shrinkage_they_solve_the_same_eigenproblem() -> None:
+def test_shrunk_axes_solve_the_same_eigenproblem() -> None:
     x, names, _ = drawn(300, 20, 5)
     classifier = fit_lda(Moments.of(x, names), 0.3)
     exact = x.astype(np.float64)
@@ -47,6 +47,15 @@ def test_with_shrinkage_they_solve_the_same_eigenproblem() -> None:
     expected = signed(axes.weights, vectors[:, ::-1][:, :2])
     np.testing.assert_allclose(axes.weights, expected, atol=1e-8)
     np.testing.assert_allclose(axes.shares, values[::-1][:2] / values.clip(0).sum(), rtol=1e-8)
+
+
+def test_axes_use_the_shrinkage_of_the_distances() -> None:
+    x, names, _ = drawn(300, 20, 5)
+    learned = Discriminant.of(Moments.of(x, names))
+    both = discriminant_axes(learned.classifier(0.3, distance_shrinkage=0.9))
+    same = discriminant_axes(learned.classifier(0.9))
+    np.testing.assert_allclose(both.weights, same.weights, atol=1e-8)
+    np.testing.assert_allclose(both.shares, same.shares, rtol=1e-8)
 
 
 def test_two_labels_have_one_axis() -> None:
@@ -67,7 +76,7 @@ def test_a_softmax_regression_gives_each_label_the_same_weight() -> None:
     )
 
 
-def test_the_same_classifier_has_the_same_signs() -> None:
+def test_the_signs_of_axes_are_reproducible() -> None:
     x, names, _ = drawn(200, 10, 4)
     axes = discriminant_axes(fit_lda(Moments.of(x, names), 0.1))
     largest = np.abs(axes.weights).argmax(axis=0)

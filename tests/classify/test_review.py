@@ -9,7 +9,7 @@ from fruits.classify.train import HeldOut, Training, train
 
 
 def trained(x: Rows, labels: list[str], groups: list[str]) -> tuple[Training, HeldOut]:
-    """With the numbers of the images as paths."""
+    """Trains with the numbers of the images as paths."""
     total, folds = folds_of(x, labels, groups)
     numbers = assign_folds(groups, labels)
     folds = [
@@ -21,7 +21,7 @@ def trained(x: Rows, labels: list[str], groups: list[str]) -> tuple[Training, He
     return training, training.held_out
 
 
-def test_confusions_have_the_images_that_were_taken_for_others_with_most_confidence() -> None:
+def test_confusions_show_the_most_confident_images() -> None:
     x, labels, groups = drawn()
     training, said = trained(x, labels, groups)
     assert training.evaluation is not None
@@ -61,15 +61,15 @@ def test_planted_wrong_labels_are_the_first_suspects() -> None:
     assert all(one.likelihood < one.confidence for one in found)
 
 
-def test_images_of_unknown_labels_are_no_suspects() -> None:
+def test_images_of_unknown_labels_are_not_suspects() -> None:
     x, labels, groups = drawn()
     training, _ = trained(x, labels, groups)
     classifier = training.classifier
     given: list[str | None] = ["new", *labels[1:]]
-    predictions = classifier.predict(x, classifier.places(given))
+    predictions = classifier.predict(x, classifier.label_indices(given))
     paths = [str(n) for n in range(len(x))]
 
     found = suspects(paths, ["new", *labels[1:]], predictions, classifier.labels, len(x))
 
-    wrong = np.flatnonzero(predictions.predicted != classifier.places(given))
+    wrong = np.flatnonzero(predictions.predicted != classifier.label_indices(given))
     assert {one.path for one in found} == {str(n) for n in wrong if n != 0}

@@ -15,13 +15,13 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import assign_folds
-from fruits.classify.model import mapped, softmax
+from fruits.classify.model import softmax, transform_features
 from fruits.classify.train import SCHEME, train, train_softmax
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 
 
-def test_trials_are_what_fitting_without_each_fold_gives() -> None:
+def test_trials_equal_fits_without_each_fold() -> None:
     x, names, groups = drawn()
     numbers = assign_folds(groups, names)
     exact, labels = x.astype(np.float64), np.array(names)
@@ -42,7 +42,40 @@ def test_trials_are_what_fitting_without_each_fold_gives() -> None:
     assert chosen[0].accuracy == best
 
 
-def test_the_evaluation_is_of_the_images_held_out() -> None:
+def _flagged_without_own_label(
+    x: np.ndarray, labels: np.ndarray, numbers: np.ndarray, shrinkage: float
+) -> int:
+    """The images that exceed the threshold without their own label, by inverse matrices."""
+    nearest, others = [], []
+    for fold in range(5):
+        held = numbers == fold
+        means = {label: x[~held & (labels == label)].mean(axis=0) for label in set(labels)}
+        centred = x[~held] - np.stack([means[label] for label in labels[~held]])
+        covariance = centred.T @ centred / len(centred)
+        average = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        inverse = np.linalg.inv((1 - shrinkage) * covariance + shrinkage * average)
+        for row, own in zip(x[held], labels[held], strict=True):
+            far = {key: float((row - m) @ inverse @ (row - m)) for key, m in means.items()}
+            nearest.append(min(far.values()))
+            others.append(min(value for key, value in far.items() if key != own))
+    return int((np.array(others) > np.quantile(nearest, 0.99, method="higher")).sum())
+
+
+def test_the_shrinkage_of_distances_detects_the_most_images_of_unknown_labels() -> None:
+    x, names, groups = drawn()
+    labels, numbers = np.array(names), assign_folds(groups, names)
+
+    chosen = train(*folds_of(x, names, groups)).classifier.distance_shrinkage
+
+    flagged = {
+        shrinkage: _flagged_without_own_label(x.astype(np.float64), labels, numbers, shrinkage)
+        for shrinkage in SHRINKAGES
+    }
+    assert len(set(flagged.values())) > 1
+    assert flagged[chosen] == max(flagged.values())
+
+
+def test_the_evaluation_covers_the_held_out_images() -> None:
     x, names, groups = drawn()
 
     training = train(*folds_of(x, names, groups, ("none", "sqrt")))
@@ -59,7 +92,7 @@ def test_the_evaluation_is_of_the_images_held_out() -> None:
     assert evaluation.most_frequent <= evaluation.nearest_mean
 
 
-def test_what_was_said_of_each_image_held_out_is_what_the_evaluation_counts() -> None:
+def test_held_out_predictions_match_the_evaluation() -> None:
     x, names, groups = drawn()
     total, folds = folds_of(x, names, groups)
     numbers = assign_folds(groups, names)
@@ -82,7 +115,7 @@ def test_what_was_said_of_each_image_held_out_is_what_the_evaluation_counts() ->
     assert -np.log(likelihood).mean() == pytest.approx(evaluation.log_loss)
 
 
-def test_groups_make_the_difference_that_they_are_for() -> None:
+def test_grouped_folds_give_a_lower_accuracy_than_random_ones() -> None:
     x, names, groups = drawn(rows=2000, groups=5)
     alone = [str(n) for n in range(len(x))]
 
@@ -93,7 +126,7 @@ def test_groups_make_the_difference_that_they_are_for() -> None:
     assert scattered.accuracy > together.accuracy + 0.03
 
 
-def test_the_order_of_images_makes_no_difference_to_a_bit() -> None:
+def test_the_order_of_images_does_not_change_the_bits() -> None:
     x, names, groups = drawn()
     order = np.random.default_rng(3).permutation(len(x))
     shuffled = x[order], [names[n] for n in order], [groups[n] for n in order]
@@ -115,7 +148,9 @@ def test_a_softmax_regression_is_calibrated_and_evaluated_on_the_same_folds() ->
     def fit(without: int | None, wanted: Sequence[str], transform: str) -> tuple[Rows, Rows]:
         asked.append((without, transform))
         left = numbers != without
-        theirs = LogisticRegression(max_iter=1000).fit(mapped(x[left], transform), labels[left])
+        theirs = LogisticRegression(max_iter=1000).fit(
+            transform_features(x[left], transform), labels[left]
+        )
         assert list(theirs.classes_) == list(wanted)
         return theirs.coef_, theirs.intercept_
 
@@ -126,7 +161,7 @@ def test_a_softmax_regression_is_calibrated_and_evaluated_on_the_same_folds() ->
     for fold in range(5):
         coefficients, intercept = fit(fold, training.classifier.labels, "sqrt")
         own = numbers == fold
-        logits[own] = mapped(x[own], "sqrt") @ coefficients.T + intercept
+        logits[own] = transform_features(x[own], "sqrt") @ coefficients.T + intercept
     truth = np.array([training.classifier.labels.index(name) for name in names])
     assert training.evaluation is not None
     assert training.evaluation.accuracy == (logits.argmax(axis=1) == truth).mean()
@@ -153,7 +188,7 @@ def test_a_softmax_regression_needs_no_folds() -> None:
     assert set(training.classifier.predict(x).predicted) == {3}
 
 
-def test_where_nothing_can_be_held_out_there_is_a_classifier_and_no_evaluation() -> None:
+def test_without_held_out_images_there_is_a_classifier_but_no_evaluation() -> None:
     x, names, _ = drawn(60)
 
     training = train({"none": Moments.of(x, names)}, [])
@@ -164,7 +199,7 @@ def test_where_nothing_can_be_held_out_there_is_a_classifier_and_no_evaluation()
     assert training.classifier.threshold == math.inf
 
 
-def test_a_label_that_only_one_fold_has_counts_as_wrong_there() -> None:
+def test_a_label_in_only_one_fold_counts_as_wrong() -> None:
     x, names, groups = drawn()
     rare = [n for n, group in enumerate(groups) if group == groups[0]]
     for n in rare:
@@ -181,9 +216,9 @@ def test_a_label_that_only_one_fold_has_counts_as_wrong_there() -> None:
     assert training.evaluation.images == len(x) - len(rare)  # a label of one group is not tested
 
 
-def test_one_label_is_one_clear_line() -> None:
+def test_one_label_is_one_clear_error() -> None:
     x, _, groups = drawn(50)
-    with pytest.raises(InputError, match="wanted two labels at least"):
+    with pytest.raises(InputError, match="wanted at least two labels"):
         train(*folds_of(x, ["Fig"] * 50, groups))
 
 
@@ -210,7 +245,7 @@ def test_the_temperature_has_the_smallest_log_loss() -> None:
     assert fit_temperature(with_other, unseen) == fit_temperature(logits, truth)
 
 
-def test_images_that_are_all_right_do_not_make_it_certain() -> None:
+def test_correct_images_do_not_make_the_classifier_certain() -> None:
     logits = np.eye(3)[[0, 1, 2] * 10] * 50
 
     temperature = fit_temperature(logits, np.array([0, 1, 2] * 10))
@@ -219,14 +254,14 @@ def test_images_that_are_all_right_do_not_make_it_certain() -> None:
     assert 0.9 < confidence < 0.999
 
 
-def test_nothing_held_out_leaves_the_temperature_alone() -> None:
+def test_without_held_out_images_the_temperature_is_one() -> None:
     assert fit_temperature(np.empty((0, 3)), np.empty(0, np.int64)) == 1
     assert fit_temperature(np.ones((2, 3)), np.array([-1, -1])) == 1
     assert fit_threshold(np.empty(0)) == math.inf
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1])
-def test_the_threshold_is_exceeded_by_the_rate_at_most(rate: float) -> None:
+def test_at_most_the_given_rate_exceeds_the_threshold(rate: float) -> None:
     distances = np.random.default_rng(0).gamma(3, size=5000)
 
     above = (distances > fit_threshold(distances, rate)).mean()

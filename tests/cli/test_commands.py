@@ -61,7 +61,7 @@ def test_bad_input_is_reported_without_a_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.spark
-def test_a_sample_and_a_run_end_with_status_0_and_say_where_things_are(
+def test_a_sample_and_a_run_end_with_status_0_and_print_paths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample, output = str(tmp_path / "sample"), str(tmp_path / "out")
@@ -72,5 +72,5 @@ def test_a_sample_and_a_run_end_with_status_0_and_say_where_things_are(
     assert main(["run", "--images", f"{sample}/Training", "--output", output, *options]) == 0
     out = capsys.readouterr().out
     assert "12 images: 12 extracted" in out
-    assert "3 components hold" in out
+    assert "3 components explain" in out
     assert f"{output}/features" in out

@@ -25,12 +25,12 @@ def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[in
         (["run", "--imags", "x"], "did you mean --images?", "see fruits run --help"),
         (["run", "--images", "a", "--output", "b", "--scalar=none"], "--scaler?", "fruits run "),
         (["run", "--images", "a", "--output", "b", "--backbone", "mobilenetv2"], "NetV2?", "run"),
-        (["run", "--images", "a", "--output", "b", "c"], "c: not understood", "fruits run --help"),
+        (["run", "--images", "a", "--output", "b", "c"], "c: unknown", "fruits run --help"),
         (["cloud", "lunch"], "did you mean launch?", "see fruits cloud --help"),
         (["cloud", "status", "--jsno"], "did you mean --json?", "see fruits cloud status --help"),
     ],
 )
-def test_a_mistake_is_one_line_with_what_was_meant_and_where_help_is(
+def test_a_mistake_is_one_line_with_a_suggestion_and_the_command_for_help(
     arguments: list[str], meant: str, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = answer(arguments, capsys)
@@ -40,7 +40,9 @@ def test_a_mistake_is_one_line_with_what_was_meant_and_where_help_is(
     assert where in err
 
 
-def test_a_word_like_no_other_gets_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_word_without_similar_ones_gets_no_suggestion(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     _, _, err = answer(["run", "--images", "a", "--output", "b", "--zzz"], capsys)
     assert "did you mean" not in err
 
@@ -71,7 +73,7 @@ def test_options_reach_the_command_as_their_type() -> None:
     [["--images", "a", "--images", "b"], ["--images", "a", "b"], ["--images", "a,b"]],
 )
 @pytest.mark.parametrize("command", ["run", "plan", "compare", "predict"])
-def test_several_places_of_images_add_up(command: str, typed: list[str]) -> None:
+def test_several_paths_of_images_are_combined(command: str, typed: list[str]) -> None:
     needed = {"compare": ["--backbone", "VGG16"], "predict": ["--model", "m"]}.get(command, [])
     _, values = make_parser().parse([command, *typed, "--output", "out", *needed])
     assert values["images"] == "a,b"
@@ -86,10 +88,10 @@ def test_a_name_with_a_comma_is_not_mixed_with_others(
     assert make_parser().parse(one)[1]["images"] == str(folder)
     status, _, err = answer([*one, "--images", "c"], capsys)
     assert (status, err.count("\n")) == (2, 1)
-    assert "wanted names without a comma where there are several" in err
+    assert "wanted names without a comma, since several are given" in err
 
 
-def test_values_of_a_comparison_add_up_and_replace_the_default() -> None:
+def test_values_of_a_comparison_are_combined_and_replace_the_default() -> None:
     typed = ["compare", "--images", "a", "--output", "b", "--backbone", "VGG16", "ResNet50"]
     parser = make_parser()
     for _ in range(2):  # Nothing is left of the first time.
@@ -171,4 +173,4 @@ def test_a_package_that_is_not_installed_is_one_line_that_names_the_extra() -> N
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "pip install 'fruits[spark]'" in done.stderr
+    assert "pip install '.[spark]'" in done.stderr

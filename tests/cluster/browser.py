@@ -44,7 +44,7 @@ class Page:
         return answer["result"].get("value")
 
     def click(self, element: str, seconds: float = 60) -> None:
-        """Moves the mouse to the middle of an element, told by an expression, and clicks."""
+        """Moves the mouse to the middle of an element, which an expression selects, and clicks."""
         where = wait_for(
             lambda: self.ask(
                 f"(() => {{ const e = {element}; if (!e) return null;"

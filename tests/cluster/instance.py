@@ -59,8 +59,8 @@ def curl(arguments: list[str]) -> None:
         "meta-data/instance-id": "i-0123456789abcdef0",
         "meta-data/autoscaling/target-lifecycle-state": "InService",
     }
-    told = STATE / path.removeprefix("meta-data/").replace("/", ".")
-    text = told.read_text() if told.exists() else known.get(path)
+    answer = STATE / path.removeprefix("meta-data/").replace("/", ".")
+    text = answer.read_text() if answer.exists() else known.get(path)
     if text is None:
         sys.exit(22)
     print(text, end="")

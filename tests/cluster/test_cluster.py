@@ -81,7 +81,7 @@ def test_a_killed_executor_loses_nothing(two_workers: Compose, sample: str, loca
     assert_same_bits(run.output, local)
 
 
-def test_a_stopped_worker_hands_its_work_over(
+def test_a_stopped_worker_migrates_its_blocks(
     two_workers: Compose, sample: str, local: Path
 ) -> None:
     with Running(two_workers, sample, "stopped") as run:
@@ -95,7 +95,7 @@ def test_a_stopped_worker_hands_its_work_over(
     assert_same_bits(run.output, local)
 
 
-def test_a_master_that_starts_again_keeps_the_application(
+def test_a_restarted_master_keeps_the_application(
     two_workers: Compose, sample: str, local: Path
 ) -> None:
     with Running(two_workers, sample, "restarted") as run:
@@ -140,7 +140,7 @@ def test_a_run_without_workers_ends_with_one_line(cluster: Compose) -> None:
         cluster.workers(1)
 
 
-def test_the_history_server_shows_what_is_over(cluster: Compose, local: Path) -> None:
+def test_the_history_server_shows_finished_applications(cluster: Compose, local: Path) -> None:
     url = f"http://127.0.0.1:{cluster.ports['HISTORY_PORT']}/api/v1/applications"
 
     def ended() -> dict[str, str]:
@@ -182,7 +182,9 @@ def test_nothing_runs_as_root(cluster: Compose) -> None:
         assert not [line for line in users if line.split()[1] == "0"], users
 
 
-def test_no_secret_is_where_it_does_not_belong(cluster: Compose, image: str, local: Path) -> None:
+def test_no_secret_is_in_logs_environments_or_command_lines(
+    cluster: Compose, image: str, local: Path
+) -> None:
     running = cluster.ok("--profile", "*", "ps", "-q").split()
     history = say("docker", "history", "--no-trunc", image).stdout
     logs = cluster.ok("--profile", "*", "logs", "--no-color")

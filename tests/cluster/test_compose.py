@@ -119,12 +119,12 @@ def test_a_folder_that_user_1000_cannot_list_ends_the_run_with_its_name(
         ({"SPARK_SECRET": "tooshort"}, "check-cluster", "SPARK_SECRET: wanted 16 characters"),
         ({"SPARK_SECRET": ""}, "check-cluster", "SPARK_SECRET: wanted 16 characters"),
         ({"WORKER_MEMORY": "9000g"}, "check-cluster", "WORKER_MEMORY: wanted at most"),
-        ({"WORKER_MEMORY": "1g"}, "check-cluster", "WORKER_MEMORY: wanted 1792m at least"),
+        ({"WORKER_MEMORY": "1g"}, "check-cluster", "WORKER_MEMORY: wanted at least 1792m"),
         ({"JUPYTER_TOKEN": "short"}, "check", "JUPYTER_TOKEN: wanted 16 characters"),
         ({"DRIVER_MEMORY": "lots"}, "check", "DRIVER_MEMORY: wanted a size"),
     ],
 )
-def test_what_cannot_work_is_refused_before_it_is_started(
+def test_an_environment_that_cannot_work_is_refused_before_the_start(
     fresh: Compose, changes: dict[str, str], service: str, expected: str
 ) -> None:
     wanted = ["--profile", "cluster", "up", "-d", "--no-build", "--scale", "worker=2"]
@@ -138,7 +138,7 @@ def test_what_cannot_work_is_refused_before_it_is_started(
     assert expected in line
 
 
-def test_another_secret_can_follow_one_that_was_refused(fresh: Compose) -> None:
+def test_a_refused_secret_can_be_replaced(fresh: Compose) -> None:
     up = ("--profile", "cluster", "up", "-d", "--no-build", "--force-recreate")
     assert fresh(*up, SPARK_SECRET="tooshort").returncode != 0
     fresh.ok(*up)
@@ -206,7 +206,7 @@ def test_a_cluster_whose_secret_is_a_file_runs_read_only(fresh: Compose) -> None
         assert say("docker", "inspect", "-f", form, container).stdout.strip() == "true"
 
 
-def test_nobody_can_write_outside_of_the_places_that_are_meant_for_it(cluster: Compose) -> None:
+def test_only_the_intended_folders_are_writable(cluster: Compose) -> None:
     meant = {"/var/lib/spark", "/tmp", "/var/tmp", "/home/fruits", "/data", "/var/log/spark-events"}
     meant |= {"/var/cache/fruits", "/var/cache/keras", "/run/lock"}
     command = r"find / -xdev \( -type d -o -type f \) -writable -not -path '/proc/*' 2>/dev/null"

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from containers import ROOT, Compose, say
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 MISUSES = {
     "missing secret": (["worker"], {}, "SPARK_SECRET"),
@@ -68,6 +66,10 @@ def test_its_bill_of_materials_lists_debian_python_and_java(image: str) -> None:
     script = (ROOT / "deploy/docker/sbom.py").read_bytes()
     command = ["docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", "python"]
     made = subprocess.run([*command, image, "-"], input=script, capture_output=True, check=True)
+    # It takes three seconds, which every collection of tests would wait.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made.stdout.decode()) is None
 
     listed = {c["name"]: c["version"] for c in json.loads(made.stdout)["components"]}
@@ -76,7 +78,7 @@ def test_its_bill_of_materials_lists_debian_python_and_java(image: str) -> None:
     assert listed["openvino"] == inside(image, f'python -c "{openvino}"')
 
 
-def test_nothing_reports_its_use(image: str) -> None:
+def test_the_image_has_no_telemetry(image: str) -> None:
     found = inside(
         image,
         "find / -xdev -name 'openvino_telemetry*' 2>/dev/null;"
@@ -86,7 +88,7 @@ def test_nothing_reports_its_use(image: str) -> None:
     assert found == ""
 
 
-def test_what_was_trimmed_is_not_missed(image: str) -> None:
+def test_the_deleted_files_are_not_needed(image: str) -> None:
     modules = "tensorflow, keras, openvino, pyarrow.dataset, pandas, pyspark.ml, jupyterlab, s3fs"
     inside(image, f"python -c 'import {modules}'")
     compiled = (
@@ -96,7 +98,7 @@ def test_what_was_trimmed_is_not_missed(image: str) -> None:
     assert inside(image, f'python -c "{compiled}"').splitlines()[-1] == "[1280, 1280]"
 
 
-def test_the_bundle_holds_the_services_of_s3a_alone(image: str) -> None:
+def test_the_bundle_has_only_the_services_of_s3a(image: str) -> None:
     code = (
         "import zipfile, glob, os;"
         "jar = glob.glob(os.environ['SPARK_HOME'] + '/jars/bundle-*.jar')[0];"
@@ -120,7 +122,7 @@ def test_a_role_refuses_root(image: str) -> None:
 
 
 @pytest.mark.parametrize("misuse", MISUSES)
-def test_what_cannot_work_ends_with_one_line(image: str, misuse: str) -> None:
+def test_a_role_that_cannot_work_ends_with_one_line(image: str, misuse: str) -> None:
     command, environment, expected = MISUSES[misuse]
     variables = [f"--env={name}={value}" for name, value in environment.items()]
     done = say("docker", "run", "--rm", *variables, image, *command)
@@ -138,7 +140,7 @@ def test_a_worker_larger_than_the_machine_ends_with_one_line(compose: Compose) -
 def test_a_worker_too_small_for_its_cores_ends_with_one_line(compose: Compose) -> None:
     done = compose("run", "--rm", "--no-deps", "-T", "worker", WORKER_MEMORY="1g")
     assert done.returncode == 2
-    assert "WORKER_MEMORY: wanted 1792m at least for 1 cores; got 1024m" in done.stdout
+    assert "WORKER_MEMORY: wanted at least 1792m for 1 cores; got 1024m" in done.stdout
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_a_store_that_cannot_be_used_is_one_line_in_seconds(store: Compose, case
     assert time.monotonic() - start < 60
 
 
-def test_a_bucket_that_cannot_be_made_is_one_line(store: Compose) -> None:
+def test_a_bucket_that_cannot_be_created_is_one_line(store: Compose) -> None:
     done = store("run", "--rm", "--no-deps", "-T", "bucket", AWS_SECRET_ACCESS_KEY="wrong" * 8)
     assert done.returncode == 2
     assert "bucket: fruits cannot be made" in done.stdout

@@ -131,7 +131,7 @@ def test_a_store_that_fails_5_percent_of_the_requests_changes_no_bit(
     assert_same_bits(there, f"five{seed}", local)
 
 
-def test_a_store_that_goes_away_for_20_seconds_is_waited_for(
+def test_a_run_waits_for_a_store_that_is_unavailable_for_20_seconds(
     store: Compose, there: s3fs.S3FileSystem, local: Path
 ) -> None:
     run = Disturbed(store, "away")

@@ -152,15 +152,13 @@ def single(region: Region, scripts: dict[str, str]) -> Instance:
     return host
 
 
-def test_the_single_host_is_a_workbench_and_runs_without_a_screen(
-    region: Region, single: Instance
-) -> None:
+def test_the_single_host_is_a_workbench_and_runs_headless(region: Region, single: Instance) -> None:
     assert "cfn-signal -e 0 " in single.log()
     assert "systemctl enable --now fruits-stop.timer" in single.log()
     assert "http://localhost:8888/lab?token=" in logs(single)
-    told = json.loads((region.folder / "data" / "single" / "run.json").read_text())
-    assert told["counts"]["extracted"] == 40
-    assert told["spark"]["master"] == "local[*]"
+    report = json.loads((region.folder / "data" / "single" / "run.json").read_text())
+    assert report["counts"]["extracted"] == 40
+    assert report["spark"]["master"] == "local[*]"
 
 
 def test_two_instances_are_a_cluster_and_a_run_uses_it(
@@ -169,9 +167,9 @@ def test_two_instances_are_a_cluster_and_a_run_uses_it(
     assert "cfn-signal -e 0 " in master.log()
     assert "cfn-signal -e 0 " in worker.log()
     run(master, "cluster")
-    told = json.loads((region.folder / "data" / "cluster" / "run.json").read_text())
-    assert told["counts"]["extracted"] == 40
-    assert told["spark"]["master"] == f"spark://{master.address}:7077"
+    report = json.loads((region.folder / "data" / "cluster" / "run.json").read_text())
+    assert report["counts"]["extracted"] == 40
+    assert report["spark"]["master"] == f"spark://{master.address}:7077"
     # The same bits as on the one host; only the order of rows is nobody's promise.
     found = [region.folder / "data" / place / "pca.csv" for place in ("cluster", "single")]
     assert sorted(found[0].read_text().splitlines()) == sorted(found[1].read_text().splitlines())
@@ -216,7 +214,7 @@ def test_a_worker_with_another_secret_is_refused(
 FORGE = "chmod u+w /etc/fruits/secret; echo 0123456789abcdef0123456789abcdef >/etc/fruits/secret"
 
 
-def test_a_spot_notice_has_the_worker_hand_over_and_leave(
+def test_a_worker_with_a_spot_notice_migrates_its_blocks_and_leaves(
     master: Instance, worker: Instance
 ) -> None:
     worker.ok("""echo '{"action": "terminate"}' >/instance/spot.instance-action""")
@@ -231,8 +229,8 @@ def test_an_instance_that_its_group_ends_hands_over_and_says_so(
 ) -> None:
     worker.ok("printf Terminated >/instance/autoscaling.target-lifecycle-state")
     wait_for(lambda: workers(master) == [], 60)
-    told = wait_for(lambda: "complete-lifecycle-action" in (log := worker.log()) and log, 60)
-    (line,) = [li for li in told.splitlines() if "complete-lifecycle-action" in li]
+    report = wait_for(lambda: "complete-lifecycle-action" in (log := worker.log()) and log, 60)
+    (line,) = [li for li in report.splitlines() if "complete-lifecycle-action" in li]
     assert "--auto-scaling-group-name cluster-workers" in line
     assert "--instance-id i-0123456789abcdef0" in line
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.slow  # Each starts a kernel.
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -35,7 +37,7 @@ def write(command: list[str], *cells: str) -> None:
     nbformat.write(notebook, command[2])
 
 
-def test_what_the_cells_print_is_shown_and_nothing_else(command: list[str]) -> None:
+def test_only_the_output_of_the_cells_is_shown(command: list[str]) -> None:
     write(command, "print('hello', name)", "1 + 1")
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello Apple\n", "")

@@ -13,7 +13,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_that_are_there(page: Path) -> None:
+def test_links_lead_to_existing_files(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
 
@@ -27,7 +27,7 @@ def test_make_targets_that_are_named_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
-def test_commands_are_understood_as_they_are_written(name: str) -> None:
+def test_commands_in_the_documentation_are_valid(name: str) -> None:
     lines = re.findall(r"^\.venv/bin/fruits (.*)$", (ROOT / name).read_text(), re.MULTILINE)
     assert lines
     for line in lines:

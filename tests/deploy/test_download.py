@@ -70,7 +70,7 @@ def test_any_other_failure_is_shown_as_it_is() -> None:
     assert done.stderr == "ERROR: no such version\n"
 
 
-def test_a_success_passes_through() -> None:
+def test_a_successful_command_is_not_changed() -> None:
     done = download("sh", "-c", "echo fine; echo more >&2")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.split()) == ["fine", "more"]

@@ -86,7 +86,7 @@ def test_the_driver_may_use_its_own_namespace_only() -> None:
 
 def test_a_pod_lives_long_enough_to_hand_over() -> None:
     source = (ROOT / "deploy/docker/roles/pods.py").read_text()
-    [seconds] = [line for line in source.splitlines() if line.startswith("HAND_OVER = ")]
+    [seconds] = [line for line in source.splitlines() if line.startswith("DECOMMISSION_TIMEOUT = ")]
     assert POD["spec"]["terminationGracePeriodSeconds"] > int(seconds.split("=")[1])
 
 

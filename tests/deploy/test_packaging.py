@@ -38,7 +38,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_the_core_is_what_a_predictor_needs() -> None:
-    assert names(PROJECT["dependencies"]) == {"fsspec", "numpy", "openvino", "pillow", "pyarrow"}
+    assert names(PROJECT["dependencies"]) == {
+        *("fsspec", "numpy", "openvino", "pillow", "pyarrow", "threadpoolctl")
+    }
 
 
 def test_only_the_extra_spark_asks_for_pyspark() -> None:
@@ -53,7 +55,7 @@ def test_the_workbench_is_every_extra() -> None:
     assert extras | {"run"} == EXTRAS.keys() - {"workbench"}
 
 
-def test_the_lock_holds_every_extra_and_nothing_that_sends_figures() -> None:
+def test_the_lock_has_every_extra_and_no_telemetry() -> None:
     wanted = names(PROJECT["dependencies"]).union(*map(names, EXTRAS.values())) - {"fruits"}
     assert wanted <= locked(ROOT / "requirements.lock")
     for lock in LOCKS:
@@ -70,6 +72,7 @@ def stub(folder: Path, name: str, version: str) -> None:
         file.writestr(f"{base}.dist-info/RECORD", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "replaces"), [("run", False), ("spark", True)])
 def test_a_platform_keeps_its_own_pyspark_with_the_extra_run(
     wheel: zipfile.ZipFile, tmp_path: Path, extra: str, replaces: bool
@@ -95,7 +98,7 @@ def test_a_platform_keeps_its_own_pyspark_with_the_extra_run(
     assert ("pyspark" in chosen) is replaces
 
 
-def test_what_builds_pyspark_is_in_the_lock() -> None:
+def test_the_build_tools_of_pyspark_are_in_the_lock() -> None:
     assert {"setuptools", "wheel"} <= locked(ROOT / "requirements.lock")
 
 
@@ -108,7 +111,7 @@ def test_each_pin_has_hashes_and_no_lock_names_a_host(lock: Path) -> None:
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
-def test_the_wheel_holds_each_module_the_prices_the_types_and_the_licence(
+def test_the_wheel_has_each_module_the_prices_the_types_and_the_licence(
     wheel: zipfile.ZipFile,
 ) -> None:
     inside = set(wheel.namelist())
@@ -120,7 +123,7 @@ def test_the_wheel_holds_each_module_the_prices_the_types_and_the_licence(
     assert licences == {"LICENSE", "NOTICE"}
 
 
-def test_the_version_has_one_home() -> None:
+def test_the_version_is_defined_once() -> None:
     version = PROJECT["version"]
     tracked = subprocess.run(
         ["git", "grep", "-l", "-F", f'"{version}"', "--", "*.py", "Dockerfile", "*.yml", "*.toml"],

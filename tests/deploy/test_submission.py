@@ -40,7 +40,7 @@ def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return found
 
 
-def test_everything_that_is_sent_is_valid(objects: list[dict[str, Any]]) -> None:
+def test_all_submitted_objects_are_valid(objects: list[dict[str, Any]]) -> None:
     assert {"Pod", "Service", "ConfigMap"} <= {each["kind"] for each in objects}
     for each in objects:
         kubernetes_validate.validate(each, "1.37", strict=True)
@@ -56,7 +56,7 @@ def test_the_pod_of_the_driver_is_that_of_the_template(objects: list[dict[str, A
     assert container["resources"]["limits"]["memory"] == "4096Mi"
 
 
-def test_the_settings_of_the_project_come_along(objects: list[dict[str, Any]]) -> None:
+def test_the_settings_of_the_project_are_submitted(objects: list[dict[str, Any]]) -> None:
     texts = [each.get("data", {}) for each in objects if each["kind"] == "ConfigMap"]
     [properties] = [data["spark.properties"] for data in texts if "spark.properties" in data]
     lines = dict(line.split("=", 1) for line in properties.splitlines() if "=" in line)

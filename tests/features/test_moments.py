@@ -20,18 +20,20 @@ from sklearn import decomposition, preprocessing  # type: ignore[import-untyped]
 from fruits.errors import ConfigError, InputError
 from fruits.features.exact import Exact
 from fruits.features.moments import Moments, measured, measured_by_label
-from fruits.features.moments_file import OldMoments, is_current, merge_files, read_moments
+from fruits.features.moments_bytes import OldMoments, is_current
+from fruits.features.moments_file import merge_files, read_moments
 from fruits.features.rows import lists, matrix
 from fruits.reduction.fit import SCALERS, choose_components, fit_reduction, principal_axes
 from fruits.reduction.transform import affine
 from fruits.spark.models import fit_scaler, reduction_stages
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 
 Rows = NDArray[Any]
 
 
 def features(rows: int = 300, width: int = 8, seed: int = 0, constant: bool = True) -> Rows:
-    """Correlated float32 rows; the second-last feature is far from zero, the last one constant."""
+    """Correlated float32 rows; the last feature is constant, the one before is far from zero."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(width, width)) * np.geomspace(1, 0.05, width)[:, None]
     x = rng.normal(size=(rows, width)) @ mixing + rng.normal(size=width)
@@ -42,7 +44,7 @@ def features(rows: int = 300, width: int = 8, seed: int = 0, constant: bool = Tr
 
 
 def frame(spark: SparkSession, x: Rows, sizes: list[int] | None = None) -> DataFrame:
-    """Make a table of id and features, in as many partitions as sizes, of so many rows each."""
+    """A table of id and features, with one partition of the given number of rows per size."""
     cuts = np.cumsum([0, *(sizes or [len(x)])])
     assert cuts[-1] == len(x)
 
@@ -77,7 +79,7 @@ Labels = list[str | None]
 
 
 def bits(moments: Moments) -> dict[str, Any]:
-    """Everything that a fit may use."""
+    """All values that a fit may use."""
     names = ("count", "mean", "minimum", "maximum", "scatter")
     values = {name: np.asarray(getattr(moments, name)).tobytes() for name in names}
     for label, sums in moments.labels.items():
@@ -86,7 +88,7 @@ def bits(moments: Moments) -> dict[str, Any]:
 
 
 def hard(rows: int = 200, width: int = 9, seed: int = 0) -> Rows:
-    """float32 of magnitudes that no single grid holds, and their labels."""
+    """float32 rows whose magnitudes do not fit in a single grid."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, width)) * 10.0 ** rng.integers(-3, 2, (rows, width))
     x[:, 0] *= 1e-11
@@ -103,7 +105,7 @@ def names_of(rows: int, labels: int = 4) -> Labels:
 
 
 def fractions_of(x: Rows) -> tuple[list[Fraction], list[list[Fraction]]]:
-    """Mean and scatter without any rounding."""
+    """Mean and scatter without rounding."""
     rows = [[Fraction(float(value)) for value in row] for row in x]
     mean = [sum(column, Fraction()) / len(rows) for column in zip(*rows, strict=True)]
     centred = [[v - m for v, m in zip(row, mean, strict=True)] for row in rows]
@@ -129,7 +131,7 @@ def fractions_of(x: Rows) -> tuple[list[Fraction], list[list[Fraction]]]:
     ],
     ids=["features", "mixed", "doubles", "far", "small", "large", "negative", "denormal", "wild"],
 )
-def test_mean_and_scatter_are_those_of_fractions_rounded_once(x: Rows) -> None:
+def test_mean_and_scatter_equal_exact_fractions_rounded_once(x: Rows) -> None:
     mean, scatter = fractions_of(x)
 
     moments = Moments.of(x)
@@ -142,7 +144,7 @@ def test_mean_and_scatter_are_those_of_fractions_rounded_once(x: Rows) -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 40])
-def test_moments_are_those_of_two_passes_in_80_bits(pieces: int) -> None:
+def test_moments_agree_with_two_passes_in_80_bits(pieces: int) -> None:
     if np.finfo(np.longdouble).nmant < 60:
         pytest.skip("this processor has no 80-bit numbers")
     x = np.maximum(np.random.default_rng(1).normal(0.3, 0.4, size=(20_000, 12)), 0)
@@ -159,7 +161,7 @@ def test_moments_are_those_of_two_passes_in_80_bits(pieces: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_rows_and_merges_makes_no_difference_to_a_bit(seed: int) -> None:
+def test_the_order_of_rows_and_merges_does_not_change_the_bits(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, labels = np.concatenate([hard(), features(3000, 9)]), names_of(3200)
     whole = Moments.of(x, labels)
@@ -177,7 +179,7 @@ def test_the_order_of_rows_and_merges_makes_no_difference_to_a_bit(seed: int) ->
 
 
 @pytest.mark.parametrize("gone", [slice(0, 1), slice(0, 199), slice(50, 150), slice(0, 0)])
-def test_what_is_taken_off_was_never_there(gone: slice) -> None:
+def test_subtraction_equals_measuring_the_remaining_rows(gone: slice) -> None:
     x, labels = hard(), names_of(200)
     rest = np.delete(np.arange(200), gone)
     expected = Moments.of(x[rest], [labels[row] for row in rest])
@@ -194,14 +196,14 @@ def test_what_is_taken_off_was_never_there(gone: slice) -> None:
     assert left.to_bytes() == expected.to_bytes()
 
 
-def test_all_rows_taken_off_leave_nothing() -> None:
+def test_subtracting_all_rows_leaves_empty_moments() -> None:
     moments = Moments.of(hard(), names_of(200))
 
     assert moments.subtract(moments).count == 0
     assert moments.subtract(moments).merge(moments) is moments
 
 
-def test_a_range_is_lost_only_where_a_row_at_its_end_was_taken_off() -> None:
+def test_a_range_is_unknown_only_after_a_row_at_its_end_was_subtracted() -> None:
     x = np.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [2.0, 7.0]], np.float32)
     all_rows = Moments.of(x, ["a"] * 4)
 
@@ -222,12 +224,12 @@ def test_a_range_is_lost_only_where_a_row_at_its_end_was_taken_off() -> None:
     [(np.ones((3, 2)), ["a"] * 3), (np.ones((1, 2)), ["b"]), (np.ones((1, 3)), ["a"])],
     ids=["more rows", "another label", "another width"],
 )
-def test_rows_that_are_not_there_cannot_be_taken_off(gone: tuple[Rows, Labels]) -> None:
+def test_rows_that_are_not_included_cannot_be_subtracted(gone: tuple[Rows, Labels]) -> None:
     with pytest.raises(ValueError, match="wanted moments of rows that are among these"):
         Moments.of(np.ones((2, 2)), ["a", "a"]).subtract(Moments.of(*gone))
 
 
-def test_each_label_has_its_count_its_sum_and_its_range() -> None:
+def test_each_label_has_its_count_sum_and_range() -> None:
     x, labels = hard(), names_of(200)
 
     moments = Moments.of(x, labels)
@@ -276,7 +278,7 @@ def test_a_change_of_magnitude_between_blocks_is_followed() -> None:
     assert bits(Moments.of(x)) == bits(merged)
 
 
-def test_more_blocks_than_a_sum_of_blocks_can_take() -> None:
+def test_more_blocks_than_int64_can_add_up() -> None:
     x = features(70 * 2048, 2, constant=False)
 
     exact = x.astype(np.float64).T.tolist()
@@ -299,7 +301,7 @@ def test_exact_numbers_are_divided_with_one_rounding(count: int, exponent: int) 
     assert Exact.zeros(2).divided_by(count).tolist() == [0, 0]
 
 
-def test_nothing_is_the_neutral_element() -> None:
+def test_empty_moments_are_the_neutral_element() -> None:
     a = Moments.of(features())
 
     assert a.merge(Moments.empty()) is a
@@ -347,17 +349,17 @@ def test_features_that_are_not_finite_are_refused(bad: float, dtype: type) -> No
 
 
 @pytest.mark.parametrize("value", [1e-200, -1e200])
-def test_doubles_whose_squares_are_no_numbers_are_refused(value: float) -> None:
+def test_doubles_whose_squares_are_not_finite_are_refused(value: float) -> None:
     with pytest.raises(InputError, match="wanted features between 2\\^-400 and 2\\^400"):
         Moments.of(np.array([[value, 1.0]]))
 
 
-def test_moments_of_other_widths_do_not_merge() -> None:
+def test_moments_of_different_widths_cannot_be_merged() -> None:
     with pytest.raises(InputError, match="rows of 8 and of 5 numbers"):
         Moments.of(features(width=8)).merge(Moments.of(features(width=5)))
 
 
-def test_bytes_hold_all_of_the_moments() -> None:
+def test_packed_moments_are_complete() -> None:
     original = Moments.of(hard(50, 70), [*names_of(48), "é\n", "漢"])
 
     restored = Moments.from_bytes(original.to_bytes())
@@ -368,7 +370,7 @@ def test_bytes_hold_all_of_the_moments() -> None:
     assert Moments.from_bytes(Moments.empty().to_bytes()).count == 0
 
 
-def test_bytes_are_few() -> None:
+def test_packed_moments_are_small() -> None:
     x = np.abs(np.random.default_rng(0).normal(size=(300, 200))).astype(np.float32)
     one, other = (len(Moments.of(x, labels).to_bytes()) for labels in (None, names_of(300, 11)))
 
@@ -395,21 +397,21 @@ def test_damaged_bytes_are_refused(damage: Callable[[bytes], bytes]) -> None:
 
 def test_files_of_moments_are_added_up_and_subtracted(tmp_path: Path) -> None:
     x, labels = hard(), names_of(200)
-    uris = [f"file:{tmp_path}/{n}.moments" for n in range(4)]
-    for uri, some in zip(uris, (slice(0, 90), slice(90, 200), slice(0, 30)), strict=False):
-        replace(uri, Moments.of(x[some], labels[some]).to_bytes())
+    files = [Location.of(f"{tmp_path}/{n}.moments") for n in range(4)]
+    for file, some in zip(files, (slice(0, 90), slice(90, 200), slice(0, 30)), strict=False):
+        replace(file, Moments.of(x[some], labels[some]).to_bytes())
 
-    merge_files(uris[:2], uris[3])
-    assert read_moments(uris[3]).to_bytes() == Moments.of(x, labels).to_bytes()
-    merge_files(uris[:2], uris[3], uris[2:3])
-    left, expected = read_moments(uris[3]), Moments.of(x[30:], labels[30:])
+    merge_files(files[:2], files[3])
+    assert read_moments(files[3]).to_bytes() == Moments.of(x, labels).to_bytes()
+    merge_files(files[:2], files[3], files[2:3])
+    left, expected = read_moments(files[3]), Moments.of(x[30:], labels[30:])
     assert (left.count, left.mean.tolist()) == (170, expected.mean.tolist())
     np.testing.assert_array_equal(left.scatter, expected.scatter)
     with pytest.raises(ValueError, match="wanted moments of rows that are among these"):
-        merge_files(uris[2:3], uris[3], uris[1:2])
+        merge_files(files[2:3], files[3], files[1:2])
 
 
-def test_bytes_of_an_earlier_version_are_known_as_such() -> None:
+def test_bytes_of_an_earlier_version_are_recognised() -> None:
     old = b"moments1" + bytes(500)
 
     with pytest.raises(OldMoments, match="an earlier one"):
@@ -438,16 +440,16 @@ def test_a_slice_of_an_arrow_array_is_viewed_and_not_copied() -> None:
         ([[1.0, 2.0], None, [3.0, 4.0]], "1 nulls"),
         ([[1.0, 2.0], [3.0, None]], "1 nulls"),
         ([[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]], "rows of 1 and of 3 numbers"),
-        ([[], []], "rows of none"),
+        ([[], []], "empty rows"),
     ],
 )
-def test_rows_that_make_no_matrix_are_refused(rows: list[Any], message: str) -> None:
+def test_rows_that_are_not_a_matrix_are_refused(rows: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         matrix(pa.array(rows, pa.list_(pa.float32())))
 
 
 @pytest.mark.parametrize("sizes", [[5000], [0, 1, 2047, 0, 7, 2900, 45, 0], [10] * 500])
-def test_how_rows_are_cut_into_arrays_makes_no_difference_to_a_bit(sizes: list[int]) -> None:
+def test_the_division_of_rows_into_arrays_does_not_change_the_bits(sizes: list[int]) -> None:
     x = features(5000)
     cuts = np.cumsum([0, *sizes])
 
@@ -467,7 +469,7 @@ def test_batches_have_labels() -> None:
     assert total.to_bytes() == Moments.of(x, labels).to_bytes()
 
 
-def test_doubles_are_taken_as_they_are() -> None:
+def test_doubles_are_not_rounded() -> None:
     rows = pa.array([[1e15 + 1, 1.0], [1e15 + 3, 2.0]], pa.list_(pa.float64()))
 
     assert measured([rows]).mean.tolist() == [1e15 + 2, 1.5]
@@ -484,7 +486,7 @@ def test_doubles_are_taken_as_they_are() -> None:
     ids=["null rows", "null numbers", "lengths", "not finite"],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_bad_rows_are_one_clear_error(rows: list[Any], message: str, together: bool) -> None:
+def test_invalid_rows_are_one_clear_error(rows: list[Any], message: str, together: bool) -> None:
     arrays = [
         pa.array(part, pa.list_(pa.float32()))
         for part in ([rows] if together else [[r] for r in rows])
@@ -498,9 +500,7 @@ def test_bad_rows_are_one_clear_error(rows: list[Any], message: str, together: b
 # Scalers
 
 
-def test_scalers_are_what_spark_learns_and_survive_saving(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_scalers_agree_with_spark_also_after_saving(spark: SparkSession, tmp_path: Path) -> None:
     table = frame(spark, features(), [100, 200])
     collected = Moments.of(features())
     vectors = as_vectors(table).coalesce(1).cache()
@@ -543,7 +543,7 @@ def test_an_unknown_scaler_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", SCALERS)
-def test_components_are_what_spark_learns_and_a_saved_model_computes(
+def test_components_agree_with_spark_and_with_a_saved_model(
     spark: SparkSession, tmp_path: Path, kind: str
 ) -> None:
     table = frame(spark, features(), [0, 120, 180])
@@ -579,7 +579,7 @@ def test_components_are_what_spark_learns_and_a_saved_model_computes(
     assert (np.abs(fast - slow) <= 1e-6 * np.abs(slow).max(axis=0)).all()
 
 
-def test_components_are_what_scikit_learn_learns() -> None:
+def test_components_agree_with_scikit_learn() -> None:
     x = features(constant=False).astype(np.float64)
     theirs = decomposition.PCA(svd_solver="full").fit(preprocessing.MinMaxScaler().fit_transform(x))
     collected = Moments.of(x)
@@ -610,7 +610,7 @@ def test_fewer_images_than_features(components: int | float, kept: int) -> None:
 
 
 @pytest.mark.usefixtures("spark")
-def test_all_of_the_variance_is_the_rank_whatever_is_constant_or_repeated() -> None:
+def test_all_variance_keeps_as_many_components_as_the_rank() -> None:
     x = features(3000, 10)
     x[:, 4], x[:, 5] = x[:, 3], 2 * x[:, 8]
 
@@ -620,9 +620,9 @@ def test_all_of_the_variance_is_the_rank_whatever_is_constant_or_repeated() -> N
 
 @pytest.mark.parametrize("kind", SCALERS)
 def test_a_single_image_or_identical_ones_have_no_components(kind: str) -> None:
-    with pytest.raises(InputError, match="wanted two images or more for a PCA, found 1;"):
+    with pytest.raises(InputError, match="wanted at least two images for a PCA; got 1:"):
         fit_reduction(Moments.of(features(1)), kind, 1)
-    with pytest.raises(InputError, match="found 9 with the same features"):
+    with pytest.raises(InputError, match="got 9 with the same features"):
         fit_reduction(Moments.of(np.repeat(features(1), 9, axis=0)), kind, 0.97)
 
 
@@ -636,7 +636,7 @@ def test_a_single_image_still_has_a_scaler() -> None:
     assert scaler.originalMin == scaler.originalMax
 
 
-def test_the_largest_loading_is_positive_and_of_equal_ones_the_first() -> None:
+def test_the_first_of_the_largest_loadings_is_positive() -> None:
     explained, axes = principal_axes(Moments.of(features(500, 30)), np.ones(30))
     for axis in axes.T:
         assert axis[np.argmax(np.abs(axis))] > 0
@@ -670,7 +670,7 @@ def test_components_are_a_count_or_a_share(components: int | float, kept: int) -
     assert choose_components(np.array([0.5, 0.3, 0.1, 0.1 - 1e-15, 1e-15]), components) == kept
 
 
-def test_a_share_is_reached_whatever_the_sum_rounds_to() -> None:
+def test_a_share_is_reached_despite_rounding() -> None:
     assert 0.7 + 0.1 < 0.8
     assert choose_components(np.array([0.7, 0.1, 0.1, 0.1]), 0.8) == 2
 
@@ -678,11 +678,11 @@ def test_a_share_is_reached_whatever_the_sum_rounds_to() -> None:
 @pytest.mark.parametrize(
     "components", [0, -3, 0.0, -0.5, 1.5, 600.0, float("nan"), float("inf"), True, False, "0.97"]
 )
-def test_what_is_neither_a_count_nor_a_share_is_refused(components: Any) -> None:
+def test_a_value_that_is_neither_a_count_nor_a_share_is_refused(components: Any) -> None:
     with pytest.raises(ConfigError, match="components: wanted a whole number"):
         choose_components(np.array([0.9, 0.1]), components)
 
 
-def test_more_components_than_there_can_be_are_refused() -> None:
+def test_more_components_than_possible_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"components: wanted at most 2, .* got 3"):
         choose_components(np.array([0.9, 0.1]), 3)

@@ -1,4 +1,4 @@
-"""Damaged features: one line that names the file, whoever reads them."""
+"""Damaged features are reported in one line that names the file, by all readers."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from fruits.storage.lock import exclusive
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    """Two chunks of a file each; the first has a reject too."""
+    """Two chunks with one file each; the first also has a reject."""
     with exclusive(str(tmp_path / "out" / "_lock")) as lock:
         store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
         reject = {"path": "file:/a/bad.jpg", "label": "a", "length": 1, "modified": 0}
@@ -41,9 +41,10 @@ def change(tmp_path: Path, **fields: Any) -> None:
 
 
 def require_one_line(tmp_path: Path, store: FeatureWriter, words: str) -> None:
-    """All who read the table say the same, and nothing is deleted."""
+    """Checks that all readers of the table raise the same error, and that nothing is deleted."""
     before = sorted(tmp_path.rglob("*.parquet"))
-    for read in (store.chunks, store.files, store.sweep, lambda: open_features(f"{tmp_path}/out")):
+    again = FeatureWriter(store.uri, store.lock)
+    for read in (again.chunks, again.files, again.sweep, lambda: open_features(f"{tmp_path}/out")):
         with pytest.raises(OutputError, match=words) as raised:
             read()
         assert str(raised.value).isprintable()
@@ -73,7 +74,7 @@ def require_one_line(tmp_path: Path, store: FeatureWriter, words: str) -> None:
         b'{"number": 0, "files": ["\\u001b[2J.parquet"], "rejected": []}',
     ],
 )
-def test_a_damaged_manifest_is_one_line(
+def test_a_damaged_manifest_is_reported_in_one_line(
     store: FeatureWriter, tmp_path: Path, content: bytes
 ) -> None:
     manifest(tmp_path).write_bytes(content)
@@ -84,21 +85,23 @@ def test_a_damaged_manifest_is_one_line(
     "name",
     ["../0.parquet", "/etc/passwd", "a/../../b.parquet", "..", "x/0.parquet", "0.txt", ".parquet"],
 )
-def test_a_manifest_leads_nowhere_else(store: FeatureWriter, tmp_path: Path, name: str) -> None:
+def test_a_manifest_cannot_name_files_in_other_folders(
+    store: FeatureWriter, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "out" / "0.parquet").write_bytes(b"another's")
     change(tmp_path, files=[name])
     require_one_line(tmp_path, store, "wanted names of Parquet files next to it")
     assert (tmp_path / "out" / "0.parquet").read_bytes() == b"another's"
 
 
-def test_rows_that_two_manifests_name_are_not_counted_twice(
-    store: FeatureWriter, tmp_path: Path
-) -> None:
+def test_a_file_in_two_manifests_is_an_error(store: FeatureWriter, tmp_path: Path) -> None:
     change(tmp_path, files=["1.parquet"])
     require_one_line(tmp_path, store, r"000001\.json .*names 1\.parquet too")
 
 
-def test_a_committed_file_that_is_missing_is_one_line(store: FeatureWriter, tmp_path: Path) -> None:
+def test_a_missing_committed_file_is_reported_in_one_line(
+    store: FeatureWriter, tmp_path: Path
+) -> None:
     (tmp_path / "out" / "features" / "0.parquet").unlink()
     for read in (store.sweep, lambda: open_features(f"{tmp_path}/out")):
         with pytest.raises(OutputError, match=r"missing.*overwrite") as raised:
@@ -109,7 +112,7 @@ def test_a_committed_file_that_is_missing_is_one_line(store: FeatureWriter, tmp_
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "zeros", "text"])
-def test_a_damaged_file_of_rows_is_one_line(
+def test_a_damaged_file_of_rows_is_reported_in_one_line(
     store: FeatureWriter, tmp_path: Path, damage: str
 ) -> None:
     file = tmp_path / "out" / "features" / "0.parquet"
@@ -127,21 +130,23 @@ def test_a_damaged_file_of_rows_is_one_line(
     assert str(raised.value).isprintable()
 
 
-def test_a_file_without_features_is_one_line(store: FeatureWriter, tmp_path: Path) -> None:
+def test_a_file_without_features_is_reported_in_one_line(
+    store: FeatureWriter, tmp_path: Path
+) -> None:
     write_rows(store.files()[0], pa.table({"path": ["x"], "label": ["y"]}))
     with pytest.raises(OutputError, match=r"0\.parquet is damaged .*\(features\)"):
         read_rows(store.files()[0], ["path", "features"])
 
 
-def test_sound_features_are_read(store: FeatureWriter, tmp_path: Path) -> None:
+def test_intact_features_are_read(store: FeatureWriter, tmp_path: Path) -> None:
     store.sweep()
     table = FeatureTable(f"file:{tmp_path}/out/features")
     assert [chunk.files for chunk in table.chunks()] == [["0.parquet"], ["1.parquet"]]
-    assert table.refused()["error"].to_pylist() == ["damaged: x"]
+    assert [row["error"] for rows in table.refused() for row in rows.to_pylist()] == ["damaged: x"]
     assert open_features(f"{tmp_path}/out").to_table().num_rows == 2
 
 
-def test_files_without_a_split_are_read_as_ones_that_have_none(
+def test_files_without_a_split_column_are_read_with_nulls(
     tmp_path: Path, store: FeatureWriter
 ) -> None:
     old, other = (f"{tmp_path}/out/features/{number}.parquet" for number in range(2))
@@ -153,3 +158,12 @@ def test_files_without_a_split_are_read_as_ones_that_have_none(
     table = open_features(f"{tmp_path}/out").to_table()
     assert table.schema.names == FEATURES.names
     assert table["split"].to_pylist() == [None, "test"]
+
+
+def test_manifests_are_read_once(store: FeatureWriter, tmp_path: Path) -> None:
+    committed = FeatureTable(store.uri).chunks()
+    assert store.chunks() == committed
+    for file in manifest(tmp_path).parent.iterdir():
+        file.unlink()
+    assert store.chunks() == committed
+    assert FeatureTable(store.uri).chunks() == []

@@ -44,7 +44,7 @@ def grow(
     return grow
 
 
-def test_moments_are_those_of_the_rows(
+def test_moments_match_the_rows(
     spark: SparkSession,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
@@ -78,7 +78,7 @@ def test_moments_of_a_chunk_are_measured_once(
     assert file.stat().st_mtime_ns == before
 
 
-def test_moments_of_some_files_leave_those_of_all_alone(
+def test_moments_of_some_files_do_not_change_those_of_all(
     spark: SparkSession,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
@@ -112,7 +112,7 @@ def test_moments_of_some_files_leave_those_of_all_alone(
         b'{"number": 0, "files": [], "rejected": [{"length": "x"}]}',
     ],
 )
-def test_a_damaged_manifest_is_one_line_that_names_it(
+def test_a_damaged_manifest_is_named_in_one_line(
     store: FeatureWriter, tmp_path: Path, content: bytes
 ) -> None:
     store.commit([], REJECTED.empty_table())
@@ -121,12 +121,12 @@ def test_a_damaged_manifest_is_one_line_that_names_it(
     for name in ("notes.json", "1.json"):
         (manifest.parent / name).write_text("of somebody else")
     with pytest.raises(OutputError, match=rf"{manifest} is damaged .*run again") as caught:
-        store.sweep()
+        FeatureWriter(store.uri, store.lock).sweep()
     assert str(caught.value).isprintable()
     assert len(list(manifest.parent.iterdir())) == 3
 
 
-def test_files_that_no_manifest_names_are_swept_away(
+def test_files_that_no_manifest_names_are_deleted(
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
     draw: Callable[..., Path],
@@ -136,13 +136,13 @@ def test_files_that_no_manifest_names_are_swept_away(
     features = tmp_path / "out" / "features"
     before = sorted(features.iterdir())
     (features / "_chunks" / "000001.json").unlink()
-    store.sweep()
+    FeatureWriter(store.uri, store.lock).sweep()
     left = {file.name for file in features.glob("*.parquet")}
     assert left == set(json.loads((features / "_chunks" / "000000.json").read_text())["files"])
     assert len(left) < len(before)
 
 
-def test_rows_are_seen_from_their_commit_on(spark: SparkSession, store: FeatureWriter) -> None:
+def test_rows_are_visible_after_their_commit(spark: SparkSession, store: FeatureWriter) -> None:
     row = {"path": "file:/a/Fig/1.jpg", "label": "Fig", "sha256": "00" * 32, "length": 1}
     rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
     of_a_task_that_was_killed = f"{'0a' * 16}-000000064.parquet"
@@ -157,7 +157,7 @@ def test_rows_are_seen_from_their_commit_on(spark: SparkSession, store: FeatureW
     assert not Path(store.uri.removeprefix("file:"), "_staged").exists()
 
 
-def test_dropped_rows_are_gone_from_the_files_and_from_the_moments(
+def test_dropped_rows_are_removed_from_files_and_moments(
     spark: SparkSession,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
@@ -181,7 +181,7 @@ def test_dropped_rows_are_gone_from_the_files_and_from_the_moments(
     np.testing.assert_allclose(moments.scatter, expected.scatter, atol=1e-9)
 
 
-def test_rejects_are_remembered_unless_they_could_not_be_read(
+def test_rejects_are_kept_unless_they_could_not_be_read(
     store: FeatureWriter, draw: Callable[..., Path]
 ) -> None:
     listing = list_images(str(draw({"Fig": 3})))
@@ -189,7 +189,7 @@ def test_rejects_are_remembered_unless_they_could_not_be_read(
     rejected = listing.append_column("error", errors).cast(REJECTED)
     store.commit([], rejected.slice(0, 2))
     store.commit([], rejected.slice(2))
-    assert store.refused().equals(rejected.take([0, 2]))
+    assert pa.concat_tables(store.refused()).equals(rejected.take([0, 2]))
 
 
 def test_what_computed_the_features_is_kept_with_each_chunk(store: FeatureWriter) -> None:
@@ -222,7 +222,7 @@ def test_damaged_moments_are_measured_again(
     assert measure.moments(spark, store).to_bytes() == sound
 
 
-def test_damaged_rows_are_one_line_for_spark(
+def test_damaged_rows_are_reported_in_one_line_by_spark(
     spark: SparkSession, store: FeatureWriter, tmp_path: Path
 ) -> None:
     name = f"{0:032x}.parquet"
@@ -234,9 +234,7 @@ def test_damaged_rows_are_one_line_for_spark(
             read()
 
 
-def test_thumbnails_of_rows_that_were_never_committed_are_swept(
-    store: FeatureWriter, tmp_path: Path
-) -> None:
+def test_thumbnails_of_uncommitted_rows_are_deleted(store: FeatureWriter, tmp_path: Path) -> None:
     rows = FEATURES.empty_table()
     kept, lost = f"{1:032x}-000000000.parquet", f"{2:032x}-000000001.parquet"
     for name in (kept, lost):
@@ -250,7 +248,7 @@ def test_thumbnails_of_rows_that_were_never_committed_are_swept(
     assert {path.name for path in folder.iterdir()} == {kept, "mine.jpg"}
 
 
-def test_rows_of_a_version_that_kept_no_thumbnails_have_none(store: FeatureWriter) -> None:
+def test_rows_of_a_version_without_thumbnails_have_none(store: FeatureWriter) -> None:
     name = f"{1:032x}-000000000.parquet"
     write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
     store.commit([name], REJECTED.empty_table())
@@ -260,9 +258,7 @@ def test_rows_of_a_version_that_kept_no_thumbnails_have_none(store: FeatureWrite
     assert batch.to_pylist() == [{"sha256": "a", "thumbnail": b"jpeg"}]
 
 
-def test_files_of_the_user_among_those_that_are_swept_stay(
-    store: FeatureWriter, tmp_path: Path
-) -> None:
+def test_files_of_the_user_are_never_deleted(store: FeatureWriter, tmp_path: Path) -> None:
     features = tmp_path / "out" / "features"
     name = "0123456789abcdef" * 2
     mine = ["notes.txt", ".hidden", "000000.csv", f"{name[:30]}.parquet", "own/table.json"]
@@ -275,12 +271,12 @@ def test_files_of_the_user_among_those_that_are_swept_stay(
             (features / folder / one).parent.mkdir(parents=True, exist_ok=True)
             (features / folder / one).write_text("x")
     store.sweep()
-    kept_folds.forget(store.uri)
+    kept_folds.delete_folds(store.root)
     for folder in ours:
         left = {str(p.relative_to(features / folder)) for p in (features / folder).rglob("*.*")}
         assert left == set(mine)
     images = pa.table({"path": ["a"], "label": ["Fig"], "fold": pa.array([0], pa.int32())})
-    kept_folds.KeptFolds.new(store.uri, ["none"], images).write()
-    kept_folds.KeptFolds.new(store.uri, ["none"], images).write()
+    kept_folds.KeptFolds.new(store.root, ["none"]).write([images])
+    kept_folds.KeptFolds.new(store.root, ["none"]).write([images])
     left = {p.name for p in (features / "_folds").iterdir()} - {one.split("/")[0] for one in mine}
     assert len(left) == 2

@@ -1,4 +1,4 @@
-"""Small detectors: the left and the right half of a picture are objects where they are bright."""
+"""Small detectors that detect the left and the right half of a picture if they are bright."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ INPUT = {
     "std": [1, 1, 1],
     "channels": "RGB",
 }
-# What has to be said of each form that does not show itself.
+# The settings of each format that cannot be detected.
 SAID: dict[str, dict[str, Any]] = {
     "torchvision": {},
     "detr": {"activation": "softmax"},
@@ -35,7 +35,7 @@ SAID: dict[str, dict[str, Any]] = {
 
 
 def write_detector(place: Path, form: str = "torchvision", **words: Any) -> Path:
-    """A folder with a detector of a form, and what has to be known of it.
+    """Writes a folder with a detector of a format and its description.
 
     Args:
         place: of the folder.
@@ -54,7 +54,7 @@ def say(place: Path, said: dict[str, Any], **words: Any) -> None:
 
 
 def halves(form: str) -> Any:
-    """The network, whose scores are the brightness of each half."""
+    """A network whose scores are the brightness of each half."""
     image = ops.parameter([1, 3, SIDE, SIDE], np.float32, "image")
     kernel = [SIDE, SIDE // 2]
     pooled = ops.avg_pool(image, kernel, [0, 0], [0, 0], kernel, False, "floor")
@@ -96,8 +96,42 @@ def _outputs(form: str, scores: Any) -> dict[str, Any]:
     return {"detection_out": ops.reshape(ops.concat([rows, end], 0), [1, 1, 3, 7], False)}
 
 
+def masked(shape: list[int]) -> Any:
+    """A DETR with a mask that marks the photograph, like that of transformers.
+
+    Boxes are shares of the part that the mask has, and scores are weaker where it has less.
+    """
+    mask = ops.parameter(shape, np.int64, "pixel_mask")
+    mask.output(0).set_names({"pixel_mask"})
+    filled = ops.convert(mask, np.float32)
+    part = ops.reduce_mean(filled, [0, 1, 2])
+    plain = halves("detr")
+    logits, boxes = (one.input_value(0) for one in plain.get_results())
+    outputs = {"logits": ops.add(logits, ops.log(part)), "pred_boxes": ops.multiply(boxes, part)}
+    return _network(outputs, [*plain.get_parameters(), mask])
+
+
+def scaled_to_sizes() -> Any:
+    """An export of RT-DETR: corners are in pixels of the given width and height."""
+    sizes = ops.parameter([-1, 2], np.int64, "orig_target_sizes")
+    sizes.output(0).set_names({"orig_target_sizes"})
+    plain = halves("torchvision")
+    scores, _, labels = (one.input_value(0) for one in plain.get_results())
+    both = ops.convert(ops.concat([sizes, sizes], 1), np.float32)
+    corners = ops.multiply(ops.constant((HALVES / SIDE)[None]), ops.unsqueeze(both, 1))
+    outputs = {"labels": labels, "boxes": corners, "scores": ops.unsqueeze(scores, 0)}
+    return _network(outputs, [*plain.get_parameters(), sizes])
+
+
+def _network(outputs: dict[str, Any], inputs: list[Any]) -> Any:
+    results = [ops.result(one) for one in outputs.values()]
+    for name, result in zip(outputs, results, strict=True):
+        result.output(0).set_names({name})
+    return openvino.Model(results, inputs)
+
+
 def as_onnx() -> bytes:
-    """The same, as torchvision exports it: one image without a dimension for their number."""
+    """The same as an export of torchvision: one image without a batch dimension."""
     kernel = _ints("kernel_shape", [SIDE, SIDE // 2]) + _ints("strides", [SIDE, SIDE // 2])
     four = np.array([1, 3, SIDE, SIDE], np.int64)
     return model(
@@ -121,7 +155,7 @@ def _ints(name: str, values: list[int]) -> bytes:
 
 
 def bright_halves(image: Image.Image, score: float = 0.5) -> list[tuple[int, int, int, int]]:
-    """What such a detector finds in a picture, by NumPy: the brighter half first."""
+    """The boxes that such a detector finds, computed with NumPy: the brighter half first."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
     pixels = np.asarray(small, np.float64) / 255
     middle = round(image.width / 2)
@@ -133,7 +167,7 @@ def bright_halves(image: Image.Image, score: float = 0.5) -> list[tuple[int, int
 
 
 def two_halves(left: int, right: int, size: tuple[int, int] = (60, 40), seed: int = 0) -> Any:
-    """A picture with noise, whose halves are of some brightness."""
+    """A picture with noise and a given brightness of each half."""
     rng = np.random.default_rng(seed)
     width, height = size
     pixels = rng.normal(0, 12, (height, width, 3))

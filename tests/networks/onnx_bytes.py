@@ -1,4 +1,4 @@
-"""ONNX files written byte by byte, so that a test can put anything into one.
+"""Writes ONNX files byte by byte, so that a test can put anything into them.
 
 The numbers are those of the fields in ``onnx.proto``.
 """

@@ -25,7 +25,7 @@ from fruits.networks.processor import openvino_precisions, tensorflow_precisions
 from fruits.networks.runtime import featurize, load, what_ran
 from fruits.sources.decode import decode
 
-# Where the documentation of each network says that its preprocessing is, and its input's side.
+# The module of the preprocessing in the documentation of each network, and the side of its input.
 PUBLISHED = {
     "MobileNetV2": ("keras.applications.mobilenet_v2", 224),
     "MobileNetV3Large": ("keras.applications.mobilenet_v3", 224),
@@ -52,7 +52,7 @@ TOLERANCE = 1e-4
 PICTURES = 8
 
 
-# The second engine runs the graph that was traced for the first: two networks show that.
+# The second engine runs the graph that was traced for the first: testing two networks is enough.
 CASES = [
     (name, engine)
     for name in BACKBONES
@@ -73,7 +73,7 @@ for case in sys.argv[1:]:
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """A cache of the module's own: each backbone is compiled once, and for these tests."""
+    """A separate cache for this module: each backbone is compiled once."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRUITS_CACHE", str(folder))
@@ -82,7 +82,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compiled(cache):
-    """Gives the graphs with random weights, which one other process makes meanwhile."""
+    """Returns graphs with random weights, which another process compiles in the background."""
     cases = [f"{name} {engine}" for name, engine in CASES]
     command = [sys.executable, "-c", COMPILE_PROGRAM, *cases]
     done = []
@@ -100,7 +100,7 @@ def compiled(cache):
 
 @pytest.fixture(scope="module")
 def keras_features():
-    """Keras' own prediction of every other picture, made once for each backbone."""
+    """Keras' prediction of every other picture, computed once for each backbone."""
     made = {}
 
     def keras_features(name):
@@ -116,14 +116,14 @@ def keras_features():
 
 
 def pictures(side):
-    """Different pictures, smooth as photographs are: uint8 (PICTURES, side, side, 3)."""
+    """Different smooth pictures: uint8 (PICTURES, side, side, 3)."""
     rng = np.random.default_rng(7)
     coarse = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in range(2, 2 + PICTURES)]
     return np.stack([np.asarray(Image.fromarray(few).resize((side, side))) for few in coarse])
 
 
 def difference(found, wanted):
-    """The largest difference, relative to the features' own size."""
+    """The largest difference, relative to the size of the features."""
     return np.abs(found - wanted).max() / np.abs(wanted).max()
 
 
@@ -146,7 +146,7 @@ def test_every_backbone_is_tested():
 
 
 @pytest.mark.parametrize(("name", "engine"), CASES)
-def test_features_are_those_that_keras_predicts(name, engine, compiled, keras_features):
+def test_features_agree_with_keras(name, engine, compiled, keras_features):
     wanted, sha256 = keras_features(name)
     graph = compiled(name, engine)
     side = PUBLISHED[name][1]
@@ -158,9 +158,9 @@ def test_features_are_those_that_keras_predicts(name, engine, compiled, keras_fe
     assert features.shape == (PICTURES, DIMENSIONS[name])
     assert features.dtype == np.float32
     assert difference(found, wanted) < TOLERANCE
-    # Random weights were made by another process, and are the same.
+    # Another process made the same random weights.
     assert graph.weights_sha256 == sha256
-    # The comparison can tell: features are of order one, and those of other pictures differ.
+    # The comparison is meaningful: features are of order one and differ between pictures.
     assert 0.05 < wanted.std() < 20
     assert difference(np.roll(wanted, 1, axis=0), wanted) > 100 * TOLERANCE
 
@@ -171,7 +171,7 @@ def mobilenet():
 
 
 @pytest.mark.parametrize("size", [(100, 100), (60, 90), (400, 300), (640, 480)])
-def test_a_file_is_read_as_keras_reads_it(tmp_path, size, compiled, mobilenet):
+def test_a_file_is_decoded_as_in_keras(tmp_path, size, compiled, mobilenet):
     from keras.applications.mobilenet_v2 import preprocess_input
     from keras.utils import img_to_array, load_img
 
@@ -179,7 +179,7 @@ def test_a_file_is_read_as_keras_reads_it(tmp_path, size, compiled, mobilenet):
     Image.fromarray(pictures(224)[3]).resize(size).save(path, quality=90)
     loaded = load_img(path, target_size=(224, 224), interpolation="bicubic")
     found = decode(path.read_bytes(), 224)
-    # Files of less than twice the wanted side are decoded in full, others at a reduced scale.
+    # Files of less than twice the wanted side are decoded at full scale, others at a reduced scale.
     assert np.abs(found - img_to_array(loaded)).max() <= (0 if max(size) <= 448 else 12)
 
     wanted = mobilenet.predict(preprocess_input(img_to_array(loaded)[None]), verbose=0)
@@ -187,14 +187,14 @@ def test_a_file_is_read_as_keras_reads_it(tmp_path, size, compiled, mobilenet):
     assert difference(features, wanted[0]) < (TOLERANCE if max(size) <= 448 else 0.1)
 
 
-def test_pixels_are_interpolated_as_tensorflow_interpolates_them():
+def test_interpolation_agrees_with_tensorflow():
     import tensorflow as tf
 
     for height, width in ((300, 500), (40, 30)):
         noise = np.random.default_rng(0).integers(64, 192, (height, width, 3), np.uint8)
         wanted = tf.image.resize(noise, (224, 224), method="bicubic", antialias=True)
         found = decode(png(noise), 224)
-        # Pillow keeps whole numbers between its two directions.
+        # Pillow rounds to integers between its two passes.
         assert np.abs(found - wanted.numpy()).max() < 2
 
 
@@ -216,7 +216,7 @@ def test_features_depend_neither_on_the_position_in_the_batch_nor_on_the_other_i
         np.testing.assert_array_equal(network(alone)[row], together[2])
 
 
-def test_the_answer_stays_when_the_next_one_is_made(graph):
+def test_a_result_is_not_overwritten_by_the_next_one(graph):
     network, pixels = load(graph), pictures(graph.input.height)
     first = network(pixels)
     kept = first.copy()
@@ -224,7 +224,7 @@ def test_the_answer_stays_when_the_next_one_is_made(graph):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
+def test_an_incomplete_last_batch_gives_the_same_features(graph):
     contents = [png(pixels) for pixels in pictures(graph.input.height)]
     whole = list(featurize(contents, graph))
     longer = list(featurize([*contents, b"no image", *contents[:4]], graph))
@@ -233,7 +233,7 @@ def test_a_last_batch_that_is_not_full_gives_the_same_features(graph):
     np.testing.assert_array_equal(longer, [*whole, *whole[:4]])
 
 
-def test_bf16_gives_nearly_the_same_features_and_leaves_f32_as_it_was(graph):
+def test_bf16_gives_similar_features_and_does_not_change_f32(graph):
     pixels = pictures(graph.input.height)
     exact = load(graph)(pixels)
     able = {"openvino": openvino_precisions, "tensorflow": tensorflow_precisions}[graph.engine]
@@ -255,7 +255,7 @@ def test_bf16_is_refused_on_a_processor_that_would_compute_in_f32(engine, compil
     assert re.fullmatch(rf"{engine} [0-9.]+ f32 \w+", what_ran(graph))
 
 
-# Graphs that would do more than compute
+# Graphs with forbidden operations
 
 
 def changed_xml(graph, old, new):
@@ -275,7 +275,7 @@ def changed_xml(graph, old, new):
         (b"</net>", b"", r"no element found"),
     ],
 )
-def test_an_openvino_graph_that_does_more_is_not_run(compiled, old, new, words):
+def test_an_openvino_graph_with_other_operations_is_refused(compiled, old, new, words):
     graph = compiled("MobileNetV2")
     load(graph)
     with pytest.raises(BackboneError, match=words) as caught:
@@ -313,7 +313,7 @@ def malicious(kind, target):
     "kind",
     ["WriteFile", "ReadFile", "EagerPyFunc", "functions", "a constant of 4000000000 bytes"],
 )
-def test_a_tensorflow_graph_that_does_more_is_not_run(compiled, tmp_path, kind):
+def test_a_tensorflow_graph_with_other_operations_is_refused(compiled, tmp_path, kind):
     graph = compiled("MobileNetV2", "tensorflow")
     target = tmp_path / "target"
     bad = replace(graph, parts={"graph.pb": malicious(kind, target)})
@@ -321,14 +321,14 @@ def test_a_tensorflow_graph_that_does_more_is_not_run(compiled, tmp_path, kind):
         load(bad)
     assert str(caught.value).isprintable()
     assert not target.exists()
-    # What makes it bad is this alone.
+    # Only this makes it invalid.
     harmless = replace(graph, parts={"graph.pb": malicious("", target)})
     assert load(harmless)(np.ones((1, 224, 224, 3), np.uint8))[0, 0] == 224 * 224 * 3
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("change", [{"dimension": 1000}, {"input": InputSpec(225)}])
-def test_a_graph_of_other_shapes_than_it_says_is_not_run(compiled, engine, change):
+def test_a_graph_with_wrong_shapes_is_refused(compiled, engine, change):
     with pytest.raises(BackboneError, match=r"wanted a compiled graph from .*; got one from"):
         load(replace(compiled("MobileNetV2", engine), **change))
 
@@ -346,9 +346,7 @@ print(*sorted({"tensorflow", "keras", "openvino"} & set(sys.modules)))
 """
 
 
-def test_a_second_run_takes_the_graph_from_the_cache_and_imports_no_tensorflow(
-    cache, compiled, tmp_path
-):
+def test_a_second_run_uses_the_cache_without_importing_tensorflow(cache, compiled, tmp_path):
     graph = compiled("MobileNetV2")
     for case in CASES:
         compiled(*case)
@@ -370,7 +368,7 @@ def test_a_second_run_takes_the_graph_from_the_cache_and_imports_no_tensorflow(
     )
 
 
-def test_one_cached_graph_serves_both_precisions(compiled, monkeypatch):
+def test_one_cached_graph_is_used_for_both_precisions(compiled, monkeypatch):
     graph = compiled("MobileNetV2")
     monkeypatch.setattr(backbones, "_compile_in_subprocess", None)
     assert compile_backbone("MobileNetV2", "random", precision="bf16") == replace(
@@ -380,7 +378,7 @@ def test_one_cached_graph_serves_both_precisions(compiled, monkeypatch):
 
 @pytest.fixture
 def own_cache(cache, compiled, tmp_path, monkeypatch):
-    """A cache of the test's own; returns the file that MobileNetV2 has there, and its content."""
+    """A separate cache for the test; returns the file of MobileNetV2 and its content."""
     graph = compiled("MobileNetV2")
     files = {path.name: path.read_bytes() for path in cache.glob("MobileNetV2-*.graph")}
     [name] = [name for name, data in files.items() if CompiledGraph.from_bytes(data) == graph]
@@ -405,7 +403,7 @@ print(backbones.compile_backbone("MobileNetV2", "random").weights_sha256)
 """
 
 
-def test_processes_that_compile_at_once_all_get_a_graph(own_cache, tmp_path):
+def test_processes_that_compile_at_the_same_time_all_get_a_graph(own_cache, tmp_path):
     path, content = own_cache
     path.parent.mkdir(parents=True)
     path.write_bytes(content[:-1000])  # Damaged, so that all compile.
@@ -447,7 +445,7 @@ def test_a_damaged_graph_in_the_cache_is_compiled_again(own_cache, damage, monke
     assert path.read_bytes() == content
 
 
-def test_a_graph_in_the_cache_is_for_its_owner_alone(own_cache, compiled, monkeypatch):
+def test_only_its_owner_can_access_a_cached_graph(own_cache, compiled, monkeypatch):
     path, content = own_cache
     monkeypatch.setattr(
         backbones, "_compile_in_subprocess", lambda *a: Path(a[-1]).write_bytes(content)
@@ -479,9 +477,7 @@ def other_dimension(content):
 
 
 @pytest.mark.parametrize("change", [other_engine, other_network, other_side, other_dimension])
-def test_another_graph_in_the_cache_than_the_one_asked_for_is_compiled_again(
-    own_cache, monkeypatch, change
-):
+def test_a_wrong_graph_in_the_cache_is_compiled_again(own_cache, monkeypatch, change):
     path, content = own_cache
     path.parent.mkdir(parents=True)
     path.write_bytes(change(content))
@@ -531,7 +527,7 @@ def test_a_graph_that_another_user_could_have_written_is_compiled_again(
     monkeypatch.setattr(
         backbones, "_compile_in_subprocess", lambda *a: Path(a[-1]).write_bytes(content)
     )
-    # As it is, it is accepted: random weights have no digest that is known beforehand.
+    # Unchanged, it is accepted: the digest of random weights is not known beforehand.
     assert compile_backbone("MobileNetV2", "random") == foreign
     expose(path)
     assert compile_backbone("MobileNetV2", "random") == CompiledGraph.from_bytes(content)
@@ -539,7 +535,7 @@ def test_a_graph_that_another_user_could_have_written_is_compiled_again(
     assert path.read_bytes() == content
 
 
-def test_other_weights_engines_and_backbones_have_graphs_of_their_own(tmp_path, monkeypatch):
+def test_other_weights_engines_and_backbones_have_separate_graphs(tmp_path, monkeypatch):
     def compile_stand_in(name, weights, engine, target):
         graph = CompiledGraph(
             name,
@@ -574,7 +570,7 @@ def test_other_weights_engines_and_backbones_have_graphs_of_their_own(tmp_path, 
             name, weights, engine = case
             assert (graph.backbone, graph.engine) == (name, engine)
             assert graph.weights_sha256 == digests.get(weights, weights)
-    # What counts of a file is its content, wherever it is and whatever it was before.
+    # Only the content of a file matters, not its path.
     (tmp_path / "copy.h5").write_bytes(b"one")
     compile_backbone("MobileNetV2", str(tmp_path / "copy.h5"))
     assert len(list((tmp_path / "cache").iterdir())) == len(cases)
@@ -584,18 +580,18 @@ def test_other_weights_engines_and_backbones_have_graphs_of_their_own(tmp_path, 
     assert len(list((tmp_path / "cache").iterdir())) == len(cases) + 1
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.mark.parametrize(
     "options", [{"name": "MobileNetV9"}, {"engine": "torch"}, {"precision": "f16"}]
 )
-def test_an_unknown_value_is_refused_with_the_known_ones(options):
+def test_an_unknown_value_is_refused_with_the_valid_values(options):
     with pytest.raises(BackboneError, match=r"wanted one of .*, .*; got '(MobileNetV9|torch|f16)'"):
         compile_backbone(**{"name": "MobileNetV2", "weights": "random", **options})
 
 
-def test_what_compiling_refuses_is_one_line(tmp_path, monkeypatch, capfd):
+def test_an_error_of_compiling_is_one_line(tmp_path, monkeypatch, capfd):
     path = tmp_path / "weights.h5"
     with h5py.File(path, "w") as file:
         file["nothing"] = np.zeros(3)
@@ -628,8 +624,8 @@ print(used.tm.__name__)
 """
 
 
-def test_compiling_asks_no_network_and_leaves_no_id_in_the_home_directory(tmp_path):
-    """Even where the package that would do so is installed."""
+def test_compiling_sends_no_telemetry(tmp_path):
+    """Even if the telemetry package is installed."""
     home, site = tmp_path / "home", tmp_path / "site" / "openvino_telemetry"
     home.mkdir()
     site.mkdir(parents=True)
@@ -649,7 +645,7 @@ def test_compiling_asks_no_network_and_leaves_no_id_in_the_home_directory(tmp_pa
 
 
 def stand_in(tmp_path, monkeypatch, script):
-    """Puts a shell script in place of the Python that compiles."""
+    """Replaces the Python interpreter for compiling by a shell script."""
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -657,7 +653,7 @@ def stand_in(tmp_path, monkeypatch, script):
     monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "cache"))
 
 
-def test_that_line_comes_back_as_the_error(tmp_path, monkeypatch):
+def test_an_error_of_the_child_process_is_raised(tmp_path, monkeypatch):
     script = "echo Downloading; echo noise >&2; echo 'weights: out of reach; go on' >&2; exit 2"
     stand_in(tmp_path, monkeypatch, script)
     with pytest.raises(BackboneError) as caught:
@@ -666,16 +662,16 @@ def test_that_line_comes_back_as_the_error(tmp_path, monkeypatch):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_compiler_that_crashes_is_not_reported_as_the_users_error(tmp_path, monkeypatch):
+def test_a_crash_of_the_compiler_is_not_an_error_of_the_user(tmp_path, monkeypatch):
     stand_in(tmp_path, monkeypatch, "echo out of luck >&2; kill -9 $$")
     with pytest.raises(RuntimeError, match=r"compiling MobileNetV2 .* -9:\nout of luck"):
         compile_backbone("MobileNetV2", "random")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_named_before_anything_is_compiled(tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_reported_before_compiling(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(backbones, "_compile_in_subprocess", None)
-    with pytest.raises(BackboneError, match=r"cannot be kept in .*file/cache.*set FRUITS_CACHE"):
+    with pytest.raises(BackboneError, match=r"cannot be stored in .*file/cache.*set FRUITS_CACHE"):
         compile_backbone("MobileNetV2", "random")

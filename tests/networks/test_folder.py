@@ -1,4 +1,4 @@
-"""Networks that users bring: from a folder to features, or one line that says what is missing."""
+"""Networks of users: features of a folder's network, or one line that says what is missing."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from fruits.sources.decode import decode
 DATA = Path(__file__).parents[1] / "data" / "networks"
 NETWORKS = sorted(path.name for path in DATA.iterdir() if (path / "model.onnx").exists())
 PICTURES = [png(drawn(*size)) for size in SIZES]
-# Whatever a pixel is, the network gets: value / 255.
+# The network gets value / 255.
 PLAIN = json.loads(EXAMPLE) | {"height": 32, "width": 48, "mean": [0, 0, 0], "std": [1, 1, 1]}
 WEIGHTS = np.random.RandomState(0).normal(size=(3, 5))
 
@@ -43,7 +43,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a network of mean colours, whose preprocessing is written down."""
+    """A folder with a network that computes mean colours, and its preprocessing."""
     place = tmp_path / "colours"
     place.mkdir()
     (place / "model.onnx").write_bytes(colours(WEIGHTS))
@@ -72,22 +72,22 @@ def mean_colours(contents: list[bytes], place: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "vit-scores"])
-def test_features_are_those_of_the_library_that_the_network_is_of(name: str) -> None:
+def test_features_agree_with_the_library_of_the_network(name: str) -> None:
     expected = np.load(DATA / name / "expected.npz")
     graph = graph_of(DATA / name)
     found = features(graph, PICTURES)
     assert relative(found, expected["features"]) < 1e-4
-    # The comparison can tell.
+    # The comparison is meaningful.
     assert relative(np.roll(found, 1, axis=0), expected["features"]) > 1e-2
     about = read_folder(DATA / name).recipe
     for content, pixels in zip(PICTURES, expected["pixels"], strict=True):
         values = (decode(content, graph.input) * about.rescale - about.mean) / about.std
         chosen = places((3, *values.shape[:2]))
-        apart = np.abs(np.moveaxis(values, -1, 0).ravel()[chosen] - pixels)
-        assert np.mean(apart * max(about.std) <= 1.001 / 255) > 0.999
+        difference = np.abs(np.moveaxis(values, -1, 0).ravel()[chosen] - pixels)
+        assert np.mean(difference * max(about.std) <= 1.001 / 255) > 0.999
 
 
-def test_scores_of_classes_are_refused_unless_they_are_asked_for(tmp_path: Path) -> None:
+def test_scores_of_classes_are_refused_unless_they_are_named(tmp_path: Path) -> None:
     place = Path(shutil.copytree(DATA / "vit-scores", tmp_path / "vit"))
     with pytest.raises(BackboneError, match=r"logits of shape \(n, 5\) are scores of classes"):
         graph_of(place)
@@ -97,9 +97,7 @@ def test_scores_of_classes_are_refused_unless_they_are_asked_for(tmp_path: Path)
 
 
 @pytest.mark.parametrize("pooling", ["class_token", "mean", "mean_patches"])
-def test_tokens_become_one_vector_in_the_way_that_is_asked_for(
-    tmp_path: Path, pooling: str
-) -> None:
+def test_tokens_are_pooled_as_requested(tmp_path: Path, pooling: str) -> None:
     place = Path(shutil.copytree(DATA / "dinov2", tmp_path / "dinov2"))
     about = {"output": "last_hidden_state", "pooling": pooling}
     (place / "input.json").write_text(json.dumps(about))
@@ -118,7 +116,7 @@ def test_tokens_become_one_vector_in_the_way_that_is_asked_for(
     assert relative(features(graph_of(place), PICTURES), wanted) < 1e-4
 
 
-def test_an_output_of_tokens_needs_a_word_on_how_they_become_one_vector(tmp_path: Path) -> None:
+def test_an_output_of_tokens_needs_a_pooling(tmp_path: Path) -> None:
     place = Path(shutil.copytree(DATA / "dinov2", tmp_path / "dinov2"))
     (place / "input.json").unlink()
     with pytest.raises(BackboneError, match='"pooling": "class_token"'):
@@ -128,10 +126,10 @@ def test_an_output_of_tokens_needs_a_word_on_how_they_become_one_vector(tmp_path
         graph_of(place)
 
 
-# Networks of one's own
+# Custom networks
 
 
-def test_a_network_written_down_by_hand_computes_what_it_says(folder: Path) -> None:
+def test_a_handwritten_network_computes_the_expected_features(folder: Path) -> None:
     say(folder, output="features", channels="BGR", mean=[0.1, 0.2, 0.3], std=[1, 2, 4])
     colour = mean_colours(PICTURES, folder)[:, ::-1]
     wanted = ((colour - [0.1, 0.2, 0.3]) / [1, 2, 4]) @ WEIGHTS
@@ -141,7 +139,7 @@ def test_a_network_written_down_by_hand_computes_what_it_says(folder: Path) -> N
     assert (graph.input.height, graph.input.width) == (32, 48)
 
 
-def test_a_tensor_inside_can_be_the_features(folder: Path) -> None:
+def test_an_inner_tensor_can_be_the_features(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, chances=["n", 5]))
     say(folder)
     with pytest.raises(BackboneError, match=r'before its last layer: \{"output": "colour"\}'):
@@ -156,7 +154,7 @@ def test_a_tensor_inside_can_be_the_features(folder: Path) -> None:
         graph_of(folder)
 
 
-def test_a_map_becomes_its_mean(folder: Path) -> None:
+def test_a_map_is_averaged(folder: Path) -> None:
     content = model([node("Relu", ["image"], "map")], [], {"map": ["n", 3, "h", "w"]})
     (folder / "model.onnx").write_bytes(content)
     say(folder, pooling="mean")
@@ -164,7 +162,7 @@ def test_a_map_becomes_its_mean(folder: Path) -> None:
     np.testing.assert_allclose(found, mean_colours(PICTURES, folder), rtol=1e-5)
 
 
-def test_an_openvino_ir_of_the_other_layout_says_it_itself(tmp_path: Path) -> None:
+def test_the_layout_of_an_openvino_ir_is_detected(tmp_path: Path) -> None:
     pixels = ops.parameter([1, 32, 48, 3], np.float32, name="image")
     mean = ops.reduce_mean(pixels, ops.constant([1, 2]))
     mean.output(0).set_names({"colour"})
@@ -178,14 +176,14 @@ def test_an_openvino_ir_of_the_other_layout_says_it_itself(tmp_path: Path) -> No
     np.testing.assert_allclose(found, mean_colours(PICTURES, tmp_path)[:, ::-1], rtol=1e-5)
 
 
-def test_values_in_a_file_of_their_own_are_read(folder: Path) -> None:
+def test_values_in_a_separate_file_are_read(folder: Path) -> None:
     wanted = features(graph_of(folder), PICTURES)
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, "values.bin"))
     (folder / "values.bin").write_bytes(WEIGHTS.astype(np.float32).tobytes())
     np.testing.assert_array_equal(features(compile_backbone(str(folder)), PICTURES), wanted)
 
 
-def test_a_folder_in_a_store_is_the_same_network(folder: Path) -> None:
+def test_a_folder_in_a_store_gives_the_same_network(folder: Path) -> None:
     store = fsspec.filesystem("memory")
     store.put(f"{folder}/", "/networks/colours/", recursive=True)
     assert compile_backbone("memory://networks/colours") == compile_backbone(str(folder))
@@ -197,7 +195,7 @@ def test_a_folder_in_a_store_is_the_same_network(folder: Path) -> None:
 # The identity of a network
 
 
-def test_what_decides_the_features_decides_the_identity(folder: Path) -> None:
+def test_the_identity_depends_on_everything_that_affects_the_features(folder: Path) -> None:
     first = read_folder(folder).sha256
     (folder / "README.md").write_text("nothing of it")
     say(folder, output="features", layout=None)
@@ -216,11 +214,11 @@ def test_a_folder_is_compiled_once(folder: Path, monkeypatch: pytest.MonkeyPatch
     graph = compile_backbone(str(folder))
     monkeypatch.setattr(compile, "_compile_in_subprocess", None)
     assert compile_backbone(str(folder)) == graph
-    # Where nothing is reduced, all decoding is exact: the option changes nothing.
+    # Without reduction, decoding is always exact: the option has no effect.
     assert compile_backbone(f"file:{folder}", exact_decode=True) == graph
 
 
-def test_a_crop_is_part_of_the_identity_and_needs_no_other_graph(
+def test_a_crop_changes_the_identity_but_not_the_graph(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = compile_backbone(str(folder))
@@ -231,7 +229,7 @@ def test_a_crop_is_part_of_the_identity_and_needs_no_other_graph(
     assert CompiledGraph.from_bytes(cropped.to_bytes()) == cropped
 
 
-def test_a_crop_is_none_of_the_words_of_a_network(folder: Path) -> None:
+def test_a_crop_is_not_a_field_of_input_json(folder: Path) -> None:
     say(folder, crop="centre")
     with pytest.raises(BackboneError, match=r"wanted input.json with .*; got crop"):
         read_folder(folder)
@@ -242,7 +240,7 @@ def test_networks_keep_the_digests_of_earlier_versions() -> None:
     assert read_folder(DATA / "dinov2").sha256 == digest
 
 
-def test_a_graph_of_a_folder_goes_through_bytes_unchanged(folder: Path) -> None:
+def test_a_graph_of_a_folder_is_unchanged_after_packing(folder: Path) -> None:
     graph = graph_of(folder)
     assert CompiledGraph.from_bytes(graph.to_bytes()) == graph
 
@@ -272,12 +270,12 @@ def test_the_fastest_batch_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = {1: 1.0, 2: 0.5, 4: 0.49, 8: 0.6}
     monkeypatch.setattr(batch, "_seconds", lambda candidate, pixels: taken[candidate.batch])
     graph = graph_of(DATA / "convnext")
-    # Four are hardly faster than two, and would take more memory.
+    # A batch of four is hardly faster than two, and would need more memory.
     assert graph.batch == 2
     assert load(graph)(np.zeros((3, 64, 64, 3), np.uint8)).shape == (3, 16)
 
 
-# What is refused
+# Refused folders
 
 
 def refused(place: Path, words: str) -> None:
@@ -288,7 +286,7 @@ def refused(place: Path, words: str) -> None:
     assert text.isprintable()
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "nowhere cannot be read: No such file")
 
 
@@ -303,6 +301,31 @@ def test_a_folder_needs_one_network(folder: Path) -> None:
     refused(folder, "got none of them")
 
 
+def test_a_network_in_the_folder_onnx_is_named(folder: Path) -> None:
+    (folder / "onnx").mkdir()
+    shutil.copy(folder / "model.onnx", folder / "onnx" / "model_fp16.onnx")
+    (folder / "model.onnx").rename(folder / "onnx" / "model.onnx")
+    wanted = r'none of them, but onnx/model.onnx, .*write \{"file": "onnx/model.onnx"\}'
+    refused(folder, wanted)
+    say(folder, output="features", file="onnx/model.onnx")
+    assert compile_backbone(str(folder)).dimension == 5
+
+
+def test_a_processor_of_images_and_texts_says_it_in_its_part_for_images(folder: Path) -> None:
+    about = json.loads((DATA / "siglip" / "preprocessor_config.json").read_text())
+    (folder / "input.json").unlink()
+    place = folder / "processor_config.json"
+    place.write_text(json.dumps({"processor_class": "SiglipProcessor", "image_processor": about}))
+    found = read_folder(folder).recipe
+    assert found.input == read_folder(DATA / "siglip").recipe.input
+    place.write_text(json.dumps({"image_processor": about | {"resample": 9}}))
+    refused(folder, "processor_config.json has resample 9")
+    # Before transformers 5, the file has nothing about images.
+    place.write_text(json.dumps({"processor_class": "SiglipProcessor"}))
+    shutil.copy(DATA / "siglip" / "preprocessor_config.json", folder)
+    assert read_folder(folder).recipe == found
+
+
 def test_unknown_preprocessing_is_one_line_with_an_example(folder: Path) -> None:
     (folder / "input.json").unlink()
     refused(folder, "there is no file that says nothing about|write what it was trained with")
@@ -314,7 +337,7 @@ def test_unknown_preprocessing_is_one_line_with_an_example(folder: Path) -> None
     refused(folder, "wanted an object")
 
 
-def test_two_files_that_differ_are_not_chosen_from(folder: Path) -> None:
+def test_contradicting_files_are_refused(folder: Path) -> None:
     (folder / "input.json").unlink()
     shutil.copy(DATA / "timm-vit" / "config.json", folder / "config.json")
     shutil.copy(DATA / "vit" / "preprocessor_config.json", folder)
@@ -322,13 +345,13 @@ def test_two_files_that_differ_are_not_chosen_from(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../values.bin", "/etc/passwd", "a/../../values.bin", "s3://b/k"])
-def test_values_outside_of_the_folder_are_not_read(folder: Path, name: str) -> None:
+def test_values_outside_the_folder_are_not_read(folder: Path, name: str) -> None:
     (folder.parent / "values.bin").write_bytes(WEIGHTS.astype(np.float32).tobytes())
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, name))
     refused(folder, "wanted all files inside of the folder")
 
 
-def test_a_link_out_of_the_folder_is_not_followed(folder: Path) -> None:
+def test_a_link_outside_the_folder_is_not_followed(folder: Path) -> None:
     outside = folder.parent / "values.bin"
     outside.write_bytes(WEIGHTS.astype(np.float32).tobytes())
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, "values.bin"))
@@ -348,12 +371,12 @@ def test_the_links_of_hugging_faces_cache_are_followed(folder: Path) -> None:
     assert read_folder(snapshot).sha256 == wanted
 
 
-def test_operations_of_others_are_refused(folder: Path) -> None:
+def test_custom_operations_are_refused(folder: Path) -> None:
     content = model(
         [node("Steal", ["image"], "features", "com.example")], [], {"features": ["n", 3]}
     )
     (folder / "model.onnx").write_bytes(content)
-    refused(folder, "standard operations; model.onnx has some of com.example")
+    refused(folder, "standard operations; model.onnx has operations of com.example")
 
 
 def test_a_network_with_other_inputs_is_refused(folder: Path) -> None:
@@ -372,7 +395,19 @@ def test_a_network_of_another_size_is_refused(folder: Path) -> None:
         [node("Relu", ["image"], "map")], [], {"map": ["n", 3, 8, 8]}, {"image": ["n", 3, 8, 8]}
     )
     (folder / "model.onnx").write_bytes(content)
-    refused(folder, "wanted images of 32 x 48 pixels")
+    refused(folder, "wanted a network for images of 32 x 48 pixels")
+
+
+def test_a_layout_that_the_shape_contradicts_is_one_line_that_says_what_to_write(
+    folder: Path,
+) -> None:
+    shape = ["n", 32, 48, 3]
+    content = model([node("Relu", ["image"], "map")], [], {"map": shape}, {"image": shape})
+    (folder / "model.onnx").write_bytes(content)
+    say(folder, output="map", pooling="mean", layout="NCHW")
+    refused(folder, r'not NCHW: write \{"layout": "NHWC"\} into input.json')
+    say(folder, output="map", pooling="mean", layout="NHWC")
+    assert compile_backbone(str(folder)).dimension == 3
 
 
 def test_a_layout_that_the_shape_does_not_tell_has_to_be_said(folder: Path) -> None:
@@ -402,11 +437,11 @@ def test_random_numbers_are_refused(folder: Path) -> None:
 def test_other_engines_and_weights_are_refused(folder: Path, engine: str) -> None:
     with pytest.raises(BackboneError, match=f"wanted openvino for the network in .*; got {engine}"):
         compile_backbone(str(folder), engine=engine)
-    with pytest.raises(BackboneError, match="brings its own"):
+    with pytest.raises(BackboneError, match="has its own"):
         compile_backbone(str(folder), weights="random")
 
 
-def test_a_damaged_file_is_refused_or_does_no_harm(folder: Path) -> None:
+def test_a_damaged_file_is_refused_or_harmless(folder: Path) -> None:
     whole = (DATA / "timm-vit" / "model.onnx").read_bytes()
     random = np.random.RandomState(0)
     refusals = []
@@ -422,7 +457,7 @@ def test_a_damaged_file_is_refused_or_does_no_harm(folder: Path) -> None:
     assert all(map(str.isprintable, refusals))
 
 
-def test_names_that_are_no_folders_are_refused_with_those_that_there_are() -> None:
+def test_unknown_names_are_refused_with_the_valid_names() -> None:
     with pytest.raises(BackboneError, match=r"wanted one of MobileNetV2, .*or a folder"):
         compile_backbone("MobileNet9")
     assert not os.path.exists("MobileNet9")

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import SparkSession
 
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
 from fruits.networks.runtime import featurize
+from fruits.runs import pipeline
+from fruits.runs.config import RunConfig
 
-# Ends the process that decodes certain contents, as broken native code would.
+# Ends the process that decodes certain contents, like a crash in native code.
 POISON = """
 import os, signal
 import fruits.networks.runtime as engines
@@ -44,7 +47,7 @@ def test_features_are_the_same_in_a_subprocess(
 
 
 @pytest.mark.spark
-def test_an_image_that_crashes_the_worker_is_rejected_and_the_others_are_not(
+def test_only_the_image_that_crashes_the_worker_is_rejected(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 40})
@@ -64,11 +67,11 @@ def test_an_image_that_crashes_the_worker_is_rejected_and_the_others_are_not(
 
 
 @pytest.mark.spark
-def test_a_worker_that_is_killed_ends_the_run_with_advice_and_blames_no_image(
-    draw: Callable[..., Path], tmp_path: Path
+def test_a_killed_worker_ends_the_run_with_advice_and_rejects_no_image(
+    spark: SparkSession, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 20})
-    # In the second chunk: paths are in the order of their letters.
+    # This one is in the second chunk, because paths are sorted.
     with (root / "Fig" / "7_100.jpg").open("ab") as file:
         file.write(b"POISON SIGKILL")
     done = run(tmp_path, "--chunk", "10")
@@ -77,7 +80,10 @@ def test_a_worker_that_is_killed_ends_the_run_with_advice_and_blames_no_image(
     assert "spark.executor.cores" in done.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 10
     (root / "Fig" / "7_100.jpg").unlink()
-    assert run(tmp_path, "--chunk", "10").returncode == 0
+    config = RunConfig(
+        images=str(root), output=f"{tmp_path}/out", backbone="EfficientNetLite0", chunk=10
+    )
+    assert pipeline.run(config).report["counts"]["extracted"] == 9
     assert len(pd.read_parquet(tmp_path / "out" / "pca")) == 19
 
 
@@ -96,4 +102,4 @@ def run(tmp_path: Path, *options: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(autouse=True)
 def _compiled(graph: CompiledGraph) -> None:
-    """The graph is in the cache before a run is started."""
+    """Makes sure that the graph is in the cache before a run starts."""

@@ -1,4 +1,4 @@
-"""Keras 3 archives of any architecture: what they compute, and that nothing in them is run."""
+"""Keras 3 archives of any architecture are converted, and no code in them is run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SAID = json.loads(EXAMPLE) | {"height": 32, "width": 40, "channels": "BGR"}
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """A folder with a small network, and the network up to its features."""
+    """A folder with a small network, and the part of the network up to its features."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
@@ -40,7 +40,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, keras.Model(image, pooled)
 
 
-def test_features_are_those_that_keras_predicts(
+def test_features_agree_with_keras(
     saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "SECONDS", 0.01)
@@ -57,7 +57,7 @@ def test_features_are_those_that_keras_predicts(
     ("output", "words"),
     [(None, 'the last layers are pooled and .*"output": "pooled"'), ("none", "layer none; the")],
 )
-def test_the_layer_of_the_features_has_to_be_named(
+def test_the_layer_of_the_features_must_be_named(
     saved: tuple[Path, Any], tmp_path: Path, output: str | None, words: str
 ) -> None:
     (tmp_path / "model.keras").write_bytes((saved[0] / "model.keras").read_bytes())
@@ -92,7 +92,7 @@ def changed(source: Path, target: Path, old: str, new: str, extra: str | None = 
         ("{", "[", None, "wanted a Keras 3 archive"),
     ],
 )
-def test_an_archive_with_more_than_layers_of_keras_is_refused(
+def test_an_archive_with_other_objects_than_keras_layers_is_refused(
     saved: tuple[Path, Any], tmp_path: Path, old: str, new: str, extra: str | None, words: str
 ) -> None:
     changed(saved[0] / "model.keras", tmp_path / "model.keras", old, new, extra)
@@ -102,7 +102,7 @@ def test_an_archive_with_more_than_layers_of_keras_is_refused(
     assert str(caught.value).isprintable()
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"no archive")
     (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
     with pytest.raises(BackboneError, match=r"wanted a Keras 3 archive; model.keras has"):

@@ -27,7 +27,7 @@ from fruits.networks.compile import compile_backbone, keras_model
 from fruits.networks.keras_weights import identity, weighted
 from fruits.networks.runtime import load
 
-# Keras' own, on each array that it writes.
+# A warning of Keras for each array that it writes.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 
 # Weights do not depend on the side; small pictures save time.
@@ -35,7 +35,7 @@ SIDES = {"MobileNetV2": 64, "EfficientNetB0": 64, "InceptionV3": 96}
 
 
 class Zoo:
-    """A source and a target for each backbone; the target is emptied before each use."""
+    """A source and a target for each backbone; the target is reset before each use."""
 
     def __init__(self):
         self.bases, self.targets, self.tops = {}, {}, {}
@@ -52,7 +52,7 @@ class Zoo:
         return keras.ops.image.resize(coarse, (SIDES[name],) * 2, interpolation="bicubic")
 
     def base(self, name):
-        """A source whose variables all differ, and whose features come alive."""
+        """A source with different variables and features that are not zero."""
         if name not in self.bases:
             base, _ = weighted(name, lambda source: self.build(name), lambda x: x, "random")
             rng = np.random.default_rng(1)
@@ -82,7 +82,7 @@ class Zoo:
         return self.tops[name]
 
     def fill(self, name, path):
-        """The target filled from a file, the file's digest, and the target's features."""
+        """Fills the target from a file; returns it, the digest of the file, and its features."""
         if name not in self.targets:
             self.targets[name] = self.build(name)
         target = self.targets[name]
@@ -91,7 +91,7 @@ class Zoo:
             variable.assign(np.full(variable.shape, empty, variable.dtype))
         model, sha256 = weighted(name, lambda source: target, None, str(path))
         assert model is target
-        # Not predict: it would keep the statistics that Normalization had the first time.
+        # Not `predict`, which would cache the first statistics of Normalization.
         return model, sha256, model(self.pixels(name), training=False).numpy()
 
 
@@ -104,7 +104,7 @@ def difference(found, wanted):
     return np.abs(found - wanted).max() / np.abs(wanted).max()
 
 
-# Ways in which a backbone is part of a model
+# Ways to use a backbone in a model
 
 
 def alone(base):
@@ -122,7 +122,7 @@ def flattened(base):
 
 @contextmanager
 def frozen(base, share):
-    """The first layers of the base do not learn."""
+    """The first layers of the base are frozen."""
     count = int(len(base.layers) * share)
     for layer in base.layers[:count]:
         layer.trainable = False
@@ -134,7 +134,7 @@ def frozen(base, share):
         base.trainable = True
 
 
-# Ways in which a model is kept
+# Ways to save a model
 
 
 def keras3_weights(model, folder):
@@ -162,7 +162,7 @@ FORMATS = [keras3_weights, keras3_model, legacy_model, legacy_weights]
 
 
 def check(zoo, name, path):
-    """Asserts that a file gives the features, the weights and the digest of the source."""
+    """Checks that a file gives the features, the weights and the digest of the source."""
     base, features = zoo.base(name)
     model, sha256, found = zoo.fill(name, path)
     assert 0.01 < features.std() < 100
@@ -181,18 +181,18 @@ def test_a_backbone_is_found_in_every_kind_of_file(zoo, tmp_path, save, arrangem
     check(zoo, "MobileNetV2", path)
 
 
-# The order in a legacy file depends on what learns.
+# The order in a legacy file depends on which layers are trainable.
 @pytest.mark.parametrize("share", [0, 1])
 @pytest.mark.parametrize("save", [legacy_model, legacy_weights])
-def test_so_is_one_that_learns_or_is_frozen_as_a_whole(zoo, tmp_path, save, share):
+def test_a_fully_trainable_or_frozen_backbone_is_found(zoo, tmp_path, save, share):
     base, _ = zoo.base("MobileNetV2")
     with frozen(base, share):
         path = save(nested(base), tmp_path)
     check(zoo, "MobileNetV2", path)
 
 
-# EfficientNetB0 has a Normalization layer with weights. InceptionV3 has layers without names of
-# their own: the target's are numbered from where the source's end.
+# EfficientNetB0 has a Normalization layer with weights. InceptionV3 has layers without names, whose
+# numbers continue from the source to the target.
 @pytest.mark.parametrize(
     ("save", "arrangement", "share"),
     [
@@ -204,14 +204,14 @@ def test_so_is_one_that_learns_or_is_frozen_as_a_whole(zoo, tmp_path, save, shar
     ],
 )
 @pytest.mark.parametrize("name", ["EfficientNetB0", "InceptionV3"])
-def test_so_are_backbones_with_unusual_layers(zoo, tmp_path, save, arrangement, share, name):
+def test_backbones_with_unusual_layers_are_found(zoo, tmp_path, save, arrangement, share, name):
     base, _ = zoo.base(name)
     with frozen(base, share):
         path = save(arrangement(base), tmp_path)
     check(zoo, name, path)
 
 
-def test_layers_without_names_do_differ_within_a_session(zoo):
+def test_keras_numbers_layers_without_names_within_a_session(zoo):
     base, other = zoo.base("InceptionV3")[0], zoo.build("InceptionV3")
     assert base.layers[1].name != other.layers[1].name
 
@@ -220,19 +220,19 @@ def test_layers_without_names_do_differ_within_a_session(zoo):
     ("name", "save"),
     [*(("MobileNetV2", save) for save in FORMATS), ("InceptionV3", legacy_weights)],
 )
-def test_a_top_of_any_size_is_passed_over(zoo, tmp_path, name, save):
+def test_a_top_of_any_size_is_ignored(zoo, tmp_path, name, save):
     check(zoo, name, save(zoo.top(name), tmp_path))
 
 
 @pytest.mark.parametrize("save", FORMATS)
-def test_so_is_the_top_of_a_backbone_inside_a_model(zoo, tmp_path, save):
+def test_the_top_of_a_nested_backbone_is_ignored(zoo, tmp_path, save):
     top = zoo.top("MobileNetV2")
     model = keras.Sequential([layers.Input(top.input_shape[1:]), layers.Rescaling(2), top])
     check(zoo, "MobileNetV2", save(model, tmp_path))
 
 
 @pytest.mark.parametrize("save", [keras3_model, legacy_model])
-def test_what_the_optimizer_has_learnt_is_passed_over(zoo, tmp_path, save):
+def test_the_state_of_the_optimizer_is_ignored(zoo, tmp_path, save):
     model = nested(zoo.base("MobileNetV2")[0])
     model.compile("adam", "mse")
     model.optimizer.build(model.trainable_variables)
@@ -240,7 +240,7 @@ def test_what_the_optimizer_has_learnt_is_passed_over(zoo, tmp_path, save):
 
 
 def write_keras2(path, groups, root=""):
-    """Writes a file as Keras 2 does: groups of arrays, in the order that attributes tell."""
+    """Writes a file like Keras 2: groups of arrays, in the order of attributes."""
     with h5py.File(path, "w") as file:
         group = file.require_group(root) if root else file
         group.attrs["layer_names"] = [name.encode() for name in groups]
@@ -271,7 +271,7 @@ def test_a_file_of_keras_2_is_read(zoo, tmp_path, root):
 
 @pytest.mark.parametrize("share", [0, 0.6, 1])
 @pytest.mark.parametrize("name", ["MobileNetV2", "InceptionV3"])
-def test_a_file_of_keras_2_with_the_backbone_inside_a_model_is_read(zoo, tmp_path, name, share):
+def test_a_file_of_keras_2_with_a_nested_backbone_is_read(zoo, tmp_path, name, share):
     base, _ = zoo.base(name)
     with frozen(base, share):
         order = [*base.trainable_weights, *base.non_trainable_weights]
@@ -283,12 +283,12 @@ def test_a_file_of_keras_2_with_the_backbone_inside_a_model_is_read(zoo, tmp_pat
     check(zoo, name, write_keras2(tmp_path / "two.h5", groups, "model_weights"))
 
 
-# EfficientNet's ImageNet weights come with a layer of their own
+# EfficientNet's ImageNet weights need an additional layer
 
 
 @pytest.fixture(scope="module")
 def imagenet_like(zoo, tmp_path_factory):
-    """EfficientNetB0 as Keras builds it for ImageNet, and the same weights in the plain network."""
+    """EfficientNetB0 as Keras builds it for ImageNet, and the plain network with its weights."""
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
     def normalizing(model, variance):
@@ -316,7 +316,7 @@ def imagenet_like(zoo, tmp_path_factory):
     ("save", "arrangement"),
     [(keras3_weights, alone), (keras3_model, nested), (legacy_model, nested)],
 )
-def test_a_model_that_began_with_imagenet_weights_keeps_their_scale(
+def test_a_model_that_started_from_imagenet_weights_keeps_their_scale(
     zoo, tmp_path, imagenet_like, save, arrangement
 ):
     _, model, features = imagenet_like
@@ -324,17 +324,17 @@ def test_a_model_that_began_with_imagenet_weights_keeps_their_scale(
     assert difference(zoo.fill("EfficientNetB0", path)[2], features) < 1e-4
 
 
-def test_keras_own_imagenet_file_may_be_given_by_its_path(zoo, tmp_path, imagenet_like):
-    # The published file was written before the layer that makes up for the scale.
+def test_keras_imagenet_file_may_be_given_by_path(zoo, tmp_path, imagenet_like):
+    # The published file is older than the layer that corrects the scale.
     plain, _, features = imagenet_like
     path = legacy_weights(plain, tmp_path)
     assert difference(zoo.fill("EfficientNetB0", path)[2], features) < 1e-4
 
 
-# Where a file may be
+# Locations of files
 
 
-def test_a_file_is_named_by_a_path_or_a_uri(zoo, tmp_path, monkeypatch):
+def test_a_file_is_given_by_path_or_uri(zoo, tmp_path, monkeypatch):
     path = keras3_weights(zoo.base("MobileNetV2")[0], tmp_path)
     odd = tmp_path / "odd #1 %20 name.H5"
     shutil.copy(path, odd)
@@ -355,7 +355,7 @@ def test_the_suffix_may_be_in_capitals(zoo, tmp_path):
     check(zoo, "MobileNetV2", path.rename(tmp_path / "MODEL.KERAS"))
 
 
-def test_the_whole_backbone_is_made_from_a_file(zoo, tmp_path):
+def test_a_backbone_is_compiled_from_a_file(zoo, tmp_path):
     base, _ = zoo.base("MobileNetV2")
     path = legacy_model(nested(base), tmp_path)
     model, sha256 = keras_model("MobileNetV2", str(path))
@@ -365,7 +365,7 @@ def test_the_whole_backbone_is_made_from_a_file(zoo, tmp_path):
         np.testing.assert_array_equal(found, wanted)
 
 
-# Files that do not serve
+# Unusable files
 
 
 def refusal(zoo, name, path, error=BackboneError):
@@ -383,7 +383,7 @@ def test_a_file_of_another_backbone_is_refused(zoo, tmp_path, save, arrangement)
     path = save(arrangement(zoo.base("EfficientNetB0")[0]), tmp_path)
     message = refusal(zoo, "MobileNetV2", path)
     assert f"{path} does not fit MobileNetV2: wanted 260 arrays" in message
-    assert "name the backbone that the file belongs to" in message
+    assert "choose the backbone that the file belongs to" in message
 
 
 def tower(depths):
@@ -446,7 +446,7 @@ def drop_weights(path):
 def test_a_damaged_file_is_refused(zoo, tmp_path, save, damage):
     path = save(zoo.base("MobileNetV2")[0], tmp_path)
     damage(path)
-    assert f"{path} is another or damaged: " in refusal(zoo, "MobileNetV2", path)
+    assert f"{path} is another file or damaged (" in refusal(zoo, "MobileNetV2", path)
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.weights.h5", "model.keras"])
@@ -455,21 +455,21 @@ def test_text_with_the_name_of_a_model_is_refused(zoo, tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     message = refusal(zoo, "MobileNetV2", path)
-    assert f"wanted a Keras weights or model file, but {path} is another or damaged: " in message
+    assert f"wanted a Keras weights or model file; {path} is another file or damaged (" in message
 
 
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("{tmp}/none.h5", "none.h5 cannot be read: No such file or directory; give"),
-        ("{tmp}/folder.keras", "folder.keras cannot be read: Is a directory; give"),
-        ("file://{tmp}/none.h5", "none.h5 cannot be read: No such file or directory; give"),
-        ("memory://none.h5", "none.h5 cannot be read: FileNotFoundError: "),
+        ("{tmp}/none.h5", "none.h5 cannot be read (No such file or directory): give"),
+        ("{tmp}/folder.keras", "folder.keras cannot be read (Is a directory): give"),
+        ("file://{tmp}/none.h5", "none.h5 cannot be read (No such file or directory): give"),
+        ("memory://none.h5", "none.h5 cannot be read (FileNotFoundError: "),
         ("{tmp}/model.pt", "imagenet, random, or a Keras file that ends in .h5 or .keras; got '"),
         ("ImageNet", "imagenet, random, or a Keras file that ends in .h5 or .keras; got 'Image"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_what_to_give(zoo, tmp_path, uri, words):
+def test_unreadable_weights_are_refused_with_a_remedy(zoo, tmp_path, uri, words):
     (tmp_path / "folder.keras").mkdir()
     (tmp_path / "model.pt").write_bytes(b"")
     uri = uri.format(tmp=tmp_path)
@@ -479,7 +479,7 @@ def test_what_cannot_be_read_is_refused_with_what_to_give(zoo, tmp_path, uri, wo
     assert words in str(caught.value)
 
 
-def test_a_store_without_credentials_is_named(zoo, monkeypatch, tmp_path):
+def test_missing_credentials_of_a_store_are_reported(zoo, monkeypatch, tmp_path):
     import s3fs
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
@@ -493,7 +493,7 @@ def test_a_store_without_credentials_is_named(zoo, monkeypatch, tmp_path):
     assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
 
 
-# Files that want more than to be read
+# Malicious files
 
 HOSTILE_PROGRAM = """
 import resource, sys
@@ -513,7 +513,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def legacy_group(file, kernel):
-    """A file of Keras 2 for a layer of three by two; ``kernel`` writes its weights into a group."""
+    """A file of Keras 2 for a layer of three by two; ``kernel`` writes its weights to a group."""
     file.attrs["layer_names"] = [b"dense"]
     layer = file.create_group("dense")
     layer.attrs["weight_names"] = [b"kernel:0", b"bias:0"]
@@ -616,7 +616,7 @@ def texts(file, tmp_path):
 
 
 def long_names(file, tmp_path):
-    """Two thousand names, which are one text of 2 MB in the file."""
+    """Two thousand names that are one string of 2 MB in the file."""
     names = ["x" * (2 << 20), *("kernel:0" for _ in range(2000))]
     fine(file, tmp_path)
     del file["dense"].attrs["weight_names"]
@@ -631,9 +631,9 @@ def no_names(file, tmp_path):
 
 ATTACKS = {
     external_values: "has its values in another file",
-    external_link: "is a link to another place",
-    external_group: "is a link to another place",
-    soft_link: "is a link to another place",
+    external_link: "is a link",
+    external_group: "is a link",
+    soft_link: "is a link",
     virtual_values: "has its values in another file",
     filled: "has a shape but no values",
     inflated: "does not fit Net",
@@ -645,7 +645,7 @@ ATTACKS = {
 }
 
 
-def test_hostile_files_are_refused_in_one_line_each_and_take_no_memory(tmp_path):
+def test_malicious_files_are_refused_without_allocating_memory(tmp_path):
     paths = []
     for write in (fine, compressed, *ATTACKS):
         paths.append(tmp_path / f"{write.__name__}.h5")
@@ -685,29 +685,29 @@ def test_an_archive_that_expands_is_refused_before_it_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-# Keras' own ImageNet weights
+# Keras' ImageNet weights
 
 FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 @pytest.fixture(scope="module")
 def published(zoo, tmp_path_factory):
-    """The content of a stand-in for Keras' published file."""
+    """The content of a file that replaces Keras' published file."""
     return legacy_weights(zoo.base("MobileNetV2")[0], tmp_path_factory.mktemp("site")).read_bytes()
 
 
 @pytest.fixture
 def keras_home(tmp_path, monkeypatch):
-    """An empty folder for Keras' downloads; the file's place in it."""
+    """An empty folder for Keras' downloads; returns the path of the file in it."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    # Keras has read the variable already.
+    # Keras has already read the variable.
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
     return tmp_path / "models" / FILE
 
 
 @pytest.fixture
 def site(published, monkeypatch):
-    """A server of the published file; ``conduct`` says how it answers."""
+    """A server for the published file; ``conduct`` selects its behaviour."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -739,7 +739,7 @@ def site(published, monkeypatch):
 
 def lead_to(monkeypatch, host):
     monkeypatch.setattr(download, "KERAS_SITE", f"http://{host}/")
-    # Keras itself must not be the one that asks.
+    # Keras itself must not send requests.
     monkeypatch.setattr("keras.src.applications.mobilenet_v2.BASE_WEIGHT_PATH", "http://[wrong]/")
 
 
@@ -763,18 +763,18 @@ def failure(model="MobileNetV2"):
     return message
 
 
-def test_a_download_is_used_and_kept(site, keras_home, published, tmp_path):
+def test_a_download_is_used_and_cached(site, keras_home, published, tmp_path):
     model, sha256 = keras_model("MobileNetV2", "imagenet")
     assert holds(model, published, tmp_path)
     assert sha256 == hashlib.sha256(published).hexdigest()
     assert [path.name for path in keras_home.parent.iterdir()] == [FILE]
     assert keras_home.read_bytes() == published
-    # The second time no server is asked.
+    # The second time, there is no request.
     assert keras_model("MobileNetV2", "imagenet")[1] == sha256
     assert site.asked == [f"/tensorflow/keras-applications/mobilenet_v2/{FILE}"]
 
 
-def test_a_download_that_breaks_leaves_nothing_behind(site, keras_home, published, tmp_path):
+def test_an_interrupted_download_leaves_no_file(site, keras_home, published, tmp_path):
     site.conduct = "breaks"
     assert "download failed" in (message := failure())
     assert "bytes" in message
@@ -783,7 +783,7 @@ def test_a_download_that_breaks_leaves_nothing_behind(site, keras_home, publishe
     assert holds(keras_model("MobileNetV2", "imagenet")[0], published, tmp_path)
 
 
-def test_a_file_that_is_not_on_the_server_is_named(site, keras_home):
+def test_a_file_that_is_missing_on_the_server_is_named(site, keras_home):
     site.conduct = "missing"
     assert f"{FILE}: HTTP Error 404" in failure()
 
@@ -802,24 +802,24 @@ def test_a_host_that_does_not_resolve_is_named(keras_home, monkeypatch):
     assert "no-such-host.invalid" in failure()
 
 
-def test_a_silent_server_is_given_up_soon():
-    # It is asked once whether it is there, and once for the file.
+def test_the_timeout_of_a_silent_server_is_short():
+    # There are two requests: one for the header, and one for the file.
     assert 2 * download.DOWNLOAD_TIMEOUT_SECONDS <= 20
 
 
-def test_a_server_that_never_answers_is_given_up(keras_home, monkeypatch):
+def test_a_server_that_never_responds_times_out(keras_home, monkeypatch):
     monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         closing = threading.Timer(120, silent.close)
         closing.start()
         lead_to(monkeypatch, f"127.0.0.1:{silent.getsockname()[1]}")
         assert "no answer within 1 s" in failure()
-        # It was given up before the server closed the connection.
+        # The timeout came before the server closed the connection.
         assert closing.is_alive()
         closing.cancel()
 
 
-def test_a_server_that_falls_silent_is_given_up(site, keras_home, monkeypatch):
+def test_a_server_that_stops_sending_times_out(site, keras_home, monkeypatch):
     monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT_SECONDS", 1)
     site.conduct = "silent"
     assert "timed out" in failure()
@@ -844,7 +844,7 @@ def test_a_file_with_another_digest_is_downloaded_again(site, keras_home, publis
 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "EfficientNetLite0"])
-def test_the_files_are_those_that_keras_would_download(name, monkeypatch):
+def test_the_files_are_the_ones_that_keras_downloads(name, monkeypatch):
     asked = []
 
     def get_file(fname, origin, cache_subdir, file_hash=None):
@@ -863,14 +863,14 @@ def test_the_files_are_those_that_keras_would_download(name, monkeypatch):
     assert asked == [(file.name, file.url, "models", file.md5)]
 
 
-def test_a_damaged_file_among_the_downloads_is_named(keras_home, published):
+def test_a_damaged_download_is_named(keras_home, published):
     keras_home.parent.mkdir()
     keras_home.write_bytes(published[: len(published) // 2])
     assert f"{keras_home} does not load (delete it)" in failure()
 
 
-def test_a_file_that_is_there_is_compiled_without_a_server(published, tmp_path, monkeypatch):
-    """In the process that compiles, which knows the folder by Keras' own variable."""
+def test_a_cached_file_is_compiled_without_a_server(published, tmp_path, monkeypatch):
+    """In the child process, which gets the folder by Keras' environment variable."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / FILE).write_bytes(published)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -892,7 +892,7 @@ def test_a_file_that_is_there_is_compiled_without_a_server(published, tmp_path, 
 # Random weights
 
 
-def test_random_weights_are_the_same_whatever_was_made_before(zoo):
+def test_random_weights_are_reproducible(zoo):
     first, digest = weighted(
         "MobileNetV2", lambda _: zoo.build("MobileNetV2"), lambda x: x, "random"
     )
@@ -903,7 +903,7 @@ def test_random_weights_are_the_same_whatever_was_made_before(zoo):
     assert digest == again
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    # Any change of a variable is a change of the digest.
+    # Any change of a variable changes the digest.
     second.weights[-1].assign(second.weights[-1].numpy() + 1e-6)
     changed = hashlib.sha256(b"".join(v.numpy().astype("<f4").tobytes() for v in second.weights))
     unchanged = hashlib.sha256(b"".join(v.numpy().astype("<f4").tobytes() for v in first.weights))

@@ -1,4 +1,4 @@
-"""What an ONNX file refers to, however it is spelt: protocol buffers allow a field twice."""
+"""External references of ONNX files, also if a field is repeated, which is allowed."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ PLAIN = tensor("weights", np.zeros((3, 2), np.float32))
 
 
 def with_entry(entry: bytes) -> bytes:
-    """A model one of whose constants has an entry about where its values are."""
+    """A model with a constant that has an entry for the location of its values."""
     return model([node("Identity", ["x"], "y")], [PLAIN + entry], {"y": [1]})
 
 
@@ -35,7 +35,7 @@ def test_every_value_of_a_repeated_field_counts(entry: bytes) -> None:
 
 
 @pytest.mark.parametrize("key", [13 << 3 | 2 | 1 << 32, 13 << 3 | 2 | 1 << 40, 2], ids=hex)
-def test_numbers_of_fields_that_readers_cut_differently_are_refused(key: int) -> None:
+def test_ambiguous_field_numbers_are_refused(key: int) -> None:
     entry = field(1, "location") + field(2, "/etc/passwd")
     hidden = varint(key) + varint(len(entry)) + entry
     with pytest.raises(BackboneError, match="the data is damaged: a field of the number"):

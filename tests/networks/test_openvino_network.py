@@ -1,4 +1,4 @@
-"""A network for one image next to that for a batch: the same bits, or none."""
+"""A network for one image is used only if it gives the same bits as that for a batch."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from fruits.networks.runtime import compiled_network
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_images_that_come_alone_have_the_features_that_they_have_in_a_batch(
+def test_single_images_have_the_same_features_as_in_a_batch(
     graph: CompiledGraph, count: int
 ) -> None:
     pictures = drawn_pictures(count, graph.input.height, graph.input.width)
@@ -19,7 +19,7 @@ def test_images_that_come_alone_have_the_features_that_they_have_in_a_batch(
     np.testing.assert_array_equal(single(pictures), batches(pictures))
 
 
-def test_a_network_for_one_image_whose_bits_differ_is_not_used(graph: CompiledGraph) -> None:
+def test_a_network_for_one_image_with_different_bits_is_not_used(graph: CompiledGraph) -> None:
     assert graph.batch > 1
     network, _ = compiled_network(graph)
 
@@ -29,7 +29,7 @@ def test_a_network_for_one_image_whose_bits_differ_is_not_used(graph: CompiledGr
     assert network_for_one(graph, off_by_one_bit) is None
 
 
-def test_only_the_image_that_fills_no_batch_goes_through_the_network_for_one(
+def test_only_a_remaining_image_uses_the_network_for_one_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from fruits.networks import runtime

@@ -40,16 +40,16 @@ def names() -> list[str]:
 
 
 @pytest.mark.parametrize("number", range(len(CONFIGURATIONS)), ids=names())
-def test_pixels_are_those_of_the_library_that_the_file_is_of(number: int) -> None:
-    about = recipe(said(CONFIGURATIONS[number]), "folder", "file")
+def test_pixels_agree_with_the_library_of_the_file(number: int) -> None:
+    about = recipe(said(CONFIGURATIONS[number]), "file")
     for size, expected in zip(SIZES, EXPECTED[number], strict=True):
         found = network_input(png(drawn(*size)), about)
         std = np.broadcast_to(np.array(about.std)[:, None, None], found.shape)
         chosen = places(found.shape)
         # In units of the pixels, from 0 to 255.
-        apart = np.abs(found.ravel()[chosen] - expected) * std.ravel()[chosen] / about.rescale
-        assert np.mean(apart <= 1.001) > 0.999, size
-        assert apart.max() < 3, size
+        difference = np.abs(found.ravel()[chosen] - expected) * std.ravel()[chosen] / about.rescale
+        assert np.mean(difference <= 1.001) > 0.999, size
+        assert difference.max() < 3, size
         # The comparison can tell.
         assert np.ptp(expected) * std.min() / about.rescale > 50
 
@@ -70,10 +70,10 @@ VIT = {
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"image_processor_type": "LevitImageProcessor"}, "LevitImageProcessor, which may do more"),
+        ({"image_processor_type": "PerceiverImageProcessor"}, "Perceiver.*, which may do more"),
         ({"image_processor_type": None}, "no image_processor_type"),
         ({"auto_map": {"AutoImageProcessor": "own.Own"}}, "auto_map.*not run"),
-        ({"do_pad": True}, "not known here: do_pad"),
+        ({"do_pad": True}, "not supported: do_pad"),
         ({"do_resize": False}, "no resizing"),
         ({"resample": None}, "no resample"),
         ({"resample": 9}, "resample 9"),
@@ -81,14 +81,28 @@ VIT = {
         ({"size": {"shortest_edge": 224}}, "without a crop"),
         ({"size": {"longest_edge": 224}}, "without a crop"),
         ({"image_mean": None}, "no image_mean"),
+        ({"image_mean": [0.5, "x", 0.5]}, "image_mean.*three numbers"),
         ({"do_normalize": None}, "no do_normalize"),
+        ({"do_flip_channel_order": True}, "not supported: do_flip_channel_order"),
+        ({"image_processor_type": "DeiTImageProcessor"}, "no do_center_crop"),
+        ({"image_processor_type": "DINOv3ViTImageProcessorFast", "resample": 3}, "resample 3"),
+        (
+            {
+                "image_processor_type": "RTDetrImageProcessor",
+                "do_center_crop": True,
+                "crop_size": 9,
+            },
+            "which its processor does not support",
+        ),
         (
             {"size": {"height": 9, "width": 8}, "do_center_crop": True, "crop_size": 7},
             "a crop out of 9 x 8",
         ),
     ],
 )
-def test_what_is_not_known_of_a_processor_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_unsupported_settings_of_a_processor_are_refused(
+    changes: dict[str, Any], words: str
+) -> None:
     huggingface.preprocessing(VIT)
     with pytest.raises(BackboneError, match=words):
         huggingface.preprocessing(VIT | changes)
@@ -98,7 +112,7 @@ def test_what_is_not_known_of_a_processor_is_refused(changes: dict[str, Any], wo
     ("name", "size", "resize"),
     [("ViTFeatureExtractor", 224, "squash"), ("CLIPFeatureExtractor", 224, "shortest_edge")],
 )
-def test_a_plain_number_as_the_size_means_what_it_means_to_the_processor(
+def test_a_plain_number_as_size_is_interpreted_as_by_the_processor(
     name: str, size: int, resize: str
 ) -> None:
     old = {key: value for key, value in VIT.items() if key not in ("do_rescale", "rescale_factor")}
@@ -121,11 +135,11 @@ def test_a_plain_number_as_the_size_means_what_it_means_to_the_processor(
         ({"crop_border_pixels": 4}, "crop_border_pixels"),
     ],
 )
-def test_what_is_not_known_of_timm_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_unsupported_settings_of_timm_are_refused(changes: dict[str, Any], words: str) -> None:
     usual = CONFIGURATIONS[-5]["pretrained_cfg"]
-    recipe(timm_config.preprocessing(usual), "", "")
+    recipe(timm_config.preprocessing(usual), "")
     with pytest.raises(BackboneError, match=words):
-        recipe(timm_config.preprocessing({"pretrained_cfg": usual | changes}), "", "")
+        recipe(timm_config.preprocessing({"pretrained_cfg": usual | changes}), "")
 
 
 def ir(section: str, shape: str = "1,3,96,128") -> bytes:
@@ -135,7 +149,7 @@ def ir(section: str, shape: str = "1,3,96,128") -> bytes:
     ).encode()
 
 
-def test_an_ir_says_it_in_its_model_info() -> None:
+def test_the_preprocessing_of_an_ir_is_read_from_model_info() -> None:
     fields = {
         "resize_type": "fit_to_window_letterbox",
         "pad_value": "114",
@@ -145,7 +159,7 @@ def test_an_ir_says_it_in_its_model_info() -> None:
         "interpolation_mode": "LINEAR",
     }
     section = "".join(f'<{name} value="{value}" />' for name, value in fields.items())
-    found = recipe(model_info.preprocessing(ir(f"<model_info>{section}</model_info>")), "", "")
+    found = recipe(model_info.preprocessing(ir(f"<model_info>{section}</model_info>")), "")
     assert (found.input.height, found.input.width, found.input.resize) == (96, 128, "pad")
     assert (found.input.fill, found.input.interpolation) == ((114, 114, 114), "bilinear")
     assert (found.rescale, found.mean[0], found.std[2]) == (1, 123.675, 57.375)
@@ -160,7 +174,7 @@ def test_an_ir_says_it_in_its_model_info() -> None:
         ('<mean_values value="a b c" />', "wanted numbers"),
     ],
 )
-def test_what_is_not_known_of_model_info_is_refused(section: str, words: str) -> None:
+def test_unsupported_settings_of_model_info_are_refused(section: str, words: str) -> None:
     with pytest.raises(BackboneError, match=words):
         model_info.preprocessing(ir(f"<model_info>{section}</model_info>"))
 
@@ -190,11 +204,11 @@ def test_a_document_type_is_refused() -> None:
         ({"prefix_tokens": -1}, "prefix_tokens"),
     ],
 )
-def test_a_bad_word_in_an_input_file_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_an_invalid_field_of_input_json_is_refused(changes: dict[str, Any], words: str) -> None:
     complete = json.loads(EXAMPLE)
-    recipe(complete, "folder", "input.json")
+    recipe(complete, "input.json")
     with pytest.raises(BackboneError, match=words) as caught:
-        recipe(complete | changes, "folder", "input.json")
+        recipe(complete | changes, "input.json")
     assert str(caught.value).isprintable()
 
 
@@ -203,14 +217,12 @@ def test_nothing_is_guessed(missing: str) -> None:
     complete = json.loads(EXAMPLE)
     del complete[missing]
     with pytest.raises(BackboneError, match=f"says nothing about {missing}") as caught:
-        recipe(complete, "folder", "input.json")
+        recipe(complete, "input.json")
     assert EXAMPLE in str(caught.value)
 
 
-def test_a_picture_of_one_row_takes_no_memory_and_gives_the_middle() -> None:
-    about = recipe(
-        json.loads(EXAMPLE) | {"resize": "shortest_edge", "edge": 256}, "folder", "input.json"
-    )
+def test_a_picture_with_one_row_is_cropped_with_little_memory() -> None:
+    about = recipe(json.loads(EXAMPLE) | {"resize": "shortest_edge", "edge": 256}, "input.json")
     strip = np.zeros((1, 100_000, 3), np.uint8)
     strip[:, 50_000:] = 255
     found = decode(png(strip), about.input)
@@ -225,10 +237,10 @@ def test_a_picture_of_one_row_takes_no_memory_and_gives_the_middle() -> None:
     ids=str,
 )
 @pytest.mark.parametrize("key", ["hidden_size", "projection_dim", "hidden_sizes", "num_labels"])
-def test_a_width_that_is_no_number_is_not_known(key: str, value: object) -> None:
+def test_an_invalid_width_is_ignored(key: str, value: object) -> None:
     assert huggingface.widths({key: value}) == (set(), set())
 
 
-def test_widths_are_those_of_the_last_stage_and_of_the_parts() -> None:
+def test_widths_include_the_last_stage_and_nested_parts() -> None:
     config = {"hidden_sizes": [16, 32], "vision": {"hidden_size": 64}, "id2label": {"0": "Fig"}}
     assert huggingface.widths(config) == ({32, 64}, {1})

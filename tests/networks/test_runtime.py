@@ -50,7 +50,7 @@ def test_features_keep_the_order_of_the_files(seen):
     assert [group.shape for group in seen] == [(n, 16, 16, 3) for n in (GROUP, GROUP, 3)]
 
 
-def test_a_graph_may_ask_for_exact_decoding(seen):
+def test_a_graph_may_require_exact_decoding(seen):
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     content = encode(Image.fromarray(noise), "JPEG")
     for exact in (False, True):
@@ -59,7 +59,7 @@ def test_a_graph_may_ask_for_exact_decoding(seen):
     assert (seen[0] != seen[1]).any()
 
 
-def test_reasons_stand_where_the_features_would(seen):
+def test_rejected_files_yield_reasons_in_order(seen):
     gone = OSError(5, "Input/output error", "/data/a\nb.jpg")
     found = list(featurize([plain_png((1, 2, 3)), b"hello", gone, plain_png((4, 5, 6))], NO_PARTS))
     np.testing.assert_array_equal([found[0], found[3]], [(1, 2, 3), (4, 5, 6)])
@@ -67,7 +67,7 @@ def test_reasons_stand_where_the_features_would(seen):
     assert found[2] == "unreadable: [Errno 5] Input/output error: '/data/a\\nb.jpg'"
 
 
-def test_thumbnails_are_handed_over_in_the_order_of_the_files(seen):
+def test_thumbnails_are_passed_in_the_order_of_the_files(seen):
     pictures = []
     contents = [plain_png((250, 0, 0)), b"hello", OSError("gone"), plain_png((0, 250, 0))]
     found = list(featurize(contents * 5, NO_PARTS, pictures.append))
@@ -93,7 +93,7 @@ def test_a_reason_is_one_printable_line(seen, error, reason):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_features_that_are_not_finite_are_no_features(monkeypatch, value):
+def test_features_that_are_not_finite_are_rejected(monkeypatch, value):
     def network(pixels):
         features = pixels.mean(axis=(1, 2)).astype(np.float32)
         features[features[:, 0] == 2, 1] = value
@@ -105,14 +105,14 @@ def test_features_that_are_not_finite_are_no_features(monkeypatch, value):
     assert found[1] == "no features: the network gave values that are not finite"
 
 
-def test_files_are_asked_for_group_by_group(seen):
+def test_files_are_read_in_groups(seen):
     asked = itertools.count()
     endless = (plain_png((next(asked), 0, 0)) for _ in itertools.count())
     assert len(list(itertools.islice(featurize(endless, NO_PARTS), GROUP + 1))) == GROUP + 1
     assert next(asked) == 2 * GROUP
 
 
-def test_no_files_no_features(seen):
+def test_no_files_give_no_features(seen):
     assert list(featurize([], NO_PARTS)) == []
     assert seen == []
 
@@ -130,11 +130,11 @@ GRAPH = CompiledGraph(
 )
 
 
-def test_a_graph_goes_through_bytes_unchanged():
+def test_a_graph_is_unchanged_after_packing():
     assert CompiledGraph.from_bytes(GRAPH.to_bytes()) == GRAPH
 
 
-def test_its_identity_is_what_decides_the_features():
+def test_the_identity_of_a_graph_covers_what_affects_the_features():
     changes = {
         "backbone": "VGG16",
         "weights_sha256": "cd" * 32,
@@ -150,11 +150,11 @@ def test_its_identity_is_what_decides_the_features():
     assert json.loads(json.dumps(GRAPH.identity)) == GRAPH.identity
 
 
-def test_its_parts_stay_out_of_its_description():
+def test_the_repr_of_a_graph_does_not_include_its_files():
     assert "<net/>" not in repr(GRAPH)
 
 
-def test_damaged_bytes_are_refused_in_one_line_or_do_no_harm():
+def test_damaged_bytes_are_refused_in_one_line_or_harmless():
     content = GRAPH.to_bytes()
     rng = np.random.default_rng(0)
     refused = []
@@ -176,7 +176,7 @@ def test_damaged_bytes_are_refused_in_one_line_or_do_no_harm():
     [b"", b"hello", GRAPH.to_bytes()[:-1], GRAPH.to_bytes()[:2000], GRAPH.to_bytes()[1000:]],
     ids=["empty", "text", "a byte short", "start", "end"],
 )
-def test_what_is_no_graph_is_refused(damaged):
+def test_data_that_are_not_a_graph_are_refused(damaged):
     with pytest.raises(BackboneError, match=r"wanted a compiled graph; the data is damaged: .+"):
         CompiledGraph.from_bytes(damaged)
 
@@ -200,7 +200,7 @@ def members(**header):
     ("data", "words"),
     [
         (archive_of(members().items(), zipfile.ZIP_DEFLATED), "graph.json is compressed"),
-        (archive_of([*members().items(), ("../../x", b"")]), "members that no graph has"),
+        (archive_of([*members().items(), ("../../x", b"")]), "unknown members"),
         (archive_of([*members().items(), ("graph.pb", b"")]), None),
         (archive_of((members() | {"graph.bin": b"other"}).items()), "another SHA-256"),
         (archive_of(members(engine="tensorflow").items()), "not the files of a graph for tensor"),
@@ -222,7 +222,7 @@ def members(**header):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_archive_that_holds_anything_else_is_refused(data, words):
+def test_an_archive_with_other_contents_is_refused(data, words):
     if words is None:  # A file that the header does not name is never read.
         assert CompiledGraph.from_bytes(data) == GRAPH
         return
@@ -231,7 +231,7 @@ def test_an_archive_that_holds_anything_else_is_refused(data, words):
     assert str(caught.value).isprintable()
 
 
-def test_an_archive_that_would_expand_is_refused_before_it_does():
+def test_an_archive_that_would_expand_is_refused():
     """A compressed part of 200 MB, in 1 MB."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -257,7 +257,7 @@ def test_the_digest_covers_everything_in_a_graph():
     assert CompiledGraph.from_bytes(GRAPH.to_bytes()).digest == GRAPH.digest
 
 
-def test_a_network_is_loaded_once_and_kept_for_the_next_task(monkeypatch):
+def test_a_network_is_loaded_once_and_cached_for_the_next_task(monkeypatch):
     loaded = []
 
     def loader(graph):
@@ -275,9 +275,7 @@ def test_a_network_is_loaded_once_and_kept_for_the_next_task(monkeypatch):
 # One image at a time for TensorFlow, whose features would depend on the position in the batch.
 @pytest.mark.parametrize(("engine", "size"), [("openvino", 2), ("tensorflow", 1)])
 @pytest.mark.parametrize("images", [1, 2, 5])
-def test_a_network_gets_full_batches_and_answers_for_any_number_of_images(
-    monkeypatch, images, engine, size
-):
+def test_a_network_gets_full_batches_for_any_number_of_images(monkeypatch, images, engine, size):
     batches = []
 
     def loader(graph):

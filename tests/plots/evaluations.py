@@ -3,7 +3,7 @@
 import numpy as np
 
 from fruits.classify.evaluate import evaluate
-from fruits.classify.model import ranked, softmax
+from fruits.classify.model import softmax, top_indices
 
 
 def guesses(labels, images, seed=0, sure=2.0):
@@ -18,7 +18,7 @@ def guesses(labels, images, seed=0, sure=2.0):
 def evaluated(names, images, scheme="split", seed=0, new=0, sure=2.0):
     """An evaluation of images with these labels; the first `new` have one that is not known."""
     truth, chances = guesses(len(names), images, seed, sure)
-    best = ranked(chances, min(5, len(names)))
+    best = top_indices(chances, min(5, len(names)))
     rows = np.arange(images)
     given = ["new"] * new + [names[place] for place in truth[new:]]
     return evaluate(

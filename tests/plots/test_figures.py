@@ -34,7 +34,7 @@ def test_a_figure_can_be_saved_and_is_neither_shown_nor_kept(make):
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
-def test_a_figure_leaves_the_settings_of_matplotlib_alone(make):
+def test_a_figure_does_not_change_the_settings_of_matplotlib(make):
     before = dict(matplotlib.rcParams)
     picture(make())
     assert dict(matplotlib.rcParams) == before

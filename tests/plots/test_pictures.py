@@ -17,8 +17,9 @@ def test_image_grid_shows_each_image_below_its_label():
         assert np.array_equal(axes.images[0].get_array(), image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [7, 30])
-def test_image_grid_keeps_long_labels_apart(count):
+def test_image_grid_does_not_overlap_long_labels(count):
     long = ["A very long label that names a fruit and its variety, $ and all", "W" * 70]
     figure = plots.image_grid([np.zeros((10, 10, 3), np.uint8)] * count, (long * count)[:count])
     picture(figure)

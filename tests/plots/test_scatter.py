@@ -20,7 +20,7 @@ def colours(figure):
 
 
 @pytest.mark.parametrize("count", [1, 12, 20])
-def test_scatter_explains_few_labels_in_a_sorted_legend_beside_the_axes(count):
+def test_scatter_lists_few_labels_in_a_sorted_legend_next_to_the_axes(count):
     points, labels = cloud(100, LABELS[count - 1 :: -1])
     figure = plots.scatter(points, labels, shares(9))
     picture(figure)
@@ -30,7 +30,7 @@ def test_scatter_explains_few_labels_in_a_sorted_legend_beside_the_axes(count):
     assert beside >= figure.axes[0].get_window_extent().x1
 
 
-def test_scatter_names_many_labels_at_their_centres_and_explains_their_groups():
+def test_scatter_names_many_labels_at_their_centres_and_lists_their_groups():
     names = [f"{word} {number:02d}" for word in ("Apple", "Fig", "Kiwi") for number in range(10)]
     points, labels = cloud(300, names)
     figure = plots.scatter(points, labels, shares(9))
@@ -41,7 +41,8 @@ def test_scatter_names_many_labels_at_their_centres_and_explains_their_groups():
     assert named[names[7]] == pytest.approx(centre, abs=1e-5)
 
 
-def test_scatter_keeps_the_names_apart_and_within_the_axes():
+@pytest.mark.slow
+def test_scatter_names_do_not_overlap_and_stay_within_the_axes():
     figure = plots.scatter(*cloud(1310, LABELS), shares(9))
     picture(figure)
     room = figure.axes[0].get_window_extent()
@@ -57,6 +58,14 @@ def test_scatter_names_the_most_frequent_of_very_many_labels():
     figure = plots.scatter(np.repeat(points, 2, axis=0)[100:], sorted(labels * 2)[100:], shares(9))
     assert len(texts(figure)) == plots.NAMED_LABELS
     assert f"{plots.NAMED_LABELS} most frequent labels are named" in figure.axes[0].get_title()
+
+
+def test_scatter_names_labels_of_all_groups_where_all_are_equally_frequent():
+    names = [f"{word} {number:02d}" for word in ("Apple", "Fig", "Kiwi") for number in range(90)]
+    named = [text.split()[0] for text in texts(plots.scatter(*cloud(270, names), shares(9)))]
+    assert {word: named.count(word) for word in ("Apple", "Fig", "Kiwi")} == {
+        word: pytest.approx(plots.NAMED_LABELS / 3, abs=1) for word in ("Apple", "Fig", "Kiwi")
+    }
 
 
 def test_scatter_gives_each_of_a_few_labels_its_own_style():
@@ -116,7 +125,7 @@ def test_the_group_of_a_label_is_its_upper_folder_or_its_first_word():
     assert alone == [("class 1", [0]), ("class 2", [1])]
 
 
-def test_scatter_tells_the_share_of_each_axis_and_how_much_there_is_to_see():
+def test_scatter_shows_the_share_of_each_axis_and_the_counts():
     axes = plots.scatter(*cloud(1200, LABELS[:3]), np.array([0.5, 0.25, 0.25])).axes[0]
     assert axes.get_xlabel() == "PC1 (50.0% of the variance)"
     assert axes.get_ylabel() == "PC2 (25.0% of the variance)"

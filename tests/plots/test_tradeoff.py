@@ -27,7 +27,7 @@ def test_tradeoff_has_a_point_and_a_name_for_each_network():
     np.testing.assert_allclose(line.get_xdata(), [6, 32, 33])
 
 
-def test_tradeoff_writes_no_name_over_another():
+def test_names_in_tradeoff_do_not_overlap():
     crowd = {f"Network number {n}": (0.010 + n / 1e5, 0.9 + n / 1e5) for n in range(8)}
     figure = plots.tradeoff(crowd)
     picture(figure)

@@ -9,7 +9,7 @@ from fruits import plots
 
 
 @pytest.mark.parametrize(("d", "components"), [(1, 1), (3, 1), (3, 3), (40, 21), (2048, 600)])
-def test_scree_marks_the_chosen_components_and_says_what_they_explain(d, components):
+def test_scree_marks_the_chosen_components_and_their_share(d, components):
     figure = plots.scree(shares(d), components)
     kept = shares(d)[:components].sum()
     (said,) = texts(figure)

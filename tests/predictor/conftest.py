@@ -1,4 +1,4 @@
-"""A predictor of drawn pictures of fruit, made without Spark, and what it was made from."""
+"""A predictor of drawn pictures of fruit, made without Spark, and its inputs."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import Classifier, mapped
+from fruits.classify.model import Classifier, transform_features
 from fruits.features.moments import Moments
 from fruits.features.rows import lists
 from fruits.networks.graph import CompiledGraph
@@ -20,13 +20,14 @@ from fruits.predictor import Predictor, write_predictor
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.reduction.transform import affine
 from fruits.sample import draw_sample
+from fruits.storage.location import Location
 
 SHRINKAGE, TEMPERATURE = 0.2, 1.7
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run has at its end: the training images, and what was fitted to them."""
+    """The results at the end of a run: the training images, and the fitted models."""
 
     graph: CompiledGraph
     paths: list[str]
@@ -47,7 +48,7 @@ class Trained:
         return affine(self.features, self.reduction.weights, self.reduction.offset)
 
     def rows(self, size: int = 10) -> Iterator[pa.RecordBatch]:
-        """The training images as a run streams them, some at a time."""
+        """Yields the training images in batches, as a run does."""
         columns = {
             "path": self.paths,
             "label": self.labels,
@@ -57,7 +58,7 @@ class Trained:
         yield from pa.table(columns).to_batches(size)
 
     def thumbnails(self) -> Iterator[pa.RecordBatch]:
-        """Of all but the first image, in another order, some twice and one of another image."""
+        """Thumbnails of all but the first image, in another order, with repeated and other ones."""
         some = [(digest, b"jpeg of " + digest.encode()) for digest in self.digests[:0:-1]]
         some += [*some[:3], ("0" * 64, b"of an image of the other side")]
         for start in range(0, len(some), 7):
@@ -67,9 +68,10 @@ class Trained:
             )
 
     def write(self, place: str) -> None:
+        """Writes a predictor to a path or URI."""
         about = {"counts": {"found": len(self.paths)}, "evaluation": {"log_loss": float("nan")}}
         write_predictor(
-            place,
+            Location.of(place),
             self.graph,
             self.reduction,
             self.classifier,
@@ -87,7 +89,7 @@ def trained(graph: CompiledGraph, tmp_path_factory: pytest.TempPathFactory) -> T
     contents, tested = ([file.read_bytes() for file in some] for some in (files, others))
     features, tested_features = (np.stack(list(featurize(c, graph))) for c in (contents, tested))  # type: ignore[arg-type]
     labels = [file.parent.name for file in files]
-    learned = Discriminant.of(Moments.of(mapped(features, "sqrt"), labels))
+    learned = Discriminant.of(Moments.of(transform_features(features, "sqrt"), labels))
     threshold = float(learned.classifier(SHRINKAGE, "sqrt").distances(features).max())
     return Trained(
         graph=graph,

@@ -1,4 +1,4 @@
-"""What is in the folder, and that nothing damaged, missing or foreign is loaded."""
+"""The folder of a predictor, and that damaged, missing or other files are never loaded."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ def test_the_arrays_can_be_read_by_numpy_and_arrow(trained: Any, folder: Path) -
         np.testing.assert_array_equal(file["weights"], trained.reduction.weights)
 
 
-def test_equal_results_are_equal_files(trained: Any, folder: Path, tmp_path: Path) -> None:
+def test_equal_results_give_equal_files(trained: Any, folder: Path, tmp_path: Path) -> None:
     trained.write(str(tmp_path / "again"))
     assert manifest_of(tmp_path / "again") == manifest_of(folder)
 
@@ -77,11 +77,11 @@ def test_a_changed_bit_is_refused(copy: Path, name: str) -> None:
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / name).write_bytes(content)
-    assert f"{name} is damaged (its SHA-256 is not the one in predictor.json)" in refusal(copy)
+    assert f"{name} is damaged (its SHA-256 differs from predictor.json)" in refusal(copy)
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_a_file_that_was_cut_is_refused(copy: Path, name: str) -> None:
+def test_a_truncated_file_is_refused(copy: Path, name: str) -> None:
     content = (copy / name).read_bytes()
     (copy / name).write_bytes(content[:-1])
     assert f"{name} is damaged (wanted {len(content):,} bytes; got" in refusal(copy)
@@ -102,7 +102,7 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(copy: Path, name: str
 
 
 @pytest.mark.parametrize("name", LOADED)
-def test_a_file_of_something_else_is_refused_also_with_its_digest(copy: Path, name: str) -> None:
+def test_another_file_with_a_correct_digest_is_refused(copy: Path, name: str) -> None:
     content = b"\x80\x04\x95something else, and no picture of it either"
     (copy / name).write_bytes(content)
     files = manifest_of(copy)["files"]
@@ -151,7 +151,7 @@ def as_arrays_of_another_network(path: Path) -> None:
         ("reduction.npz", as_arrays_of_another_network, "got float64 (7, 2)"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_whatever_their_digest(
+def test_invalid_arrays_with_a_correct_digest_are_refused(
     copy: Path, name: str, change: Callable[[Path], None], reason: str
 ) -> None:
     change(copy / name)
@@ -169,8 +169,8 @@ def test_arrays_that_do_not_fit_are_refused_whatever_their_digest(
     [
         (b"", "is damaged"),
         (b"{", "is damaged"),
-        (b"[]", "it is not that of a predictor"),
-        (b'{"format": "another"}', "it is not that of a predictor"),
+        (b"[]", "it is not the manifest of a predictor"),
+        (b'{"format": "another"}', "it is not the manifest of a predictor"),
         (b'{"format": "fruits predictor"}', "is damaged"),
         (b'{"format": "fruits predictor", "version": 1, "files": 3}', "is damaged"),
         (b'{"format": "fruits predictor", "version": 2}', "is of version 2: use the version"),
@@ -181,7 +181,7 @@ def test_arrays_that_do_not_fit_are_refused_whatever_their_digest(
         ),
     ],
 )
-def test_a_manifest_that_makes_no_sense_is_refused(copy: Path, content: bytes, reason: str) -> None:
+def test_an_invalid_manifest_is_refused(copy: Path, content: bytes, reason: str) -> None:
     (copy / "predictor.json").write_bytes(content)
     assert reason in refusal(copy)
 
@@ -192,6 +192,7 @@ def test_a_manifest_that_makes_no_sense_is_refused(copy: Path, content: bytes, r
         *(("graph", {}), ("graph", None), ("labels", ["a"]), ("labels", None)),
         *(("components", 1), ("components", "x"), ("neighbours", 1), ("neighbours", None)),
         *(("about", None), ("about", 3), ("versions", None), ("threshold", ())),
+        *(("threshold", "x"), ("threshold", 0.5), ("temperature", 99.0), ("classifier", "other")),
     ],
 )
 def test_a_manifest_that_does_not_fit_its_files_is_refused(
@@ -209,7 +210,7 @@ def test_a_manifest_that_does_not_fit_its_files_is_refused(
 @pytest.mark.parametrize(
     "change", [{"engine": "other"}, {"input": {"height": -1}}, {"dimension": "x"}, {"other": 1}]
 )
-def test_a_network_that_is_not_known_is_refused(copy: Path, change: dict[str, Any]) -> None:
+def test_an_unknown_network_is_refused(copy: Path, change: dict[str, Any]) -> None:
     change_manifest(copy, graph=manifest_of(copy)["graph"] | change)
     assert "predictor.json is damaged" in refusal(copy)
 
@@ -221,7 +222,7 @@ def test_a_folder_without_a_predictor_is_refused(tmp_path: Path) -> None:
     assert "has no predictor.json" in refusal(tmp_path)
 
 
-def test_files_of_the_user_in_the_folder_do_not_matter(copy: Path) -> None:
+def test_files_of_the_user_in_the_folder_are_ignored(copy: Path) -> None:
     (copy / "notes.txt").write_text("mine")
     assert Predictor.load(copy).labels
 
@@ -249,7 +250,7 @@ def test_a_predictor_in_a_store_is_downloaded_once(
     first = Predictor.load("memory://bucket/output").predict(trained.contents[3])
     assert sorted(asked) == FILES
     asked.clear()
-    # What is damaged in the cache is downloaded again.
+    # Damaged files in the cache are downloaded again.
     [cached] = (tmp_path / "cache").rglob("classifier.npz")
     cached.write_bytes(b"damaged")
     again = Predictor.load("memory://bucket/output/predictor").predict(trained.contents[3])

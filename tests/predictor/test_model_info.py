@@ -1,4 +1,4 @@
-"""The OpenVINO model of the folder, used without this package."""
+"""The OpenVINO model in the folder, used without this package."""
 
 import re
 import subprocess
@@ -11,9 +11,12 @@ import numpy as np
 import openvino
 import pytest
 
+from fruits.classify.fit import fit_lda
+from fruits.classify.model import TRANSFORMS, transform_features
+from fruits.features.moments import Moments
 from fruits.networks.graph import InputSpec
 from fruits.predictor import Predictor
-from fruits.predictor.model_info import classification_model, model_info
+from fruits.predictor.model_info import classification_model, model_info, probabilities_of
 from fruits.sources.decode import decode
 
 
@@ -22,8 +25,8 @@ def probabilities(model: openvino.Model, pixels: np.ndarray) -> np.ndarray:
     return np.stack([compiled(one[np.newaxis])[0][0] for one in pixels])
 
 
-@pytest.mark.parametrize("transform", ["none", "sqrt"])
-def test_the_model_goes_from_pixels_to_the_probabilities_of_the_classifier(
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_the_model_computes_the_probabilities_of_the_classifier(
     trained: Any, transform: str
 ) -> None:
     classifier = replace(trained.classifier, transform=transform)
@@ -34,7 +37,26 @@ def test_the_model_goes_from_pixels_to_the_probabilities_of_the_classifier(
     np.testing.assert_allclose(probabilities(model, pixels), expected, atol=2e-4)
 
 
-def test_the_model_in_the_folder_says_what_it_takes_and_gives(trained: Any, folder: Path) -> None:
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_features_of_any_sign_and_size_give_the_probabilities_of_the_classifier(
+    transform: str,
+) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(60, 40)) * np.exp(rng.normal(size=(60, 1)))).astype(np.float32)
+    classifier = fit_lda(
+        Moments.of(transform_features(x, transform), ["a", "b", "c"] * 20), 0.5, transform
+    )
+    x[0], x[1], x[2], x[3, ::2] = 0, -x[2], x[2] * 1e-20, 0
+    features = openvino.opset13.parameter([-1, 40], np.float32)
+    model = openvino.Model([probabilities_of(features, classifier)], [features], "classifier")
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    found = compiled(x)[0]
+
+    np.testing.assert_allclose(found, classifier.probabilities(x), atol=1e-5)
+
+
+def test_the_model_in_the_folder_describes_its_input_and_output(trained: Any, folder: Path) -> None:
     model = openvino.Core().read_model(folder / "model.xml")
     [pixels], [chances] = model.inputs, model.outputs
     assert (pixels.any_name, list(pixels.shape)) == ("image", [1, 224, 224, 3])
@@ -52,14 +74,14 @@ def test_the_model_in_the_folder_says_what_it_takes_and_gives(trained: Any, fold
 INFO = model_info(("a",), InputSpec())
 
 
-def test_labels_are_told_apart_by_spaces_alone() -> None:
+def test_spaces_in_labels_become_underscores() -> None:
     labels = ("Apple Red 1", "Pêche #1 50%", "a\tb", "  ", "v1.2")
     assert model_info(labels, InputSpec())["labels"].split() == [
         *("Apple_Red_1", "Pêche_#1_50%", "a_b", "_", "v1.2")
     ]
 
 
-def test_the_network_in_the_folder_is_a_model_of_its_own(trained: Any, folder: Path) -> None:
+def test_the_network_in_the_folder_is_a_separate_model(trained: Any, folder: Path) -> None:
     model = openvino.Core().read_model(folder / "graph.xml")
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     pair = np.stack([decode(content, 224) for content in trained.contents[:2]])
@@ -70,7 +92,7 @@ PAGE = Path(__file__).parents[2] / "docs/predictor.md"
 
 
 def example(word: str, folder: Path, picture: Path) -> str:
-    """What an example of the page prints, with the words that stand for a folder and a file."""
+    """The output of an example in the documentation, with a real folder and file."""
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     [code] = [block for block in blocks if word in block]
     code = code.replace("data/out/predictor", str(folder)).replace("photo.jpg", str(picture))
@@ -79,8 +101,9 @@ def example(word: str, folder: Path, picture: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["import openvino", "import cv2"])
-def test_the_examples_of_the_page_give_the_labels_of_the_predictor(
+def test_the_examples_in_the_documentation_give_the_labels_of_the_predictor(
     trained: Any, folder: Path, predictor: Predictor, tmp_path: Path, word: str
 ) -> None:
     if word == "import cv2":

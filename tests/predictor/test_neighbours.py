@@ -1,4 +1,4 @@
-"""The search, compared with one that looks at each row."""
+"""The search, compared with a comparison of every row."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,12 @@ def one_by_one(rows: NDArray[np.float32], query: NDArray[np.float32], count: int
 
 
 @pytest.mark.parametrize("away", [0.0, 1e3, 1e6])
-def test_the_nearest_are_exact_also_where_float32_cannot_tell_them(
+def test_the_nearest_are_exact_beyond_the_precision_of_float32(
     monkeypatch: pytest.MonkeyPatch, away: float
 ) -> None:
     monkeypatch.setattr(neighbours, "_BLOCK_ROWS", 64)
     rng = np.random.default_rng(3)
-    # Far from the origin, the products of all rows are the same number in float32.
+    # Far from the origin, the products of all rows are equal in float32.
     rows = (away + rng.normal(size=(500, 40))).astype(np.float32)
     queries = (away + rng.normal(size=(11, 40))).astype(np.float32)
     found = list(searched(rows).nearest(queries))
@@ -34,19 +34,19 @@ def test_the_nearest_are_exact_also_where_float32_cannot_tell_them(
         np.testing.assert_allclose(distances, gaps.astype(float), rtol=1e-12)
 
 
-def test_of_equal_rows_the_first_are_taken() -> None:
+def test_the_first_of_equal_rows_are_returned() -> None:
     rows = np.ones((50, 3), np.float32)
     [(places, distances)] = searched(rows).nearest(np.ones((1, 3), np.float32))
     assert (list(places), list(distances)) == ([0, 1, 2, 3, 4], [0] * 5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
-def test_fewer_rows_are_fewer_neighbours(count: int) -> None:
+def test_a_matrix_with_few_rows_gives_few_neighbours(count: int) -> None:
     rows = np.arange(count * 2, dtype=np.float32).reshape(count, 2)
     [(places, distances)] = searched(rows).nearest(np.zeros((1, 2), np.float32))
     assert list(places) == [*range(count)]
     assert len(distances) == count
 
 
-def test_no_query_is_no_answer() -> None:
+def test_no_query_gives_no_result() -> None:
     assert list(searched(np.ones((3, 2), np.float32)).nearest(np.empty((0, 2), np.float32))) == []

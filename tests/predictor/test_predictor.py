@@ -1,4 +1,4 @@
-"""Predictions, compared with scikit-learn and with what the tasks of a run compute."""
+"""Predictions, compared with scikit-learn and with the tasks of a run."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def signed_roots(features: np.ndarray) -> np.ndarray:
     return np.sign(features) * np.sqrt(np.abs(features))
 
 
-def test_labels_and_probabilities_are_those_of_scikit_learn(
+def test_labels_and_probabilities_agree_with_scikit_learn(
     trained: Any, predictor: Predictor
 ) -> None:
     reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.2)
@@ -44,7 +44,7 @@ def test_labels_and_probabilities_are_those_of_scikit_learn(
         assert one.confidence == one.top[0][1]
 
 
-def test_neighbours_are_those_of_scikit_learn(trained: Any, predictor: Predictor) -> None:
+def test_neighbours_agree_with_scikit_learn(trained: Any, predictor: Predictor) -> None:
     reference = NearestNeighbors(n_neighbors=5, algorithm="brute")
     reference.fit(trained.components.astype(np.float64))
     found = only(list(predictor.predict_many(trained.tested)))
@@ -56,7 +56,7 @@ def test_neighbours_are_those_of_scikit_learn(trained: Any, predictor: Predictor
         np.testing.assert_allclose([n.distance for n in one.neighbours], near, rtol=1e-6)
 
 
-def test_a_prediction_has_the_bits_that_the_tasks_of_a_run_compute(
+def test_a_prediction_has_the_same_bits_as_in_the_tasks_of_a_run(
     trained: Any, predictor: Predictor
 ) -> None:
     expected = trained.classifier.predict(trained.features)
@@ -82,7 +82,7 @@ def test_the_nearest_neighbour_of_a_training_image_is_itself(
         assert (nearest.path, nearest.distance) == (path, 0)
 
 
-def test_a_neighbour_has_its_thumbnail_where_one_was_kept(
+def test_a_neighbour_has_its_thumbnail_if_one_was_stored(
     trained: Any, predictor: Predictor
 ) -> None:
     digests = dict(zip(trained.paths, trained.digests, strict=True))
@@ -95,13 +95,13 @@ def test_a_neighbour_has_its_thumbnail_where_one_was_kept(
     assert trained.paths[0] in seen
 
 
-def test_an_image_of_something_else_is_unknown(predictor: Predictor) -> None:
+def test_another_kind_of_image_is_unknown(predictor: Predictor) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     header = b"P6 120 90 255\n"
     assert predictor.predict(header + noise.tobytes()).unknown
 
 
-def test_a_bad_image_is_an_error_with_its_reason_and_does_not_stop_others(
+def test_an_unusable_image_yields_its_reason_and_does_not_stop_others(
     trained: Any, predictor: Predictor
 ) -> None:
     good = trained.contents[0]
@@ -117,7 +117,7 @@ def test_a_bad_image_is_an_error_with_its_reason_and_does_not_stop_others(
     assert list(predictor.predict_many([])) == []
 
 
-def test_it_says_what_it_is(trained: Any, predictor: Predictor) -> None:
+def test_about_describes_the_predictor(trained: Any, predictor: Predictor) -> None:
     about = predictor.about
     assert about["backbone"] == "EfficientNetLite0"
     wanted = {"height": 224, "width": 224, "resize": "squash", "interpolation": "bicubic"}
@@ -154,7 +154,9 @@ def test_an_output_is_found_by_its_folder_or_that_of_the_predictor(
         assert Predictor.load(place).predict(trained.contents[0]).label == trained.labels[0]
 
 
-def test_it_needs_no_spark_no_tensorflow_and_no_pickle(folder: Path, tmp_path: Path) -> None:
+def test_a_predictor_needs_neither_spark_nor_tensorflow_nor_pickle(
+    folder: Path, tmp_path: Path
+) -> None:
     code = (
         "import sys\n"
         "class Refuse:\n"

@@ -13,7 +13,7 @@ from fruits.quality.nearest import nearest_rows
 
 
 @pytest.mark.parametrize(("rows", "block"), [(700, 1 << 24), (700, 700 * 64), (11, 1)])
-def test_neighbours_are_those_of_scikit_learn(
+def test_neighbours_agree_with_scikit_learn(
     rows: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fruits.quality.nearest._PRODUCTS", block)

@@ -17,7 +17,7 @@ def gaussian(seed: int, rows: int = 300, width: int = 12) -> Gaussian:
 
 
 @pytest.mark.parametrize("rows", [300, 8])
-def test_the_distance_is_that_of_the_formula_with_the_root_of_the_product(rows: int) -> None:
+def test_the_distance_agrees_with_the_formula_with_a_matrix_root(rows: int) -> None:
     one, other = gaussian(0), gaussian(1, rows)
     root = sqrtm(one.covariance @ other.covariance).real
     square = ((one.mean - other.mean) ** 2).sum()
@@ -71,11 +71,13 @@ def test_sums_of_a_side_are_mean_and_covariance_of_its_rows() -> None:
     assert part.count == pytest.approx(200, abs=3)
 
 
-def test_sides_that_are_alike_are_no_farther_than_by_chance() -> None:
+def test_similar_sides_are_no_farther_than_random_samples() -> None:
     (one,) = drift_of_splits(batches(*drawn()), {"train": 400, "test": 200})
     assert (one.kind, one.split, one.other_split, one.path) == ("drift", "test", "train", None)
     assert one.score < 0.15
-    chance = float(one.reason.rpartition(" ")[2])
+    verdict, _, chance_text = one.reason.rpartition(", ")[2].rpartition(" ")
+    chance = float(chance_text.strip("()"))
+    assert verdict.startswith("no more than" if one.score <= chance else "more than")
     assert 0.3 < chance / one.score < 3
 
 

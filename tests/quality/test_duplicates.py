@@ -48,7 +48,7 @@ def test_images_without_a_split_are_compared_with_each_other_only() -> None:
     assert pairs(same) == {("duplicate", "Fig/b_1", "Fig/a_1")}
 
 
-def test_what_a_model_was_trained_on_is_found_among_new_images() -> None:
+def test_training_images_of_the_model_are_found_among_new_images() -> None:
     assert pairs(files("Fig/a_1", "Fig/b_2"), files("train/Fig/x_1", "train/Fig/y_1")) == {
         ("split duplicate", "Fig/a_1", "train/Fig/x_1")
     }

@@ -28,5 +28,5 @@ def test_outliers_are_beyond_the_threshold_and_the_farthest_comes_first() -> Non
         ("d", None, None, 4.5),
         ("b", "Fig", "test", 2.5),
     ]
-    assert "4.5 times as far" in found[0].reason
+    assert "4.50 times the distance" in found[0].reason
     assert outliers(*columns, distances, np.inf) == []

@@ -5,7 +5,7 @@ from drawing import drawn, folds_of
 
 from fruits.classify.groups import assign_folds
 from fruits.classify.train import train
-from fruits.quality.labels import Answers, confidence_needed, label_suspects
+from fruits.quality.labels import Answers, confidence_needed, label_suspects, least_probable
 
 NAMES = [f"fruit {n}" for n in range(4)]
 
@@ -42,7 +42,7 @@ def test_suspects_are_those_of_cleanlab(seed: int) -> None:
     chances, labels, _ = held_out_chances(seed)
     answers = answers_of(chances, labels)
 
-    found = label_suspects(answers, NAMES, confidence_needed(answers, NAMES))
+    found = label_suspects(answers, NAMES, confidence_needed([answers], NAMES))
 
     truth = np.array([NAMES.index(label) for label in labels])
     theirs = find_label_issues(
@@ -59,7 +59,7 @@ def test_suspects_are_those_of_cleanlab(seed: int) -> None:
 def test_planted_labels_come_first() -> None:
     chances, labels, planted = held_out_chances(0)
     answers = answers_of(chances, labels)
-    found = label_suspects(answers, NAMES, confidence_needed(answers, NAMES))
+    found = label_suspects(answers, NAMES, confidence_needed([answers], NAMES))
     assert len(planted & {one.path for one in found}) >= 0.6 * len(planted)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     first = found[0]
@@ -75,10 +75,26 @@ def test_a_label_that_the_classifier_does_not_know_is_no_suspect() -> None:
     assert [one.path for one in label_suspects(answers, NAMES, needed)] == []
     needed = np.array([0.7, 0.2, np.inf, np.inf])
     assert [one.path for one in label_suspects(answers, NAMES, needed)] == ["0001"]
-    np.testing.assert_allclose(confidence_needed(answers, NAMES)[:2], [0.9, 0.2])
-    assert np.isinf(confidence_needed(answers, NAMES)[2:]).all()
+    np.testing.assert_allclose(confidence_needed([answers], NAMES)[:2], [0.9, 0.2])
+    assert np.isinf(confidence_needed([answers], NAMES)[2:]).all()
 
 
 def test_without_images_there_are_no_suspects() -> None:
     answers = answers_of(np.empty((0, 4)), [])
-    assert label_suspects(answers, NAMES, confidence_needed(answers, NAMES)) == []
+    assert label_suspects(answers, NAMES, confidence_needed([answers], NAMES)) == []
+
+
+def test_suspects_do_not_depend_on_the_division_into_parts() -> None:
+    chances, labels, _ = held_out_chances(1)
+    answers = answers_of(chances, labels)
+    places = np.array_split(np.arange(len(labels)), 9)
+    parts = [answers.take(some) for some in places]
+    needed = confidence_needed(parts, NAMES)
+    assert needed.tolist() == confidence_needed([answers], NAMES).tolist()
+    expected = label_suspects(answers, NAMES, needed)
+
+    kept, more = least_probable(parts, NAMES, needed, len(labels))
+    assert (label_suspects(kept, NAMES, needed), more) == (expected, 0)
+    kept, more = least_probable(parts, NAMES, needed, 4)
+    assert (label_suspects(kept, NAMES, needed), more) == (expected[:4], len(expected) - 4)
+    assert len(least_probable([], NAMES, needed, 4)[0].paths) == 0

@@ -1,4 +1,4 @@
-"""How far a basis turns as images are added, compared with SciPy's angles between subspaces."""
+"""The angles between the axes of two PCAs agree with SciPy's angles between subspaces."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ def axes_of(x: np.ndarray, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("fitted_to", ["old", "new"])
-def test_the_angles_are_those_of_scipy(fitted_to: str) -> None:
+def test_the_angles_agree_with_scipy(fitted_to: str) -> None:
     rows = {"old": features(0), "new": np.vstack([features(0), features(1)])}
     old, new = (Moments.of(x) for x in rows.values())
-    # The same sums read again are other objects.
+    # Equal sums that were read again are different objects.
     fitted = fit_reduction(Moments.of(rows[fitted_to]), "standard", 3)
     found = turned_degrees(old, new, fitted)
     assert list(found) == ["1", "2", "10"]
@@ -34,7 +34,7 @@ def test_the_angles_are_those_of_scipy(fitted_to: str) -> None:
         assert degrees > 0.1
 
 
-def test_a_basis_of_the_same_images_has_not_turned_and_is_not_computed_again(
+def test_the_axes_of_the_same_images_are_not_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fitted = fit_reduction(Moments.of(features(0), ["Fig"] * 60), "minmax", 0.97)
@@ -44,7 +44,7 @@ def test_a_basis_of_the_same_images_has_not_turned_and_is_not_computed_again(
     assert found == {"1": 0.0, "2": 0.0, "10": 0.0}
 
 
-def test_no_more_axes_are_compared_than_the_fewer_images_have() -> None:
+def test_only_axes_that_both_bases_have_are_compared() -> None:
     few, many = features(0, rows=3), features(0)
     fitted = fit_reduction(Moments.of(many), "none", 3)
     assert list(turned_degrees(Moments.of(few), Moments.of(many), fitted)) == ["1", "2"]

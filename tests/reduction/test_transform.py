@@ -7,7 +7,7 @@ from fruits.reduction.transform import affine, rowwise_product
 
 @pytest.mark.parametrize("columns", [1, 3, 5, 131, 600, 640])
 @pytest.mark.parametrize("width", [7, 576, 1280])
-def test_the_bits_of_a_row_depend_on_no_other_row(width: int, columns: int) -> None:
+def test_the_bits_of_a_row_do_not_depend_on_other_rows(width: int, columns: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, width)).astype(np.float32)
     weights, offset = rng.normal(size=(width, columns)), rng.normal(size=columns)
@@ -21,7 +21,7 @@ def test_the_bits_of_a_row_depend_on_no_other_row(width: int, columns: int) -> N
         np.testing.assert_array_equal(affine(x[one], weights, offset), components[one])
 
 
-def test_products_and_affine_maps_are_what_numpy_computes() -> None:
+def test_products_and_affine_maps_agree_with_numpy() -> None:
     rng = np.random.default_rng(1)
     x, weights = rng.normal(size=(1000, 33)).astype(np.float32), rng.normal(size=(33, 21))
     offset, shift = rng.normal(size=21), rng.normal(size=33)
@@ -35,7 +35,7 @@ def test_products_and_affine_maps_are_what_numpy_computes() -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_no_rows_have_no_products() -> None:
+def test_an_empty_matrix_has_an_empty_product() -> None:
     assert rowwise_product(np.empty((0, 4)), np.ones((4, 3))).shape == (0, 3)
     assert affine(np.empty((0, 4)), np.ones((4, 3)), np.zeros(3)).shape == (0, 3)
 

@@ -1,4 +1,4 @@
-"""Material for pages, drawn without Spark: images of some labels in clouds, with thumbnails."""
+"""ReportData for pages, drawn without Spark: images of some labels in clouds, with thumbnails."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import pyarrow as pa
 from fruits.classify.evaluate import evaluate
 from fruits.classify.review import Confusion
 from fruits.quality.findings import SCHEMA
-from fruits.report.material import IMAGES, Material, Plane
+from fruits.report.data import IMAGES, Plane, Rejected, ReportData
 from fruits.sources.thumbnail import thumbnail
 
 KINDS = ("Apple", "Banana", "Cherry", "Fig", "Grape", "Lemon", "Mango", "Onion", "Pear", "Tomato")
@@ -51,7 +51,9 @@ def run_json(counts: dict[str, Any], evaluation: Sequence[Any] = ()) -> dict[str
     return dict(json.loads(json.dumps(content)))
 
 
-def drawn(labels: Sequence[str], each: int, seed: int = 0, folder: str = "file:/data") -> Material:
+def drawn(
+    labels: Sequence[str], each: int, seed: int = 0, folder: str = "file:/data"
+) -> ReportData:
     """Images of some labels: clouds in two planes, one in ten with another label predicted."""
     rng = np.random.default_rng(seed)
     count = len(labels) * each
@@ -90,7 +92,7 @@ def drawn(labels: Sequence[str], each: int, seed: int = 0, folder: str = "file:/
         for scheme in ("grouped cross-validation", "split: test")
     ]
     few = pictures(64, seed)
-    return Material(
+    return ReportData(
         run=run_json(
             {
                 "found": count + 3,
@@ -116,12 +118,14 @@ def drawn(labels: Sequence[str], each: int, seed: int = 0, folder: str = "file:/
             for true, other, images in evaluations[0].worst(6)
         ],
         quality=quality(paths, named, sides),
-        rejected=pa.table(
-            {
-                "path": [f"{folder}/broken {n}.jpg" for n in range(3)],
-                "label": [labels[0]] * 3,
-                "error": ["truncated: the JPEG ends before its pixels"] * 2 + ["empty file"],
-            }
+        rejected=Rejected.of(
+            pa.table(
+                {
+                    "path": [f"{folder}/broken {n}.jpg" for n in range(3)],
+                    "label": [labels[0]] * 3,
+                    "error": ["truncated: the JPEG ends before its pixels"] * 2 + ["empty file"],
+                }
+            ).to_batches()
         ),
     )
 

@@ -1,6 +1,7 @@
 """The page in a real browser without a network: what people see, and what the mouse does."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from drawn import drawn, names
 
 from fruits.report.document import render
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="needs Chromium"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="needs Chromium"
+    ),
+]
 
 EVIL = ["<script>window.broken = 1</script>", "\"'><img src=x onerror='window.broken = 2'>", "Fig"]
 
@@ -93,7 +97,7 @@ def figure_box(page: Page) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
-def test_it_opens_from_a_file_without_any_request(page: Page, place: Path) -> None:
+def test_the_page_opens_from_a_file_without_any_request(page: Page, place: Path) -> None:
     show(page, place)
     asked = page.ask("JSON.stringify(performance.getEntriesByType('resource').map(e => e.name))")
     assert [one for one in json.loads(asked) if not one.startswith(("data:", "blob:"))] == []
@@ -109,7 +113,7 @@ def test_the_lasso_lists_the_photographs_and_copies_their_paths(page: Page, plac
     edge = 70
     corners = [(left + edge, top + edge), (right - 10, top + edge), (right - 10, bottom - edge)]
     drag(page, [*corners, (left + edge, bottom - edge), (left + edge, top + edge)])
-    wait_for(lambda: text(page, "chosen-title").endswith("chosen"), 10)
+    wait_for(lambda: text(page, "chosen-title").endswith("selected"), 10)
     chosen = int(text(page, "chosen-title").split()[0])
     assert 90 < chosen <= 120
     assert count(page, "#chosen .card") == chosen
@@ -165,17 +169,106 @@ def test_planes_colours_and_search_work_by_keyboard(page: Page, place: Path) -> 
         page.call(
             "Input.dispatchKeyEvent", type=kind, key="Enter", windowsVirtualKeyCode=13, text="\r"
         )
-    wait_for(lambda: text(page, "chosen-title") == "“fig 1”: 30 chosen", 10)
+    wait_for(lambda: text(page, "chosen-title") == "“fig 1”: 30 selected", 10)
     page.ask("document.getElementById('clear').click()")
-    wait_for(lambda: text(page, "chosen-title") == "Nothing is chosen", 10)
+    wait_for(lambda: text(page, "chosen-title") == "Nothing is selected", 10)
+    page.ask("[...document.querySelectorAll('#map-legend button')].pop().click()")
+    wait_for(lambda: re.search(r"and more: \d+ selected$", text(page, "chosen-title")), 10)
+
+
+def colour_by(page: Page, name: str) -> None:
+    page.ask(
+        "(() => { const s = document.getElementById('colour');"
+        f"s.value = '{name}'; s.dispatchEvent(new Event('change')); }})()"
+    )
+
+
+def drawn_points(page: Page, *columns: str) -> list[tuple[str, ...]]:
+    """What is drawn, in the order of drawing."""
+    found = page.ask(
+        "(() => { const d = Bokeh.documents[0].get_model_by_name('images').data;"
+        f"return JSON.stringify({json.dumps(columns)}.map(c => [...d[c]])); }})()"
+    )
+    return list(zip(*json.loads(found), strict=True))
+
+
+def test_labels_of_one_group_differ_in_colour_or_shape_also_in_the_legend(
+    page: Page, tmp_path: Path
+) -> None:
+    labels = [f"Apple {n}" for n in range(14)] + [f"Pear {n}" for n in range(4)]
+    path = tmp_path / "apples.html"
+    path.write_bytes(render(drawn(labels, 4)))
+    show(page, path)
+    assert len(set(drawn_points(page, "colour", "mark"))) == 18
+    legend = page.ask(
+        "JSON.stringify([...document.querySelectorAll('#map-legend .dot')]"
+        ".map(d => d.className + d.style.background))"
+    )
+    assert len(set(json.loads(legend))) == 18
+
+
+def test_rare_findings_are_drawn_last_and_far_images_above_near_ones(
+    page: Page, place: Path
+) -> None:
+    show(page, place)
+    colour_by(page, "finding")
+    colours = [colour for (colour,) in drawn_points(page, "colour")]
+    nothing = max(set(colours), key=colours.count)
+    found = sum(colour != nothing for colour in colours)
+    assert 0 < found < 30
+    assert set(colours[:-found]) == {nothing}
+    assert nothing not in colours[-found:]
+    sizes = [float(size) for (size,) in drawn_points(page, "size")]
+    assert max(sizes[:-found]) < min(sizes[-found:])
+    colour_by(page, "distance")
+    last = page.ask("[...document.querySelectorAll('#map-legend button')].pop().textContent")
+    assert str(last).endswith(" and more")
+    far = page.ask("[...document.querySelectorAll('#map-legend .dot')].pop().style.background")
+    red, green, blue = (int(part) for part in str(far)[4:-1].split(","))
+    assert drawn_points(page, "colour")[-1] == (f"#{red:02x}{green:02x}{blue:02x}",)
+
+
+def test_the_neighbours_of_a_listed_photograph_come_into_view(page: Page, place: Path) -> None:
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    page.call("Emulation.setDeviceMetricsOverride", **metrics)
+    try:
+        show(page, place)
+        page.ask("document.querySelector('#map-legend button').click()")
+        wait_for(lambda: count(page, "#chosen .photo") == 30, 10)
+        page.ask("[...document.querySelectorAll('#chosen .photo')].pop().scrollIntoView()")
+        page.ask("[...document.querySelectorAll('#chosen .photo')].pop().click()")
+        title = "document.getElementById('near-title').getBoundingClientRect()"
+        wait_for(lambda: page.ask(f"{title}.top >= 0 && {title}.bottom <= innerHeight"), 10)
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_a_selection_stays_when_colours_change(page: Page, place: Path) -> None:
+    show(page, place)
     page.ask("document.querySelector('#map-legend button').click()")
-    wait_for(lambda: text(page, "chosen-title").endswith("chosen"), 10)
+    wait_for(lambda: text(page, "chosen-title").endswith("30 selected"), 10)
+    before = text(page, "chosen-title"), text(page, "chosen")
+    for name in ("finding", "distance", "label"):
+        colour_by(page, name)
+        assert (text(page, "chosen-title"), text(page, "chosen").count("Apple 1")) == (
+            before[0],
+            before[1].count("Apple 1"),
+        )
+
+
+def test_a_search_without_results_says_so(page: Page, place: Path) -> None:
+    show(page, place)
+    page.ask(
+        "(() => { document.getElementById('search').value = 'nowhere';"
+        "document.getElementById('find').requestSubmit(); })()"
+    )
+    wait_for(lambda: text(page, "chosen-title") == "“nowhere”: none found", 10)
 
 
 def test_labels_that_are_html_stay_text(page: Page, tmp_path: Path) -> None:
-    material = drawn(EVIL, 12, folder="file:/<img src=x onerror='window.broken = 3'>")
+    report = drawn(EVIL, 12, folder="file:/<img src=x onerror='window.broken = 3'>")
     path = tmp_path / "evil.html"
-    path.write_bytes(render(material))
+    path.write_bytes(render(report))
     show(page, path)
     page.ask("document.querySelectorAll('#map-legend button').forEach(b => b.click())")
     page.ask("[...Array(36).keys()].forEach(i => fruitsMap.near(i))")
@@ -190,7 +283,7 @@ def test_labels_that_are_html_stay_text(page: Page, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_on_a_phone_and_a_desk_by_day_and_by_night(
+def test_the_page_fits_phones_and_desktops_in_light_and_dark_mode(
     page: Page, place: Path, width: int, scheme: str
 ) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -207,7 +300,7 @@ def test_it_fits_on_a_phone_and_a_desk_by_day_and_by_night(
         page.call("Emulation.setEmulatedMedia", features=[])
 
 
-def test_on_paper_the_controls_are_left_out(page: Page, place: Path) -> None:
+def test_controls_are_not_printed(page: Page, place: Path) -> None:
     show(page, place)
     page.call("Emulation.setEmulatedMedia", media="print")
     try:

@@ -12,8 +12,8 @@ import pytest
 from drawn import drawn, names, run_json
 from unpacked import map_of, thumbnails_of
 
+from fruits.report.data import IMAGES, ReportData
 from fruits.report.document import LARGEST, render
-from fruits.report.material import IMAGES, Material
 from fruits.sources.thumbnail import thumbnail
 
 
@@ -33,13 +33,13 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def report() -> ReportData:
     return drawn(names(12), 20)
 
 
 @pytest.fixture(scope="module")
-def page(material: Material) -> str:
-    return render(material).decode()
+def page(report: ReportData) -> str:
+    return render(report).decode()
 
 
 def test_the_counts_of_the_page_add_up(page: str) -> None:
@@ -55,17 +55,17 @@ def test_the_counts_of_the_page_add_up(page: str) -> None:
 
 
 def test_each_accuracy_has_its_scheme_and_says_why_they_differ(
-    page: str, material: Material
+    page: str, report: ReportData
 ) -> None:
-    for one in material.run["evaluation"]:
+    for one in report.run["evaluation"]:
         assert f'<p class="value">{one["accuracy"]:.1%}</p>' in page
-        assert f"right of 240 images, {one['scheme']}</h3>" in page
+        assert f"accuracy on 240 images, {one['scheme']}</h3>" in page
     assert "Whole groups" in page
-    assert "easier question" in page
+    assert "higher than the accuracy for new objects" in page
 
 
-def test_the_map_has_every_image_with_its_thumbnail(page: str, material: Material) -> None:
-    data, images = map_of(page), material.images
+def test_the_map_has_every_image_with_its_thumbnail(page: str, report: ReportData) -> None:
+    data, images = map_of(page), report.images
     folders, files = data["folders"], data["files"]
     paths = [folders[f] + name for f, name in zip(data["folder"].tolist(), files, strict=True)]
     assert paths == images["path"].to_pylist()
@@ -73,16 +73,16 @@ def test_the_map_has_every_image_with_its_thumbnail(page: str, material: Materia
         assert [data["labels"][n] for n in data[name]] == images[name].to_pylist()
     assert [data["splits"][n] for n in data["split"]] == images["split"].to_pylist()
     np.testing.assert_allclose(data["confidence"], images["confidence"].to_numpy(), rtol=1e-6)
-    first = material.quality["label_suspect"]["path"].to_pylist()
+    first = report.quality["label_suspect"]["path"].to_pylist()
     assert data["findings"][0] == "Labels that may be wrong"
     assert [path for path, n in zip(paths, data["finding"], strict=True) if n == 0] == first
-    for number, plane in enumerate(material.planes):
+    for number, plane in enumerate(report.planes):
         assert data[f"plane{number}"].reshape(-1, 2).tolist() == plane.points.tolist()
-    assert thumbnails_of(page) == [material.thumbnails[path] for path in paths]
+    assert thumbnails_of(page) == [report.thumbnails[path] for path in paths]
     assert '<span id="with-thumbnails">240 of 240</span>' in page
 
 
-def test_nothing_in_the_page_has_the_address_of_another_place(page: str) -> None:
+def test_the_page_refers_to_no_other_address(page: str) -> None:
     outline = Outline(page)
     addresses = [
         value
@@ -98,7 +98,7 @@ def test_nothing_in_the_page_has_the_address_of_another_place(page: str) -> None
     assert "@import" not in style
 
 
-def test_it_can_be_used_without_eyes_and_without_a_mouse(page: str) -> None:
+def test_the_page_is_accessible_by_screen_reader_and_keyboard(page: str) -> None:
     outline = Outline(page)
     assert all(one.get("alt") is not None for one in outline.all("img"))
     assert page.count("<caption>") == len(outline.all("table"))
@@ -116,8 +116,8 @@ def test_it_can_be_used_without_eyes_and_without_a_mouse(page: str) -> None:
 
 def test_labels_and_paths_are_escaped_everywhere() -> None:
     evil = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "]]>&amp;{{ 7 * 7 }}"]
-    material = drawn(evil, 8, folder="file:/<b>'\"</script><script>alert(3)</script>")
-    page = render(material).decode()
+    report = drawn(evil, 8, folder="file:/<b>'\"</script><script>alert(3)</script>")
+    page = render(report).decode()
     for text in ("<script>alert", "<img src=x", "<b>'", "</script><script>alert"):
         assert text not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -132,10 +132,10 @@ def large_pictures(count: int) -> list[bytes]:
 
 
 def test_ninety_thousand_images_stay_below_the_limit() -> None:
-    material = drawn(names(131), 687)
+    report = drawn(names(131), 687)
     few = large_pictures(50)
-    thumbnails = {path: few[n % 50] for n, path in enumerate(material.thumbnails)}
-    page = render(replace(material, thumbnails=thumbnails))
+    thumbnails = {path: few[n % 50] for n, path in enumerate(report.thumbnails)}
+    page = render(replace(report, thumbnails=thumbnails))
     assert 20_000_000 < len(page) <= LARGEST
     text = page.decode()
     data = map_of(text)
@@ -148,7 +148,7 @@ def test_ninety_thousand_images_stay_below_the_limit() -> None:
     assert f"{int(with_thumbnail.sum()):,} of 89,997</span>" in text
 
 
-def test_a_thousand_labels_are_shown_in_part_and_the_page_says_so() -> None:
+def test_the_page_says_that_only_some_of_a_thousand_labels_are_shown() -> None:
     page = render(drawn([f"label {n}" for n in range(1000)], 3)).decode()
     assert "The 150 labels with the most wrong images are shown; 850 are left out." in page
     assert "The first 200 labels are shown; 800 more are on the map." in page
@@ -156,9 +156,9 @@ def test_a_thousand_labels_are_shown_in_part_and_the_page_says_so() -> None:
     assert len(map_of(page)["labels"]) == 1000
 
 
-def test_a_map_of_some_images_says_of_how_many() -> None:
-    material = replace(drawn(names(3), 10), total=5_000)
-    assert "The map shows 30 of 5,000 images" in render(material).decode()
+def test_a_map_of_a_sample_shows_the_total() -> None:
+    report = replace(drawn(names(3), 10), total=5_000)
+    assert "The map shows 30 of 5,000 images" in render(report).decode()
 
 
 def test_a_run_without_classifier_labels_and_thumbnails_has_a_page() -> None:
@@ -167,7 +167,7 @@ def test_a_run_without_classifier_labels_and_thumbnails_has_a_page() -> None:
     columns = [whole.images["path"], *(pa.nulls(30, IMAGES.field(name).type) for name in missing)]
     run = run_json({"found": 30, "extracted": 30, "reused": 0, "rejected": 0})
     run["classifier"] = {"skipped": "the option classifier is none"}
-    bare = Material(
+    bare = ReportData(
         run=run,
         written=whole.written,
         images=pa.table(columns, schema=IMAGES),
@@ -187,23 +187,96 @@ def test_a_run_without_classifier_labels_and_thumbnails_has_a_page() -> None:
 def test_no_images_at_all_have_a_page() -> None:
     run = run_json({"found": 2, "extracted": 0, "reused": 0, "rejected": 2})
     del run["classifier"], run["evaluation"], run["split"]
-    empty = Material(run, drawn(names(2), 2).written, IMAGES.empty_table(), 0)
+    empty = ReportData(run, drawn(names(2), 2).written, IMAGES.empty_table(), 0)
     page = render(empty).decode()
     assert "<strong>2</strong> found" in page
     assert "map-data" not in page
     assert len(page) < 50_000
 
 
-def test_empty_tables_say_that_nothing_was_found(material: Material) -> None:
-    quality = {name: rows.slice(0, 0) for name, rows in material.quality.items()}
-    page = render(replace(material, quality=quality)).decode()
+def test_empty_tables_say_that_nothing_was_found(report: ReportData) -> None:
+    quality = {name: rows.slice(0, 0) for name, rows in report.quality.items()}
+    page = render(replace(report, quality=quality)).decode()
     assert page.count("<p>None was found.</p>") == len(quality) == 5
 
 
-def test_findings_without_a_photograph_are_a_table(material: Material) -> None:
-    rows = material.quality["outlier"].slice(0, 2).to_pylist()
+def test_findings_without_a_photograph_are_a_table(report: ReportData) -> None:
+    rows = report.quality["outlier"].slice(0, 2).to_pylist()
     drift = [row | {"kind": "drift", "path": None, "other_split": "test"} for row in rows]
-    table = pa.Table.from_pylist(drift, material.quality["outlier"].schema)
-    page = render(replace(material, quality={"drift": table})).decode()
+    table = pa.Table.from_pylist(drift, report.quality["outlier"].schema)
+    page = render(replace(report, quality={"drift": table})).decode()
     assert '<a href="#drift">Drift</a>' in page
     assert "<td>train and test</td><td>drawn number 0</td>" in page
+
+
+def test_the_findings_are_counted_at_the_top_each_with_a_link_and_photographs(
+    page: str, report: ReportData
+) -> None:
+    tiles = page[page.index('<ul class="tiles">') :]
+    tiles = tiles[: tiles.index("</ul>")]
+    assert page.index('<ul class="tiles">') < page.index('id="figures"')
+    links = [str(one["href"])[1:].replace("-", "_") for one in Outline(tiles).all("a")]
+    assert set(report.quality) == set(links) - {"unknown"}
+    counts = [int(n) for n in re.findall(r'<span class="value">(\d+)</span>', tiles)]
+    assert counts[: len(report.quality)] == [t.num_rows for t in report.quality.values()]
+    assert tiles.count("<img") == 3 * len(links)
+
+
+def test_findings_come_before_the_samples_of_labels(page: str) -> None:
+    ids = re.findall(r'<h2 id="([\w-]+)"', page)
+    after = ids[ids.index("confusion") + 1 :]
+    assert after[:2] == ["label-suspect", "outlier"]
+    assert after[-3:] == ["samples", "variance", "time"]
+
+
+def test_a_pair_says_once_why_it_is_listed(page: str) -> None:
+    part = page[page.index('id="near-duplicate"') :]
+    part = part[: part.index("</section>")]
+    assert part.count('class="twins"') == 4
+    assert [part.count(f"drawn number {n}<") for n in (0, 2, 4, 6)] == [1, 1, 1, 1]
+
+
+def test_unknown_photographs_are_not_shown_again_where_they_are_outliers(
+    report: ReportData,
+) -> None:
+    images = report.images
+    unknown = images.filter(images["unknown"])["path"].to_pylist()
+    assert len(unknown) > 1
+    row = report.quality["outlier"].slice(0, 1).to_pylist()[0]
+    outliers = pa.Table.from_pylist(
+        [row | {"path": path} for path in unknown[1:]], report.quality["outlier"].schema
+    )
+    page = render(replace(report, quality={"outlier": outliers})).decode()
+    assert (
+        f"Of the images on the map, {len(unknown) - 1} are also unknown in the predictions." in page
+    )
+    assert 'Unknown photographs <span class="count">1</span>' in page
+    left = page[page.index('<h2 id="unknown"') : page.index('<h2 id="samples"')]
+    assert left.count("<figure") == 1
+    assert f'title="{unknown[0]}"' in left
+
+
+def test_what_was_not_looked_for_keeps_its_capital_letters(report: ReportData) -> None:
+    run = {**report.run, "quality": {"skipped": {"outlier": "no LDA of Fig 1 was fitted"}}}
+    assert "<p>No LDA of Fig 1 was fitted.</p>" in render(replace(report, run=run)).decode()
+
+
+def test_charts_name_both_axes(page: str) -> None:
+    for name in (
+        "components",
+        "share of the variance",
+        "confidence",
+        "share of correct predictions",
+    ):
+        assert f">{name}</text>" in page
+
+
+def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows(
+    report: ReportData,
+) -> None:
+    said = "the final classifier, which was fitted to them"
+    assert said in render(report).decode()
+    parameters = {**report.run["parameters"], "model": "data/other"}
+    assert (
+        said not in render(replace(report, run={**report.run, "parameters": parameters})).decode()
+    )

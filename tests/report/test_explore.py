@@ -8,18 +8,18 @@ from fruits.report.explore import chosen, map_frame, scatter_map
 pytest.importorskip("jscatter")
 
 
-def test_the_table_has_the_places_and_the_photographs() -> None:
-    material = drawn(names(3), 10)
-    frame = map_frame(material.images, material.planes, material.thumbnails)
-    assert frame["path"].tolist() == material.images["path"].to_pylist()
-    for plane in material.planes:
+def test_the_table_has_the_coordinates_and_the_photographs() -> None:
+    report = drawn(names(3), 10)
+    frame = map_frame(report.images, report.planes, report.thumbnails)
+    assert frame["path"].tolist() == report.images["path"].to_pylist()
+    for plane in report.planes:
         assert frame[list(plane.titles)].to_numpy().tolist() == plane.points.tolist()
     assert frame["picture"].str.startswith("data:image/jpeg;base64,").all()
 
 
-def test_what_the_lasso_has_chosen_is_a_table_of_paths() -> None:
-    material = drawn(names(3), 10)
-    frame = map_frame(material.images, material.planes, {})
+def test_the_selection_of_the_lasso_is_a_table_of_paths() -> None:
+    report = drawn(names(3), 10)
+    frame = map_frame(report.images, report.planes, {})
     scatter = scatter_map(frame, "LD1", "LD2", "label")
     assert chosen(scatter).empty
     scatter.selection([3, 17])
@@ -30,7 +30,7 @@ def test_what_the_lasso_has_chosen_is_a_table_of_paths() -> None:
 
 
 def test_images_without_labels_have_one_colour() -> None:
-    material = drawn(names(2), 5)
-    frame = map_frame(material.images, material.planes[:1], {}).drop(columns="label")
+    report = drawn(names(2), 5)
+    frame = map_frame(report.images, report.planes[:1], {}).drop(columns="label")
     scatter = scatter_map(frame, "PC1", "PC2", "label")
     assert scatter.color()["by"] is None

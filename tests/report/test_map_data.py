@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from unpacked import unpack
 
+from fruits.report.data import Plane
 from fruits.report.map_data import quantised, start
-from fruits.report.material import Plane
 from fruits.report.package import package
 
 
-def test_what_is_packed_can_be_unpacked() -> None:
+def test_packed_data_can_be_unpacked() -> None:
     arrays = {
         "a": np.arange(5, dtype=np.uint8),
         "b": np.array([[1.5, -2.5], [3.25, 0]], np.float32),
@@ -20,7 +20,7 @@ def test_what_is_packed_can_be_unpacked() -> None:
         assert about["arrays"][name]["at"] % 8 == 0
 
 
-def test_a_plane_that_puts_new_images_elsewhere_is_not_the_first() -> None:
+def test_a_plane_with_distant_new_images_is_not_shown_first() -> None:
     rng = np.random.default_rng(0)
     labels, sides = np.arange(400) % 4, np.arange(400) // 200
     points = (10 * labels[:, None] + rng.normal(0, 1, (400, 2))).astype(np.float32)
@@ -34,14 +34,14 @@ def test_a_plane_that_puts_new_images_elsewhere_is_not_the_first() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
-def test_components_of_a_byte_are_less_than_half_a_step_away(count: int) -> None:
+def test_quantised_components_are_off_by_at_most_half_a_step(count: int) -> None:
     vectors = np.random.default_rng(0).normal(0, [[10, 1, 0]], (count, 3)).astype(np.float32)
     small, scales = quantised(vectors)
     assert small.dtype == np.int8
     assert (np.abs(small * scales - vectors) <= 0.5001 * scales).all()
 
 
-def test_neighbours_by_bytes_are_neighbours() -> None:
+def test_neighbours_of_quantised_components_are_neighbours() -> None:
     vectors = np.random.default_rng(1).normal(0, 1, (300, 24)).astype(np.float32)
     small, scales = quantised(vectors)
     exact = np.linalg.norm(vectors[:, None] - vectors, axis=2)

@@ -8,11 +8,11 @@ from fruits.report.matrix import NAMED_LABELS, matrix, worst
 
 @pytest.mark.parametrize("count", [2, 12, 131])
 def test_the_cells_are_those_of_scikit_learn(count: int) -> None:
-    material = drawn(names(count), 12)
-    shown = matrix(material.run["evaluation"][0], material.order)
+    report = drawn(names(count), 12)
+    shown = matrix(report.run["evaluation"][0], report.order)
     assert shown is not None
-    truth, guess = (material.images[name].to_pylist() for name in ("label", "predicted"))
-    theirs = confusion_matrix(truth, guess, labels=material.order)
+    truth, guess = (report.images[name].to_pylist() for name in ("label", "predicted"))
+    theirs = confusion_matrix(truth, guess, labels=report.order)
     ours = np.zeros_like(theirs)
     for cell in shown.cells:
         ours[cell.row, cell.column] = cell.images
@@ -22,7 +22,7 @@ def test_the_cells_are_those_of_scikit_learn(count: int) -> None:
     assert shown.left_out == 0
 
 
-def test_of_many_labels_those_with_most_wrong_images_are_shown() -> None:
+def test_only_labels_with_the_most_wrong_images_are_shown() -> None:
     labels = [f"label {n:03}" for n in range(400)]
     rows = [[one, one, 5] for one in labels] + [["label 399", "label 200", 3]]
     evaluation = {"confusion": rows, "scheme": "split: test", "images": 2003}

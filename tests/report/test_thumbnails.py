@@ -9,7 +9,7 @@ from PIL import Image
 from fruits.report.thumbnails import evenly_by_label, pack
 
 
-def test_every_beginning_of_the_order_has_as_many_of_each_label() -> None:
+def test_each_first_part_of_the_order_has_as_many_of_each_label() -> None:
     labels = pa.chunked_array([["a"] * 50 + ["b"] * 30, ["c"] * 20 + [None] * 10])
     order = evenly_by_label(labels)
     assert sorted(order.tolist()) == list(range(110))
@@ -24,7 +24,7 @@ def test_an_order_within_a_label_is_not_that_of_the_images() -> None:
     assert 350 < np.median(order[:100]) < 650
 
 
-def test_as_many_are_packed_as_there_is_room_for_the_first_ones_first() -> None:
+def test_thumbnails_are_packed_in_order_until_the_limit() -> None:
     found = pictures(6)
     paths = [f"p{n}" for n in range(6)]
     whole = pack(paths, range(6), dict(zip(paths, found, strict=True)), 10**6)

@@ -6,15 +6,15 @@ import pyarrow as pa
 
 from fruits.networks.graph import CompiledGraph, InputSpec
 from fruits.runs.config import RunConfig
-from fruits.runs.estimate import predict
-from fruits.runs.place import Place
+from fruits.runs.estimate import estimate_from_probe
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe
+from fruits.runs.resources import Resources
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
 
 CONFIG = RunConfig(images="in", output="out", components=100)
-PLACE = Place(cores=4, local=True, heap=3 << 30, memory=16 << 30)
+RESOURCES = Resources(cores=4, local=True, heap=3 << 30, memory=16 << 30)
 PROBE = Probe(
     images=48,
     rejected=0,
@@ -38,7 +38,7 @@ def graph_of(dimension: int = 1280, size: int = 10_000_000) -> CompiledGraph:
 def predicted(
     images: int,
     config: RunConfig = CONFIG,
-    place: Place = PLACE,
+    resources: Resources = RESOURCES,
     labels: int = 1,
     tested: int = 0,
     **probe: int,
@@ -55,4 +55,4 @@ def predicted(
     listing = Parts.of(pa.table(columns, LISTING))
     seconds = {"list": 1.0, "compile": 2.0, "session": 3.0}
     probed = dataclasses.replace(PROBE, **probe)
-    return predict(config, listing, graph_of(), probed, place, seconds)
+    return estimate_from_probe(config, listing, graph_of(), probed, resources, seconds)

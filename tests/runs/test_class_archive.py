@@ -117,7 +117,7 @@ def test_a_local_driver_finds_its_configuration_by_options(archive: Path) -> Non
         ("org.apache.spark.deploy.worker.Worker", "spark://m:7077"),
     ],
 )
-def test_everything_else_is_started_as_without_an_archive(
+def test_other_programs_start_without_the_archive(
     archive: Path, arguments: tuple[str, ...]
 ) -> None:
     assert options(CHECKOUT_CONF, archive, *arguments) == [

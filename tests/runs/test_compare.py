@@ -1,7 +1,9 @@
 """Several networks on the same images: finished runs, figures, failures and resumption."""
 
 import csv
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from fruits.classify.train import SCHEME
 from fruits.cli import main
 from fruits.errors import InputError, OutputError
 from fruits.runs.compare import compare
+from fruits.runs.compare_plan import ComparisonPlan
 from fruits.runs.comparison import Comparison, Network
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
@@ -53,7 +56,12 @@ def output(
     """Compared once with one network, then, by the command, with another one and one that fails."""
     Path(nothing).mkdir()
     place = tmp_path_factory.mktemp("compared") / "out"
-    compare(config(fruit, place), backbone=[str(SMALL), nothing], **KINDS)
+    progress = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        # The optimum is not what is tested here, and each step is a Spark job, for each fold.
+        patch.setattr("fruits.spark.softmax.MAX_ITER", 8)
+        compare(config(fruit, place), backbone=[str(SMALL), nothing], **KINDS, progress=progress)
+    assert_planned_before_it_began(progress.getvalue(), place)
     first = json.loads((place / "compare.json").read_text())
     assert [one["extracted"] for one in first["networks"]] == [24, 0]
     assert_kinds_compared(Comparison.from_json(json.dumps(first).encode()).networks[0])
@@ -62,6 +70,22 @@ def output(
     options += ["--transform", "none", "sqrt", "--scaler", "minmax", "none"]
     assert main(["compare", *options]) == 1
     return place, Comparison.from_json((place / "compare.json").read_bytes())
+
+
+def assert_planned_before_it_began(progress: str, place: Path) -> None:
+    """The seconds and bytes of the network that can be run; the other one has none."""
+    before, begun, _ = progress.partition("network 1 of 2")
+    assert begun
+    lines = [line for line in before.splitlines() if line.startswith("plan: ")]
+    found = re.fullmatch(
+        r"plan: 1 network from scratch: \d+ (s|min), (\d+\.\d) MB to write", lines[0]
+    )
+    assert found
+    assert lines[1:] == [
+        lines[0].replace("1 network from scratch", str(SMALL)).removesuffix(" to write")
+    ]
+    written = sum(file.stat().st_size for file in (place / SMALL.name).rglob("*") if file.is_file())
+    assert 0.5 < 1e6 * float(found[2]) / written < 2
 
 
 def assert_kinds_compared(network: Network) -> None:
@@ -85,7 +109,7 @@ def figures(result: Run) -> list[dict[str, Any]]:
     return [{name: getattr(one, name) for name in FIGURES} for one in result.evaluations]
 
 
-def test_a_network_that_fails_is_one_line_and_the_others_go_on(
+def test_a_network_that_fails_is_one_line_and_the_others_continue(
     output: tuple[Path, Comparison], nothing: str
 ) -> None:
     place, found = output
@@ -144,7 +168,7 @@ def test_the_output_of_a_network_is_one_that_a_run_continues(
     assert [{name: one[name] for name in FIGURES} for one in other.evaluations] == figures(result)
 
 
-def test_scalers_are_compared_by_what_they_change(output: tuple[Path, Comparison]) -> None:
+def test_scalers_are_compared_by_components_and_variance(output: tuple[Path, Comparison]) -> None:
     place, found = output
     features = pd.read_parquet(place / "dinov2" / "features").query("split == 'train'")
     x = np.stack(features["features"].to_list()).astype(np.float64)
@@ -157,14 +181,14 @@ def test_scalers_are_compared_by_what_they_change(output: tuple[Path, Comparison
     assert minmax.components == found.networks[0].components
 
 
-def test_the_output_of_a_run_is_not_taken_for_a_comparison(
+def test_the_output_of_a_run_is_refused_for_a_comparison(
     output: tuple[Path, Comparison], fruit: Path
 ) -> None:
     with pytest.raises(OutputError, match="is the output of a run"):
         compare(config(fruit, output[0] / "dinov2"), backbone=["EfficientNetLite0"])
 
 
-def test_files_of_others_are_not_replaced(fruit: Path, tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_not_replaced(fruit: Path, tmp_path: Path) -> None:
     for name in ("compare.json", "compare.csv"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(OutputError, match=name):
@@ -173,7 +197,7 @@ def test_files_of_others_are_not_replaced(fruit: Path, tmp_path: Path) -> None:
         (tmp_path / name).unlink()
 
 
-def test_images_that_are_not_there_are_one_error_and_not_one_for_each_network(
+def test_missing_images_are_one_error_for_all_networks(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(InputError, match="nowhere does not exist"):
@@ -192,6 +216,7 @@ def test_an_interruption_says_what_is_finished_and_keeps_its_figures(
         return Network(backbone=run.backbone, output=run.output, extracted=2, extract_seconds=1.5)
 
     monkeypatch.setattr("fruits.runs.compare._network", stopped)
+    monkeypatch.setattr("fruits.runs.compare.plan_comparison", lambda *_: ComparisonPlan())
     with pytest.raises(KeyboardInterrupt, match="kept: VGG16; the same command goes on"):
         compare(config(images, place), backbone=["VGG16", "ResNet50", "MobileNetV2"])
     kept = Comparison.from_json((place / "compare.json").read_bytes())

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fruits.errors import ConfigError
-from fruits.runs.choices import Choices
 from fruits.runs.comparison import Comparison, Network, Reduction, Tried, best_of
+from fruits.runs.comparison_grid import ComparisonGrid
 from fruits.runs.comparison_text import text
 from fruits.runs.config import RunConfig
 
@@ -64,7 +64,7 @@ def test_the_best_network_is_the_one_with_the_best_grouped_accuracy() -> None:
     assert GOOD.best is GOOD.tried[1]
 
 
-def test_of_equal_accuracies_the_smaller_log_loss_is_better() -> None:
+def test_networks_with_equal_accuracy_are_sorted_by_log_loss() -> None:
     pair = [tried("lda", 0.9, 1.0, 0.4), tried("softmax", 0.9, 1.0, 0.3)]
     assert best_of(pair) == 1
     assert best_of(pair[::-1]) == 0
@@ -120,7 +120,7 @@ def test_each_accuracy_in_the_table_says_its_scheme() -> None:
     assert lines[-1] == "* best by grouped accuracy: fruits serve --model out/Good"
 
 
-def test_scalers_and_components_have_a_table_of_their_own() -> None:
+def test_scalers_and_components_have_a_separate_table() -> None:
     reductions = [
         Reduction(scaler="minmax", wanted=0.97, components=40, explained_variance=0.9712),
         Reduction(scaler="minmax", wanted=5000, components=None, explained_variance=None),
@@ -135,21 +135,29 @@ def test_scalers_and_components_have_a_table_of_their_own() -> None:
 
 
 def test_each_network_has_a_run_of_its_own_with_the_first_values() -> None:
-    choices = Choices.of(
-        CONFIG, ["VGG16", "nets/dino/"], ["standard", "none"], [7, 0.9], ["lda", "none"], ["sqrt"]
+    choices = ComparisonGrid.of(
+        CONFIG,
+        {
+            "backbone": ["VGG16", "nets/dino/"],
+            "scaler": ["standard", "none"],
+            "components": [7, 0.9, 7],
+            "classifier": ["lda", "none"],
+            "transform": ["sqrt"],
+        },
     )
     assert [(run.backbone, run.output) for run in choices.runs] == [
         ("VGG16", "out/VGG16"),
         ("nets/dino/", "out/dino"),
     ]
     assert {(run.scaler, run.components) for run in choices.runs} == {("standard", 7)}
+    assert (choices.scalers, choices.components) == (["standard", "none"], [7, 0.9])
     assert choices.classifiers == [("lda", "sqrt"), ("none", "auto")]
 
 
 @pytest.mark.parametrize(
     ("config", "values", "wanted"),
     [
-        (CONFIG, {"backbone": []}, "backbone: wanted one network"),
+        (CONFIG, {"backbone": []}, "backbone: wanted at least one network"),
         (CONFIG, {"backbone": ["VGG16", "nets/vgg16"]}, "more than once"),
         (CONFIG, {"backbone": ["nets/plots"]}, "rename it"),
         (CONFIG, {"backbone": ["VGG61"]}, "backbone: wanted one of"),
@@ -157,6 +165,7 @@ def test_each_network_has_a_run_of_its_own_with_the_first_values() -> None:
         (CONFIG, {"backbone": ["VGG16"], "components": [0]}, "components: wanted"),
         (CONFIG, {"backbone": ["VGG16"], "classifier": ["svm"]}, "classifier: wanted"),
         (CONFIG, {"backbone": ["VGG16"], "transform": ["log"]}, "transform: wanted"),
+        (CONFIG, {"backbone": ["VGG16"], "engine": ["openvino"]}, "engine: wanted several values"),
         (replace(CONFIG, model="other"), {"backbone": ["VGG16"]}, "model: wanted none"),
     ],
 )
@@ -164,4 +173,4 @@ def test_values_that_cannot_be_compared_are_refused(
     config: RunConfig, values: dict[str, Any], wanted: str
 ) -> None:
     with pytest.raises(ConfigError, match=wanted):
-        Choices.of(config, **values)
+        ComparisonGrid.of(config, values)

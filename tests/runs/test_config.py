@@ -49,7 +49,7 @@ def test_components_are_a_count_or_a_share(value: float) -> None:
         ("crop", "box", "centre, saliency"),
         ("scaler", "robust", "minmax, standard, none"),
         ("classifier", "svm", "lda"),
-        ("transform", "log", "auto, none, sqrt"),
+        ("transform", "log", "auto, none, sqrt, sqrt-l2"),
         ("label", "(", "a regular expression with a group"),
         ("label", "x", "a regular expression with a group"),
         ("split", "half", "auto or none"),

@@ -16,9 +16,9 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.predictor import Predictor
 from fruits.runs.config import RunConfig
+from fruits.runs.load_model import load_model
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
-from fruits.runs.saved import load_model
 from fruits.spark.read_images import read_images
 
 COLOURS = {"Lemon": (230, 210, 40), "Plum": (120, 40, 140)}
@@ -68,7 +68,7 @@ def content_of(path: str) -> bytes:
     return Path(path.removeprefix("file:")).read_bytes()
 
 
-def test_features_are_those_of_the_part_that_counts(finished: tuple[Run, Path]) -> None:
+def test_features_are_those_of_the_crop(finished: tuple[Run, Path]) -> None:
     _, output = finished
     found = rows(output, "features")
     contents = [content_of(path) for path in found["path"]]
@@ -80,7 +80,7 @@ def test_features_are_those_of_the_part_that_counts(finished: tuple[Run, Path]) 
     assert np.abs(whole - part).max() > 0.1
 
 
-def test_the_predictor_and_the_saved_model_take_the_same_part(
+def test_the_predictor_and_the_saved_model_use_the_same_crop(
     finished: tuple[Run, Path], fruit: Path, spark: SparkSession
 ) -> None:
     _, output = finished
@@ -100,7 +100,7 @@ def test_the_predictor_and_the_saved_model_take_the_same_part(
     np.testing.assert_allclose(np.stack(pca["pca"].to_list()), theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_the_notebook_shows_the_part_that_the_network_gets(finished: tuple[Run, Path]) -> None:
+def test_the_notebook_shows_the_crop(finished: tuple[Run, Path]) -> None:
     result, _ = finished
     pictures, labels = result.pictures(12, side=60)
     for picture, label in zip(pictures, labels, strict=True):
@@ -108,12 +108,12 @@ def test_the_notebook_shows_the_part_that_the_network_gets(finished: tuple[Run, 
         assert share > 0.3
 
 
-def test_features_of_another_crop_do_not_mix(finished: tuple[Run, Path], fruit: Path) -> None:
+def test_features_of_another_crop_are_not_mixed_in(finished: tuple[Run, Path], fruit: Path) -> None:
     _, output = finished
     for crop in (None, "centre"):
-        with pytest.raises(OutputError, match="holds features of crop saliency; wanted crop"):
+        with pytest.raises(OutputError, match="has features of crop saliency; wanted crop"):
             run(config(fruit, output, crop=crop))
-    with pytest.raises(ConfigError, match="was made with crop saliency; got crop as usual"):
+    with pytest.raises(ConfigError, match=r"was made with crop saliency; got crop \(default\)"):
         run(config(fruit, output.parent / "other", model=str(output)))
 
 

@@ -1,33 +1,37 @@
 """A run on the boxes that a detector finds, and everything that applies its model."""
 
-import hashlib
-import io
-import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from detectors import INPUT, bright_halves, two_halves, write_detector
-from onnx_bytes import colours
-from PIL import Image
+from bright_fruit import (
+    assert_rows_are_those_of_the_boxes,
+    config,
+    counts,
+    draw,
+    files,
+    rows,
+    wanted_boxes,
+    write_fruit,
+    write_nets,
+)
+from detectors import write_detector
 from pyspark.sql import SparkSession
 
 from fruits.errors import ConfigError, OutputError
 from fruits.networks import batch
 from fruits.networks.compile import compile_backbone
-from fruits.networks.runtime import featurize
 from fruits.predictor import Predictor
-from fruits.runs.config import RunConfig
+from fruits.runs.load_model import load_model
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
 from fruits.runs.probe import probe
-from fruits.runs.saved import load_model
 from fruits.runs.summary import interruption
 from fruits.sources import parts
 from fruits.sources.boxes import box_of, fragment, photograph_of
@@ -35,18 +39,10 @@ from fruits.sources.folder import list_images
 from fruits.sources.parts import Parts
 from fruits.spark.read_images import read_images
 
-LIGHTS = [(210, 30), (40, 200), (190, 220)]  # left half, right half
-
 
 @pytest.fixture(scope="module")
-def nets(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A folder with a network of mean colours, and one with a detector of bright halves."""
-    root = tmp_path_factory.mktemp("nets")
-    (root / "colours").mkdir()
-    weights = np.random.default_rng(0).normal(size=(3, 6))
-    (root / "colours" / "model.onnx").write_bytes(colours(weights))
-    (root / "colours" / "input.json").write_text(json.dumps(INPUT | {"output": "features"}))
-    write_detector(root / "halves")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = write_nets(tmp_path_factory.mktemp("nets"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "SECONDS", 0.01)
         yield root
@@ -54,27 +50,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two labels of six photographs with eight bright halves, and a dark photograph."""
-    root = tmp_path_factory.mktemp("fruit")
-    for label, channel in {"Lemon": 2, "Plum": 1}.items():
-        (root / label).mkdir()
-        for number in range(6):
-            draw(root / label / f"{number}.png", channel, LIGHTS[number % 3], number)
-    draw(root / "Plum" / "dark.png", 1, (20, 30), 9)
-    return root
-
-
-def draw(file: Path, channel: int, lights: tuple[int, int], seed: int) -> None:
-    """A photograph of two halves, with less of one channel."""
-    pixels = np.array(two_halves(*lights, seed=seed + 100 * channel))
-    pixels[..., channel] = pixels[..., channel] * 0.8
-    Image.fromarray(pixels).save(file)
-
-
-def config(nets: Path, images: Path, output: Path, **options: Any) -> RunConfig:
-    settings = {"backbone": str(nets / "colours"), "crop": f"detector:{nets / 'halves'}"}
-    settings |= {"components": 3, "max_rejected": 0.5, **options}
-    return RunConfig(images=str(images), output=str(output), **settings)
+    return write_fruit(tmp_path_factory.mktemp("fruit"))
 
 
 @pytest.fixture(scope="module")
@@ -85,48 +61,7 @@ def finished(
     return run(config(nets, fruit, output)), output
 
 
-def rows(output: Path, name: str) -> pd.DataFrame:
-    return pd.read_parquet(output / name).sort_values("path", ignore_index=True)
-
-
-def files(images: Path) -> list[Path]:
-    return sorted(images.rglob("*.png"))
-
-
-def wanted_boxes(images: Path) -> dict[str, Image.Image]:
-    """What Pillow cuts out of each photograph, by the path of the row."""
-    cut = {}
-    for file in files(images):
-        picture = Image.open(file)
-        for box in bright_halves(picture):
-            cut[f"file:{file}{fragment(box)}"] = picture.crop(box)
-    return cut
-
-
-def assert_rows_are_those_of_the_boxes(output: Path, nets: Path, images: Path) -> None:
-    cut, found = wanted_boxes(images), rows(output, "features")
-    assert list(found["path"]) == sorted(cut)
-    contents = []
-    for path in found["path"]:
-        buffer = io.BytesIO()
-        cut[path].save(buffer, "PNG")
-        contents.append(buffer.getvalue())
-    plain = compile_backbone(str(nets / "colours"))
-    np.testing.assert_array_equal(
-        np.stack(found["features"].to_list()), np.stack(list(featurize(contents, plain)))
-    )
-    for row in found.itertuples():
-        file = Path(photograph_of(row.path).removeprefix("file:"))
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        assert row.sha256 == digest + row.path.removeprefix(photograph_of(row.path))
-        assert (row.label, row.length) == (file.parent.name, file.stat().st_size)
-
-
-def counts(output: Path) -> dict[str, int]:
-    return dict(json.loads((output / "run.json").read_text())["counts"])
-
-
-def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
+def test_each_box_is_a_row_with_the_features_of_pillows_crop(
     finished: tuple[Run, Path], nets: Path, fruit: Path
 ) -> None:
     result, output = finished
@@ -147,7 +82,9 @@ def test_each_box_is_a_row_with_the_features_of_what_pillow_cuts_out(
     assert grouped.images == 16
 
 
-def test_the_predictor_says_one_thing_of_each_box(finished: tuple[Run, Path], fruit: Path) -> None:
+def test_the_predictor_has_one_prediction_for_each_box(
+    finished: tuple[Run, Path], fruit: Path
+) -> None:
     _, output = finished
     predictor = Predictor.load(output)
     assert predictor.finds_objects
@@ -184,11 +121,11 @@ def test_the_application_refuses_a_model_with_a_detector_in_one_line(
     command = [sys.executable, "-m", "fruits.cli", "serve", "--model", str(output), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
     assert done.returncode == 2
-    assert "has a detector, which may find several objects" in done.stderr
+    assert "with a detector, which may find several objects" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_saved_model_makes_a_row_of_each_box(
+def test_the_saved_model_has_a_row_for_each_box(
     finished: tuple[Run, Path], fruit: Path, spark: SparkSession
 ) -> None:
     _, output = finished
@@ -216,6 +153,7 @@ def test_the_notebook_shows_the_boxes(finished: tuple[Run, Path]) -> None:
     assert list(result.pictures_of(paths)) == paths
 
 
+@pytest.mark.slow
 def test_the_plan_counts_the_boxes(nets: Path, fruit: Path, graph: Any) -> None:
     network = compile_backbone(str(nets / "colours"), crop=f"detector:{nets / 'halves'}")
     found = probe(Parts.of(list_images(str(fruit))), network)
@@ -231,17 +169,17 @@ def test_another_folder_is_predicted_with_the_detector_of_the_model(
     assert taken.crop == f"detector:{nets / 'halves'}"
 
 
-def test_boxes_of_another_detector_do_not_mix(
+def test_boxes_of_another_detector_are_not_mixed_in(
     finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
 ) -> None:
     _, output = finished
     stricter = write_detector(tmp_path / "halves", detector={"score": 0.8})
     for crop in (None, "centre", f"detector:{stricter}"):
-        with pytest.raises(OutputError, match="holds features of crop detector:"):
+        with pytest.raises(OutputError, match="has features of crop detector:"):
             run(config(nets, fruit, output, crop=crop))
 
 
-def test_only_what_is_new_is_detected_and_boxes_go_with_their_photograph(
+def test_only_new_photographs_are_detected_and_boxes_are_dropped_with_their_photograph(
     finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
 ) -> None:
     images, output = tmp_path / "fruit", tmp_path / "out"

@@ -1,37 +1,37 @@
 import dataclasses
 
 import pytest
-from estimates import CONFIG, PLACE, PROBE, predicted
+from estimates import CONFIG, PROBE, RESOURCES, predicted
 
 
 def test_time_grows_with_the_images_and_shrinks_with_the_cores() -> None:
     extract = [predicted(images).seconds["extract"] for images in (1000, 2000, 3000)]
     assert extract[2] - extract[1] == pytest.approx(extract[1] - extract[0])
     assert extract[1] - extract[0] == pytest.approx(1000 * (0.0105 / 4 + 20e-6))
-    twice = dataclasses.replace(PLACE, cores=8)
-    assert predicted(3000, place=twice).seconds["extract"] < extract[2]
+    twice = dataclasses.replace(RESOURCES, cores=8)
+    assert predicted(3000, resources=twice).seconds["extract"] < extract[2]
     assert predicted(1000).seconds["session"] == 3.0
     seconds = predicted(1000).seconds
     assert seconds.pop("total") == pytest.approx(sum(seconds.values()))
 
 
-def test_slow_reads_delay_the_network_and_fast_ones_do_not() -> None:
+def test_only_reads_slower_than_the_network_add_time() -> None:
     usual = predicted(1000).seconds["extract"]
     assert predicted(1000, read=0.009).seconds["extract"] == usual
     assert predicted(1000, read=0.030).seconds["extract"] > usual + 4
 
 
 def test_memory_is_listed_by_process_and_counts_each_worker() -> None:
-    few, many = (predicted(1000, place=dataclasses.replace(PLACE, cores=n)) for n in (1, 9))
+    few, many = (predicted(1000, resources=dataclasses.replace(RESOURCES, cores=n)) for n in (1, 9))
     worker = few.memory["each Python worker"]
     assert worker > PROBE.memory
     assert many.memory["all on this machine"] - few.memory["all on this machine"] == 8 * worker
-    elsewhere = predicted(1000, place=dataclasses.replace(PLACE, local=False)).memory
+    elsewhere = predicted(1000, resources=dataclasses.replace(RESOURCES, local=False)).memory
     assert elsewhere["all on this machine"] == few.memory["all on this machine"] - worker
-    assert predicted(1_000).memory["driver JVM"] < PLACE.heap
+    assert predicted(1_000).memory["driver JVM"] < RESOURCES.heap
 
 
-def test_output_is_what_the_good_images_take() -> None:
+def test_output_counts_only_images_with_features() -> None:
     output = predicted(48_000, rejected=12).output
     moments = 5 * 11 * 1280 * 1281 // 2  # of each chunk, the products of two features
     assert output["features"] == pytest.approx(36_000 * 4000 + moments, rel=0.01)
@@ -57,7 +57,7 @@ def test_work_is_divided_as_a_run_divides_it() -> None:
     }
 
 
-def test_offers_cost_their_price_by_the_hour_and_a_minute_at_least() -> None:
+def test_offers_cost_their_hourly_price_for_at_least_a_minute() -> None:
     plan = predicted(1_000_000)
     cheapest = {offer["type"]: offer for offer in plan.offers}["m7g.xlarge"]
     assert cheapest["dollars"] == pytest.approx(0.1632 * cheapest["seconds"] / 3600, rel=1e-3)
@@ -68,7 +68,7 @@ def test_offers_cost_their_price_by_the_hour_and_a_minute_at_least() -> None:
     assert not any(offer["fits"] for offer in predicted(1000, memory=9 << 30).offers)
 
 
-def test_a_classifier_takes_seconds_and_bytes_where_there_are_two_labels() -> None:
+def test_a_classifier_adds_seconds_and_bytes_if_there_are_two_labels() -> None:
     none = dataclasses.replace(CONFIG, classifier="none")
     for without in (predicted(6000), predicted(6000, none, labels=12)):
         assert without.seconds["classify"] == without.seconds["predictor"] == 0

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from fruits.errors import OutputError
 from fruits.features.table import open_features
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import Keep, featurize
@@ -25,8 +27,18 @@ from fruits.spark import extract as features
 
 pytestmark = pytest.mark.spark
 
-COMMAND = [sys.executable, "-m", "fruits.cli", "run", "--backbone", "EfficientNetLite0"]
-COMMAND += ["--classifier", "none"]  # It would take longer than what is tested here.
+
+def config_of(images: Path, output: Path, chunk: int = 10_000) -> RunConfig:
+    """Without a classifier, which would take longer than what is tested here."""
+    options = {"backbone": "EfficientNetLite0", "classifier": "none", "chunk": chunk}
+    return RunConfig(images=str(images), output=str(output), **options)  # type: ignore[arg-type]
+
+
+def command_of(config: RunConfig) -> list[str]:
+    """The command of such a run, for a process that is disturbed."""
+    names = ("images", "output", "backbone", "classifier", "chunk")
+    options = [[f"--{name}", str(getattr(config, name))] for name in names]
+    return [sys.executable, "-m", "fruits.cli", "run", *itertools.chain(*options)]
 
 
 @pytest.fixture
@@ -52,23 +64,19 @@ def _compiled(graph: CompiledGraph) -> None:
     """The graph is in the cache before a run is started."""
 
 
-def test_a_full_disk_is_one_line_and_leaves_what_was_committed(
+def test_a_full_disk_is_one_line_and_committed_features_stay(
     disk: Callable[[str], Path], draw: Callable[..., Path]
 ) -> None:
-    folder = disk("size=2m")
-    command = [*COMMAND, "--images", str(draw({"Fig": 400})), "--output", f"{folder}/out"]
-    command += ["--chunk", "100"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    folder = disk("size=1m")
+    config = config_of(draw({"Fig": 200}), folder / "out", chunk=50)
+    done = subprocess.run(command_of(config), capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "\nfruits: output: the disk is full" in done.stderr
     manifests = list((folder / "out" / "features" / "_chunks").glob("*.json"))
     assert manifests
     assert subprocess.run(["mount", "-o", "remount,size=64m", folder]).returncode == 0
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    reused = len(manifests) * 100
-    assert f"{400 - reused} extracted" in done.stdout
-    assert f"{reused} reused" in done.stdout
+    reused = len(manifests) * 50
+    assert counts(config) == (200, 200 - reused, reused, 0)
     assert not pd.read_parquet(folder / "out" / "pca")["path"].duplicated().any()
 
 
@@ -76,10 +84,10 @@ def test_a_disk_that_becomes_read_only_is_one_line(
     disk: Callable[[str], Path], draw: Callable[..., Path]
 ) -> None:
     folder = disk("size=64m")
-    command = [*COMMAND, "--images", str(draw({"Fig": 600})), "--output", f"{folder}/out"]
-    process = subprocess.Popen([*command, "--chunk", "20"], stderr=subprocess.PIPE, text=True)
+    command = command_of(config_of(draw({"Fig": 300}), folder / "out", chunk=10))
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     chunks = folder / "out" / "features" / "_chunks"
-    wait_for_a_chunk(process, chunks)
+    wait_for_a_commit(process, folder / "out")
     # A file that is open for writing keeps the disk from being remounted.
     while subprocess.run(["mount", "-o", "remount,ro", folder], capture_output=True).returncode:
         assert process.poll() is None
@@ -89,16 +97,23 @@ def test_a_disk_that_becomes_read_only_is_one_line(
     assert list(chunks.glob("*.json"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_one_line_and_goes_on(
-    draw: Callable[..., Path], tmp_path: Path, number: signal.Signals
+def test_a_run_that_is_interrupted_twice_prints_one_line_each_time_and_continues(
+    draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    command = [*COMMAND, "--images", str(draw({"Fig": 600})), "--output", str(out)]
+    config = config_of(draw({"Fig": 300}), tmp_path / "out", chunk=10)
+    first = interrupt(config, signal.SIGINT)
+    second = interrupt(config, signal.SIGTERM, first)
+    assert 0 < first < second
+    assert counts(config) == (300, 300 - second, second, 0)
+
+
+def interrupt(config: RunConfig, number: signal.Signals, before: int = 0) -> int:
+    """Interrupts a run when it has committed some images; how many there are, with those before."""
+    out = Path(config.output)
     process = subprocess.Popen(
-        [*command, "--chunk", "20"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        command_of(config), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_for_a_chunk(process, out / "features" / "_chunks")
+    wait_for_a_commit(process, out, before)
     # Ctrl-C reaches every process of a terminal, a request to end only the one that is named.
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
@@ -107,7 +122,7 @@ def test_an_interrupted_run_is_one_line_and_goes_on(
     _, stderr = process.communicate()
     assert process.returncode == 130, stderr
     last = stderr.replace("\r", "\n").splitlines()[-1]
-    committed = open_features(str(out)).count_rows()
+    committed = committed_in(out)
     assert committed
     assert last == (
         f"fruits: interrupted; the features of {committed} images are committed in {out}: "
@@ -115,12 +130,10 @@ def test_an_interrupted_run_is_one_line_and_goes_on(
     )
     assert "Traceback" not in stderr
     assert not (out / "_lock").exists()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"600 images: {600 - committed} extracted" in done.stdout
+    return committed
 
 
-def test_a_photograph_of_200_megapixels_and_one_of_20_megabytes_are_images_like_others(
+def test_photographs_of_200_megapixels_and_of_20_megabytes_have_features(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 12})
@@ -128,10 +141,7 @@ def test_a_photograph_of_200_megapixels_and_one_of_20_megabytes_are_images_like_
     noise = Image.frombytes("RGB", (3000, 2400), os.urandom(3000 * 2400 * 3))
     noise.save(root / "Fig" / "heavy.png")
     assert (root / "Fig" / "heavy.png").stat().st_size > 20e6
-    command = [*COMMAND, "--images", str(root), "--output", f"{tmp_path}/out"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "14 images: 14 extracted" in done.stdout
+    assert counts(config_of(root, tmp_path / "out")) == (14, 14, 0, 0)
 
 
 @pytest.fixture
@@ -145,14 +155,15 @@ def ruled_by_modes() -> list[str]:
     return [setpriv, "--bounding-set", "-dac_override,-dac_read_search"]
 
 
-def test_a_permission_to_write_that_is_lost_is_one_line_and_the_next_run_goes_on(
+def test_a_lost_write_permission_is_one_line_and_the_next_run_continues(
     ruled_by_modes: list[str], draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [*ruled_by_modes, *COMMAND, "--images", str(draw({"Fig": 600})), "--output", str(out)]
-    process = subprocess.Popen([*command, "--chunk", "20"], stderr=subprocess.PIPE, text=True)
+    config = config_of(draw({"Fig": 300}), out, chunk=10)
+    command = [*ruled_by_modes, *command_of(config)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     chunks = out / "features" / "_chunks"
-    wait_for_a_chunk(process, chunks)
+    wait_for_a_commit(process, out)
     for folder in (chunks, *(out / "features").rglob("*/"), out / "features", out):
         folder.chmod(0o555)
     _, stderr = process.communicate()
@@ -162,20 +173,18 @@ def test_a_permission_to_write_that_is_lost_is_one_line_and_the_next_run_goes_on
     committed = len(list(chunks.glob("*.json")))
     for folder in (out, out / "features", *(out / "features").rglob("*/")):
         folder.chmod(0o755)
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"{600 - 20 * committed} extracted" in done.stdout
+    assert counts(config) == (300, 300 - 10 * committed, 10 * committed, 0)
     assert not pd.read_parquet(out / "pca")["path"].duplicated().any()
 
 
-def test_images_whose_permission_is_lost_are_rejected_and_tried_again(
+def test_images_without_read_permission_are_rejected_and_retried(
     ruled_by_modes: list[str], draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root, out = draw({"Fig": 30, "Kiwi": 30}), tmp_path / "out"
     for file in (root / "Kiwi").iterdir():
         file.chmod(0)
-    command = [*ruled_by_modes, *COMMAND, "--images", str(root), "--output", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    config = config_of(root, out)
+    done = subprocess.run([*ruled_by_modes, *command_of(config)], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "30 of 60 were (50.00%)" in done.stderr.splitlines()[-1]
     rejected = pd.read_parquet(out / "rejected")
@@ -184,10 +193,7 @@ def test_images_whose_permission_is_lost_are_rejected_and_tried_again(
     assert rejected["error"].str.contains("Permission denied").all()
     for file in (root / "Kiwi").iterdir():
         file.chmod(0o644)
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for told in ("60 images: 30 extracted", " 30 reused", " 0 rejected"):
-        assert told in done.stdout
+    assert counts(config) == (60, 30, 30, 0)
 
 
 def test_wrong_clocks_neither_hide_a_change_nor_cause_a_false_one(
@@ -277,9 +283,18 @@ def counts(config: RunConfig) -> tuple[int, int, int, int]:
     return found["found"], found["extracted"], found["reused"], found["rejected"]
 
 
-def wait_for_a_chunk(process: "subprocess.Popen[str]", chunks: Path) -> None:
+def committed_in(output: Path) -> int:
+    """How many images are committed."""
+    try:
+        return open_features(str(output)).count_rows()
+    except OutputError:
+        return 0
+
+
+def wait_for_a_commit(process: "subprocess.Popen[str]", output: Path, before: int = 0) -> None:
+    """Waits until a run has committed more images than there were before."""
     deadline = time.monotonic() + 120
-    while not list(chunks.glob("*.json")):
+    while committed_in(output) <= before:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)

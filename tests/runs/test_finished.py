@@ -7,7 +7,7 @@ from fruits.runs.finished import Run
 from fruits.sources.folder import list_images
 
 
-def test_pictures_that_were_damaged_since_the_run_are_left_out(tmp_path: Path) -> None:
+def test_pictures_damaged_after_the_run_are_left_out(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         Image.new("RGB", (20, 20), "red").save(tmp_path / f"{name}.png")
     rows = list_images(str(tmp_path)).select(["path", "label", "length"])

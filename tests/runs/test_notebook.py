@@ -85,7 +85,7 @@ def test_papermill_finds_and_explains_every_parameter() -> None:
     assert all(parameter["help"] for parameter in found.values())
 
 
-def test_the_notebook_holds_no_outputs_and_stable_ids(notebook: nbformat.NotebookNode) -> None:
+def test_the_notebook_has_no_outputs_and_stable_ids(notebook: nbformat.NotebookNode) -> None:
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].cell_type == "markdown"
@@ -125,7 +125,7 @@ def test_tables_and_rejects_are_shown(executed: dict[str, list[nbformat.Notebook
         assert len(shown) < 10_000
 
 
-def test_both_ways_of_measuring_are_shown(
+def test_both_evaluations_are_shown(
     executed: dict[str, list[nbformat.NotebookNode]],
 ) -> None:
     shown = executed["evaluations"][0].data["text/html"]
@@ -148,7 +148,7 @@ def test_the_report_and_the_map_are_shown(
     assert (folder / "executed.ipynb").stat().st_size < 8_000_000
 
 
-def test_results_lie_in_the_project_folder(
+def test_results_are_in_the_project_folder(
     folder: Path, executed: dict[str, list[nbformat.NotebookNode]]
 ) -> None:
     output = folder / "data/output"

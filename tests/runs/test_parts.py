@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import OutputError
@@ -16,7 +17,7 @@ from fruits.features.moments import measured_by_label
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
-from fruits.runs import material, quality
+from fruits.runs import copies, publish, report_data
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.sources import parts
@@ -70,7 +71,7 @@ def kept_moments(output: Path) -> dict[str, bool]:
             kept = output / "features" / "_chunks" / name
             if not kept.exists():
                 continue
-            rows = (rows_of_file(f"{store.uri}/{file}", side) for file in chunk.files)
+            rows = (rows_of_file(store.root / file, side) for file in chunk.files)
             measured = measured_by_label(batch for table in rows for batch in table.to_batches())
             found[kept.name] = kept.read_bytes() == measured.to_bytes()
     return found
@@ -116,7 +117,7 @@ class _Refused(FeatureWriter):
         return super().commit(*arguments, **options)
 
 
-def test_changes_have_the_same_results_in_memory_and_in_parts(
+def test_listings_in_memory_and_in_parts_have_the_same_results(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = draw({"Training/Fig": 14, "Training/Kiwi": 9, "Test/Äpfel": 8})
@@ -127,7 +128,7 @@ def test_changes_have_the_same_results_in_memory_and_in_parts(
 
     # A run in parts that is broken off goes on where it stopped.
     with in_parts(), monkeypatch.context() as patch:
-        patch.setattr("fruits.runs.work.FeatureWriter", _Refused)
+        patch.setattr("fruits.runs.context.FeatureWriter", _Refused)
         with pytest.raises(OutputError, match="refused"):
             go(tmp_path, "parts")
     assert len(FeatureTable(f"file:{tmp_path}/parts/features").chunks()) == 1
@@ -160,18 +161,27 @@ def test_changes_have_the_same_results_in_memory_and_in_parts(
             assert "checked" in go(tmp_path, "parts", **options).report
 
 
-def test_very_many_images_are_shown_in_part_and_not_compared_with_each_other(
+def test_only_a_sample_of_very_many_images_is_shown_and_compared(
     graph: CompiledGraph,
     draw: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    draw({"Training/Fig": 30, "Training/Kiwi": 28, "Test/Fig": 15, "Test/Kiwi": 11})
-    monkeypatch.setattr(material, "MOST_IMAGES", 21)
-    monkeypatch.setattr(quality, "MOST_IMAGES", 50)
+    root = draw({"Training/Fig": 30, "Training/Kiwi": 28, "Test/Fig": 14, "Test/Kiwi": 11})
+    shutil.copy(root / "Training" / "Fig" / "3_100.jpg", root / "Test" / "Fig" / "copy.jpg")
+    monkeypatch.setattr(report_data, "MOST_IMAGES", 21)
+    monkeypatch.setattr(copies, "MOST_COMPARED", 50)
+    monkeypatch.setattr(publish, "MOST_NEIGHBOURS", 20)
     with in_parts():
         report = go(tmp_path, "out", classifier="lda").report
-    assert report["quality"]["skipped"].keys() == {"duplicate", "near-duplicate"}
+    assert report["quality"]["skipped"]["near-duplicate"] == (
+        "looked for among 50 different contents, sampled evenly; 33 more were not compared"
+    )
+    assert report["quality"]["split duplicate"] >= 1
+    assert report["classifier"]["neighbours"] == 20
+    assert report["classifier"]["training_images"] == 58
+    names = pq.read_table(tmp_path / "out" / "predictor" / "neighbours.parquet")["path"].to_pylist()
+    assert (len(names), names) == (20, sorted(names))
     assert report["evaluation"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "84" in page

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from estimates import PLACE, predicted
+from estimates import RESOURCES, predicted
 from pyspark.sql import SparkSession
 
 from fruits.cli import main
 from fruits.networks.graph import CompiledGraph
 
 
-def test_a_plan_reads_well_and_goes_into_json() -> None:
+def test_a_plan_is_text_and_json() -> None:
     plan = predicted(25_000)
     assert json.loads(json.dumps(plan.as_dict()))["images"] == 25_000
     text = plan.text()
@@ -19,11 +19,11 @@ def test_a_plan_reads_well_and_goes_into_json() -> None:
         assert words in text
     assert text.splitlines()[-1].startswith("fits")
     for memory, verdict in ((10**9, "tight"), (9 * 10**8, "refused   memory: 4 tasks")):
-        small = predicted(25_000, place=dataclasses.replace(PLACE, memory=memory))
+        small = predicted(25_000, resources=dataclasses.replace(RESOURCES, memory=memory))
         assert small.text().splitlines()[-1].startswith(verdict)
 
 
-def test_the_command_prints_json_alone_to_stdout(
+def test_the_command_prints_only_json_to_stdout(
     spark: SparkSession,
     graph: CompiledGraph,
     draw: Callable[..., Path],
@@ -34,5 +34,5 @@ def test_the_command_prints_json_alone_to_stdout(
     planned = json.loads(capsys.readouterr().out)
     assert planned["images"] == 9
     assert planned["refusal"] is None
-    assert planned["place"]["cores"] == 2
-    assert planned["place"]["heap"] == 3 << 30
+    assert planned["resources"]["cores"] == 2
+    assert planned["resources"]["heap"] == 3 << 30

@@ -10,6 +10,7 @@ from fruits.sources.folder import list_images
 from fruits.sources.parts import Parts
 
 
+@pytest.mark.slow
 def test_a_probe_measures_some_images_and_counts_the_bad_ones(
     graph: CompiledGraph, draw: Callable[..., Path]
 ) -> None:

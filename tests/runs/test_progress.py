@@ -29,7 +29,7 @@ class Screen(io.StringIO):
         return lines
 
 
-def test_a_stage_is_named_while_it_is_under_way_and_timed_when_it_is_done() -> None:
+def test_a_running_stage_is_named_and_a_finished_one_is_timed() -> None:
     screen = Screen()
     stages = Stages(screen, after=0)
     with stages("fit"):
@@ -40,7 +40,7 @@ def test_a_stage_is_named_while_it_is_under_way_and_timed_when_it_is_done() -> N
     assert rest == ""
 
 
-def test_a_stage_that_is_done_at_once_is_one_line() -> None:
+def test_a_fast_stage_is_one_line() -> None:
     screen = Screen()
     stages = Stages(screen, after=3600)
     with stages("list"):
@@ -50,7 +50,7 @@ def test_a_stage_that_is_done_at_once_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 3600])
-def test_a_stage_that_fails_leaves_an_empty_line_and_no_time(after: float) -> None:
+def test_a_failed_stage_leaves_an_empty_line_and_no_time(after: float) -> None:
     screen = Screen()
     stages = Stages(screen, after=after)
 

@@ -1,6 +1,8 @@
 """Whole runs on images that are not in a folder."""
 
 import csv
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +17,12 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
+from fruits.runs.prepare import prepare_run
 from fruits.sources.open_source import open_source
 
 
 @pytest.mark.parametrize("make", [as_zip, as_tar])
-def test_images_that_were_packed_are_those_of_the_earlier_runs(
+def test_packed_images_are_recognised_as_those_of_earlier_runs(
     draw: Callable[..., Path], tmp_path: Path, make: Callable[[Path, Path], Path]
 ) -> None:
     root, out = draw({"Apple": 6, "Fig": 6}), str(tmp_path / "out")
@@ -32,7 +35,19 @@ def test_images_that_were_packed_are_those_of_the_earlier_runs(
         require_most(known, open_source(place).found().images, RunConfig(images=place, output=out))
 
 
-def test_a_run_on_archives_has_the_results_of_its_folder_and_computes_nothing_again(
+def test_an_archive_of_archives_is_refused_in_one_line(
+    graph: CompiledGraph, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("apples.zip", b"PK")
+        archive.writestr("README.txt", b"")
+    place = str(tmp_path / "all.zip")
+    wanted = RunConfig(images=place, output=f"{tmp_path}/out", backbone="EfficientNetLite0")
+    with pytest.raises(InputError, match=r"none in .*all.zip, which has 1 .txt, 1 .zip: extr"):
+        prepare_run(wanted, io.StringIO())
+
+
+def test_a_run_on_archives_has_the_results_of_their_folder_and_reuses_features(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root, out = draw({"Apple": 9, "Fig": 9}), tmp_path / "out"

@@ -22,27 +22,27 @@ def write(folder: Path, content: str) -> Outputs:
     return Outputs.of(str(folder))
 
 
-def test_the_summary_is_one_line_of_figures_and_the_places_of_results(tmp_path: Path) -> None:
+def test_the_summary_has_one_line_of_figures_and_the_paths_of_results(tmp_path: Path) -> None:
     figures, place = summary_of(write(tmp_path, json.dumps(REPORT))).splitlines()
     assert figures == (
         "1,200 images: 1,000 extracted (50 images/s), 190 reused, 10 rejected; "
-        "2 components hold 95.0% of the variance; 20 s"
+        "2 components explain 95.0% of the variance; 20 s"
     )
     assert place.split() == ["run.json", f"file:{tmp_path}/run.json"]
 
 
-def test_findings_are_counted_by_kind_and_what_was_not_looked_for_is_named(tmp_path: Path) -> None:
+def test_findings_are_counted_by_kind_and_skipped_checks_are_named(tmp_path: Path) -> None:
     found = {"duplicate": 1, "near-duplicate": 0, "outlier": 2000, "drift": 2}
     skipped = {"near-duplicate": "not looked for among 3 images without a thumbnail"}
     report = REPORT | {"quality": found | {"skipped": skipped}}
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
     assert lines[1:3] == [
-        "  to look at: 1 duplicate, 2,000 outliers, 2 drift",
+        "  findings: 1 duplicate, 2,000 outliers, 2 drift",
         "  near-duplicate: not looked for among 3 images without a thumbnail",
     ]
     report = REPORT | {"quality": dict.fromkeys(found, 0)}
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
-    assert lines[1] == "  to look at: nothing"
+    assert lines[1] == "  findings: none"
 
 
 def test_the_last_line_is_the_address_of_the_report(tmp_path: Path) -> None:
@@ -50,16 +50,16 @@ def test_the_last_line_is_the_address_of_the_report(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "report.html").write_text("a page")
     last = summary_of(write(folder, json.dumps(REPORT))).splitlines()[-1]
-    assert last == f"  report    {(folder / 'report.html').as_uri()}"
+    assert last == f"  report      {(folder / 'report.html').as_uri()}"
     assert "%20" in last
 
 
-def test_files_that_were_passed_over_are_printed_without_control_characters(tmp_path: Path) -> None:
+def test_ignored_files_are_printed_without_control_characters(tmp_path: Path) -> None:
     passed_over = {".txt": 1, ".a\x1b[31m": 3}
     report = REPORT | {"counts": REPORT["counts"] | {"passed_over": passed_over}}
     figures = summary_of(write(tmp_path, json.dumps(report))).splitlines()[0]
     assert figures.isprintable()
-    assert figures.endswith("passed over: 3 .a?[31m, 1 .txt")
+    assert figures.endswith("; other files, skipped: 3 .a?[31m, 1 .txt")
 
 
 @pytest.mark.parametrize(

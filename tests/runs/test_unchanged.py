@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from estimates import predicted
 
 from fruits.errors import OutputError
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
@@ -21,13 +22,15 @@ from fruits.features.writer import FeatureWriter
 from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
 from fruits.runs import fingerprint, unchanged
-from fruits.runs.begin import begin
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
+from fruits.runs.inputs import list_images
 from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import run
+from fruits.runs.prepare import prepare_run
+from fruits.runs.progress import Stages
 from fruits.runs.summary import now, summary
-from fruits.runs.unchanged import report_if_unchanged
+from fruits.runs.unchanged import report_if_unchanged, seconds_if_unchanged
 from fruits.storage.lock import Lock, exclusive
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -37,10 +40,10 @@ NETWORK = {"backbone": "EfficientNetLite0"}
 
 def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
     """Leaves what a finished run leaves, with other contents: no Spark is needed for that."""
-    begun = begin(config, io.StringIO())
-    found, outputs = begun.listing.table(), begun.outputs
+    prepared = prepare_run(config, io.StringIO())
+    found, outputs = prepared.listing.table(), prepared.outputs
     with exclusive(outputs.uri("_lock")) as lock:
-        outputs.prepare(begun.graph.identity, config.overwrite)
+        outputs.prepare(prepared.graph.identity, config.overwrite)
         staged = outputs.staging()
         commit_rows(found, outputs, lock)
         staged.write_table(REJECTED.empty_table(), "rejected")
@@ -52,7 +55,7 @@ def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
             "explained_variance": [0.9, 0.08],
             "basis_turned_degrees": None,
             "finished": now(),
-            "fingerprint": begun.fingerprint,
+            "fingerprint": prepared.fingerprint,
         }
         outputs.publish(
             *(lock, "rejected", "pca", "pca.csv", "model", "plots"),
@@ -73,7 +76,7 @@ def commit_rows(found: pa.Table, outputs: Outputs, lock: Lock) -> None:
 
 
 def look(config: RunConfig) -> dict[str, Any] | None:
-    return report_if_unchanged(begin(config, io.StringIO()))
+    return report_if_unchanged(prepare_run(config, io.StringIO()))
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def config(draw: Callable[..., Path], tmp_path: Path) -> RunConfig:
     return RunConfig(images=str(images), output=str(output), **NETWORK)
 
 
-def test_the_report_says_since_when_nothing_has_changed(config: RunConfig, tmp_path: Path) -> None:
+def test_the_summary_says_since_when_nothing_has_changed(config: RunConfig, tmp_path: Path) -> None:
     finish(config, {"finished": "2026-01-02T03:04:05+00:00"})
     report = look(replace(config, chunk=7))
     assert report is not None
@@ -96,7 +99,32 @@ def test_the_report_says_since_when_nothing_has_changed(config: RunConfig, tmp_p
     assert not (tmp_path / "out" / "_lock").exists()
 
 
-def test_files_that_are_no_images_are_counted_anew(config: RunConfig, tmp_path: Path) -> None:
+def planned(config: RunConfig) -> dict[str, float] | None:
+    stages = Stages(io.StringIO())
+    return seconds_if_unchanged(config, list_images(config, stages), stages)
+
+
+def test_a_plan_estimates_a_run_that_finds_nothing_changed(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    assert planned(config) is None
+    finish(config)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    seconds = planned(config)
+    assert seconds is not None
+    assert list(seconds) == ["list", "check", "total"]
+    assert seconds["total"] == pytest.approx(seconds["list"] + seconds["check"])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    line = replace(predicted(5), unchanged=seconds).text().splitlines()[0]
+    assert line.startswith("unchanged nothing has changed since the last run")
+
+    assert planned(replace(config, overwrite=True)) is None
+    assert planned(replace(config, components=2)) is None
+    touch(tmp_path / "images" / "Fig" / "0_100.jpg")
+    assert planned(config) is None
+
+
+def test_files_that_are_no_images_are_counted_again(config: RunConfig, tmp_path: Path) -> None:
     finish(config)
     (tmp_path / "images" / "notes.txt").write_text("no image")
     report = look(config)
@@ -118,7 +146,7 @@ IMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", IMAGES)
-def test_other_images_are_work_to_do(config: RunConfig, tmp_path: Path, what: str) -> None:
+def test_other_images_are_a_change(config: RunConfig, tmp_path: Path, what: str) -> None:
     finish(config)
     assert look(config) is not None
     IMAGES[what](tmp_path / "images")
@@ -141,9 +169,7 @@ RESULTS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", RESULTS)
-def test_results_that_were_changed_are_made_again(
-    config: RunConfig, tmp_path: Path, what: str
-) -> None:
+def test_changed_results_are_written_again(config: RunConfig, tmp_path: Path, what: str) -> None:
     finish(config)
     RESULTS[what](tmp_path / "out")
     assert look(config) is None
@@ -164,17 +190,17 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda one: next(iter(one)))
-def test_another_option_is_work_to_do(config: RunConfig, options: dict[str, Any]) -> None:
+def test_another_option_is_a_change(config: RunConfig, options: dict[str, Any]) -> None:
     finish(config)
     assert look(replace(config, **options)) is None
 
 
-def test_overwriting_makes_everything_again(config: RunConfig) -> None:
+def test_overwrite_repeats_all_steps(config: RunConfig) -> None:
     finish(config)
     assert look(replace(config, overwrite=True)) is None
 
 
-def test_options_that_decide_no_result_are_no_work(config: RunConfig, tmp_path: Path) -> None:
+def test_options_without_effect_on_results_are_no_change(config: RunConfig, tmp_path: Path) -> None:
     finish(config)
     (tmp_path / "out").rename(tmp_path / "moved")
     moved = replace(config, output=str(tmp_path / "moved"), chunk=3, allow_removed=True)
@@ -182,14 +208,14 @@ def test_options_that_decide_no_result_are_no_work(config: RunConfig, tmp_path: 
 
 
 def test_another_network_has_another_fingerprint(config: RunConfig, graph: CompiledGraph) -> None:
-    found = begin(config, io.StringIO()).found
+    found = prepare_run(config, io.StringIO()).found
     other = graph.identity | {"weights_sha256": "0" * 64}
     marks = [fingerprint.fingerprint(config, found, one) for one in (graph.identity, other)]
     assert {name for name in marks[0] if marks[0][name] != marks[1][name]} == {"network"}
 
 
 @pytest.mark.parametrize("what", ["processor", "versions", "code"])
-def test_another_machine_or_version_is_work_to_do(
+def test_another_instruction_set_or_version_is_a_change(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     finish(config)
@@ -209,20 +235,20 @@ def test_an_instruction_set_is_one_that_the_processor_names(
     assert processor.instruction_sets()[1:] == ["avx2", "sse4"]
 
 
-def test_a_run_that_was_broken_off_leaves_work_to_do(config: RunConfig) -> None:
+def test_an_interrupted_run_is_continued(config: RunConfig) -> None:
     finish(config)
-    begun = begin(config, io.StringIO())
-    begun.outputs.prepare(begun.graph.identity, overwrite=False)
+    prepared = prepare_run(config, io.StringIO())
+    prepared.outputs.prepare(prepared.graph.identity, overwrite=False)
     assert look(config) is None
 
 
-def test_images_that_could_not_be_read_are_tried_again(config: RunConfig) -> None:
+def test_unreadable_images_are_retried(config: RunConfig) -> None:
     # Of such a run, run.json has no fingerprint.
     finish(config, {"fingerprint": None})
     assert look(config) is None
 
 
-def test_a_run_that_writes_there_is_named(config: RunConfig) -> None:
+def test_another_run_on_the_output_is_named(config: RunConfig) -> None:
     finish(config)
     with (
         exclusive(f"{config.output}/_lock"),
@@ -231,7 +257,7 @@ def test_a_run_that_writes_there_is_named(config: RunConfig) -> None:
         look(config)
 
 
-def test_what_changes_before_the_lock_is_there_is_seen(
+def test_changes_before_the_lock_are_noticed(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     finish(config)
@@ -244,15 +270,17 @@ def test_what_changes_before_the_lock_is_there_is_seen(
     assert look(config) is None
 
 
-def test_files_of_the_user_among_the_results_are_no_work(config: RunConfig, tmp_path: Path) -> None:
+def test_files_of_the_user_among_the_results_are_no_change(
+    config: RunConfig, tmp_path: Path
+) -> None:
     finish(config)
     (tmp_path / "out" / "plots" / "mine.svg").write_text("mine")
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert look(config) is not None
 
 
-def test_another_model_is_work_to_do(config: RunConfig, tmp_path: Path) -> None:
-    found = begin(config, io.StringIO()).found
+def test_another_model_is_a_change(config: RunConfig, tmp_path: Path) -> None:
+    found = prepare_run(config, io.StringIO()).found
     identity = {"backbone": "any"}
     using = replace(config, model=str(tmp_path / "model"))
     finish(replace(config, output=str(tmp_path / "model")))
@@ -268,7 +296,7 @@ def test_another_model_is_work_to_do(config: RunConfig, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_an_application_that_was_submitted_opens_its_session(
+def test_a_submitted_application_opens_a_session(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, submitted: bool
 ) -> None:
     """YARN counts an application without a session as failed."""
@@ -288,7 +316,7 @@ def zipped(folder: Path, target: Path) -> str:
     return str(target)
 
 
-def test_a_folder_an_archive_and_a_table_together_are_compared_whole(
+def test_a_folder_an_archive_and_a_table_together_are_compared(
     config: RunConfig, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     more = draw({"Kiwi": 2}, folder="more", seed=1)
@@ -310,6 +338,7 @@ def test_a_folder_an_archive_and_a_table_together_are_compared_whole(
     assert look(several) is None
 
 
+@pytest.mark.slow
 def test_images_and_results_in_a_store(
     bucket: Any, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -326,7 +355,8 @@ def test_images_and_results_in_a_store(
     assert look(config) is None
 
 
-def test_neither_java_nor_spark_is_needed_where_nothing_changed(
+@pytest.mark.slow
+def test_java_and_spark_are_not_needed_if_nothing_changed(
     config: RunConfig, tmp_path: Path
 ) -> None:
     finish(config)

@@ -50,15 +50,15 @@ def finished(
     return go(folder / "sample", folder / "out"), folder
 
 
-def test_each_way_of_measuring_is_a_column(finished: tuple[Run, Path]) -> None:
+def test_each_evaluation_is_a_column(finished: tuple[Run, Path]) -> None:
     result, _ = finished
     table = views.evaluations(result)
     assert isinstance(table, pd.DataFrame)
     assert list(table.columns) == ["grouped cross-validation", "split: test"]
     grouped, split = result.evaluations
-    assert table.loc["right"].tolist() == [f"{grouped.accuracy:.1%}", f"{split.accuracy:.1%}"]
+    assert table.loc["accuracy"].tolist() == [f"{grouped.accuracy:.1%}", f"{split.accuracy:.1%}"]
     assert table.loc["images"].tolist() == ["37", "12"]
-    assert table.loc["byte for byte training images"].tolist()[0] == "not measured"
+    assert table.loc["identical to training images"].tolist()[0] == "not measured"
 
 
 def test_labels_are_listed_from_the_worst(finished: tuple[Run, Path]) -> None:
@@ -81,7 +81,7 @@ def test_a_confusion_is_shown_with_an_image_of_both_labels(finished: tuple[Run, 
     assert any(pair.replace("\n", " ") == f"{worst[0]} → {worst[1]} ({worst[2]})" for pair in pairs)
 
 
-def test_figures_of_the_first_evaluation_name_what_was_measured(
+def test_figures_of_the_first_evaluation_name_its_scheme(
     finished: tuple[Run, Path],
 ) -> None:
     assert "grouped cross-validation" in texts(views.confusion(finished[0]))[0]
@@ -127,7 +127,7 @@ def test_a_run_that_found_nothing_changed_shows_the_same(finished: tuple[Run, Pa
     assert again.table("pca").toPandas().equals(result.table("pca").toPandas())
 
 
-def test_images_that_are_gone_are_left_out(finished: tuple[Run, Path], tmp_path: Path) -> None:
+def test_missing_images_are_left_out(finished: tuple[Run, Path], tmp_path: Path) -> None:
     result, _ = finished
     paths = [row["path"] for row in result.table("features").select("path").collect()]
     pictures = result.pictures_of([paths[1], "file:/gone.jpg", paths[0]])
@@ -143,11 +143,11 @@ def test_without_a_classifier_each_section_says_why_in_one_line(
         note = section(result)
         assert isinstance(note, views.Note)
         assert repr(note) == str(note)
-        assert str(note).startswith("No classifier: wanted two labels at least")
+        assert str(note).startswith("No classifier: wanted at least two labels")
         assert "\n" not in note
 
 
-def test_without_an_image_to_hold_out_suspects_are_of_images_that_were_learned(
+def test_without_held_out_images_suspects_are_training_images(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     result = go(draw({"Fig": 1, "Lime": 1}), tmp_path / "out")

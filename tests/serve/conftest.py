@@ -22,7 +22,7 @@ def training(sample: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def photographs(sample: Path) -> list[bytes]:
-    """Those of the test side."""
+    """The photographs of the test side."""
     return [file.read_bytes() for file in sorted((sample / "Test").rglob("*.jpg"))]
 
 
@@ -33,7 +33,7 @@ def model(
     photographs: list[bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The output of a run, of which only the predictor is there."""
+    """The output of a run with only its predictor."""
     output = tmp_path_factory.mktemp("output")
     write_model(output / "predictor", graph, training, photographs, 0.3)
     return output
@@ -46,7 +46,7 @@ def other(
     photographs: list[bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A predictor that says something else."""
+    """A predictor with other predictions."""
     folder = tmp_path_factory.mktemp("other") / "predictor"
     write_model(folder, graph, training, photographs, 0.9)
     return folder

@@ -1,4 +1,4 @@
-"""Clients that ask a server while its model changes."""
+"""Clients that send requests while the model changes."""
 
 import threading
 
@@ -12,7 +12,7 @@ def version(server: Server) -> str:
 
 
 class Load:
-    """Clients that ask without a pause."""
+    """Clients that send requests without pauses."""
 
     def __init__(self, server: Server, photographs: list[bytes]) -> None:
         self.statuses: list[int] = []

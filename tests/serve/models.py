@@ -1,4 +1,4 @@
-"""Small predictors of drawn fruit, made without Spark, and servers of them."""
+"""Small predictors for drawn fruit, made without Spark, and their servers."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from PIL import Image
 from ports import free_port
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import mapped
+from fruits.classify.model import transform_features
 from fruits.features.moments import Moments
 from fruits.features.rows import lists
 from fruits.networks.graph import CompiledGraph
@@ -26,11 +26,12 @@ from fruits.networks.runtime import featurize
 from fruits.predictor import write_predictor
 from fruits.reduction.fit import fit_reduction
 from fruits.reduction.transform import affine
+from fruits.storage.location import Location
 
 ROOT = Path(__file__).parents[2]
 
 EVALUATION = [
-    {"scheme": "split", "images": 24, "accuracy": 0.975, "top5": 1.0, "identical": 0},
+    {"scheme": "split: test", "images": 24, "accuracy": 0.975, "top5": 1.0, "identical": 0},
     {"scheme": "grouped cross-validation", "images": 48, "accuracy": 0.931, "top5": 1.0},
 ]
 
@@ -46,14 +47,14 @@ def thumbnail(content: bytes) -> bytes:
 def write_model(
     place: Path, graph: CompiledGraph, files: list[Path], others: list[bytes], shrinkage: float
 ) -> None:
-    """The predictor of some photographs, whose labels are the names of their folders.
+    """Writes the predictor for photographs, whose labels are the names of their folders.
 
     Half of the other photographs are farther than those that it knows.
     """
     contents = [file.read_bytes() for file in files]
     labels = [file.parent.name for file in files]
     features = np.stack(list(featurize(contents, graph)))  # type: ignore[arg-type]
-    learned = Discriminant.of(Moments.of(mapped(features, "sqrt"), labels))
+    learned = Discriminant.of(Moments.of(transform_features(features, "sqrt"), labels))
     strange = np.stack(list(featurize(others, graph)))  # type: ignore[arg-type]
     threshold = float(np.median(learned.classifier(shrinkage, "sqrt").distances(strange)))
     reduction = fit_reduction(Moments.of(features), "minmax", 0.97)
@@ -68,7 +69,7 @@ def write_model(
     )
     pictures = pa.array([thumbnail(content) for content in contents], pa.binary())
     write_predictor(
-        str(place),
+        Location.of(str(place)),
         graph,
         reduction,
         learned.classifier(shrinkage, "sqrt", 8.0, threshold),
@@ -93,7 +94,7 @@ class Server:
         return self.client.post("/predict", files=files, params=options)
 
     def metric(self, line: str) -> float:
-        """The value of a line of ``/metrics``; 0 where there is none."""
+        """The value of a line of ``/metrics``; 0 if it is missing."""
         lines = self.client.get("/metrics").text.splitlines()
         return next((float(one[len(line) :]) for one in lines if one.startswith(line + " ")), 0.0)
 
@@ -106,7 +107,7 @@ class Server:
 def served(
     model: Path | str, folder: Path, *options: str, environment: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """A server that has loaded its model; ended at the end, if it still runs."""
+    """A server that has loaded its model; it is stopped at the end."""
     port = free_port()
     log = folder / f"serve-{port}.log"
     with log.open("w") as file:
@@ -131,7 +132,7 @@ def served(
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
-    """Returns when a function gives something true."""
+    """Waits until a function returns a true value."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -1,4 +1,4 @@
-"""The API, asked as curl and others ask it."""
+"""The API, with requests as from curl and other clients."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ FORM = "multipart/form-data"
 
 @pytest.fixture(scope="module")
 def expected(model: Path, photographs: list[bytes]) -> list[Prediction]:
-    """What the predictor itself says of each photograph."""
+    """The predictor's own prediction of each photograph."""
     found = list(Predictor.load(str(model)).predict_many(photographs))
     assert all(isinstance(one, Prediction) for one in found)
     assert {one.unknown for one in found} == {True, False}  # type: ignore[union-attr]
@@ -29,7 +29,7 @@ def expected(model: Path, photographs: list[bytes]) -> list[Prediction]:
 
 
 def assert_same(answer: dict[str, Any], prediction: Prediction) -> None:
-    """An answer has the bits of a prediction: JSON keeps all of a float64."""
+    """Checks that a response has the bits of a prediction; JSON keeps all bits of a float64."""
     assert answer["label"] == prediction.label
     assert answer["confidence"] == prediction.confidence
     assert answer["distance"] == prediction.distance
@@ -47,13 +47,13 @@ def png(picture: Image.Image) -> bytes:
 
 
 def widened(picture: Image.Image) -> Image.Image:
-    """The picture in the middle of one that is twice as wide, and blue."""
+    """The picture in the middle of a blue one that is twice as wide."""
     wide = Image.new("RGB", (2 * picture.width, picture.height), (20, 40, 200))
     wide.paste(picture, (picture.width // 2, 0))
     return wide
 
 
-def test_one_photograph_as_the_body_gets_the_bits_of_the_predictor(
+def test_one_photograph_as_the_body_gets_the_same_bits_as_from_the_predictor(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     answer = server.client.post("/predict", content=photographs[0])
@@ -64,7 +64,7 @@ def test_one_photograph_as_the_body_gets_the_bits_of_the_predictor(
     assert "thumbnail" not in one["neighbours"][0]
 
 
-def test_a_model_with_a_crop_gets_the_same_part_as_its_run(
+def test_a_model_with_a_crop_uses_the_same_crop_as_its_run(
     server: Server,
     graph: CompiledGraph,
     model: Path,
@@ -76,7 +76,7 @@ def test_a_model_with_a_crop_gets_the_same_part_as_its_run(
     write_model(tmp_path / "predictor", cropped, training, photographs, 0.3)
     pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in photographs[:6]]
     square, wide = ([png(one) for one in some] for some in (pictures, map(widened, pictures)))
-    # The squares are what the crop leaves of the wide ones, so that no crop is needed for them.
+    # Cropping the wide pictures gives the squares, which need no crop.
     expected = list(Predictor.load(str(model)).predict_many(square))
     whole = server.predict(*wide).json()["predictions"]
     with served(tmp_path, tmp_path) as other:
@@ -88,7 +88,7 @@ def test_a_model_with_a_crop_gets_the_same_part_as_its_run(
         assert without["distance"] != answer["distance"]
 
 
-def test_photographs_of_a_form_are_answered_in_their_order(
+def test_photographs_of_a_form_are_predicted_in_order(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     answer = server.predict(*photographs[:12])
@@ -100,7 +100,7 @@ def test_photographs_of_a_form_are_answered_in_their_order(
     assert body["kept"] == 0
 
 
-def test_components_and_thumbnails_come_where_they_are_asked_for(
+def test_components_and_thumbnails_are_returned_on_request(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     answer = server.predict(photographs[0], components="true", thumbnails="true").json()
@@ -111,7 +111,7 @@ def test_components_and_thumbnails_come_where_they_are_asked_for(
         assert base64.b64decode(shown["thumbnail"]) == thumbnail(original)
 
 
-def test_a_bad_file_has_a_reason_and_the_others_of_its_request_have_answers(
+def test_an_unusable_file_has_a_reason_and_the_others_are_predicted(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     answer = server.predict(photographs[0], b"no picture", photographs[1][:700], photographs[1])
@@ -123,7 +123,7 @@ def test_a_bad_file_has_a_reason_and_the_others_of_its_request_have_answers(
     assert_same(last, expected[1])
 
 
-def test_without_any_usable_file_the_status_says_so(server: Server) -> None:
+def test_without_any_usable_file_the_status_is_422(server: Server) -> None:
     answer = server.predict(b"no picture")
     assert answer.status_code == 422
     assert answer.json()["predictions"][0]["error"] == "not an image: text file"
@@ -143,7 +143,7 @@ def test_without_any_usable_file_the_status_says_so(server: Server) -> None:
         },
     ],
 )
-def test_a_request_without_a_photograph_is_refused_in_words(
+def test_a_request_without_a_photograph_is_refused_with_a_reason(
     server: Server, request_: dict[str, Any]
 ) -> None:
     answer = server.client.post("/predict", **request_)
@@ -151,7 +151,7 @@ def test_a_request_without_a_photograph_is_refused_in_words(
     assert answer.json()["error"].startswith("wanted ")
 
 
-def test_what_there_is_not_and_wrong_options_are_refused_in_the_same_shape(
+def test_unknown_paths_and_invalid_options_are_refused_in_the_same_format(
     server: Server, photographs: list[bytes]
 ) -> None:
     assert server.client.get("/nothing").json() == {"error": "Not Found"}
@@ -161,7 +161,7 @@ def test_what_there_is_not_and_wrong_options_are_refused_in_the_same_shape(
     assert "thumbnails" in wrong.json()["error"]
 
 
-def test_the_model_says_what_it_is_and_how_good_by_both_schemes(server: Server) -> None:
+def test_the_model_describes_itself_with_both_evaluations(server: Server) -> None:
     model = server.client.get("/model").json()
     assert model["backbone"] == "EfficientNetLite0"
     assert len(model["labels"]) == 4
@@ -173,7 +173,7 @@ def test_the_model_says_what_it_is_and_how_good_by_both_schemes(server: Server) 
     assert model["fruits"] == fruits.__version__
 
 
-def test_sagemaker_finds_its_paths(
+def test_the_paths_of_sagemaker_exist(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     assert server.client.get("/ping").status_code == 200
@@ -197,7 +197,7 @@ def infer(server: Server, data: list[Any], **more: Any) -> Any:
     return server.client.post("/v2/models/fruits/infer", json={"inputs": [image], **more})
 
 
-def test_the_open_inference_protocol_takes_base64(
+def test_the_open_inference_protocol_accepts_base64(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     data = [base64.b64encode(one).decode() for one in (*photographs[:3], b"no picture")]
@@ -216,7 +216,7 @@ def test_the_open_inference_protocol_takes_base64(
     assert "components" not in found
 
 
-def test_the_open_inference_protocol_takes_bytes_after_the_json(
+def test_the_open_inference_protocol_accepts_bytes_after_the_json(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
     data = b"".join(struct.pack("<I", len(one)) + one for one in photographs[:2])
@@ -264,13 +264,17 @@ def test_the_protocol_describes_the_model_and_its_health(server: Server) -> None
         b' "outputs": [{"name": "other"}]}',
     ],
 )
-def test_what_is_not_the_protocol_is_refused_in_words(server: Server, body: bytes) -> None:
+def test_invalid_requests_of_the_protocol_are_refused_with_a_reason(
+    server: Server, body: bytes
+) -> None:
     answer = server.client.post("/v2/models/fruits/infer", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("infer: wanted ")
 
 
-def test_the_description_names_every_path_and_the_pages_ask_nobody_else(server: Server) -> None:
+def test_the_description_names_every_path_and_the_pages_load_nothing_from_other_servers(
+    server: Server,
+) -> None:
     described = server.client.get("/openapi.json").json()["paths"]
     assert {"/predict", "/invocations", "/ping", "/metrics", "/model"} <= described.keys()
     assert {"/v2/health/live", "/v2/health/ready", "/v2/models/fruits/infer"} <= described.keys()
@@ -282,7 +286,7 @@ def test_the_description_names_every_path_and_the_pages_ask_nobody_else(server: 
         assert "onclick" not in text
 
 
-def test_the_files_of_the_page_are_sent_again_only_where_they_changed(server: Server) -> None:
+def test_the_files_of_the_page_are_sent_again_only_if_they_changed(server: Server) -> None:
     first = server.client.get("/page/style.css")
     again = server.client.get("/page/style.css", headers={"If-None-Match": first.headers["etag"]})
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")

@@ -1,4 +1,4 @@
-"""The application's image: small, without rights, and the same predictions."""
+"""The application's image is small, has no privileges, and gives the same predictions."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def image() -> str:
 def address(
     image: str, model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, str]]:
-    """A container with the rights that docker-compose.yml gives, and its address."""
+    """A container with the privileges of docker-compose.yml, and its address."""
     data = tmp_path_factory.mktemp("data")
     shutil.copytree(model, data / "output")
     for folder in (data, *data.parents[:2]):
@@ -57,7 +57,7 @@ def address(
         docker("rm", "--force", container)
 
 
-def test_it_is_small_and_has_neither_java_nor_spark_nor_tensorflow(image: str) -> None:
+def test_the_image_is_small_and_has_neither_java_nor_spark_nor_tensorflow(image: str) -> None:
     [found] = json.loads(docker("image", "inspect", image))
     assert found["Size"] <= 600e6
     assert found["Config"]["User"] == "fruits"
@@ -81,7 +81,7 @@ def test_a_container_without_a_token_and_without_public_does_not_start(image: st
     assert done.stderr.startswith("fruits: host: wanted a token for 0.0.0.0")
 
 
-def test_it_predicts_and_ends_with_status_0(
+def test_the_container_predicts_and_ends_with_status_0(
     address: tuple[str, str], model: Path, photographs: list[bytes]
 ) -> None:
     container, url = address

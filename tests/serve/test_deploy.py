@@ -1,4 +1,4 @@
-"""What puts the application into containers, and what the documentation says of it."""
+"""The containers of the application, and their documentation."""
 
 import re
 from dataclasses import fields
@@ -25,7 +25,7 @@ def locked(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(.*?) ?\\", text, re.MULTILINE))
 
 
-def test_every_option_has_words_and_the_documentation_names_it() -> None:
+def test_every_option_has_a_help_text_and_is_documented() -> None:
     assert OPTIONS.keys() == {field.name for field in fields(Settings)}
     text = (ROOT / "docs/serve.md").read_text()
     for name in OPTIONS:
@@ -33,20 +33,20 @@ def test_every_option_has_words_and_the_documentation_names_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/kubernetes/app.yaml", "Dockerfile"])
-def test_variables_that_are_set_are_those_of_options(name: str) -> None:
+def test_environment_variables_match_options(name: str) -> None:
     used = set(re.findall(r"\bFRUITS_SERVE_\w+", (ROOT / name).read_text()))
     assert used
     assert used <= VARIABLES
 
 
-def test_the_lock_of_the_image_is_a_part_of_the_lock_of_all() -> None:
+def test_the_lock_of_the_image_is_a_part_of_the_full_lock() -> None:
     small, whole = locked("requirements-serve.lock"), locked("requirements.lock")
     assert {"fastapi", "openvino", "s3fs", "pi-heif"} <= small.keys()
     assert not {"pyspark", "tensorflow", "tensorflow-cpu", "jupyterlab"} & small.keys()
     assert {name: whole[name] for name in small} == small
 
 
-def test_compose_serves_on_loopback_only_without_rights() -> None:
+def test_compose_serves_only_on_loopback_without_privileges() -> None:
     assert COMPOSE["profiles"] == ["app"]
     assert all(port.startswith("127.0.0.1:") for port in COMPOSE["ports"])
     assert COMPOSE["read_only"] is True
@@ -54,7 +54,7 @@ def test_compose_serves_on_loopback_only_without_rights() -> None:
     assert all(volume.endswith(":ro") for volume in COMPOSE["volumes"])
 
 
-def test_the_pod_has_no_rights_that_it_does_not_need() -> None:
+def test_the_pod_has_no_unnecessary_privileges() -> None:
     pod = OBJECTS["Deployment"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -68,7 +68,7 @@ def test_the_pod_has_no_rights_that_it_does_not_need() -> None:
     assert "secretKeyRef" in token["valueFrom"]
 
 
-def test_the_objects_find_each_other() -> None:
+def test_the_objects_refer_to_each_other() -> None:
     deployment = OBJECTS["Deployment"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     for found in (
@@ -80,11 +80,11 @@ def test_the_objects_find_each_other() -> None:
     target = OBJECTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
     assert target["name"] == deployment["metadata"]["name"]
     assert OBJECTS["Service"]["spec"]["ports"][0]["targetPort"] == "http"
-    # The autoscaler decides: a number here would set it back at each apply.
+    # The autoscaler sets the number of replicas: a number here would reset it at each apply.
     assert "replicas" not in deployment["spec"]
 
 
-def test_the_pod_has_longer_to_end_than_the_server_takes() -> None:
+def test_the_grace_period_of_the_pod_is_longer_than_that_of_the_server() -> None:
     from fruits.serve.web import DRAIN_SECONDS
 
     pod = OBJECTS["Deployment"]["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""How many photographs a process gets at once."""
+"""The sizes of batches."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ KB = 1000
 
 
 def batches(sizes: list[int], gone: tuple[int, ...] = ()) -> list[list[int]]:
-    """The sizes of the photographs in each batch that is taken of a queue."""
+    """The sizes of the photographs in each batch from a queue."""
 
     async def take() -> list[list[int]]:
         engine = Engine(workers=0, queue=100, image_seconds=1)
@@ -32,12 +32,12 @@ def batches(sizes: list[int], gone: tuple[int, ...] = ()) -> list[list[int]]:
         ([5 * KB] * 3, [3]),
         ([5 * KB] * 70, [32, 32, 6]),
         ([8000 * KB] * 20, [8, 8, 4]),
-        # A large one ends a batch of small ones.
+        # A large photograph ends a batch of small ones.
         ([5 * KB] * 12 + [8000 * KB] + [5 * KB] * 12, [12, 8, 5]),
         ([100 * KB] * 15, [10, 5]),
     ],
 )
-def test_many_small_photographs_or_a_few_large_ones_make_a_batch(
+def test_a_batch_has_many_small_photographs_or_a_few_large_ones(
     sizes: list[int], counts: list[int]
 ) -> None:
     found = batches(sizes)
@@ -45,5 +45,5 @@ def test_many_small_photographs_or_a_few_large_ones_make_a_batch(
     assert [size for batch in found for size in batch] == sizes
 
 
-def test_those_whose_sender_has_gone_take_no_room() -> None:
+def test_cancelled_photographs_are_not_in_a_batch() -> None:
     assert batches([8000 * KB] + [5 * KB] * 40, gone=(0, 2)) == [[5 * KB] * 32, [5 * KB] * 7]

@@ -1,4 +1,4 @@
-"""The application's manifest, by the schemas of Kubernetes' own API."""
+"""The application's manifest is valid by the schemas of Kubernetes."""
 
 import copy
 from pathlib import Path
@@ -10,7 +10,7 @@ import yaml
 
 MANIFEST = Path(__file__).parents[2] / "deploy/kubernetes/app.yaml"
 OBJECTS = list(yaml.safe_load_all(MANIFEST.read_text()))
-# The oldest release that still gets fixes is one of them.
+# The oldest supported release is one of them.
 RELEASES = ("1.30", "1.33", "1.37")
 
 
@@ -20,7 +20,7 @@ def test_every_object_is_valid(kubernetes_object: dict[str, Any], release: str) 
     assert kubernetes_validate.validate(kubernetes_object, release, strict=True) == release
 
 
-def test_an_unknown_field_or_a_wrong_type_would_be_found() -> None:
+def test_an_unknown_field_or_a_wrong_type_is_detected() -> None:
     [deployment] = [one for one in OBJECTS if one["kind"] == "Deployment"]
     for name, value in (("livenesProbe", {}), ("ports", {"http": 8000})):
         wrong = copy.deepcopy(deployment)

@@ -1,4 +1,4 @@
-"""Hostile and careless clients: what they get, and that others do not notice them."""
+"""Malicious and careless clients are refused, and do not affect others."""
 
 import io
 import random
@@ -23,7 +23,7 @@ from fruits.serve.settings import Settings
 
 TOKEN = "correct-horse-battery-staple"
 
-# Ends, or keeps busy, the process that decodes certain contents, as broken native code would.
+# Crashes or blocks the process that decodes certain contents, like broken native code.
 POISON = """
 import os, signal
 import fruits.networks.runtime as engines
@@ -54,7 +54,7 @@ def strict(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 def raw(server: Server, *parts: bytes, seconds: float = 15, pause: float = 0) -> bytes:
-    """What the server answers to bytes on a connection, which it must end."""
+    """The server's response to bytes on a connection, which it must close."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
         try:
             for part in parts:
@@ -71,10 +71,10 @@ def test_a_file_that_is_too_large_is_refused(strict: Server, photographs: list[b
         strict.predict(photographs[0], bytes(100_001)),
     ):
         assert answer.status_code == 413
-        assert answer.json()["error"] == "wanted photographs of 100000 bytes at most; got more"
+        assert answer.json()["error"] == "wanted at most 100000 bytes per photograph; got more"
 
 
-def test_a_body_is_counted_whatever_it_says_of_its_length(
+def test_a_body_is_counted_even_if_its_declared_length_is_wrong(
     strict: Server, photographs: list[bytes]
 ) -> None:
     def endless() -> Iterator[bytes]:
@@ -83,7 +83,7 @@ def test_a_body_is_counted_whatever_it_says_of_its_length(
 
     announced = strict.predict(*[photographs[0] + bytes(80_000)] * 4)
     assert announced.status_code == 413
-    assert "a body of 250000 bytes" in announced.json()["error"]
+    assert "250000 bytes per request" in announced.json()["error"]
     head = b"POST /v2/models/fruits/infer HTTP/1.1\r\nHost: localhost\r\n"
     chunks = b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in endless())
     answer = raw(strict, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
@@ -96,7 +96,7 @@ def test_too_many_files_or_fields_are_refused(strict: Server, photographs: list[
     assert strict.predict(*photographs[:4]).status_code == 200
     answer = strict.predict(*photographs[:5])
     assert answer.status_code == 413
-    assert answer.json()["error"] == "wanted 4 photographs at most; got more"
+    assert answer.json()["error"] == "wanted at most 4 photographs; got more"
     fields = {f"field{n}": "x" for n in range(20)}
     files = {"files": ("a.jpg", photographs[0])}
     assert strict.client.post("/predict", data=fields, files=files).status_code == 413
@@ -104,7 +104,7 @@ def test_too_many_files_or_fields_are_refused(strict: Server, photographs: list[
     assert long.status_code == 413
 
 
-def test_a_decompression_bomb_has_its_reason(strict: Server) -> None:
+def test_a_decompression_bomb_is_rejected_with_a_reason(strict: Server) -> None:
     buffer = io.BytesIO()
     Image.new("1", (30_000, 30_000)).save(buffer, "PNG", optimize=False)
     bomb = buffer.getvalue()[:90_000]
@@ -125,7 +125,7 @@ def test_a_crashing_photograph_is_the_only_one_that_is_rejected(
     assert strict.metric("fruits_predictor_deaths") >= 1
 
 
-def test_a_photograph_that_takes_too_long_is_given_up_and_others_are_answered(
+def test_a_photograph_that_takes_too_long_is_rejected_and_others_are_predicted(
     strict: Server, photographs: list[bytes]
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
@@ -138,9 +138,9 @@ def test_a_photograph_that_takes_too_long_is_given_up_and_others_are_answered(
     assert answer["error"].startswith("too slow: ")
 
 
-def test_a_full_queue_says_when_to_come_back(strict: Server, photographs: list[bytes]) -> None:
+def test_a_full_queue_says_when_to_retry(strict: Server, photographs: list[bytes]) -> None:
     with ThreadPoolExecutor(9) as pool:
-        # Nothing moves while this one is looked at.
+        # The queue does not change while this photograph is decoded.
         slow = pool.submit(strict.predict, photographs[0] + b"POISON hang")
         time.sleep(0.5)
         sent = [pool.submit(strict.predict, *photographs[:4]) for _ in range(8)]
@@ -154,18 +154,39 @@ def test_a_full_queue_says_when_to_come_back(strict: Server, photographs: list[b
     assert strict.metric('fruits_refused_requests_total{kind="busy"}') >= 4
 
 
+def test_photographs_of_clients_that_have_gone_are_not_looked_at(
+    strict: Server, photographs: list[bytes]
+) -> None:
+    names = [f'fruits_images_total{{outcome="{kind}"}}' for kind in ("known", "unknown")]
+    gone = 'fruits_refused_requests_total{kind="gone"}'
+    counts, left = [strict.metric(name) for name in names], strict.metric(gone)
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    with ThreadPoolExecutor(1) as pool:
+        # Nothing moves while this one is looked at.
+        slow = pool.submit(strict.predict, photographs[0] + b"POISON hang")
+        time.sleep(0.5)
+        for photograph in photographs[:6]:
+            with socket.create_connection(("127.0.0.1", strict.port)) as connection:
+                connection.sendall(head % len(photograph) + photograph)
+        wait_for(lambda: strict.metric(gone) == left + 6)
+        slow.result()
+    assert strict.metric("fruits_queue_images") == 0
+    assert strict.metric("fruits_buffered_bytes") == 0
+    assert [strict.metric(name) for name in names] == counts
+
+
 def test_clients_that_send_too_slowly_are_dropped(strict: Server) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
-    # An answer that takes longer than the seconds of each fails.
+    # A response that takes longer than these seconds fails.
     answer = raw(strict, head, *[b"x"] * 9, pause=0.5, seconds=60)
     assert answer.startswith(b"HTTP/1.1 408 ")
-    # Headers that never end: no answer, and no connection after a while.
+    # Headers that never end get no response, and the connection is closed.
     assert raw(strict, b"GET / HTTP/1.1\r\nHost: loc", seconds=60) == b""
     assert raw(strict, seconds=60) == b""
     assert strict.client.get("/ping").status_code == 200
 
 
-def test_a_client_that_does_not_read_costs_nobody_else(
+def test_a_client_that_does_not_read_does_not_block_others(
     strict: Server, photographs: list[bytes]
 ) -> None:
     request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -187,14 +208,14 @@ def test_a_client_that_does_not_read_costs_nobody_else(
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
     ],
 )
-def test_what_is_not_http_ends_its_connection_only(strict: Server, garbage: bytes) -> None:
-    # One that may go on ends by itself.
+def test_data_that_are_not_http_close_only_their_connection(strict: Server, garbage: bytes) -> None:
+    # A request that may continue ends by itself.
     answer = raw(strict, garbage.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert not answer or answer.startswith(b"HTTP/1.1 4")
     assert strict.client.get("/ping").status_code == 200
 
 
-def test_64_clients_at_once_with_bad_ones_among_them(
+def test_64_clients_at_the_same_time_with_malicious_ones(
     server: Server, photographs: list[bytes]
 ) -> None:
     expected = [server.predict(one).json()["predictions"][0]["distance"] for one in photographs]
@@ -238,7 +259,7 @@ def test_64_clients_at_once_with_bad_ones_among_them(
     assert server.metric("fruits_queue_images") == 0
 
 
-def test_random_bytes_never_end_the_server(server: Server, photographs: list[bytes]) -> None:
+def test_random_bytes_never_crash_the_server(server: Server, photographs: list[bytes]) -> None:
     rng = random.Random(7)
     restarts = server.metric("fruits_predictor_deaths")
     for _ in range(60):
@@ -257,7 +278,7 @@ def test_random_bytes_never_end_the_server(server: Server, photographs: list[byt
     assert server.metric("fruits_predictor_deaths") == restarts
 
 
-def test_every_answer_carries_the_headers_that_protect_a_browser(server: Server) -> None:
+def test_every_response_has_the_headers_that_protect_a_browser(server: Server) -> None:
     for path in ("/", "/docs", "/model", "/nothing", "/page/page.js"):
         headers = server.client.get(path).headers
         policy = headers["content-security-policy"]
@@ -269,7 +290,7 @@ def test_every_answer_carries_the_headers_that_protect_a_browser(server: Server)
         assert "server" not in headers
 
 
-def test_a_page_elsewhere_cannot_use_a_server_without_a_token(
+def test_pages_of_other_sites_cannot_use_a_server_without_a_token(
     server: Server, photographs: list[bytes]
 ) -> None:
     client = server.client
@@ -282,7 +303,7 @@ def test_a_page_elsewhere_cannot_use_a_server_without_a_token(
     assert foreign.status_code == 403
 
 
-def test_a_token_is_asked_for_by_all_but_the_page_and_the_probes(
+def test_all_paths_but_the_page_and_the_probes_require_the_token(
     model: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text(TOKEN + "\n")
@@ -304,7 +325,7 @@ def test_a_token_is_asked_for_by_all_but_the_page_and_the_probes(
         assert TOKEN not in server.log.read_text()
 
 
-def test_logs_have_neither_names_nor_labels_nor_queries(
+def test_logs_have_neither_file_names_nor_labels_nor_queries(
     server: Server, photographs: list[bytes]
 ) -> None:
     files = {"files": ("my-secret-name.jpg", photographs[0])}
@@ -327,7 +348,7 @@ def test_logs_have_neither_names_nor_labels_nor_queries(
         (["--host", "0.0.0.0", "--token-file", "{tmp}/short"], "token: wanted at least 16"),
         (["--token-file", "{tmp}/missing"], "token_file: wanted a text file"),
         (["--queue", "2"], "queue: wanted at least the 32 photographs"),
-        (["--name", "a/b"], "name: wanted letters"),
+        (["--name", "a/b"], "name: wanted at most 64 letters"),
         (["--workers", "0"], "workers: wanted 1 to"),
         (["--image-seconds", "nan"], "image_seconds: wanted"),
         (["--keep-uploads", "nothing://x"], "wanted a path, or a URI"),
@@ -335,7 +356,7 @@ def test_logs_have_neither_names_nor_labels_nor_queries(
         (["--host", "no.such.host.invalid", "--public"], "host: wanted an address"),
     ],
 )
-def test_bad_options_are_one_line_and_status_2(
+def test_invalid_options_are_one_line_and_status_2(
     options: list[str], words: str, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "short").write_text("short")
@@ -355,7 +376,7 @@ def test_bad_options_are_one_line_and_status_2(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_answer_does_not_wait_until_the_client_acknowledges_its_headers() -> None:
+def test_a_response_does_not_wait_until_the_client_acknowledges_its_headers() -> None:
     with (
         listen(Settings("unused", port=0)) as listener,
         socket.create_connection(listener.getsockname()),

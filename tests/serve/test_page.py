@@ -1,4 +1,4 @@
-"""The page as a person uses it: a real browser, real photographs, no network but the server."""
+"""The page in a real browser, with real photographs and no network but the server."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture
 def files(sample: Path, tmp_path: Path) -> list[str]:
-    """A photograph of each of two varieties, and a file that is none."""
+    """A photograph of each of two varieties, and a file that is not an image."""
     names = ["first.jpg", "second.jpg", "notes.jpg"]
     for folder, name in zip(sorted((sample / "Test").iterdir()), names[:2], strict=False):
         shutil.copy(min(folder.iterdir()), tmp_path / name)
@@ -38,7 +38,7 @@ def files(sample: Path, tmp_path: Path) -> list[str]:
 
 
 def drop(page: Page, files: list[str]) -> None:
-    """Lets files fall onto the page, as a mouse does."""
+    """Drops files onto the page, like a mouse."""
     data = {"items": [], "files": files, "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         page.call("Input.dispatchDragEvent", type=kind, x=400, y=300, data=data)
@@ -51,7 +51,7 @@ def choose(page: Page, selector: str, files: list[str]) -> None:
 
 
 def cards(page: Page) -> list[dict[str, Any]]:
-    """What the cards say, the newest first."""
+    """The contents of the cards, the newest first."""
     found: list[dict[str, Any]] = json.loads(
         page.ask(
             "JSON.stringify([...document.querySelectorAll('.card')].map(c => ({"
@@ -71,17 +71,17 @@ def done(page: Page, count: int) -> list[dict[str, Any]]:
 
 
 def assert_shows(card: dict[str, Any], answer: dict[str, Any]) -> None:
-    """A card says what the API says."""
+    """Checks that a card shows the response of the API."""
     assert card["label"] == ("I do not know this" if answer["unknown"] else answer["label"])
     assert [label for label, _ in card["bars"]] == [one["label"] for one in answer["top"]]
     assert len(card["near"]) == 5
     assert min(card["near"]) > 0
 
 
-def test_dropped_photographs_are_answered_without_any_other_network(
+def test_dropped_photographs_are_predicted_without_any_other_network(
     page: Page, server: Server, files: list[str], tmp_path: Path
 ) -> None:
-    # Only the server's own address can be reached.
+    # Only the address of the server can be reached.
     page.call("Network.setBlockedURLs", urls=["https://*", "http://*.com/*", "http://*.org/*"])
     page.open(server.url)
     drop(page, files)
@@ -127,24 +127,29 @@ def test_a_phone_can_take_a_photograph(page: Page, server: Server, files: list[s
         assert page.ask("document.querySelector('#take').getAttribute('capture')") == "environment"
         choose(page, "#take", files[:1])
         done(page, 1)
-        # Nothing is wider than the screen.
+        # No element is wider than the screen.
         assert page.ask("document.documentElement.scrollWidth") == 390
     finally:
         page.call("Emulation.clearDeviceMetricsOverride")
         page.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
-def test_it_says_which_model_answers_and_how_good_it_is(page: Page, server: Server) -> None:
+def test_the_page_shows_the_model_and_its_evaluation(page: Page, server: Server) -> None:
     page.open(server.url)
     wait_for(lambda: page.ask("document.getElementById('facts').children.length") == 5)
     text = page.ask("document.getElementById('about').innerText")
     model = server.client.get("/model").json()
     for wanted in ("97.5 %", "93.1 %", "EfficientNetLite0", model["version"], model["credit"]):
         assert wanted in text
+    # Each figure names what it was measured on.
+    facts = page.ask("document.getElementById('facts').innerText").split("Accuracy on ")
+    assert [one.splitlines()[0] for one in facts[1:]] == ["the test side", "held-out groups"]
+    assert "97.5 %" in facts[1]
+    assert "93.1 %" in facts[2]
     assert page.ask("document.getElementById('consent').hidden") is True
 
 
-def test_everything_is_reached_by_the_keyboard_and_has_a_name(
+def test_everything_can_be_reached_by_keyboard_and_has_a_name(
     page: Page, server: Server, files: list[str]
 ) -> None:
     page.open(server.url)
@@ -167,7 +172,7 @@ def test_everything_is_reached_by_the_keyboard_and_has_a_name(
     ]
     assert named
     assert all(node["name"]["value"] for node in named)
-    # What a screen reader hears.
+    # The text for screen readers.
     assert page.ask("document.querySelector('[role=status]').textContent")
 
 
@@ -193,7 +198,7 @@ def test_a_token_is_asked_for_and_remembered_for_the_tab(
         assert page.ask("location.href") == f"{server.url}/"
 
 
-def test_consent_is_asked_for_where_photographs_are_kept(
+def test_the_page_asks_for_consent_if_photographs_are_stored(
     page: Page, model: Path, files: list[str], tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept"
@@ -206,7 +211,7 @@ def test_consent_is_asked_for_where_photographs_are_kept(
         assert not kept.exists()
         page.click("document.getElementById('keep')")
         choose(page, "#choose", files[1:2])
-        assert "kept" in done(page, 2)[0]["sure"]
+        assert "stored" in done(page, 2)[0]["sure"]
         assert [file.read_bytes() for file in kept.rglob("*.jpg")] == [Path(files[1]).read_bytes()]
 
 

@@ -1,4 +1,4 @@
-"""A model that changes under load, a damaged one, processes that die, and the end of a server."""
+"""Replacing the model under load, damaged models, killed processes, and the end of a server."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -25,13 +26,13 @@ def place(model: Path, tmp_path: Path) -> Path:
 
 
 def replace(output: Path, predictor: Path) -> None:
-    """Writes another predictor in place, the manifest last, as a run does."""
+    """Replaces the predictor, the manifest last, like a run."""
     for file in sorted(predictor.iterdir(), key=lambda file: file.name == "predictor.json"):
         shutil.copy(file, output / "predictor" / file.name)
 
 
 def cut_short(folder: Path, other: Path) -> None:
-    """Another predictor, with a graph that ends too early."""
+    """Another predictor with a truncated graph."""
     (folder / "predictor.json").unlink()
     for file in other.iterdir():
         content = file.read_bytes()
@@ -48,7 +49,7 @@ def without_sense(folder: Path, _: Path) -> None:
     (folder / "predictor.json").write_text("{")
 
 
-def test_a_new_model_takes_over_under_load_without_a_lost_request(
+def test_a_new_model_is_loaded_under_load_without_a_lost_request(
     place: Path, other: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     with served(place, tmp_path, *QUICK, "--workers", "2") as server:
@@ -67,7 +68,7 @@ def test_a_new_model_takes_over_under_load_without_a_lost_request(
         assert server.metric(f'fruits_model_info{{version="{before}"}}') == 0
 
 
-def test_a_damaged_or_incomplete_model_is_refused_and_the_old_one_stays(
+def test_a_damaged_or_incomplete_model_is_refused_and_the_old_one_remains(
     place: Path, other: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     refused = 'fruits_model_loads_total{outcome="refused"}'
@@ -80,7 +81,7 @@ def test_a_damaged_or_incomplete_model_is_refused_and_the_old_one_stays(
             wait_for(lambda: server.metric(refused) > count)  # noqa: B023
             count = server.metric(refused)
             assert version(server) == before
-        # A process that dies comes back with the old model, whatever the place looks like.
+        # A killed process is restarted with the old model, whatever is at the location.
         kill_predictors(server)
         wait_for(lambda: server.metric("fruits_predictor_deaths") >= 1 or server.predict(b"x"))
         assert server.predict(photographs[0]).json() == expected
@@ -90,7 +91,7 @@ def test_a_damaged_or_incomplete_model_is_refused_and_the_old_one_stays(
         wait_for(lambda: version(server) != before)
 
 
-def test_a_place_that_goes_away_for_a_while_changes_nothing(
+def test_a_location_that_is_unreachable_for_a_while_changes_nothing(
     place: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     with served(place, tmp_path, *QUICK) as server:
@@ -100,6 +101,21 @@ def test_a_place_that_goes_away_for_a_while_changes_nothing(
         assert server.predict(photographs[0]).status_code == 200
         (tmp_path / "away").rename(place)
         assert version(server) == before
+
+
+def test_a_full_disk_delays_a_new_model_only(place: Path, other: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with served(place, tmp_path, *QUICK, environment={"TMPDIR": str(temporary)}) as server:
+        before = version(server)
+        temporary.rename(tmp_path / "away")  # Like a disk on which no folder can be made.
+        replace(place, other)
+        wait_for(lambda: "cannot be loaded now" in server.log.read_text())
+        assert version(server) == before
+        assert f"room for a copy of the model in {temporary}" in server.log.read_text()
+        (tmp_path / "away").rename(temporary)
+        wait_for(lambda: version(server) != before)
+        wait_for(lambda: len(list(temporary.iterdir())) == 1)
 
 
 def predictors(server: Server) -> list[int]:
@@ -115,7 +131,7 @@ def kill_predictors(server: Server) -> None:
         os.kill(number, signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_replaced(
+def test_a_killed_process_is_restarted(
     model: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     with served(model, tmp_path) as server:
@@ -128,7 +144,7 @@ def test_a_process_that_is_killed_is_replaced(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_after_the_requests_that_run(
+def test_the_server_ends_after_the_running_requests(
     model: Path, photographs: list[bytes], tmp_path: Path, number: int
 ) -> None:
     with served(model, tmp_path) as server:
@@ -155,6 +171,34 @@ def test_it_ends_after_the_requests_that_run(
         assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
+def test_no_request_is_lost_when_it_ends_under_load(
+    model: Path, photographs: list[bytes], tmp_path: Path
+) -> None:
+    lost: list[Exception] = []
+    statuses: set[int] = set()
+    with served(model, tmp_path, "--workers", "2") as server:
+
+        def ask() -> None:
+            with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+                while True:
+                    try:
+                        statuses.add(client.post("/predict", content=photographs[0]).status_code)
+                    except httpx.ConnectError:  # It accepts no new connection any more.
+                        return
+                    except httpx.HTTPError as error:
+                        lost.append(error)
+
+        with ThreadPoolExecutor(8) as pool:
+            asking = [pool.submit(ask) for _ in range(8)]
+            wait_for(lambda: 200 in statuses)
+            time.sleep(1)
+            assert server.end() == 0
+            for one in asking:
+                one.result()
+    assert not lost
+    assert statuses == {200}
+
+
 def test_photographs_are_kept_with_consent_only_and_as_folders_that_a_run_reads(
     model: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
@@ -178,7 +222,7 @@ def test_photographs_are_kept_with_consent_only_and_as_folders_that_a_run_reads(
     assert {file.parent.parent for file in files_kept} == {kept}
 
 
-def test_what_cannot_be_kept_is_predicted_all_the_same(
+def test_photographs_that_cannot_be_stored_are_still_predicted(
     model: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -186,4 +230,6 @@ def test_what_cannot_be_kept_is_predicted_all_the_same(
         answer = server.predict(photographs[0], keep="true")
         assert answer.status_code == 200
         assert answer.json()["kept"] == 0
-        assert "could not be kept" in server.log.read_text()
+        log = server.log.read_text()
+        assert "could not be kept" in log
+        assert answer.json()["predictions"][0]["label"] not in log

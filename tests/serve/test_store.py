@@ -1,4 +1,4 @@
-"""A model in an S3 store: loaded, replaced under load, damaged, and while the store is away."""
+"""A model in an S3 store: loaded, replaced under load, damaged, and with the store unreachable."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ QUICK = ("--reload-seconds", "0.3", "--workers", "2")
 
 
 class Store:
-    """A server that speaks S3, which can be away for a while and then has what it had."""
+    """An S3 server that can be unreachable for a while without losing its contents."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -40,7 +40,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
-    """The store, which this process and its children use."""
+    """The store that this process and its child processes use."""
     from fruits.storage.s3 import RetryingS3
 
     store = Store()
@@ -61,7 +61,7 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture
 def bucket(store: Store, model: Path) -> Iterator[Any]:
-    """The bucket, with the output of a run."""
+    """The bucket with the output of a run."""
     import boto3
 
     bucket = boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="fruits")
@@ -71,21 +71,21 @@ def bucket(store: Store, model: Path) -> Iterator[Any]:
 
 
 def put(bucket: Any, predictor: Path, *, but: str = "") -> None:
-    """Uploads the files of a predictor, the manifest last, as a run does."""
+    """Uploads the files of a predictor, the manifest last, like a run."""
     for file in sorted(predictor.iterdir(), key=lambda file: file.name == "predictor.json"):
         if file.name != but:
             bucket.upload_file(str(file), f"runs/output/predictor/{file.name}")
 
 
 def damage(bucket: Any, predictor: Path, name: str = "classifier.npz") -> None:
-    """A new predictor of which one file was changed on the way."""
+    """Uploads a new predictor with one damaged file."""
     put(bucket, predictor)
     content = bytearray((predictor / name).read_bytes())
     content[len(content) // 2] ^= 1
     bucket.put_object(Key=f"runs/output/predictor/{name}", Body=bytes(content))
 
 
-def test_a_predictor_from_a_store_says_what_the_local_one_says(
+def test_a_predictor_from_a_store_gives_the_same_predictions_as_a_local_one(
     bucket: Any,
     model: Path,
     photographs: list[bytes],
@@ -101,7 +101,7 @@ def test_a_predictor_from_a_store_says_what_the_local_one_says(
         assert found.components.tobytes() == local.components.tobytes()
 
 
-def test_a_new_run_in_the_store_takes_over_under_load_and_a_damaged_one_does_not(
+def test_a_new_model_in_the_store_is_loaded_under_load_and_a_damaged_one_is_refused(
     bucket: Any, other: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     refused = 'fruits_model_loads_total{outcome="refused"}'
@@ -124,7 +124,7 @@ def test_a_new_run_in_the_store_takes_over_under_load_and_a_damaged_one_does_not
         assert URI.partition("://")[2] in server.log.read_text()
 
 
-def test_while_the_store_is_away_the_model_answers_and_a_later_one_is_found(
+def test_the_server_works_while_the_store_is_unreachable_and_finds_a_later_model(
     store: Store, bucket: Any, other: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     readable = "fruits_model_place_readable"
@@ -134,7 +134,7 @@ def test_while_the_store_is_away_the_model_answers_and_a_later_one_is_found(
         assert server.metric(readable) == 1
         store.leave()
         wait_for(lambda: server.metric(readable) == 0, 60)
-        assert "the place of the model cannot be read" in server.log.read_text()
+        assert "the location of the model cannot be read" in server.log.read_text()
         assert server.predict(photographs[0]).json() == expected
         assert ready(server)
         store.return_()
@@ -148,7 +148,7 @@ def ready(server: Server) -> bool:
     return server.client.get("/v2/health/ready").status_code == 200
 
 
-def test_a_store_that_is_away_from_the_start_is_one_line(store: Store) -> None:
+def test_a_store_that_is_unreachable_at_the_start_is_reported_in_one_line(store: Store) -> None:
     away = os.environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     command = [sys.executable, "-m", "fruits.cli", "serve", "--model", URI]
     done = subprocess.run(command, env=away, capture_output=True, text=True, timeout=60)

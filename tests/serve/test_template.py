@@ -1,4 +1,4 @@
-"""The application's CloudFormation template, as a security reviewer reads it."""
+"""The application's CloudFormation template, checked like in a security review."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ BUCKET = "arn:aws:s3:::photos"
 
 
 def resolved(value: Any) -> Any:
-    """A part of the template with parameters in place, where there is a token."""
+    """A part of the template with the values of parameters, with a token."""
     if isinstance(value, list):
         return [resolved(one) for one in value]
     if not isinstance(value, dict):
@@ -50,7 +50,7 @@ def policies(resources: dict[str, Any], role: str) -> list[dict[str, Any]]:
     return [one["PolicyDocument"] for one in resources[role]["Policies"]]
 
 
-def test_cfn_lint_has_nothing_to_say() -> None:
+def test_cfn_lint_finds_no_problem() -> None:
     lint = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run([lint, path("app")], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -80,7 +80,9 @@ def test_the_tasks_may_read_the_model_and_nothing_else(resources: dict[str, Any]
         assert not allows(given, action, VALUES["TokenArn"])
 
 
-def test_what_starts_a_task_reads_the_token_and_no_photographs(resources: dict[str, Any]) -> None:
+def test_the_role_that_starts_tasks_reads_the_token_and_no_photographs(
+    resources: dict[str, Any],
+) -> None:
     given = policies(resources, "ExecutionRole")
     assert allows(given, "secretsmanager:GetSecretValue", VALUES["TokenArn"])
     assert not allows(given, "secretsmanager:GetSecretValue", VALUES["TokenArn"] + "-of-others")
@@ -98,7 +100,7 @@ def test_only_the_load_balancer_reaches_the_tasks(resources: dict[str, Any]) -> 
     }
 
 
-def test_clients_speak_https_and_do_not_see_the_figures(resources: dict[str, Any]) -> None:
+def test_clients_use_https_and_cannot_see_the_metrics(resources: dict[str, Any]) -> None:
     assert resources["Https"]["Protocol"] == "HTTPS"
     assert "TLS13" in resources["Https"]["SslPolicy"]
     [redirect] = resources["Http"]["DefaultActions"]
@@ -107,7 +109,7 @@ def test_clients_speak_https_and_do_not_see_the_figures(resources: dict[str, Any
     assert condition["PathPatternConfig"]["Values"] == ["/metrics"]
 
 
-def test_the_container_can_change_nothing_but_its_copy_of_the_model(
+def test_the_container_can_change_only_its_copy_of_the_model(
     resources: dict[str, Any],
 ) -> None:
     [container] = resources["Task"]["ContainerDefinitions"]

@@ -1,4 +1,4 @@
-"""Where photographs are kept with consent: in folders that give the next run the same labels."""
+"""Photographs are stored with consent, in folders that give the next run the same labels."""
 
 import asyncio
 import io
@@ -24,12 +24,20 @@ LABELS = [
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_the_next_run_reads_the_label_that_the_model_gave(tmp_path: Path, label: str) -> None:
+def test_the_next_run_reads_the_predicted_label(tmp_path: Path, label: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     answers = [{"label": label, "unknown": False}]
     assert asyncio.run(Uploads(str(tmp_path)).keep([buffer.getvalue()], answers)) == 1
     assert list_images(str(tmp_path))["label"].to_pylist() == [label]
+
+
+def test_after_one_that_cannot_be_written_the_others_before_it_count(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("no folder")
+    answers = [{"label": label, "unknown": False} for label in "abc"]
+    pictures = [bytes([number]) for number in range(3)]
+    assert asyncio.run(Uploads(str(tmp_path)).keep(pictures, answers)) == 1
+    assert [file.parent.name for file in tmp_path.rglob("*.jpg")] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -39,9 +47,10 @@ def test_the_next_run_reads_the_label_that_the_model_gave(tmp_path: Path, label:
         ("a/b", "a%2Fb"),
         (".hidden", "%2Ehidden"),
         ("", "unknown"),
+        ("a\udcff", "a%ED%B3%BF"),
         ("new\nline\x1b\0", "new%0Aline%1B%00"),
         ("桃" * 100, "桃" * 85),
     ],
 )
-def test_what_is_no_name_of_a_folder_is_quoted_or_cut(label: str, folder: str) -> None:
+def test_invalid_names_of_folders_are_escaped_or_truncated(label: str, folder: str) -> None:
     assert folder_of(label) == folder

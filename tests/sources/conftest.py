@@ -8,13 +8,13 @@ from fruits.storage.s3 import RetryingS3
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes of sources are made again for each test."""
+    """Makes each test use its own cache of indexes."""
     monkeypatch.setenv("FRUITS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The requests to S3, in their order: what was called."""
+    """Collects the names of the requests to S3, in order."""
     called: list[str] = []
     call = RetryingS3._call_s3
 

@@ -1,4 +1,4 @@
-"""Builds sources of every form from one folder of images, with the tools of others."""
+"""Builds sources of every kind from one folder of images, with other tools than Fruits."""
 
 import csv
 import io
@@ -16,14 +16,14 @@ Contents = dict[str, bytes | str]
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """The images of a folder by name, that of the folder included, as its last part is."""
+    """The images of a folder by path; the path begins with the name of the folder."""
     return {
         str(path.relative_to(root.parent)): path.read_bytes() for path in sorted(root.rglob("*.*"))
     }
 
 
 def read(place: str | list[str]) -> Contents:
-    """Every image of a source by its key: its bytes, or why it has none."""
+    """Reads every image of a source: its bytes, or the error, by key."""
     source = open_source(place)
     images = source.items().images
     return {
@@ -46,7 +46,7 @@ def as_tar(root: Path, target: Path, format: int = tarfile.GNU_FORMAT) -> Path:
 
 
 def as_parquet(root: Path, target: Path, group: int = 4) -> Path:
-    """As Hugging Face's datasets are published: labels are numbers, their names in the schema."""
+    """Writes it like a dataset of Hugging Face: labels are numbers with names in the schema."""
     names = sorted({name.split("/")[-2] for name in files_of(root)})
     rows = [
         {"image": {"bytes": content, "path": name}, "label": names.index(name.split("/")[-2])}

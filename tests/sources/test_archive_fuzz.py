@@ -1,4 +1,4 @@
-"""Damaged archives: one clear line or a reason for each image, and never another image's bytes."""
+"""Damaged archives raise one clear line or yield reasons, and never another image's bytes."""
 
 import random
 import zipfile
@@ -20,7 +20,7 @@ MAKERS: dict[str, Callable[[Path, Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_damaged_bytes_never_end_in_another_error(
+def test_damaged_archives_raise_only_expected_errors(
     draw: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
     root = draw({"Apple": 3, "Fig": 3})
@@ -29,7 +29,7 @@ def test_damaged_bytes_never_end_in_another_error(
     rejected, refused = 0, list[str]()
     for _ in range(150):
         content = bytearray(whole)
-        # Most bytes are those of images: half of the damage is among the headers at the end.
+        # Most bytes are images, so half of the damage goes to the headers at the end.
         start = chance.choice((0, len(whole) - min(1500, len(whole) // 2)))
         for _ in range(chance.choice((1, 1, 4, 40))):
             content[chance.randrange(start, len(whole))] = chance.randrange(256)

@@ -1,4 +1,4 @@
-"""The paths of parts of photographs."""
+"""The paths of boxes of photographs."""
 
 import pyarrow as pa
 import pytest
@@ -10,7 +10,7 @@ from fruits.sources.spread import Spread
 @pytest.mark.parametrize(
     "path", ["file:/a/b #1.jpg", "s3a://b/x.zip!/y.png", "shards/1.parquet#12"]
 )
-def test_a_path_with_a_box_gives_both_back(path: str) -> None:
+def test_path_and_box_can_be_recovered_from_the_path_of_a_box(path: str) -> None:
     box = (3, 0, 120, 99)
     whole = path + fragment(box)
     assert whole == f"{path}#xywh=3,0,117,99"
@@ -19,7 +19,7 @@ def test_a_path_with_a_box_gives_both_back(path: str) -> None:
     assert photographs(pa.array([whole, path])).to_pylist() == [path, path]
 
 
-def test_photographs_come_once_for_each_of_their_boxes() -> None:
+def test_photographs_are_repeated_for_each_of_their_boxes() -> None:
     files = pa.table({"path": ["b.jpg", "a.jpg", "c.jpg"], "label": ["B", "A", "C"]})
     boxes = ["b.jpg#xywh=0,0,1,1", "gone.jpg#xywh=0,0,1,1", "a.jpg#xywh=5,5,9,9"]
     boxes += ["a.jpg#xywh=0,0,9,9", "a.jpg#xywh=0,0,9,9"]
@@ -32,7 +32,7 @@ def test_photographs_come_once_for_each_of_their_boxes() -> None:
 
 
 def test_a_box_is_in_the_part_of_its_photograph() -> None:
-    """The path of another file may lie between those of a photograph and its box."""
+    """The path of another file may sort between those of a photograph and its box."""
     photographs = ["a.jpg", "a.jpg copy.jpg", "b.jpg"]
     boxes = [path + fragment((0, 0, n, 5)) for path in photographs for n in (1, 20)]
     assert sorted([*photographs, *boxes])[:2] == photographs[:2]

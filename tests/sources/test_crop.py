@@ -1,4 +1,4 @@
-"""The part of a photograph that a network gets to see."""
+"""The part of a photograph that a network gets."""
 
 import io
 
@@ -42,12 +42,12 @@ def test_the_centre_is_the_largest_square(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(found, decode(encoded(square), InputSpec(32)))
 
 
-def test_a_fruit_that_stands_out_fills_the_box() -> None:
+def test_a_salient_fruit_fills_the_box() -> None:
     for seed, size in enumerate([(400, 300), (300, 400), (3000, 400), (64, 64)]):
         width, height = size
-        left, top, right, bottom = crop.salient(Image.fromarray(photograph(*size, seed)))
+        left, top, right, bottom = crop.salient_box(Image.fromarray(photograph(*size, seed)))
         x, y, radius = 0.7 * width, 0.3 * height, height / 5
-        # The whole disc but for its margins, and not much more.
+        # Nearly the whole disc, and not much more.
         assert left < x - 0.8 * radius < x + 0.8 * radius < right
         assert top < y - 0.8 * radius < y + 0.8 * radius < bottom
         assert right - left == bottom - top < 4 * radius
@@ -55,14 +55,14 @@ def test_a_fruit_that_stands_out_fills_the_box() -> None:
 
 def test_the_network_gets_the_pixels_of_the_box() -> None:
     pixels = photograph()
-    left, top, right, bottom = crop.salient(Image.fromarray(pixels))
+    left, top, right, bottom = crop.salient_box(Image.fromarray(pixels))
     found = decode(encoded(pixels), InputSpec(32, crop="saliency"))
     box = pixels[top:bottom, left:right]
     np.testing.assert_array_equal(found, decode(encoded(box), InputSpec(32)))
 
 
 @pytest.mark.parametrize("kind", crop.CROPS)
-def test_the_part_is_that_of_the_upright_picture(kind: str) -> None:
+def test_the_crop_is_applied_to_the_upright_picture(kind: str) -> None:
     pixels = photograph(360, 240)
     exif = Image.Exif()
     exif[274] = 6  # It lies on its side.
@@ -71,7 +71,7 @@ def test_the_part_is_that_of_the_upright_picture(kind: str) -> None:
     np.testing.assert_array_equal(decode(lying, spec), decode(encoded(pixels), spec))
 
 
-def test_transparent_pixels_do_not_stand_out() -> None:
+def test_transparent_pixels_are_not_salient() -> None:
     pixels = np.full((300, 400, 4), 255, np.uint8)
     pixels[..., :3] = photograph()
     hidden = pixels.copy()
@@ -82,28 +82,28 @@ def test_transparent_pixels_do_not_stand_out() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (100, 80)])
-def test_a_picture_of_one_colour_is_taken_whole(size: tuple[int, int]) -> None:
-    assert crop.salient(Image.new("RGB", size, (90, 20, 20))) == (0, 0, *size)
+def test_a_picture_of_one_colour_is_not_cropped(size: tuple[int, int]) -> None:
+    assert crop.salient_box(Image.new("RGB", size, (90, 20, 20))) == (0, 0, *size)
 
 
-def test_a_box_lies_within_the_picture_and_is_not_too_small() -> None:
+def test_a_box_is_inside_the_picture_and_not_too_small() -> None:
     rng = np.random.default_rng(1)
     for _ in range(200):
         width, height = rng.integers(1, 300, 2).tolist()
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
         pixels[:, : width // 2] //= 8
-        left, top, right, bottom = crop.salient(Image.fromarray(pixels))
+        left, top, right, bottom = crop.salient_box(Image.fromarray(pixels))
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
         assert min(right - left, bottom - top) >= min(width, height) // crop.SMALLEST
     dot = np.full((400, 400, 3), 80, np.uint8)
     dot[300:306, 100:106] = (255, 0, 0)
-    left, top, right, bottom = crop.salient(Image.fromarray(dot))
+    left, top, right, bottom = crop.salient_box(Image.fromarray(dot))
     assert (right - left, bottom - top) == (100, 100)
     assert left < 100 < 106 < right
 
 
-def test_colours_are_those_of_cielab() -> None:
+def test_colours_are_converted_to_cielab() -> None:
     known = {
         (255, 255, 255): (100, 0, 0),
         (0, 0, 0): (0, 0, 0),
@@ -116,7 +116,7 @@ def test_colours_are_those_of_cielab() -> None:
     np.testing.assert_allclose(found[0], list(known.values()), atol=0.05)
 
 
-def test_the_threshold_leaves_the_least_variance_within_both_parts() -> None:
+def test_the_threshold_minimises_the_variance_of_both_parts() -> None:
     rng = np.random.default_rng(0)
     for low, high in ((10, 30), (5, 80), (40, 50)):
         values = np.concatenate([rng.normal(low, 4, 3000), rng.normal(high, 6, 900)])
@@ -136,13 +136,13 @@ def test_a_large_jpeg_keeps_the_pixels_of_a_small_box() -> None:
     assert np.abs(fast - exact).mean() < 2
 
 
-def test_a_decoding_process_takes_the_same_part() -> None:
+def test_the_decoding_process_crops_the_same_part() -> None:
     pixels = photograph()
     spec = InputSpec(32, crop="saliency")
     lossless = encoded(pixels, "JPEG2000", irreversible=False)
     np.testing.assert_array_equal(decode(lossless, spec), decode(encoded(pixels), spec))
 
 
-def test_an_unknown_part_is_refused() -> None:
+def test_an_unknown_crop_is_refused() -> None:
     with pytest.raises(BackboneError, match="crop as one of centre, saliency"):
         InputSpec(32, crop="left")

@@ -1,4 +1,4 @@
-"""What becomes of the pixels of ordinary pictures; other files: layouts, damage, costs."""
+"""Decoding of ordinary pictures; other test files cover layouts, damage and costs."""
 
 import io
 import struct
@@ -22,13 +22,13 @@ def encode(image, format, **options):
 
 
 def picture(width=96, height=64, seed=0):
-    """A smooth picture without any symmetry."""
+    """A smooth picture without symmetry."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def squeezed(image, side):
-    """What decode should give for an image, as int."""
+    """The expected result of `decode` for an image, as int."""
     return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC), int)
 
 
@@ -45,10 +45,10 @@ def reason_of(content, side=64):
     return reason
 
 
-# Kinds of pixels. An image of the wanted size is not resized, so that each pixel can be told.
+# Kinds of pixels. An image of the wanted size is not resized, so each pixel can be compared.
 
 
-def test_a_picture_is_squeezed_into_a_square_with_bicubic_interpolation():
+def test_a_picture_is_resized_to_a_square_with_bicubic_interpolation():
     image = picture(150, 90)
     found = decode(encode(image, "PNG"), 64)
     assert found.shape == (64, 64, 3)
@@ -104,19 +104,19 @@ def on_white(colour, alpha):
     return np.round(255 + (np.asarray(colour) - 255.0) * alpha / 255)
 
 
-def test_transparent_pixels_are_laid_on_white():
+def test_transparent_pixels_become_white():
     colour = (200, 100, 0)
     for alpha in (0, 64, 128, 255):
         content = encode(Image.new("RGBA", (8, 8), (*colour, alpha)), "PNG")
         assert difference(decode(content, 8), on_white(colour, alpha)) <= 1
 
 
-def test_grey_pixels_with_alpha_are_laid_on_white():
+def test_transparent_grey_pixels_become_white():
     content = encode(Image.new("LA", (8, 8), (40, 128)), "PNG")
     assert difference(decode(content, 8), on_white([40] * 3, 128)) <= 1
 
 
-def test_a_palette_with_transparency_is_laid_on_white():
+def test_transparent_colours_of_a_palette_become_white():
     indices = np.tile(np.array([0, 1, 2, 3], np.uint8), (4, 1))
     image = Image.fromarray(indices)
     colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (10, 20, 30)])
@@ -128,17 +128,17 @@ def test_a_palette_with_transparency_is_laid_on_white():
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (9, 8, 7)), ("L", 9)])
-def test_the_colour_that_a_file_declares_transparent_is_white(mode, key):
+def test_the_transparent_colour_of_a_file_becomes_white(mode, key):
     content = encode(Image.new(mode, (8, 8), key), "PNG", transparency=key)
     assert (decode(content, 8) == 255).all()
 
 
-def test_the_colour_below_full_transparency_does_not_show():
+def test_the_colour_of_transparent_pixels_is_not_visible():
     pixels = np.zeros((90, 90, 4), np.uint8)
     pixels[...] = (255, 0, 0, 0)
     pixels[30:60, 30:60] = (0, 0, 255, 255)
     found = decode(encode(Image.fromarray(pixels), "PNG"), 32).astype(int)
-    # Between blue and white red and green go together.
+    # Between blue and white, red and green are equal.
     assert difference(found[..., 0], found[..., 1]) <= 1
     assert found[16, 16].tolist() == [0, 0, 255]
     assert found[0, 0].tolist() == [255, 255, 255]
@@ -153,14 +153,14 @@ def test_floating_point_pixels_are_rejected():
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_each_format_of_photographs_is_read(format):
+def test_each_format_of_photographs_is_decoded(format):
     image = picture()
     options = {"quality": 95} if format in ("JPEG", "WEBP") else {}
     assert difference(decode(encode(image, format, **options), 64), squeezed(image, 64)) < 40
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "MPO", "TIFF"])
-def test_the_first_picture_of_several_is_taken(format):
+def test_the_first_picture_of_several_is_decoded(format):
     first, second = Image.new("RGB", (40, 30), (255, 0, 0)), Image.new("RGB", (40, 30), (0, 0, 255))
     content = encode(first, format, save_all=True, append_images=[second])
     assert Image.open(io.BytesIO(content)).n_frames == 2
@@ -168,18 +168,18 @@ def test_the_first_picture_of_several_is_taken(format):
 
 
 @pytest.mark.parametrize("format", ["ICO", "ICNS", "EPS", "PDF", "PCX"])
-def test_formats_that_are_no_photographs_are_not_opened(format):
+def test_unsupported_formats_are_not_opened(format):
     assert reason_of(encode(picture(64, 64), format)).startswith("not an image: ")
 
 
-def test_contents_may_stay_in_arrow_memory():
+def test_contents_may_be_buffers_of_arrow():
     content = encode(picture(), "PNG")
     np.testing.assert_array_equal(decode(pa.py_buffer(content), 32), decode(content, 32))
 
 
 # Orientation
 
-# How a camera held in each way stores an upright scene.
+# How a camera stores an upright scene for each orientation.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -194,7 +194,7 @@ STORED = {
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_photograph_stands_upright_however_the_camera_was_held(format, orientation):
+def test_the_orientation_of_the_camera_is_applied(format, orientation):
     upright = picture()
     turn = STORED[orientation]
     stored = upright if turn is None else upright.transpose(turn)
@@ -205,7 +205,7 @@ def test_a_photograph_stands_upright_however_the_camera_was_held(format, orienta
 
     found = decode(content, 64)
 
-    # Bicubic rounds between its two directions, so a turned picture may differ in the last bit.
+    # Bicubic resizing rounds between its two passes, so a rotated picture may differ in one bit.
     assert difference(found, squeezed(upright, 64)) <= (8 if format == "JPEG" else 2)
     with Image.open(io.BytesIO(content)) as image:
         transposed = ImageOps.exif_transpose(image)
@@ -213,7 +213,7 @@ def test_a_photograph_stands_upright_however_the_camera_was_held(format, orienta
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_does_not_exist_is_none(orientation):
+def test_an_invalid_orientation_is_ignored(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encode(picture(), "PNG", exif=exif)
@@ -231,7 +231,7 @@ def test_an_orientation_that_does_not_exist_is_none(orientation):
     ids=["empty", "short", "endless", "garbage"],
 )
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_broken_exif_does_not_count_against_good_pixels(exif):
+def test_pixels_with_broken_exif_are_decoded(exif):
     plain = encode(picture(), "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     np.testing.assert_array_equal(decode(plain[:2] + segment + plain[2:], 64), decode(plain, 64))
@@ -268,7 +268,7 @@ def large_photograph(tmp_path_factory):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' own accounts")
-def test_a_large_photograph_takes_a_fraction_of_its_memory(large_photograph):
+def test_a_large_photograph_needs_a_fraction_of_its_full_memory(large_photograph):
     done = subprocess.run(
         [sys.executable, "-c", MEMORY_PROGRAM, str(large_photograph)],
         capture_output=True,
@@ -280,19 +280,19 @@ def test_a_large_photograph_takes_a_fraction_of_its_memory(large_photograph):
     assert reduced < full / 4
 
 
-def test_a_large_photograph_looks_like_all_of_its_pixels(large_photograph):
+def test_a_large_photograph_is_reduced_with_little_difference(large_photograph):
     found = decode(large_photograph.read_bytes(), 224).astype(int)
     gap = np.abs(found - squeezed(Image.open(large_photograph), 224))
     assert gap.mean() < 1.5
     assert gap.max() < 12
 
 
-def test_the_limit_holds_for_the_pixels_that_are_decoded(monkeypatch):
+def test_the_limit_applies_to_the_pixels_that_are_decoded(monkeypatch):
     monkeypatch.setattr("fruits.sources.limits.MAX_PIXELS", 100_000)
     image = picture(600, 400)
     assert difference(decode(encode(image, "JPEG"), 64), squeezed(image, 64)) < 20
     wanted = "too large: 600 x 400 pixels to decode, the limit is 100000"
-    # A progressive file is held whole in memory at any scale, and no other format has a scale.
+    # A progressive file is completely in memory at any scale, and other formats have no scale.
     assert reason_of(encode(image, "JPEG", progressive=True)) == wanted
     assert reason_of(encode(image, "PNG")) == wanted
     assert decode(encode(picture(300, 300), "JPEG", progressive=True), 64).shape == (64, 64, 3)
@@ -317,7 +317,7 @@ def bombs():
 
 @pytest.mark.parametrize("content", [pytest.param(c, id=name) for name, c in bombs()])
 def test_a_decompression_bomb_is_rejected_before_it_is_decoded(content):
-    # Its data ends early: a decoder that had begun would say that the file is damaged.
+    # Its data end early: if decoding had begun, the file would be reported as damaged.
     assert reason_of(content).startswith("too large: 50000 x 50000 pixels to decode")
 
 
@@ -332,7 +332,7 @@ def test_a_truncated_file_is_rejected(format, share):
     assert reason_of(content[: int(len(content) * share)]).startswith(("damaged: ", "not an image"))
 
 
-def test_a_png_whose_data_is_overwritten_gives_no_pixels():
+def test_a_png_with_overwritten_data_is_rejected():
     content = bytearray(encode(picture(), "PNG"))
     for position in range(200, len(content) - 100, 400):
         damaged = content.copy()
@@ -351,5 +351,5 @@ def test_a_png_whose_data_is_overwritten_gives_no_pixels():
     ],
     ids=["empty", "text", "page", "zeros", "headers"],
 )
-def test_what_is_no_image_is_rejected_with_what_it_was(content, reason):
+def test_other_files_are_rejected_with_a_description(content, reason):
     assert reason_of(content) == reason

@@ -80,7 +80,7 @@ def jpeg_with(header):
 
 
 def exif_that_refers_to_itself(length):
-    """EXIF each of whose tags is all of it."""
+    """EXIF in which each tag refers to the whole EXIF."""
     count = min(length // 16, 64_000)
     tags = b"".join(struct.pack("<HHII", 1000 + n, 7, length // 2, 8) for n in range(count))
     return (b"II*\0" + struct.pack("<IH", 8, count) + tags).ljust(length, b"\0")
@@ -159,7 +159,7 @@ def solid(format, side=5000, mode="RGB", **options):
 
 
 def huge_box(format):
-    """A file of one pixel whose headers say that it has more than four thousand million."""
+    """A file of one pixel whose headers claim more than four thousand million pixels."""
     content = bytearray(encode(Image.new("RGB", (1, 1)), format))
     if format == "AVIF":
         place = content.find(b"ispe") + 8
@@ -172,7 +172,7 @@ def huge_box(format):
     return bytes(content)
 
 
-# What is made, and how its reason begins; nothing for a file that is an image after all.
+# The file, and the start of the expected reason; empty for a file that can be decoded.
 FILES = {
     "jpeg, one component a scan": (jpeg_of_one_component_a_scan, "damaged: truncated: "),
     "jpeg, 80 scans": (lambda: jpeg_of_many_scans(80, 8000), "too large: 8000 x 8000 pixels in"),
@@ -252,7 +252,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_takes_more_than_its_share(name):
+def test_no_file_needs_more_than_the_limits(name):
     done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     used = json.loads(done.stdout)
@@ -263,7 +263,7 @@ def test_no_file_takes_more_than_its_share(name):
 
 
 def accounts(name):
-    """Decodes a file and tells what it took."""
+    """Decodes a file and measures time and memory."""
     import resource
 
     def both(field):
@@ -283,7 +283,7 @@ def accounts(name):
     return {
         "reason": reason,
         "seconds": sum(both("ru_utime")) - seconds,
-        # The process with limits begins with what modules take.
+        # The process with limits starts with the memory of its modules.
         "growth": 1024 * max(after[0] - memory, after[1]),
     }
 
@@ -293,7 +293,7 @@ def accounts(name):
 
 @pytest.fixture
 def child(monkeypatch):
-    """Has the process with limits run other code where it would decode."""
+    """Lets the process with limits run other code instead of decoding."""
     picture = encode(Image.new("RGB", (40, 40), (10, 200, 10)), "JPEG2000")
 
     def run(body, content=picture, wait=limited._MAX_WAIT):
@@ -313,14 +313,14 @@ limited.serve(module.decode_here)
         limited.stop()
         good = decode(picture, 16)
         with monkeypatch.context() as patch:
-            # The start of the process is waited for as long as it takes.
+            # The time limit does not include the start of the process.
             patch.setattr(limited, "_MAX_WAIT", wait)
             try:
                 decode(content + b"POISON", 16)
                 reason = ""
             except RejectedImage as rejected:
                 reason = str(rejected)
-        # The next one is served again.
+        # The next image is decoded again.
         np.testing.assert_array_equal(decode(picture, 16), good)
         return reason
 
@@ -331,23 +331,23 @@ limited.serve(module.decode_here)
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("while True: pass", "too slow: more than 1 s of one core to decode"),
-        ("bytes(1 << 30)", "too large: it takes too much memory to decode"),
+        ("while True: pass", "too slow: decoding takes more than 1 CPU seconds"),
+        ("bytes(1 << 30)", "too large: decoding it needs too much memory"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed: the decoder died of SIGSEGV"),
         ("os._exit(3)", "crashed: the decoder died of status 3"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "crashed: the decoder was killed, twice"),
         ("print('among the answers', flush=True)", ""),
     ],
 )
-def test_an_image_that_meets_a_limit_is_rejected_and_the_next_is_not(child, body, reason):
+def test_an_image_that_exceeds_a_limit_is_rejected_and_the_next_is_decoded(child, body, reason):
     assert child(body) == reason
 
 
-def test_an_answer_that_never_comes_is_not_waited_for(child):
-    assert child("time.sleep(600)", wait=2) == "too slow: no answer of the decoder for 2 s"
+def test_waiting_for_an_answer_has_a_limit(child):
+    assert child("time.sleep(600)", wait=2) == "too slow: no answer from the decoder for 2 s"
 
 
-def test_a_process_that_was_forked_off_starts_its_own(child):
+def test_a_forked_process_starts_its_own_decoder(child):
     picture = encode(Image.new("RGB", (40, 40)), "JPEG2000")
     decode(picture, 16)
     reading, writing = os.pipe()
@@ -385,7 +385,7 @@ module.decode(content, 16)
 
 
 @pytest.mark.parametrize(("option", "status"), [("watch", -signal.SIGVTALRM), ("no", 1)])
-def test_a_watched_process_ends_when_an_image_takes_too_long(option, status):
+def test_a_watched_process_ends_if_an_image_takes_too_long(option, status):
     content = encode(Image.new("RGB", (30, 30)), "PNG")
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, option], input=content, capture_output=True

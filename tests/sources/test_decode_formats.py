@@ -1,4 +1,4 @@
-"""The other formats in the layouts that programs write, against what was put into them."""
+"""The other formats in usual layouts, compared with the samples that were encoded."""
 
 import importlib
 import io
@@ -55,7 +55,7 @@ def reason_of(content):
 
 
 def bmp(rows, bits, *, size=40, masks=(), palette=b"", compression=0, height=SIDE, colours=0):
-    """A BMP file; rows are stored as they are given."""
+    """A BMP file; rows are stored unchanged."""
     if size == 12:
         header = struct.pack("<IHHHH", 12, SIDE, height, 1, bits)
     else:
@@ -91,7 +91,7 @@ def test_palettes_of_bmp(bits, size, palette):
     samples = RNG.integers(0, 1 << bits, (SIDE, SIDE), np.uint8)
     table = {
         "any": RNG.integers(0, 256, (1 << bits, 3), np.uint8),
-        # Pillow takes these for other depths than they are.
+        # Pillow assumes the wrong depth for these.
         "grey": GREYS[bits],
         "black and white": np.resize(np.array([[0] * 3, [255] * 3], np.uint8), (1 << bits, 3)),
     }[palette]
@@ -197,7 +197,7 @@ def test_a_bitmap_of_netpbm_is_black_where_it_is_one(text):
     np.testing.assert_array_equal(decode(content, SIDE)[..., 0], 255 * (1 - bits))
 
 
-def test_samples_above_the_maximum_are_no_picture():
+def test_samples_above_the_maximum_are_rejected():
     assert "above its maximum" in reason_of(
         f"P5 {SIDE} {SIDE} 100\n".encode() + bytes([200]) * 1369
     )
@@ -207,7 +207,7 @@ def test_samples_above_the_maximum_are_no_picture():
 
 
 def gif(frame, box, *, screen=(SIDE, SIDE), transparent=None, interlaced=False):
-    """A GIF whose first frame is part of the screen."""
+    """A GIF whose first frame covers a part of the screen."""
     left, top, width, height = box
     image = Image.fromarray(frame)
     image.putpalette(RNG.permutation(768).astype(np.uint8).tobytes())
@@ -223,7 +223,7 @@ def gif(frame, box, *, screen=(SIDE, SIDE), transparent=None, interlaced=False):
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("transparent", [None, 7])
 @pytest.mark.parametrize("box", [(0, 0, SIDE, SIDE), (5, 9, 20, 11)])
-def test_a_gif_is_white_where_its_first_frame_has_nothing(box, transparent, interlaced):
+def test_a_gif_is_white_outside_its_first_frame(box, transparent, interlaced):
     left, top, width, height = box
     frame = np.resize(RNG.permutation(256).astype(np.uint8), (height, width))
     content, palette = gif(frame, box, transparent=transparent, interlaced=interlaced)
@@ -247,7 +247,7 @@ def test_webp_with_and_without_transparency():
 
 
 def jpeg2000(samples, bits, **options):
-    """A JPEG 2000 file without loss."""
+    """A lossless JPEG 2000 file."""
     data = samples[..., 0] if samples.shape[2] == 1 else samples
     options = {"colorspace": CLRSPC.GRAY if samples.shape[2] == 1 else CLRSPC.SRGB} | options
     return imagecodecs.jpeg2k_encode(data, level=0, bitspersample=bits, **options)
@@ -292,7 +292,7 @@ def test_jpeg_2000_in_ycc():
         (drawn(), {"colorspace": CLRSPC.EYCC, "codecformat": "jp2"}, "the colour space 24"),
     ],
 )
-def test_layouts_of_jpeg_2000_that_are_not_read_are_named(data, options, reason):
+def test_unsupported_layouts_of_jpeg_2000_are_named(data, options, reason):
     content = imagecodecs.jpeg2k_encode(data, level=0, **options)
     assert reason_of(content) == f"unsupported layout: JPEG 2000 with {reason}"
 
@@ -309,7 +309,7 @@ def test_avif_of_every_depth(bits, channels, pixels):
     theirs = imagecodecs.avif_decode(content).astype(float) / 2 ** (bits - 8)
     wanted = on_white(theirs[..., :3], theirs[..., 3:]) if channels == 4 else theirs
     found = decode(content, SIDE)
-    # The two enlarge reduced colours differently.
+    # The two decoders enlarge subsampled colours differently.
     assert gap(found, wanted) <= (4 if pixels == "444" else 16)
     assert np.abs(found - wanted).mean() < 2
 
@@ -334,7 +334,7 @@ def test_colours_of_heif(name):
     assert np.abs(found[-2, -2] - bottom).max() < 12
 
 
-def test_heif_without_its_decoder_says_what_to_install(monkeypatch):
+def test_heif_without_its_decoder_names_the_package_to_install(monkeypatch):
     monkeypatch.setattr(containers, "pi_heif", None)
     content = (HEIF / "RGB_8__29x100.heif").read_bytes()
     with pytest.raises(RejectedImage, match="HEIC needs the package pi-heif"):
@@ -343,7 +343,7 @@ def test_heif_without_its_decoder_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
 @pytest.mark.parametrize("format", ["HEIF", "AVIF", "JPEG2000", "WEBP", "GIF", "BMP", "PPM"])
-def test_a_truncated_file_says_so(format, share):
+def test_a_truncated_file_is_reported_as_truncated(format, share):
     if format == "HEIF":
         content = (HEIF / "RGB_8__29x100.heif").read_bytes()
     else:
@@ -352,10 +352,10 @@ def test_a_truncated_file_says_so(format, share):
     assert reason_of(content[: int(len(content) * share)]).startswith("damaged: truncated: ")
 
 
-# Suffixes, and what is no image
+# Suffixes, and files that are not images
 
 
-def test_every_suffix_belongs_to_a_format_that_is_read():
+def test_every_suffix_belongs_to_a_supported_format():
     assert set(formats.SUFFIXES_BY_FORMAT) == {"JPEG", *module._LOADERS}
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in SUFFIXES)
     assert len(set(SUFFIXES)) == len(SUFFIXES)
@@ -411,7 +411,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("content", OTHERS, ids=lambda content: OTHERS[content])
-def test_what_is_no_image_is_named(content):
+def test_other_files_are_described(content):
     reason = reason_of(content)
     assert reason.startswith(f"not an image: {OTHERS[content]}")
     assert reason.isprintable()

@@ -1,4 +1,4 @@
-"""Damaged image files by the thousand: each gives pixels or a reason, in bounded time and memory.
+"""Thousands of damaged image files give pixels or a reason, in limited time and memory.
 
 The decoder runs in a process of its own, so that a crash of native code is a failed test with the
 number of the file, which this decodes again:
@@ -29,11 +29,11 @@ SIDE = 64
 
 # Of one file, in seconds of one core, as docs/reliability.md promises it; most take milliseconds.
 MAX_SECONDS = 60.0
-# Peak of the process beyond what it takes with all modules loaded. An image of MAX_PIXELS takes
-# 256 MB, and an animated WebP needs four of them: canvas, last frame, copy, alpha applied.
+# Peak memory of the process in addition to its modules. An image of MAX_PIXELS needs 256 MB, and an
+# animated WebP needs four times as much: canvas, last frame, copy, alpha applied.
 MAX_GROWTH = 1200 << 20
 REASONS = ("not an image: ", "damaged: ", "too large: ", "too slow: ", "unsupported layout: ")
-# libtiff itself writes to stderr what it finds wrong; Pillow has no way to stop it.
+# libtiff writes its errors to stderr, and Pillow cannot prevent it.
 LIBTIFF = re.compile(r"(tempfile\.tif|TIFF\w+|\w*Decode\w*|JPEGLib): .*\.$")
 
 
@@ -54,7 +54,7 @@ def test_every_damaged_file_gives_pixels_or_a_reason(format: str) -> None:
     assert slow == []
     assert summary["growth"] < MAX_GROWTH
     rejected = [result["reason"] for result in results if result["reason"]]
-    # The damage is neither so small nor so great that nothing would be learnt.
+    # The damage must be neither so small nor so large that the test is meaningless.
     assert FILES_EACH * 0.1 < len(rejected) < FILES_EACH * 0.98
     for reason in rejected:
         assert reason.startswith(REASONS)
@@ -70,15 +70,13 @@ def test_a_jpeg_of_a_thousand_scans_is_rejected_at_once(monkeypatch: pytest.Monk
     content[size : size + 4] = struct.pack(">HH", 8000, 8000)
     last_scan = content[content.rfind(b"\xff\xda") : -2]
     bomb = content[:-2] + 1000 * last_scan + content[-2:]
-    # By its headers: the decoder does not get it.
+    # It is rejected by its headers, before it is decoded.
     monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile", None)
     with pytest.raises(RejectedImage, match="too large: 8000 x 8000 pixels in many scans"):
         decode(bytes(bomb), SIDE)
 
 
-def test_every_damaged_file_is_accounted_for_by_a_run(
-    spark: object, graph: object, tmp_path: Path
-) -> None:
+def test_a_run_counts_every_damaged_file(spark: object, graph: object, tmp_path: Path) -> None:
     import pandas as pd  # Its import takes longer than what the other processes do.
 
     from fruits.runs.config import RunConfig
@@ -114,7 +112,7 @@ def damaged(format: str, number: int) -> bytes:
     for _ in range(int(rng.integers(1, 4))):
         damage = DAMAGES[int(rng.integers(len(DAMAGES)))]
         content = damage(content, rng)
-    # Half of the PNG files get valid checksums again, else the damage would be noticed at once.
+    # Half of the PNG files get valid checksums, because the damage would be detected at once.
     return _with_checksums(content) if format == "PNG" and number % 2 else bytes(content)
 
 
@@ -133,7 +131,7 @@ def flip_header_bits(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def put_number(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Puts a number that overflows something into the header: a size, a count, an offset."""
+    """Puts a number that may cause an overflow into the header: a size, a count, an offset."""
     number = int(rng.choice([0, 1, 0x7FFF, 0xFFFF, 65500, 30_000, 0x7FFFFFFF, 0xFFFFFFFF, 0x8000]))
     kind = "HI"[int(rng.integers(2))] if number <= 0xFFFF else "I"
     place = int(rng.integers(min(200, len(content) + 1)))
@@ -143,7 +141,7 @@ def put_number(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def enlarge(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Writes other dimensions where the format keeps them; some are huge."""
+    """Overwrites the dimensions in the header; some are huge."""
     width, height = (int(rng.choice([1, 900, 4_000, 8_000, 16_000, 65_500])) for _ in range(2))
     if content[:3] == b"\xff\xd8\xff":
         place = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
@@ -185,7 +183,7 @@ def repeat(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def splice(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Goes on as another file, of this format or of another one."""
+    """Continues with the bytes of another file, of this format or of another one."""
     seeds = SEEDS[FORMATS[int(rng.integers(len(FORMATS)))]]
     other = seeds[int(rng.integers(len(seeds)))]
     return content[: int(rng.integers(len(content) + 1))] + other[int(rng.integers(len(other))) :]
@@ -224,7 +222,7 @@ def _noise(length: int, rng: np.random.Generator) -> bytes:
 
 
 def _with_checksums(content: bytes | bytearray) -> bytes:
-    """A PNG file whose chunks have the checksums that belong to their contents."""
+    """The PNG file with correct checksums of its chunks."""
     fixed, place = bytearray(content), 8
     while place + 12 <= len(fixed):
         length = int.from_bytes(fixed[place : place + 4])
@@ -237,7 +235,7 @@ def _with_checksums(content: bytes | bytearray) -> bytes:
 
 
 def _seeds() -> dict[str, list[bytes]]:
-    """Whole image files of each format, in the variants that cameras and programs write."""
+    """Complete image files of each format, in the variants that cameras and programs write."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 9, 4), np.uint8), "RGBA")
     rgba = coarse.resize((180, 240), Image.Resampling.BICUBIC)
@@ -248,7 +246,7 @@ def _seeds() -> dict[str, list[bytes]]:
 
     def saved(image: Image.Image, format: str, **options: object) -> bytes:
         buffer = io.BytesIO()
-        # A copy: Pillow leaves settings of one format on the image, and takes them for another.
+        # A copy, because Pillow keeps settings of one format on the image and uses them for others.
         image.copy().save(buffer, format, **options)
         return buffer.getvalue()
 
@@ -328,7 +326,7 @@ SEEDS = _seeds()
 
 
 def _decode_all(format: str, first: int, count: int) -> Iterator[dict[str, object]]:
-    """Decodes damaged files and tells what became of each; anything unexpected ends this."""
+    """Decodes damaged files and yields the result of each; an unexpected error ends the test."""
     from fruits.sources.decode import RejectedImage, decode
 
     decode(SEEDS["JPEG"][0], SIDE)
@@ -350,7 +348,7 @@ def _decode_all(format: str, first: int, count: int) -> Iterator[dict[str, objec
 
 
 def _peak() -> int:
-    """The most memory that this process had, in bytes."""
+    """The peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0

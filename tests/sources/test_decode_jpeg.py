@@ -1,4 +1,4 @@
-"""JPEG of every process and colour space; whole files, and files of which something is missing."""
+"""JPEG of every process and colour space; complete files, and files with missing data."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from PIL import Image
 from fruits.sources.decode import RejectedImage, decode
 
 SIDE = 64
-# Blocks of one colour each, as large as a unit of any subsampling; what is compared lies within.
+# Blocks of one colour, as large as a unit of any subsampling; their inner pixels are compared.
 COARSE = np.random.default_rng(0).integers(0, 256, (2, 2, 4), np.uint8)
 BLOCKS = np.kron(COARSE, np.ones((32, 32, 1), np.uint8))
 RGB = np.ascontiguousarray(BLOCKS[..., :3])
@@ -58,7 +58,7 @@ def test_grey():
     assert gap(decode(content, SIDE), BLOCKS[..., :1]) <= 1
 
 
-def test_rgb_that_is_stored_as_such():
+def test_rgb_without_conversion_to_ycc():
     content = imagecodecs.jpeg8_encode(RGB, 95, colorspace="rgb", outcolorspace="rgb")
     assert b"Adobe" in content
     assert gap(decode(content, SIDE), BLOCKS[..., :3]) <= 1
@@ -75,7 +75,7 @@ def test_the_inverted_inks_of_adobe(stored):
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_blocks": 3}])
-def test_other_orders_of_the_same_data_change_nothing(options, exact):
+def test_the_order_of_the_data_does_not_change_the_pixels(options, exact):
     plain = decode(photograph(), SIDE, exact)
     np.testing.assert_array_equal(decode(photograph(**options), SIDE, exact), plain)
 
@@ -113,16 +113,16 @@ def with_frame(content, marker=None, precision=None, components=None):
         (with_frame(photograph(), components=2), "unsupported layout: JPEG with 2 components"),
     ],
 )
-def test_processes_that_are_not_read_are_named(content, reason):
+def test_unsupported_processes_are_named(content, reason):
     assert reason_of(content) == reason
 
 
-# Whole and cut files
+# Complete and truncated files
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 @pytest.mark.parametrize("tail", [b"", b"\xff", b"\n", bytes(16)])
-def test_a_jpeg_that_lacks_only_its_end_marker_is_an_image(options, tail):
+def test_a_jpeg_without_only_its_end_marker_is_decoded(options, tail):
     content = photograph(**options)
     found = decode(content.removesuffix(b"\xff\xd9") + tail, SIDE)
     np.testing.assert_array_equal(found, decode(content, SIDE))
@@ -130,7 +130,7 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_an_image(options, tail):
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 7}])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99, 0.999])
-def test_a_jpeg_that_lacks_data_is_truncated(options, share):
+def test_a_jpeg_with_missing_data_is_truncated(options, share):
     content = photograph(**options)
     reason = reason_of(content[: int(len(content) * share)])
     assert reason.startswith("damaged: truncated: ")
@@ -139,19 +139,19 @@ def test_a_jpeg_that_lacks_data_is_truncated(options, share):
 @pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 7}, {"progressive": True}])
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
 @pytest.mark.parametrize("exact", [False, True])
-def test_an_end_marker_behind_half_of_the_data_does_not_make_it_whole(options, share, exact):
+def test_half_of_the_data_with_an_end_marker_is_truncated(options, share, exact):
     content = photograph(1200, 900, **options)
     reason = reason_of(content[: int(len(content) * share)] + b"\xff\xd9", exact=exact)
     assert reason.startswith("damaged: truncated: ")
 
 
-def test_a_black_photograph_is_whole():
+def test_a_black_photograph_is_not_truncated():
     buffer = io.BytesIO()
     Image.new("RGB", (300, 300)).save(buffer, "JPEG")
     assert not decode(buffer.getvalue(), SIDE).any()
 
 
-def test_what_follows_the_end_marker_does_not_matter():
+def test_bytes_after_the_end_marker_are_ignored():
     content = photograph()
     np.testing.assert_array_equal(
         decode(content + b"\0junk" + content, SIDE), decode(content, SIDE)
@@ -161,7 +161,7 @@ def test_what_follows_the_end_marker_does_not_matter():
 # Exact decoding
 
 
-def test_exact_decoding_gives_the_pixels_of_a_decoder_that_reduces_nothing():
+def test_exact_decoding_uses_the_full_scale():
     content = photograph(1600, 1200)
     found = decode(content, SIDE, exact=True)
     full = Image.fromarray(imagecodecs.jpeg8_decode(content))
@@ -170,7 +170,7 @@ def test_exact_decoding_gives_the_pixels_of_a_decoder_that_reduces_nothing():
     assert (decode(content, SIDE) != found).any()
 
 
-def test_photographs_of_less_than_four_times_the_side_are_exact_anyway():
+def test_photographs_of_less_than_four_times_the_side_are_always_exact():
     content = photograph(4 * SIDE - 1, 240)
     np.testing.assert_array_equal(decode(content, SIDE), decode(content, SIDE, exact=True))
 
@@ -178,7 +178,7 @@ def test_photographs_of_less_than_four_times_the_side_are_exact_anyway():
 # Metadata
 
 
-def test_much_metadata_neither_hides_the_orientation_nor_the_picture():
+def test_orientation_and_picture_are_found_in_much_metadata():
     content = photograph()
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"
     many = segment(0xE1, exif) + 200 * segment(0xE5, bytes(100)) + 200 * segment(0xFE, b"text")
@@ -186,7 +186,7 @@ def test_much_metadata_neither_hides_the_orientation_nor_the_picture():
     np.testing.assert_array_equal(found, decode(content, SIDE)[::-1, ::-1])
 
 
-def test_a_first_picture_is_read_without_the_others():
+def test_only_the_first_picture_is_decoded():
     buffer = io.BytesIO()
     pictures = [Image.new("RGB", (90, 90), colour) for colour in ("red", "blue")]
     pictures[0].save(buffer, "MPO", save_all=True, append_images=pictures[1:])
@@ -197,16 +197,16 @@ def test_a_first_picture_is_read_without_the_others():
 @pytest.mark.parametrize("options", [{}, {"quality": 30}, {"restart_marker_blocks": 7}])
 @pytest.mark.parametrize("end", [b"\xff\xd9", b""])
 @pytest.mark.parametrize("length", [100, 100_000])
-def test_zeros_in_place_of_data_are_missing_data(options, end, length):
+def test_zeros_instead_of_data_are_missing_data(options, end, length):
     whole = photograph(**options)
     place = len(whole) * 2 // 3
     content = (whole[:place] + bytes(length) + whole[place + length :]).removesuffix(b"\xff\xd9")
-    with pytest.raises(RejectedImage, match=r"damaged: truncated: (zeros in place|pixels)"):
+    with pytest.raises(RejectedImage, match=r"damaged: truncated: (zeros instead|pixels)"):
         decode(content + end, SIDE)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}])
-def test_zeros_behind_a_whole_picture_are_filling(options):
+def test_zeros_after_a_complete_picture_are_padding(options):
     whole = photograph(**options)
     for content in (whole + bytes(5000), whole[:-2] + bytes(5000)):
         np.testing.assert_array_equal(decode(content, SIDE), decode(whole, SIDE))

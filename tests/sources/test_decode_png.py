@@ -1,4 +1,4 @@
-"""PNG of every colour type, depth and kind of transparency, against samples and against libpng."""
+"""PNG of every colour type, depth and transparency, compared with samples and with libpng."""
 
 import itertools
 import struct
@@ -31,7 +31,7 @@ def chunk(name, data):
 
 
 def rows(samples, depth):
-    """The lines of samples of shape (height, width, channels), without a filter."""
+    """The unfiltered lines of samples of shape (height, width, channels)."""
     bits = (samples[..., None].astype(np.int64) >> np.arange(depth - 1, -1, -1)) & 1
     lines = np.packbits(bits.reshape(len(samples), -1).astype(np.uint8), axis=1)
     return b"".join(b"\0" + line.tobytes() for line in lines)
@@ -51,7 +51,7 @@ def drawn(kind, depth):
 
 
 def eight(samples, depth):
-    """Samples as they are expected with eight bits."""
+    """The expected samples with eight bits."""
     return samples >> 8 if depth == 16 else samples.astype(int) * 255 // ((1 << depth) - 1)
 
 
@@ -85,12 +85,12 @@ def test_every_colour_type_and_depth(kind, depth, interlaced):
 
 
 @pytest.mark.parametrize(("kind", "depth"), [(k, d) for k in ("grey", "rgb") for d in DEPTHS[k]])
-def test_only_the_very_colour_of_the_key_is_transparent(kind, depth):
+def test_only_the_exact_colour_of_the_key_is_transparent(kind, depth):
     samples = drawn(kind, depth)
     key = samples[3, 4].copy()
     samples[10:20, 10:20] = key
     if depth == 16:
-        # Alike in the high bytes, then in the low ones.
+        # Equal in the high bytes, then in the low bytes.
         samples[20:25] = key ^ 1
         samples[25:30] = key ^ 0x100
     extra = chunk(b"tRNS", key.astype(">u2").tobytes())
@@ -115,7 +115,7 @@ def test_a_palette_may_be_transparent(depth, alphas):
     assert np.abs(found - wanted).max() <= 1
 
 
-def test_a_pixel_that_the_palette_lacks_is_no_black():
+def test_a_pixel_outside_the_palette_is_rejected():
     samples = drawn("palette", 8)
     extra = chunk(b"PLTE", bytes(3 * 100))
     with pytest.raises(RejectedImage, match="damaged: PNG with pixels that its palette lacks"):
@@ -123,7 +123,7 @@ def test_a_pixel_that_the_palette_lacks_is_no_black():
 
 
 @pytest.mark.parametrize(("kind", "depth"), list(itertools.product(range(8), (1, 3, 8, 24))))
-def test_colour_types_and_depths_that_do_not_exist_are_rejected(kind, depth):
+def test_invalid_colour_types_and_depths_are_rejected(kind, depth):
     if (kind, depth) in {(KINDS[k], d) for k, ds in DEPTHS.items() for d in ds}:
         return
     content = bytearray(encode(drawn("grey", 8), "grey", 8))
@@ -133,7 +133,7 @@ def test_colour_types_and_depths_that_do_not_exist_are_rejected(kind, depth):
         decode(bytes(content), SIDE)
 
 
-def test_much_metadata_does_no_harm():
+def test_a_png_with_much_metadata_is_decoded():
     samples = drawn("rgb", 8)
     exif = b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"
     extra = chunk(b"eXIf", exif) + 1000 * chunk(b"tEXt", b"Comment\0many")
@@ -143,7 +143,7 @@ def test_much_metadata_does_no_harm():
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("kind", "depth"), [(k, d) for k, ds in DEPTHS.items() for d in ds])
-def test_data_that_end_before_the_pixels_are_truncated(kind, depth, interlaced):
+def test_a_png_with_too_few_data_is_truncated(kind, depth, interlaced):
     samples = RNG.integers(1, 1 << depth, (SIDE, SIDE, CHANNELS[kind]), np.uint16)
     extra = chunk(b"PLTE", bytes(range(256)) * 3) if kind == "palette" else b""
     whole = encode(samples, kind, depth, extra=extra, interlaced=interlaced)
@@ -152,7 +152,7 @@ def test_data_that_end_before_the_pixels_are_truncated(kind, depth, interlaced):
     size = int.from_bytes(whole[begin : begin + 4])
     data = zlib.decompress(whole[begin + 8 : begin + 8 + size])
     for share in (0.3, 0.9):
-        # The compressed stream itself is whole.
+        # The compressed stream itself is complete.
         less = chunk(b"IDAT", zlib.compress(data[: int(len(data) * share)]))
         with pytest.raises(RejectedImage, match="damaged: truncated"):
             decode(whole[:begin] + less + chunk(b"IEND", b""), SIDE)
@@ -161,7 +161,7 @@ def test_data_that_end_before_the_pixels_are_truncated(kind, depth, interlaced):
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("height", [1, 2, 3, 9])
 @pytest.mark.parametrize(("kind", "depth"), [("grey", 1), ("rgb", 8), ("rgb alpha", 16)])
-def test_a_black_picture_is_whole(kind, depth, height, interlaced):
+def test_a_black_picture_is_not_truncated(kind, depth, height, interlaced):
     samples = np.zeros((height, 5, CHANNELS[kind]), np.uint16)
     wanted = 255 if "alpha" in kind else 0
     assert (decode(encode(samples, kind, depth, interlaced=interlaced), 8) == wanted).all()

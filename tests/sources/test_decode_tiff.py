@@ -1,4 +1,4 @@
-"""TIFF in every layout that can be generated: the right pixels, or a reason that names the layout.
+"""TIFF in every layout that can be generated: correct pixels, or a reason that names the layout.
 
 tifffile with imagecodecs is the second decoder; what its samples look like is computed here.
 """
@@ -19,7 +19,7 @@ PHOTOMETRIC_SAMPLES = {"minisblack": 1, "miniswhite": 1, "rgb": 3, "separated": 
 
 
 def samples(bits, count, kind="u"):
-    """Random samples of shape (SIDE, SIDE, count); all of them different enough."""
+    """Random samples of shape (SIDE, SIDE, count) with clear differences."""
     if kind == "f":
         return RNG.random((SIDE, SIDE, count), np.float64).astype(f"f{bits // 8}")
     width = next(width for width in (8, 16, 32, 64) if bits <= width)
@@ -34,7 +34,7 @@ def encode(data, **options):
 
 
 def colours(content):
-    """What the pixels should be, computed from the samples that tifffile reads; as float RGB."""
+    """The expected pixels as float RGB, computed from the samples that tifffile reads."""
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page = file.pages[0]
         data = page.asarray().astype(np.float64)
@@ -64,7 +64,7 @@ def colours(content):
 
 
 def check(content):
-    """The pixels are right, or the reason names the layout; tells which."""
+    """Checks that the pixels are correct or the reason names the layout; returns which."""
     try:
         found = decode(content, SIDE)
     except RejectedImage as rejected:
@@ -75,7 +75,7 @@ def check(content):
         assert reason.startswith("unsupported layout: TIFF with "), reason
         return reason
     gap = np.abs(found - colours(content))
-    # One for each rounding: of transparency, of inks.
+    # A tolerance of one for each rounding: of transparency, and of inks.
     assert gap.max() <= 2, f"{gap.max()} at {np.argwhere(gap == gap.max())[0]}"
     return ""
 
@@ -134,7 +134,7 @@ def layouts():
             continue
         data = samples(bits, count, kind)
         if extra and extra[0] == 1:
-            # Colours that their alpha was multiplied with are no larger than it.
+            # Premultiplied colours are not larger than alpha.
             colour = PHOTOMETRIC_SAMPLES[photometric]
             data[..., :colour] = np.minimum(data[..., :colour], data[..., colour : colour + 1])
         if count == 1:
@@ -153,7 +153,8 @@ def layouts():
         yield name, data, options
 
 
-def test_every_layout_gives_its_pixels_or_is_rejected_by_name():
+@pytest.mark.slow
+def test_every_layout_is_decoded_or_named_in_the_rejection():
     read, rejected, wrong = set(), set(), []
     for name, data, options in layouts():
         try:
@@ -169,7 +170,7 @@ def test_every_layout_gives_its_pixels_or_is_rejected_by_name():
         kind = " ".join(name.split()[:3])
         (rejected if reason else read).add(kind)
     assert wrong == []
-    # What people have is read, not only rejected by a fine name.
+    # Common layouts must be decoded, not only rejected with their names.
     assert read >= {
         *(f"u{bits} minisblack 1" for bits in (1, 2, 4, 8, 12, 16, 32)),
         *(f"u{bits} miniswhite 1" for bits in (1, 2, 4, 8, 16)),
@@ -190,7 +191,7 @@ def test_a_colour_map_may_have_eight_bits_or_sixteen(bits, depth, order):
     colourmap = RNG.integers(0, 256, (3, 1 << bits), np.uint16) << (depth - 8)
     colourmap[:, 0] = np.array([255, 128, 0]) << (depth - 8)
     data = samples(bits, 1)[..., 0]
-    # tifffile writes maps of indices of 8 bits alone; of fewer, the tags are put in by hand.
+    # tifffile writes palettes only for 8 bits; for fewer bits, the tags are added here.
     options = {"photometric": "palette", "colormap": colourmap} if bits == 8 else {}
     content = encode(data, byteorder=order, metadata=None, **options)
     if bits < 8:
@@ -221,7 +222,7 @@ def packed(data, bits):
 
 
 def directory(tags, data, order="<"):
-    """A TIFF file with these tags; "data" stands for where the data begin."""
+    """A TIFF file with these tags; the value "data" means the offset of the data."""
     tail = b""
     entries = b""
     start = 8 + len(data)
@@ -259,7 +260,7 @@ GREY = [
 
 
 def with_tags(**values):
-    """GREY with other values of tags, by their numbers."""
+    """GREY with other values of tags, by number."""
     wanted = {int(name[1:]): value for name, value in values.items()}
     tags = {tag: (letter, value) for tag, letter, value in GREY} | {
         tag: ("H", value) for tag, value in wanted.items()
@@ -271,7 +272,7 @@ def plain(shape=(SIDE, SIDE)):
     return RNG.integers(0, 256, shape, np.uint8)
 
 
-def test_bits_may_be_stored_in_the_other_order():
+def test_reversed_bit_order_is_supported():
     data = plain()
     turned = np.packbits(np.unpackbits(data[..., None], axis=-1)[..., ::-1], axis=-1)[..., 0]
     found = decode(directory(with_tags(_266=2), turned.tobytes()), SIDE)
@@ -298,7 +299,7 @@ def test_the_high_bits_of_a_deep_sample_are_kept(value, white_is_zero, bits, wan
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
-def test_a_jpeg_inside_has_its_colours(big, subsampling):
+def test_an_embedded_jpeg_has_its_colours(big, subsampling):
     coarse = RNG.integers(0, 256, (3, 3, 3), np.uint8)
     data = np.kron(coarse, np.ones((16, 16, 1), np.uint8))
     content = encode(
@@ -335,7 +336,7 @@ def test_orientation_is_applied_once(orientation):
     np.testing.assert_array_equal(found, turns[orientation - 1])
 
 
-def test_the_first_page_is_taken():
+def test_the_first_page_is_decoded():
     pages = [plain((SIDE, SIDE, 3)), plain((SIDE, SIDE, 3))]
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
@@ -381,7 +382,7 @@ def first_strip(content):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_jpeg_inside_that_ends_early_is_truncated(share):
+def test_an_embedded_jpeg_that_ends_early_is_truncated(share):
     options = {"photometric": "rgb", "compression": "jpeg", "rowsperstrip": 16}
     content = bytearray(encode(samples(8, 3), **options))
     _, count, tag = first_strip(content)
@@ -391,7 +392,7 @@ def test_a_jpeg_inside_that_ends_early_is_truncated(share):
         decode(bytes(content), SIDE)
 
 
-def test_damaged_lzma_is_no_picture():
+def test_damaged_lzma_is_rejected():
     content = bytearray(encode(samples(8, 3), photometric="rgb", compression="lzma"))
     offset, count, _ = first_strip(content)
     content[offset + count // 2 : offset + count - 40] = bytes(count - count // 2 - 40)

@@ -25,7 +25,7 @@ def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) 
         return extract(*(spark, images, known, graph, store, 7), contents=source.contents)
 
 
-def test_every_form_has_the_features_of_its_folder_bit_for_bit(
+def test_features_do_not_depend_on_the_kind_of_source(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Training/Apple": 5, "Test/Pêche é": 4})
@@ -48,7 +48,7 @@ def test_every_form_has_the_features_of_its_folder_bit_for_bit(
         np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
 
 
-def test_a_zip_of_a_folder_whose_features_are_known_costs_no_cnn(
+def test_a_zip_of_a_known_folder_reuses_its_features(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Apple": 5})

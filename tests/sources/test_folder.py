@@ -19,7 +19,7 @@ from fruits.spark.read_images import read_images
 AWKWARD = ["Apple Red 1", "v1.2", "Pêche é", "50% off", "No #1", "a%20b", "x::y", "[abc]", "{a,b}"]
 
 
-def test_labels_are_parent_folders_whatever_their_names(draw: Callable[..., Path]) -> None:
+def test_labels_are_the_names_of_parent_folders(draw: Callable[..., Path]) -> None:
     root = draw(dict.fromkeys(AWKWARD, 1))
     listing = list_images(str(root))
     assert listing.schema == LISTING
@@ -40,7 +40,7 @@ def test_the_side_of_the_split_is_a_folder_on_the_path(draw: Callable[..., Path]
     assert undivided["split"].null_count == 4
 
 
-def test_a_path_in_which_the_expression_finds_nothing_has_no_label(
+def test_a_path_that_the_expression_does_not_match_has_no_label(
     draw: Callable[..., Path],
 ) -> None:
     root = draw({"Fig 1": 1, "other": 1})
@@ -48,7 +48,7 @@ def test_a_path_in_which_the_expression_finds_nothing_has_no_label(
     assert find_images(str(root), rules).images["label"].to_pylist() == ["Fig", None]
 
 
-def test_length_and_modification_time_are_the_files_own(draw: Callable[..., Path]) -> None:
+def test_length_and_modification_time_are_those_of_the_file(draw: Callable[..., Path]) -> None:
     root = draw({"Kiwi": 1})
     file = root / "Kiwi" / "0_100.jpg"
     os.utime(file, (1_700_000_000.25, 1_700_000_000.25))
@@ -70,7 +70,7 @@ def test_spark_lists_the_same_files_labels_lengths_and_times(
     assert ours.sort_by(key).select(["path", "label", "length"]).to_pylist() == theirs
 
 
-def test_files_that_are_no_images_are_passed_over(draw: Callable[..., Path]) -> None:
+def test_files_that_are_not_images_are_skipped(draw: Callable[..., Path]) -> None:
     root = draw({"Fig": 1})
     for name in ("README.md", "._0_100.jpg", "_SUCCESS", "notes.jpg.txt"):
         (root / "Fig" / name).write_text("x")
@@ -81,7 +81,7 @@ def test_files_that_are_no_images_are_passed_over(draw: Callable[..., Path]) -> 
     assert sorted(names) == ["0_100.jpg", "a.JPEG", "a.PNG", "a.bmp", "a.gif", "a.tiff", "a.webp"]
 
 
-def test_missing_empty_and_imageless_folders_are_told_apart(tmp_path: Path) -> None:
+def test_missing_empty_and_imageless_folders_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         list_images(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="none among the 0 files"):
@@ -93,7 +93,7 @@ def test_missing_empty_and_imageless_folders_are_told_apart(tmp_path: Path) -> N
         list_images(str(tmp_path / "a.txt"))
 
 
-def test_contents_come_in_order_and_an_unreadable_file_is_an_error_in_its_place(
+def test_contents_are_in_order_and_an_unreadable_file_yields_its_error(
     draw: Callable[..., Path],
 ) -> None:
     root = draw({"Lime": 40})
@@ -110,7 +110,7 @@ def test_contents_come_in_order_and_an_unreadable_file_is_an_error_in_its_place(
     assert sum(isinstance(content, bytes) for content in contents) == 38
 
 
-def test_reads_overlap_but_the_bytes_held_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_overlap_within_a_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     held, most, together, reading = 0, 0, 0, 0
     lock = threading.Lock()
 

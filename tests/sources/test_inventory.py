@@ -14,7 +14,7 @@ from fruits.errors import FruitsError, InputError
 from fruits.sources.open_source import open_source
 
 SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
-# As S3 writes them: keys are encoded, and every value is quoted.
+# S3 encodes the keys and quotes every value.
 ROWS = [
     (
         "fruits",
@@ -61,7 +61,7 @@ def as_csv(rows: list[tuple[str, ...]]) -> bytes:
     return gzip.compress("\n".join(lines).encode())
 
 
-def test_the_inventory_of_a_bucket_is_its_listing(bucket: Any, requests: list[str]) -> None:
+def test_an_inventory_equals_the_listing_of_its_bucket(bucket: Any, requests: list[str]) -> None:
     bucket.put_object(Key="photos/Apple Red/1.jpg", Body=b"one")
     bucket.put_object(Key="photos/Pêche/a+b.jpg", Body=b"four")
     data = as_csv(ROWS)
@@ -108,7 +108,7 @@ def test_a_copy_of_an_inventory_in_parquet_is_read_with_its_files_next_to_it(
         (tmp_path / "1.parquet").unlink(missing_ok=True)
 
 
-def test_inventories_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
+def test_unusable_inventories_are_reported_in_one_line(tmp_path: Path) -> None:
     data = as_csv(ROWS)
     (tmp_path / "1.csv.gz").write_bytes(data)
     place = tmp_path / "manifest.json"
@@ -144,7 +144,9 @@ def test_inventories_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> N
     ],
     ids=str,
 )
-def test_a_manifest_of_another_form_is_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_invalid_manifest_is_reported_in_one_line(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     data = as_csv(ROWS)
     (tmp_path / "1.csv.gz").write_bytes(data)
     about = json.loads(manifest(data, "1.csv.gz")) | change
@@ -157,12 +159,12 @@ def test_a_manifest_of_another_form_is_one_line(tmp_path: Path, change: dict[str
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({5: ""}, "no inventory"),
-        ({5: "99999999999999999999"}, "no inventory"),
-        ({6: "yesterday"}, "no inventory"),
+        ({5: ""}, "not an inventory"),
+        ({5: "99999999999999999999"}, "not an inventory"),
+        ({6: "yesterday"}, "not an inventory"),
     ],
 )
-def test_rows_that_are_no_files_are_one_line(
+def test_invalid_rows_are_reported_in_one_line(
     tmp_path: Path, changes: dict[int, str], message: str
 ) -> None:
     row = tuple(changes.get(n, value) for n, value in enumerate(ROWS[0]))
@@ -173,7 +175,7 @@ def test_rows_that_are_no_files_are_one_line(
         open_source(str(tmp_path / "manifest.json")).items()
 
 
-def test_a_row_without_a_key_is_one_line(tmp_path: Path) -> None:
+def test_a_row_without_a_key_is_reported_in_one_line(tmp_path: Path) -> None:
     columns = {"bucket": ["fruits"], "key": pa.nulls(1, pa.string()), "size": [3]}
     table = pa.table(columns | {"last_modified_date": pa.array([0], pa.timestamp("ms"))})
     pq.write_table(table, tmp_path / "1.parquet")

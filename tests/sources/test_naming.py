@@ -18,7 +18,7 @@ PATHS = [
 ]
 
 
-def test_the_examples_are_right() -> None:
+def test_the_examples_in_docstrings_are_correct() -> None:
     assert doctest.testmod(naming).attempted > 0
     assert doctest.testmod(naming).failed == 0
 
@@ -55,13 +55,34 @@ def test_a_folder_names_the_side_of_the_split(path: str, side: str | None) -> No
         (r"(?P<label>\d*)_\d+\.jpg", ["12", "12", None, None, None, None]),
     ],
 )
-def test_the_label_is_a_folder_or_what_an_expression_finds(
+def test_the_label_is_a_folder_or_the_match_of_an_expression(
     rule: str, labels: list[str | None]
 ) -> None:
     assert [Naming(label=rule).label_of(path) for path in PATHS] == labels
 
 
-def test_a_group_is_what_an_expression_finds() -> None:
+@pytest.mark.parametrize(
+    ("path", "label", "side"),
+    [
+        ("/data/label=Apple Golden/1.jpg", "Apple Golden", None),
+        ("s3a://fruit/split=Test/Label=Fig/film/1.jpg", "Fig", "test"),
+        ("/data/label=A%3AB%2FC/split=val/1.jpg", "A:B/C", "validation"),
+        ("/data/label=__HIVE_DEFAULT_PARTITION__/1.jpg", None, None),
+        ("/data/label=Apple/label=Fig/1.jpg", "Fig", None),
+        ("/data/variety=Apple/1.jpg", "variety=Apple", None),
+        ("/data/Apple/label=1.jpg", "Apple", None),
+    ],
+)
+def test_folders_of_a_partitioned_table_give_label_and_split(
+    path: str, label: str | None, side: str | None
+) -> None:
+    rules = Naming()
+    assert (rules.label_of(path), rules.split_of(path)) == (label, side)
+    assert rules.labels(pa.array([path])).to_pylist() == [label]
+    assert Naming(label=r"/(?P<label>[^/]+)/[^/]+$").label_of(path) == path.split("/")[-2]
+
+
+def test_a_group_is_the_match_of_an_expression() -> None:
     rules = Naming(group=r"(?P<group>Apple|Cherry)")
 
     assert rules.groups(pa.array(PATHS)).to_pylist() == ["Apple", "Apple", "Cherry", *[None] * 3]
@@ -92,7 +113,9 @@ def test_a_film_is_the_folder_and_the_leading_letters(name: str, film: str) -> N
     ("label", "split"),
     list(product(["parent", "grandparent", r"(?P<label>[a-z]+)\.jpg"], ["auto", "none"])),
 )
-def test_columns_say_what_single_paths_do(label: str, split: str, chunked: bool) -> None:
+def test_columns_of_paths_give_the_same_as_single_paths(
+    label: str, split: str, chunked: bool
+) -> None:
     rules = Naming(label=label, split=split, group="(?P<group>a)")
     paths = pa.chunked_array([PATHS[:2], PATHS[2:]]) if chunked else pa.array(PATHS)
 
@@ -120,7 +143,7 @@ def test_columns_say_what_single_paths_do(label: str, split: str, chunked: bool)
         ({"split": "random"}, "split: wanted auto or none; got 'random'"),
     ],
 )
-def test_other_rules_are_refused_in_one_line(rules: dict[str, str], message: str) -> None:
+def test_invalid_rules_are_refused_in_one_line(rules: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         Naming(**rules)
     assert "\n" not in str(caught.value)

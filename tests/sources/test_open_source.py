@@ -1,29 +1,30 @@
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from forms import as_parquet, as_table, as_tar, as_zip, files_of, read
 
 from fruits.errors import InputError
+from fruits.sources import folder
 from fruits.sources.folder import Folder
 from fruits.sources.naming import Naming
-from fruits.sources.open_source import located, open_source, places_of
+from fruits.sources.open_source import locate_members, open_source, places_of
 from fruits.sources.reading import contents_of
+from fruits.storage.walk import walk
 
 
-def test_a_folder_is_listed_as_before(draw: Callable[..., Path]) -> None:
+def test_a_folder_is_listed_as_by_folder_itself(draw: Callable[..., Path]) -> None:
     root = draw({"Apple": 3, "Fig": 2})
     ours, before = open_source(str(root)).items(), Folder(str(root)).items()
     assert ours == before
     assert list(open_source(str(root)).contents(ours.images)) == list(files_of(root).values())
 
 
-def test_several_places_are_one_source_and_each_image_is_read_by_its_own(
-    draw: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_several_sources_are_read_as_one(draw: Callable[..., Path], tmp_path: Path) -> None:
     roots = [draw({label: 3}, f"folder {label}", seed) for seed, label in enumerate("ABCDE")]
     places = [
         str(roots[0]),
@@ -39,21 +40,19 @@ def test_several_places_are_one_source_and_each_image_is_read_by_its_own(
     )
     source = open_source(places)
     images = source.items().images
-    # In any order, as the rest of a task is.
+    # Tasks may read rows in any order.
     mixed = images.take([14, 0, 7, 3, 9, 4, 1, 13])
     wanted = [found[path] for path in mixed["path"].to_pylist()]
     assert list(source.contents(mixed)) == wanted
 
 
-def test_rows_that_know_their_paths_alone_are_found_again(
-    draw: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_contents_are_found_by_path_alone(draw: Callable[..., Path], tmp_path: Path) -> None:
     root = draw({"Apple": 3})
     places = [str(root), str(as_zip(root, tmp_path / "b.zip"))]
     places.append(str(as_parquet(root, tmp_path / "d.parquet")))
     images = open_source(places).items().images
     rows = images.select(["path", "label", "length"]).take([8, 0, 4])
-    assert list(contents_of(located(rows))) == list(contents_of(images.take([8, 0, 4])))
+    assert list(contents_of(locate_members(rows))) == list(contents_of(images.take([8, 0, 4])))
 
 
 def test_a_folder_called_like_an_archive_is_a_folder(tmp_path: Path) -> None:
@@ -61,22 +60,23 @@ def test_a_folder_called_like_an_archive_is_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").write_bytes(b"x")
     images = open_source(str(tmp_path)).items().images
-    assert list(contents_of(located(images.select(["path", "label", "length"])))) == [b"x", b"x"]
+    assert list(contents_of(locate_members(images.select(["path", "label", "length"])))) == [
+        b"x",
+        b"x",
+    ]
 
 
-def test_an_image_that_two_places_have_is_there_once(
-    draw: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_an_image_in_two_sources_is_listed_once(draw: Callable[..., Path], tmp_path: Path) -> None:
     root = draw({"Fig": 3})
     both = open_source([str(root), str(as_table(root, tmp_path / "t.csv"))]).items()
     assert both.images["path"].to_pylist() == Folder(str(root)).items().images["path"].to_pylist()
     assert both.passed_over == {"repeated images": 3}
     (tmp_path / "t.csv").write_text(f"path,label\n{root}/Fig/0_100.jpg,Lime\n")
-    with pytest.raises(InputError, match=r"wanted places that agree; .*Fig/0_100\.jpg"):
+    with pytest.raises(InputError, match=r"wanted sources that agree; .*Fig/0_100\.jpg"):
         open_source([str(root), str(tmp_path / "t.csv")]).items()
 
 
-def test_a_name_with_a_comma_or_a_star_is_that_of_the_file_that_has_it(tmp_path: Path) -> None:
+def test_an_existing_name_with_a_comma_or_a_star_is_literal(tmp_path: Path) -> None:
     for name in ("a,b", "c*d"):
         (tmp_path / name / "Fig").mkdir(parents=True)
         (tmp_path / name / "Fig" / "1.jpg").write_bytes(b"x")
@@ -85,14 +85,37 @@ def test_a_name_with_a_comma_or_a_star_is_that_of_the_file_that_has_it(tmp_path:
     assert places_of(f"{tmp_path}/a, {tmp_path}/b") == [f"{tmp_path}/a", f"{tmp_path}/b"]
 
 
-def test_a_folder_of_images_passes_over_the_archives_in_it(draw: Callable[..., Path]) -> None:
+def test_archives_in_a_folder_of_images_are_skipped(draw: Callable[..., Path]) -> None:
     root = draw({"Fig": 1})
     with zipfile.ZipFile(root / "more.zip", "w") as archive:
         archive.writestr("Fig/2.jpg", b"x")
     assert open_source(str(root)).items().passed_over == {".zip": 1}
+    assert open_source(str(root)).found().passed_over == {".zip": 1}
 
 
-def test_files_of_other_forms_are_one_clear_line(tmp_path: Path) -> None:
+def test_a_folder_with_only_archives_is_walked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("Fig/2.jpg", b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / ".hidden.zip").write_text("x")
+    walked: list[object] = []
+
+    def counted(*arguments: Any) -> Iterator[Any]:
+        walked.append(arguments)
+        return walk(*arguments)
+
+    monkeypatch.setattr(folder, "walk", counted)
+    found = open_source(str(tmp_path)).found()
+    assert len(walked) == 1
+    assert found.passed_over == {".txt": 1, "hidden": 1}
+    assert found.images.table(["path"])["path"].to_pylist() == [
+        f"file:{tmp_path}/all.zip!/Fig/2.jpg"
+    ]
+
+
+def test_files_of_other_kinds_are_reported_in_one_line(tmp_path: Path) -> None:
     for name, message in (
         ("a.txt", r"wanted a folder of images, or a \.zip.*a\.txt is a file"),
         ("a.json", r"wanted the manifest\.json of an S3 Inventory"),
@@ -106,12 +129,12 @@ def test_files_of_other_forms_are_one_clear_line(tmp_path: Path) -> None:
         open_source(str(tmp_path)).items()
 
 
-def test_a_column_is_asked_of_tables_only(draw: Callable[..., Path]) -> None:
+def test_a_rule_with_a_column_needs_a_table(draw: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="wanted a table with columns, for column:x"):
         open_source(str(draw({"Fig": 1})), Naming(label="column:x")).items()
 
 
-def test_items_are_rows_of_one_schema_whatever_the_form(
+def test_items_of_all_sources_have_the_same_schema(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 2})

@@ -13,7 +13,7 @@ from fruits.sources.packing import pack
 
 
 @pytest.mark.parametrize("format", ["tar", "zip"])
-def test_shards_hold_every_image_once_with_its_label_and_split(
+def test_shards_contain_every_image_once_with_its_label_and_split(
     draw: Callable[..., Path], tmp_path: Path, format: str
 ) -> None:
     root = draw({"Training/Apple": 9, "Test/Pêche é": 5})
@@ -35,7 +35,7 @@ def test_shards_hold_every_image_once_with_its_label_and_split(
     assert in_shards.select(columns) == in_folder.select(columns)
 
 
-def test_an_interrupted_packing_goes_on_and_a_changed_image_is_packed_again(
+def test_an_interrupted_packing_continues_and_a_changed_image_is_packed_again(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root, output = draw({"Apple": 12}), tmp_path / "shards"
@@ -57,11 +57,11 @@ def test_an_output_with_other_files_or_other_shards_is_refused(
 ) -> None:
     root, output = draw({"Apple": 12}), tmp_path / "shards"
     pack(str(root), str(output), shard_bytes=20_000)
-    with pytest.raises(OutputError, match="wanted an empty folder, or one of an earlier packing"):
+    with pytest.raises(OutputError, match=r"earlier packing of .* with the same options; .* has"):
         pack(str(root), str(output), shard_bytes=1_000_000)
     for shard in sorted(output.iterdir())[1:]:
         shard.unlink()
-    with pytest.raises(OutputError, match="does not hold the 12 images that it should"):
+    with pytest.raises(OutputError, match="does not contain the expected 12 images"):
         pack(str(root), str(output), shard_bytes=1_000_000)
     (output / "mine.doc").write_text("x")
     with pytest.raises(OutputError, match=r"has mine\.doc"):
@@ -70,7 +70,7 @@ def test_an_output_with_other_files_or_other_shards_is_refused(
         pack(str(root), str(root / "shards"))
 
 
-def test_an_image_that_cannot_be_read_ends_the_packing_and_leaves_no_half_shard(
+def test_an_unreadable_image_ends_the_packing_without_an_incomplete_shard(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root, output = draw({"Apple": 3}), tmp_path / "shards"
@@ -91,28 +91,30 @@ def test_shards_are_written_to_s3(
     assert {key.partition("!/")[2]: content for key, content in found.items()} == files_of(root)
     assert main([*arguments, "--shard-bytes", "20000"]) == 2
     assert "has shard-00000.zip" in capsys.readouterr().err
+    assert main([*arguments[:-1], "s3://fruits/one"]) == 0
+    assert "9 images in 1 shard in s3://fruits/one" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("format", ["tar", "zip"])
 @pytest.mark.parametrize("content", [b"a year of work", None])
-def test_a_file_of_the_user_called_like_a_shard_is_not_replaced(
+def test_a_file_of_the_user_with_the_name_of_a_shard_is_not_replaced(
     draw: Callable[..., Path], tmp_path: Path, format: str, content: bytes | None
 ) -> None:
     root = draw({"Fig": 2})
     mine = tmp_path / "out" / f"shard-00000.{format}"
     mine.parent.mkdir()
-    # Something else, or an archive of something else; both older than the images.
+    # Another file, or an archive of other files; both are older than the images.
     other = (as_tar if format == "tar" else as_zip)(draw({"Own": 1}, "own"), tmp_path / "archive")
     mine.write_bytes(other.read_bytes() if content is None else content)
     os.utime(mine, (0, 0))
     before = mine.read_bytes()
-    with pytest.raises(OutputError, match=r"is no shard of .* would be replaced"):
+    with pytest.raises(OutputError, match=r"is not a shard of .* would be replaced"):
         pack(str(root), str(tmp_path / "out"), format)
     assert mine.read_bytes() == before
 
 
 @pytest.mark.parametrize("format", ["tar", "zip"])
-def test_times_that_an_archive_cannot_have_do_not_matter(
+def test_times_outside_the_range_of_an_archive_are_clipped(
     draw: Callable[..., Path], tmp_path: Path, format: str
 ) -> None:
     root = draw({"Fig": 2})

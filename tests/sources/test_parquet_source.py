@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from forms import as_parquet, files_of, read
@@ -60,6 +61,33 @@ def test_a_column_of_bytes_has_rows_as_keys_and_other_columns_as_labels(tmp_path
     assert [row["label"] for row in rows] == [None] * 3
 
 
+def test_a_partitioned_table_has_its_labels_and_splits_in_the_names_of_its_folders(
+    tmp_path: Path,
+) -> None:
+    table = pa.table(
+        {
+            "image": [b"1", b"22", b"333", b"4444"],
+            "label": ["Fig", "A:B/C", "Fig", None],
+            "split": ["train", "train", "test", "test"],
+        }
+    )
+    pads.write_dataset(
+        table,
+        tmp_path / "set",
+        format="parquet",
+        partitioning=pads.partitioning(
+            pa.schema([("split", pa.string()), ("label", pa.string())]), flavor="hive"
+        ),
+    )
+    rows = open_source(str(tmp_path / "set")).items().images.to_pylist()
+    assert {(row["length"], row["label"], row["split"]) for row in rows} == {
+        (1, "Fig", "train"),
+        (2, "A:B/C", "train"),
+        (3, "Fig", "test"),
+        (4, None, "test"),
+    }
+
+
 def test_the_user_names_the_column_of_the_labels(tmp_path: Path) -> None:
     place = write(tmp_path / "a.parquet", {"image": [b"x"], "species": ["Fig"]})
     images = open_source(place, Naming(label="column:species")).items().images
@@ -68,7 +96,7 @@ def test_the_user_names_the_column_of_the_labels(tmp_path: Path) -> None:
         open_source(place, Naming(label="column:kind")).items()
 
 
-def test_paths_that_do_not_name_rows_get_their_numbers(tmp_path: Path) -> None:
+def test_paths_that_are_not_unique_get_row_numbers(tmp_path: Path) -> None:
     image = [{"bytes": b"a", "path": "Fig/1.jpg"}, {"bytes": b"b", "path": "Fig/1.jpg"}]
     image.append({"bytes": b"c", "path": ""})
     place = write(tmp_path / "a.parquet", {"image": image})
@@ -78,7 +106,7 @@ def test_paths_that_do_not_name_rows_get_their_numbers(tmp_path: Path) -> None:
     assert images["label"].to_pylist() == ["Fig", "Fig", None]
 
 
-def test_of_several_columns_with_bytes_the_one_of_images_is_read(tmp_path: Path) -> None:
+def test_the_column_of_images_is_found_among_several_with_bytes(tmp_path: Path) -> None:
     columns = {"mask": [b"m"], "picture": [b"p"]}
     place = write(tmp_path / "a.parquet", columns, {"picture": {"_type": "Image"}})
     assert list(read(place).values()) == [b"p"]
@@ -87,7 +115,7 @@ def test_of_several_columns_with_bytes_the_one_of_images_is_read(tmp_path: Path)
         read(place)
 
 
-def test_each_group_of_rows_is_read_once_for_a_task(
+def test_each_row_group_is_read_once_for_a_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "a.parquet"
@@ -106,12 +134,12 @@ def test_each_group_of_rows_is_read_once_for_a_task(
     monkeypatch.setattr(parquet_source, "_read_group", watched)
     assert list(source.contents(images.slice(25, 70))) == [bytes([n]) * 50 for n in range(25, 95)]
     assert groups == [0, 1, 2, 3]
-    # And in any order, as the rest of a task that was broken off.
+    # An interrupted task may continue with rows in any order.
     some = images.take([70, 3, 3, 99])
     assert list(source.contents(some)) == [bytes([n]) * 50 for n in (70, 3, 3, 99)]
 
 
-def test_a_file_that_was_replaced_or_cut_after_the_listing_gives_no_wrong_bytes(
+def test_a_file_changed_after_the_listing_never_yields_wrong_bytes(
     tmp_path: Path,
 ) -> None:
     place = tmp_path / "a.parquet"
@@ -122,7 +150,7 @@ def test_a_file_that_was_replaced_or_cut_after_the_listing_gives_no_wrong_bytes(
     assert ["another image" in str(one) for one in source.contents(images)][:3] == [True] * 3
     place.write_bytes(b"PAR1 cut")
     assert all("cannot be read" in str(one) for one in source.contents(images))
-    with pytest.raises(InputError, match="wanted a whole Parquet file"):
+    with pytest.raises(InputError, match="wanted a complete Parquet file"):
         source.items()
 
 
@@ -171,7 +199,7 @@ def test_bytes_of_every_type_are_images(tmp_path: Path, values: pa.Array) -> Non
     ],
     ids=range(8),
 )
-def test_names_of_classes_count_if_they_are_names(
+def test_class_names_are_used_if_they_are_valid(
     tmp_path: Path, names: object, labels: list[str]
 ) -> None:
     about = {"label": {"_type": "ClassLabel", "names": names}}
@@ -186,12 +214,15 @@ def test_names_of_classes_count_if_they_are_names(
             ["image", "label", "label"],
             "wanted columns with different names; .* image, label, label",
         ),
+        (["image", "path", "path"], "wanted columns with different names"),
         (["image", "\1length", "x"], "wanted columns with different names"),
         (["a\x1b[31m", "b\n", "x"], r"wanted one column .* has a\?\[31m, b : write"),
     ],
-    ids=range(3),
+    ids=range(4),
 )
-def test_odd_columns_are_one_printable_line(tmp_path: Path, names: list[str], message: str) -> None:
+def test_odd_columns_are_reported_in_one_printable_line(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
     second = pa.array([b"a"]) if "one column" in message else pa.array(["a"])
     table = pa.table([pa.array([b"a"]), second, pa.array(["a"])], names=names)
     pq.write_table(table, tmp_path / "a.parquet")
@@ -200,7 +231,7 @@ def test_odd_columns_are_one_printable_line(tmp_path: Path, names: list[str], me
     assert str(caught.value).isprintable()
 
 
-def test_damaged_files_are_one_line_or_reasons(tmp_path: Path) -> None:
+def test_damaged_files_raise_one_line_or_yield_reasons(tmp_path: Path) -> None:
     place = Path(write(tmp_path / "a.parquet", {"image": [b"a" * 300, b"b"], "label": ["x", "é"]}))
     whole = place.read_bytes()
     messages = []

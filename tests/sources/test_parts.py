@@ -13,6 +13,7 @@ from fruits.sources.listing import LISTING, sample_evenly
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts, Totals
 from fruits.sources.spread import Spread, gather
+from fruits.storage.location import Location
 
 NAMES = ["a/b.jpg", "a-b/c.jpg", "a.jpg", "é/1.jpg", "\U0001f34e/1.jpg", "Z.jpg", "~.jpg"]
 
@@ -24,7 +25,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(count: int, seed: int = 0) -> pa.Table:
-    """Files in no order, with names of all kinds of characters."""
+    """Files in random order, with unusual characters in their names."""
     paths = [f"file:/{number % 13}/{NAMES[number % 7]}{number}" for number in range(count)]
     paths = [paths[place] for place in np.random.default_rng(seed).permutation(count)]
     columns = {
@@ -41,7 +42,7 @@ def batches(table: pa.Table, size: int) -> list[pa.Table]:
     return [table.slice(start, size) for start in range(0, table.num_rows, size)]
 
 
-def test_a_short_table_stays_as_it_is() -> None:
+def test_a_short_table_is_one_part() -> None:
     table = rows(20)
     gathered = gather(batches(table, 7), LISTING)
     assert gathered.bounds == ()
@@ -51,7 +52,7 @@ def test_a_short_table_stays_as_it_is() -> None:
 
 @pytest.mark.usefixtures("_small_parts")
 @pytest.mark.parametrize(("count", "size"), [(11, 3), (100, 7), (257, 257)])
-def test_a_long_table_is_cut_into_parts_in_the_order_of_the_paths(count: int, size: int) -> None:
+def test_a_long_table_is_divided_into_parts_by_path(count: int, size: int) -> None:
     table = rows(count)
     gathered = gather(batches(table, size), LISTING)
     assert gathered.table() == table.sort_by("path")
@@ -64,7 +65,7 @@ def test_a_long_table_is_cut_into_parts_in_the_order_of_the_paths(count: int, si
 
 
 @pytest.mark.usefixtures("_small_parts")
-def test_other_rows_are_in_the_part_that_their_path_is_in() -> None:
+def test_rows_of_another_table_are_in_the_part_of_their_path() -> None:
     gathered = gather([rows(100)], LISTING)
     spread = Spread(LISTING, gathered.bounds)
     others = rows(160, seed=1)
@@ -80,12 +81,12 @@ def test_other_rows_are_in_the_part_that_their_path_is_in() -> None:
 
 @pytest.mark.usefixtures("_small_parts")
 @pytest.mark.parametrize("limit", [1, 10, 99, 100, 1000, None])
-def test_a_limit_takes_the_same_rows_of_parts_as_of_a_whole_table(limit: int | None) -> None:
+def test_a_limit_selects_the_same_rows_from_parts_as_from_one_table(limit: int | None) -> None:
     table = rows(100)
-    taken = gather([table], LISTING).evenly(limit)
+    taken = gather([table], LISTING).sample_evenly(limit)
     assert taken.table() == sample_evenly(table.sort_by("path"), limit)
     assert taken.rows == [part.num_rows for part in taken]
-    assert Parts.of(table).evenly(limit).table() == sample_evenly(table, limit)
+    assert Parts.of(table).sample_evenly(limit).table() == sample_evenly(table, limit)
 
 
 @pytest.mark.usefixtures("_small_parts")
@@ -98,7 +99,7 @@ def test_chunks_do_not_depend_on_the_parts(size: int) -> None:
 
 
 @pytest.mark.usefixtures("_small_parts")
-def test_totals_are_those_of_all_rows() -> None:
+def test_totals_cover_all_rows() -> None:
     table = rows(100)
     totals = Totals.of(gather([table], LISTING))
     assert totals.bytes == sum(table["length"].to_pylist())
@@ -108,7 +109,7 @@ def test_totals_are_those_of_all_rows() -> None:
     assert totals.sides == {side: splits.count(side) for side in splits}
 
 
-def test_a_folder_is_listed_alike_in_memory_and_in_parts(
+def test_a_folder_is_listed_equally_in_memory_and_in_parts(
     draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = draw({"Training/Fig": 30, "Training/Fig 2": 20, "Test/Äpfel": 25})
@@ -126,7 +127,7 @@ def test_a_folder_is_listed_alike_in_memory_and_in_parts(
     assert found.linked == whole.linked == expected.linked
 
 
-def test_a_folder_without_images_is_the_same_error(tmp_path: Path) -> None:
+def test_a_folder_without_images_raises_the_same_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(InputError) as one:
         open_source(str(tmp_path)).items()
@@ -135,15 +136,15 @@ def test_a_folder_without_images_is_the_same_error(tmp_path: Path) -> None:
     assert str(one.value) == str(other.value)
 
 
-def test_digests_in_a_file_are_found_as_those_in_memory(
+def test_digests_are_found_in_a_file_as_in_memory(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
     known = [rng.bytes(8) for _ in range(20_000)] + [bytes(8), b"\xff" * 8]
     others = [rng.bytes(8) for _ in range(2_000)] + [bytes(7) + b"\1"]
     tables = [pa.table({"digest": known[n::3]}) for n in range(3)]
-    in_file = write_digests(tables, f"file:{tmp_path}/new/digests")
-    in_store = write_digests(tables, "memory://bucket/digests", lambda: str(tmp_path))
+    in_file = write_digests(tables, Location.of(f"{tmp_path}/new/digests"))
+    in_store = write_digests(tables, Location.of("memory://bucket/digests"), lambda: str(tmp_path))
     in_memory = Digests.of(tables)
     assert len(in_file.firsts) == 5
     for digests in (in_file, in_store, in_memory):

@@ -1,4 +1,4 @@
-"""The shape of pixels, by the words of an input specification."""
+"""Resizing by the options of an input spec."""
 
 import io
 
@@ -21,7 +21,7 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(values)
 
 
-def test_a_padded_image_keeps_its_proportions_between_borders() -> None:
+def test_a_padded_image_keeps_its_proportions() -> None:
     spec = InputSpec(64, 96, "pad", "bilinear", fill=(1, 2, 3), reduce=False)
     found = decode(encoded(Image.new("RGB", (100, 50), "white")), spec)
     assert found.shape == (64, 96, 3)
@@ -30,7 +30,7 @@ def test_a_padded_image_keeps_its_proportions_between_borders() -> None:
     assert (found[56:] == (1, 2, 3)).all()
 
 
-def test_the_centre_is_cut_out_of_an_image_whose_shortest_edge_is_resized() -> None:
+def test_the_centre_is_cropped_after_the_shortest_edge_is_resized() -> None:
     wide = np.zeros((40, 120, 3), np.uint8)
     wide[:, 40:80] = 200
     found = decode(encoded(Image.fromarray(wide)), InputSpec(40, 40, "shortest_edge"))
@@ -38,7 +38,7 @@ def test_the_centre_is_cut_out_of_an_image_whose_shortest_edge_is_resized() -> N
 
 
 @pytest.mark.parametrize("resize", ["squash", "shortest_edge", "pad"])
-def test_a_photograph_lying_on_its_side_is_turned_first(resize: str) -> None:
+def test_the_orientation_is_applied_before_resizing(resize: str) -> None:
     spec = InputSpec(48, 32, resize, "bilinear", reduce=False)
     upright = noise(60, 100)
     exif = Image.Exif()
@@ -54,7 +54,7 @@ def test_transparent_pixels_are_white_in_every_shape(resize: str) -> None:
     assert (decode(encoded(clear), spec) == 255).all()
 
 
-def test_a_network_that_allows_no_reduction_gets_what_pillow_gives_at_full_scale() -> None:
+def test_a_network_without_reduction_gets_the_full_scale() -> None:
     content = encoded(noise(900, 700), "JPEG", quality=95)
     whole = Image.open(io.BytesIO(content)).resize((64, 64), Image.Resampling.LANCZOS)
     found = decode(content, InputSpec(64, interpolation="lanczos", reduce=False))
@@ -63,14 +63,14 @@ def test_a_network_that_allows_no_reduction_gets_what_pillow_gives_at_full_scale
     assert (reduced != found).any()
 
 
-def test_images_that_are_decoded_in_another_process_get_the_same_shape() -> None:
+def test_images_decoded_in_another_process_get_the_same_shape() -> None:
     spec = InputSpec(40, 56, "shortest_edge", "bilinear", edge=60, rounding="even", reduce=False)
     image = noise(80, 80)
     content = encoded(image, "JPEG2000", irreversible=False)
     np.testing.assert_array_equal(decode(content, spec), decode(encoded(image), spec))
 
 
-def test_a_strip_is_resized_only_where_it_is_cut_out() -> None:
+def test_only_the_crop_of_a_very_long_image_is_resized() -> None:
     spec = InputSpec(32, 32, "shortest_edge", "bicubic", reduce=False)
     strip = noise(32 * 30, 32).filter(ImageFilter.GaussianBlur(2))
     whole = strip.resize((32 * 30, 32), Image.Resampling.BICUBIC)

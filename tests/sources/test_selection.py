@@ -19,7 +19,7 @@ NOBODY = 65534
 
 @contextmanager
 def plain_user() -> Iterator[None]:
-    """Without root's right to read everything."""
+    """Runs without root's permission to read everything."""
     if os.geteuid():
         yield
         return
@@ -49,7 +49,7 @@ def names_of(root: Path) -> list[str]:
     return [path.removeprefix(prefix) for path in list_images(str(root))["path"].to_pylist()]
 
 
-def test_cameras_names_are_images_and_hidden_ones_and_system_folders_are_counted(
+def test_hidden_files_and_system_folders_are_counted_and_names_of_cameras_are_images(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / ".photos" / "all"  # A hidden folder above the given one means nothing.
@@ -71,7 +71,7 @@ def test_cameras_names_are_images_and_hidden_ones_and_system_folders_are_counted
     assert described(listing.passed_over).startswith("4 hidden, 2 .txt")
 
 
-def test_the_rule_is_the_same_for_names_as_an_archive_lists_them() -> None:
+def test_the_rule_is_the_same_for_names_in_an_archive() -> None:
     selection = Selection()
     names = ["a/.x/1.jpg", "a/.x/2.jpg", "a/_1.jpg", "__MACOSX/a/._1.jpg", ".jpg", "b.jpg/c"]
     assert [name for name in names if selection.is_image(name)] == ["a/_1.jpg"]
@@ -97,7 +97,7 @@ def test_spark_gets_the_images_that_a_run_finds(spark: SparkSession, tmp_path: P
     }
 
 
-def test_a_linked_folder_is_a_class_of_its_own_and_a_linked_file_an_image(tmp_path: Path) -> None:
+def test_a_linked_folder_is_a_separate_class_and_a_linked_file_is_an_image(tmp_path: Path) -> None:
     root, elsewhere = tmp_path / "images", tmp_path / "disk"
     fill(root, "Fig/1.jpg")
     fill(elsewhere, "Lime/2.jpg", "3.jpg")
@@ -116,7 +116,7 @@ def test_a_linked_folder_is_a_class_of_its_own_and_a_linked_file_an_image(tmp_pa
     assert listing.passed_over == {}
 
 
-def test_links_into_the_folders_that_contain_them_are_cut_and_counted(tmp_path: Path) -> None:
+def test_links_to_folders_that_contain_them_are_skipped_and_counted(tmp_path: Path) -> None:
     root, other = tmp_path / "images", tmp_path / "other"
     fill(root, "Fig/1.jpg")
     fill(other, "2.jpg")
@@ -130,17 +130,17 @@ def test_links_into_the_folders_that_contain_them_are_cut_and_counted(tmp_path: 
     assert find_images(str(root)).passed_over == {"broken links": 1, "repeated folders": 6}
 
 
-def test_folders_that_all_link_to_each_other_are_listed_in_the_end(tmp_path: Path) -> None:
+def test_listing_folders_that_link_to_each_other_ends(tmp_path: Path) -> None:
     labels = [f"c{number:02}" for number in range(12)]
     for label in labels:
         fill(tmp_path, f"{label}/1.jpg")
         for other in labels:
             (tmp_path / label / other).symlink_to(f"../{other}")
-    # Each folder; in it each of the 11 others; and in these each of the 11 that are not there yet.
+    # Each folder, in it each of the 11 others, and in these each of the 11 not reached yet.
     assert len(names_of(tmp_path)) == 12 + 12 * 11 + 12 * 11 * 10
 
 
-def test_a_folder_that_may_not_be_listed_is_an_error_that_names_it_and_the_user(
+def test_a_forbidden_folder_is_an_error_that_names_it_and_the_user(
     public: Path,
 ) -> None:
     fill(public, "Fig/1.jpg", "Lime/deep/2.jpg", "Kiwi/3.jpg")
@@ -156,7 +156,7 @@ def test_a_folder_that_may_not_be_listed_is_an_error_that_names_it_and_the_user(
             assert "Permission denied" in str(refused.value)
 
 
-def test_a_link_into_a_folder_that_may_not_be_entered_is_an_error_too(public: Path) -> None:
+def test_a_link_into_a_forbidden_folder_is_an_error(public: Path) -> None:
     fill(public, "images/Fig/1.jpg", "closed/Lime/2.jpg")
     (public / "images" / "Lime").symlink_to(public / "closed" / "Lime")
     (public / "closed").chmod(0o000)
@@ -165,14 +165,14 @@ def test_a_link_into_a_folder_that_may_not_be_entered_is_an_error_too(public: Pa
     (public / "closed").chmod(0o755)
 
 
-def test_the_folder_itself_may_not_be_listed(public: Path) -> None:
+def test_a_forbidden_root_folder_is_an_error(public: Path) -> None:
     fill(public, "images/Fig/1.jpg")
     (public / "images").chmod(0o000)
     with plain_user(), pytest.raises(InputError, match=rf"{public}/images cannot be listed by"):
         list_images(str(public / "images"))
 
 
-def test_a_file_that_may_not_be_read_is_listed_and_its_content_an_error(public: Path) -> None:
+def test_a_forbidden_file_is_listed_and_its_content_is_an_error(public: Path) -> None:
     fill(public, "Fig/1.jpg", "Fig/2.jpg")
     (public / "Fig" / "1.jpg").chmod(0o000)
     with plain_user():
@@ -182,7 +182,7 @@ def test_a_file_that_may_not_be_read_is_listed_and_its_content_an_error(public: 
     assert contents[1] == b"Fig/2.jpg"
 
 
-def test_broken_links_are_listed_to_be_rejected_or_counted(tmp_path: Path) -> None:
+def test_broken_links_are_listed_if_they_have_names_of_images(tmp_path: Path) -> None:
     fill(tmp_path, "Fig/1.jpg")
     (tmp_path / "Fig" / "2.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "Fig" / "3.jpg").symlink_to("3.jpg")
@@ -208,7 +208,7 @@ def test_pipes_sockets_and_devices_are_counted_and_never_opened(tmp_path: Path) 
     assert listing.passed_over == {"special files": 4}
 
 
-def test_a_file_that_has_become_a_pipe_since_is_an_error_and_does_not_wait(
+def test_a_file_that_became_a_pipe_is_an_error_without_waiting(
     tmp_path: Path,
 ) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -218,7 +218,7 @@ def test_a_file_that_has_become_a_pipe_since_is_an_error_and_does_not_wait(
     assert "not a regular file" in str(content)
 
 
-def test_a_file_that_is_too_long_for_any_image_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "Fig" / "1.jpg"
     file.parent.mkdir()
     with file.open("wb") as sparse:
@@ -229,7 +229,7 @@ def test_a_file_that_is_too_long_for_any_image_is_not_read(tmp_path: Path) -> No
     assert "53,687,091,200 bytes" in str(content)
 
 
-def test_a_folder_that_goes_away_while_it_is_listed_is_an_error(
+def test_a_folder_that_disappears_during_the_listing_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, "Fig/1.jpg", "Lime/2.jpg")
@@ -241,7 +241,7 @@ def test_a_folder_that_goes_away_while_it_is_listed_is_an_error(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", vanishing)
-    with pytest.raises(InputError, match=rf"{tmp_path}/Lime went away while"):
+    with pytest.raises(InputError, match=rf"{tmp_path}/Lime disappeared while"):
         list_images(str(tmp_path))
 
 
@@ -259,7 +259,7 @@ ODD = [
 ODD += [" .jpg", "-rf.jpg", "~.jpg", "e\u0301.jpg", "\\udce9.jpg", "a::b.jpg", "s3:.jpg"]
 
 
-def test_every_name_that_a_disk_can_have_is_listed_and_read(tmp_path: Path) -> None:
+def test_files_with_any_valid_name_are_listed_and_read(tmp_path: Path) -> None:
     fill(
         tmp_path,
         *(f"Fig\n[1]/{name}" for name in [*ODD, "\\.jpg", " .jpg", "-rf.jpg", "e\u0301.jpg"]),
@@ -277,19 +277,19 @@ def test_every_name_that_a_disk_can_have_is_listed_and_read(tmp_path: Path) -> N
             assert row["path"] == f"file:{tmp_path}/{name}"
 
 
-def test_one_label_typed_on_two_systems_is_one_label(tmp_path: Path) -> None:
+def test_a_label_written_on_different_systems_is_one_label(tmp_path: Path) -> None:
     fill(tmp_path, "Training/P\u00eache/1.jpg", "Test/Pe\u0302che/2.jpg")
     assert list_images(str(tmp_path))["label"].to_pylist() == ["P\u00eache"] * 2
 
 
-def test_images_in_the_folder_itself_have_its_name_for_a_label(
+def test_images_in_the_root_folder_have_its_name_as_label(
     draw: Callable[..., Path],
 ) -> None:
     root = draw({"Fig": 2})
     assert list_images(f"{root}/Fig/")["label"].to_pylist() == ["Fig", "Fig"]
 
 
-def test_a_suffix_for_each_file_makes_no_endless_line() -> None:
+def test_a_message_with_many_suffixes_is_short() -> None:
     selection = Selection()
     for number in range(5000):
         assert not selection.is_image(f"scan.{number:04}")
@@ -299,12 +299,12 @@ def test_a_suffix_for_each_file_makes_no_endless_line() -> None:
 
 
 @pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg"])
-def test_a_name_that_no_file_can_have_is_rejected(tmp_path: Path, name: str) -> None:
+def test_an_invalid_file_name_is_rejected(tmp_path: Path, name: str) -> None:
     (found,) = read_contents([(f"file:{tmp_path}/{name}", 3)])
     assert isinstance(found, OSError)
 
 
-def test_a_name_that_looks_like_the_spelling_of_another_is_listed_and_read_apart(
+def test_a_name_that_looks_like_an_escaped_name_is_another_file(
     tmp_path: Path,
 ) -> None:
     names = [

@@ -1,4 +1,4 @@
-"""Small pictures show the image: its colours, upright, in its proportions."""
+"""Thumbnails have the colours, the orientation and the proportions of the image."""
 
 import io
 from typing import Any
@@ -29,7 +29,7 @@ def small(content: bytes, side: int = 224) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("size", [(300, 300), (320, 240), (200, 600), (1000, 200)])
-def test_a_thumbnail_is_the_image_made_small(kind: str, size: tuple[int, int]) -> None:
+def test_a_thumbnail_looks_like_the_image(kind: str, size: tuple[int, int]) -> None:
     image = picture(*size)
     found = small(encoded(image, kind))
     assert (found.format, found.mode) == ("JPEG", "RGB")
@@ -42,7 +42,7 @@ def test_a_thumbnail_is_the_image_made_small(kind: str, size: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("side", [16, 96, 160, 224, 299, 600])
-def test_any_input_of_a_network_makes_a_thumbnail(side: int) -> None:
+def test_a_thumbnail_is_made_from_any_input_size(side: int) -> None:
     found = small(encoded(picture(400, 200), "JPEG"), side)
     assert min(side, SIDE) <= found.width < 2 * SIDE
     assert found.height == pytest.approx(found.width / 2, abs=1)
@@ -62,7 +62,7 @@ def test_pictures_of_other_formats_are_squares() -> None:
     assert found.width == found.height
 
 
-def test_a_line_of_pixels_is_still_a_picture() -> None:
+def test_a_line_of_pixels_has_a_thumbnail() -> None:
     found = small(encoded(picture(3000, 1), "PNG"))
     assert min(found.size) >= 8
 

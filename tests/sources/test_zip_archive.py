@@ -11,8 +11,8 @@ from forms import as_zip, files_of, read
 
 from fruits.errors import InputError
 from fruits.sources import zip_archive
-from fruits.sources.archive import BLOCK_BYTES
 from fruits.sources.naming import Naming
+from fruits.sources.neighbours import BLOCK_BYTES
 from fruits.sources.open_source import open_source
 
 
@@ -24,7 +24,7 @@ def write(target: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STO
 
 
 def patched(place: str, old: bytes, new: bytes) -> None:
-    """Replaces bytes of a file, which must be there."""
+    """Replaces bytes of a file, which must exist in it."""
     content = Path(place).read_bytes()
     assert old in content
     Path(place).write_bytes(content.replace(old, new))
@@ -44,7 +44,7 @@ def test_a_zip_has_the_bytes_labels_and_splits_of_its_folder(
     assert in_zip.select(columns) == in_folder.select(columns)
 
 
-def test_what_other_programs_write_is_read(draw: Callable[..., Path], tmp_path: Path) -> None:
+def test_archives_of_other_programs_are_read(draw: Callable[..., Path], tmp_path: Path) -> None:
     root = draw({"Apple": 3, "Pêche é": 2})
     (root / "Apple" / "notes.txt").write_text("x")
     place = tmp_path / "fruit.zip"
@@ -56,7 +56,7 @@ def test_what_other_programs_write_is_read(draw: Callable[..., Path], tmp_path: 
     assert open_source(str(place)).items().passed_over == {".txt": 1}
 
 
-def test_images_outside_of_folders_have_the_archives_name_as_label(tmp_path: Path) -> None:
+def test_images_outside_folders_have_the_name_of_the_archive_as_label(tmp_path: Path) -> None:
     place = write(tmp_path / "Fig.zip", {"1.jpg": b"a", "Lime/2.jpg": b"b"})
     assert open_source(place).items().images["label"].to_pylist() == ["Fig", "Lime"]
 
@@ -78,7 +78,7 @@ def test_a_rule_for_labels_searches_the_key(tmp_path: Path) -> None:
     assert open_source(place, naming).items().images["label"].to_pylist() == ["Fig"]
 
 
-def test_names_that_lead_elsewhere_are_rejected_with_a_reason(tmp_path: Path) -> None:
+def test_names_outside_the_archive_are_rejected(tmp_path: Path) -> None:
     names = ["../up.jpg", "/abs.jpg", "C:/drive.jpg", "a/../../b.jpg", "./Fig/good.jpg"]
     place = write(tmp_path / "a.zip", dict.fromkeys(names, b"x"))
     found = {key.partition("!/")[2]: content for key, content in read(place).items()}
@@ -90,7 +90,7 @@ def test_names_that_lead_elsewhere_are_rejected_with_a_reason(tmp_path: Path) ->
     assert len(found) == len(names)
 
 
-def test_of_one_name_twice_the_last_is_read_as_extraction_would(tmp_path: Path) -> None:
+def test_the_last_of_two_members_with_one_name_is_read(tmp_path: Path) -> None:
     place = tmp_path / "a.zip"
     with zipfile.ZipFile(place, "w") as archive:
         archive.writestr("Fig/1.jpg", b"old")
@@ -135,8 +135,8 @@ def test_no_more_is_inflated_than_the_directory_says(
     assert made == [1001]
 
 
-def test_members_that_share_bytes_are_rejected(tmp_path: Path) -> None:
-    """As in bombs whose members all point to one compressed kernel."""
+def test_overlapping_members_are_rejected(tmp_path: Path) -> None:
+    """Bombs have members that all point to one compressed part."""
     place = write(tmp_path / "a.zip", {f"Fig/{n}.jpg": b"x" * 200 for n in range(3)})
     with zipfile.ZipFile(place) as archive:
         offsets = [one.header_offset for one in archive.infolist()]
@@ -149,7 +149,7 @@ def test_members_that_share_bytes_are_rejected(tmp_path: Path) -> None:
     assert reasons.count(b"x" * 200) == 1
 
 
-def test_a_changed_byte_is_noticed_by_the_checksum(tmp_path: Path) -> None:
+def test_a_changed_byte_is_detected_by_the_checksum(tmp_path: Path) -> None:
     place = write(tmp_path / "a.zip", {"Fig/1.jpg": b"x" * 100, "Fig/2.jpg": b"y" * 100})
     patched(place, b"y" * 100, b"y" * 99 + b"z")
     good, bad = read(place).values()
@@ -157,10 +157,12 @@ def test_a_changed_byte_is_noticed_by_the_checksum(tmp_path: Path) -> None:
     assert "CRC-32" in str(bad)
 
 
-def test_an_archive_that_is_no_zip_or_is_cut_is_one_clear_line(tmp_path: Path) -> None:
+def test_another_file_or_a_truncated_zip_is_reported_in_one_line(tmp_path: Path) -> None:
     place = write(tmp_path / "a.zip", {"Fig/1.jpg": b"x" * 5000})
     Path(place).write_bytes(Path(place).read_bytes()[:4000])
-    with pytest.raises(InputError, match=r"wanted a whole zip archive; .*a\.zip .*copy it again"):
+    with pytest.raises(
+        InputError, match=r"wanted a complete zip archive; .*a\.zip .*copy it again"
+    ):
         open_source(place).items()
     with pytest.raises(InputError, match="does not exist"):
         open_source(str(tmp_path / "none.zip")).items()
@@ -173,12 +175,12 @@ def test_zip64_and_bytes_before_the_archive_are_read(tmp_path: Path) -> None:
         for number in range(2):
             with archive.open(f"Fig/{number}.jpg", "w", force_zip64=True) as member:
                 member.write(bytes([number]) * 300)
-    # As archives that extract themselves have a program in front.
+    # Self-extracting archives begin with a program.
     target.write_bytes(b"#!/bin/sh\n" + buffer.getvalue())
     assert list(read(str(target)).values()) == [bytes([n]) * 300 for n in range(2)]
 
 
-def test_names_in_utf_8_are_read_also_where_the_archive_does_not_say_so(tmp_path: Path) -> None:
+def test_names_in_utf_8_without_the_flag_are_read(tmp_path: Path) -> None:
     place = write(tmp_path / "a.zip", {"Pêche/1.jpg": b"x"})
     content = bytearray(Path(place).read_bytes())
     for signature, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
@@ -188,7 +190,7 @@ def test_names_in_utf_8_are_read_also_where_the_archive_does_not_say_so(tmp_path
     assert open_source(place).items().images["label"].to_pylist() == ["Pêche"]
 
 
-def test_neighbours_on_s3_are_read_by_one_request(
+def test_neighbours_on_s3_are_read_with_one_request(
     bucket: Any, requests: list[str], draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Apple": 60, "Fig": 60})
@@ -198,18 +200,37 @@ def test_neighbours_on_s3_are_read_by_one_request(
     found = read("s3://fruits/archives/fruit.zip")
     assert {key.partition("!/")[2]: one for key, one in found.items()} == files_of(root)
     assert all(key.startswith("s3a://fruits/archives/fruit.zip!/") for key in found)
-    # Two to see what is there, one or two for the directory, one for all images.
+    # Two for the type of the path, one or two for the directory, and one for all images.
     assert requests.count("get_object") <= 3
     assert len(requests) <= 7
 
 
-def test_an_archive_without_members_has_no_images(tmp_path: Path) -> None:
-    assert open_source(write(tmp_path / "a.zip", {})).items().images.num_rows == 0
+def test_an_archive_without_images_is_one_line_that_says_what_is_in_it(tmp_path: Path) -> None:
+    for members, there in (
+        ({}, r"a\.zip$"),
+        ({"a/b.zip": b"", "c.txt": b""}, r"zip, which has 1 .txt, 1 .zip: extract"),
+    ):
+        source = open_source(write(tmp_path / "a.zip", members))
+        for listed in (source.items, source.found):
+            with pytest.raises(InputError, match=rf"wanted images, such as .* none in .*{there}"):
+                listed()
+
+
+def test_one_of_several_parts_of_an_archive_is_one_clear_line(tmp_path: Path) -> None:
+    """As zip -s writes them: the directory is in the last part, and counts the parts from 0."""
+    place = write(tmp_path / "a.zip", {"Fig/1.jpg": b"x" * 500, "Fig/2.jpg": b"y" * 500})
+    whole = Path(place).read_bytes()
+    entry, end = whole.rindex(b"PK\1\2"), whole.rindex(b"PK\5\6")
+    for start, number in ((0, end + 4), (0, entry + 34), (200, end + 4)):
+        part = whole[start:number] + b"\2\0" + whole[number + 2 :]
+        Path(place).write_bytes(part)
+        with pytest.raises(InputError, match=r"the last part of one in several parts: join them"):
+            open_source(place).items()
 
 
 def test_names_without_a_letter_do_not_hide_the_others(tmp_path: Path) -> None:
     place = write(tmp_path / "a.zip", {"x": b"", "Fig/1.jpg": b"a", "Fig//.//2.jpg": b"b"})
-    # The name of "x" gets a length of zero, and its letter counts as a comment.
+    # The length of the name "x" becomes zero, so its letter is read as a comment.
     content = Path(place).read_bytes()
     entry = content.index(b"PK\1\2")
     lengths = struct.pack("<HHH", 0, 0, 1)
@@ -218,7 +239,7 @@ def test_names_without_a_letter_do_not_hide_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["length", "stored", "offset"])
-def test_numbers_that_no_file_can_have_are_a_reason(tmp_path: Path, field: str) -> None:
+def test_invalid_numbers_are_a_reason(tmp_path: Path, field: str) -> None:
     place = write(tmp_path / "a.zip", {"Fig/1.jpg": b"one", "Fig/2.jpg": b"two"})
     content = Path(place).read_bytes()
     entry = content.rindex(b"PK\1\2")

@@ -29,7 +29,7 @@ def run(*options: str) -> tuple[int, list[str], set[str]]:
 
 
 @pytest.mark.spark
-def test_a_mistake_that_is_found_meanwhile_is_the_last_line_and_java_ends(
+def test_an_error_while_java_starts_is_the_last_line_and_java_ends(
     draw: Callable[..., Path], graph: CompiledGraph, tmp_path: Path
 ) -> None:
     images, out = draw({"Fig": 4}), tmp_path / "out"
@@ -44,7 +44,7 @@ def test_a_mistake_that_is_found_meanwhile_is_the_last_line_and_java_ends(
     assert not out.exists()
 
 
-def test_java_is_not_started_for_images_that_are_not_there(
+def test_java_is_not_started_for_missing_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = tmp_path / "started"

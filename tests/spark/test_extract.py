@@ -48,7 +48,7 @@ def extract(
         return extract_files(spark, Parts.of(listing), known, graph, store, chunk, progress)
 
 
-def test_features_are_the_same_bit_for_bit_whatever_the_partitions_and_chunks(
+def test_features_have_the_same_bits_for_any_partitions_and_chunks(
     spark: SparkSession,
     graph: CompiledGraph,
     draw: Callable[..., Path],
@@ -103,7 +103,7 @@ def test_each_content_has_a_thumbnail_that_shows_it(
     assert spark.read.parquet(str(tmp_path / "out" / "features")).count() == 13
 
 
-def test_images_without_features_come_back_with_their_reasons(
+def test_images_without_features_are_returned_with_their_reasons(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Plum": 20, "Fig": 3})
@@ -131,7 +131,7 @@ def test_images_without_features_come_back_with_their_reasons(
     assert len(committed) == extraction.extracted == 19
 
 
-def test_a_chunk_in_which_every_image_is_bad_is_no_obstacle(
+def test_a_chunk_of_only_bad_images_is_committed(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 4})
@@ -213,7 +213,7 @@ def test_progress_ends_with_all_files(
     assert told[-1] == 9
 
 
-def test_nothing_to_extract_is_nothing_written(
+def test_without_images_nothing_is_written(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw({"Fig": 1}))).slice(0, 0)
@@ -243,11 +243,11 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that take one image each, and commits as soon as there is something."""
     monkeypatch.setattr(commits, "TASK_SECONDS", 0.0)
     monkeypatch.setattr(commits, "COMMIT_SECONDS", 0.0)
-    monkeypatch.setattr(commits, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(commits, "POLL_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("_hasty")
-def test_finished_images_are_committed_while_others_of_the_chunk_are_at_work(
+def test_finished_images_are_committed_while_other_tasks_run(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 9, "Plum": 3})
@@ -277,7 +277,7 @@ def test_finished_images_are_committed_while_others_of_the_chunk_are_at_work(
 
 
 @pytest.mark.usefixtures("_hasty")
-def test_a_commit_that_fails_ends_the_work_and_what_was_committed_stays(
+def test_a_failed_commit_ends_the_job_and_committed_rows_stay(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw({"Fig": 8})))
@@ -309,8 +309,8 @@ def test_tasks_of_a_slow_machine_are_short() -> None:
     assert max(map(len, spans)) == most
 
 
-def test_less_than_a_minute_lies_between_two_commits() -> None:
-    assert commits.COMMIT_SECONDS + commits.TASK_SECONDS + commits.LOOK_SECONDS < 60
+def test_two_commits_are_less_than_a_minute_apart() -> None:
+    assert commits.COMMIT_SECONDS + commits.TASK_SECONDS + commits.POLL_SECONDS < 60
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_java_that_was_killed_is_one_line() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_that_an_interruption_causes_is_the_interruption() -> None:
+def test_an_error_caused_by_an_interruption_is_raised_as_interruption() -> None:
     refused = ConnectionRefusedError("[Errno 111] Connection refused")
     refused.__context__ = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt), spark_errors():

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,29 @@ from pyspark.sql import SparkSession
 from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
+from sklearn.preprocessing import Normalizer  # type: ignore[import-untyped]
 
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import TRAIN_ONLY
-from fruits.classify.model import TRANSFORMS, mapped
+from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import Fold, train
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
+from fruits.sources import parts
+from fruits.sources.spread import Spread, gather
 from fruits.spark import folds as folds_module
 from fruits.spark import measure
 from fruits.spark.folds import cross_validation
 from fruits.spark.tasks import run_tasks
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
+
+TRANSFORMED: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "none": lambda x: x,
+    "sqrt": lambda x: np.copysign(np.sqrt(np.abs(x)), x),
+    "sqrt-l2": lambda x: Normalizer().fit_transform(TRANSFORMED["sqrt"](x)),
+}
 
 ROWS = 300
 LABELS = ["Fig", "Kiwi", "Lime"]
@@ -88,12 +99,15 @@ def test_each_fold_has_the_moments_and_the_features_of_its_images(
     table = joined(rows, folds)
     x, labels, fold_of = features_of(table), table["label"].to_pylist(), table["fold"].to_numpy()
 
-    moments, found = cross_validation(spark, store, folds, f"file:{tmp_path}/folds")
+    moments, found = cross_validation(spark, store, folds, Location.of(f"{tmp_path}/folds"))
 
     assert list(moments) == list(TRANSFORMS)
     assert len(found) == 4
     for transform in TRANSFORMS:
-        assert moments[transform].to_bytes() == Moments.of(mapped(x, transform), labels).to_bytes()
+        assert (
+            moments[transform].to_bytes()
+            == Moments.of(transform_features(x, transform), labels).to_bytes()
+        )
     for number, fold in enumerate(found):
         some = np.flatnonzero(fold_of == number)
         own = [labels[n] for n in some]
@@ -101,13 +115,13 @@ def test_each_fold_has_the_moments_and_the_features_of_its_images(
         assert list(fold.paths) == table["path"].take(some).to_pylist()
         np.testing.assert_array_equal(fold.features(), x[some])
         for transform in TRANSFORMS:
-            expected = Moments.of(mapped(x[some], transform), own)
+            expected = Moments.of(transform_features(x[some], transform), own)
             assert fold.moments[transform].to_bytes() == expected.to_bytes()
         with pytest.raises(KeyError):
             fold.moments["cube"]
 
 
-def test_training_is_what_scikit_learn_does_by_hand(
+def test_training_agrees_with_scikit_learn(
     spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows, 3)
@@ -115,11 +129,11 @@ def test_training_is_what_scikit_learn_does_by_hand(
     x, labels = features_of(table).astype(np.float64), np.array(table["label"].to_pylist())
     fold_of = table["fold"].to_numpy()
 
-    training = train(*cross_validation(spark, store, folds, f"file:{tmp_path}/folds"))
+    training = train(*cross_validation(spark, store, folds, Location.of(f"{tmp_path}/folds")))
 
     tested = fold_of != TRAIN_ONLY
     for trial in training.trials:
-        z = np.copysign(np.sqrt(np.abs(x)), x) if trial.transform == "sqrt" else x
+        z = TRANSFORMED[trial.transform](x)
         right = 0
         for number in range(4):
             own = fold_of == number
@@ -132,7 +146,7 @@ def test_training_is_what_scikit_learn_does_by_hand(
 
 
 @pytest.mark.parametrize("cuts", [[ROWS], [11, 200, 89], [1, 298, 1]])
-def test_neither_chunks_nor_files_nor_the_order_make_a_difference_to_a_bit(
+def test_chunks_files_and_order_do_not_change_a_bit(
     spark: SparkSession,
     store: FeatureWriter,
     rows: pa.Table,
@@ -146,13 +160,16 @@ def test_neither_chunks_nor_files_nor_the_order_make_a_difference_to_a_bit(
     with exclusive(f"file:{tmp_path}/plain/_lock") as lock:
         plain = FeatureWriter(f"file:{tmp_path}/plain/features", lock)
         commit(plain, rows, 1)
-        expected = content(cross_validation(spark, plain, folds, f"file:{tmp_path}/one"))
+        expected = content(cross_validation(spark, plain, folds, Location.of(f"{tmp_path}/one")))
     shuffled = rows.take(rng.permutation(ROWS))
     for start, end in pairwise(np.cumsum([0, *cuts])):
         commit(store, shuffled.slice(start, end - start), min(4, end - start))
 
-    other = folds.take(rng.permutation(folds.num_rows))
-    found = content(cross_validation(spark, store, other, f"file:{tmp_path}/other"))
+    # Once in one table, and in parts else.
+    monkeypatch.setattr(parts, "IN_MEMORY", ROWS if len(cuts) == 1 else 40)
+    monkeypatch.setattr(parts, "PART_ROWS", 40)
+    other = gather([folds.take(rng.permutation(folds.num_rows))], folds.schema)
+    found = content(cross_validation(spark, store, other, Location.of(f"{tmp_path}/other")))
 
     assert found == expected
 
@@ -181,12 +198,19 @@ class Grown:
     def check(self, rows: pa.Table, folds: pa.Table) -> None:
         """Requires what a table that was made at once has."""
         number = len(self.measured)
-        found = cross_validation(self.spark, self.store, folds, f"file:{self.place}/{number}")
+        # Kept folds are compared part by part.
+        some = Spread(folds.schema, ["file:/x/Fig/é2", "file:/x/Kiwi", "file:/x/Kiwi/é4"])
+        some.add(folds)
+        found = cross_validation(
+            self.spark, self.store, some.parts(), Location.of(f"{self.place}/{number}")
+        )
         self.measured.append(self.of_last)
         with exclusive(f"file:{self.place}/once-{number}/_lock") as lock:
             once = FeatureWriter(f"file:{self.place}/once-{number}/features", lock)
             commit(once, rows, 2)
-            expected = cross_validation(self.spark, once, folds, f"file:{self.place}/e{number}")
+            expected = cross_validation(
+                self.spark, once, folds, Location.of(f"{self.place}/e{number}")
+            )
             assert sums(found) == sums(expected)
             ours, theirs = train(*found), train(*expected)
             assert ours.classifier.to_bytes() == theirs.classifier.to_bytes()
@@ -262,7 +286,7 @@ def test_kept_folds_that_are_damaged_are_measured_again(
     commit(store, rows, 3)
     grown.check(rows, folds)
     files = Path(store.uri.removeprefix("file:"), "_folds").iterdir()
-    suffix = {"moments": "-2.sqrt.moments", "record": ".json", "images": ".parquet"}[damage]
+    suffix = {"moments": "-2.sqrt.moments", "record": ".json", "images": ".000002.parquet"}[damage]
     damaged = [file for file in files if file.name.endswith(suffix)]
     assert len(damaged) == 1
     damaged[0].write_bytes(b"no such thing")
@@ -271,8 +295,40 @@ def test_kept_folds_that_are_damaged_are_measured_again(
 
     assert grown.measured == [270, 270]
     names = [file.name for file in damaged[0].parent.iterdir()]
-    assert len(names) == 2 + 2 * 5
+    assert len(names) == 1 + 4 + len(TRANSFORMS) * 5
     assert len({name[:32] for name in names if name != "folds.json"}) == 1
+
+
+def test_folds_that_were_kept_with_fewer_transforms_are_measured_again(
+    store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown
+) -> None:
+    commit(store, rows, 3)
+    place = Location.of(f"{grown.place}/before")
+    cross_validation(grown.spark, store, folds, place, ["none", "sqrt"])
+
+    grown.check(rows, folds)
+    grown.check(rows, folds)
+
+    assert grown.measured == [270, 0]
+
+
+def test_outdated_kept_folds_are_deleted(
+    store: FeatureWriter,
+    rows: pa.Table,
+    folds: pa.Table,
+    grown: Grown,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commit(store, rows, 3)
+    cross_validation(grown.spark, store, folds, Location.of(f"{grown.place}/before"), ["none"])
+    kept = Path(store.uri.removeprefix("file:"), "_folds")
+    assert kept.exists()
+    monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 1e9)
+
+    grown.check(rows, folds)
+
+    assert grown.measured == [270]
+    assert not kept.exists()
 
 
 def test_moments_that_take_more_space_than_the_features_are_not_kept(
@@ -280,7 +336,7 @@ def test_moments_that_take_more_space_than_the_features_are_not_kept(
 ) -> None:
     commit(store, rows.slice(0, 20), 1)
 
-    cross_validation(spark, store, of(rows.slice(0, 20), folds), f"file:{tmp_path}/folds")
+    cross_validation(spark, store, of(rows.slice(0, 20), folds), Location.of(f"{tmp_path}/folds"))
 
     assert not Path(store.uri.removeprefix("file:"), "_folds").exists()
 
@@ -296,7 +352,9 @@ def test_a_sample_of_the_images_is_scored(
     monkeypatch.setattr(folds_module, "SCORED", 80)
     commit(store, rows, 4)
 
-    moments, found = cross_validation(spark, store, folds, f"file:{tmp_path}/folds", ["none"])
+    moments, found = cross_validation(
+        spark, store, folds, Location.of(f"{tmp_path}/folds"), ["none"]
+    )
 
     assert moments["none"].count == folds.num_rows
     assert sum(len(fold.labels) for fold in found) == 80
@@ -313,16 +371,16 @@ def test_images_without_features_are_an_error(
     commit(store, rows.slice(0, 250), 2)
 
     with pytest.raises(ValueError, match="wanted features of all 270 training images"):
-        cross_validation(spark, store, folds, f"file:{tmp_path}/folds")
+        cross_validation(spark, store, folds, Location.of(f"{tmp_path}/folds"))
 
 
-def test_where_nothing_is_tested_there_are_no_folds(
+def test_without_test_images_there_are_no_folds(
     spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows, 2)
     never = folds.set_column(2, "fold", pa.array([TRAIN_ONLY] * folds.num_rows))
 
-    moments, found = cross_validation(spark, store, never, f"file:{tmp_path}/folds")
+    moments, found = cross_validation(spark, store, never, Location.of(f"{tmp_path}/folds"))
 
     assert found == []
     assert train(moments, found).evaluation is None

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
+from small_pictures import draw_pictures
 
 from fruits.errors import ConfigError
 from fruits.networks.graph import CompiledGraph
@@ -65,44 +66,58 @@ def twice(root: Path, out: Path) -> dict[str, object]:
     return run(config).report["counts"]
 
 
-def test_a_run_means_the_same_in_a_session_with_other_settings(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+LABELS = {"Fig": 6, "Kiwi": 5}
+
+
+@pytest.fixture(scope="module")
+def expected(
+    spark: SparkSession, graph: CompiledGraph, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, object]]:
+    """A folder with ``images`` and ``out``, made with the usual settings, and the counts."""
+    folder = tmp_path_factory.mktemp("expected")
+    return folder, twice(draw_pictures(folder / "images", LABELS), folder / "out")
+
+
+def test_a_run_has_the_same_results_in_a_session_with_other_settings(
+    spark: SparkSession,
+    expected: tuple[Path, dict[str, object]],
+    draw: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
-    labels = {"Fig": 6, "Kiwi": 5}
-    counts = twice(draw(labels, "one"), tmp_path / "expected")
+    folder, counts = expected
     with foreign_settings(spark):
-        assert twice(draw(labels, "two"), tmp_path / "found") == counts
+        assert twice(draw(LABELS), tmp_path / "out") == counts
         # The session that was brought keeps its own settings.
         assert {name: spark.conf.get(name) for name in FOREIGN} == FOREIGN
     for table, column in (("features", "features"), ("pca", "pca")):
         rows = [
             {
                 "/".join(row["path"].split("/")[-2:]): row[column]
-                for row in pq.read_table(tmp_path / folder / table).to_pylist()
+                for row in pq.read_table(place / "out" / table).to_pylist()
             }
-            for folder in ("expected", "found")
+            for place in (folder, tmp_path)
         ]
         assert rows[0] == rows[1]
-    times = pq.read_schema(next((tmp_path / "found" / "features").glob("*.parquet")))
+    times = pq.read_schema(next((tmp_path / "out" / "features").glob("*.parquet")))
     assert str(times.field("modified").type) == "timestamp[us, tz=UTC]"
 
 
 def test_a_saved_model_computes_the_same_in_a_session_with_other_settings(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    spark: SparkSession, expected: tuple[Path, dict[str, object]]
 ) -> None:
-    root, model = draw({"Fig": 5}), f"file:{tmp_path}/out/model"
-    run(RunConfig(images=str(root), output=str(tmp_path / "out"), backbone="EfficientNetLite0"))
+    root, model = expected[0] / "images", f"file:{expected[0]}/out/model"
 
     def components() -> list[object]:
         rows = PipelineModel.load(model).transform(read_images(spark, str(root)))
         return [row.pca for row in rows.orderBy("path").collect()]
 
-    expected = components()
+    usual = components()
+    assert len(usual) == 10
     with foreign_settings(spark):
-        assert components() == expected
+        assert components() == usual
 
 
-def test_every_setting_with_a_meaning_holds_in_the_session_of_a_run(spark: SparkSession) -> None:
+def test_the_session_of_a_run_has_all_fixed_settings(spark: SparkSession) -> None:
     with foreign_settings(spark):
         session = run_session(spark)
     assert {name: session.conf.get(name) for name in MEANING} == MEANING

@@ -69,7 +69,7 @@ def execute(definitions: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("definitions", [LOST_CONNECTION, FINALIZER])
-def test_an_interruption_is_one_line_wherever_it_comes(definitions: str) -> None:
+def test_an_interruption_is_one_line_at_any_time(definitions: str) -> None:
     done = execute(definitions)
     assert done.stderr == "fruits: interrupted\n"
     assert done.returncode == 130

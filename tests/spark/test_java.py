@@ -50,6 +50,7 @@ def test_a_new_or_an_unknown_java_is_accepted(
     require_java()
 
 
+@pytest.mark.slow
 def test_a_run_without_java_is_one_line_and_status_2(
     tmp_path: Path, draw: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,12 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 
-from fruits.classify.model import mapped
+from fruits.classify.model import transform_features
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.reduction.fit import fit_reduction
-from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, SignedSqrt
+from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, SignedSqrt, transform_stages
 from fruits.spark.models import pipeline_model
 from fruits.spark.read_images import read_images
 
@@ -28,7 +28,7 @@ def test_the_label_of_a_path_is_its_folder(spark: SparkSession) -> None:
     assert [row.fruit for row in labels] == ["Apple Red 1", "y.z"]
 
 
-def test_features_are_vectors_next_to_the_columns_that_were_there(
+def test_features_are_vectors_and_other_columns_stay(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
 ) -> None:
     images = read_images(spark, str(draw({"Fig": 11})))
@@ -56,7 +56,7 @@ def test_an_image_without_features_fails_is_skipped_or_kept_with_its_reason(
     assert keep.transform(images).where("why is null and features is not null").count() == 8
 
 
-def test_the_cnn_runs_once_for_each_image_however_often_its_result_is_used(
+def test_the_cnn_runs_once_for_each_image_even_if_its_result_is_used_twice(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
 ) -> None:
     images = read_images(spark, str(draw({"Fig": 4})))
@@ -107,7 +107,19 @@ def test_the_signed_root_has_the_bits_that_the_classifier_has(spark: SparkSessio
     vectors = [(n, Vectors.dense(row)) for n, row in enumerate(numbers)]
     rows = SignedSqrt().transform(spark.createDataFrame(vectors, ["n", "features"]))
     roots = [row.mapped.toArray() for row in rows.orderBy("n").collect()]
-    np.testing.assert_array_equal(roots, mapped(numbers, "sqrt"))
+    np.testing.assert_array_equal(roots, transform_features(numbers, "sqrt"))
+
+
+def test_unit_rows_are_those_that_the_classifier_has(spark: SparkSession) -> None:
+    rng = np.random.default_rng(0)
+    numbers = (rng.normal(size=(50, 40)) * 10.0 ** rng.integers(-9, 9, (50, 40))).astype(np.float32)
+    numbers[0] = 0
+    vectors = [(n, Vectors.dense(row)) for n, row in enumerate(numbers)]
+    rows = spark.createDataFrame(vectors, ["n", "features"])
+    units = PipelineModel(transform_stages("sqrt-l2")).transform(rows).orderBy("n").collect()
+    found = np.stack([row.normalized.toArray() for row in units])
+    np.testing.assert_allclose(found, transform_features(numbers, "sqrt-l2"), rtol=1e-7)
+    assert not found[0].any()
 
 
 def small_model(graph: CompiledGraph, scaler: str = "minmax") -> PipelineModel:

@@ -65,7 +65,7 @@ def models(graph: CompiledGraph) -> list[PipelineModel]:
     labels = {"a": 1, "ä 1": 1, "b": 1}
     whole = pipeline_model(labels, graph, fit_reduction(moments, "minmax", 3), classifier)
     stages: list[Transformer] = [*reduction_stages(fit_reduction(moments, "standard", 0.9))]
-    return [whole, PipelineModel(stages + classifier_stages(fit_lda(moments, 0.1, "sqrt")))]
+    return [whole, PipelineModel(stages + classifier_stages(fit_lda(moments, 0.1, "sqrt-l2")))]
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -40,7 +40,7 @@ def test_a_damaged_file_fails_the_query_in_a_lenient_session(
         read_parquet(lenient, str(table), schema="n long").agg({"n": "sum"}).collect()
 
 
-def test_a_file_that_has_gone_since_fails_the_query_in_a_lenient_session(
+def test_a_missing_file_fails_the_query_in_a_lenient_session(
     lenient: SparkSession, table: Path
 ) -> None:
     rows = read_parquet(lenient, str(table), schema="n long").agg({"n": "sum"})

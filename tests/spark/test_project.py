@@ -10,12 +10,15 @@ from pyspark.sql import SparkSession
 
 from fruits.classify.fit import fit_lda
 from fruits.classify.rows import PREDICTIONS, TablePredictor
+from fruits.features import file_groups
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.reduction.fit import Reduction, fit_reduction
-from fruits.spark import project as projection
-from fruits.spark.project import project
+from fruits.spark import measure, ranges
+from fruits.spark.project import DIGESTS, SCORED, project
+from fruits.spark.ranges import Earlier
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 ROWS = 200
@@ -23,9 +26,9 @@ ROWS = 200
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "FILES_OF_A_TASK", 2)
-    monkeypatch.setattr(projection, "ROWS_OF_A_FILE", 24)
-    monkeypatch.setattr(projection, "_ROWS_OF_A_SAMPLE", 4)
+    monkeypatch.setattr(file_groups, "TASK_FILES", 2)
+    monkeypatch.setattr(ranges, "ROWS_OF_A_FILE", 24)
+    monkeypatch.setattr(ranges, "ROWS_OF_A_SAMPLE", 4)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def written(folder: Path) -> pa.Table:
 
 @pytest.mark.parametrize("sizes", [[200], [70, 1, 9, 60, 60], [10] * 20])
 @pytest.mark.parametrize("order", ["of the paths", "by chance"])
-def test_components_are_in_the_order_of_the_paths_whatever_the_commits(
+def test_components_are_ordered_by_path_for_any_commits(
     spark: SparkSession,
     store: FeatureWriter,
     features: pa.Table,
@@ -82,7 +85,7 @@ def test_components_are_in_the_order_of_the_paths_whatever_the_commits(
     by_path = sorted(range(ROWS), key=lambda number: paths[number])
     chance = np.random.default_rng(len(sizes)).permutation(ROWS)
     commit(store, features.take(by_path if order == "of the paths" else chance), sizes)
-    images, _ = project(spark, store, reduction, f"file:{tmp_path}/new")
+    images = project(spark, store, reduction, Location.of(f"file:{tmp_path}/new"))
     assert images == ROWS
     rows = written(tmp_path / "new" / "pca")
     assert rows["path"].to_pylist() == sorted(paths)
@@ -93,7 +96,7 @@ def test_components_are_in_the_order_of_the_paths_whatever_the_commits(
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pca"]
 
 
-def test_components_have_the_same_bits_whatever_the_commits(
+def test_components_have_the_same_bits_for_any_commits(
     spark: SparkSession,
     store: FeatureWriter,
     features: pa.Table,
@@ -103,11 +106,11 @@ def test_components_have_the_same_bits_whatever_the_commits(
     commit(store, features.slice(150), [50])
     commit(store, features.slice(0, 90), [7, 80, 3])
     commit(store, features.slice(90, 60), [1, 59])
-    project(spark, store, reduction, f"file:{tmp_path}/many")
+    project(spark, store, reduction, Location.of(f"file:{tmp_path}/many"))
     with exclusive(f"file:{tmp_path}/one/_lock") as lock:
         whole = FeatureWriter(f"file:{tmp_path}/one/features", lock)
         commit(whole, features, [ROWS])
-        project(spark, whole, reduction, f"file:{tmp_path}/single")
+        project(spark, whole, reduction, Location.of(f"file:{tmp_path}/single"))
     many, single = written(tmp_path / "many/pca"), written(tmp_path / "single/pca")
     assert many.combine_chunks().equals(single.combine_chunks())
     sizes = [pq.read_metadata(file).num_rows for file in (tmp_path / "many/pca").iterdir()]
@@ -124,7 +127,7 @@ def test_only_files_of_a_listing_have_components(
 ) -> None:
     commit(store, features, [20] * 10)
     some = features.select(["path"]).take([199, 3, 77])
-    images, _ = project(spark, store, reduction, f"file:{tmp_path}/new", some)
+    images = project(spark, store, reduction, Location.of(f"file:{tmp_path}/new"), some)
     assert images == 3
     expected = sorted(some["path"].to_pylist())
     assert written(tmp_path / "new/pca")["path"].to_pylist() == expected
@@ -144,7 +147,9 @@ def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
     classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
     commit(store, features, sizes)
     prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
-    _, scores = project(*(spark, store, reduction, f"file:{tmp_path}/new"), prediction=prediction)
+    place = Location.of(f"{tmp_path}/new")
+    project(spark, store, reduction, place, prediction=prediction)
+    scores = written(tmp_path / "new" / SCORED)
     rows = written(tmp_path / "new/predictions")
     expected = features.sort_by("path")
     own = classifier.predict(np.array(expected["features"].to_pylist(), np.float32))
@@ -154,3 +159,83 @@ def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
     assert rows["confidence"].to_pylist() == own.confidence.tolist()
     tested = labelled.filter(pc.field("split") == "test")["path"].to_pylist()
     assert sorted(scores["path"].to_pylist()) == sorted(tested)
+
+
+def files(folder: Path) -> dict[str, int]:
+    """The inodes of the files of a table, by name."""
+    return {file.name: file.stat().st_ino for file in folder.glob("*.parquet")}
+
+
+def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
+    spark: SparkSession,
+    store: FeatureWriter,
+    features: pa.Table,
+    reduction: Reduction,
+    tmp_path: Path,
+) -> None:
+    labelled = features.filter(pc.is_valid(features["label"]))
+    x = np.array(labelled["features"].to_pylist(), np.float32)
+    classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
+    prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
+
+    def made(name: str, earlier: Earlier | None = None) -> Path:
+        place = Location.of(f"file:{tmp_path}/{name}")
+        rows = project(spark, store, reduction, place, prediction=prediction, earlier=earlier)
+        assert rows == sum(pq.read_metadata(file.path).num_rows for file in store.files())
+        return tmp_path / name
+
+    def later(before: Path, *fresh: str, gone: pa.Table | None = None) -> Earlier:
+        paths = [] if gone is None else sorted(gone["path"].to_pylist())
+        some = [file for file in store.files() if file.name.endswith(fresh)]
+        root = Location.of(f"file:{before}")
+        return Earlier(root, sorted(files(before / "pca")), some, paths)
+
+    def require_same(name: str, old: Path, earlier: Earlier) -> Path:
+        """The tables are those of a run that projects all rows; the others' files stay."""
+        new, scratch = made(name, earlier), made(f"{name}-scratch")
+        assert sorted(one.name for one in new.iterdir()) == ["pca", "predictions"]
+        for table in ("pca", "predictions", DIGESTS, SCORED):
+            # As text, in which a number that is none equals another such.
+            ours, theirs = (repr(written(one / table).to_pylist()) for one in (new, scratch))
+            assert ours == theirs, table
+            assert files(new / table).keys() == files(new / "pca").keys()
+        assert max(pq.read_metadata(f).num_rows for f in (new / "pca").glob("*")) <= 48 + 4
+        return new
+
+    def taken_over(new: Path, old: Path) -> int:
+        return len({*files(new / "pca").values()} & {*files(old / "pca").values()})
+
+    by_path = features.sort_by("path")
+    commit(store, by_path.slice(0, 60), [20] * 3)
+    commit(store, by_path.slice(100), [20] * 5)
+    first = made("first")
+    count = len(files(first / "pca"))
+    assert count > 4
+
+    # Nothing has changed; then many rows at one place, and a few at the end.
+    same = require_same("same", first, later(first, "none"))
+    assert taken_over(same, first) == count
+    commit(store, by_path.slice(60, 40), [40])
+    more = require_same("more", first, later(first, "8-0.parquet"))
+    assert 2 <= taken_over(more, first) < count
+
+    # Rows are gone, among them all of a file.
+    gone = by_path.take([3, 4, 130])
+    gone = pa.concat_tables([gone, by_path.slice(180)])
+    known = measure.known(spark, store)
+    stale = known.filter(pc.is_in(known["path"], gone["path"]))
+    names = pc.unique(stale["file"]).to_pylist()
+    measure.drop(spark, store, stale)
+    less = require_same("less", more, later(more, *names, gone=gone))
+    assert 1 <= taken_over(less, more) < len(files(more / "pca"))
+
+    # Others have another label and another side of the split.
+    known = measure.known(spark, store)
+    other = by_path.slice(70, 5).select(["path", "length", "modified"])
+    other = other.append_column("label", pa.array(["Fig"] * 5))
+    other = other.append_column("split", pa.array(["test"] * 5))
+    assert measure.relabel(spark, store, other) == 5
+    moved = require_same("moved", less, later(less, "8-0.parquet"))
+    assert taken_over(moved, less) >= 1
+    scored = written(moved / SCORED)
+    assert pc.sum(pc.equal(scored["label"], "Fig")).as_py() == 5

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from sklearn.linear_model import LogisticRegression
 
 from fruits.classify.groups import TRAIN_ONLY, assign_folds
-from fruits.classify.model import mapped, softmax
+from fruits.classify.model import softmax, transform_features
 from fruits.classify.train import train, train_softmax
 from fruits.spark.softmax import SoftmaxRegression
 
@@ -36,9 +36,11 @@ def reference(x: np.ndarray, labels: list[str], scored: np.ndarray) -> np.ndarra
     return chances
 
 
-@pytest.mark.parametrize("transform", ["none", "sqrt"])
-@pytest.mark.parametrize("place", [None, 1])
-def test_it_fits_what_scikit_learn_fits(
+@pytest.mark.parametrize(
+    ("transform", "place"),
+    [("none", None), ("none", 1), ("sqrt", None), ("sqrt", 1), ("sqrt-l2", 1)],
+)
+def test_coefficients_agree_with_scikit_learn(
     spark: SparkSession, transform: str, place: int | None
 ) -> None:
     x, labels, groups = drawn()
@@ -47,7 +49,7 @@ def test_it_fits_what_scikit_learn_fits(
 
     coefficients, intercept = regression(spark, x, labels, folds)(place, names, transform)
 
-    own = mapped(x, transform).astype(np.float64)
+    own = transform_features(x, transform).astype(np.float64)
     left = np.ones(len(x), bool) if place is None else folds != sorted(set(folds))[place]
     expected = reference(own[left], np.array(labels)[left].tolist(), own)
     chances = softmax(own @ coefficients.T + intercept)
@@ -67,7 +69,7 @@ def test_places_of_folds_are_counted_without_those_that_are_never_tested(
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_an_image_of_a_label_that_is_not_wanted_is_an_error(spark: SparkSession) -> None:
+def test_an_image_with_an_unknown_label_is_an_error(spark: SparkSession) -> None:
     x, labels, _ = drawn()
     with pytest.raises(ValueError, match="labels of all images"):
         regression(spark, x, labels, np.zeros(len(x), np.int64))(None, sorted(set(labels))[1:])
@@ -90,7 +92,7 @@ def test_it_is_trained_and_evaluated_like_the_discriminant_analysis(spark: Spark
     right = 0
     for fold in range(5):
         left = folds != fold
-        exact = mapped(x, own.transform).astype(np.float64)
+        exact = transform_features(x, own.transform).astype(np.float64)
         kept = np.array(labels)[left]
         chances = reference(exact[left], kept.tolist(), exact[~left])
         right += (np.unique(kept)[chances.argmax(axis=1)] == np.array(labels)[~left]).sum()

@@ -53,7 +53,7 @@ def test_a_tilde_alone_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> No
     assert hadoop_uri("/data/~/photos") == "file:/data/~/photos"
 
 
-def test_two_dots_after_a_link_lead_where_the_system_goes(tmp_path: Path) -> None:
+def test_two_dots_after_a_link_mean_the_parent_of_its_target(tmp_path: Path) -> None:
     (tmp_path / "disk" / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "deep")
     expected = f"{tmp_path}/disk/x"
@@ -68,15 +68,15 @@ def test_two_dots_after_a_link_lead_where_the_system_goes(tmp_path: Path) -> Non
     [
         ("", "got ''"),
         ("a\0b", "wanted a path"),
-        ("C:\\photos", "one of Windows.*/mnt/c"),
-        ("C:/photos", "one of Windows"),
-        (r"\\\\server\share", "one of Windows"),
+        ("C:\\photos", "got a Windows path.*/mnt/c"),
+        ("C:/photos", "got a Windows path"),
+        (r"\\\\server\share", "got a Windows path"),
         ("file://server/share", "the machine server"),
-        ("s3a://bucket/a/../b", r"no meaning in S3"),
-        ("s3a://bucket/./b", r"no meaning in S3"),
+        ("s3a://bucket/a/../b", r"mean nothing in S3"),
+        ("s3a://bucket/./b", r"mean nothing in S3"),
     ],
 )
-def test_a_place_that_cannot_be_meant_is_refused_in_one_line(place: str, reason: str) -> None:
+def test_an_invalid_path_or_uri_is_refused_in_one_line(place: str, reason: str) -> None:
     with pytest.raises(StorageError, match=reason) as refused:
         Location.of(place)
     assert len(str(refused.value).splitlines()) == 1
@@ -93,7 +93,7 @@ def test_a_location_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (Location.of("s3://bucket") / "a").path == "bucket/a"
 
 
-def test_what_contains_what_goes_by_where_links_lead(tmp_path: Path) -> None:
+def test_contains_resolves_symbolic_links(tmp_path: Path) -> None:
     (tmp_path / "images" / "Fig").mkdir(parents=True)
     (tmp_path / "way").symlink_to(tmp_path / "images" / "Fig")
     images = Location.of(str(tmp_path / "images"))
@@ -120,17 +120,17 @@ def test_a_scheme_that_cannot_be_used_is_refused_in_one_line(uri: str) -> None:
 
 @pytest.mark.parametrize("uri", ["s3://", "s3a:///key", "s3:bucket/key"])
 def test_an_s3_uri_without_a_bucket_is_refused(uri: str) -> None:
-    with pytest.raises(StorageError, match=r"s3a://bucket/key; there is no bucket"):
+    with pytest.raises(StorageError, match=r"s3a://bucket/key; got one without a bucket"):
         filesystem_of(uri)
 
 
-def test_the_digest_is_the_files_sha256(tmp_path: Path) -> None:
+def test_sha256_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
     file = tmp_path / "weights #1.h5"
     file.write_bytes(b"fruit" * 1_000_000)
     assert sha256_of(str(file)) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_missing_credentials_are_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -143,3 +143,13 @@ def test_missing_credentials_are_one_clear_line(monkeypatch: pytest.MonkeyPatch)
         store_errors("s3a://bucket/key"),
     ):
         filesystem.info(path, refresh=True)
+
+
+def test_a_location_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    for place in (
+        Location.of(f"{tmp_path}/a b") / "é#?%20.jpg",
+        Location.of("s3://bucket") / "a//b",
+    ):
+        packed = pickle.dumps(place)
+        assert pickle.loads(packed) == place
+        assert len(packed) < 300

@@ -22,7 +22,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT_SECONDS", 0.1)
 
 
-def test_a_lock_is_there_for_the_time_of_the_block(tmp_path: Path) -> None:
+def test_the_lock_file_exists_while_the_block_runs(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "_lock"
     with exclusive(str(file)) as lock:
         lock.require()
@@ -30,7 +30,7 @@ def test_a_lock_is_there_for_the_time_of_the_block(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_of_two_that_are_alive_the_second_is_refused(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_while_the_first_is_alive(tmp_path: Path) -> None:
     uri = str(tmp_path / "_lock")
     with (
         exclusive(uri),
@@ -40,20 +40,20 @@ def test_of_two_that_are_alive_the_second_is_refused(tmp_path: Path) -> None:
         pytest.fail("the second got in")
 
 
-def test_of_many_that_start_at_once_one_gets_in(tmp_path: Path) -> None:
+def test_of_many_that_start_at_once_one_gets_the_lock(tmp_path: Path) -> None:
     uri, inside, refused = str(tmp_path / "_lock"), [], []
-    barrier, over = threading.Barrier(6), threading.Event()
+    barrier, ended = threading.Barrier(6), threading.Event()
 
     def start() -> None:
         barrier.wait()
         try:
             with exclusive(uri):
                 inside.append(1)
-                over.wait(10)
+                ended.wait(10)
         except OutputError:
             refused.append(1)
             if len(refused) == 5:
-                over.set()
+                ended.set()
 
     threads = [threading.Thread(target=start) for _ in range(6)]
     for thread in threads:
@@ -73,19 +73,19 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> N
 
 
 def write(file: Path, process: Process, **fields: object) -> None:
-    """A lock file of a process, as a run on the host of this name writes it."""
+    """Writes the lock file of a process, as a run on this host does."""
     content = {"host": os.uname().nodename, "id": "x", "beat": 1} | asdict(process) | fields
     file.write_text(json.dumps(content))
 
 
 @contextmanager
 def beating(file: Path, process: Process) -> Iterator[None]:
-    """The owner of a lock file that writes to it, until the end of the block."""
-    over = threading.Event()
+    """Acts as the owner of a lock file, and changes the file while the block runs."""
+    ended = threading.Event()
 
     def beat() -> None:
         number = 1
-        while not over.wait(0.02):
+        while not ended.wait(0.02):
             number += 1
             temporary = file.with_suffix(".new")
             write(temporary, process, beat=number)
@@ -97,7 +97,7 @@ def beating(file: Path, process: Process) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join()
 
 
@@ -108,7 +108,7 @@ def this_process() -> Process:
 
 
 def ended_process() -> Process:
-    """One of this boot and namespace that is gone."""
+    """A process of this boot and namespace that has ended."""
     code = """from fruits.storage.processes import Process; p = Process.current(); print(
     p.boot, p.namespace, p.pid, p.started)"""
     out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
@@ -117,10 +117,10 @@ def ended_process() -> Process:
 
 
 @pytest.mark.parametrize("place", ["boot", "namespace"])
-def test_a_process_that_is_gone_here_may_live_in_another_container_or_machine(
+def test_a_missing_local_process_may_be_alive_in_another_container_or_machine(
     tmp_path: Path, place: str
 ) -> None:
-    # Containers may have one host name, and each counts its processes from 1.
+    # Containers may share a host name, and each counts its processes from 1.
     elsewhere = replace(ended_process(), **{place: "another"})
     with (
         beating(tmp_path / "_lock", elsewhere),
@@ -131,7 +131,7 @@ def test_a_process_that_is_gone_here_may_live_in_another_container_or_machine(
 
 
 @pytest.mark.parametrize("place", ["boot", "namespace"])
-def test_a_process_that_runs_here_is_no_sign_of_life_of_one_elsewhere(
+def test_a_local_process_with_the_same_id_does_not_keep_a_remote_lock_alive(
     tmp_path: Path, place: str
 ) -> None:
     file = tmp_path / "_lock"
@@ -140,7 +140,7 @@ def test_a_process_that_runs_here_is_no_sign_of_life_of_one_elsewhere(
         lock.require()
 
 
-def test_a_process_id_that_is_used_again_is_not_the_owner(tmp_path: Path) -> None:
+def test_a_reused_process_id_is_not_the_owner(tmp_path: Path) -> None:
     file = tmp_path / "_lock"
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -151,7 +151,7 @@ def test_a_process_id_that_is_used_again_is_not_the_owner(tmp_path: Path) -> Non
         parent.communicate(b"\n")
 
 
-def test_a_process_that_is_stopped_keeps_its_lock(tmp_path: Path) -> None:
+def test_a_suspended_process_keeps_its_lock(tmp_path: Path) -> None:
     file = tmp_path / "_lock"
     code = """import sys, fruits.storage.lock as k
 k.BEAT_SECONDS = 1e6
@@ -203,11 +203,11 @@ def test_a_damaged_lock_that_does_not_change_is_taken_over(tmp_path: Path, conte
 
 
 def test_a_damaged_lock_that_changes_is_another_run(tmp_path: Path) -> None:
-    file, over = tmp_path / "_lock", threading.Event()
+    file, ended = tmp_path / "_lock", threading.Event()
     file.write_bytes(b"{")
 
     def change() -> None:
-        while not over.wait(0.02):
+        while not ended.wait(0.02):
             with file.open("ab") as end:
                 end.write(b"x")
 
@@ -218,17 +218,17 @@ def test_a_damaged_lock_that_changes_is_another_run(tmp_path: Path) -> None:
         exclusive(str(file)),
     ):
         pytest.fail("the owner is alive")
-    over.set()
+    ended.set()
     thread.join()
 
 
-def test_a_lock_that_is_damaged_stops_its_owner_with_one_line(tmp_path: Path) -> None:
+def test_an_owner_whose_lock_file_is_damaged_stops_with_one_line(tmp_path: Path) -> None:
     file = tmp_path / "_lock"
     with pytest.raises(OutputError, match=r"lost .* to another run"), exclusive(str(file)):
         file.write_text("{")
 
 
-def test_a_name_that_leads_nowhere_is_one_line(tmp_path: Path) -> None:
+def test_a_broken_link_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "_lock").symlink_to(tmp_path / "nothing")
     with (
         pytest.raises(OutputError, match="neither be created nor read"),
@@ -237,7 +237,7 @@ def test_a_name_that_leads_nowhere_is_one_line(tmp_path: Path) -> None:
         pytest.fail("there is no such place")
 
 
-def test_what_an_owner_calls_itself_cannot_move_the_cursor(tmp_path: Path) -> None:
+def test_control_characters_in_the_name_of_an_owner_are_escaped(tmp_path: Path) -> None:
     file = tmp_path / "_lock"
     with pytest.raises(OutputError) as raised, exclusive(str(file)):
         write(file, this_process(), pid=1, host="a\x1b[2Jb\nfruits: all is well")
@@ -251,7 +251,7 @@ def test_the_lock_of_another_machine_is_taken_over_when_it_does_not_change(tmp_p
         lock.require()
 
 
-def test_a_lock_that_was_lost_stops_its_owner(tmp_path: Path) -> None:
+def test_a_run_that_lost_its_lock_stops(tmp_path: Path) -> None:
     file = tmp_path / "_lock"
     with (
         pytest.raises(OutputError, match=r"lost .* to process 1 on elsewhere"),
@@ -260,14 +260,28 @@ def test_a_lock_that_was_lost_stops_its_owner(tmp_path: Path) -> None:
         file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "id": "x", "beat": 7}))
 
 
-def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["", "/out"])
+def test_a_file_in_place_of_the_folder_is_reported(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot be written"), exclusive(f"{tmp_path}/file/_lock"):
+    place = f"{tmp_path}/file{below}"
+    with (
+        pytest.raises(OutputError, match=f"{place} is a file, or inside a file"),
+        exclusive(f"{place}/_lock"),
+    ):
+        pytest.fail("there is no such place")
+
+
+def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    place = f"{tmp_path}/{'x' * 300}/_lock"
+    with (
+        pytest.raises(OutputError, match=r"cannot be written: File name too long: give another"),
+        exclusive(place),
+    ):
         pytest.fail("there is no such place")
 
 
 @pytest.mark.parametrize("content", [b"my own notes", b"", b"{}", b'{"pid": 1}', b"\xff"])
-def test_what_is_no_lock_is_known_where_no_run_was_yet(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_lock_is_recognised(tmp_path: Path, content: bytes) -> None:
     place = Location.of(str(tmp_path / "_lock"))
     assert is_free_or_lock(place)
     with exclusive(place.uri):
@@ -282,6 +296,6 @@ def test_a_place_below_a_file_is_free(tmp_path: Path) -> None:
     assert is_free_or_lock(Location.of(f"{tmp_path}/file/out/_lock"))
 
 
-def test_a_folder_is_no_lock(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_lock(tmp_path: Path) -> None:
     (tmp_path / "_lock").mkdir()
     assert not is_free_or_lock(Location.of(str(tmp_path / "_lock")))

@@ -50,7 +50,7 @@ def test_every_object_of_every_page_is_listed_once(
     assert everything == {*SHAPES[shape], "in.jpg", "inner/1.jpg"}
 
 
-def test_folders_of_one_file_take_no_request_each(
+def test_folders_with_one_file_need_no_request_each(
     bucket: Any, requests: list[dict[str, Any]]
 ) -> None:
     for key in SHAPES["folders of one file"]:

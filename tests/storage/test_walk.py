@@ -20,7 +20,7 @@ def fill(bucket: Any, *names: str) -> None:
         bucket.put_object(Key=name, Body=name.encode())
 
 
-def test_a_prefix_that_is_an_object_too_is_a_folder(bucket: Any) -> None:
+def test_a_prefix_that_is_also_an_object_is_a_folder(bucket: Any) -> None:
     fill(bucket, "photos/Fig/1.jpg", "photos/Fig", "photos", "photos.jpg", "photos2/Fig/2.jpg")
     bucket.put_object(Key="photos/", Body=b"")
     bucket.put_object(Key="photos/Fig/", Body=b"")
@@ -37,7 +37,7 @@ def test_a_prefix_that_is_an_object_too_is_a_folder(bucket: Any) -> None:
         find_images("s3a://nowhere/photos")
 
 
-def test_a_whole_bucket_is_a_folder_and_the_rule_is_that_of_disks(bucket: Any) -> None:
+def test_a_whole_bucket_is_a_folder_with_the_same_rules_as_on_disk(bucket: Any) -> None:
     fill(bucket, "Fig/_DSC1.JPG", ".trash/Fig/1.jpg", ".trash/Fig/2.jpg", "Fig/@eaDir/1.jpg")
     fill(bucket, "Fig/n.txt", "_Kiwi/1.heic", "2.jpg")
     listing = find_images("s3a://fruits")
@@ -52,7 +52,7 @@ ODD = ["?.jpg", "a#b.jpg", "%41.jpg", "a+b.jpg", "[x].jpg", "{a,b}.jpg", "*.jpg"
 ODD += ["e\u0301.jpg", "a//b.jpg", "x?versionId=1.jpg", "a::b.jpg"]
 
 
-def test_every_name_that_an_object_can_have_is_listed_and_read(bucket: Any) -> None:
+def test_objects_with_any_valid_name_are_listed_and_read(bucket: Any) -> None:
     fill(bucket, *(f"photos [1]/{name}" for name in ODD))
     rows = find_images("s3a://fruits/photos [1]").images.to_pylist()
     assert {row["path"] for row in rows} == {f"s3a://fruits/photos [1]/{name}" for name in ODD}
@@ -62,7 +62,7 @@ def test_every_name_that_an_object_can_have_is_listed_and_read(bucket: Any) -> N
         assert content == row["path"].removeprefix("s3a://fruits/").encode()
 
 
-def test_names_are_no_patterns_where_objects_are_deleted_and_moved(bucket: Any) -> None:
+def test_wildcards_in_names_are_literal_when_objects_are_deleted_or_moved(bucket: Any) -> None:
     fill(bucket, "out*/pca/1", "out1/pca/1", "out1/pca/[ab]", "out1/pca/a", "out1/pca/b")
     delete_folder("s3a://fruits/out*/pca")
     assert keys(bucket) == ["out1/pca/1", "out1/pca/[ab]", "out1/pca/a", "out1/pca/b"]
@@ -90,7 +90,7 @@ def test_an_object_that_cannot_be_deleted_is_an_error(
         delete_folder("s3a://fruits/out")
 
 
-def test_a_prefix_that_may_not_be_listed_is_an_error_that_names_it(
+def test_a_prefix_that_may_not_be_listed_is_named_in_the_error(
     bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(bucket, "photos/Fig/1.jpg")
@@ -107,7 +107,7 @@ def test_a_prefix_that_may_not_be_listed_is_an_error_that_names_it(
         find_images("s3a://fruits/photos")
 
 
-def test_a_store_without_a_listing_of_its_own_is_walked_by_the_same_rule() -> None:
+def test_other_stores_are_walked_by_the_same_rules() -> None:
     memory = fsspec.filesystem("memory")
     for name in ("Fig/_1.jpg", "Fig/.2.jpg", ".x/3.jpg", "Lime/[4].PNG", "Lime/5.txt"):
         memory.pipe_file(f"/walked/{name}", name.encode())
@@ -120,7 +120,7 @@ def test_a_store_without_a_listing_of_its_own_is_walked_by_the_same_rule() -> No
     memory.rm("/walked", recursive=True)
 
 
-def test_a_folder_that_another_store_refuses_to_list_is_an_error(
+def test_a_folder_that_cannot_be_listed_in_another_store_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memory = fsspec.filesystem("memory")
@@ -140,7 +140,7 @@ def test_a_folder_that_another_store_refuses_to_list_is_an_error(
     memory.rm("/refused", recursive=True)
 
 
-def test_a_location_in_s3_is_one_of_s3(bucket: Any) -> None:
+def test_a_location_in_s3_is_s3(bucket: Any) -> None:
     assert Location.of("s3a://fruits/a").is_s3
     assert not Location.of("memory://a").is_s3
     assert not Location.of("/a").is_s3

@@ -1,17 +1,17 @@
 """The image's entrypoint: ``roles ROLE [ARGUMENT...]``.
 
     notebook   JupyterLab (the default)
-    run        the notebook from top to bottom, by papermill: -p NAME VALUE ...
+    run        the notebook, headless, with papermill: -p NAME VALUE ...
     master, worker, history   the parts of a Spark cluster
-    driver, executor   the pods that Spark makes on Kubernetes
-    decommission   what an executor's pod does before it is stopped
-    bucket     makes the bucket of an S3 store: NAME
-    check      whether this environment's secrets and sizes can work
-    healthy    whether the container's role answers
-    anything else is a command, which finds Spark configured
+    driver, executor   the pods that Spark creates on Kubernetes
+    decommission   hands over the work of an executor before its pod is stopped
+    bucket     creates the bucket of an S3 store: NAME
+    check      checks the secrets and the sizes of this environment
+    healthy    whether the service of this container responds
+    anything else is run as a command, with Spark configured
 
-What only the environment knows is added to conf/spark-defaults.conf here; docs/docker.md explains
-the variables. What cannot work ends with status 2 and one line.
+Adds the settings that depend on the environment to conf/spark-defaults.conf; see docs/docker.md for
+the variables. Invalid settings end a role with status 2 and one line.
 """
 
 import contextlib
@@ -45,12 +45,12 @@ ROLE = MEMORY_ONLY / "role"
 
 UI_PORTS = {"notebook": 8888, "master": 8080, "worker": 8081, "history": 18080}
 
-# Seconds that a worker which is stopped gives its executors.
-HAND_OVER = 90
+# Seconds that a stopped worker gives its executors.
+DECOMMISSION_TIMEOUT = 90
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Becomes what the first argument says."""
+    """Runs the role that the first argument names."""
     role, *rest = arguments or ["notebook"]
     if role == "healthy":
         sys.exit(0 if healthy() else 1)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         "check": check,
     }
     if role == "decommission":
-        # The executor's configuration stays as it is.
+        # The configuration of the executor is not changed.
         pods.decommission()
         return
     if role in known and os.geteuid() == 0:
@@ -87,15 +87,15 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def notebook(arguments: Sequence[str]) -> None:
-    """JupyterLab, with a token that is given, or made up and printed once."""
+    """JupyterLab, with a given token, or a generated one that is printed once."""
     given = settings.token("notebook")
     os.environ.pop("JUPYTER_TOKEN", None)
     token = given or secrets.token_hex(24)
-    # By a file: the environment is inherited by every notebook, and a command line is seen by all.
+    # In a file: notebooks inherit the environment, and all users can see a command line.
     folder = private(MEMORY_ONLY / "jupyter")
     write(folder / "jupyter_server_config.json", json.dumps({"IdentityProvider": {"token": token}}))
     os.environ["JUPYTER_CONFIG_PATH"] = str(folder)
-    # Nobody else uses this container's scratch space: what a killed session left can go.
+    # Only this container uses its scratch space: remove the files of a killed session.
     shutil.rmtree(settings.SCRATCH / "local", ignore_errors=True)
     address = f"http://localhost:{os.environ.get('NOTEBOOK_PORT') or 8888}/lab"
     if given is None:
@@ -106,12 +106,12 @@ def notebook(arguments: Sequence[str]) -> None:
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
-    """The notebook by papermill; what it raised is one line, and the notebook is kept."""
+    """Runs the notebook with papermill; prints its error in one line, and keeps the notebook."""
     require_images(arguments)
     require_cluster("run")
     EXECUTED.mkdir(parents=True, exist_ok=True)
     if not (HOME / "data").exists():
-        # In a home of memory. The notebook's own paths begin with "data".
+        # In a home that is in memory. The default paths of the notebook begin with "data".
         (HOME / "data").symlink_to(DATA)
     when = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     executed = EXECUTED / f"fruits_pca-{when}.ipynb"
@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> NoReturn:
     last = ""
     quiet = False
     for line in process.stderr or ():
-        # papermill repeats the failed cell's traceback, which the executed notebook holds.
+        # papermill repeats the traceback of the failed cell, which is in the executed notebook.
         quiet = quiet or line.startswith(("Traceback (most recent call last)", "Usage: "))
         if line.strip():
             last = line.strip()
@@ -137,20 +137,21 @@ def run(arguments: Sequence[str]) -> NoReturn:
         sys.exit(0)
     name, value = raised(executed)
     if name:
-        print(f"fruits: {value}" if is_mendable(name) else f"run: {name}: {value}", file=sys.stderr)
-        sys.exit(2 if is_mendable(name) else 1)
+        fixable = is_user_error(name)
+        print(f"fruits: {value}" if fixable else f"run: {name}: {value}", file=sys.stderr)
+        sys.exit(2 if fixable else 1)
     print(f"run: {last}", file=sys.stderr)
     sys.exit(status if status > 0 else 128 - status)
 
 
 def master(arguments: Sequence[str]) -> None:
-    """Spark's master, through whose UI those of workers and applications are reached."""
+    """Spark's master, whose UI gives access to those of workers and applications."""
     Path("/var/lib/spark/recovery").mkdir(exist_ok=True)
     spark_class("deploy.master.Master", "--host", socket.gethostname(), *arguments)
 
 
 def worker(arguments: Sequence[str]) -> NoReturn:
-    """Spark's worker; when it is stopped, its executors first hand over what they hold."""
+    """Spark's worker; when it is stopped, its executors first hand over their blocks."""
     memory, cores = settings.worker_memory("worker")
     where = os.environ.get("SPARK_MASTER", "spark://master:7077")
     require_secret("worker", where)
@@ -164,7 +165,7 @@ def worker(arguments: Sequence[str]) -> NoReturn:
 
     def hand_over(number: int, frame: object) -> None:
         process.send_signal(signal.SIGPWR)
-        deadline = time.monotonic() + HAND_OVER
+        deadline = time.monotonic() + DECOMMISSION_TIMEOUT
         time.sleep(2)
         while time.monotonic() < deadline and process.poll() is None and executors():
             time.sleep(0.5)
@@ -189,14 +190,14 @@ def driver(arguments: Sequence[str]) -> None:
 
 
 def executor(arguments: Sequence[str]) -> None:
-    """An executor that such a driver has asked Kubernetes for."""
+    """An executor of an application on Kubernetes."""
     pods.require_user("executor")
     command = pods.executor_command(os.environ)
     os.execvp(command[0], [*command, *arguments])
 
 
 def bucket(arguments: Sequence[str]) -> NoReturn:
-    """Makes a bucket, once its store answers."""
+    """Creates a bucket, as soon as the store responds."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -224,27 +225,27 @@ def bucket(arguments: Sequence[str]) -> NoReturn:
 
 
 def check(arguments: Sequence[str]) -> NoReturn:
-    """Nothing, unless the environment cannot work."""
+    """Checks the environment; exits with one line if it is invalid."""
     settings.check()
     sys.exit(0)
 
 
 def healthy() -> bool:
-    """Whether what this container is for answers; a command has nothing to answer."""
+    """Whether the service of this container responds; always true for a command."""
     role = ROLE.read_text() if ROLE.exists() else ""
     if role not in UI_PORTS:
         return True
     with contextlib.suppress(OSError, http.client.HTTPException):
-        # JupyterLab refuses who has no token, but it answers.
+        # JupyterLab refuses a request without a token, but it responds.
         return fetch("127.0.0.1", UI_PORTS[role], "/")[0] < 500
     return False
 
 
-# ---- Small things
+# ---- Helpers
 
 
 def require_images(arguments: Sequence[str]) -> None:
-    """Ends with one line if no images are named and the notebook's own ones are not there."""
+    """Exits with one line if no images are given and the default ones do not exist."""
     sample = DATA / "sample"
     if (
         "images" not in arguments
@@ -274,7 +275,7 @@ def raised(notebook: Path) -> tuple[str, str]:
     return "", ""
 
 
-def is_mendable(name: str) -> bool:
+def is_user_error(name: str) -> bool:
     """Whether an error is one that the user can fix."""
     import fruits.errors
     import fruits.storage

@@ -1,4 +1,4 @@
-"""What a container asks of the cluster: is it there, has it room, is the secret the same."""
+"""Checks of the cluster: it is reachable, it has free resources, and it accepts the secret."""
 
 import contextlib
 import http.client
@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 from settings import executor_heap, worker_size
 from support import fail, fetch
 
-# Seconds that a cluster may take to start: its workers ask the master before they register.
+# Maximum seconds for the start of a cluster: its workers ask the master before they register.
 START = 120
-# Seconds that Java may take to ask a master whether it accepts the secret.
-ASK = 120
+# Maximum seconds for Java to ask a master whether it accepts the secret.
+REQUEST_TIMEOUT = 120
 
 
 def require_cluster(role: str) -> None:
-    """Ends with one line unless a worker can take this container's executor."""
+    """Exits with one line unless a worker can run the executor of this container."""
     where = os.environ.get("SPARK_MASTER", "")
     if not where.startswith("spark://"):
         return
@@ -52,9 +52,9 @@ def require_cluster(role: str) -> None:
 
 
 def require_secret(role: str, where: str) -> None:
-    """Ends with one line if the master refuses this container's secret.
+    """Exits with one line if the master refuses the secret of this container.
 
-    A master that does not answer is no error here: Spark's own worker asks it again and again.
+    A master that does not respond is not an error here: Spark's worker retries.
     """
     address = urlsplit(where)
     deadline = time.monotonic() + START
@@ -69,11 +69,11 @@ def require_secret(role: str, where: str) -> None:
             [sys.executable, "-m", "fruits.spark.cluster", where],
             capture_output=True,
             text=True,
-            timeout=ASK,
+            timeout=REQUEST_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        # A machine too busy to find out; Spark's own worker will.
+        # The machine is too busy to find out; Spark's worker will.
         return
     if asked.returncode == 2:
         fail(role, asked.stderr.strip().splitlines()[-1])

@@ -1,8 +1,8 @@
-"""The roles of pods that Spark itself makes on Kubernetes: ``driver`` and ``executor``.
+"""The roles of pods that Spark creates on Kubernetes: ``driver`` and ``executor``.
 
-Spark starts an image with one of these words and says the rest in variables, as its own image
-expects them. ``decommission`` is what a pod does before it is stopped: the executor takes no more
-tasks, finishes those it has and hands its blocks over.
+Spark passes one of these words as the first argument and all other settings as variables, in the
+same way as to Spark's official image. ``decommission`` runs before a pod is stopped: the executor
+accepts no more tasks, finishes its running tasks and hands over its blocks.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from support import fail
 
-# What the driver's pod has in memory for Spark's configuration, as other containers have.
+# The folder in memory for Spark's configuration in the pod of the driver, as in other containers.
 CONF = Path("/dev/shm/spark")
 PASSWD = Path("/etc/passwd")
 BACKEND = "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"
-# Options of an executor by the variables that Spark sets.
+# Options of an executor, by the variable that Spark sets.
 OPTIONS = {
     "--driver-url": "SPARK_DRIVER_URL",
     "--executor-id": "SPARK_EXECUTOR_ID",
@@ -30,17 +30,17 @@ OPTIONS = {
     "--resourceProfileId": "SPARK_RESOURCE_PROFILE_ID",
     "--podName": "SPARK_EXECUTOR_POD_NAME",
 }
-# Files that only the place where the application was submitted from needs, or that are not read.
+# Files that only the submitting machine needs, or that are not read.
 NOT_COPIED = ("spark.properties", "spark-defaults.conf", "spark-env.sh")
-# Seconds that an executor may take to hand over; a pod's own grace period may end it sooner.
-HAND_OVER = 90
+# Maximum seconds for an executor to hand over; the grace period of the pod may be shorter.
+DECOMMISSION_TIMEOUT = 90
 
 
 def own_configuration() -> Path | None:
-    """Lets this container write Spark's configuration; returns the pod's, which it cannot change.
+    """Moves Spark's configuration to a writable folder; returns the read-only folder of the pod.
 
-    Spark puts the application's properties, and files of whoever submitted it, into a folder of the
-    pod and names that folder as the configuration.
+    Spark mounts the properties of the application, and files from the submitting machine, as the
+    configuration folder of the pod.
     """
     given = os.environ.get("SPARK_CONF_DIR")
     os.environ["SPARK_CONF_DIR"] = str(CONF)
@@ -48,7 +48,7 @@ def own_configuration() -> Path | None:
 
 
 def add_configuration(given: Path | None) -> None:
-    """Copies the files that an application brought, such as core-site.xml or log4j2.properties."""
+    """Copies files of the application, such as core-site.xml or log4j2.properties."""
     if given is None or not given.is_dir():
         return
     for file in sorted(given.iterdir()):
@@ -57,7 +57,7 @@ def add_configuration(given: Path | None) -> None:
 
 
 def require_user(role: str) -> None:
-    """Gives this user a name, without which Hadoop refuses to work.
+    """Gives this user a name, which Hadoop requires.
 
     Platforms such as OpenShift choose a user by its number and leave it in the group 0.
     """
@@ -77,13 +77,13 @@ def require_user(role: str) -> None:
 
 
 def driver_command(arguments: list[str], environment: Mapping[str, str]) -> list[str]:
-    """How the driver of an application is started in its own pod."""
+    """The command that starts the driver of an application in its pod."""
     address = required("driver", environment, "SPARK_DRIVER_BIND_ADDRESS")
     return [
         f"{environment['SPARK_HOME']}/bin/spark-submit",
         *("--conf", f"spark.driver.bindAddress={address}"),
         *("--deploy-mode", "client"),
-        # The application's own properties win over those of the image.
+        # Properties of the application take precedence over those of the image.
         *(["--load-spark-defaults"] if "--properties-file" in arguments else []),
         *arguments,
     ]
@@ -142,7 +142,7 @@ def decommission() -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGPWR)
-    deadline = time.monotonic() + HAND_OVER
+    deadline = time.monotonic() + DECOMMISSION_TIMEOUT
     while time.monotonic() < deadline and set(processes) & set(backends()):
         time.sleep(0.5)
 

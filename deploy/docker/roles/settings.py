@@ -14,14 +14,14 @@ SECRET = Path("/run/secrets/spark_secret")
 SCRATCH = Path("/var/lib/spark")
 
 CLUSTER_ROLES = ("master", "worker")
-# Of Kubernetes, which gives them addresses, sizes and a secret by other ways.
+# Roles of Kubernetes, which sets addresses, sizes and the secret in another way.
 POD_ROLES = ("driver", "executor")
 LEAST_CHARACTERS = 16
 
-# Megabytes of a worker's memory: its own JVM; the least heap of an executor; the least that a
-# Python worker, one for each core, needs with a compiled network in it.
+# Megabytes of a worker's memory: its JVM; the minimum heap of an executor; the minimum of a Python
+# worker, one for each core, with a compiled network.
 DAEMON, LEAST_HEAP, LEAST_PYTHON = 512, 512, 512
-# Share of the rest that is the executor's heap: pictures and networks live in the Python workers.
+# Share of the rest for the heap of the executor: images and networks are in the Python workers.
 HEAP_SHARE = 0.4
 
 
@@ -61,26 +61,26 @@ def additions(role: str) -> dict[str, str]:
     if in_cluster:
         settings["spark.authenticate.secret"] = shared_secret(role)
     if role in ("master", "run"):
-        # A notebook's own UI is reached through JupyterLab, all others through the master's.
+        # The UI of a notebook is reached through JupyterLab, all others through that of the master.
         settings["spark.ui.reverseProxy"] = "true"
     if not in_cluster and role not in ("history", *POD_ROLES):
-        # Nobody else has to reach the driver of a local run, nor its UI.
+        # No other machine needs to reach the driver of a local run, or its UI.
         os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     if where.startswith("spark://") and role != "worker":
         memory, _ = worker_size(role)
         settings["spark.executor.memory"] = f"{executor_heap(memory)}m"
     if role == "driver":
-        # Spark's own default, by which it has sized the pod of an application that names no size.
+        # Spark's default, which sizes the pod of an application that sets no size.
         settings["spark.driver.memory"] = "1g"
     elif os.environ.get("DRIVER_MEMORY"):
         settings["spark.driver.memory"] = f"{driver_memory(role)}m"
-    # A pod's own disk goes with the pod.
+    # The disk of a pod is deleted with the pod.
     if os.access(EVENTS, os.W_OK) and role not in POD_ROLES:
         settings["spark.eventLog.enabled"] = "true"
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
-        # boto reads the variable itself; Spark does so only if it also gets keys.
+        # boto reads the variable itself; Spark reads it only if it also gets keys.
         settings["spark.hadoop.fs.s3a.endpoint"] = endpoint
-        # Stores other than Amazon's seldom have a name for each bucket.
+        # Other stores than Amazon S3 rarely have a host name for each bucket.
         settings["spark.hadoop.fs.s3a.path.style.access"] = "true"
     if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
         settings["spark.hadoop.fs.s3a.endpoint.region"] = region
@@ -158,7 +158,7 @@ def worker_size(role: str) -> tuple[int, int]:
     cores = int(text)
     least = DAEMON + max(LEAST_HEAP + LEAST_PYTHON * cores, int(LEAST_HEAP / HEAP_SHARE))
     if memory < least:
-        fail(role, f"WORKER_MEMORY: wanted {least}m at least for {cores} cores; got {memory}m")
+        fail(role, f"WORKER_MEMORY: wanted at least {least}m for {cores} cores; got {memory}m")
     return memory, cores
 
 

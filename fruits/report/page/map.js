@@ -34,8 +34,12 @@
     return element;
   }
 
-  let data, pictures, header, doc, plot, source, points, focus = null;
-  const state = { plane: 0, colour: "label", listed: [], title: "" };
+  const MARKS = ["circle", "square", "triangle", "diamond", "inverted_triangle", "plus"];
+
+  // Of each point of the figure its image, and of each image its point.
+  let order, rows;
+  let data, pictures, header, doc, plot, source, focus = null;
+  const state = { plane: 0, size: 6, colour: "label", listed: [], listedTitle: "", title: "" };
   const drawn = new Map();
 
   // ---- what is known of an image
@@ -46,7 +50,10 @@
   const predicted = (i) => (data.predicted[i] === NONE ? "" : data.labels[data.predicted[i]]);
   const split = (i) => (data.split[i] === NONE ? "no split" : data.splits[data.split[i]]);
   const hasPicture = (i) => data.offsets[i + 1] > data.offsets[i];
-  const percent = (share) => `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %`;
+  const finding = (i) => (data.finding[i] === NONE ? "" : `under “${data.findings[data.finding[i]]}”`);
+  // What is not certain is not called so: 0.9996 is 99.9%.
+  const percent = (share) => (share > 0.995 && share < 1
+    ? `${(Math.floor(1000 * share) / 10).toFixed(1)}%` : `${Math.round(100 * share)}%`);
 
   function picture(i) {
     if (!hasPicture(i)) return null;
@@ -64,10 +71,10 @@
     return drawn.get(i);
   }
 
-  function said(i) {
+  function prediction(i) {
     if (!data.classifier) return "";
-    const right = data.predicted[i] === data.label[i] ? "" : `taken for ${predicted(i)}, `;
-    return `${right}${percent(data.confidence[i])} sure${data.unknown[i] ? ", unknown" : ""}`;
+    const wrong = data.predicted[i] === data.label[i] ? "" : `predicted ${predicted(i)}, `;
+    return `${wrong}${percent(data.confidence[i])} sure${data.unknown[i] ? ", unknown" : ""}`;
   }
 
   function card(i, more) {
@@ -77,12 +84,16 @@
       : make("span", { className: "no-picture", textContent: "no thumbnail" });
     const wrong = data.label[i] !== NONE && data.predicted[i] !== NONE
       && data.predicted[i] !== data.label[i];
-    const texts = [make("strong", { textContent: label(i) }), make("span", { textContent: said(i) })];
+    const texts = [make("strong", { textContent: label(i) }), make("span", { textContent: prediction(i) })];
     if (more) texts.push(make("span", { textContent: more }));
+    if (finding(i)) texts.push(make("span", { className: "found", textContent: finding(i) }));
     texts.push(make("code", { textContent: below(i), title: path(i) }));
     const button = make("button", { type: "button", className: "photo", title: path(i) }, image);
-    button.setAttribute("aria-label", `${label(i)}, ${said(i)}: show the nearest photographs`);
-    button.addEventListener("click", () => near(i));
+    button.setAttribute("aria-label", `${label(i)}, ${prediction(i)}: show the nearest photographs`);
+    button.addEventListener("click", () => {
+      near(i);
+      at("near-title").scrollIntoView({ block: "nearest" });
+    });
     return make("figure", { className: wrong ? "card wrong" : "card" }, button,
       make("figcaption", {}, ...texts));
   }
@@ -106,40 +117,67 @@
   const RAMP = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74",
     "#c3b369", "#e1cc55", "#fee838"];
 
-  function scale(values, low, high, text) {
-    const steps = RAMP.length, span = high - low || 1;
+  // Colours and marks of all images, a legend, and layers: those of a higher one are drawn later.
+  // The end of a scale that people look for is on top, and differs most from the paper.
+  function scale(values, low, high, text, wanted, last) {
+    const steps = RAMP.length, span = high - low || 1, muted = style("--muted");
     const place = (v) => Math.max(0, Math.min(steps - 1, Math.floor(((v - low) / span) * steps)));
+    const layer = (n) => (wanted === "high" ? n : steps - 1 - n);
+    const shade = (n) => RAMP[night.matches ? layer(n) : steps - 1 - layer(n)];
+    const end = (n) => text(low + (span * n) / steps);
     return {
-      colours: Array.from(values, (v) => (Number.isNaN(v) ? style("--muted") : RAMP[place(v)])),
-      legend: RAMP.map((colour, n) => ({
-        colour, name: `${text(low + (span * n) / steps)} to ${text(low + (span * (n + 1)) / steps)}`,
+      colours: Array.from(values, (v) => (Number.isNaN(v) ? muted : shade(place(v)))),
+      marks: new Uint8Array(values.length),
+      layers: Int32Array.from(values, (v) => (Number.isNaN(v) ? -1 : layer(place(v)))),
+      legend: RAMP.map((_, n) => ({
+        colour: shade(n), mark: 0,
+        name: n === steps - 1 && last ? `${end(n)} ${last}` : `${end(n)} to ${end(n + 1)}`,
         has: (i) => !Number.isNaN(values[i]) && place(values[i]) === n,
       })),
     };
   }
 
-  function categories(names, codes, none) {
-    const colour = (code) => (code === NONE ? style("--muted") : CATEGORIES[code % CATEGORIES.length]);
-    const legend = names.map((name, n) => ({ name, colour: colour(n), has: (i) => codes[i] === n }));
+  // Few images are drawn above many; those that are not in a category are below all.
+  function largestFirst(codes, length) {
+    const counts = new Uint32Array(length);
+    for (const code of codes) if (code !== NONE) counts[code] += 1;
+    return Int32Array.from(codes, (code) => (code === NONE ? -1 : data.count - counts[code]));
+  }
+
+  function categories(names, codes, none, pale = "--muted") {
+    const muted = style(pale);
+    const colour = (code) => (code === NONE ? muted : CATEGORIES[code % CATEGORIES.length]);
+    const mark = (code) => (code === NONE ? 0 : code % MARKS.length);
+    const legend = names.map((name, n) => ({
+      name, colour: colour(n), mark: mark(n), has: (i) => codes[i] === n,
+    }));
     if (codes.includes(NONE)) {
-      legend.push({ name: none, colour: colour(NONE), has: (i) => codes[i] === NONE });
+      legend.push({ name: none, colour: muted, mark: 0, has: (i) => codes[i] === NONE });
     }
-    return { colours: Array.from(codes, colour), legend };
+    return {
+      colours: Array.from(codes, colour), marks: Uint8Array.from(codes, mark),
+      layers: largestFirst(codes, names.length), legend,
+    };
   }
 
   function byLabel(codes) {
-    const { labels, groups } = data.colours;
-    const few = data.labels.map((name, n) => ({ name, colour: labels[n], has: (i) => codes[i] === n }));
+    const { labels, marks, groups } = data.colours, muted = style("--muted");
+    const few = data.labels.map((name, n) => ({
+      name, colour: labels[n], mark: marks[n], has: (i) => codes[i] === n,
+    }));
     const legend = data.labels.length <= NAMED ? few : groups.map((group) => {
       const members = new Set(group.members);
       const count = members.size > 1 ? ` (${members.size} labels)` : "";
-      return { name: group.name + count, colour: group.colour, has: (i) => members.has(codes[i]) };
+      return { name: group.name + count, colour: group.colour, mark: 0, has: (i) => members.has(codes[i]) };
     });
     if (codes.includes(NONE)) {
-      legend.push({ name: "no label", colour: style("--muted"), has: (i) => codes[i] === NONE });
+      legend.push({ name: "no label", colour: muted, mark: 0, has: (i) => codes[i] === NONE });
     }
-    const colours = Array.from(codes, (c) => (c === NONE ? style("--muted") : labels[c]));
-    return { colours, legend };
+    return {
+      colours: Array.from(codes, (c) => (c === NONE ? muted : labels[c])),
+      marks: Uint8Array.from(codes, (c) => (c === NONE ? 0 : marks[c])),
+      layers: largestFirst(codes, labels.length), legend,
+    };
   }
 
   function largest(values) {
@@ -151,20 +189,32 @@
     label: () => byLabel(data.label),
     predicted: () => byLabel(data.predicted),
     split: () => categories(data.splits, data.split, "no split"),
-    finding: () => categories(data.findings, data.finding, "nothing found"),
+    // Few of very many points are found by their size.
+    finding: () => ({
+      ...categories(data.findings, data.finding, "nothing found", "--line"),
+      larger: (i) => data.finding[i] !== NONE,
+    }),
     right: () => categories(["right", "wrong"], Uint32Array.from(data.label, (code, i) =>
       (code === NONE || data.predicted[i] === NONE ? NONE : Number(code !== data.predicted[i]))),
     "no label"),
-    confidence: () => scale(data.confidence, 0, 1, percent),
-    distance: () => scale(data.distance, 0, largest(data.distance), (v) => v.toFixed(1)),
+    confidence: () => scale(data.confidence, 0, 1, percent, "low"),
+    distance: () => scale(data.distance, 0, largest(data.distance), (v) => v.toFixed(1), "high",
+      "and more"),
   };
 
   function colour() {
-    const { colours, legend } = COLOURINGS[state.colour](), known = new Map();
+    const { colours, marks, layers, legend, larger } = COLOURINGS[state.colour](), known = new Map();
     const lifted = (one) => known.get(one) ?? known.set(one, seen(one)).get(one);
-    source.data = { ...placed(), colour: colours.map(lifted) };
+    order = Uint32Array.from(colours.keys()).sort((a, b) => layers[a] - layers[b] || a - b);
+    order.forEach((i, row) => { rows[i] = row; });
+    source.data = {
+      ...placed(), colour: Array.from(order, (i) => lifted(colours[i])),
+      mark: Array.from(order, (i) => MARKS[marks[i]]),
+      size: Float32Array.from(order, (i) => state.size + (larger?.(i) ? 3 : 0)),
+    };
+    chooseAgain();
     const buttons = legend.filter((one) => one.name).map((one) => {
-      const dot = make("span", { className: "dot" });
+      const dot = make("span", { className: `dot ${MARKS[one.mark]}` });
       dot.style.background = lifted(one.colour);
       const button = make("button", { type: "button" }, dot, one.name);
       button.addEventListener("click", () => choose(every(one.has), one.name));
@@ -190,7 +240,7 @@
 
   function placed() {
     const flat = data[`plane${state.plane}`], x = new Float32Array(data.count), y = new Float32Array(data.count);
-    for (let i = 0; i < data.count; i++) { x[i] = flat[2 * i]; y[i] = flat[2 * i + 1]; }
+    order.forEach((i, row) => { x[row] = flat[2 * i]; y[row] = flat[2 * i + 1]; });
     return { x, y };
   }
 
@@ -215,21 +265,32 @@
     for (const grid of plot.center) grid.setv({ grid_line_color: line, grid_line_alpha: 0.5 });
   }
 
-  // ---- what is chosen
+  // ---- the selection
 
   function choose(found, title) {
     state.title = title;
     if (found.length === source.selected.indices.length && !found.length) list(found);
-    source.selected.indices = found;
+    source.selected.indices = found.map((i) => rows[i]);
   }
+
+  // The points of the selected images have other numbers after they are drawn in another order.
+  function chooseAgain() {
+    const now = state.listed.map((i) => rows[i]), before = source.selected.indices;
+    if (now.every((row, n) => row === before[n])) return;
+    state.title = state.listedTitle;
+    source.selected.indices = now;
+  }
+
+  const chosen = (indices) => list(indices.map((row) => order[row]));
 
   function list(found) {
     state.listed = found;
+    state.listedTitle = state.title;
     const wrong = found.filter((i) => data.label[i] !== data.predicted[i] && data.predicted[i] !== NONE
       && data.label[i] !== NONE).length;
     const many = found.length > SHOWN ? `; the first ${SHOWN} are shown` : "";
     at("chosen-title").textContent = found.length
-      ? `${state.title ? `${state.title}: ` : ""}${found.length.toLocaleString("en")} chosen` : "Nothing is chosen";
+      ? `${state.title ? `${state.title}: ` : ""}${found.length.toLocaleString("en")} selected` : state.title ? `${state.title}: none found` : "Nothing is selected";
     at("chosen-note").textContent = found.length
       ? `${data.classifier ? `${wrong.toLocaleString("en")} with a label that the classifier does not agree with` : ""}${many}`
       : at("chosen-note").dataset.help;
@@ -269,9 +330,8 @@
       distances[j] = Math.sqrt(sum);
     }
     distances[i] = Infinity;
-    const order = Array.from(distances.keys());
     const best = [];
-    for (const j of order) {
+    for (const j of distances.keys()) {
       if (best.length < NEIGHBOURS || distances[j] < distances[best[best.length - 1]]) {
         best.push(j);
         best.sort((a, b) => distances[a] - distances[b]);
@@ -292,13 +352,13 @@
     const xs = source.data.x, ys = source.data.y;
     const w = plot.x_range.end - plot.x_range.start, h = plot.y_range.end - plot.y_range.start;
     const gap = (i) => ((xs[i] - x) / w) ** 2 + ((ys[i] - y) / h) ** 2;
-    near(found.reduce((a, b) => (gap(b) < gap(a) ? b : a)));
+    near(order[found.reduce((a, b) => (gap(b) < gap(a) ? b : a))]);
   }
 
   // ---- the photograph under the mouse
 
   function hover(event) {
-    const found = event.index.indices, tip = at("tip");
+    const found = event.index.indices.map((row) => order[row]), tip = at("tip");
     if (!found.length) { tip.hidden = true; focus = null; return; }
     const i = found.find(hasPicture) ?? found[0];
     if (focus !== i) {
@@ -307,7 +367,8 @@
       tip.replaceChildren(
         ...(url ? [make("img", { src: url, alt: "" })] : []),
         make("strong", { textContent: label(i) }),
-        make("span", { textContent: said(i) }),
+        make("span", { textContent: prediction(i) }),
+        ...(finding(i) ? [make("span", { className: "found", textContent: finding(i) })] : []),
         make("span", { textContent: `${split(i)}, ${below(i)}` }),
         ...(found.length > 1 ? [make("span", { textContent: `and ${found.length - 1} more here` })] : []));
     }
@@ -317,7 +378,7 @@
     tip.style.top = `${Math.max(0, sy - tip.offsetHeight / 2)}px`;
   }
 
-  window.fruitsMap = { hover, tapped, chosen: list, near };
+  window.fruitsMap = { hover, tapped, chosen, near };
 
   // ---- the start
 
@@ -365,11 +426,15 @@
     doc = Bokeh.documents[0];
     plot = doc.get_model_by_name("map");
     source = doc.get_model_by_name("images");
-    points = doc.get_model_by_name("points");
     if (matchMedia("(max-width: 700px)").matches) plot.height = 420;
-    // On a touch screen, a finger moves the page until a tool is chosen.
-    if (matchMedia("(pointer: coarse)").matches) plot.toolbar.active_drag = null;
-    points.glyph.size = Math.max(3, Math.min(8, 360 / Math.sqrt(data.count)));
+    // On a touch screen, a finger moves the page until a tool is selected.
+    if (matchMedia("(pointer: coarse)").matches) {
+      plot.toolbar.active_drag = null;
+      at("chosen-note").dataset.help += " By touch: first select the lasso or the box above the map.";
+    }
+    state.size = Math.max(3, Math.min(8, 360 / Math.sqrt(data.count)));
+    order = Uint32Array.from({ length: data.count }, (_, i) => i);
+    rows = order.slice();
     state.plane = data.start;
     controls();
     theme();

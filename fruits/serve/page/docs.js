@@ -41,7 +41,7 @@ function operation(path, verb, said, schemas) {
     element("span", "note", said.description ?? said.summary));
   const options = (said.parameters ?? []).map((one) => [one.name, one.description ?? ""]);
   const bodies = Object.keys(said.requestBody?.content ?? {}).map((type) => [type, type.startsWith("multipart")
-    ? "files: one or several photographs; keep: true, if its sender agrees" : type === "application/json" ? "" : "one photograph"]);
+    ? "files: one or more photographs; keep: true, if the sender agrees that they are stored" : type === "application/json" ? "" : "one photograph"]);
   const statuses = Object.entries(said.responses).map(([status, one]) => [status, one.description || ""]);
   const inside = element("div", "inside", ...part("Options", options), ...part("Body", bodies),
     ...part("Answer", fields(schemaOf(good, schemas))), ...part("Status", statuses));

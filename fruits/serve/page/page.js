@@ -106,12 +106,12 @@ function showPrediction(card, prediction, kept) {
   card.classList.toggle("unknown", prediction.unknown);
   if (prediction.unknown) {
     name.textContent = "I do not know this";
-    sure.textContent = `It is unlike all that I have learned from. The closest is ${prediction.label}.`;
+    sure.textContent = `It is unlike all photographs that I was trained on. The closest label is ${prediction.label}.`;
   } else {
     name.textContent = prediction.label;
     sure.textContent = `${percent(best.probability)} sure`;
   }
-  if (kept) sure.textContent += " · kept, with your consent";
+  if (kept) sure.textContent += " · stored, with your consent";
   card.querySelector(".bars").replaceChildren(...prediction.top.map(bar));
   card.querySelector(".near").hidden = prediction.neighbours.length === 0;
   card.querySelector(".neighbours").replaceChildren(...prediction.neighbours.map(neighbour));
@@ -119,7 +119,7 @@ function showPrediction(card, prediction, kept) {
 }
 
 function showFailure(card, reason) {
-  const text = reason ? sentence(reason) : "The server could not do it.";
+  const text = reason ? sentence(reason) : "The server reported an error.";
   card.classList.remove("waiting");
   card.classList.add("failed");
   card.querySelector(".label").textContent = "This file cannot be used";
@@ -162,7 +162,7 @@ function showModel(model) {
   if (model.keeps_uploads) find("privacy").textContent = "Photographs are read in memory and not stored, unless you agree:";
   find("facts").replaceChildren(
     ...model.evaluation.flatMap(accuracy),
-    ...fact("Learned from", `${number(model.images)} photographs`, [kinds, model.data].filter(Boolean).join(", ")),
+    ...fact("Training data", `${number(model.images)} photographs`, [kinds, model.data].filter(Boolean).join(", ")),
     ...fact("Network", model.backbone, model.computed_by),
     ...fact("Model", model.version, `served by fruits ${model.fruits}`),
   );
@@ -170,12 +170,13 @@ function showModel(model) {
 }
 
 function accuracy({ scheme, images, accuracy: share, identical }) {
-  const crossed = scheme !== "split";
-  let what = crossed
-    ? `of ${number(images)} photographs, each of a group that was left out of the training`
-    : `of ${number(images)} test photographs of the data set's own split`;
-  if (identical) what += `; ${number(identical)} of them are in the training, too`;
-  return fact(crossed ? "Right on groups never seen" : "Right on the test side", percent(share), what, "figure");
+  const [kind, side] = scheme.split(": ");
+  const split = kind === "split";
+  let what = split
+    ? `on ${number(images)} photographs of the ${side} side of the data set`
+    : `on ${number(images)} photographs, each from a group that was held out of the training`;
+  if (identical) what += `; ${number(identical)} of them are also training photographs`;
+  return fact(split ? `Accuracy on the ${side} side` : "Accuracy on held-out groups", percent(share), what, "figure");
 }
 
 function fact(name, value, note, style = "") {
@@ -195,7 +196,7 @@ function askForToken(again) {
   locked = true;
   if (again) waiting.push(again);
   find("access").hidden = false;
-  if (given) find("refused").textContent = "This token is not the right one.";
+  if (given) find("refused").textContent = "This token is not valid.";
   find("token").focus();
 }
 

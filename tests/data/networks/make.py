@@ -78,13 +78,19 @@ def without_traces(path):
     onnx.save(graph, path)
 
 
+def processor_of(config):
+    """The slow processor of a configuration; some are there as a fast one only."""
+    name = config["image_processor_type"]
+    return getattr(transformers, f"{name}Pil", getattr(transformers, name))(**config)
+
+
 def preprocessed(config):
     """float32 (pictures, 3, height, width), by the library that the configuration is of."""
     if "pretrained_cfg" in config:
         about = timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"])
         transform = timm.data.create_transform(**about)
         return np.stack([transform(picture).numpy() for picture in PICTURES])
-    processor = getattr(transformers, config["image_processor_type"] + "Pil")(**config)
+    processor = processor_of(config)
     made = [processor(picture, return_tensors="np")["pixel_values"][0] for picture in PICTURES]
     return np.stack(made).astype(np.float32)
 
@@ -208,10 +214,18 @@ def configurations():
         {"image_processor_type": "ViTImageProcessor", "size": {"height": 96, "width": 160}},
         {"image_processor_type": "ViTImageProcessor", "resample": 0, "do_normalize": False},
         {"image_processor_type": "ViTImageProcessor", "do_rescale": False, "image_std": [9, 8, 7]},
+        {"image_processor_type": "LevitImageProcessor"},
+        {"image_processor_type": "PoolFormerImageProcessor", "size": {"height": 192, "width": 192}}
+        | {"crop_size": 192, "crop_pct": 0.95},
+        {"image_processor_type": "EfficientNetImageProcessor", "size": {"height": 96, "width": 96}}
+        | {"resample": 0, "image_std": [0.4785, 0.4733, 0.4743]},
+        {"image_processor_type": "EfficientNetImageProcessor", "size": {"height": 96, "width": 96}}
+        | {"rescale_factor": 1 / 127.5, "rescale_offset": True, "include_top": False},
+        {"image_processor_type": "DINOv3ViTImageProcessor"},
+        {"image_processor_type": "RTDetrImageProcessor"},
+        {"image_processor_type": "Tipsv2ImageProcessor", "size": {"height": 96, "width": 96}},
     ]
-    for number, config in enumerate(made):
-        processor = getattr(transformers, config["image_processor_type"] + "Pil")(**config)
-        made[number] = json.loads(processor.to_json_string())
+    made = [json.loads(processor_of(config).to_json_string()) for config in made]
     usual = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     for size, interpolation, share, mode in (
         ((224, 224), "bicubic", 0.875, "center"),

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from fruits.runs.place import disk_there, memory_there
+from fruits.runs.resources import available_disk, available_memory
 
 
-def test_earlier_results_make_room_for_new_ones(tmp_path: Path) -> None:
-    free = disk_there(str(tmp_path / "not" / "yet"))
+def test_the_space_of_earlier_results_is_available(tmp_path: Path) -> None:
+    free = available_disk(str(tmp_path / "not" / "yet"))
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "part").write_bytes(bytes(9 << 20))
     (tmp_path / "something else").write_bytes(bytes(64 << 20))
-    assert abs(disk_there(str(tmp_path)) - shutil.disk_usage(tmp_path).free - (9 << 20)) < 9 << 20
+    assert (
+        abs(available_disk(str(tmp_path)) - shutil.disk_usage(tmp_path).free - (9 << 20)) < 9 << 20
+    )
     assert 0 < free < math.inf
-    assert disk_there("s3://bucket/out") == math.inf
+    assert available_disk("s3://bucket/out") == math.inf
 
 
 class TestMemoryThere:
@@ -32,16 +34,16 @@ class TestMemoryThere:
         return put
 
     def memory(self, tmp_path: Path) -> int:
-        return memory_there(tmp_path, tmp_path / "cgroup")
+        return available_memory(tmp_path, tmp_path / "cgroup")
 
-    def test_is_all_where_nothing_limits_it(
+    def test_available_memory_is_all_memory_without_limits(
         self, put: Callable[[str, str], None], tmp_path: Path
     ) -> None:
         assert self.memory(tmp_path) == self.TOTAL + self.SWAP
         put("cgroup/memory.max", "max\n")
         assert self.memory(tmp_path) == self.TOTAL + self.SWAP
 
-    def test_is_the_least_of_all_groups_above(
+    def test_available_memory_is_the_smallest_limit_of_all_parent_groups(
         self, put: Callable[[str, str], None], tmp_path: Path
     ) -> None:
         put("self/cgroup", "0::/a/b\n")
@@ -52,7 +54,7 @@ class TestMemoryThere:
         put("cgroup/a/memory.swap.max", "max\n")
         assert self.memory(tmp_path) == (2 << 30) + self.SWAP
 
-    def test_is_what_version_1_allows(
+    def test_available_memory_follows_the_limit_of_version_1(
         self, put: Callable[[str, str], None], tmp_path: Path
     ) -> None:
         # As in a container, which sees its own group at the root.

@@ -1,4 +1,4 @@
-"""What there is for a run: cores, memory, and the disk of a local output."""
+"""The resources of a run: cores, memory, and the disk of a local output."""
 
 import math
 import os
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from fruits.runs.made import RESULTS
+from fruits.runs.output_record import RESULTS
 from fruits.storage.location import filesystem_of, is_local
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run takes place.
+class Resources:
+    """The cores and the memory that a run has.
 
     Attributes:
-        cores: tasks at a time.
-        local: whether the workers run on this machine.
-        heap: the most that the driver's JVM takes for its heap, in bytes.
-        memory: what the processes of this machine or container can have in all, in bytes.
+        cores: The number of tasks at a time.
+        local: Whether the workers run on this machine.
+        heap: The maximum heap of the driver's JVM, in bytes.
+        memory: The memory of this machine or container for all processes, in bytes.
     """
 
     cores: int
@@ -30,22 +30,22 @@ class Place:
     memory: int
 
 
-def this_place(spark: SparkSession) -> Place:
-    """Where the runs of a session take place."""
+def session_resources(spark: SparkSession) -> Resources:
+    """The resources of the runs of a session."""
     context = spark.sparkContext
     heap = context._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(  # type: ignore[union-attr]
         context.getConf().get("spark.driver.memory", "1g")
     )
     local = str(context.master).startswith("local")
-    return Place(context.defaultParallelism, local, heap, memory_there())
+    return Resources(context.defaultParallelism, local, heap, available_memory())
 
 
-def memory_there(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that processes here can have: memory and swap, within the limits of control groups."""
+def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """The bytes of memory and swap on this machine, within the limits of control groups."""
     try:
         pairs = (line.split(":") for line in (proc / "meminfo").read_text().splitlines())
         kilobytes = {name: int(value.split()[0]) for name, value in pairs}
-    except OSError:  # Not a Linux; there are no control groups either.
+    except OSError:  # Not on Linux, so there are no control groups either.
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     swap = kilobytes["SwapTotal"] * 1024
     limits: list[float] = [kilobytes["MemTotal"] * 1024 + swap]
@@ -53,7 +53,7 @@ def memory_there(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        # Version 2 names no controllers; version 1 has a folder for each.
+        # Version 2 lists no controllers; version 1 has a folder for each of them.
         root = cgroup / "memory" if controllers else cgroup
         name = "memory.limit_in_bytes" if controllers else "memory.max"
         own = root / path.lstrip("/")
@@ -65,15 +65,15 @@ def memory_there(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
     return int(min(limits))
 
 
-def disk_there(output: str) -> float:
-    """Bytes that a local output may have, earlier results included; infinite for other stores."""
+def available_disk(output: str) -> float:
+    """The bytes for a local output, including its earlier results; infinite for other stores."""
     filesystem, path = filesystem_of(output)
     if not is_local(filesystem):
         return math.inf
     folder, taken = Path(path), 0
     for result in (folder / name for name in RESULTS):
         for file in (result, *result.rglob("*")):
-            with suppress(OSError):  # Not there, or gone meanwhile.
+            with suppress(OSError):  # It does not exist, or was deleted in the meantime.
                 taken += file.stat().st_size
     while not folder.exists():
         folder = folder.parent

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
+from fruits.runs.load_model import load_model
 from fruits.runs.pipeline import run
-from fruits.runs.saved import load_model
 from fruits.spark.read_images import read_images
 
 
@@ -18,7 +18,8 @@ from fruits.spark.read_images import read_images
 def out(graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path) -> Path:
     images = draw({"=1+1": 3, "Fig": 3})
     out = tmp_path / "o[u]t"
-    run(RunConfig(images=str(images), output=str(out), backbone="EfficientNetLite0"))
+    options = {"backbone": "EfficientNetLite0", "transform": "sqrt-l2"}  # the most stages
+    run(RunConfig(images=str(images), output=str(out), **options))
     return out
 
 
@@ -29,7 +30,7 @@ def test_the_model_that_a_run_wrote_is_loaded(spark: SparkSession, out: Path) ->
 
 
 def test_a_model_that_was_changed_is_refused(spark: SparkSession, out: Path) -> None:
-    stage = next((out / "model" / "stages").glob("0_*/metadata/part-*"))
+    stage = next((out / "model" / "stages").glob("*PathToLabel*/metadata/part-*"))
     whole = stage.read_bytes()
     stage.write_bytes(whole.replace(b"fruits.spark.ml_stages.PathToLabel", b"os.path"))
     with pytest.raises(OutputError, match=r"part-.* is not the file that the run wrote"):
@@ -45,13 +46,13 @@ def test_a_model_that_was_changed_is_refused(spark: SparkSession, out: Path) -> 
         load_model(str(out))
 
 
-def test_a_class_that_no_run_saves_is_refused_whatever_the_digests(
+def test_a_class_that_no_run_saves_is_refused_even_with_right_digests(
     spark: SparkSession, out: Path
 ) -> None:
     """Whoever may write the model may write run.json as well."""
     import hashlib
 
-    stage = next((out / "model" / "stages").glob("0_*/metadata/part-*"))
+    stage = next((out / "model" / "stages").glob("*PathToLabel*/metadata/part-*"))
     metadata = json.loads(stage.read_bytes()) | {"class": "antigravity.Model"}
     stage.write_text(json.dumps(metadata))
     report = json.loads((out / "run.json").read_text())
@@ -61,7 +62,7 @@ def test_a_class_that_no_run_saves_is_refused_whatever_the_digests(
         load_model(str(out))
 
 
-def test_a_label_is_no_formula_in_the_csv_and_as_it_is_elsewhere(
+def test_a_label_is_no_formula_in_the_csv_and_unchanged_elsewhere(
     spark: SparkSession, out: Path
 ) -> None:
     csv = pd.read_csv(out / "pca.csv")

@@ -1,8 +1,8 @@
-"""Which files of an output folder the runs have made: no other file is ever replaced or deleted.
+"""The record of the files that runs wrote to an output folder; no other file is ever deleted.
 
-The record is ``_fruits.json``: written before the first result and around each publication, so that
-it names every file of ours at any moment. Files of features are named by their manifests. After a
-finished run it also has the state of each file, until the next run begins to change something.
+The record is the file ``_fruits.json``. It is written before the first result and before and after
+each publication, so it lists all our files at any moment. Manifests list the files of features.
+After a finished run, the record also has the state of each file, until the next run changes one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fruits.storage.lock import is_free_or_lock
 
 RECORD = "_fruits.json"
 LOCK = "_lock"
-# For people; they open it first.
+# The page that users open first.
 PAGE = "report.html"
 # Every name that a run may use in its output folder.
 RESULTS = (
@@ -29,40 +29,40 @@ RESULTS = (
 )
 STAGING = "_staging"
 
-# Made by versions that kept no record.
+# Files of versions that kept no record.
 _UNRECORDED = re.compile(
     r"(pca|rejected)/\d{9}\.parquet|pca/part-[\w.-]+\.parquet|pca\.csv|run\.json"
     r"|plots/(scree|pc1_pc2)\.png|model/(_basis\.(moments|json)|(metadata|stages)/.*)"
 )
-# Files of features: rows, what is kept for each chunk and fold, and the record of the backbone.
+# Files of features: rows, moments of chunks and folds, and the identity of the backbone.
 _FEATURES = re.compile(
     r"features/([0-9a-f]{32}(-\d{9})?\.parquet|_backbone\.json|_chunks/\d{6,}\.[a-z.]+"
     rf"|_folds/{FOLDS_FILE}|_staged/{STAGED_FILE}"
-    r"|_thumbnails/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
+    r"|_(thumbnails|rejected)/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
 )
-# A folder of staged results is named after its run.
+# Each run has a staging folder of its own.
 _STAGED = re.compile(STAGING + r"/[0-9a-f]{12}/.*")
 
 
 @dataclass(frozen=True)
-class Made:
-    """The files below an output folder, and which of them are ours.
+class OutputRecord:
+    """The files below an output folder, and which of them runs wrote.
 
     Attributes:
-        root: the output folder.
-        recorded: names of the files that were made, relative to the folder; None where there is no
-            record.
-        states: of the files, as the last finished run left them, by name; empty where a later run
-            has begun to change something.
+        root: The output folder.
+        names: The names of the files that runs wrote, relative to the folder. None if the folder
+            has no record.
+        states: The state of each file after the last finished run, by name. Empty if a later run
+            has started to change files.
     """
 
     root: Location
-    recorded: frozenset[str] | None
+    names: frozenset[str] | None
     states: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, root: Location) -> Made:
-        """What the record in an output folder says.
+    def of(cls, root: Location) -> OutputRecord:
+        """Reads the record of an output folder.
 
         Raises:
             OutputError: the record is damaged.
@@ -81,47 +81,53 @@ class Made:
             ) from error
 
     def files(self, name: str) -> list[str]:
-        """Names of all files at or below a result, whoever made them."""
+        """The names of all files at or below a result, those of other programs included."""
         return sorted(self._found(name))
 
     def _found(self, name: str) -> dict[str, dict[str, Any]]:
-        """What the file system says of all files at or below a result, by name."""
+        """The file system's details of all files at or below a result, by name."""
         path = (self.root / name).path
         filesystem = self.root.filesystem
         filesystem.invalidate_cache()
         if not filesystem.exists(path):
             return {}
-        # A local link is a file of its own here: what it points to is not in this folder.
+        # A local link counts as a file: its target is not in this folder.
         start = len(self.root.path) + 1
         found = filesystem.find(path, detail=True).items()
         return {one[start:]: about for one, about in found if not one.endswith("/")}
 
-    def found_states(self) -> dict[str, str]:
-        """Of each file of ours that is there: its size, and when or by what it was written."""
-        found = {one: about for name in RESULTS for one, about in self._found(name).items()}
+    def found_states(self, *names: str) -> dict[str, str]:
+        """The current states of our files by name: the size, and a digest or the time.
+
+        Args:
+            names: The names of results; all results if none is given.
+        """
+        found = {
+            one: about for name in names or RESULTS for one, about in self._found(name).items()
+        }
         return {one: _state(about) for one, about in found.items() if self.owns(one)}
 
     @property
     def is_untouched(self) -> bool:
-        """Whether all results are there as the last finished run left them, and nothing else."""
+        """Whether the results are exactly those that the last finished run wrote."""
         return bool(self.states) and self.states == self.found_states()
 
     def owns(self, name: str) -> bool:
-        """Whether a file was made by a run."""
+        """Whether a run wrote a file."""
         if _FEATURES.fullmatch(name) or _STAGED.fullmatch(name):
             return True
-        if self.recorded is None:
+        if self.names is None:
             return bool(_UNRECORDED.fullmatch(name))
-        return name in self.recorded
+        return name in self.names
 
     def require_ours(self) -> None:
-        """Refuses a folder that somebody else uses under the names of our results.
+        """Refuses a folder in which other files have the names of our results.
 
         Raises:
-            OutputError: there is neither a record nor the features of an earlier version, and some
-                of the names are taken.
+            OutputError: There is neither a record nor the features of an earlier version, and
+                files with names of results exist.
         """
-        if self.recorded is not None or self.files("features/_backbone.json"):
+        if self.names is not None or self.files("features/_backbone.json"):
             return
         filesystem = self.root.filesystem
         taken = [n for n in (*RESULTS, STAGING) if filesystem.exists((self.root / n).path)]
@@ -135,13 +141,13 @@ class Made:
             )
 
     def require_free(self, names: list[str]) -> None:
-        """Refuses to write files whose names somebody else's files have.
+        """Refuses to replace files that no run wrote.
 
         Args:
-            names: of the files that are about to be written.
+            names: The names of the files to write.
 
         Raises:
-            OutputError: one of them exists and was not made by a run.
+            OutputError: One of them exists, and no run wrote it.
         """
         there = {name for folder in RESULTS for name in self.files(folder)}
         if foreign := sorted(name for name in there & set(names) if not self.owns(name)):
@@ -151,7 +157,7 @@ class Made:
             )
 
     def delete(self, name: str) -> None:
-        """Deletes what runs have made at or below a result, and the folders that are empty then."""
+        """Deletes our files at or below a result, and the folders that are then empty."""
         ours = [one for one in self.files(name) if self.owns(one)]
         delete_files(self.root, [(self.root / one).path for one in ours])
         if self.root.is_local:
@@ -166,16 +172,16 @@ class Made:
         if not filesystem.ls(path, detail=False):
             filesystem.rmdir(path)
 
-    def record(self, names: frozenset[str]) -> Made:
-        """Writes the record, without states, and returns what holds from now on."""
-        return Made(self.root, names)._written()
+    def save(self, names: frozenset[str]) -> OutputRecord:
+        """Writes a record of these files, without states, and returns it."""
+        return OutputRecord(self.root, names)._save()
 
-    def record_states(self) -> Made:
-        """Adds the states of the files to the record: nothing changes from now on."""
-        return Made(self.root, self.recorded, self.found_states())._written()
+    def save_states(self) -> OutputRecord:
+        """Adds the current states of the files to the record, when all files are complete."""
+        return OutputRecord(self.root, self.names, self.found_states())._save()
 
-    def _written(self) -> Made:
-        content: dict[str, Any] = {"made": sorted(self.recorded or ())}
+    def _save(self) -> OutputRecord:
+        content: dict[str, Any] = {"made": sorted(self.names or ())}
         if self.states:
             content["states"] = self.states
         replace(str(self.root / RECORD), (json.dumps(content, indent=1) + "\n").encode())
@@ -183,8 +189,8 @@ class Made:
 
 
 def _state(about: dict[str, Any]) -> str:
-    """A text that another content of a file most likely does not have."""
-    # S3 has a digest, other stores a time.
+    """A text that most likely changes when the content of a file changes."""
+    # S3 gives a digest, other stores give a time.
     names = ("ETag", "etag", "mtime", "last_modified", "LastModified")
     written = next((str(about[name]) for name in names if about.get(name)), "")
     return f"{about.get('size')} {written}".strip()

@@ -1,6 +1,6 @@
 """Loads the model of a finished run: only classes that we save, only files that the run wrote.
 
-Spark's own ``PipelineModel.load`` imports whatever class the metadata names, and so runs its code.
+Spark's ``PipelineModel.load`` imports any class that the metadata names, and so runs its code.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.summary import report_of
 from fruits.storage.location import spark_path
 
-# The classes of the stages that a run saves, as their metadata names them.
+# The classes of the stages that a run saves, as in their metadata.
 CLASSES = frozenset(
     [
         "org.apache.spark.ml.PipelineModel",
@@ -24,6 +24,7 @@ CLASSES = frozenset(
         ),
         "org.apache.spark.ml.classification.LogisticRegressionModel",
         "org.apache.spark.ml.feature.IndexToString",
+        "org.apache.spark.ml.feature.Normalizer",
         *(
             f"fruits.spark.ml_stages.{name}"
             for name in ("PathToLabel", "ImageFeaturizer", "InvalidToNull", "SignedSqrt")
@@ -33,18 +34,18 @@ CLASSES = frozenset(
 
 
 def load_model(output: str) -> PipelineModel:
-    """The saved model of a finished run, after its files were checked.
+    """Checks the files of the saved model of a finished run, and loads it.
 
-    Each file must be one that ``run.json`` names, with the SHA-256 that it names, and each stage
-    of a class that a run saves. What this cannot show is who wrote the output: whoever may write
-    there can write both.
+    Each file must be listed in ``run.json`` with the same SHA-256, and each stage must be of a
+    class that a run saves. This does not protect from somebody who may write to the output, since
+    they can change both the model and ``run.json``.
 
     Args:
-        output: of the run: a path or a URI; nothing in it is a pattern.
+        output: The path or URI of the run's output. Special characters are not patterns.
 
     Raises:
-        OutputError: the run is not finished, or a file of the model is missing, changed or added,
-            or names another class.
+        OutputError: The run is not finished; or a file of the model is missing, changed or added;
+            or a stage is of another class.
     """
     outputs = Outputs.of(output)
     digests: dict[str, str] = report_of(outputs).get("sha256") or {}
@@ -53,9 +54,9 @@ def load_model(output: str) -> PipelineModel:
             f"model: wanted a run.json with the digests of the model; that in {output} is of an "
             "earlier version: run fruits run there again, which extracts nothing again"
         )
-    made = outputs.made()
-    # Spark reads every part in these folders, whoever wrote it.
-    there = {name for name in made.files("model") if made.owns(name) or "/part-" in name}
+    record = outputs.record()
+    # Spark reads every file with the name of a part in these folders.
+    there = {name for name in record.files("model") if record.owns(name) or "/part-" in name}
     contents = {name: outputs.read(name) for name in there}
     for name in sorted(there | digests.keys()):
         if name not in contents or hashlib.sha256(contents[name]).hexdigest() != digests.get(name):

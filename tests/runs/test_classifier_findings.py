@@ -14,8 +14,9 @@ from fruits.classify.rows import TablePredictor
 from fruits.classify.train import train
 from fruits.features.rows import write_rows
 from fruits.quality.labels import Answers, confidence_needed, label_suspects
+from fruits.runs.classifier_findings import classifier_findings
 from fruits.runs.classify import Classified
-from fruits.runs.judge import judged
+from fruits.runs.outputs import Outputs
 from fruits.storage.location import Location
 
 TRAINING = 400
@@ -49,16 +50,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Classified, pa.
     write_rows(f"{place}/predictions/0.parquet", predictor.tables(images, x)[0])
     about = {"training_images": TRAINING}
     classified = Classified(training.classifier, "", None, None, training.held_out, about)
-    work = SimpleNamespace(staged=SimpleNamespace(root=Location.of(str(place))), basis=None)
-    return work, classified, images, x
+    context = SimpleNamespace(staged=Outputs(Location.of(str(place))), basis=None)
+    return context, classified, images, x
 
 
 def findings(made: tuple[Any, Classified, pa.Table, Any], kind: str) -> list[Any]:
-    work, classified, images, _ = made
-    return [one for one in judged(work, classified, images, {}) if one.kind == kind]
+    context, classified, images, _ = made
+    return [one for one in classifier_findings(context, classified, images, {}) if one.kind == kind]
 
 
-def test_outliers_of_both_sides_are_found_also_those_that_were_learned(made: Any) -> None:
+def test_outliers_are_found_on_both_sides_also_among_training_images(made: Any) -> None:
     found = findings(made, "outlier")
     assert {"003", "500"} <= {one.path for one in found}
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
@@ -71,13 +72,13 @@ def test_suspects_of_the_test_side_are_those_of_its_probabilities(made: Any) -> 
     classifier = classified.classifier
     rows = images.slice(TRAINING)
     labels = rows["label"].to_pylist()
-    said = classifier.predict(x[TRAINING:], classifier.places(labels))
+    said = classifier.predict(x[TRAINING:], classifier.label_indices(labels))
     columns = rows["path"].to_pylist(), labels, rows["split"].to_pylist()
     answers = Answers(*columns, said.top, said.top_probability, said.likelihood)
     own = classified.held_out
     tops = own.predictions.top, own.predictions.top_probability
     left_out = Answers(own.paths, own.labels, [], *tops, own.predictions.likelihood)
-    needed = confidence_needed(left_out, classifier.labels)
+    needed = confidence_needed([left_out], classifier.labels)
     expected = label_suspects(answers, classifier.labels, needed)
 
     found = [one for one in findings(made, "label suspect") if one.split == "test"]
@@ -88,18 +89,22 @@ def test_suspects_of_the_test_side_are_those_of_its_probabilities(made: Any) -> 
     assert len(planted & {one.path for one in found}) >= 5
 
 
-def test_suspects_of_the_training_side_are_of_images_that_were_left_out(made: Any) -> None:
+def test_suspects_of_the_training_side_are_held_out_images(made: Any) -> None:
     found = [one for one in findings(made, "label suspect") if one.split == "train"]
     assert "005" in {one.path for one in found}
     assert all(int(one.path) < TRAINING for one in found)
 
 
-def test_training_images_that_nobody_left_out_are_counted(made: Any) -> None:
-    work, classified, images, _ = made
+def test_training_images_that_were_not_held_out_are_counted(made: Any) -> None:
+    context, classified, images, _ = made
     skipped: dict[str, str] = {}
-    judged(work, replace(classified, about={"training_images": 450}), images, skipped)
+    classifier_findings(
+        context, replace(classified, about={"training_images": 450}), images, skipped
+    )
     assert skipped["label suspect"].startswith("50 training images")
     alone = replace(classified, held_out=None)
     assert {
-        one.split for one in judged(work, alone, images, {}) if one.kind == "label suspect"
+        one.split
+        for one in classifier_findings(context, alone, images, {})
+        if one.kind == "label suspect"
     } == {"test"}

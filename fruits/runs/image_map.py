@@ -1,4 +1,4 @@
-"""Where images are on the map of a run: on the page, and in a notebook."""
+"""The map of the images of a run, for its report and for notebooks."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from pyspark.sql import SparkSession
 
 from fruits.classify.model import Classifier
 from fruits.classify.plane import Axes, discriminant_axes
+from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.rows import matrix, read_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
+from fruits.report.data import IMAGES, Plane
 from fruits.report.explore import map_frame
 from fruits.report.map_data import VECTOR
-from fruits.report.material import IMAGES, Plane
 from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.outputs import Outputs
 from fruits.spark.plane import coordinates
 
 POINTS = 100_000
-"""Images on the map, at most: a browser draws so many without a pause."""
+"""The maximum number of images on the map, which a browser draws without a pause."""
 
 
 @dataclass(frozen=True, eq=False)
-class Mapped:
+class ImageMap:
     """Images on a map.
 
     Attributes:
-        images: n rows of :data:`fruits.report.material.IMAGES`.
-        digests: the SHA-256 of each image, by path.
-        planes: in which they lie.
-        vectors: (n, k) float32, their leading components.
+        images: The n images, rows of :data:`fruits.report.data.IMAGES`.
+        digests: The SHA-256 of each image, by path.
+        planes: The coordinates of the images in each plane.
+        vectors: The leading components of the images, float32 of shape (n, k).
     """
 
     images: pa.Table
@@ -50,18 +51,18 @@ def map_images(
     store: FeatureTable,
     reduction: Reduction,
     classifier: Classifier | None,
-    said: pa.Table,
-) -> Mapped:
-    """Computes where images are; of more than :data:`POINTS`, of some of each label.
+    rows: pa.Table,
+) -> ImageMap:
+    """Computes the coordinates of images; of more than :data:`POINTS`, it samples each label.
 
     Args:
-        spark: the session.
-        store: the features.
-        reduction: scaler and PCA.
-        classifier: whose axes are the second plane; None for none.
-        said: of all images, rows of :data:`fruits.report.material.IMAGES`.
+        spark: The session.
+        store: The features.
+        reduction: The scaler and the PCA.
+        classifier: The classifier, whose axes are the second plane; None for no second plane.
+        rows: All images, rows of :data:`fruits.report.data.IMAGES`.
     """
-    images = _thinned(said)
+    images = _sampled(rows)
     axes = discriminant_axes(classifier) if classifier else None
     count = min(VECTOR, reduction.components)
     found = coordinates(spark, store, reduction, axes, images["path"], count)
@@ -69,7 +70,7 @@ def map_images(
     vectors = _rows(found["components"])
     places = _rows(found["axes"]) if axes else None
     digests = zip(found["path"].to_pylist(), found["sha256"].to_pylist(), strict=True)
-    return Mapped(images, dict(digests), _planes(vectors, places, axes, reduction), vectors)
+    return ImageMap(images, dict(digests), _planes(vectors, places, axes, reduction), vectors)
 
 
 def thumbnails(
@@ -78,25 +79,26 @@ def thumbnails(
     """Thumbnails by path.
 
     Args:
-        stores: features of one run or more.
-        digests: the SHA-256 of images by path.
-        more: paths of images whose digests are not known yet.
+        stores: The features of one or more runs.
+        digests: The SHA-256 of images by path.
+        more: The paths of images whose digests are not known yet.
     """
     known = dict(digests)
     for store in stores:
         if left := [path for path in more if path not in known]:
             known |= _digests(store, left)
-    wanted = pa.array(sorted(set(known.values())), pa.string())
+    # Not by a filter of Arrow, which would hash all wanted digests again for each file.
+    wanted = digest_keys([pa.array(set(known.values()), pa.string())])
     pictures: dict[str, bytes] = {}
     for batch in (batch for store in stores for batch in store.thumbnails()):
-        own = batch.filter(pc.is_in(batch["sha256"], wanted))
+        own = batch.filter(pa.array(is_in(wanted, batch["sha256"])))
         own = own.filter(own["thumbnail"].is_valid())
         pictures |= zip(own["sha256"].to_pylist(), own["thumbnail"].to_pylist(), strict=True)
     return {path: pictures[digest] for path, digest in known.items() if digest in pictures}
 
 
 def _digests(store: FeatureTable, paths: Sequence[str]) -> dict[str, str]:
-    """The SHA-256 of some images by path; those that the store does not have are left out."""
+    """The SHA-256 of images by path, without images that the store does not have."""
     wanted = pa.array(paths, pa.string())
     found: dict[str, str] = {}
     for file in store.files():
@@ -105,7 +107,7 @@ def _digests(store: FeatureTable, paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _thinned(images: pa.Table) -> pa.Table:
+def _sampled(images: pa.Table) -> pa.Table:
     """At most :data:`POINTS` images, in their order, evenly by label."""
     if images.num_rows <= POINTS:
         return images
@@ -130,14 +132,14 @@ def _planes(
             f"LD{n + 1} ({share:.1%} of the variance between the labels)"
             for n, share in enumerate(axes.shares)
         ]
-        # Two labels have one axis between them.
+        # Two labels have only one axis: the first component is the second one.
         both = np.column_stack([places, vectors])
         planes.append(_plane("Discriminant axes", both, titles + first))
     return planes
 
 
 def _plane(name: str, points: NDArray[np.float32], titles: Sequence[str]) -> Plane:
-    """The first two columns; where there is one, the images are spread in the other by chance."""
+    """A plane of the first two columns; a single column gets random numbers as the second one."""
     if points.shape[1] < 2:
         chance = np.random.default_rng(0).random((len(points), 1), np.float32)
         points, titles = np.hstack([points[:, :1], chance]), [*titles, "by chance"]
@@ -147,19 +149,19 @@ def _plane(name: str, points: NDArray[np.float32], titles: Sequence[str]) -> Pla
 def frame_of(
     spark: SparkSession, outputs: Outputs, reduction: Reduction, classifier: Classifier | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The images of a finished run on its map, for a notebook.
+    """The map of a finished run, for a notebook.
 
     Returns:
         A table of :func:`fruits.report.explore.map_frame`, and the names of the two columns that
-        tell the labels apart best.
+        separate the labels best.
     """
     rows = outputs.table(spark, "predictions" if classifier else "pca")
     known = [name for name in IMAGES.names if name in rows.columns]
-    said = rows.select(*known).toArrow().sort_by("path")
+    images = rows.select(*known).toArrow().sort_by("path")
     for field in IMAGES:
         if field.name not in known:
-            said = said.append_column(field, pa.nulls(said.num_rows, field.type))
+            images = images.append_column(field, pa.nulls(images.num_rows, field.type))
     store = FeatureTable(outputs.uri("features"))
-    mapped = map_images(spark, store, reduction, classifier, said.select(IMAGES.names))
-    frame = map_frame(mapped.images, mapped.planes, thumbnails([store], mapped.digests))
-    return frame, [title.partition(" (")[0] for title in mapped.planes[-1].titles]
+    found = map_images(spark, store, reduction, classifier, images.select(IMAGES.names))
+    frame = map_frame(found.images, found.planes, thumbnails([store], found.digests))
+    return frame, [title.partition(" (")[0] for title in found.planes[-1].titles]

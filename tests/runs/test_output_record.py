@@ -8,13 +8,29 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
+from small_pictures import draw_pictures
 
 from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
-from fruits.runs.made import RECORD, Made
+from fruits.runs.output_record import RECORD, OutputRecord
 from fruits.runs.pipeline import Run, run
 from fruits.storage.location import Location
+
+
+def run_on(images: Path, output: Path, **options: object) -> Run:
+    settings = {"images": str(images), "output": str(output), "backbone": "EfficientNetLite0"}
+    return run(RunConfig(**settings | options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    spark: SparkSession, graph: CompiledGraph, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Run]:
+    """A folder with ``images`` and ``out``, which no test changes, and the run that made it."""
+    folder = tmp_path_factory.mktemp("finished")
+    images = draw_pictures(folder / "images", {"Fig": 5, "Kiwi": 4})
+    return folder, run_on(images, folder / "out")
 
 
 @pytest.fixture
@@ -24,8 +40,7 @@ def go(
     root = draw({"Fig": 5, "Kiwi": 4})
 
     def go(**options: object) -> Run:
-        settings = {"images": str(root), "output": str(tmp_path / "out")}
-        return run(RunConfig(**settings | {"backbone": "EfficientNetLite0"} | options))  # type: ignore[arg-type]
+        return run_on(root, tmp_path / "out", **options)
 
     return go
 
@@ -37,7 +52,7 @@ FOREIGN = ["model/thesis.txt", "plots/mine.svg", "rejected/notes.txt", "pca.csv"
 @pytest.mark.parametrize(
     "name", [*FOREIGN, "pca/x.parquet", "features/x.parquet", "_staging/x", "_lock"]
 )
-def test_a_folder_that_somebody_else_uses_is_refused(
+def test_a_folder_with_other_files_under_our_names_is_refused(
     go: Callable[..., Run], tmp_path: Path, name: str, overwrite: bool
 ) -> None:
     file = tmp_path / "out" / name
@@ -50,10 +65,10 @@ def test_a_folder_that_somebody_else_uses_is_refused(
 
 
 def test_files_of_the_user_in_the_folders_of_results_survive(
-    go: Callable[..., Run], tmp_path: Path
+    finished: tuple[Path, Run], tmp_path: Path
 ) -> None:
-    first = go()
-    out = tmp_path / "out"
+    folder, first = finished
+    out = shutil.copytree(folder / "out", tmp_path / "out")
     mine = [
         "model/thesis.txt",
         "model/stages/note.txt",
@@ -70,7 +85,9 @@ def test_files_of_the_user_in_the_folders_of_results_survive(
         (out / name).write_text(name)
     expected = first.table("pca").toPandas()
     for options in ({}, {"csv": False}, {"overwrite": True}):
-        again = go(**options)
+        again = run_on(folder / "images", out, **options)
+        if options == {"csv": False}:
+            assert again.report["counts"]["reused"] == 9
         assert {name: (out / name).read_text() for name in mine} == {name: name for name in mine}
         pd.testing.assert_frame_equal(again.table("pca").toPandas(), expected)
     assert not (out / "pca.csv.old").exists()
@@ -80,23 +97,23 @@ def test_files_of_the_user_in_the_folders_of_results_survive(
 def test_a_file_of_the_user_under_the_name_of_a_result_stops_the_run(
     go: Callable[..., Run], tmp_path: Path
 ) -> None:
-    go(csv=False)
+    go(csv=False, classifier="none")
     (tmp_path / "out" / "pca.csv").write_text("mine")
     with pytest.raises(OutputError, match=r"has pca\.csv, which no run has made"):
-        go()
+        go(classifier="none")
     assert (tmp_path / "out" / "pca.csv").read_text() == "mine"
     assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["found"] == 9
 
 
-def test_the_record_names_every_file_of_a_run(go: Callable[..., Run], tmp_path: Path) -> None:
-    go()
-    made = Made.of(Location.of(str(tmp_path / "out")))
-    files = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
-    names = {str(p.relative_to(tmp_path / "out")) for p in files} - {RECORD}
-    assert {name for name in names if not made.owns(name)} == set()
+def test_the_record_names_every_file_of_a_run(finished: tuple[Path, Run]) -> None:
+    out = finished[0] / "out"
+    record = OutputRecord.of(Location.of(str(out)))
+    files = [path for path in out.rglob("*") if path.is_file()]
+    names = {str(path.relative_to(out)) for path in files} - {RECORD}
+    assert {name for name in names if not record.owns(name)} == set()
 
 
-def test_an_output_of_a_version_without_a_record_is_continued(
+def test_a_run_continues_an_output_of_a_version_without_a_record(
     go: Callable[..., Run], tmp_path: Path
 ) -> None:
     go(classifier="none")  # which those versions did not have
@@ -104,13 +121,15 @@ def test_an_output_of_a_version_without_a_record_is_continued(
     # Nor did they have these.
     shutil.rmtree(tmp_path / "out" / "quality")
     (tmp_path / "out" / "report.html").unlink()
+    (tmp_path / "out" / "pca" / "_made_by.json").unlink()
     assert go().report["counts"]["reused"] == 9
     assert (tmp_path / "out" / RECORD).exists()
 
 
-def test_a_damaged_record_is_one_line(go: Callable[..., Run], tmp_path: Path) -> None:
-    go()
+def test_a_damaged_record_is_one_line(finished: tuple[Path, Run], tmp_path: Path) -> None:
+    folder, _ = finished
+    out = shutil.copytree(folder / "out", tmp_path / "out")
     for damaged in ('{"made": ', "[]", '{"made": 3}'):
-        (tmp_path / "out" / RECORD).write_text(damaged)
+        (out / RECORD).write_text(damaged)
         with pytest.raises(OutputError, match=r"_fruits\.json is damaged"):
-            go()
+            run_on(folder / "images", out)

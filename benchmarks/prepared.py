@@ -1,0 +1,51 @@
+"""Commits the features of synthetic files without Spark, in place of a first run over them.
+
+What :mod:`benchmarks.scale` measures afterwards is what a run does with features that are there:
+with ten million files, the tasks of a first run would take hours on two cores.
+"""
+
+import hashlib
+import uuid
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.synthetic import DIMENSION, graph
+from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
+from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
+from fruits.features.writer import FeatureWriter
+from fruits.runs.config import RunConfig
+from fruits.runs.inputs import list_images
+from fruits.runs.outputs import Outputs
+from fruits.runs.progress import Stages
+from fruits.storage.lock import exclusive
+
+ROWS = 512
+"""Of a file, as tasks write them."""
+
+
+def prepare(config: RunConfig, stages: Stages) -> None:
+    """Commits the features of all files of :mod:`benchmarks.synthetic`, which is installed."""
+    _, _, listing = list_images(config, stages)
+    outputs = Outputs.of(config.output)
+    outputs.prepare(graph().identity, False)
+    with exclusive(f"file:{outputs.root.path}/_lock") as lock, stages("prepare"):
+        writer = FeatureWriter(outputs.root / "features", lock)
+        for files in listing.chunks(config.chunk):
+            names = [_write(writer, files.slice(n, ROWS)) for n in range(0, len(files), ROWS)]
+            writer.commit(names, REJECTED.empty_table(), ["stub"])
+
+
+def _write(writer: FeatureWriter, files: pa.Table) -> str:
+    """Writes the rows that a task would make, into a file with the name that is returned."""
+    digests = [hashlib.sha256(path.encode()) for path in files["path"].to_pylist()]
+    sha256 = pa.array([one.hexdigest() for one in digests])
+    numbers = np.frombuffer(b"".join(one.digest() for one in digests), np.uint16)
+    features = numbers.reshape(len(digests), DIMENSION).astype(np.float32) / 2**16
+    made = {"sha256": sha256, "features": lists(features)}
+    columns = [made[name] if name in made else files[name] for name in FEATURES.names]
+    name = f"{uuid.uuid4().hex}.parquet"
+    thumbnails = pa.table([sha256, pa.nulls(len(digests), pa.binary())], schema=THUMBNAILS)
+    write_rows(writer.root / THUMBNAILS_FOLDER / name, thumbnails)
+    write_rows(writer.staged / name, pa.table(columns, schema=FEATURES))
+    return name

@@ -1,0 +1,80 @@
+"""Counts the predictions of many images in a stream, with 17 bytes of memory for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fruits.classify.model import TOP, Array, Ints, label_indices
+
+
+class Tally:
+    """Counts for a comparison of predictions with the true labels.
+
+    Args:
+        labels: the c labels of the classifier.
+
+    Attributes:
+        labels: The labels of the classifier.
+        images: The number of images.
+        pairs: The number of images by true label and index of the predicted label.
+        top5: The number of images whose label is among the five most probable.
+        unknown: The number of images that are reported as unknown.
+        nearest: The number of images whose label has the nearest mean; None if that is unknown.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = list(labels)
+        self.images = 0
+        self.pairs: Counter[tuple[str, int]] = Counter()
+        self.top5 = self.unknown = 0
+        self.nearest: int | None = 0
+        self._confidence = [np.empty(0)]
+        self._likelihood = [np.empty(0)]
+        self._right = [np.empty(0, bool)]
+
+    def add(
+        self,
+        truth: Sequence[str],
+        predicted: Ints,
+        confidence: Array,
+        top: Ints,
+        likelihood: Array,
+        unknown: NDArray[np.bool_] | None,
+        nearest: Ints | None,
+    ) -> None:
+        """Adds images; the arguments are those of :func:`fruits.classify.evaluate.evaluate`."""
+        true = label_indices(self.labels, truth)
+        self.images += len(truth)
+        self.pairs.update(zip(truth, predicted.tolist(), strict=True))
+        self.top5 += int((top[:, :TOP] == true[:, np.newaxis]).any(axis=1).sum())
+        self.unknown += 0 if unknown is None else int(unknown.sum())
+        if nearest is None or self.nearest is None:
+            self.nearest = None
+        else:
+            self.nearest += int((nearest == true).sum())
+        self._confidence.append(confidence)
+        self._likelihood.append(likelihood[true >= 0])
+        self._right.append(predicted == true)
+
+    def truth(self) -> Counter[str]:
+        """The number of images of each label."""
+        counts: Counter[str] = Counter()
+        for (label, _), images in self.pairs.items():
+            counts[label] += images
+        return counts
+
+    def confidence(self) -> Array:
+        """(n,) float64, the probabilities of the predicted labels."""
+        return np.concatenate(self._confidence)
+
+    def right(self) -> NDArray[np.bool_]:
+        """(n,) bool, whether the predicted labels are correct."""
+        return np.concatenate(self._right)
+
+    def likelihood(self) -> Array:
+        """(m,) float64, the probabilities of the true labels that the classifier knows."""
+        return np.concatenate(self._likelihood)

@@ -1,0 +1,72 @@
+"""Selects images of a long table for a comparison: those with copies, and a sample of all.
+
+The digests are read in batches and stay in memory as numbers of 8 bytes. The selection depends only
+on the digests, not on the order or the names of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fruits.features.digest_keys import Keys, is_in, sorted_keys, unique_keys
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The contents of n images, some of which are equal.
+
+    Attributes:
+        keys: The sorted keys of the digests, (n,) uint64, from
+            :func:`fruits.features.digest_keys.sorted_keys`.
+    """
+
+    keys: Keys
+
+    @classmethod
+    def of(cls, digests: Iterable[pa.Array | pa.ChunkedArray]) -> Contents:
+        """The contents in columns of digests, which are read one after the other."""
+        return cls(sorted_keys(digests))
+
+    def repeated(self, most: int) -> tuple[Keys, int]:
+        """The contents that several images have.
+
+        Args:
+            most: The maximum number of images with these contents.
+
+        Returns:
+            The keys of the contents, and the number of copies that are left out.
+        """
+        values = np.unique(self.keys[1:][self.keys[1:] == self.keys[:-1]])
+        first = np.searchsorted(self.keys, values, "left")
+        counts = np.searchsorted(self.keys, values, "right") - first
+        kept = np.cumsum(counts) <= most
+        return values[kept], int((counts[~kept] - 1).sum())
+
+    def sample(self, most: int) -> tuple[Keys, int]:
+        """An even sample of the contents.
+
+        Args:
+            most: The maximum number of contents.
+
+        Returns:
+            The keys of the sample, and the number of contents that are left out.
+        """
+        different = unique_keys(self.keys)
+        # Digests are uniformly distributed, so the smallest ones are an even sample.
+        return different[:most].copy(), max(0, len(different) - most)
+
+
+def rows_of(batches: Iterable[pa.RecordBatch], keys: Keys, schema: pa.Schema) -> pa.Table:
+    """The rows whose contents have one of some keys, ordered by path.
+
+    Args:
+        batches: Rows with the columns of the schema, including ``path`` and ``sha256``.
+        keys: The sorted keys.
+        schema: The schema of the result.
+    """
+    found = [batch.filter(pa.array(is_in(keys, batch["sha256"]))) for batch in batches]
+    return pa.Table.from_batches(found, schema).sort_by("path").combine_chunks()

@@ -1,0 +1,124 @@
+"""Finds images of a run that are equal or look the same; of very many, it compares a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from fruits.errors import OutputError
+from fruits.features.digest_keys import Keys, is_in, merged_keys, sorted_keys, unique_keys
+from fruits.features.rows import FEATURES
+from fruits.features.table import FeatureTable
+from fruits.quality.contents import Contents, rows_of
+from fruits.quality.copies import COLUMNS, most_serious_first
+from fruits.quality.duplicates import duplicates
+from fruits.quality.findings import MOST_LISTED, Finding
+from fruits.quality.near import near_duplicates
+from fruits.runs.context import RunContext
+from fruits.runs.reduce import TRAIN
+
+MOST_COMPARED = 200_000
+"""At most this many contents are compared by their pictures, with 400 bytes of memory for each."""
+
+_BATCH = 16_384
+"""Rows in a batch."""
+
+_SCHEMA = pa.schema([FEATURES.field(name) for name in COLUMNS])
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Images that are read in batches, each time they are needed.
+
+    Attributes:
+        rows: The table of features.
+        wanted: The filter of rows; None for all.
+        is_wanted: A second filter, which returns a mask for a batch.
+    """
+
+    rows: pads.Dataset
+    wanted: pc.Expression | None = None
+    is_wanted: Callable[[pa.RecordBatch], pa.Array] | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        # Small batches: Arrow reads several of them ahead.
+        for batch in self.rows.to_batches(columns=COLUMNS, filter=self.wanted, batch_size=_BATCH):
+            yield batch if self.is_wanted is None else batch.filter(self.is_wanted(batch))
+
+    def contents(self) -> Contents:
+        return Contents.of(batch["sha256"] for batch in self.batches())
+
+    def of(self, keys: Keys) -> pa.Table:
+        """The images with some contents, in the order of their paths."""
+        return rows_of(self.batches(), keys, _SCHEMA)
+
+
+def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
+    """Finds images that are equal to another image or look the same, the most serious first.
+
+    Args:
+        context: The run.
+        skipped: Receives the checks that were not made, by kind.
+    """
+    images = _own(context)
+    stores: list[FeatureTable] = [context.store]
+    trained = None
+    if context.trained is not None:
+        with suppress(OutputError):  # The features of that run may no longer be there.
+            trained = _training_images(context.trained.dataset(), images)
+            stores.append(context.trained)
+    own = images.contents()
+    theirs = Contents(np.empty(0, np.uint64)) if trained is None else trained.contents()
+
+    copies, more = Contents(merged_keys([own.keys, theirs.keys])).repeated(MOST_LISTED)
+    if more:
+        skipped["duplicate"] = f"{more:,} more images with the bytes of another one are not listed"
+    found = duplicates(images.of(copies), trained.of(copies) if trained else None)
+    samples = [some.sample(MOST_COMPARED) for some in (own, theirs)]
+    del own, theirs
+    compared = unique_keys(merged_keys(keys for keys, _ in samples))
+    thumbnails = (batch for store in stores for batch in store.thumbnails())
+    others = trained.of(compared) if trained else None
+    alike, missing = near_duplicates(images.of(compared), thumbnails, others)
+    reasons = _not_compared(len(compared), sum(left for _, left in samples), missing)
+    if reasons:
+        skipped["near-duplicate"] = "; ".join(reasons)
+    return most_serious_first(found + alike)
+
+
+def _not_compared(compared: int, left_out: int, missing: int) -> list[str]:
+    reasons = []
+    if missing:
+        reasons.append(f"not looked for among {missing:,} images without a thumbnail")
+    if left_out:
+        reasons.append(
+            f"looked for among {compared:,} different contents, sampled evenly; {left_out:,} more "
+            "were not compared"
+        )
+    return reasons
+
+
+def _own(context: RunContext) -> _Images:
+    """The images that the run uses."""
+    rows = context.store.dataset()
+    if context.chosen is None:
+        return _Images(rows)
+    chosen = context.chosen["path"]
+    return _Images(rows, is_wanted=lambda batch: pc.is_in(batch["path"], chosen))
+
+
+def _training_images(rows: pads.Dataset, images: _Images) -> _Images:
+    """The training images of the model that is used, without those that this run has too."""
+    of_side = pc.field("split") == TRAIN
+    own = sorted_keys(batch["path"] for batch in images.batches())
+    return _Images(
+        rows,
+        of_side if rows.count_rows(filter=of_side) else None,
+        lambda batch: pc.invert(pa.array(is_in(own, batch["path"]))),
+    )

@@ -1,0 +1,105 @@
+"""The start of a run, without Spark: lists the images, compiles the network, checks both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TextIO
+
+from fruits.errors import ConfigError, InputError
+from fruits.networks.graph import CompiledGraph
+from fruits.runs.basis import Basis
+from fruits.runs.checks import chosen_basis, require_apart
+from fruits.runs.config import RunConfig
+from fruits.runs.fingerprint import Fingerprint, fingerprint
+from fruits.runs.inputs import compile_network, list_images
+from fruits.runs.outputs import Outputs
+from fruits.runs.progress import Stages
+from fruits.sources.parts import Found, Parts
+from fruits.sources.selection import described
+from fruits.sources.source import Source
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose inputs are checked, before its first step.
+
+    Attributes:
+        config: The options. With ``model``, scaler and components are those of the model.
+        progress: The stream for lines about the progress.
+        stages: The seconds of the steps.
+        source: The source of the images.
+        found: All images of the source.
+        listing: The images that the run uses; ``limit`` may select some of them.
+        graph: The compiled backbone.
+        basis: The basis of the run whose model is used; None if a new one is fitted.
+        outputs: The output folder.
+        fingerprint: The digests of everything that determines the results.
+    """
+
+    config: RunConfig
+    progress: TextIO
+    stages: Stages
+    source: Source
+    found: Found
+    listing: Parts
+    graph: CompiledGraph
+    basis: Basis | None
+    outputs: Outputs
+    fingerprint: Fingerprint
+
+
+def prepare_run(
+    config: RunConfig, progress: TextIO, listed: tuple[Source, Found, Parts] | None = None
+) -> PreparedRun:
+    """Lists the images, compiles the network, and refuses a run that cannot succeed.
+
+    Args:
+        config: The options.
+        progress: The stream for lines about the progress.
+        listed: The result of :func:`fruits.runs.inputs.list_images`, if the images are listed
+            already.
+
+    Raises:
+        FruitsError: The caller can fix the problem; the message is one line.
+    """
+    stages = Stages(progress)
+    outputs = Outputs.of(config.output)
+    source, found, listing = listed or list_images(config, stages)
+    graph = compile_network(config, stages)
+    require_apart(config, found.linked)
+    basis = chosen_basis(config, graph)
+    if basis:
+        config = replace(config, scaler=basis.scaler, components=basis.components)
+    else:
+        _require_images(config, listing.num_rows, graph, found.passed_over)
+    outputs.check(graph.identity, config.overwrite)
+    return PreparedRun(
+        *(config, progress, stages, source, found, listing, graph, basis, outputs),
+        fingerprint=fingerprint(config, found, graph.identity),
+    )
+
+
+def _require_images(
+    config: RunConfig, found: int, graph: CompiledGraph, passed_over: Mapping[str, int]
+) -> None:
+    """Refuses a run that cannot succeed, before any long computation.
+
+    Raises:
+        ConfigError: The number of components is too large.
+        InputError: There are fewer than two images.
+    """
+    if found < 2:
+        others = described(passed_over)
+        raise InputError(
+            f"images: wanted at least two for a PCA; found {found} in {config.images}"
+            + (f", which also has {others}" if others else "")
+            + (": extract the archives in it" if ".zip" in passed_over else "")
+        )
+    # With a detector, a photograph may have any number of rows.
+    possible = graph.dimension if graph.detector else min(found, graph.dimension)
+    if isinstance(config.components, int) and config.components > possible:
+        raise ConfigError(
+            f"components: wanted at most {possible} ({found} images, {graph.dimension} features "
+            f"of {graph.backbone}); got {config.components}"
+        )

@@ -1,0 +1,121 @@
+"""Collects the data of ``report.html`` from the staged results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.classify import review
+from fruits.classify.evaluate import Evaluation, labels_by_similarity
+from fruits.classify.review import Confusion
+from fruits.classify.rows import scheme_of
+from fruits.features.rows import sample_batches
+from fruits.features.table import FeatureTable
+from fruits.report.data import IMAGES, REJECTED, Rejected, ReportData
+from fruits.report.sections import paths_of
+from fruits.runs.classify import Classified
+from fruits.runs.context import RunContext
+from fruits.runs.extract import Extracted
+from fruits.runs.image_map import map_images, thumbnails
+from fruits.runs.reduce import Reduced
+
+PAIRS = 12
+"""The number of confusions that the report shows as photographs."""
+
+MOST_IMAGES = 200_000
+"""The maximum number of images in the report, since their paths are in the driver's memory."""
+
+_TABLES = ("label_suspect", "outlier", "split_duplicate", "duplicate", "near_duplicate", "drift")
+
+
+def collect_report_data(
+    context: RunContext,
+    extracted: Extracted,
+    reduced: Reduced,
+    classified: Classified | None,
+    evaluations: Sequence[Evaluation],
+    report: dict[str, Any],
+) -> ReportData:
+    """Collects the data of the report. The results must be staged, with the plots.
+
+    Args:
+        context: The run.
+        extracted: The images.
+        reduced: The scaler and the PCA.
+        classified: The classifier, or None.
+        evaluations: The evaluations of the classifier, the most important one first.
+        report: The content of run.json.
+    """
+    images = _sampled_images(context, "predictions" if classified else "pca", extracted.images)
+    confusions = _confusions(evaluations, classified, images)
+    quality = _quality(context)
+    classifier = classified.classifier if classified else None
+    shown = paths_of(confusions, quality.values())
+    mapped = map_images(context.spark, context.store, reduced.reduction, classifier, images)
+    return ReportData(
+        run=report,
+        written=datetime.now().astimezone(),
+        images=mapped.images,
+        total=extracted.images,
+        planes=mapped.planes,
+        vectors=mapped.vectors,
+        thumbnails=thumbnails(_stores(context), mapped.digests, shown),
+        order=labels_by_similarity(classifier) if classifier else (),
+        confusions=confusions,
+        quality=quality,
+        rejected=Rejected.of(context.staged.dataset("rejected", REJECTED).to_batches()),
+        static_map=context.staged.read("plots/pc1_pc2.png"),
+    )
+
+
+def _stores(context: RunContext) -> list[FeatureTable]:
+    """The features of the run, and of the model that is used, which may have copies of images."""
+    return [context.store, *([context.trained] if context.trained else [])]
+
+
+def _sampled_images(context: RunContext, name: str, total: int) -> pa.Table:
+    """The images of a staged table, ordered by path; an even sample if there are very many."""
+    rows = context.staged.dataset(name, IMAGES)
+    if total <= MOST_IMAGES:
+        return rows.to_table()
+    return pa.Table.from_batches(sample_batches(rows, MOST_IMAGES), IMAGES)
+
+
+def _confusions(
+    evaluations: Sequence[Evaluation], classified: Classified | None, images: pa.Table
+) -> list[Confusion]:
+    """The worst confusions of the first evaluation, each with two photographs."""
+    if not evaluations or classified is None:
+        return []
+    if held_out := classified.held_out:
+        known, predictions = classified.classifier.labels, held_out.predictions
+        predicted = [known[place] for place in predictions.predicted.tolist()]
+        paths, labels, confidence = held_out.paths, held_out.labels, predictions.confidence
+    else:
+        rows = _evaluated(evaluations[0].scheme, images)
+        paths, labels, predicted = (
+            rows[name].to_pylist() for name in ("path", "label", "predicted")
+        )
+        confidence = rows["confidence"].to_numpy()
+    return review.confusions(evaluations[0], paths, labels, predicted, confidence, PAIRS)
+
+
+def _evaluated(scheme: str, images: pa.Table) -> pa.Table:
+    """The images of an evaluation."""
+    sides = [side for side in pc.unique(images["split"]).to_pylist() if scheme_of(side) == scheme]
+    of_side = pc.is_in(images["split"], pa.array(sides, pa.string()))
+    return images.filter(pc.and_(of_side, pc.is_valid(images["label"])))
+
+
+def _quality(context: RunContext) -> dict[str, pa.Table]:
+    """The staged tables of findings, by name."""
+    files = {name: f"quality/{name}.parquet" for name in _TABLES}
+    return {
+        name: context.staged.dataset(file).to_table()
+        for name, file in files.items()
+        if context.staged.exists(file)
+    }

@@ -1,0 +1,102 @@
+"""Assigns training images to folds, a few labels at a time if there are many images."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fruits.classify.groups import Groups, assign_folds, describe_groups, group_images
+from fruits.sources import parts
+from fruits.sources.naming import Naming
+from fruits.sources.parts import Parts
+from fruits.sources.spread import Spread, each_sorted
+
+FOLDED = pa.schema([("path", pa.string()), ("label", pa.string()), ("fold", pa.int64())])
+"""The columns of the training images with their folds."""
+
+
+def training_folds(images: Parts, naming: Naming) -> tuple[Parts, str]:
+    """Assigns training images to folds, see :mod:`fruits.classify.groups`.
+
+    Groups of an expression or of the source may have several labels. In that case all images are
+    in memory at once, with 200 bytes for each.
+
+    Args:
+        images: The images ordered by path: ``path``, ``label``, and ``group`` if the source has
+            groups.
+        naming: The rules that read paths.
+
+    Returns:
+        Parts of :data:`FOLDED`, and one line that describes the groups.
+    """
+    if len(images.reads) == 1:
+        table, groups = _folded(next(iter(images)), naming)
+        return Parts.of(table), groups.describe()
+    if naming.group is None and not _has_groups(images):
+        return _by_label(images, naming)
+    table, groups = _folded(images.table(), naming)
+    spread = Spread(FOLDED, images.bounds)
+    spread.add(table)
+    return each_sorted(spread.parts()), groups.describe()
+
+
+def shared_objects(names: pa.ChunkedArray) -> list[Any]:
+    """A column of strings as a list that shares one object for equal strings; null is None."""
+    coded = names.combine_chunks().dictionary_encode()
+    known = coded.dictionary.to_pylist()
+    return [None if place is None else known[place] for place in coded.indices.to_pylist()]
+
+
+def _folded(images: pa.Table, naming: Naming) -> tuple[pa.Table, Groups]:
+    labels = shared_objects(images["label"])
+    named = shared_objects(images["group"]) if "group" in images.column_names else None
+    groups = group_images(images["path"], labels, naming, named)
+    numbers = pa.array(assign_folds(groups.names, labels))
+    return images.select(["path", "label"]).append_column("fold", numbers), groups
+
+
+def _has_groups(images: Parts) -> bool:
+    return "group" in images.schema.names and any(
+        part["group"].null_count < part.num_rows for part in images
+    )
+
+
+def _by_label(images: Parts, naming: Naming) -> tuple[Parts, str]:
+    """Assigns the images of some labels at a time, if each group has only one label."""
+    folds = Spread(FOLDED, images.bounds)
+    count, kinds = 0, Counter[str]()
+    for some in _labels_together(images):
+        table, groups = _folded(some, naming)
+        count += len(set(groups.names))
+        kinds.update(groups.kinds)
+        folds.add(table)
+    return each_sorted(folds.parts()), describe_groups(count, dict(sorted(kinds.items())))
+
+
+def _labels_together(images: Parts) -> Parts:
+    """The same images in parts by label: all images of a label are in one part, by path."""
+    counts: Counter[str] = Counter()
+    for part in images:
+        values, numbers = pc.value_counts(part["label"]).flatten()
+        counts.update(dict(zip(values.to_pylist(), numbers.to_pylist(), strict=True)))
+    labels = sorted(counts)
+    before = itertools.accumulate((counts[label] for label in labels), initial=0)
+    firsts: dict[int, str] = {}
+    for label, start in zip(labels, before, strict=False):
+        firsts.setdefault(start // parts.PART_ROWS, label)
+    bounds = [*firsts.values()][1:]
+    spread = Spread(images.schema, bounds)
+    for part in images:
+        coded = part["label"].combine_chunks().dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        of_label = np.array([bisect_right(bounds, name) for name in names], np.int64)
+        numbers = of_label[coded.indices.to_numpy()]
+        for number in np.unique(numbers).tolist():
+            spread.add_to(number, part.filter(pa.array(numbers == number)))
+    return spread.parts()

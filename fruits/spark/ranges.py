@@ -1,0 +1,240 @@
+"""Ranges of paths: each becomes one file of a table that is ordered by path."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import SparkSession
+
+from fruits.features.rows import read_rows, write_rows
+from fruits.spark.tasks import run_tasks
+from fruits.storage.location import Location
+
+# The approximate number of rows of a file of components.
+ROWS_OF_A_FILE = 16_384
+
+
+# The driver receives one path for this many rows of a sorted file.
+ROWS_OF_A_SAMPLE = 512
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The tables of an earlier run, whose rows are reused.
+
+    Attributes:
+        root: The folder of the tables.
+        names: The names of the files of each table, in order.
+        fresh: The files of features whose rows are not in the tables, or may differ.
+        gone: The sorted paths of rows in the tables whose features were dropped.
+    """
+
+    root: Location
+    names: list[str]
+    fresh: list[Location]
+    gone: list[str]
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """A sorted file.
+
+    Attributes:
+        name: The name of the file.
+        rows: The number of rows.
+        samples: Sampled paths of the file, with the first and the last one.
+        counts: The number of rows in the range of each earlier file.
+    """
+
+    name: str
+    rows: int
+    samples: list[str]
+    counts: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Old:
+    """A file of an earlier run: its name, its first path, and its rows."""
+
+    name: str
+    first: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of paths.
+
+    Attributes:
+        first: The lower bound, inclusive; None for no bound.
+        end: The upper bound, exclusive; None for no bound.
+        files: The new sorted files that may have rows in the range.
+        old: The file of the earlier run that may have rows in the range; None without one.
+        rows: The number of rows of the old file if it is reused unchanged; else None.
+        gone: The paths of the old file whose features were dropped.
+    """
+
+    first: str | None
+    end: str | None
+    files: list[str]
+    old: str | None = None
+    rows: int | None = None
+    gone: list[str] = field(default_factory=list)
+
+    def of(self, rows: pa.Table) -> pa.Table:
+        """The rows in the range."""
+        if self.first is not None:
+            rows = rows.filter(pc.greater_equal(rows["path"], self.first))
+        return rows if self.end is None else rows.filter(pc.less(rows["path"], self.end))
+
+
+def old_files(spark: SparkSession, earlier: Earlier) -> list[Old]:
+    """The files of an earlier run that are not empty."""
+    folder = earlier.root / "pca"
+
+    def look(name: str) -> Old | None:
+        paths = read_rows(folder / name, ["path"])["path"]
+        return Old(name, paths[0].as_py(), len(paths)) if len(paths) else None
+
+    what = f"project: {len(earlier.names):,} files of the last run"
+    return [one for one in run_tasks(spark, look, earlier.names, what) if one]
+
+
+def of_all(files: Sequence[Sorted]) -> list[Range]:
+    """Ranges of about :data:`ROWS_OF_A_FILE` rows for all rows of sorted files."""
+    return _between(files, None, None, None, [])
+
+
+def changed(old: Sequence[Old], files: Sequence[Sorted], gone: Sequence[str]) -> list[Range]:
+    """The ranges of earlier files; a range with many new rows is divided.
+
+    Args:
+        old: The earlier files, in order.
+        files: The new sorted files.
+        gone: The sorted paths of dropped rows.
+    """
+    bounds: list[str | None] = [None, *(file.first for file in old[1:]), None]
+    found: list[Range] = []
+    for number, (file, first, end) in enumerate(zip(old, bounds, bounds[1:], strict=False)):
+        start = 0 if first is None else bisect_left(gone, first)
+        lost = [*gone[start : len(gone) if end is None else bisect_left(gone, end)]]
+        own = [one for one in files if one.counts[number]]
+        new = sum(one.counts[number] for one in own)
+        if not new and not lost:
+            found.append(Range(first, end, [], file.name, file.rows))
+        elif file.rows + new > 2 * ROWS_OF_A_FILE:
+            found += _between(own, first, end, file.name, lost)
+        else:
+            found.append(Range(first, end, [one.name for one in own], file.name, None, lost))
+    return found
+
+
+def _between(
+    files: Sequence[Sorted],
+    first: str | None,
+    end: str | None,
+    old: str | None,
+    gone: list[str],
+) -> list[Range]:
+    """Ranges of about :data:`ROWS_OF_A_FILE` rows of sorted files, between two bounds."""
+    samples = sorted(
+        path
+        for path in {path for file in files for path in file.samples[:-1]}
+        if (first is None or path > first) and (end is None or path < end)
+    )
+    step = max(1, ROWS_OF_A_FILE // ROWS_OF_A_SAMPLE)
+    found = []
+    for start, stop in itertools.pairwise([first, *samples[step::step], end]):
+        some = [
+            file.name
+            for file in files
+            if (stop is None or file.samples[0] < stop)
+            and (start is None or file.samples[-1] >= start)
+        ]
+        if some or old:
+            found.append(Range(start, stop, some, old, None, gone))
+    return found
+
+
+def write(
+    span: Range,
+    tables: Sequence[str],
+    folder: Location,
+    place: Location,
+    number: int,
+    earlier: Location | None,
+) -> int:
+    """Writes the file of a range for each table; no file if there are no rows.
+
+    Args:
+        span: The range.
+        tables: The names of the tables.
+        folder: The folder of the sorted files.
+        place: The folder of the tables.
+        number: The number of the range.
+        earlier: The folder with the tables of an earlier run; None without one.
+
+    Returns:
+        The number of rows of the first table.
+    """
+    name = f"{number:09}.parquet"
+    if span.rows is not None and span.old and earlier:
+        for table in tables:
+            _link_or_copy(earlier / table / span.old, place / table / name)
+        return span.rows
+    # By the first table, which has all rows: other tables may no longer have a row of an image.
+    stale = _stale(span, folder / tables[0]) if span.old else None
+    first, *others = tables
+    rows = _merged(span, first, folder, earlier, stale)
+    if not rows.num_rows:
+        return 0
+    write_rows(place / first / name, rows)
+    for table in others:
+        write_rows(place / table / name, _merged(span, table, folder, earlier, stale))
+    count: int = rows.num_rows
+    return count
+
+
+def _stale(span: Range, folder: Location) -> pa.ChunkedArray:
+    """The paths of outdated rows in the old file: dropped ones, and those with a new row."""
+    found = [pa.chunked_array([pa.array(span.gone, pa.string())])]
+    found += [read_rows(folder / name, ["path"])["path"] for name in span.files]
+    return pa.chunked_array([chunk for some in found for chunk in some.chunks], pa.string())
+
+
+def _merged(
+    span: Range,
+    table: str,
+    folder: Location,
+    earlier: Location | None,
+    stale: pa.ChunkedArray | None,
+) -> pa.Table:
+    found = [span.of(read_rows(folder / table / name)) for name in span.files]
+    if earlier and span.old:
+        old = span.of(read_rows(earlier / table / span.old))
+        found.append(old.filter(pc.invert(pc.is_in(old["path"], stale))))
+    return pa.concat_tables(found).sort_by("path")
+
+
+def _link_or_copy(source: Location, target: Location) -> None:
+    """Links or copies a file. Links are safe, since these files are never changed in place."""
+    target.filesystem.makedirs(target.path.rpartition("/")[0], exist_ok=True)
+    if not (target.is_local and _is_linked(source.path, target.path)):
+        target.filesystem.cp_file(source.path, target.path)
+
+
+def _is_linked(source: str, target: str) -> bool:
+    """Links a local file; False if the file system has no links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:  # The task was repeated.
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,35 @@
+"""The options of ``fruits predict``, which come from a finished run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fruits.errors import ConfigError
+from fruits.runs.predict import predict_config
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """An output, of which only the parameters are there."""
+    output = tmp_path / "output"
+    output.mkdir()
+    parameters = {"backbone": "EfficientNetLite0", "label": "grandparent", "csv": False}
+    (output / "run.json").write_text(json.dumps({"parameters": parameters}))
+    return output
+
+
+def test_what_decides_the_features_is_that_of_the_model(finished: Path, tmp_path: Path) -> None:
+    config = predict_config(str(finished), "images", str(tmp_path / "other"))
+    assert (config.backbone, config.label, config.model) == (
+        "EfficientNetLite0",
+        "grandparent",
+        str(finished),
+    )
+    assert config.csv is True
+
+
+@pytest.mark.parametrize("name", ["output", "output/", "./output", "other/../output"])
+def test_the_results_of_the_model_are_not_replaced(finished: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="output: wanted another folder than the model's"):
+        predict_config(str(finished), "images", f"{finished.parent}/{name}")
