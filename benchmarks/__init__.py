@@ -1,1 +1,1 @@
-"""Benchmarks: comparison with other tools, the fit, growth, precision and servers."""
+"""Benchmarks: comparison with other tools, fits, growing data sets, precision and servers."""

@@ -1,10 +1,10 @@
-"""Measures the whole task with ``fruits``, with other engines and with usual notebooks.
+"""Measures the whole task with ``fruits``, with other engines and with typical notebooks.
 
     python -m benchmarks [--images DIR] [--count N] [--peer-count N] [--slow-count N]
 
 Each contender runs alone in a separate process, whose memory is measured. All contenders use the
-same network, the same random weights and the same machine; slow ones process fewer images. Finally,
-the classifier is fitted in several ways. All files are written below data/bench.
+same network, the same random weights and the same machine; slow ones process fewer images. At the
+end, the classifier is fitted in several ways. All files are written below data/bench.
 """
 
 import argparse
@@ -30,11 +30,11 @@ class Contender:
     """One way to do the task.
 
     Attributes:
-        title: of its row.
-        count: the option that says how many images it takes.
-        module: in :mod:`benchmarks.contenders`; None for ``fruits run``.
-        environment: a name in ``peers/``; None for the project's own.
-        precision: of the compiled network.
+        title: the title of its row in the table.
+        count: the command-line option with its number of images.
+        module: its module in :mod:`benchmarks.contenders`; None for ``fruits run``.
+        environment: the name of its environment in ``peers/``; None for the project's own.
+        precision: the precision of the compiled network.
     """
 
     title: str
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The table and what follows from it."""
+    """The table, and the conclusions from it."""
     rows = report["rows"]
     by_name = {row["name"]: row for row in rows if "error" not in row}
     ours = by_name.get("f32")
@@ -115,19 +115,19 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def speed(row: Row) -> float | None:
-    """Images per second, everything included; None for the bound, which does only a part."""
+    """Images per second of the whole run; None for the bound, which does only a part of the task."""
     return None if row["name"].startswith("bound") else row["images"] / row["seconds"]["total"]
 
 
 def started(row: Row) -> float:
-    """Images per second of the extraction, or of all the work where that is not timed by itself."""
+    """Images per second of the extraction; if it is not timed, of everything after the start."""
     seconds = row["seconds"]
     work = seconds.get("extract") or seconds["total"] - seconds["start"]
     return float(row.get("steady") or row["images"] / work)
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Speed and memory of each contender."""
+    """Plots the speed and the memory of each contender."""
     whole = {row["title"]: row for row in rows if "error" not in row and speed(row)}
     if whole:
         speeds = {title: speed(row) or 0.0 for title, row in whole.items()}
@@ -168,7 +168,7 @@ def _measure(
         launched=time.time(),
     )
     command = [python, "-m", f"benchmarks.contenders.{contender.module}", task.to_json()]
-    # Workers that start elsewhere have to find the contender's module too.
+    # Workers that start in another folder must also find the contender's module.
     watched = run_watched(command, log, {"PYTHONPATH": str(ROOT)}, options.timeout)
     if watched.status is None:
         return {"error": f"not done after {options.timeout:.0f} s"}
@@ -180,7 +180,7 @@ def _measure(
 
 
 def _classifier() -> list[Row]:
-    """The fits of :mod:`benchmarks.classify` to drawn features."""
+    """The fits of :mod:`benchmarks.classify` to random features."""
     log = DATA / "classify.txt"
     if run_watched([sys.executable, "-m", "benchmarks.classify"], log).status:
         return [{"title": "benchmarks.classify", "error": f"{last_line(log)} (all of it in {log})"}]

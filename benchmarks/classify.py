@@ -2,10 +2,11 @@
 
     python -m benchmarks.classify [--images DIR] [--rows N] [--features N] [--labels N]
 
-There are two parts. On synthetic features of a run's size: the seconds of a fit. Ours starts from
-moments, which a run has already; the table is cached for Spark, and in memory for scikit-learn. On
-photographs in folders Training and Test: also the accuracy on Test, and in a cross-validation on
-Training that keeps frames of one film together.
+There are two parts. The first one measures the seconds of a fit to synthetic features, as many as
+in a run. Our fit starts from moments, which a run already has; for Spark the table is cached, and
+for scikit-learn it is in memory. The second part uses photographs in folders Training and Test. It
+also measures the accuracy on Test, and in a cross-validation on Training that keeps the frames of
+each film together.
 """
 
 import argparse
@@ -64,8 +65,8 @@ def main() -> None:
 
 
 def describe(report: dict[str, list[Row]]) -> str:
-    """A table of each part."""
-    names = ["seconds", "split", "grouped"]  # the accuracy under both schemes
+    """A table for each part."""
+    names = ["seconds", "split", "grouped"]  # the accuracy of both evaluations
     parts = []
     for part, rows in report.items():
         lines = [[row["title"], row["size"], *(row.get(name) for name in names)] for row in rows]
@@ -77,7 +78,7 @@ def describe(report: dict[str, list[Row]]) -> str:
 
 
 def drawn(spark: SparkSession, options: argparse.Namespace) -> list[Row]:
-    """The seconds of each fit to features of low rank with noise, cut off at zero."""
+    """The seconds of each fit to random features: low rank, with noise, negative values set to 0."""
     rng = np.random.default_rng(0)
     basis = rng.standard_normal((RANK, options.features), np.float32)
     basis *= np.geomspace(1, 0.01, RANK, dtype=np.float32)[:, np.newaxis]
@@ -95,7 +96,7 @@ def drawn(spark: SparkSession, options: argparse.Namespace) -> list[Row]:
 
 
 def photographs(spark: SparkSession, images: Path) -> list[Row]:
-    """The seconds of each fit to photographs, and its accuracy under both schemes."""
+    """The seconds of each fit to photographs, and its accuracy in both evaluations."""
     x, names, sides, paths = extracted(images)
     train_rows, test_rows = (np.flatnonzero(sides == side) for side in ("train", "test"))
     every, labels = np.unique(names, return_inverse=True)
@@ -135,7 +136,7 @@ def _row(title: str, x: Features, labels: Places, predict: Predict, seconds: flo
 
 
 def _trained(x: Features, labels: list[str], fold_of: Places) -> Training:
-    """What a run chooses, by its own cross-validation."""
+    """The classifier that a run chooses by cross-validation."""
     names = np.array(labels)
     total = {name: Moments.of(transform_features(x, name), labels) for name in TRANSFORMS}
     folds = []
@@ -153,7 +154,7 @@ def _held_out(
     labels: Places,
     fold_of: Places,
 ) -> float:
-    """The accuracy of a cross-validation."""
+    """The accuracy in a cross-validation."""
     right = 0
     for number in sorted(set(fold_of.tolist()) - {TRAIN_ONLY}):
         held = fold_of == number
@@ -212,7 +213,7 @@ def _spark(spark: SparkSession) -> Callable[[Features, Places], tuple[Predict, f
 def extracted(
     images: Path,
 ) -> tuple[Features, NDArray[np.str_], NDArray[np.str_], list[str]]:
-    """Features, labels, sides and paths of all photographs that have all of them."""
+    """Features, labels, splits and paths of the photographs, without incomplete rows."""
     found = find_images(str(images)).images
     graph = compile_backbone(BACKBONE)
     pairs = zip(found["path"].to_pylist(), found["length"].to_pylist(), strict=True)

@@ -1,4 +1,4 @@
-"""Measures the cost of new images after many commits: reading manifests, commit, moments.
+"""Measures the cost of new images after many commits: manifests, the next commit, moments.
 
     python -m benchmarks.commits [--growths N] [--rows N] [--features N] [--plain]
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def grow(writer: FeatureWriter, number: int, rows: pa.Table, compacted: bool) -> Moments:
-    """What a run does besides its Spark jobs when some images are new; returns all moments."""
+    """Does what a run with some new images does, except Spark jobs; returns all moments."""
     writer.sweep()
     planned = plan_compaction(writer) if compacted else None
     if planned:
@@ -81,7 +81,7 @@ def grow(writer: FeatureWriter, number: int, rows: pa.Table, compacted: bool) ->
 
 
 def drawn(number: int, rows: int, features: int) -> pa.Table:
-    """Rows of features as a run writes them."""
+    """Random features in rows, as a run writes them."""
     rng = np.random.default_rng(number)
     names = [f"{number:08}-{row:06}" for row in range(rows)]
     columns = {

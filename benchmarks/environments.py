@@ -1,4 +1,4 @@
-"""Virtual environments for other programs, which the project itself does not need."""
+"""Virtual environments for other tools, which the project itself does not need."""
 
 import hashlib
 import subprocess
@@ -11,10 +11,10 @@ LOCKS = Path(__file__).parent / "peers"
 
 
 def python_of(name: str) -> str:
-    """The Python of an environment made from ``peers/NAME.lock``, installing it where needed.
+    """The Python of the environment of ``peers/NAME.lock``, which is installed first if necessary.
 
     Raises:
-        RuntimeError: when it cannot be installed here; the message is pip's last line.
+        RuntimeError: it cannot be installed; the message is the last line of pip.
     """
     lock = LOCKS / f"{name}.lock"
     folder = DATA / "envs" / name
@@ -26,7 +26,7 @@ def python_of(name: str) -> str:
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        # The lock is complete, but for what the project leaves out on purpose.
+        # The lock contains all dependencies, except those that the project omits on purpose.
         [*install, "--require-hashes", "--no-deps", "-r", str(lock)],
     ):
         result = subprocess.run(command, capture_output=True, text=True)

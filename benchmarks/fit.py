@@ -3,9 +3,9 @@
     python -m benchmarks.fit [--rows N] [--features N] [--large-rows N] [--large-features N]
 
 The features are random: of low rank with noise, and not negative, like those of a network. Our fit
-reads them from disk, in chunks of a run; Spark's fit has the table in its cache, as vectors. Our
-fit is the moments, in Spark's tasks, and then the scaler and the PCA, on the driver. Each part is a
-separate process, whose memory is measured; all seconds are those of one call.
+reads them from disk, in the chunks of a run; Spark's fit reads vectors from a cached table. Our fit
+has two steps: the moments in Spark's tasks, and then the scaler and the PCA on the driver. Each
+part is a separate process, whose memory is measured; all times are those of a single call.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from fruits.storage.lock import exclusive
 
 RANK = 200
 LABELS = 131
-CHUNK = 10_000  # What `fruits run` commits at a time.
+CHUNK = 10_000  # The rows of a chunk that `fruits run` commits.
 PARTITIONS = 8
 FOLDER = DATA / "fit"
 LARGE_DRIVER = "2g"
@@ -59,7 +59,7 @@ def main() -> None:
     for part, driver in (("against-spark", None), ("large", LARGE_DRIVER)):
         print(f"{part} ...", flush=True)
         log, command = FOLDER / f"{part}.log", [sys.executable, "-m", "benchmarks.fit"]
-        # Spark takes the driver's memory from here rather than from conf/.
+        # This setting of the driver's memory takes precedence over the one in conf/.
         submit = f"--driver-memory {driver} pyspark-shell" if driver else "pyspark-shell"
         watched = run_watched(
             [*command, *sys.argv[1:], "--part", part], log, {"PYSPARK_SUBMIT_ARGS": submit}
@@ -99,7 +99,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def _measured(figures: dict[str, Any]) -> str:
-    """What was measured, and on what."""
+    """What was measured, and on which machine."""
     return (
         f"min-max scaler and {figures['components']} components; {figures['chunks']} chunks in "
         f"{figures['files']} files, without moments of before; Spark's master is "
@@ -110,7 +110,7 @@ def _measured(figures: dict[str, Any]) -> str:
 
 @contextmanager
 def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[FeatureWriter]:
-    """Features as a run leaves them on disk, in committed chunks."""
+    """Random features on disk, in committed chunks like those of a run."""
 
     root = f"{FOLDER}/{part}"
     shutil.rmtree(root, ignore_errors=True)
@@ -145,14 +145,14 @@ def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[
 
 
 def kept(table: DataFrame) -> DataFrame:
-    """The table in Spark's cache, all of it."""
+    """The table, all of it in Spark's cache."""
     cached = table.cache()
     cached.count()
     return cached
 
 
 def against_spark(options: argparse.Namespace) -> None:
-    """Both fits of the same table: ours reads it from disk, Spark's own has it in the cache."""
+    """Both fits of the same table: ours reads it from disk, Spark's own from the cache."""
     spark, clock = get_spark(), Clock()
     k = min(options.components, options.features)
     with drawn(spark, "against-spark", options.rows, options.features) as store:
@@ -175,7 +175,7 @@ def against_spark(options: argparse.Namespace) -> None:
 
 
 def large(options: argparse.Namespace) -> None:
-    """The features of a wider network, with a driver of little memory."""
+    """Our fit of the features of a wider network, with little memory for the driver."""
     spark, clock = get_spark(), Clock()
     k = min(options.components, options.large_features)
     with drawn(spark, "large", options.large_rows, options.large_features) as store:
@@ -187,7 +187,7 @@ def large(options: argparse.Namespace) -> None:
 
 
 def fit(spark: SparkSession, store: FeatureTable, components: int, clock: Clock) -> Reduction:
-    """Ours, as a run does it, in its two steps."""
+    """Our fit in its two steps, as in a run."""
     moments = clock("moments, fruits", measure.moments, spark, store)
     step = "scaler and PCA, fruits"
     own: Reduction = clock(step, fit_reduction, moments, "minmax", components)
@@ -196,13 +196,13 @@ def fit(spark: SparkSession, store: FeatureTable, components: int, clock: Clock)
 
 
 class Clock:
-    """Seconds of named calls."""
+    """The seconds of named calls."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def __call__(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Does the work and notes how long it takes."""
+        """Calls a function, and records its time."""
         begin = time.perf_counter()
         result = work(*arguments)
         self.seconds[name] = time.perf_counter() - begin
@@ -210,7 +210,7 @@ class Clock:
 
 
 def _conditions(spark: SparkSession, store: FeatureTable, components: int) -> dict[str, Any]:
-    """What is about to be measured, and on what."""
+    """What will be measured, and on which machine."""
     return {
         "components": components,
         "chunks": len(store.chunks()),

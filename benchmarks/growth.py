@@ -1,4 +1,4 @@
-"""Measures growth: different numbers of images, and photographs of many megapixels.
+"""Measures runs with more and more images, and with photographs of many megapixels.
 
     python -m benchmarks.growth [--images DIR] [--counts N ...] [--photographs DIR]
 
@@ -55,12 +55,12 @@ def main() -> None:
 
 
 def per_image(run: dict[str, Any]) -> float:
-    """Seconds of extraction for one image."""
+    """The seconds of extraction per image."""
     return float(run["seconds"]["extract"] / run["images"])
 
 
 def describe(report: dict[str, Any]) -> str:
-    """A line for each size, and what the reduced scale does."""
+    """A line for each size, and the effect of the reduced scale."""
     large = report["large"]
     named = [(f"{run['images']:,} images", run) for run in report["runs"]]
     lines, notes = [], []
@@ -82,7 +82,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def scales(photographs: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Decoding at reduced scale against full: milliseconds, and how far the features move."""
+    """Compares decoding at reduced and at full scale: milliseconds, and changes of the features."""
     graph, network = network_of(options.backbone, options.weights)
     contents = [path.read_bytes() for path in sorted(photographs.glob("*/*.jpg"))]
     reduced, reduced_ms = _timed(decode, contents, graph.input)
@@ -96,13 +96,13 @@ def scales(photographs: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def decode_in_full(content: bytes, side: int) -> NDArray[np.uint8]:
-    """The pixels of an image, every one of them decoded and weighed."""
+    """The pixels of an image that is decoded at full scale and then resized."""
     image = Image.open(io.BytesIO(content)).convert("RGB")
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def enlarged(source: Path, megapixels: float, count: int) -> Path:
-    """Photographs of many megapixels: small ones made larger, with the grain of a sensor."""
+    """Photographs of many megapixels: enlarged small ones, with noise like that of a sensor."""
     target = DATA / "piles" / f"{name_of(source)}-{count}-of-{megapixels:g}-megapixels"
     size = (round(1000 * (megapixels * 4 / 3) ** 0.5), round(1000 * (megapixels * 3 / 4) ** 0.5))
     rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ BACKBONE = "MobileNetV2"
 
 
 def source_of(images: Path | None) -> Path:
-    """The folder of photographs to take from: the given one, or one that is drawn."""
+    """The folder with the photographs: the given one, or a generated sample."""
     if images is not None:
         return images.resolve()
     drawn = DATA / "drawn"
@@ -29,10 +29,10 @@ def source_of(images: Path | None) -> Path:
 
 
 def subset(source: Path, count: int) -> Path:
-    """A folder of exactly ``count`` JPEG files, laid out by label, evenly taken from a source.
+    """A folder of exactly ``count`` JPEG files in folders by label, selected evenly from a source.
 
-    Where the source has fewer, its files come again and again, each time with other bytes behind
-    the end of the image, so that no two files are alike.
+    If the source has fewer files, they are repeated. Each repetition has other bytes after the end
+    of the image, so that no two files are equal.
     """
     files = [
         Path(path.removeprefix("file:")) for path in list_images(str(source))["path"].to_pylist()
@@ -54,16 +54,16 @@ def subset(source: Path, count: int) -> Path:
 
 
 def name_of(source: Path) -> str:
-    """A name that no other source has."""
+    """A name that is different for each source."""
     return f"{source.name}-{hashlib.sha256(str(source).encode()).hexdigest()[:6]}"
 
 
 def weights_file() -> Path:
-    """Seeded random weights of the network, the same for every contender."""
+    """A file with random weights of the network from a fixed seed, the same for all contenders."""
     path = DATA / f"{BACKBONE}.weights.h5"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In a process of its own: TensorFlow would stay in this one and disturb what it watches.
+        # In a separate process, because TensorFlow in this process would disturb its measurements.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             pool.submit(_save_weights, str(path)).result()
     return path
@@ -75,9 +75,9 @@ def _save_weights(path: str) -> None:
 
 
 def compiled(weights: Path) -> tuple[Path, float]:
-    """The compiled network in a fresh cache, and the seconds that it took to compile.
+    """The compiled network in a new cache, and the seconds of compiling it.
 
-    Every ``fruits`` that is started from here on finds it there.
+    Each ``fruits`` command that is started later uses this cache.
     """
     cache = DATA / "cache"
     shutil.rmtree(cache, ignore_errors=True)

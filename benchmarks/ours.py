@@ -16,12 +16,13 @@ FRUITS = str(Path(sys.executable).parent / "fruits")
 
 
 def fruits_run(images: Path, output: Path, *options: str) -> dict[str, Any]:
-    """The figures of one run into a fresh output.
+    """The figures of one run with a new output.
 
     Returns:
-        images; seconds of start (all that is not listed by itself: imports, listing, the compiled
-        network, Spark, plots, the end), extract, fit, project and total; images per second once
-        started; seconds until the first images were done; memory_mb by role; or an error.
+        images; seconds of start (all stages that have no figure of their own: imports, listing,
+        the compiled network, Spark, plots, the end), extract, fit, project and total; images per
+        second after the start; seconds until the first images were done; memory_mb by role; or an
+        error.
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
@@ -33,7 +34,7 @@ def fruits_run(images: Path, output: Path, *options: str) -> dict[str, Any]:
         return {"error": last_line(log)}
     report = json.loads((results / "run.json").read_text())
     stages = {name: report["seconds"][name] for name in ("extract", "fit", "project")}
-    # The model is saved while other stages run: the time that they did not cover.
+    # The model is saved while other stages run: this counts only the time after them.
     stages["project"] += report["seconds"]["model"]
     start = sum(report["seconds"].get(name, 0.0) for name in ("list", "compile", "session"))
     inside = report["seconds"]["total"]
@@ -48,10 +49,10 @@ def fruits_run(images: Path, output: Path, *options: str) -> dict[str, Any]:
 
 
 def steady(done: list[tuple[float, int]]) -> float:
-    """Images per second once started: without the first files of all cores, begun in the start.
+    """Images per second after the start, without the first file of each core, which includes it.
 
     Args:
-        done: of each file of features, in order, the time when it was ready and its rows.
+        done: the time of completion and the rows of each file of features, in order.
     """
     after = done[CORES - 1 :]
     if len(after) < 2:
@@ -60,7 +61,7 @@ def steady(done: list[tuple[float, int]]) -> float:
 
 
 def last_line(log: Path) -> str:
-    """What a program that failed said last."""
+    """The last line of the log of a failed program."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
 

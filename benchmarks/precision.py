@@ -1,8 +1,9 @@
-"""Measures the effect of fewer bits on features, explained variance and speed.
+"""Measures the effect of a lower precision on features, explained variance and speed.
 
     python -m benchmarks.precision --images DIR [--count N] [--int8]
 
-bfloat16, and int8 quantised with images of the same folder, against float32, on one thread.
+It compares bfloat16, and int8 calibrated with images of the same folder, with float32, on one
+thread.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from fruits.sources.decode import decode
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
-# Of the images, so many calibrate the int8 network; 300 is what its documentation proposes.
+# The number of images that calibrate the int8 network; nncf recommends 300.
 CALIBRATION = 300
 
 
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def describe(report: dict[str, dict[str, Any]]) -> str:
-    """A column for each precision."""
+    """A table with a column for each precision."""
     names = dict.fromkeys(key for figures in report.values() for key in figures)
     lines = [[name, *(figures.get(name) for figures in report.values())] for name in names]
     return table(lines, ["", *report])
@@ -72,13 +73,13 @@ def describe(report: dict[str, dict[str, Any]]) -> str:
 def network_of(
     backbone: str, weights: str, precision: str = "f32"
 ) -> tuple[CompiledGraph, Callable[[Pixels], Features]]:
-    """A compiled backbone, and a function from any number of squares of pixels to features."""
+    """A compiled backbone, and a function that computes the features of any number of images."""
     graph = compile_backbone(backbone, weights, precision=precision)
     return graph, load(graph)
 
 
 def timed(network: Callable[[Pixels], Features], pixels: Pixels) -> tuple[Features, float]:
-    """The features, and images per second after a first batch."""
+    """The features, and the images per second after the first batch."""
     network(pixels[:GROUP])
     begin = time.perf_counter()
     features = network(pixels)
@@ -86,7 +87,7 @@ def timed(network: Callable[[Pixels], Features], pixels: Pixels) -> tuple[Featur
 
 
 def movement(exact: Features, other: Features) -> dict[str, float]:
-    """How far features are from the exact ones: by direction, and relative to their length."""
+    """The difference from the exact features: in direction, and relative to their length."""
     lengths = np.linalg.norm(exact, axis=1)
     cosine = (exact * other).sum(axis=1) / (lengths * np.linalg.norm(other, axis=1))
     relative = np.linalg.norm(other - exact, axis=1) / lengths
@@ -99,7 +100,7 @@ def movement(exact: Features, other: Features) -> dict[str, float]:
 
 
 def quality(features: Features, labels: NDArray[Any]) -> dict[str, Any]:
-    """Components of 97 % of the variance, and how often the nearest other image has the label."""
+    """The components for 97 % of the variance, and how often the nearest image has the same label."""
     explained = _explained(features)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     likeness = unit @ unit.T
@@ -112,10 +113,10 @@ def quality(features: Features, labels: NDArray[Any]) -> dict[str, Any]:
 
 
 def quantised(graph: CompiledGraph, pixels: Pixels) -> tuple[Features, float]:
-    """The features and the speed of the network in int8, made in an environment of its own.
+    """The features and the speed of the network in int8, computed in a separate environment.
 
     Raises:
-        RuntimeError: when it cannot be installed or run.
+        RuntimeError: the environment cannot be installed, or the program fails.
     """
     folder = DATA / "int8"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Commits the features of synthetic files without Spark, in place of a first run over them.
+"""Commits the features of synthetic files without Spark, instead of a first run.
 
-What :mod:`benchmarks.scale` measures afterwards is what a run does with features that are there:
-with ten million files, the tasks of a first run would take hours on two cores.
+For ten million files, the tasks of a first run would take hours on two cores. Afterwards,
+:mod:`benchmarks.scale` measures runs that reuse these features.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ ROWS = 512
 
 
 def prepare(config: RunConfig, stages: Stages) -> None:
-    """Commits the features of all files of :mod:`benchmarks.synthetic`, which is installed."""
+    """Commits features for all files of :mod:`benchmarks.synthetic`, which must be installed."""
     _, _, listing = list_images(config, stages)
     outputs = Outputs.of(config.output)
     outputs.prepare(graph().identity, False)
@@ -37,7 +37,7 @@ def prepare(config: RunConfig, stages: Stages) -> None:
 
 
 def _write(writer: FeatureWriter, files: pa.Table) -> str:
-    """Writes the rows that a task would make, into a file with the name that is returned."""
+    """Writes the rows of one task to a file, and returns the name of the file."""
     digests = [hashlib.sha256(path.encode()) for path in files["path"].to_pylist()]
     sha256 = pa.array([one.hexdigest() for one in digests])
     numbers = np.frombuffer(b"".join(one.digest() for one in digests), np.uint16)

@@ -1,6 +1,6 @@
-"""A compiled network in int8: python -m benchmarks.quantise FOLDER CALIBRATION.
+"""Quantises a compiled network to int8: python -m benchmarks.quantise FOLDER CALIBRATION.
 
-It runs in an environment with nncf. FOLDER holds the graph and pixels.npy; features.npy and
+It runs in an environment with nncf. FOLDER contains the graph and pixels.npy; features.npy and
 figures.json are written there.
 """
 

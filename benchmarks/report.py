@@ -1,4 +1,4 @@
-"""Figures as a table in the terminal, as JSON and as a plot."""
+"""Shows figures as a table in the terminal, as JSON and as a plot."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
-    """Rows under a head; numbers to the right, with as many digits as tell something."""
+    """Rows below a header; numbers are right-aligned, without meaningless digits."""
     cells = [list(head), *([_text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -25,7 +25,7 @@ def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
 
 
 def write_json(content: Any, path: Path) -> None:
-    """The figures as a file."""
+    """Writes the figures to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"figures in {path}")
@@ -34,13 +34,13 @@ def write_json(content: Any, path: Path) -> None:
 def bars(
     title: str, panels: dict[str, dict[str, float]], path: Path, powers: Sequence[str] = ()
 ) -> None:
-    """A picture of horizontal bars, a panel for each kind of figure, over the same names.
+    """Draws horizontal bars: a panel for each kind of figure, with the same names in all panels.
 
     Args:
-        title: of the picture.
-        panels: by the label of their axis, the value of each name.
-        path: where the picture goes, as PNG.
-        powers: labels of the panels whose axis goes by powers of ten.
+        title: the title of the picture.
+        panels: the value for each name, by the label of the panel's axis.
+        path: the PNG file to write.
+        powers: the labels of the panels with a logarithmic axis.
     """
     names = list(next(iter(panels.values())))
     figure = Figure(figsize=(10, 1.2 + 0.38 * len(names)), layout="constrained", facecolor="white")

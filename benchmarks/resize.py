@@ -1,13 +1,13 @@
-"""Compares faster ways to resize with Pillow's, on one core.
+"""Compares other ways to resize with Pillow's, on one core.
 
     python -m benchmarks.resize --images DIR [--side 224] [--count 200]
 
 Pillow's bicubic filter uses integers: weights of 22 bits, first rows and then columns, rounded and
 clipped to 0..255 after each of the two passes. The alternatives:
 
-* OpenVINO's Interpolate operation in mode ``bicubic_pillow``, which rounds in the same places,
-* the same two passes as matrix products in float64, which adds such numbers without rounding,
-* the same two passes in NumPy, one weight of the filter after the other.
+* OpenVINO's Interpolate operation in the mode ``bicubic_pillow``, which rounds at the same points,
+* the same two passes as matrix products in float64, which is exact for such numbers,
+* the same two passes in NumPy, one weight of the filter at a time.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def weights(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     """Pillow's bicubic filter: for each of `side` pixels the first source pixel, and its weights.
 
     Returns:
-        (side,) and (side, n), whole numbers in units of 2^-22; weights beyond the filter are 0.
+        Arrays (side,) and (side, n) of integers in units of 2^-22; weights outside the filter are 0.
     """
     scale = max(size / side, 1.0)
     support = 2.0 * scale
@@ -77,7 +77,7 @@ def weights(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' cubic convolution with a = -0.5 (IEEE Trans. ASSP 29, 1981), as Pillow has it."""
+    """Keys' cubic convolution with a = -0.5 (IEEE Trans. ASSP 29, 1981), as in Pillow."""
     a, x = -0.5, np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a

@@ -1,18 +1,18 @@
-"""Measures what a run costs besides the images themselves, for up to a hundred million of them.
+"""Measures the costs of a run except decoding and the network, for up to a hundred million images.
 
     python -m benchmarks.scale [--files N] [--folders N] [--name-bytes N] [--growths N]
                                [--phases NAME ...]
 
-The files are those of a synthetic file system, and the network is a stub that costs nothing: what
-is left is listing, comparing with what is known, committing, fitting and publishing. Each phase is
-a process of its own, whose memory is watched from outside:
+The files are in a synthetic file system, and the network is a stub that takes no time. The
+remaining costs are listing, comparing with known files, committing, fitting and publishing. Each
+phase is a separate process, whose memory is measured from outside:
 
-    prepare     in place of a first run: commits features of all files, without Spark
-    first       a run over all files
+    prepare     instead of a first run: commits features of all files, without Spark
+    first       a run on all files
     unchanged   the same run again
     grown       a run after 100 files were added: lists, compares, commits
     plan        ``fruits plan``
-    growths     as many further growths of 100 files as are asked for, one process each
+    growths     the given number of further runs, each after 100 files were added
 """
 
 import argparse
@@ -62,7 +62,7 @@ def _plan(options: argparse.Namespace) -> list[tuple[str, int]]:
 
 
 def watched(phase: str, files: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Runs a phase in a process of its own; returns its seconds by stage and its peaks in MB."""
+    """Runs a phase in a separate process; returns the seconds of each stage and the peaks in MB."""
     shape = Shape(files, options.folders, options.name_bytes)
     result, log = FOLDER / "result.json", FOLDER / "log.txt"
     result.unlink(missing_ok=True)
@@ -93,13 +93,13 @@ def describe(phases: list[dict[str, Any]]) -> str:
 
 
 def _peak(phase: dict[str, Any], role: str) -> float | None:
-    """MB: of all processes together, pages that they share count in parts."""
+    """The peak in MB; for all processes together, each process counts its share of common pages."""
     peaks: dict[str, float] = phase["memory_mb"].get(role, {})
     return peaks.get("pss" if role == "all" else "rss")
 
 
 def _run_phase(options: argparse.Namespace) -> None:
-    """What the watched process does."""
+    """Runs one phase, in the measured process."""
     from benchmarks.prepared import prepare
     from fruits.runs.config import RunConfig
     from fruits.runs.estimate import estimate

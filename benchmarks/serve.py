@@ -4,10 +4,10 @@
         [--contenders fruits gradio flask]
 
 The first line of the table is a plain loop: the same predictor in a separate process with the same
-photographs in memory, the upper limit of a server with one worker. Clients are threads of another
-process on the same cores; each sends one photograph per request and waits for the answer. A cold
-start ends with the answer to the first photograph. Other servers
-(benchmarks/servers.py) are installed into environments of their own, in data/bench.
+photographs in memory. This is the upper limit of a server with one worker. Clients are threads of
+another process on the same cores; each one sends one photograph per request and waits for the
+response. A cold start ends with the response to the first photograph. The other servers
+(benchmarks/servers.py) are installed in separate environments below data/bench.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from benchmarks.inputs import ROOT
 from benchmarks.report import table, write_json
 from benchmarks.servers import CONTENDERS, FOLDER, PORT
 
-COUNT = 256  # Photographs, over and over.
-START_SECONDS = 300  # At most, until the first photograph is answered.
+COUNT = 256  # The number of different photographs, which are sent repeatedly.
+START_SECONDS = 300  # The maximum time until the response to the first photograph.
 
 
 def main() -> None:
@@ -53,14 +53,14 @@ def _measured(options: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def photographs(options: argparse.Namespace) -> list[bytes]:
-    """The same for all parts, in a fixed order."""
+    """The photographs in a fixed order, the same for all parts."""
     files = sorted(Path(options.images).rglob("*.jpg"))
     step = max(1, len(files) // COUNT)
     return [file.read_bytes() for file in files[::step][:COUNT]]
 
 
 def loop(options: argparse.Namespace) -> dict[str, float]:
-    """The predictor in a plain loop: many at a time, and one by one."""
+    """The predictor in a plain loop: with many photographs per call, and with one per call."""
     from fruits.predictor import Predictor
 
     predictor, contents = Predictor.load(options.model), photographs(options)
@@ -84,7 +84,7 @@ def _one_by_one(predictor: Any, contents: list[bytes], options: argparse.Namespa
 
 
 def clients(options: argparse.Namespace) -> dict[str, float]:
-    """So many clients at once."""
+    """The figures of several clients at the same time."""
     contents, contender = photographs(options), CONTENDERS[options.contender]
     times: list[list[float]] = [[] for _ in range(options.count)]
     end = time.perf_counter() + options.seconds
@@ -93,7 +93,7 @@ def clients(options: argparse.Namespace) -> dict[str, float]:
         connection = HTTPConnection("127.0.0.1", PORT, timeout=600)
         for content in islice(cycle(contents), number, None):
             started = time.perf_counter()
-            # A slow server is asked twice all the same: quantiles need two times.
+            # At least two requests, even to a slow server, because quantiles need two values.
             if started > end and len(times[number]) >= 2:
                 return
             contender.ask(connection, content)
@@ -119,9 +119,9 @@ def _quantiles(times: list[float]) -> dict[str, float]:
 def _server(
     options: argparse.Namespace, name: str
 ) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
-    """A server, and the seconds until it answered."""
+    """Starts a server; also returns the seconds until its first response."""
     contender, log = CONTENDERS[name], FOLDER / f"{name}.log"
-    # It may be installed first, which is no part of its start.
+    # It may have to be installed first, which is not a part of its start.
     command = contender.command(options)
     [content] = photographs(options)[:1]
     started = time.perf_counter()
@@ -149,7 +149,7 @@ def _answers(name: str, content: bytes) -> bool:
 
 
 def _megabytes(pid: int) -> float:
-    """Memory of a process and all below it; what they share counts once (PSS)."""
+    """The memory of a process and all its descendants; shared pages count once (PSS)."""
     children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
     total = sum(_megabytes(int(child)) for child in children.stdout.split())
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""The servers of benchmarks.serve: how to start them and how to send a request."""
+"""The servers for benchmarks.serve: how to start them, and how to send a request."""
 
 import argparse
 import json
@@ -22,10 +22,10 @@ class Contender:
     """One server.
 
     Attributes:
-        title: for the table.
-        command: that starts it on :data:`PORT`.
-        ask: sends one photograph, waits for the answer, and raises if there is none.
-        variables: of its environment, in addition.
+        title: its title in the table.
+        command: returns the command that starts it on :data:`PORT`.
+        ask: sends one photograph, waits for the response, and raises an error if there is none.
+        variables: additional environment variables.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Contender:
     variables: dict[str, str] = field(default_factory=dict)
 
     def start(self, command: list[str], log: Path) -> "subprocess.Popen[bytes]":
-        """Starts it by its command; its output goes to a file."""
+        """Starts it with its command; the output is written to a file."""
         variables = {"PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         with log.open("w") as out:
             return subprocess.Popen(
@@ -76,7 +76,7 @@ BOUNDARY = "photograph"
 
 
 def _ask_gradio(connection: HTTPConnection, content: bytes) -> None:
-    """As Gradio's own page and its client do: upload, call, wait for the end of the event."""
+    """Sends it like Gradio's own page and client: upload, call, wait for the end of the event."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n'
     head += "Content-Type: image/jpeg\r\n\r\n"
     form = head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()

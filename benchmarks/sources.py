@@ -2,10 +2,10 @@
 
     python -m benchmarks.sources --images FOLDER [--count 2000] [--late 0.02] [--rounds 5]
 
-A consumer takes some milliseconds of the core for each image, as decoding and the network do. All
-forms are read in turns, and each is compared with the folder in the same round: the median counts.
-S3 is moto's server with a delay before each request. What it computes is given too, as it runs on
-the same machine.
+A consumer computes for some milliseconds per image, like decoding and the network. In each round,
+all forms are read, and each is compared with the folder; the result is the median of the rounds.
+S3 is moto's server with a delay before each request. Its CPU time is reported too, because it runs
+on the same machine.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from tests.ports import free_port
 
 TASK = MOST_IMAGES
 FORMS = ("stored.zip", "deflated.zip", "gnu.tar", "pax.tar", "images.parquet", "table.csv")
-# What is measured of each form, round by round.
+# The figures of each form in each round.
 Results = dict[str, list[dict[str, float]]]
 DELAY = Path(__file__).resolve().parent.parent / "tests" / "cluster" / "delay.py"
 
 
 def make(form: str, files: list[Path], target: Path) -> None:
-    """Writes files of a folder in another form."""
+    """Writes the files of a folder in another form."""
     names = [f"{path.parent.name}/{number:06}{path.suffix}" for number, path in enumerate(files)]
     if form.endswith(".zip"):
         method = zipfile.ZIP_STORED if form == "stored.zip" else zipfile.ZIP_DEFLATED
@@ -62,14 +62,14 @@ def make(form: str, files: list[Path], target: Path) -> None:
 
 
 def work(seconds: float) -> None:
-    """Computes for so many seconds of a core, whatever else it does."""
+    """Uses a core for the given number of seconds."""
     some, end = bytes(64 << 10), time.thread_time() + seconds
     while time.thread_time() < end:
-        zlib.crc32(some)  # As the network, it leaves Python to other threads.
+        zlib.crc32(some)  # Like the network, it releases Python's lock.
 
 
 def measured(place: str, busy: float) -> dict[str, float]:
-    """How fast the images of a place are read by tasks; times are of one image, in milliseconds."""
+    """The speed of tasks that read the images of a source; times are in milliseconds per image."""
     images = open_source(place).items().images
     waited, began, core = 0.0, time.perf_counter(), time.process_time()
     for start in range(0, images.num_rows, TASK):
@@ -93,7 +93,7 @@ def measured(place: str, busy: float) -> dict[str, float]:
 
 @contextmanager
 def store(late: float) -> Iterator[Callable[[], float]]:
-    """A store that speaks S3, each of whose answers is late; tells seconds of the core it took."""
+    """Starts an S3 server that delays each response; yields a function that returns its CPU time."""
     behind, front = free_port(), free_port()
     server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(behind)]
     delay = [sys.executable, str(DELAY), str(front), "127.0.0.1", str(behind), "--late", str(late)]
@@ -116,7 +116,7 @@ def store(late: float) -> Iterator[Callable[[], float]]:
 
 
 def _wait_for(url: str) -> None:
-    """Returns when a server answers."""
+    """Waits until a server responds."""
     for _ in range(240):
         with suppress(OSError), urlopen(url):
             return
@@ -125,7 +125,7 @@ def _wait_for(url: str) -> None:
 
 
 def counted() -> list[str]:
-    """A list to which each request to S3 is added from now on."""
+    """A list to which each later request to S3 is added."""
     from fruits.storage.s3 import RetryingS3
 
     called: list[str] = []
@@ -140,7 +140,7 @@ def counted() -> list[str]:
 
 
 def upload(folder: Path, files: list[Path]) -> None:
-    """Copies a folder and its other forms into the store."""
+    """Copies a folder and its other forms to the store."""
     import boto3  # type: ignore[import-untyped]
 
     bucket = boto3.resource("s3").create_bucket(Bucket="fruits")
@@ -151,7 +151,7 @@ def upload(folder: Path, files: list[Path]) -> None:
 
 
 def in_turns(folder: Path, rounds: int, busy: float, core_of: Callable[[], float]) -> Results:
-    """What is measured of each form in each round, by its place."""
+    """The figures of each form in each round, by the location of the form."""
     places = {form: str(folder / form) for form in ("folder", *FORMS)}
     places |= {f"s3 {form}": f"s3a://fruits/{form}" for form in ("folder", *FORMS[:-1])}
     results: Results = {name: [] for name in places}
@@ -174,7 +174,7 @@ def in_turns(folder: Path, rounds: int, busy: float, core_of: Callable[[], float
 
 
 def main() -> None:
-    """Prints what was measured as JSON: the median of each figure over the rounds."""
+    """Prints the results as JSON: the median of each figure over all rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
@@ -197,7 +197,7 @@ def main() -> None:
         results = in_turns(folder, options.rounds, options.busy, core_of)
     for name, rounds in results.items():
         figures = {key: round(median(one[key] for one in rounds), 4) for key in rounds[0]}
-        # The first round makes the indexes, which are kept.
+        # The first round makes the indexes, which later rounds use.
         print(json.dumps({"from": name, **figures, "requests": rounds[0]["requests"]}))
 
 

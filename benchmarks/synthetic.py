@@ -1,6 +1,6 @@
-"""A file system that has as many image files as it is asked for, and a network that costs nothing.
+"""A file system with any number of image files, and a network that takes no time.
 
-Both stand in for real ones in :mod:`benchmarks.scale` alone, which measures all the rest of a run.
+Only :mod:`benchmarks.scale` uses them instead of real ones, to measure all other parts of a run.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ DIMENSION = 16
 
 @dataclass(frozen=True)
 class Shape:
-    """How many files there are, in how many folders, and how many bytes their names have."""
+    """The number of files and folders, and the length of their names in bytes."""
 
     files: int
     folders: int
@@ -44,7 +44,7 @@ class Shape:
 
 
 class SyntheticFiles(AbstractFileSystem):
-    """Files whose names and lengths are computed; file n is in folder n modulo the folders."""
+    """Files with computed names and lengths; file n is in folder n modulo the number of folders."""
 
     protocol = PROTOCOL
     cachable = False
@@ -72,14 +72,14 @@ def _about(folder: str, number: int, name_bytes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SyntheticSources(Sources):
-    """The files of :class:`SyntheticFiles`; the content of each is its name."""
+    """The files of :class:`SyntheticFiles`; the content of each file is its name."""
 
     def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
         yield from (path.encode() for path in items["path"].to_pylist())
 
 
 def graph() -> CompiledGraph:
-    """What a run takes for a network; nothing can load it."""
+    """A stub of a compiled network, which cannot be loaded."""
     parts = {"graph.bin": b"", "graph.xml": b""}
     return CompiledGraph("Stub", "0" * 64, "openvino", "f32", InputSpec(8), DIMENSION, parts)
 
@@ -87,7 +87,7 @@ def graph() -> CompiledGraph:
 def featurize(
     contents: Iterable[bytes | Exception], graph: CompiledGraph, keep: Keep | None = None
 ) -> Iterator[NDArray[np.float32] | str]:
-    """Some numbers that follow from each content, in place of a network's features."""
+    """Numbers computed from the content of each file, instead of features of a network."""
     _name_what_runs()
     for content in contents:
         if keep:
@@ -97,14 +97,14 @@ def featurize(
 
 
 def _name_what_runs() -> None:
-    """A worker does not load a network to know what computes the features."""
+    """Lets a worker name the processor's instructions without loading a network."""
     from fruits.spark import extract
 
     extract.what_ran = lambda graph: "stub"
 
 
 def install() -> None:
-    """Puts the file system and the network into this process, before a run begins."""
+    """Installs the file system and the network in this process, before a run begins."""
     from fruits.predictor import write
     from fruits.runs import estimate, inputs, prepare
     from fruits.runs.probe import Probe
@@ -118,12 +118,12 @@ def install() -> None:
     probed = Probe(images=48, rejected=0, memory=0, row=160, pixels=1, most_pixels=1, **numbers)
     estimate.probe = lambda listing, graph: probed
     extract.featurize = featurize
-    # OpenVINO would read the network, of which there is none.
+    # OpenVINO would read the network, which does not exist.
     write.classification_model = lambda graph, classifier: {}
 
 
 def timed(work: Any, *arguments: Any) -> tuple[Any, float]:
-    """What a call returns, and its seconds."""
+    """The result of a call, and its seconds."""
     begin = time.perf_counter()
     result = work(*arguments)
     return result, time.perf_counter() - begin

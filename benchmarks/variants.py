@@ -2,10 +2,11 @@
 
     python -m benchmarks.variants --images DIR
 
-The folder has sides Training and Test, and folders of varieties, such as ``Apple Golden 2``, whose
-first word is the kind. Two questions, all choices made on the training side by cross-validation of
-groups: the variety, with films as groups, tested on the other side of the split; and the kind of
-varieties that were never seen, with varieties as groups, some of which are left out for the test.
+The folder contains Training and Test, and in them folders of varieties, such as ``Apple Golden 2``.
+The first word is the kind of fruit. There are two tasks, and cross-validation by groups on training
+images makes all choices. The first task is the variety: the groups are films, and the test images
+are those of Test. The second task is the kind of unknown varieties: the groups are varieties, and
+some of them are left out for the test.
 """
 
 import argparse
@@ -61,13 +62,13 @@ def main() -> None:
 
 
 class Plain:
-    """Features as they are, or after a map; one mean a label; identity as the target."""
+    """Features as they are, or transformed; one mean per label; shrinkage towards the identity."""
 
     def __init__(self, mapping: Callable[[Array], Map] = lambda x: lambda z: z) -> None:
         self.mapping = mapping
 
     def fit(self, x: Array, labels: Names, groups: Names) -> Callable[[Array], list[Names]]:
-        """Fit; the result predicts, for each shrinkage."""
+        """Fits; returns a function that predicts with each shrinkage."""
         mapping = self.mapping(x)
         classes, owners = self.classes(labels, groups)
         model = Discriminant.of(Moments.of(mapping(x), classes.tolist()))
@@ -85,12 +86,12 @@ class Plain:
         return predict
 
     def classes(self, labels: Names, groups: Names) -> tuple[Names, dict[str, str]]:
-        """The class of each image, and the label that each class belongs to."""
+        """The class of each image, and the label of each class."""
         return labels, {label: label for label in labels.tolist()}
 
 
 class SubLabels(Plain):
-    """Each group is a class of its own; the probabilities of a label's groups are summed up."""
+    """Each group is a separate class; the probability of a label is the sum over its groups."""
 
     def classes(self, labels: Names, groups: Names) -> tuple[Names, dict[str, str]]:
         names = np.array([f"{a}\t{b}" for a, b in zip(labels, groups, strict=True)])
@@ -98,14 +99,14 @@ class SubLabels(Plain):
 
 
 def _scaled(x: Array) -> Map:
-    """Features of one variance, so that the shrinkage goes towards a diagonal."""
+    """Scales all features to the same variance, so that the shrinkage is towards a diagonal."""
     spread = x.std(axis=0)
     scale = 1 / np.maximum(spread, 0.05 * spread.max())
     return lambda z: z * scale
 
 
 def _random(x: Array) -> Map:
-    """As many random features, cut off at zero, in place of the network's."""
+    """Replaces the features by the same number of random ones, with negative values set to 0."""
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((x.shape[1], x.shape[1])) / np.sqrt((x**2).sum(axis=1).mean())
     offset = rng.uniform(-1, 1, x.shape[1])
@@ -113,7 +114,7 @@ def _random(x: Array) -> Map:
 
 
 def _unit(x: Array) -> Map:
-    """Features of one length for each image."""
+    """Divides the features of each image by their length."""
     return lambda z: z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
@@ -141,7 +142,7 @@ def _tested(
     groups: Names,
     sides: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
 ) -> list[float]:
-    """The accuracy of what it chose: in its cross-validation, and in the test."""
+    """The accuracy with the chosen shrinkage: in the cross-validation, and in the test."""
     inner, right, tested = [], 0, 0
     for training, test in sides:
         scores = {
@@ -158,7 +159,7 @@ def _tested(
 
 
 def _validated(variant: Plain, x: Array, labels: Names, groups: Names) -> Array:
-    """The accuracy of each shrinkage under a cross-validation of groups."""
+    """The accuracy of each shrinkage in a cross-validation by groups."""
     fold_of = assign_folds(groups.tolist(), labels.tolist(), PARTS)
     right = np.zeros(len(SHRINKAGES))
     for fold in range(PARTS):

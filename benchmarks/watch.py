@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Children inherit the variable, so it finds those too that have left the process tree.
+# Child processes inherit this variable, so they are found even if they have left the process tree.
 MARK = "FRUITS_BENCHMARK"
-# Reading the peak resident size is free; the proportional size walks the page tables.
+# Reading the peak resident size is cheap; for the proportional size, the kernel reads page tables.
 SECONDS_BETWEEN_LOOKS = 0.2
 LOOKS_BETWEEN_WALKS = 5
 
@@ -20,14 +20,15 @@ Memory = dict[str, dict[str, float]]
 
 @dataclass
 class Watched:
-    """What became of a program.
+    """The result of a program.
 
     Attributes:
-        status: its exit status; None when its time ran out.
-        seconds: from its launch to its end.
+        status: its exit status; None after a timeout.
+        seconds: from its start to its end.
         memory: peaks in MB by role: ``jvm``, ``driver`` (the program itself), ``worker`` (the
             largest other Python process), ``service`` (anything else), each as ``rss`` and as
-            ``pss``, in which shared pages count in parts; and ``all``, the greatest sum of ``pss``.
+            ``pss``, which divides shared pages among processes; and ``all``, the largest sum of
+            ``pss``.
     """
 
     status: int | None
@@ -41,13 +42,13 @@ def run_watched(
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Watched:
-    """Runs a command to its end, its output into a file, and watches it.
+    """Runs a command to its end, and measures its memory.
 
     Args:
         command: the program and its arguments.
-        log: where stdout and stderr go.
+        log: the file for stdout and stderr.
         environment: variables in addition to those of this process.
-        timeout: seconds after which all its processes are ended.
+        timeout: the seconds after which all its processes are killed.
     """
     mark = f"{MARK}={uuid.uuid4().hex}"
     variables = {**os.environ, **(environment or {}), MARK: mark.partition("=")[2]}
@@ -69,7 +70,7 @@ def run_watched(
 
 
 class _Family:
-    """The processes that carry a mark, and the peaks of their memory."""
+    """The processes with a mark in their environment, and the peaks of their memory."""
 
     def __init__(self, mark: bytes, root: int) -> None:
         self.memory: Memory = {}
@@ -78,7 +79,7 @@ class _Family:
         self._known: dict[int, bool] = {}
 
     def look(self, walk: bool) -> None:
-        """Notes how much memory each process has now, and the sum when ``walk`` is set."""
+        """Records the memory of each process now, and with ``walk`` also the sum."""
         total = 0.0
         for pid in self._members():
             role = _role(pid, self._root)
@@ -93,7 +94,7 @@ class _Family:
             self._note("all", "pss", total)
 
     def end(self) -> None:
-        """Ends what is left of the family."""
+        """Kills the remaining processes."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + 5
             while (left := list(self._members())) and time.monotonic() < deadline:
@@ -108,7 +109,7 @@ class _Family:
         pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
         self._known = {pid: known for pid, known in self._known.items() if pid in pids}
         for pid in pids:
-            # While it starts, and when it is dead, a process has neither variables nor arguments.
+            # A process that is starting or has ended has neither variables nor arguments.
             if pid not in self._known and (variables := _read(pid, "environ")):
                 self._known[pid] = self._mark in variables
             if self._known.get(pid) and _read(pid, "cmdline"):
@@ -128,7 +129,7 @@ def _role(pid: int, root: int) -> str | None:
         return "jvm"
     if not program.startswith(("python", "ray::")) or any("/ray/" in a for a in arguments[1:]):
         return "service"
-    # The network is compiled in a process that is gone before the work begins.
+    # The network is compiled in a process that ends before the measured work begins.
     return "compile" if "fruits.networks.compile" in arguments else "worker"
 
 
@@ -142,5 +143,5 @@ def _kilobytes(pid: int, file: str, name: str) -> float:
 def _read(pid: int, file: str) -> bytes:
     try:
         return Path("/proc", str(pid), file).read_bytes()
-    except OSError:  # Gone meanwhile, or not ours.
+    except OSError:  # The process has ended, or belongs to another user.
         return b""

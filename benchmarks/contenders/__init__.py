@@ -1,1 +1,1 @@
-"""Each module does the task in one way, in a separate process."""
+"""Each module does the same task in a different way, in a separate process."""

@@ -1,6 +1,6 @@
 """The upper limit of the machine: reading, decoding and the compiled network in plain processes.
 
-One process for each core, no Spark, nothing written.
+It runs one process for each core, without Spark, and writes nothing.
 """
 
 import multiprocessing
@@ -21,12 +21,12 @@ from fruits.sources.decode import decode
 
 @dataclass
 class Pace:
-    """How one process came along.
+    """The progress of one process.
 
     Attributes:
-        images: that it took.
-        decoding: seconds of reading and decoding.
-        network: seconds of the network.
+        images: the number of images that it processed.
+        decoding: the seconds of reading and decoding.
+        network: the seconds of the network.
     """
 
     images: int = 0
@@ -54,7 +54,7 @@ def run(task: Task, stage: Stages) -> dict[str, Any]:
     for process in processes:
         process.join()
     return {
-        # The processes end at different times; speeds count while nearly all are at work.
+        # The processes end at different times. The sum of their speeds is the speed while all run.
         "steady": sum(pace.speed for pace in done),
         "decoding_per_core": sum(p.images for p in done) / sum(p.decoding for p in done),
         "network_per_core": sum(p.images for p in done) / sum(p.network for p in done),

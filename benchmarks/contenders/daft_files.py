@@ -1,4 +1,4 @@
-"""Daft: its own download, decoding and resizing, then a class that keeps the model."""
+"""Daft: it downloads, decodes and resizes by itself; then a class that keeps the model."""
 
 import daft
 import numpy as np
@@ -19,8 +19,8 @@ from benchmarks.contenders.task import (
 
 
 def run(task: Task, stage: Stages) -> None:
-    # An instance for each core. Daft runs what takes images in threads, also when processes are
-    # asked for; sending them encoded to processes that decode with Pillow is no faster.
+    # One instance for each core. Daft runs functions of images in threads, even if processes are
+    # requested. Sending encoded images to processes that decode them with Pillow is not faster.
     @daft.cls(max_concurrency=task.cores)
     class Network:
         def __init__(self, weights: str) -> None:

@@ -1,4 +1,4 @@
-"""The saved pipeline of a run behind one route of Flask.
+"""A Flask server with one route, which applies the saved pipeline of a run.
 
 python -m benchmarks.contenders.flask_app OUTPUT PORT
 """
@@ -20,7 +20,7 @@ app = Flask(__name__)
 
 @app.post("/predict")
 def predict() -> dict[str, str]:
-    """The label of the photograph that is the body."""
+    """The label of the photograph in the body of the request."""
     frame = spark.createDataFrame([(request.get_data(),)], "content binary")
     return {"label": model.transform(frame).select("predictedLabel").first()[0]}
 

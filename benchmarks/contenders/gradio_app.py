@@ -1,4 +1,4 @@
-"""The usual page for a Keras model: ``gr.Interface`` around ``predict``.
+"""The typical page for a Keras model: ``gr.Interface`` around ``predict``.
 
 python -m benchmarks.contenders.gradio_app ARCHIVE PORT
 """

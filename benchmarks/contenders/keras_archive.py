@@ -2,7 +2,7 @@
 
     python -m benchmarks.contenders.keras_archive OUTPUT FILE
 
-The head has random weights: what it answers means nothing, and takes as long as any.
+The head has random weights: the predictions mean nothing, but take as long as those of any head.
 """
 
 import importlib
@@ -24,7 +24,7 @@ def write(output: str, file: str) -> None:
     labels = json.loads(Path(output, "predictor/predictor.json").read_text())["labels"]
     backbone, _ = keras_model(name, "random")
     preprocess = importlib.import_module(BACKBONES[name].module).preprocess_input
-    # Two pixels say what the preprocessing does to a channel.
+    # The preprocessing of a channel is linear, so two pixels determine it.
     black, grey = (float(preprocess(np.full((1, 1, 1, 3), v, "float32")).flat[0]) for v in (0, 1))
     inputs = keras.Input(backbone.input_shape[1:])
     features = backbone(keras.layers.Rescaling(grey - black, black)(inputs))

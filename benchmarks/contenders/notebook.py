@@ -1,4 +1,4 @@
-"""The common part of the notebooks on Spark: reading, and Spark's own scaler and PCA."""
+"""The common part of the notebooks with Spark: reading, and Spark's own scaler and PCA."""
 
 import functools
 from typing import Any
@@ -23,19 +23,19 @@ def read_labelled(spark: SparkSession, images: str) -> DataFrame:
 
 @functools.cache
 def kept_model(weights: Broadcast[Any]) -> Any:
-    """The model of broadcast weights, built once in each Python worker."""
+    """The model with the broadcast weights, built once in each Python worker."""
     return build_model(weights.value)
 
 
 def write(table: DataFrame, task: Task, name: str) -> DataFrame:
-    """The table as Parquet, read back."""
+    """Writes the table as Parquet, and returns the table that is read from it."""
     uri = f"{task.output}/{name}"
     table.write.parquet(uri)
     return table.sparkSession.read.parquet(uri)
 
 
 def reduce(features: DataFrame, task: Task, stage: Stages) -> None:
-    """Min-max scaling and PCA of the column ``features``, and writing what they give."""
+    """Applies min-max scaling and PCA to the column ``features``, and writes the result."""
     with stage("fit"):
         vector = array_to_vector(F.col("features")).alias("vector")
         vectors = features.select("path", "label", vector)

@@ -1,4 +1,4 @@
-"""The notebook with an iterator of pandas batches: a model a task, ``predict`` on each batch.
+"""The notebook with an iterator of pandas batches: one model per task, ``predict`` on each batch.
 
 The features are written to Parquet, so the network runs once.
 """
@@ -21,7 +21,7 @@ from benchmarks.contenders.task import (
 )
 from fruits.spark.session import get_spark
 
-# What the notebooks give to `repartition`.
+# The number that such notebooks pass to `repartition`.
 PARTITIONS = 20
 
 

@@ -1,4 +1,4 @@
-"""Spark's ``predict_batch_udf``: pixels as a column of numbers, batches made by Spark."""
+"""Spark's ``predict_batch_udf``: pixels are a column of numbers, and Spark makes the batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ from fruits.spark.session import get_spark
 
 def run(task: Task, stage: Stages) -> None:
     spark = get_spark()
-    # A row of pixels takes 600 KB: the usual batches would not fit into memory.
+    # A row of pixels takes 600 KB: Spark's default batches would not fit into memory.
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", BATCH)
     weights = task.weights
 

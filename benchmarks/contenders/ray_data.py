@@ -22,7 +22,7 @@ Batch = dict[str, NDArray[Any]]
 
 
 class Network:
-    """An actor: loads the model once, then takes batch after batch."""
+    """An actor: it loads the model once, and then processes many batches."""
 
     def __init__(self, weights: str) -> None:
         self._weights = weights
@@ -44,7 +44,7 @@ def run(task: Task, stage: Stages) -> None:
             include_paths=True,
             file_extensions=["jpg"],
         )
-        # An actor for each core; half of each core is booked, so that the readers get theirs.
+        # One actor for each core. Each actor reserves half a core, so that the readers get the rest.
         images.map_batches(
             Network,
             fn_constructor_args=[task.weights],

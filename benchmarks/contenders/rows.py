@@ -1,7 +1,7 @@
-"""The row-at-a-time notebook: a plain UDF, one image a call, nothing kept.
+"""The notebook that processes single rows: a plain UDF, one image per call, no cache.
 
-Without a cache the network runs again for each pass of the scaler's and the PCA's fit, and for the
-write; so there is no stage of extraction.
+Without a cache, the network runs again for the fit of the scaler, for that of the PCA, and for the
+output. So there is no separate stage of extraction.
 """
 
 import numpy as np

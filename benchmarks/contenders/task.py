@@ -1,6 +1,6 @@
 """The common part of all contenders: the task, its timing, the network, a reduction in memory.
 
-It runs in the peers' own environments too, so it imports neither the package nor Spark.
+It also runs in the environments of the other tools, so it imports neither the package nor Spark.
 """
 
 import contextlib
@@ -21,23 +21,23 @@ from PIL import Image
 
 SIDE = 224
 DIMENSION = 1280
-# Images of one call of the network, where a contender may choose.
+# The number of images for each call of the network, if a contender can choose it.
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a contender is asked to do.
+    """The task of a contender.
 
     Attributes:
-        images: folder with a folder of JPEG files for each label.
-        weights: file with the weights of Keras' MobileNetV2.
-        graph: file with the same network as ``fruits`` compiles it.
-        precision: of that graph's arithmetic.
-        output: folder for what the contender writes; it is there and empty.
-        components: of the PCA.
-        cores: that the contender may use.
-        launched: seconds since the epoch when its process was started.
+        images: a folder with a folder of JPEG files for each label.
+        weights: a file with the weights of Keras' MobileNetV2.
+        graph: a file with the same network, compiled by ``fruits``.
+        precision: the precision of this graph.
+        output: an existing, empty folder for the results.
+        components: the number of components of the PCA.
+        cores: the number of cores that the contender may use.
+        launched: when its process was started, in seconds since the epoch.
     """
 
     images: str
@@ -50,7 +50,7 @@ class Task:
     launched: float
 
     def to_json(self) -> str:
-        """The task as the command line carries it."""
+        """The task as an argument of the command line."""
         return json.dumps(asdict(self))
 
     @property
@@ -60,7 +60,7 @@ class Task:
 
 
 class Stages:
-    """Seconds of each stage; what comes before the first one is the start."""
+    """The seconds of each stage; the time before the first stage is the start."""
 
     def __init__(self, launched: float) -> None:
         self.seconds: dict[str, float] = {}
@@ -68,7 +68,7 @@ class Stages:
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Times what happens inside."""
+        """Measures the time of a block."""
         begin = time.time()
         self.seconds.setdefault("start", begin - self._launched)
         yield
@@ -76,7 +76,7 @@ class Stages:
 
 
 def main(run: Callable[[Task, Stages], dict[str, Any] | None]) -> None:
-    """Runs the task of the command line and writes the figures into its output."""
+    """Runs the task from the command line, and writes the figures into its output."""
     task = Task(**json.loads(sys.argv[1]))
     stages = Stages(task.launched)
     more = run(task, stages) or {}
@@ -108,7 +108,7 @@ def build_model(weights: Sequence[NDArray[np.float32]]) -> Any:
 
 
 def preprocess(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels as the network wants them."""
+    """The pixels as the network requires them."""
     from keras.applications.mobilenet_v2 import preprocess_input
 
     scaled: NDArray[np.float32] = preprocess_input(pixels.astype(np.float32))
@@ -117,20 +117,20 @@ def preprocess(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @functools.cache
 def kept_model(path: str) -> Any:
-    """The model of a file of weights, built once in each process."""
+    """The model with the weights from a file, built once in each process."""
     model = _mobilenet()
     model.load_weights(path)
     return model
 
 
 def features_of(pixels: NDArray[np.uint8], weights: str) -> NDArray[np.float32]:
-    """The features of a batch, by Keras' quickest way: no ``predict`` loop around the graph."""
+    """The features of a batch, by the fastest way in Keras: without the loop of ``predict``."""
     features: NDArray[np.float32] = kept_model(weights).predict_on_batch(preprocess(pixels))
     return features
 
 
 def reduce_in_memory(features: NDArray[np.float32], components: int) -> NDArray[np.float32]:
-    """Min-max scaling and PCA by scikit-learn, for engines that have none of their own."""
+    """Min-max scaling and PCA by scikit-learn, for engines that do not have them."""
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import MinMaxScaler
 
@@ -144,7 +144,8 @@ def _mobilenet() -> Any:
     import keras
     import tensorflow as tf
 
-    # There is a worker for each core, so each has one thread; said once, before the first model.
+    # Each core has a worker, so each worker uses one thread. TensorFlow accepts this setting only
+    # before the first model is built.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
