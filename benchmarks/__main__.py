@@ -115,7 +115,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def speed(row: Row) -> float | None:
-    """Images per second of the whole run; None for the bound, which does only a part of the task."""
+    """Images per second of the whole run; None for the bound, which does only a part."""
     return None if row["name"].startswith("bound") else row["images"] / row["seconds"]["total"]
 
 

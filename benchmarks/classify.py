@@ -78,7 +78,7 @@ def describe(report: dict[str, list[Row]]) -> str:
 
 
 def drawn(spark: SparkSession, options: argparse.Namespace) -> list[Row]:
-    """The seconds of each fit to random features: low rank, with noise, negative values set to 0."""
+    """The seconds of each fit to random features: low rank, with noise, negative values are 0."""
     rng = np.random.default_rng(0)
     basis = rng.standard_normal((RANK, options.features), np.float32)
     basis *= np.geomspace(1, 0.01, RANK, dtype=np.float32)[:, np.newaxis]

@@ -103,7 +103,7 @@ def decode_in_full(content: bytes, side: int) -> NDArray[np.uint8]:
 
 def enlarged(source: Path, megapixels: float, count: int) -> Path:
     """Photographs of many megapixels: enlarged small ones, with noise like that of a sensor."""
-    target = DATA / "piles" / f"{name_of(source)}-{count}-of-{megapixels:g}-megapixels"
+    target = DATA / "subsets" / f"{name_of(source)}-{count}-of-{megapixels:g}-megapixels"
     size = (round(1000 * (megapixels * 4 / 3) ** 0.5), round(1000 * (megapixels * 3 / 4) ** 0.5))
     rng = np.random.default_rng(0)
     for path in sorted(subset(source, count).glob("*/*.jpg")):

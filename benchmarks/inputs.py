@@ -38,7 +38,7 @@ def subset(source: Path, count: int) -> Path:
         Path(path.removeprefix("file:")) for path in list_images(str(source))["path"].to_pylist()
     ]
     files = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
-    target = DATA / "piles" / f"{name_of(source)}-{count}"
+    target = DATA / "subsets" / f"{name_of(source)}-{count}"
     if target.exists():
         return target
     draft = target.with_name(target.name + ".draft")

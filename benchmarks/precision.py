@@ -100,7 +100,7 @@ def movement(exact: Features, other: Features) -> dict[str, float]:
 
 
 def quality(features: Features, labels: NDArray[Any]) -> dict[str, Any]:
-    """The components for 97 % of the variance, and how often the nearest image has the same label."""
+    """Components for 97 % of the variance, and how often the nearest image has the same label."""
     explained = _explained(features)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     likeness = unit @ unit.T

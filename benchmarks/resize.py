@@ -59,7 +59,7 @@ def weights(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     """Pillow's bicubic filter: for each of `side` pixels the first source pixel, and its weights.
 
     Returns:
-        Arrays (side,) and (side, n) of integers in units of 2^-22; weights outside the filter are 0.
+        Arrays (side,) and (side, n), integers in units of 2^-22; weights outside the filter are 0.
     """
     scale = max(size / side, 1.0)
     support = 2.0 * scale

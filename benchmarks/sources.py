@@ -93,7 +93,7 @@ def measured(place: str, busy: float) -> dict[str, float]:
 
 @contextmanager
 def store(late: float) -> Iterator[Callable[[], float]]:
-    """Starts an S3 server that delays each response; yields a function that returns its CPU time."""
+    """Starts an S3 server that delays each response; yields a function that reads its CPU time."""
     behind, front = free_port(), free_port()
     server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(behind)]
     delay = [sys.executable, str(DELAY), str(front), "127.0.0.1", str(behind), "--late", str(late)]

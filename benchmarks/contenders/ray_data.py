@@ -44,7 +44,7 @@ def run(task: Task, stage: Stages) -> None:
             include_paths=True,
             file_extensions=["jpg"],
         )
-        # One actor for each core. Each actor reserves half a core, so that the readers get the rest.
+        # One actor for each core. Each one reserves half a core, so that the readers get the rest.
         images.map_batches(
             Network,
             fn_constructor_args=[task.weights],
