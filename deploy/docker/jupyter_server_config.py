@@ -12,7 +12,7 @@ warnings.simplefilter("ignore", JupyterServerAuthWarning)
 # LabApp logs where it is installed, regardless of the log level of the server.
 c.LabApp.log_level = "WARN"
 
-# Only the network of the container can reach its ports; docker-compose.yml publishes on loopback.
+# Its ports can only be reached from the container's network; Compose publishes them on loopback.
 c.ServerApp.ip = "0.0.0.0"
 c.ServerApp.port = 8888
 c.ServerApp.port_retries = 0

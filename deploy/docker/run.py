@@ -1,4 +1,4 @@
-"""The package as a file, which spark-submit wants: local:///opt/fruits/run.py run --images ..."""
+"""Starts the package; spark-submit needs a file: local:///opt/fruits/run.py run --images ..."""
 
 import sys
 

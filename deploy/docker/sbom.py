@@ -1,6 +1,6 @@
-"""Prints a CycloneDX list of what the image it runs in contains: Debian, Python and Java packages.
+"""Prints a CycloneDX list of the packages in the image where it runs: Debian, Python and Java.
 
-It needs nothing but Python's own library: docker run --rm -i --entrypoint python IMAGE - <sbom.py
+It needs only Python's standard library: docker run --rm -i --entrypoint python IMAGE - <sbom.py
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import quote
 
-# As CycloneDX has it; cyclonedx-py writes the same one.
+# The version of the CycloneDX format; cyclonedx-py writes the same one.
 SPEC_VERSION = "1.6"
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def debian() -> Iterator[dict[str, object]]:
-    """The packages that dpkg knows."""
+    """The packages of dpkg."""
     fields = "${Package}\t${Version}\t${Architecture}\n"
     query = ["dpkg-query", "--show", f"--showformat={fields}"]
     listed = subprocess.run(query, capture_output=True, text=True, check=True)
@@ -46,14 +46,14 @@ def debian() -> Iterator[dict[str, object]]:
 
 
 def python() -> Iterator[dict[str, object]]:
-    """What is installed for this interpreter, including fruits itself."""
+    """The packages of this interpreter, including fruits itself."""
     for package in distributions():
         name = re.sub(r"[-_.]+", "-", package.name).lower()
         yield component("library", name, package.version, f"pkg:pypi/{name}@{package.version}")
 
 
 def java() -> Iterator[dict[str, object]]:
-    """The jars of PySpark, which are below Python's packages, and those of S3A."""
+    """The jars of PySpark, which are in its Python package, and those for S3A."""
     for jar in sorted(Path("/opt/fruits").rglob("*.jar")):
         group, name, release = coordinates(jar)
         purl = f"pkg:maven/{group}/{name}@{release}" if group else None
@@ -67,7 +67,7 @@ def java() -> Iterator[dict[str, object]]:
 
 
 def coordinates(jar: Path) -> tuple[str | None, str, str]:
-    """Group, name and version: by Maven's own record in the jar, else by the file's name."""
+    """Group, name and version, from Maven's properties in the jar, or else from the file name."""
     with zipfile.ZipFile(jar) as archive:
         records = [n for n in archive.namelist() if n.endswith("/pom.properties")]
         for record in records:
@@ -76,7 +76,7 @@ def coordinates(jar: Path) -> tuple[str | None, str, str]:
                 for line in archive.read(record).decode(errors="replace").splitlines()
                 if "=" in line and not line.startswith("#")
             )
-            # A jar may hold others; its own record has the name of the file.
+            # A jar may contain others; its own properties have the name of the file.
             name, release = pairs.get("artifactId", ""), pairs.get("version", "")
             if jar.name == f"{name.strip()}-{release.strip()}.jar":
                 return pairs["groupId"].strip(), name.strip(), release.strip()
@@ -85,7 +85,7 @@ def coordinates(jar: Path) -> tuple[str | None, str, str]:
 
 
 def component(kind: str, name: str, release: str, purl: str | None = None) -> dict[str, object]:
-    """One entry, as CycloneDX has it."""
+    """One entry in the format of CycloneDX."""
     made: dict[str, object] = {
         "type": kind,
         "bom-ref": purl or f"{name}@{release}",

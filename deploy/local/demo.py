@@ -19,18 +19,18 @@ QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 
 class Screen:
-    """Passes on what the cells print, until the user has seen enough."""
+    """Passes on the output of the cells, until the user interrupts."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> None:
-        """Writes at once, so that progress is seen."""
+        """Passes text on, unless the user has interrupted."""
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self.stream.write(text)
 
     def flush(self) -> None:
-        """As files have it."""
+        """Flushes the stream."""
         self.stream.flush()
 
 

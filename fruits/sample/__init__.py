@@ -1,4 +1,4 @@
-"""A synthetic data set laid out like Fruits-360: solid bodies seen from turning angles."""
+"""A synthetic data set with the layout of Fruits-360: pictures of rotating solid bodies."""
 
 import json
 import math
@@ -22,21 +22,21 @@ from fruits.sample.species import KINDS
 
 MARKER = ".fruits-sample.json"
 _DRAFT = f"{MARKER}.part"
-_FORMAT = 1  # goes up when the same seed draws other pictures
-_QUALITY = 95  # of the JPEG; size and quality are those of Fruits-360
-_FRAMES = 328  # frames of a full turn in Fruits-360; the names of the files have their numbers
+_FORMAT = 1  # increase this number if the same seed draws other pictures
+_QUALITY = 95  # quality of the JPEG files; size and quality are those of Fruits-360
+_FRAMES = 328  # frames of a full turn in Fruits-360; file names contain the number of the frame
 # Prefix of a series: degrees by which the body is tilted.
 _LYING = {"": 0.0, "r_": 90.0, "r2_": 40.0}
-_POOL_FROM = 1500  # training pictures; for fewer, more processes save little time
+_POOL_FROM = 1500  # training pictures; for fewer of them, several processes save little time
 
 
 def _variety(number: int) -> str:
-    """Name class `number`: all species first, then a second variety of each, and so on."""
+    """Return the name of class `number`: first all species, then a second variety of each, ..."""
     return f"{KINDS[number % len(KINDS)].name} {number // len(KINDS) + 1}"
 
 
 def _pictures(per_class: int) -> Iterator[tuple[str, float, float]]:
-    """File (part/name), lying and angle of each picture of a class: every fourth is for Test."""
+    """Yield the file, tilt and angle of each picture of a class; every fourth one is for Test."""
     total = per_class + math.ceil(per_class / 3)
     position = 0
     for series, (prefix, lying) in enumerate(_LYING.items()):
@@ -65,7 +65,7 @@ def _draw_class(folder: Path, number: int, per_class: int, seed: int) -> int:
 
 
 def _draw_classes(folder: Path, classes: int, per_class: int, seed: int) -> Iterator[int]:
-    """Draw all varieties, in several processes if there are many; yield the pictures of each."""
+    """Draw all varieties, in several processes if there are many; yield each number of pictures."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = min(cores or 1, classes)
     if processes < 2 or classes * per_class < _POOL_FROM:
@@ -92,9 +92,9 @@ def _draw_classes(folder: Path, classes: int, per_class: int, seed: int) -> Iter
 
 @contextmanager
 def _interruption_blocked() -> Iterator[None]:
-    """Delays Ctrl-C to the end of the block; processes that are started within never get it.
+    """Delay Ctrl-C until the end of the block; processes that are started in the block ignore it.
 
-    A terminal sends it to all processes, and each would print a traceback.
+    A terminal sends it to all processes, and each one would print a traceback.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -104,7 +104,7 @@ def _interruption_blocked() -> Iterator[None]:
 
 
 def _local(output: str) -> Path:
-    """Return the folder meant by a path or a `file:` URI."""
+    """Return the folder of a path or a `file:` URI."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", output)
     if not output or "\0" in output:
         raise ConfigError(f"output: wanted a folder; got {output!r}")
@@ -120,7 +120,7 @@ def _local(output: str) -> Path:
 
 
 def _complete(folder: Path, wanted: dict[str, int], total: int) -> bool:
-    """Whether `folder` has the complete sample; OutputError when it has other files."""
+    """Return whether `folder` has the complete sample; raise OutputError if it has other files."""
     if {entry.name for entry in folder.iterdir()} <= {_DRAFT}:
         return False
     try:
@@ -156,15 +156,15 @@ def draw_sample(
 
     Args:
         output: a folder (a path or a `file:` URI), which is created if it is missing.
-        classes: how many varieties; a larger number only adds more of them.
-        per_class: pictures of each variety in Training; ceil(per_class / 3) more go to Test, so
-            that Test holds every fourth picture of a turn.
-        seed: 0 or more; a machine draws the same bytes for the same seed, whatever the number of
+        classes: the number of varieties; a larger number only adds varieties.
+        per_class: pictures of each variety in Training; ceil(per_class / 3) more are in Test, which
+            gets every fourth picture of a turn.
+        seed: 0 or more; a machine draws the same bytes for the same seed with any number of
             processes.
-        progress: called with (pictures so far, pictures in all) after each variety.
+        progress: called with (pictures so far, total number of pictures) after each variety.
 
     Returns:
-        The number of pictures. An existing sample that is complete and has these values is not
+        The number of pictures. If there is already a complete sample with these values, it is not
         drawn again; an incomplete one is.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The body of one variety: its radius, normals and colours, worked out once.
+"""The body of one variety: its radius, normals and colours, computed once.
 
-They lie on two stereographic maps (stem half and blossom half): looking a direction up takes no
-trigonometry.
+They are stored in two stereographic maps (stem half and blossom half), so that finding the values
+of a direction needs no trigonometry.
 """
 
 import itertools
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from fruits.sample.species import DARK, Kind
 
-MAP = 224  # texels across one half of a body: about one a pixel at the poles, two at the rim
+MAP = 224  # texels across one half of a body: about one per pixel at the poles, two at the rim
 
 Array = NDArray[np.float32]
 Index = NDArray[np.intp]
 
 
 def light(code: int) -> Array:
-    """0xRRGGBB in linear light, (3, 1)."""
+    """Convert 0xRRGGBB to linear light, (3, 1)."""
     channels = np.array([[code >> 16], [code >> 8 & 255], [code & 255]], np.float32)
     light: Array = np.square(channels / np.float32(255))
     return light
 
 
 def _rise(x: Array, low: float, high: float) -> Array:
-    """From 0 at `low` to 1 at `high`, smoothly."""
+    """Rise smoothly from 0 at `low` to 1 at `high`."""
     t: Array = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -42,7 +42,7 @@ def _directions() -> Array:
 
 
 def _lattice(count: int, jitter: float, rng: np.random.Generator) -> Array:
-    """Return unit vectors (3, count), spread evenly but not quite regularly."""
+    """Return unit vectors (3, count) with nearly regular distances."""
     i = np.arange(count)
     z = 1 - (2 * i + 1) / count
     turn = i * math.pi * (3 - math.sqrt(5))
@@ -54,12 +54,16 @@ def _lattice(count: int, jitter: float, rng: np.random.Generator) -> Array:
 
 
 class Body:
-    """The surface of a variety, worked out for every direction from its centre.
+    """The surface of a variety, computed for every direction from its centre.
 
-    radius (texels,), of a body divided by its scale; stretch (texels,): what that does to lengths;
-    skin (7, texels): normal, colour in linear light, gloss; hull (3, n): some points of the
-    surface, to frame a picture; rods (n, 11), the stem: each from, to, thickness there, colour.
-    `spread` is how far a variety may differ from its species.
+    Attributes:
+        radius: (texels,), of a body divided by its scale.
+        stretch: (texels,), the factor by which the scale changes lengths.
+        skin: (7, texels): normal, colour in linear light, gloss.
+        hull: (3, n), some points of the surface, which determine the frame of a picture.
+        rods: (n, 11), the pieces of the stem: both ends, the thickness at both, the colour.
+
+    The argument `spread` is how much a variety may differ from its species.
     """
 
     def __init__(self, kind: Kind, rng: np.random.Generator, spread: float) -> None:
@@ -70,7 +74,7 @@ class Body:
         self.fuzz, self.bend = kind.fuzz, kind.bend
         self.scale: Array = np.array(kind.scale, np.float32)
         self.scale *= np.exp(rng.normal(scale=0.6 * spread, size=3))
-        self._skin_at = self._d * self.scale[:, None]  # noise there has the same grain everywhere
+        self._skin_at = self._d * self.scale[:, None]  # noise here is equally fine everywhere
         self._shade = np.ones_like(z)
         self._gloss = np.full_like(z, kind.gloss)
         self._shape(kind)
@@ -83,7 +87,7 @@ class Body:
         self.rods = np.array(list(self._stem(*kind.stem, kind.leaves)), np.float32).reshape(-1, 11)
 
     def _noise(self, points: Array, frequency: float) -> Array:
-        """Smooth noise of unit variance at `points` (3, n): a sum of random plane waves."""
+        """Return smooth noise of unit variance at `points` (3, n): a sum of random plane waves."""
         waves = self._rng.normal(size=(16, 3))
         waves *= frequency * self._rng.uniform(0.6, 1.4, (16, 1))
         waves /= np.linalg.norm(waves / frequency, axis=1, keepdims=True)
@@ -119,7 +123,7 @@ class Body:
 
     def _colour(self, kind: Kind) -> None:
         d = self._d
-        # Noise on this ring runs along the meridians, as the streaks of an apple do.
+        # Noise on this ring follows the meridians, like the streaks of an apple.
         ring = np.stack([np.cos(self._phi), np.sin(self._phi), 0.3 * d[2]])
         self._albedo = np.repeat(light(kind.base), d.shape[1], axis=1)
         self._paint(kind.top, _rise(d[2] + 0.2 * self._noise(d, 2), -0.6, 0.8))
@@ -142,7 +146,7 @@ class Body:
     def _cells(self, style: str, count: int, code: int) -> None:
         jitter = {"net": 0.6, "scales": 0.15}.get(style, 0.25)
         centres = _lattice(count, jitter, self._rng)
-        size = 2 / math.sqrt(count)  # half the distance of neighbours, in radians
+        size = 2 / math.sqrt(count)  # half the distance between neighbours, in radians
         ball = 1.25 * size if style == "berries" else 0.0
         heights = 1 - 0.4 * ball + 0.05 * self._rng.normal(size=count)
         best, second = np.full_like(self.radius, -9), np.full_like(self.radius, -9)
@@ -179,7 +183,7 @@ class Body:
 
     def _ends(self, kind: Kind) -> None:
         code, size, points = kind.crown
-        if points:  # sepals, and their shadow
+        if points:  # sepals and their shadow
             edge = size * (0.4 + 0.6 * np.abs(np.cos(points / 2 * self._phi)) ** 1.5)
             away = self._theta / (edge + 0.1 * size * self._noise(self._d, 4))
             leaf = 1 - _rise(away, 0.85, 1)
@@ -201,7 +205,7 @@ class Body:
         self.stretch: Array = 1 / np.linalg.norm(self._d / self.scale[:, None], axis=0)
         maps = surface.reshape(3, 2, MAP, MAP)
         normal = np.cross(np.gradient(maps, axis=3), np.gradient(maps, axis=2), axis=0)
-        normal[:, 1] *= -1  # the map of the blossom half is a mirrored one
+        normal[:, 1] *= -1  # the map of the blossom half is mirrored
         normal /= np.linalg.norm(normal, axis=0) + 1e-12
         colour = np.clip(self._albedo * np.clip(self._shade, 0.12, 1), 0, 1)
         self.skin: Array = np.concatenate(

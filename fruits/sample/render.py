@@ -1,4 +1,4 @@
-"""Pictures of a body: one ray a pixel, by Newton's method within a bracket, then lights."""
+"""Renders pictures of a body: one ray per pixel, by Newton's method within bounds; then light."""
 
 import math
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from fruits.sample.bodies import MAP, Array, Body, Index
 
 SIDE = 100  # pixels
-_TILT = 12.0  # degrees by which the camera looks down
-_COARSE = 20  # cells across a picture in which depths are bounded before rays are cast
-_STEPS = 14  # of a ray: most arrive after three, the rest graze an edge
+_TILT = 12.0  # the camera looks down by these degrees
+_COARSE = 20  # cells across a picture; their depths have bounds before rays are cast
+_STEPS = 14  # maximum steps of a ray: most hit after three; the others nearly touch an edge
 
-_KEY = (-0.45, 0.52, 0.73)  # towards the softbox: upper left, before the body
+_KEY = (-0.45, 0.52, 0.73)  # direction to the softbox: upper left, in front of the body
 _UNIT = (np.arange(SIDE, dtype=np.float32) + 0.5) * (2 / SIDE) - 1
 
 
 def _lit(normal: Array, albedo: Array, gloss: Array | float, fuzz: float) -> Array:
-    """Colours (3, n) from 0 to 1 of surface points with these normals (3, n, view axes)."""
+    """Return colours (3, n) from 0 to 1 of surface points with these normals (3, n, view axes)."""
     x, y, z = normal
     z = np.maximum(z, 0)
     key = np.maximum(x * (0.85 * _KEY[0]) + y * (0.85 * _KEY[1]) + z * (0.85 * _KEY[2]) + 0.15, 0)
@@ -33,9 +33,10 @@ def _lit(normal: Array, albedo: Array, gloss: Array | float, fuzz: float) -> Arr
 
 
 def _span(points: Array, view: Array) -> tuple[Array, Array]:
-    """Greatest and least depth (n,) at which the rays at `view` (2, side, side) can meet a body.
+    """Return the largest and smallest depth (n,) at which rays at `view` (2, side, side) can hit.
 
-    `points` (3, m) of its surface bound it in coarse cells; a ray outside gets an empty span.
+    Points (3, m) of the surface bound the body in coarse cells; for a ray outside, the largest
+    depth is less than the smallest.
     """
     left, top, right, bottom = *view[:, 0, 0], *view[:, -1, -1]
     across = (points[0] - left) * (_COARSE / (right - left))
@@ -55,7 +56,7 @@ def _span(points: Array, view: Array) -> tuple[Array, Array]:
 def _cast(body: Body, turn: Array, view: Array, pixel: float) -> tuple[Array, Index, Array]:
     """Follow the rays at `view` (2, side, side) to `body`; return depth, texel and miss (n,).
 
-    A miss is the least distance by which a ray passes the body: about 0 where it hits.
+    A miss is the smallest distance of a ray from the body: about 0 if it hits.
     """
     inv = 1 / body.scale
     vx, vy, vz = (float(v) for v in turn[2] * inv)
@@ -65,8 +66,8 @@ def _cast(body: Body, turn: Array, view: Array, pixel: float) -> tuple[Array, In
     high, low = _span(turn @ body.hull, view)
     top = high.max()
     depths, texels, misses = high.copy(), np.zeros(len(high), np.intp), np.full_like(high, 9)
-    # The state of the rays under way: number, origin in the frame where the body is nearly a unit
-    # sphere, depth, bracket (outside, inside), end, least miss so far and its texel.
+    # The state of the unfinished rays: number, origin in coordinates in which the body is nearly a
+    # unit sphere, depth, bounds (outside, inside), end, smallest miss so far and its texel.
     live: Index = np.flatnonzero(high > low)
     seen, low, depth = view.reshape(2, -1)[:, live], low[live], high[live]
     px, py, pz = ((seen[0] * turn[0, i] + seen[1] * turn[1, i]) * inv[i] for i in range(3))
@@ -87,11 +88,11 @@ def _cast(body: Body, turn: Array, view: Array, pixel: float) -> tuple[Array, In
         index += (z < 0) * (MAP * MAP)
         miss = norm - body.radius.take(index, mode="clip")
         slope = (x * dx + y * vy + z * vz) / norm
-        side = np.copysign(np.float32(99), miss)  # keeps one end of the bracket, moves the other
+        side = np.copysign(np.float32(99), miss)  # keeps one of the bounds, moves the other
         near = np.minimum(near, depth + (99 - side))
         far = np.maximum(far, depth - (99 + side))
         if not step:
-            near[miss < 0] = top  # the cell's bound was too near: start before the whole body
+            near[miss < 0] = top  # the bound of the cell is inside: start in front of the body
         else:
             gap = np.abs(miss)
             closer = np.flatnonzero(gap < best)
@@ -106,7 +107,7 @@ def _cast(body: Body, turn: Array, view: Array, pixel: float) -> tuple[Array, In
             px, py, pz, depth, near, far, low, best, miss, slope = (
                 state.take(keep) for state in (px, py, pz, depth, near, far, low, best, miss, slope)
             )
-        # A grazing ray must not leap over a bump; after some steps it has to arrive all the same.
+        # A ray that nearly touches must not jump over a bump, so its first steps are shorter.
         depth = depth - miss / np.maximum(slope, steep * (0.75 if step < 5 else 0.4))
         depth = np.where((depth > near) | (depth < far), (near + far) / 2, depth)
     return depths, texels, misses * body.stretch.take(texels, mode="clip")
@@ -139,7 +140,7 @@ def render(body: Body, turn: Array) -> NDArray[np.uint8]:
 def _draw_rod(
     picture: Array, front: Array, view: Array, pixel: float, turn: Array, rod: Array
 ) -> None:
-    """Draw a piece of a stem into `picture` (3, n, n), where nothing in `front` (n, n) hides it."""
+    """Draw a piece of a stem into `picture` (3, n, n) where no depth in `front` (n, n) hides it."""
     start, end = turn @ rod[:3], turn @ rod[3:6]
     reach = float(rod[6:8].max()) + pixel
     low, high = np.minimum(start, end) - reach, np.maximum(start, end) + reach
@@ -161,7 +162,7 @@ def _draw_rod(
 
 
 def _about(axis: int, degrees: float) -> Array:
-    """Rotation (3, 3) about an axis."""
+    """Return the rotation (3, 3) about an axis."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.eye(3, dtype=np.float32)
     i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -170,6 +171,6 @@ def _about(axis: int, degrees: float) -> Array:
 
 
 def turned(lying: float, angle: float) -> Array:
-    """Rotation (3, 3) from a body's axes to the view's (x right, y up, z to the camera)."""
+    """Return the rotation (3, 3) from body axes to view axes (x right, y up, z to the camera)."""
     turn = _about(0, _TILT) @ _about(1, angle) @ _about(2, lying) @ _about(0, -90)
     return turn.astype(np.float32)

@@ -1,11 +1,11 @@
-"""The species of fruit: how each of them looks."""
+"""The species of fruit and their appearance."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a species looks. Its own axis is z, the stem at +z; colours are 0xRRGGBB."""
+    """The appearance of a species. Its axis is z, with the stem at +z; colours are 0xRRGGBB."""
 
     name: str
     base: int  # colour at the blossom end
@@ -13,18 +13,18 @@ class Kind:
     radii: tuple[float, ...] = (1.0, 1.0)  # at even polar angles, from the stem to the blossom end
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     bend: float = 0.0
-    dimple: tuple[float, float] = (0.0, 0.0)  # depth at the stem, at the blossom end; < 0: a nipple
+    dimple: tuple[float, float] = (0.0, 0.0)  # depth at the stem, at the blossom end; < 0: a bump
     ribs: tuple[int, float, float] = (0, 0.0, 1.0)  # count, depth, sharpness of the grooves
     lumps: float = 0.02
     pits: float = 0.0
     marks: tuple[tuple[str, int, float], ...] = ()  # style, colour, share (of stripes: count)
     cells: tuple[str, int, int] = ("", 0, 0)  # berries, seeds, scales or net; how many; colour
-    crown: tuple[int, float, int] = (0, 0.0, 0)  # round the stem: colour, size, points (0: a blot)
-    tip: float = 0.0  # size of what is left of the flower
+    crown: tuple[int, float, int] = (0, 0.0, 0)  # around the stem: colour, size, points (0: a spot)
+    tip: float = 0.0  # size of the remains of the flower
     gloss: float = 0.4
     fuzz: float = 0.0
     stem: tuple[int, float, float] = (0, 0.0, 0.0)  # colour, length, thickness
-    leaves: int = 1  # more than one: the stem is a tuft
+    leaves: int = 1  # if more than one, the stem is a tuft
 
 
 _APPLE = (0.93, 0.99, 1.05, 1.04, 1.0, 0.96, 0.93, 0.92, 0.9)

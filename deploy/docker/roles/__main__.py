@@ -8,7 +8,7 @@
     bucket     creates the bucket of an S3 store: NAME
     check      checks the secrets and the sizes of this environment
     healthy    whether the service of this container responds
-    anything else is run as a command, with Spark configured
+    anything else is run as a command, with the configuration of Spark
 
 Adds the settings that depend on the environment to conf/spark-defaults.conf; see docs/docker.md for
 the variables. Invalid settings end a role with status 2 and one line.
@@ -87,11 +87,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def notebook(arguments: Sequence[str]) -> None:
-    """JupyterLab, with a given token, or a generated one that is printed once."""
+    """Starts JupyterLab with the given token, or with a generated one that is printed once."""
     given = settings.token("notebook")
     os.environ.pop("JUPYTER_TOKEN", None)
     token = given or secrets.token_hex(24)
-    # In a file: notebooks inherit the environment, and all users can see a command line.
+    # In a file, because notebooks inherit the environment, and all users see command lines.
     folder = private(MEMORY_ONLY / "jupyter")
     write(folder / "jupyter_server_config.json", json.dumps({"IdentityProvider": {"token": token}}))
     os.environ["JUPYTER_CONFIG_PATH"] = str(folder)
@@ -111,7 +111,7 @@ def run(arguments: Sequence[str]) -> NoReturn:
     require_cluster("run")
     EXECUTED.mkdir(parents=True, exist_ok=True)
     if not (HOME / "data").exists():
-        # In a home that is in memory. The default paths of the notebook begin with "data".
+        # The home folder is in memory. The default paths of the notebook begin with "data".
         (HOME / "data").symlink_to(DATA)
     when = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     executed = EXECUTED / f"fruits_pca-{when}.ipynb"
@@ -145,13 +145,13 @@ def run(arguments: Sequence[str]) -> NoReturn:
 
 
 def master(arguments: Sequence[str]) -> None:
-    """Spark's master, whose UI gives access to those of workers and applications."""
+    """Starts Spark's master, whose UI gives access to those of workers and applications."""
     Path("/var/lib/spark/recovery").mkdir(exist_ok=True)
     spark_class("deploy.master.Master", "--host", socket.gethostname(), *arguments)
 
 
 def worker(arguments: Sequence[str]) -> NoReturn:
-    """Spark's worker; when it is stopped, its executors first hand over their blocks."""
+    """Starts Spark's worker; when it is stopped, its executors first hand over their blocks."""
     memory, cores = settings.worker_memory("worker")
     where = os.environ.get("SPARK_MASTER", "spark://master:7077")
     require_secret("worker", where)
@@ -178,19 +178,19 @@ def worker(arguments: Sequence[str]) -> NoReturn:
 
 
 def history(arguments: Sequence[str]) -> None:
-    """Spark's history server."""
+    """Starts Spark's history server."""
     spark_class("deploy.history.HistoryServer", *arguments)
 
 
 def driver(arguments: Sequence[str]) -> None:
-    """The driver of an application that was submitted to Kubernetes."""
+    """Starts the driver of an application that was submitted to Kubernetes."""
     pods.require_user("driver")
     command = pods.driver_command(list(arguments), os.environ)
     os.execvp(command[0], command)
 
 
 def executor(arguments: Sequence[str]) -> None:
-    """An executor of an application on Kubernetes."""
+    """Starts an executor of an application on Kubernetes."""
     pods.require_user("executor")
     command = pods.executor_command(os.environ)
     os.execvp(command[0], [*command, *arguments])
@@ -260,7 +260,7 @@ def require_images(arguments: Sequence[str]) -> None:
 
 
 def spark_class(name: str, *arguments: str) -> None:
-    """Becomes one of Spark's daemons."""
+    """Replaces this process by one of Spark's daemons."""
     os.environ.setdefault("SPARK_DAEMON_MEMORY", f"{settings.DAEMON}m")
     os.execv(SPARK_CLASS, [SPARK_CLASS, f"org.apache.spark.{name}", *arguments])
 

@@ -90,7 +90,7 @@ def driver_command(arguments: list[str], environment: Mapping[str, str]) -> list
 
 
 def executor_command(environment: Mapping[str, str]) -> list[str]:
-    """How an executor is started."""
+    """The command that starts an executor in its pod."""
     memory = required("executor", environment, "SPARK_EXECUTOR_MEMORY")
     java = f"{environment['JAVA_HOME']}/bin/java" if environment.get("JAVA_HOME") else "java"
     return [
@@ -117,7 +117,7 @@ def java_options(environment: Mapping[str, str]) -> list[str]:
 
 
 def classpath(environment: Mapping[str, str]) -> str:
-    """Configuration first, then what the application adds, then Spark's own jars."""
+    """The class path: the configuration, then the jars of the application, then those of Spark."""
     parts = [
         environment.get("SPARK_CONF_DIR"),
         environment.get("HADOOP_CONF_DIR"),

@@ -1,4 +1,4 @@
-"""What the environment of a container says: Spark's settings, sizes, secrets; all of it checked."""
+"""Reads and checks the environment of a container: Spark's settings, sizes, secrets."""
 
 import os
 import re
@@ -14,7 +14,7 @@ SECRET = Path("/run/secrets/spark_secret")
 SCRATCH = Path("/var/lib/spark")
 
 CLUSTER_ROLES = ("master", "worker")
-# Roles of Kubernetes, which sets addresses, sizes and the secret in another way.
+# The roles on Kubernetes, where addresses, sizes and the secret are set in another way.
 POD_ROLES = ("driver", "executor")
 LEAST_CHARACTERS = 16
 
@@ -26,7 +26,7 @@ HEAP_SHARE = 0.4
 
 
 def configure(role: str) -> None:
-    """Writes Spark's configuration: conf/ and, below it, what the environment says."""
+    """Writes Spark's configuration: the files in conf/, and the settings of the environment."""
     folder = private(Path(os.environ["SPARK_CONF_DIR"]))
     for name in ("log4j2.properties", "spark-env.sh"):
         shutil.copy(CONF / name, folder)
@@ -41,7 +41,7 @@ def configure(role: str) -> None:
 def check() -> None:
     """Ends with one line if a container with this environment could not start its role.
 
-    Compose runs it before the others, so that they are not started in vain.
+    Compose runs it first, so that no other container starts if the settings are invalid.
     """
     token("check")
     if "DRIVER_MEMORY" in os.environ:
@@ -52,7 +52,7 @@ def check() -> None:
 
 
 def additions(role: str) -> dict[str, str]:
-    """The settings that depend on where this container runs."""
+    """The settings that depend on the environment of this container."""
     settings = {}
     where = os.environ.get("SPARK_MASTER", "")
     in_cluster = role in CLUSTER_ROLES or where.startswith("spark://")
@@ -70,7 +70,7 @@ def additions(role: str) -> dict[str, str]:
         memory, _ = worker_size(role)
         settings["spark.executor.memory"] = f"{executor_heap(memory)}m"
     if role == "driver":
-        # Spark's default, which sizes the pod of an application that sets no size.
+        # Spark's default, from which it also computes the size of the pod.
         settings["spark.driver.memory"] = "1g"
     elif os.environ.get("DRIVER_MEMORY"):
         settings["spark.driver.memory"] = f"{driver_memory(role)}m"
@@ -163,12 +163,12 @@ def worker_size(role: str) -> tuple[int, int]:
 
 
 def executor_heap(memory: int) -> int:
-    """Megabytes of an executor's heap in a worker of so many."""
+    """Megabytes of an executor's heap in a worker with this memory."""
     return int((memory - DAEMON) * HEAP_SHARE)
 
 
 def megabytes(name: str, text: str) -> int:
-    """What ``4g`` or ``512m`` says."""
+    """Converts ``4g`` or ``512m`` to megabytes."""
     match = re.fullmatch(r"([1-9][0-9]*)([mMgG])[bB]?", text.strip())
     if not match:
         fail("sizes", f"{name}: wanted a size such as 4g or 3000m; got {text!r}")
@@ -176,6 +176,6 @@ def megabytes(name: str, text: str) -> int:
 
 
 def available_megabytes() -> int:
-    """Memory that could still be had on this machine."""
+    """The memory that is still available on this machine."""
     match = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     return int(match[1]) // 1024 if match else sys.maxsize

@@ -1,4 +1,4 @@
-"""What the other modules share: the one line of an error, private files, pages of Spark."""
+"""Functions for the other modules: errors in one line, private files, and Spark's pages."""
 
 import http.client
 import os
@@ -8,13 +8,13 @@ from typing import NoReturn
 
 
 def fail(role: str, message: str) -> NoReturn:
-    """Ends with status 2 and one line: this cannot work until the user changes something."""
+    """Ends with status 2 and one line, for problems that the user must solve."""
     print(f"{role}: {message}", file=sys.stderr, flush=True)
     sys.exit(2)
 
 
 def private(folder: Path) -> Path:
-    """A folder that only this user can look into."""
+    """Makes a folder that only this user can access."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -27,7 +27,7 @@ def write(path: Path, text: str) -> None:
 
 
 def fetch(host: str, port: int, path: str) -> tuple[int, bytes]:
-    """Status and body of a page."""
+    """The status and the body of a page."""
     connection = http.client.HTTPConnection(host, port, timeout=4)
     try:
         connection.request("GET", path, headers={"Host": f"localhost:{port}"})
