@@ -1,4 +1,4 @@
-"""Answers that moto cannot be brought to give, in place of its own."""
+"""Replaces responses of moto by others that moto cannot produce."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ Answers = dict[str, Any]
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> list[tuple[str, dict[str, Any]]]:
-    """Replaces the answers of some operations; returns the calls of all, as they come.
+    """Replaces the responses of some operations; returns a list to which all calls are added.
 
-    An answer is an exception, a value, or a function of the true answer and the arguments.
+    A replacement is an exception, a value, or a function of the real call and the arguments.
     """
     true: Callable[..., Any] = BaseClient._make_api_call
     calls: list[tuple[str, dict[str, Any]]] = []
@@ -36,7 +36,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> list[tuple[str,
 
 
 def refusal(operation: str, code: str, message: str = "refused", status: int = 400) -> ClientError:
-    """What boto3 raises when AWS refuses."""
+    """The error that boto3 raises if AWS refuses a call."""
     return ClientError(
         {
             "Error": {"Code": code, "Message": message},
@@ -47,10 +47,10 @@ def refusal(operation: str, code: str, message: str = "refused", status: int = 4
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
-    """The one line with which a command ends that must end with this status."""
+    """Runs a command that must end with this status and one line; returns the line."""
     capsys.readouterr()
     assert main(["cloud", *arguments]) == status
-    # What is above may be a bar.
+    # The lines before it may be a progress bar.
     lines = capsys.readouterr().err.splitlines()
     assert not [line for line in lines if line.startswith(("Traceback", "  File"))], lines
     assert [line for line in lines if line.startswith("fruits: ")] == lines[-1:]
@@ -58,7 +58,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command prints that must succeed."""
+    """Runs a command that must succeed; returns its output."""
     capsys.readouterr()
     status = main(["cloud", *arguments])
     out, err = capsys.readouterr()

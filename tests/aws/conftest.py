@@ -1,4 +1,4 @@
-"""A real server that speaks AWS: moto in a process of its own, on loopback."""
+"""A server with the API of AWS: moto in a separate process, on loopback."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from ports import free_port
 
-# The one region that moto's EMR knows when it is reached by an address of its own.
+# The only region that moto supports for EMR if clients use the address of its server.
 REGION = "us-east-1"
 
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server's address; it runs until the tests end."""
+    """The address of the server, which runs until the end of the tests."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = tmp_path_factory.mktemp("moto") / "log"
@@ -43,10 +43,10 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def aws(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An empty account for each module: boto3, and processes that a test starts, find it.
+    """An empty account for each module, used by boto3 and by processes that a test starts.
 
-    Yields the server's address. Endpoint, region and credentials are in the environment; the
-    machine's own profiles are out of reach. Within a module, what a test makes stays.
+    Yields the address of the server. Endpoint, region and credentials are in the environment, and
+    the profiles of this machine are not read. The tests of a module share the account.
     """
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))
     before = dict(os.environ)
@@ -59,7 +59,7 @@ def aws(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
-    """This process' environment, with the server in place of Amazon."""
+    """The environment of this process, with the server instead of Amazon's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return kept | {
         "AWS_ENDPOINT_URL": url,
@@ -70,14 +70,14 @@ def environment(url: str, folder: Path) -> dict[str, str]:
         "AWS_CONFIG_FILE": str(folder / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
         "AWS_EC2_METADATA_DISABLED": "true",
-        # Nothing of loopback goes by a proxy.
+        # Requests to loopback do not use a proxy.
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
 
 
 def answers(url: str) -> bool:
-    """Whether a server is there."""
+    """Whether a server responds."""
     try:
         return bool(urllib.request.urlopen(f"{url}/moto-api/", timeout=2).status == 200)
     except (urllib.error.URLError, OSError):

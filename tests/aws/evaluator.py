@@ -1,6 +1,6 @@
-"""IAM's rules for one principal: what is not allowed is denied, and a denial wins.
+"""IAM's rules for one principal: calls that are not allowed are denied, and Deny has precedence.
 
-Knows what the templates use, and refuses what it does not know.
+It supports the elements that the templates use, and raises an error for all others.
 """
 
 import re
@@ -14,10 +14,10 @@ def allows(
     resource: str = "*",
     **context: str,
 ) -> bool:
-    """Whether policies let a principal make a call.
+    """Whether policies allow a call of a principal.
 
-    The context's keys have two underscores for the colon, and one for the slash and what follows:
-    ``s3__prefix``, ``aws__SecureTransport``; others by ``**{"aws:RequestTag/a": "b"}``.
+    Keys of the context are written with two underscores instead of the colon: ``s3__prefix``,
+    ``aws__SecureTransport``; keys with other characters as ``**{"aws:RequestTag/a": "b"}``.
     """
     values = {key.replace("__", ":"): value for key, value in context.items()}
     effects = {
@@ -35,7 +35,7 @@ def applies(
     unknown = statement.keys() - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
     assert not unknown, unknown
     return (
-        # Calls are compared without regard to case, resources with it.
+        # The names of calls are not case-sensitive; those of resources are.
         any(like(pattern.lower(), action.lower()) for pattern in listed(statement["Action"]))
         and any(like(pattern, resource) for pattern in listed(statement["Resource"]))
         and all(
@@ -47,7 +47,7 @@ def applies(
 
 
 def holds(operator: str, wanted: Any, value: str | None) -> bool:
-    """One test of a condition; a key that the call does not have fails it."""
+    """One test of a condition; it is false if the call does not have the key."""
     if value is None:
         return False
     if operator in ("StringLike", "ArnLike"):

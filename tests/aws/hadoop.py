@@ -1,4 +1,4 @@
-"""HDFS and YARN on this machine: each daemon a process of its own, as on a real cluster."""
+"""HDFS and YARN on this machine: each daemon is a separate process, as on a real cluster."""
 
 import json
 import subprocess
@@ -19,9 +19,9 @@ class Hadoop:
     """A NameNode, a DataNode, a ResourceManager and NodeManagers.
 
     Args:
-        folder: for their files and logs.
-        jars: of Hadoop's client and of its daemons, a class path.
-        nodes: NodeManagers, each of which offers 8 cores and 20 GB.
+        folder: the folder for their files and logs.
+        jars: a class path with the jars of Hadoop's client and daemons.
+        nodes: the number of NodeManagers, each with 8 cores and 20 GB.
     """
 
     def __init__(self, folder: Path, jars: str, nodes: int = 2) -> None:
@@ -30,11 +30,11 @@ class Hadoop:
         self.ports = {name: free_port() for name in servers}
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.nodes = [f"node-{n}" for n in range(nodes)]
-        #: What clients need to know, as HADOOP_CONF_DIR has it.
+        #: The configuration for clients, a value for HADOOP_CONF_DIR.
         self.conf = self._configure("client")
 
     def start(self) -> None:
-        """Starts all of it, and waits until all nodes are there."""
+        """Starts all daemons, and waits until all nodes are registered."""
         hdfs, yarn = "org.apache.hadoop.hdfs.server", "org.apache.hadoop.yarn.server"
         name = self._configure("name")
         self._finish("format", name, f"{hdfs}.namenode.NameNode", "-format", "-nonInteractive")
@@ -68,12 +68,12 @@ class Hadoop:
         return [node["id"] for node in found]
 
     def applications(self) -> list[dict[str, Any]]:
-        """All of them, as the ResourceManager tells of them; the latest is the last."""
+        """All applications, as the ResourceManager describes them; the latest one is the last."""
         found = (self.ask("apps").get("apps") or {}).get("app", [])
         return sorted(found, key=lambda application: application["startedTime"])
 
     def containers(self, application: str) -> dict[str, str]:
-        """What the containers of an application have printed, by container and file."""
+        """The output of an application's containers, by container and file."""
         return {
             f"{file.parent.name}/{file.name}": file.read_text(errors="replace")
             for node in self.nodes
@@ -81,7 +81,7 @@ class Hadoop:
         }
 
     def ask(self, what: str) -> dict[str, Any]:
-        """An answer of the ResourceManager's REST server; nothing while it does not answer."""
+        """A response of the ResourceManager's REST server; empty if it does not respond."""
         return self._get(self.ports["web"], f"ws/v1/cluster/{what}")
 
     def _has_data_node(self) -> bool:
@@ -142,9 +142,9 @@ class Hadoop:
             "yarn.nodemanager.resource.memory-mb": MEGABYTES,
             "yarn.nodemanager.resource.cpu-vcores": CORES,
             "yarn.nodemanager.delete.debug-delay-sec": 0,
-            # Of the machine that the tests run on, whose disk may be full of other things.
+            # The disk of the machine that runs the tests may be nearly full.
             "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99,
-            # Files of an application that is over stay where the tests read them.
+            # The files of a finished application are kept, because the tests read them.
             "yarn.nodemanager.log.retain-seconds": 3600,
             "yarn.scheduler.maximum-allocation-mb": MEGABYTES,
         }

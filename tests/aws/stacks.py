@@ -1,4 +1,4 @@
-"""The templates of deploy/: read, created, and what became of them."""
+"""Reads the templates of deploy/, creates stacks from them, and reads the resulting resources."""
 
 import ast
 import base64
@@ -12,7 +12,7 @@ from cfnlint.decode import cfn_yaml
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("ec2-single", "ec2-cluster", "emr")
 
-# Parameters without a default, except the network; and what a cluster of EMR needs.
+# The parameters without a default, except those of the network; and those for an EMR cluster.
 NEEDED = {
     "ec2-single": {"Image": "registry.example/fruits:1"},
     "ec2-cluster": {"Image": "registry.example/fruits:1"},
@@ -40,7 +40,7 @@ def resources(template: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping in a value, whatever the conditions say."""
+    """Every mapping in a value, in all branches of conditions."""
     if isinstance(value, dict):
         yield value
         for inner in value.values():
@@ -51,7 +51,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every statement of every policy, with the resource that it is in."""
+    """Every statement of every policy, with the name of its resource."""
     for name, resource in template["Resources"].items():
         for node in nodes(resource):
             if "Effect" in node:
@@ -63,7 +63,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def create(name: str, stack: str, **changes: str) -> dict[str, str]:
-    """Creates a stack in the default network; its outputs."""
+    """Creates a stack in the default network; returns its outputs."""
     ec2, cloudformation = boto3.client("ec2"), boto3.client("cloudformation")
     parameters = {
         "Bucket": f"{stack}-bucket",
@@ -92,7 +92,7 @@ def instance_script(instance: str) -> str:
 
 
 def group_template(group: str) -> dict[str, Any]:
-    """What the launch template of an Auto Scaling group says."""
+    """The launch template of an Auto Scaling group."""
     made = boto3.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
     policy = made["AutoScalingGroups"][0]["MixedInstancesPolicy"]["LaunchTemplate"]
     wanted = policy["LaunchTemplateSpecification"]
@@ -103,23 +103,23 @@ def group_template(group: str) -> dict[str, Any]:
 
 
 def decoded(text: str) -> str:
-    """Base64, once or twice as moto has it."""
+    """Decodes Base64; moto encodes some values twice."""
     plain = base64.b64decode(text).decode()
     return plain if plain.startswith("#!") else base64.b64decode(plain).decode()
 
 
 def role_policies(role: str) -> list[dict[str, Any]]:
-    """All policies of a role; none of them is another's, which may change."""
+    """All policies of a role; none may be a managed policy, which its owner can change."""
     iam = boto3.client("iam")
     inline = [
         iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
     ]
     assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-    # moto leaves as text, Python's, what CloudFormation gave it.
+    # moto stores policies from CloudFormation as the text of Python objects.
     found = [ast.literal_eval(p) if isinstance(p, str) else p for p in inline]
     for statement in (node for policy in found for node in nodes(policy) if "Resource" in node):
-        # In place of AWS::NoValue, which is nothing.
+        # None stands for AWS::NoValue.
         statement["Resource"] = [r for r in listed(statement["Resource"]) if r is not None]
     for policy in found:
         policy["Statement"] = [s for s in listed(policy["Statement"]) if s is not None]
@@ -127,7 +127,7 @@ def role_policies(role: str) -> list[dict[str, Any]]:
 
 
 def roles(stack: str) -> dict[str, str]:
-    """The names of a stack's roles, by those that the template gives them."""
+    """The names of a stack's roles, by their names in the template."""
     found = boto3.client("cloudformation").list_stack_resources(StackName=stack)
     return {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]

@@ -1,6 +1,6 @@
-"""The stacks as the AWS CLI makes them, and what docs/aws.md has it do.
+"""Creates stacks with the AWS CLI, and runs the commands of docs/aws.md.
 
-The CLI wants a botocore of its own, so it gets an environment of its own, below data/.
+The CLI needs another version of botocore, so it is installed in a separate environment below data/.
 """
 
 import json
@@ -20,7 +20,7 @@ PLACE = ROOT / "data" / f"awscli-{VERSION}"
 
 @pytest.fixture(scope="module")
 def cli(aws: str) -> Callable[..., Any]:
-    """``aws ...``; its answer, where that is JSON."""
+    """Runs ``aws ...``; returns its output, parsed if it is JSON."""
     program = shutil.which("aws") or str(PLACE / "bin" / "aws")
     if program.startswith(str(PLACE)) and not (PLACE / "ready").exists():
         venv.create(PLACE, clear=True, with_pip=True)

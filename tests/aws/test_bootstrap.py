@@ -1,4 +1,4 @@
-"""EMR's bootstrap, in a root of its own, from a local folder in place of S3."""
+"""The bootstrap action of EMR, in a separate root folder, with a local folder instead of S3."""
 
 import hashlib
 import platform
@@ -19,7 +19,7 @@ from fruits.cloud.jobs import ENTRY
 BOOTSTRAP = ROOT / "deploy" / "emr" / "bootstrap.sh"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-# Serves s3://bucket/... from $STORE, and writes down what it was asked for.
+# A command that serves s3://bucket/... from $STORE, and records its calls.
 AWS = """#!/usr/bin/env python3
 import fnmatch, os, pathlib, shutil, sys
 store, arguments = pathlib.Path(os.environ["STORE"]), sys.argv[1:]
@@ -55,7 +55,7 @@ MAIN = 'def main():\n    print("the package\'s main")\n    return 7\n'
 
 @dataclass
 class Node:
-    """A node's files, and the S3 that it sees."""
+    """The files of a node, and the folder that it uses as S3."""
 
     root: Path
     store: Path
@@ -95,7 +95,7 @@ GIVEN = ["--wheels", "s3://b/w", "--sha256", "0" * 64, "--python", "/opt/fruits/
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    """A primary node, and a folder of wheels: the package, and one thing that it needs."""
+    """A primary node, and a folder of wheels: the package and one dependency."""
     wheels = tmp_path / "store" / "bucket" / "software" / "wheels"
     wheels.mkdir(parents=True)
     modules = {"cli": MAIN, **package("needed")}
@@ -125,7 +125,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def package(imported: str) -> dict[str, str]:
-    """The modules that a node imports to check the package; one of them imports another module."""
+    """The modules that a node imports to check the package; one of them imports `imported`."""
     runtime = {"networks/__init__": "", "networks/runtime": f"import {imported}\n"}
     return {"__init__": "", "errors": "", **runtime}
 
@@ -192,7 +192,7 @@ def test_the_primary_node_keeps_its_notebooks_in_s3_and_their_token_to_itself(no
     assert "User=hadoop" in unit
     assert "sync --only-show-errors /home/hadoop/notebooks s3://bucket/fruits/notebooks/" in unit
     assert "enable --now fruits-notebook.service fruits-keep.timer" in node.asked()
-    # A second run does not change the token of who is logged in.
+    # A second run does not change the token, so that users stay logged in.
     assert node.run(*options).returncode == 0
     assert config.read_text() == token
 
@@ -212,7 +212,7 @@ def test_files_that_jobs_can_write_are_not_loaded_automatically(node: Node) -> N
 def test_jobs_start_with_a_file_of_the_node_that_runs_the_package(node: Node) -> None:
     assert node.run().returncode == 0
     program = node.python.parent.parent / "run.py"
-    # The place that steps name, below the node's root.
+    # The path in the commands of steps, below the root folder of the node.
     assert str(program).removeprefix(str(node.root)) == ENTRY
     assert program.stat().st_mode & 0o022 == 0
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""``fruits cloud launch app``: what is checked, made and billed, and what the tasks may do."""
+"""``fruits cloud launch app``: its checks, resources, costs, and the permissions of the tasks."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from fruits.cloud.application import TASK_GIB, TASK_VCPUS
 from fruits.predictor.files import MANIFEST
 
 NAME, BUCKET = "served", "fruits-served"
-# Dollars an hour: a task on Fargate, a load balancer, a list of AWS WAF with one rule.
+# Dollars per hour: a task on Fargate, a load balancer, a web ACL of AWS WAF with one rule.
 TASK, BALANCER, WAF = 0.04048 + 2 * 0.004445, 0.0225, 6 / 730
 
 
@@ -29,7 +29,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(aws: str) -> str:
-    """A certificate; and a bucket with the output of a run."""
+    """Creates a bucket with the output of a run, and a certificate; returns its ARN."""
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key=f"fruits/out/predictor/{MANIFEST}", Body=b"{}")
@@ -46,7 +46,7 @@ def options(certificate: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def launched(options: tuple[str, ...]) -> str:
-    """What launch said."""
+    """The output of launch."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         command = ["cloud", "launch", "app", "--name", NAME, *options, "--tasks", "2", "--waf"]
         assert main(command) == 0
@@ -74,7 +74,7 @@ def test_launch_creates_the_application_and_shows_its_costs(launched: str) -> No
     ) in launched
     assert "access     without a token, from 0.0.0.0/0; --token-secret requires one" in launched
     assert "ends       only by fruits cloud terminate --name served" in launched
-    # It only reads the bucket: nothing there is changed.
+    # It only reads the bucket, and changes nothing there.
     assert "versioning" not in launched
     assert "Status" not in boto3.client("s3").get_bucket_versioning(Bucket=BUCKET)
 
@@ -114,7 +114,7 @@ def test_status_sees_tasks_and_balancer_with_their_prices(
         found["taskDefinition"] |= {"cpu": "1024", "memory": "2048"}
         return found
 
-    # moto starts no tasks, and does not keep their size.
+    # moto starts no tasks, and does not store their size.
     answer(monkeypatch, {"DescribeServices": running, "DescribeTaskDefinition": described})
     items = json.loads(said(capsys, "status", "--json"))["items"]
     mine = {item["kind"]: item for item in items if item["stack"] == NAME}

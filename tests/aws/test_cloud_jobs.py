@@ -20,12 +20,12 @@ CREATE = {"single": "ec2-single", "cluster": "ec2-cluster", "emr": "emr"}
 
 @pytest.fixture(scope="module")
 def made(aws: str) -> dict[str, dict[str, str]]:
-    """The outputs of a stack of each architecture, by its name."""
+    """The outputs of one stack for each architecture, by the name of the architecture."""
     ssh = {"SshCidr": "203.0.113.7/32", "KeyName": "mine"}
     boto3.client("ec2").create_key_pair(KeyName="mine")
     stacks = {name: create(file, name) for name, file in CREATE.items()}
     stacks |= {f"{name}-ssh": create(file, f"{name}-ssh", **ssh) for name, file in CREATE.items()}
-    # moto ends at once the clusters that CloudFormation makes: one that lives takes their place.
+    # moto immediately ends clusters that CloudFormation creates, so another one replaces them.
     live = boto3.client("emr").run_job_flow(
         Name="live",
         ReleaseLabel="emr-spark-8.1.0",
@@ -66,7 +66,7 @@ def places(outputs: dict[str, str]) -> tuple[str, ...]:
 
 
 def commands(calls: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
-    """The scripts that were sent to hosts, in words."""
+    """The scripts that were sent to hosts, split into words."""
     sent = [a["Parameters"]["commands"] for name, a in calls if name == "SendCommand"]
     return [shlex.split(script[-1]) for script in sent]
 
@@ -126,7 +126,7 @@ def test_emr_gets_a_step_that_runs_the_package_under_yarn(
         *("run", f"--images={root}/Training", f"--output={root}/out 1"),
         *("--scaler=none", "--limit=5", "--overwrite"),
     ]
-    # A file of the node, not one of the bucket, which jobs can write.
+    # A file on the node, not one in the bucket, to which jobs can write.
     assert words[at - 1] == jobs.ENTRY == "/opt/fruits/run.py"
     assert "PutObject" not in [name for name, _ in calls]
 
@@ -280,7 +280,7 @@ def test_session_manager_forwards_each_page_where_no_port_is_open(
     if name == "cluster":
         answer = boto3.client("ec2").describe_instances(InstanceIds=[host])
         address = answer["Reservations"][0]["Instances"][0]["PrivateIpAddress"]
-        # Spark's master listens on the host's address, not on its loopback.
+        # Spark's master listens on the address of the host, not on loopback.
         assert parameters[1] == f"portNumber=8080,localPortNumber=8080,host={address}"
         assert len(lines) == 3
     assert "http://localhost:8888" in out

@@ -1,4 +1,4 @@
-"""``fruits cloud launch``, ``status``, ``terminate``: what is made, what it costs, what stays."""
+"""``fruits cloud launch``, ``status`` and ``terminate``: resources, costs, and what remains."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A stack's name, and its bucket's, of this test alone."""
+    """The name of this test's own stack and bucket."""
     return f"s-{hashlib.sha256(request.node.name.encode()).hexdigest()[:10]}"
 
 
@@ -45,7 +45,7 @@ def there(name: str) -> list[str]:
 
 
 def instances(name: str) -> list[dict[str, Any]]:
-    """Those that run, of a stack's name."""
+    """The running instances of a stack."""
     found = boto3.client("ec2").describe_instances(
         Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
     )
@@ -132,7 +132,7 @@ def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
     assert {i["name"] for i in mine if i["kind"] == "instance"} == {
         i["InstanceId"] for i in instances(name)
     }
-    # What launch has said: hosts and their disks.
+    # The same as in the output of launch: hosts and their disks.
     assert sum(i["dollars"] or 0 for i in mine) == pytest.approx(3 * (0.192 + 64 * 0.08 / 730))
     volumes = boto3.client("ec2").describe_volumes(
         Filters=[
@@ -149,7 +149,7 @@ def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """What deploy/emr/wheels.sh makes."""
+    """A folder like the one that deploy/emr/wheels.sh makes."""
     (tmp_path / "fruits-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
     (tmp_path / "requirements.txt").write_text("fruits==0.1.0 --hash=sha256:00\n")
     return tmp_path
@@ -158,7 +158,7 @@ def wheels(tmp_path: Path) -> Path:
 WHEELS_SHA256 = hashlib.sha256(b"fruits==0.1.0 --hash=sha256:00\n").hexdigest()
 BOOTSTRAP = (ROOT / "deploy/emr/bootstrap.sh").read_bytes()
 BOOTSTRAP_SHA256 = hashlib.sha256(BOOTSTRAP).hexdigest()
-# Below the one prefix that no node may write, under names that have the SHA-256 in them.
+# Below the only prefix to which no node may write, with names that contain the SHA-256.
 SOFTWARE_KEYS = sorted(
     [
         f"software/bootstrap-{BOOTSTRAP_SHA256}.sh",
@@ -202,7 +202,7 @@ def test_a_new_bucket_is_filled_before_the_cluster_is_created(
 
 
 def values(request: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a request by name; True for those that stay."""
+    """The parameters of a request by name; True for those that keep their value."""
     return {
         p["ParameterKey"]: p.get("ParameterValue", p.get("UsePreviousValue"))
         for p in request["Parameters"]
@@ -266,7 +266,7 @@ def test_status_lists_leftovers_of_deleted_stacks(
     def measured(true: Any, arguments: Any) -> Any:
         found = true()
         if arguments["MetricName"] == "BucketSizeBytes":
-            # moto's own counts something else.
+            # moto counts something else.
             found["Datapoints"] = [{"Timestamp": datetime.now(UTC), "Average": 2.5e9}]
         return found
 
@@ -276,7 +276,7 @@ def test_status_lists_leftovers_of_deleted_stacks(
     assert mine[volume]["detail"].endswith("of no instance")
     assert mine[host]["state"] == "running"
     assert (mine[cluster]["state"], mine[cluster]["dollars"]) == ("WAITING", None)
-    # A type without a price here is not taken for free.
+    # A type without a known price does not count as free.
     assert mine[host]["dollars"] is None
     assert mine[secret["ARN"].rpartition(":")[2]]["kind"] == "secret"
     assert mine[name]["detail"].startswith("2.50 GB in 1 objects")
@@ -458,7 +458,7 @@ def test_the_reason_of_the_first_failure_of_a_stack_is_one_line(
     assert wanted in line
     assert unwanted not in line
     assert f"fruits cloud terminate --name {name}" in line
-    # It stands in the way of the next one until it is removed, and status shows it.
+    # It blocks the next launch until it is deleted, and status shows it.
     assert "exists, and is ROLLBACK_COMPLETE" in refused(capsys, *arguments)
     assert "ROLLBACK_COMPLETE" in said(capsys, "status")
     assert "wanted a stack that is up; it is ROLLBACK_COMPLETE" in refused(
@@ -541,7 +541,7 @@ def test_prices_of_another_region_are_marked() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "dollars"),
-    # Instances, a quarter for EMR, and 0.08 $ a GiB and month of disks of 64 or twice 64 GiB.
+    # Instances, a quarter more for EMR, and 0.08 $ per GiB and month for disks of 64 or 2 x 64 GiB.
     [
         ("single", 0.192 + 64 * 0.08 / 730),
         ("cluster", 4 * (0.192 + 64 * 0.08 / 730)),

@@ -1,4 +1,4 @@
-"""What ``fruits cloud`` does not believe: buckets, stacks, outputs and logs of somebody else."""
+"""``fruits cloud`` does not trust buckets, stacks, outputs and logs that others may have made."""
 
 import gzip
 import json
@@ -76,7 +76,7 @@ def test_nothing_is_sent_to_a_bucket_of_another_account(
     aws: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(b"mine")
-    # What S3 answers when the owner is not the one that is expected.
+    # The response of S3 if the bucket has another owner than expected.
     denied = {
         "HeadBucket": refusal("HeadBucket", "403", "Forbidden", 403),
         "ListObjectsV2": refusal("ListObjectsV2", "AccessDenied", "Access Denied", 403),
@@ -123,7 +123,7 @@ def test_launch_turns_versioning_on_so_that_a_job_cannot_destroy_results(
     assert status == "Enabled"
     assert rule["Filter"] == {"Prefix": ""}
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
-    # What a hostile job can do: overwrite, and delete.
+    # A malicious job can overwrite and delete objects.
     s3 = boto3.client("s3")
     s3.put_object(Bucket=bucket, Key="fruits/out/pca.csv", Body=b"results")
     s3.put_object(Bucket=bucket, Key="fruits/out/pca.csv", Body=b"rubbish")
@@ -131,7 +131,7 @@ def test_launch_turns_versioning_on_so_that_a_job_cannot_destroy_results(
     old = boto3.resource("s3").Bucket(bucket).object_versions.filter(Prefix="fruits/out/")
     bodies = [v.get()["Body"].read() for v in old if v.size is not None]
     assert b"results" in bodies
-    # A second launch has nothing to turn on. moto cannot change a stack of this template.
+    # A second launch need not turn it on. moto cannot change a stack of this template.
     answer(monkeypatch, {"UpdateStack": {}})
     assert "versioning" not in launch(capsys, bucket, "-p", "StopAfterHours=13")
 
@@ -152,7 +152,7 @@ def test_existing_settings_of_a_bucket_stay(
     status, rules = settings(bucket)
     assert status == "Enabled"
     assert rules[0] == theirs
-    # Versions from before it was suspended are somebody's: only the stack's own prefix is tidied.
+    # Older versions may belong to somebody: only the stack's own prefix gets a lifecycle rule.
     assert rules[1]["Filter"] == {"Prefix": "fruits/"}
 
 
@@ -199,9 +199,9 @@ OUTPUTS = {"Architecture": {"Value": "single"}, "Bucket": {"Value": "somebody-el
 @pytest.mark.parametrize(
     ("tag", "template", "missing"),
     [
-        # The outputs, and even the template, are ours; it was not launched by this tool.
+        # The outputs and even the template are ours, but this tool did not launch the stack.
         (None, {"Outputs": OUTPUTS, "Metadata": OURS}, "no tag fruits:stack=fake"),
-        # A tag that was copied from another stack.
+        # The tag was copied from another stack.
         ("another", {"Outputs": OUTPUTS, "Metadata": OURS}, "no tag fruits:stack=fake"),
         # The right tag on a stack of another template.
         ("fake", {"Outputs": OUTPUTS}, "no template of this tool"),
@@ -238,7 +238,7 @@ def test_stacks_with_outputs_like_ours_are_not_listed(
     create("ec2-single", "by-hand")
     listed = json.loads(said(capsys, "status", "--json"))["items"]
     names = {item["name"] for item in listed if item["kind"] == "stack"}
-    # A stack that was made of our template by other means costs money as well.
+    # A stack that another program created from our template costs money, too.
     assert "by-hand" in names
     assert "theirs" not in names
 

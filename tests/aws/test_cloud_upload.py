@@ -1,4 +1,4 @@
-"""``fruits cloud upload``: all that is in a folder, once, as it is."""
+"""``fruits cloud upload`` sends all files of a folder once, and does not change them."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ BUCKET = "fruits-photographs"
 
 @pytest.fixture
 def bucket(aws: str, request: pytest.FixtureRequest) -> str:
-    """A new bucket that keeps each version: what was sent twice is there twice."""
+    """A new bucket with versions: a file that is sent twice has two of them."""
     name = f"{BUCKET}-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=name)
@@ -40,7 +40,7 @@ def bucket(aws: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Files whose names ask for trouble."""
+    """Files with unusual names."""
     root = tmp_path / "Training"
     for name in (
         "Pear/1.jpg",
@@ -129,7 +129,7 @@ LARGE = 3 * PART_BYTES + 12_345
 
 @pytest.fixture
 def large(folder: Path) -> Path:
-    """A file of four parts among small ones."""
+    """A file that is uploaded in four parts, among small ones."""
     file = folder / "Pear" / "large.tif"
     file.write_bytes(random.Random(7).randbytes(LARGE))
     return file
@@ -209,7 +209,7 @@ def test_a_large_file_that_changes_while_it_is_sent_is_an_error(
     with pytest.raises(CloudError, match=r"large\.tif: wanted the SHA-256 .*; the store has"):
         upload(Account.of(), str(folder), f"s3://{bucket}")
     monkeypatch.undo()
-    # The next run sees that the object is not the file's.
+    # The next run detects that the object differs from the file.
     large.write_bytes(b"y" * LARGE)
     assert upload(Account.of(), str(folder), f"s3://{bucket}").sent == 1
 
@@ -242,7 +242,7 @@ def test_an_interruption_aborts_a_large_file_and_deletes_its_parts(
         if arguments["PartNumber"] > 1 and not interrupted.is_set():
             interrupted.set()
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            # Until the others are cancelled.
+            # Wait until the other parts are cancelled.
             time.sleep(0.5)
         return true()
 
@@ -259,7 +259,7 @@ def test_an_interruption_aborts_a_large_file_and_deletes_its_parts(
 
 @pytest.mark.parametrize(
     ("size", "part"),
-    # At most 10,000 parts: 5 TiB too.
+    # At most 10,000 parts, even for 5 TiB.
     [(PART_BYTES, PART_BYTES), (10_000 * PART_BYTES, PART_BYTES), (5 * 2**40, 1024 * 2**20)],
 )
 def test_the_largest_objects_have_at_most_10000_parts(size: int, part: int) -> None:
@@ -282,7 +282,7 @@ def test_an_interrupted_upload_continues(
         (tmp_path / "many" / str(n % 7) / f"{n}.jpg").write_bytes(os.urandom(5000))
     command = [sys.executable, "-m", "fruits.cli", "cloud", "upload", str(tmp_path / "many")]
     command.append(f"s3://{bucket}/p")
-    # As from a terminal: what a shell starts in the background ignores SIGINT.
+    # As in a terminal; a program that a shell starts in the background ignores SIGINT.
     process = subprocess.Popen(
         ["env", "--default-signal=INT", *command],
         stdout=subprocess.PIPE,
@@ -306,7 +306,7 @@ def test_an_interrupted_upload_continues(
     counts = re.match(r"([\d,]+) files sent .*, ([\d,]+) were there already", done.stdout)
     assert counts
     sent, before = (int(n.replace(",", "")) for n in counts.groups())
-    # What was under way when it was killed may have arrived since; an interrupt waits for it.
+    # A killed upload may have completed its last requests; an interrupt waits for them.
     assert before >= there if number == signal.SIGKILL else before == there
     assert sent + before == count
     assert versions(bucket) == count
@@ -475,7 +475,7 @@ def test_the_error_of_who_may_only_list_is_that_of_aws_and_no_key_is_printed(
 
 
 def enforce(url: str, after: float) -> None:
-    """From which request on moto looks at policies."""
+    """Sets the number of requests after which moto enforces policies."""
     request = urllib.request.Request(
         f"{url}/moto-api/reset-auth",
         data=str(after).encode(),

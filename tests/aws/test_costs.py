@@ -1,4 +1,4 @@
-"""docs/aws.md's table of costs follows from its speed and from the prices of the package."""
+"""The table of costs in docs/aws.md matches its speed and the prices in the package."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 from stacks import ROOT, load
 
 IMAGES = (22_688, 90_000, 10_000_000)
-# name, template, hosts that are not workers, minutes to start, EMR's charge as a share of EC2's.
+# Name, template, hosts besides the workers, minutes to start, EMR's charge as a share of EC2's.
 WAYS = (
     ("single", "ec2-single", 0, 5, 0.0),
     ("cluster", "ec2-cluster", 1, 5, 0.0),
@@ -22,7 +22,7 @@ def test_the_table_of_costs_follows_from_speed_and_prices() -> None:
 
 
 def table(speed: float) -> str:
-    """Time and dollars of each way, for images at so many a second and vCPU."""
+    """The time and the dollars of each architecture, for this number of images/s per vCPU."""
     kind = load("ec2-single")["Parameters"]["InstanceType"]["Default"]
     terms = json.loads((ROOT / "fruits" / "prices.json").read_text())["types"][kind]
     lines = [

@@ -1,4 +1,4 @@
-"""What the roles of the stacks may do and may not, and that the stacks are there as written."""
+"""The permissions of the stacks' roles, and the resources of created stacks."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
 
 
 def allows(given: list[dict[str, Any]], action: str, resource: str = "*", **context: Any) -> bool:
-    """Whether a role may make a call to something in the account of the tests."""
+    """Whether a role may make a call in the account of the tests."""
     return evaluate(given, action, resource, **{"aws__ResourceAccount": ACCOUNT, **context})
 
 
@@ -25,7 +25,7 @@ def outputs(aws: str) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def policies(outputs: dict[str, dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
-    """Each role's policies, as IAM has them: ``ec2-cluster.WorkerRole``."""
+    """The policies in IAM, by role, such as ``ec2-cluster.WorkerRole``."""
     return {
         f"{name}.{role}": role_policies(real)
         for name in NAMES
@@ -40,7 +40,7 @@ MACHINES = {
     "emr.InstanceRole": "emr",
 }
 
-# What a run does in its bucket, by boto3, s3fs and S3A; below the prefix, or about it.
+# The calls of boto3, s3fs and S3A in a run, for objects below the prefix, or for the prefix.
 WORK = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 
 
@@ -62,7 +62,7 @@ def test_machines_work_in_their_prefix_and_nowhere_else(
     assert not allows(given, "s3:ListBucket", "arn:aws:s3:::another-bucket", s3__prefix="fruits/")
 
 
-# What an administrator may attach to a role one day.
+# A policy that an administrator may later attach to a role.
 ANYTHING = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
@@ -76,7 +76,7 @@ def test_no_machine_writes_what_machines_execute_whatever_else_it_may_do(
         for key in keys:
             for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"):
                 assert not allows(given, action, f"{software}/{key}"), (action, key)
-        # Nor is it enough to have what the role itself allows in its own prefix.
+        # The permissions for the role's own prefix are not enough either.
         assert allows(given, "s3:PutObject", software.replace("/software", "/fruits/software/x"))
 
 
@@ -202,7 +202,7 @@ def test_emr_makes_machines_in_its_subnet_with_its_tag_and_ends_no_others(
     tagged: dict[str, Any] = {"aws:ResourceTag/fruits:cluster": "emr"}
     assert allows(service, end, f"{EC2}:instance/i-1", **tagged)
     assert not allows(service, end, f"{EC2}:instance/i-1")
-    # No tag is put on what is there already.
+    # Existing resources cannot be tagged.
     assert not allows(service, "ec2:CreateTags", f"{EC2}:instance/i-1")
     created: dict[str, Any] = {"ec2:CreateAction": "RunInstances"}
     assert allows(service, "ec2:CreateTags", f"{EC2}:instance/i-1", **created)
@@ -241,7 +241,7 @@ def test_the_bucket_is_encrypted_and_is_reached_by_tls_only(
     s3, bucket = boto3.client("s3"), outputs[name]["Bucket"]
     (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    # moto makes no bucket policy of a template: it is written in here.
+    # moto does not create bucket policies from templates, so the test does it.
     (written,) = resources(load(name), "AWS::S3::BucketPolicy").values()
     text = json.dumps(written["PolicyDocument"]).replace("${AWS::Partition}", "aws")
     policy = json.loads(text.replace("${Bucket}", bucket), object_hook=without_sub)

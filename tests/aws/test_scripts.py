@@ -1,4 +1,4 @@
-"""The scripts as they are read: user data as CloudFormation renders it, and EMR's."""
+"""Checks the text of the scripts: user data rendered by CloudFormation, and those of EMR."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def test_shellcheck_has_nothing_to_say_of_user_data(
     for number, text in enumerate([script, *within]):
         file = tmp_path / f"{number}.sh"
         file.write_text(text)
-        # /etc/fruits/host, which is read in, is not there.
+        # /etc/fruits/host, which the script sources, does not exist here.
         command = [SHELLCHECK, "--exclude=SC1091,SC2154", file]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "")
@@ -47,7 +47,7 @@ def test_user_data_is_whole_and_small_enough(user_data: dict[str, str], machine:
     script = user_data[machine]
     assert len(script.encode()) < 16_384
     assert script.startswith("#!/bin/bash\nset -euo pipefail\n")
-    # What CloudFormation should have filled in.
+    # Placeholders that CloudFormation should have replaced.
     assert not re.search(r"\$\{(AWS::|[A-Z]\w*\})", script)
     assert "None" not in script
 

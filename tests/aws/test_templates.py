@@ -1,4 +1,4 @@
-"""The templates as a security reviewer reads them, and as who pays does."""
+"""Checks of the templates for security and costs."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ from fruits.cloud.buckets import KEPT_DAYS, RULE, SOFTWARE
 from fruits.cloud.jobs import ENTRY
 from fruits.cloud.templates import IDENTITY, TEMPLATES
 
-# Calls that know no resources, so that a policy cannot name any.
+# Calls that cannot be limited to resources.
 WITHOUT_RESOURCES = re.compile(
     r"ec2:Describe\w+|ssm:UpdateInstanceInformation|ssmmessages:\w+|ec2messages:\w+"
     r"|ecr:GetAuthorizationToken"
@@ -95,7 +95,7 @@ def test_what_templates_share_they_have_word_for_word() -> None:
             assert theirs[sid] == ours[sid]
 
 
-# ---- Who comes in
+# ---- Incoming and outgoing traffic
 
 
 def test_nobody_comes_in_but_by_ssh_from_the_given_range_and_from_the_cluster_itself(
@@ -119,7 +119,7 @@ def test_nobody_comes_in_but_by_ssh_from_the_given_range_and_from_the_cluster_it
 
 def test_the_way_out_is_https(template: dict[str, Any]) -> None:
     for name, group in resources(template, "AWS::EC2::SecurityGroup").items():
-        # Without a rule EC2 lets everything out.
+        # Without a rule, EC2 allows all outgoing traffic.
         assert group["SecurityGroupEgress"], name
         for rule in group["SecurityGroupEgress"]:
             if "CidrIp" in rule:
@@ -154,7 +154,7 @@ def test_what_is_put_into_scripts_holds_nothing_of_a_shell(template: dict[str, A
                 assert not re.fullmatch(pattern, evil), parameter
 
 
-# ---- What may be done
+# ---- Permissions
 
 
 def test_policies_name_their_calls_and_their_resources(template: dict[str, Any]) -> None:
@@ -175,7 +175,7 @@ def test_only_services_of_amazon_take_the_roles(template: dict[str, Any]) -> Non
         assert service in ("ec2.amazonaws.com", "elasticmapreduce.amazonaws.com")
         if service.startswith("elastic"):
             assert trust["Condition"].keys() == {"StringEquals", "ArnLike"}
-        # No policy that Amazon, or another, may widen.
+        # No managed policy, because Amazon or another owner may extend it.
         assert "ManagedPolicyArns" not in role
 
 
@@ -210,7 +210,7 @@ def test_all_that_nodes_of_emr_execute_is_in_the_software_and_has_its_digest() -
     wheels = {"Fn::Sub": f"s3://${{Bucket}}/{SOFTWARE}/${{WheelsSha256}}"}
     assert options["--wheels"] == wheels
     assert options["--sha256"] == {"Ref": "WheelsSha256"}
-    # Jobs start with root's own file next to the environment.
+    # Jobs start with a file of root next to the environment.
     assert options["--python"].replace("bin/python", "run.py") == ENTRY
     assert "Steps" not in cluster
     certificates = template["Parameters"]["TlsCertificates"]["AllowedPattern"]
@@ -259,7 +259,7 @@ def test_disks_are_encrypted_and_go_with_their_machine(name: str, template: dict
 def test_metadata_is_given_by_tokens_and_to_containers(name: str, template: dict[str, Any]) -> None:
     if name == "emr":
         (security,) = resources(template, "AWS::EMR::SecurityConfiguration").values()
-        # No containers there.
+        # EMR does not use containers.
         assert security["SecurityConfiguration"]["InstanceMetadataServiceConfiguration"] == {
             "MinimumInstanceMetadataServiceVersion": 2,
             "HttpPutResponseHopLimit": 1,
@@ -300,7 +300,7 @@ def test_the_bucket_is_private_keeps_versions_and_ends_stale_uploads(
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
     assert {rule["Status"] for rule in rules.values()} == {"Enabled"}
-    # They end uploads, old versions and markers that hide nothing, and never present objects.
+    # They delete unfinished uploads, old versions and useless markers, but never current objects.
     actions = {name: rule.keys() - {"Id", "Status"} for name, rule in rules.items()}
     assert actions == {
         "end-stale-uploads": {"AbortIncompleteMultipartUpload"},
@@ -318,7 +318,7 @@ def test_the_bucket_outlives_the_stack(template: dict[str, Any]) -> None:
         assert template["Resources"][resource]["UpdateReplacePolicy"] == "Retain"
 
 
-# ---- What costs
+# ---- Costs
 
 
 def test_what_is_forgotten_ends_by_itself(name: str, template: dict[str, Any]) -> None:

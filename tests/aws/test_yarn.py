@@ -1,7 +1,7 @@
-"""What ``fruits cloud submit`` sends to EMR, on real YARN and HDFS, with the settings of emr.yaml.
+"""Runs the steps of ``fruits cloud submit`` on real YARN and HDFS, with the settings of emr.yaml.
 
-In place of Amazon's own: moto for S3, and an archive of the packages for the bootstrap action.
-``make test-yarn``.
+moto replaces S3, and an archive of the packages replaces the bootstrap action. ``make test-yarn``
+runs these tests.
 """
 
 import os
@@ -50,7 +50,7 @@ def jars(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def hadoop(jars: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hadoop]:
-    """YARN with two nodes, and HDFS with the archive in it."""
+    """YARN with two nodes, and HDFS that contains the archive."""
     hadoop = Hadoop(tmp_path_factory.mktemp("hadoop"), jars)
     try:
         hadoop.start()
@@ -81,7 +81,7 @@ def local(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(hadoop: Hadoop, jars: str, endpoint: str) -> dict[str, str]:
-    """spark-defaults of deploy/emr.yaml on m5.xlarge, and what is Amazon's there and ours here."""
+    """spark-defaults of deploy/emr.yaml on m5.xlarge, with replacements for Amazon's services."""
     template = load("emr")
     (cluster,) = resources(template, "AWS::EMR::Cluster").values()
     (emr,) = (
@@ -100,14 +100,14 @@ def settings(hadoop: Hadoop, jars: str, endpoint: str) -> dict[str, str]:
         return text.replace("${Bucket}", BUCKET).replace("${Prefix}", "fruits")
 
     defaults = {name: plain(value) for name, value in emr.items()}
-    # What the instance profile gives on EMR.
+    # On EMR, these come from the instance profile.
     for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         defaults[f"spark.executorEnv.{name}"] = os.environ[name]
         defaults[f"spark.yarn.appMasterEnv.{name}"] = os.environ[name]
     return defaults | {
         "spark.archives": f"hdfs:///{ARCHIVE.name}#environment",
         "spark.executor.instances": str(len(hadoop.nodes)),
-        # Of this machine, not of four.
+        # These sizes are for one machine instead of four.
         "spark.executor.cores": "1",
         "spark.yarn.jars": ",".join(f"local:{path}" for path in jars.split(":")),
         "spark.hadoop.fs.s3a.endpoint": endpoint,
@@ -127,13 +127,13 @@ class Yarn:
     store: s3fs.S3FileSystem
 
     def submit(self, output: str, mode: str, images: str = "Training") -> "Submitted":
-        """Does what EMR does with the step that ``fruits cloud submit`` makes."""
+        """Executes the step that ``fruits cloud submit`` makes, like EMR."""
         root = f"s3://{BUCKET}/fruits"
         options = {"images": f"{root}/{images}", "output": f"{root}/{output}", **RUN}
         identity = submit(Account.of(), self.stack, options, mode)
         cluster = self.stack.output("ClusterId")
         described = boto3.client("emr").describe_step(ClusterId=cluster, StepId=identity)
-        # The file that the bootstrap writes on a node of EMR is in this folder here.
+        # This folder contains the file that the bootstrap action writes on a node of EMR.
         command = [
             word.replace(ENTRY, str(self.folder / "run.py"))
             for word in described["Step"]["Config"]["Args"]
@@ -143,11 +143,11 @@ class Yarn:
         return submitted
 
     def committed(self, output: str) -> list[str]:
-        """The chunks of a run that are committed."""
+        """The committed chunks of a run."""
         return list(self.store.glob(f"{BUCKET}/fruits/{output}/features/_chunks/*.json"))
 
     def assert_same_bits(self, output: str, local: Path) -> None:
-        """Features and components are those of a local run."""
+        """Checks that features and components equal those of a local run."""
         for name in ("features", "pca"):
             here = results(str(local / name))
             assert here.num_rows == 240
@@ -155,7 +155,7 @@ class Yarn:
 
 
 class Submitted(threading.Thread):
-    """``spark-submit``, under way in the background."""
+    """``spark-submit``, which runs in the background."""
 
     def __init__(self, yarn: Yarn, command: list[str]) -> None:
         super().__init__(daemon=True)
@@ -175,30 +175,30 @@ class Submitted(threading.Thread):
 
     @property
     def application(self) -> dict[str, Any]:
-        """The application as YARN tells of it."""
+        """The application as YARN describes it."""
         found = self.yarn.hadoop.applications()
         return found[self.before] if len(found) > self.before else {}
 
     def wait_until(self, happened: Callable[[], object]) -> None:
-        """Waits for something that happens before the end."""
+        """Waits for a condition that must become true before the end."""
         self.yarn.hadoop.wait_for(lambda: not self.is_alive() or happened(), 240)
         assert self.is_alive(), self.done.stdout[-6000:]
 
     def end(self) -> int:
-        """Waits for the end; the exit status."""
+        """Waits for the end; returns the exit status."""
         self.join(400)
         assert not self.is_alive()
         return self.done.returncode
 
     def output(self) -> str:
-        """What it and all its containers have printed."""
+        """The output of the command and of all its containers."""
         containers = self.yarn.hadoop.containers(self.application["id"])
         parts = [f"==> {name}\n{text}" for name, text in containers.items()]
         return "\n".join([self.done.stdout, *parts])
 
 
 def results(folder: str, files: s3fs.S3FileSystem | None = None) -> pa.Table:
-    """Numbers by the part of the path that is the same everywhere."""
+    """The numbers of each image, by the part of the path that all runs share."""
     rows = pq.read_table(folder, filesystem=files)
     column = "features" if "sha256" in rows.column_names else "pca"
     short = [path.as_py().rpartition("/Training/")[2] for path in rows["path"]]
@@ -229,7 +229,7 @@ def yarn(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Yarn:
     folder = tmp_path_factory.mktemp("submit")
-    # The driver of the client mode finds its environment where the executors find theirs.
+    # In client mode, the driver's environment has the same path as that of the executors.
     (folder / "environment").mkdir()
     subprocess.run(["tar", "-xzf", ARCHIVE, "-C", folder / "environment"], check=True)
     bootstrap = (ROOT / "deploy" / "emr" / "bootstrap.sh").read_text()
@@ -241,7 +241,7 @@ def yarn(
     (conf / "spark-defaults.conf").write_text("".join(lines))
 
     boto3.client("s3").create_bucket(Bucket=BUCKET)
-    # As the bootstrap action does.
+    # Like the bootstrap action.
     boto3.client("s3").put_object(Bucket=BUCKET, Key="fruits/emr/history/", Body=b"")
     upload(Account.of(), str(photographs), f"s3://{BUCKET}/fruits/Training")
     live = boto3.client("emr").run_job_flow(
@@ -260,7 +260,7 @@ def yarn(
         "SPARK_HOME": str(Path(pyspark.__file__).parent),
         "SPARK_CONF_DIR": str(conf),
         "HADOOP_CONF_DIR": str(hadoop.conf),
-        # spark-submit itself reads s3a:// as well.
+        # spark-submit itself also reads s3a://.
         "SPARK_DIST_CLASSPATH": jars,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
@@ -274,7 +274,7 @@ def test_the_results_are_those_of_a_local_run(yarn: Yarn, local: Path, mode: str
     assert job.end() == 0, job.output()[-8000:]
     assert job.application["finalStatus"] == "SUCCEEDED"
     yarn.assert_same_bits(mode, local)
-    # Executors on nodes of YARN, and the event log in S3.
+    # The executors ran on nodes of YARN, and the event log is in S3.
     containers = yarn.hadoop.containers(job.application["id"])
     assert len({name.split("/")[0] for name in containers}) == 2 + (mode == "cluster")
     history = yarn.store.find(f"{BUCKET}/fruits/emr/history")
@@ -299,7 +299,7 @@ def test_a_killed_driver_starts_again_and_goes_on(yarn: Yarn, local: Path) -> No
     kept = {name: yarn.store.modified(name) for name in yarn.committed("driver")}
     assert job.end() == 0, job.output()[-8000:]
     yarn.assert_same_bits("driver", local)
-    # What was committed before stayed as it was.
+    # Chunks that were committed before have not changed.
     assert {name: yarn.store.modified(name) for name in kept} == kept
 
 
