@@ -12,28 +12,28 @@ from small_pictures import draw_pictures
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 
-# Before the first session: two cores, whatever the machine has, and no web server.
+# These are set before the first session: two cores on any machine, and no web server.
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --conf spark.ui.enabled=false "
     "--conf spark.sql.shuffle.partitions=4 pyspark-shell"
 )
-# Nothing here runs long enough for Java's second compiler and its parallel collector to pay off.
+# The tests are too short to benefit from Java's second compiler and from its parallel collector.
 os.environ["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
-# Whether this is one of several processes of tests.
+# Whether pytest-xdist runs the tests in several processes.
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
-# What a shell starts in the background ignores Ctrl-C, and so would all that tests start.
+# Programs that a shell starts in the background ignore Ctrl-C, and so would their child processes.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Folders whose tests take minutes: they start servers, browsers, and processes with TensorFlow.
+# Folders whose tests take minutes, because they start servers, browsers or TensorFlow.
 SLOW = {Path(__file__).parent / name for name in ("aws", "networks", "serve")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what their fixtures start; others that do so have the marker themselves."""
+    """Marks tests by their fixtures and folders; other slow and Spark tests have own markers."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if SLOW & set(item.path.parents) or {"graph", "s3_server"} & fixtures:
@@ -53,10 +53,10 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="session")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> CompiledGraph:
-    """EfficientNetLite0 with its ImageNet weights; later runs find it in the cache."""
+    """EfficientNetLite0 with its ImageNet weights; runs in the tests use it from the cache."""
     folder = tmp_path_factory.getbasetemp()
     if IN_PARALLEL:
-        folder = folder.parent  # Of all processes, the first one compiles.
+        folder = folder.parent  # All processes share it: the first one compiles.
     os.environ["FRUITS_CACHE"] = str(folder / "graphs")
     with (folder / "graphs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -65,7 +65,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> CompiledGraph:
 
 @pytest.fixture
 def draw(tmp_path: Path) -> Callable[..., Path]:
-    """Writes small pictures that differ, as JPEG, below a folder; returns the folder."""
+    """A function that writes small, different JPEG pictures to a folder, and returns the folder."""
 
     def draw(labels: dict[str, int], folder: str = "images", seed: int = 0) -> Path:
         return draw_pictures(tmp_path / folder, labels, seed)
@@ -86,7 +86,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The empty bucket "fruits" of a real server that speaks S3."""
+    """The empty bucket "fruits" on a server with the API of S3."""
     import boto3  # type: ignore[import-untyped]
 
     from fruits.storage.s3 import RetryingS3

@@ -1,4 +1,4 @@
-"""Draws small pictures that differ."""
+"""Draws small, different pictures."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def draw_pictures(root: Path, labels: dict[str, int], seed: int = 0) -> Path:
-    """Writes so many JPEG pictures for each label, each in the folder of its label.
+    """Writes the given number of JPEG pictures for each label, in folders by label.
 
     Returns:
         ``root``.

@@ -1,4 +1,4 @@
-"""The public interface: what ``import fruits`` offers, and what it costs."""
+"""The public interface: the names in ``fruits``, and the modules that importing it loads."""
 
 import subprocess
 import sys

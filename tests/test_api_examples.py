@@ -1,4 +1,4 @@
-"""The examples of docs/api.md, as they are written, one after the other."""
+"""Runs the examples of docs/api.md without changes, in order."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What may import what: the wings without Spark, and no circles."""
+"""Rules for imports: some packages never import Spark, and there are no circular imports."""
 
 import ast
 import subprocess
@@ -21,7 +21,7 @@ MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(name: str) -> dict[str, bool]:
-    """Every module that a module imports, and whether it does so when it is itself imported."""
+    """Every module that a module imports, and whether it does so as soon as it is imported."""
     found: dict[str, bool] = {}
 
     def visit(node: ast.AST, at_once: bool) -> None:
@@ -34,7 +34,7 @@ def imports(name: str) -> dict[str, bool]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{name}: relative import"
             module = node.module or ""
-            # "from fruits import errors" imports a module, "from fruits.errors import X" a name.
+            # "from fruits import errors" imports a module; "from fruits.errors import X" does not.
             names = [
                 full if (full := f"{module}.{alias.name}") in MODULES else module
                 for alias in node.names
@@ -61,7 +61,7 @@ def parents(name: str) -> list[str]:
 
 
 def reached(name: str) -> dict[str, str]:
-    """Every module that a module leads to, also inside functions, and what imports it."""
+    """All direct and indirect imports of a module, also those in functions, and their importer."""
     found: dict[str, str] = {}
     pending = [name]
     while pending:
@@ -73,14 +73,14 @@ def reached(name: str) -> dict[str, str]:
     return found
 
 
-def rooms(wing: str) -> list[str]:
-    prefix = f"fruits.{wing}"
+def modules_in(package: str) -> list[str]:
+    prefix = f"fruits.{package}"
     return [name for name in MODULES if name == prefix or name.startswith(f"{prefix}.")]
 
 
-@pytest.mark.parametrize("wing", WITHOUT_SPARK)
-def test_no_import_leads_to_spark(wing: str) -> None:
-    for name in rooms(wing):
+@pytest.mark.parametrize("package", WITHOUT_SPARK)
+def test_no_import_leads_to_spark(package: str) -> None:
+    for name in modules_in(package):
         found = reached(name)
         spark = [one for one in found if one.split(".")[0] in ("pyspark", "py4j")]
         assert not spark, f"{name} leads to {spark[0]}, imported by {found[spark[0]]}"
@@ -94,7 +94,7 @@ def test_the_search_finds_imports_in_functions_and_in_other_modules() -> None:
 
 
 def test_none_of_these_modules_loads_spark_when_it_is_imported() -> None:
-    names = [name for wing in WITHOUT_SPARK for name in rooms(wing)]
+    names = [name for package in WITHOUT_SPARK for name in modules_in(package)]
     assert len(names) > 20
     code = (
         "import sys, importlib\n"

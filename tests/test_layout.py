@@ -1,4 +1,4 @@
-"""The shape of the project: small modules, and guarantees that name existing tests."""
+"""Modules are small, and the documented guarantees name existing tests."""
 
 import re
 from pathlib import Path

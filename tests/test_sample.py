@@ -33,7 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures(drawn: Path) -> dict[str, NDArray[np.int16]]:
-    """Variety to its pictures (n, 100, 100, 3), Training and Test."""
+    """The pictures (n, 100, 100, 3) of each variety in Training and Test."""
     return {
         variety.name: np.stack(
             [
@@ -136,8 +136,8 @@ def test_ctrl_c_ends_all_processes_with_one_line(seconds: float, tmp_path: Path)
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(seconds)
-    os.killpg(drawing.pid, signal.SIGINT)  # as a terminal does
-    _, printed = drawing.communicate(timeout=60)  # until the last of them has closed stderr
+    os.killpg(drawing.pid, signal.SIGINT)  # like a terminal
+    _, printed = drawing.communicate(timeout=60)  # waits until all processes have closed stderr
     assert drawing.returncode == 130
     assert "Traceback" not in printed
     assert printed.splitlines()[-1] == "fruits: interrupted"
@@ -151,7 +151,7 @@ def test_more_classes_only_add_to_fewer(drawn: Path, tmp_path: Path) -> None:
 def test_the_background_is_white(pictures: dict[str, NDArray[np.int16]]) -> None:
     for images in pictures.values():
         corners = images[:, [0, 0, -1, -1], [0, -1, 0, -1]].min(axis=-1) >= 250
-        # The stem or the tip of a body that leans may reach into a corner.
+        # The stem or the tip of a tilted body may reach into a corner.
         assert (corners.sum(axis=1) >= 3).all()
         assert corners.mean() > 0.9
 
@@ -161,13 +161,13 @@ def test_bodies_fill_the_frame_as_in_fruits_360(pictures: dict[str, NDArray[np.i
         body = bodies(images)
         share = body.mean(axis=(1, 2))
         assert ((share > 0.08) & (share < 0.85)).all(), (name, share)
-        # Cropped to the body: it reaches both edges in the longer direction.
+        # Pictures are cropped to the body, so it reaches both edges in the longer direction.
         wide, tall = (body.any(axis=axis).sum(axis=1) for axis in (1, 2))
         assert (np.maximum(wide, tall) >= 96).all(), name
 
 
 def test_bodies_are_solid(pictures: dict[str, NDArray[np.int16]]) -> None:
-    """A row of pixels through a body has no holes, but for the hollow side of a banana."""
+    """A row of pixels through a body has no holes, except at the concave side of a banana."""
     for name, images in pictures.items():
         if "Banana" in name:
             continue
@@ -185,7 +185,7 @@ def test_light_comes_from_the_upper_left(pictures: dict[str, NDArray[np.int16]])
 def test_varieties_differ_more_than_the_pictures_of_one(
     pictures: dict[str, NDArray[np.int16]],
 ) -> None:
-    """By mean colour of the body; nearly each picture is nearest to its own variety."""
+    """Compared by the mean colour of the body: nearly all pictures are nearest to their variety."""
     tones = {
         name: np.stack(
             [image[body].mean(axis=0) for image, body in zip(images, bodies(images), strict=True)]

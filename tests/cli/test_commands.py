@@ -37,7 +37,7 @@ def test_bad_usage_is_one_line_on_stderr_and_status_2(
     out, err = capsys.readouterr()
     assert status == 2
     assert out == ""
-    # On a busy machine the stage is named first, on a line which is then cleared.
+    # On a busy machine, the stage is printed first, on a line that is then cleared.
     said = [line for line in err.splitlines() if "drawing" not in line]
     lines = [line for line in said if line.strip() not in {"list ...", ""}]
     assert len(lines) == 1
@@ -56,7 +56,7 @@ def test_bad_input_is_reported_without_a_traceback(tmp_path: Path) -> None:
     assert done.stdout == ""
     *before, error = done.stderr.splitlines()
     assert error.startswith("fruits: images: wanted files that end in .jpg")
-    # On a busy machine the stage is named first, on the same line, which is then cleared.
+    # On a busy machine, the stage is printed first, on the same line, which is then cleared.
     assert {line.strip() for line in before} <= {"list ...", ""}
 
 

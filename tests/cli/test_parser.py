@@ -94,7 +94,7 @@ def test_a_name_with_a_comma_is_not_mixed_with_others(
 def test_values_of_a_comparison_are_combined_and_replace_the_default() -> None:
     typed = ["compare", "--images", "a", "--output", "b", "--backbone", "VGG16", "ResNet50"]
     parser = make_parser()
-    for _ in range(2):  # Nothing is left of the first time.
+    for _ in range(2):  # The second call does not contain values of the first one.
         _, values = parser.parse([*typed, "--backbone", "MobileNetV2", "--components", "5"])
         assert values["backbone"] == ["VGG16", "ResNet50", "MobileNetV2"]
         assert (values["components"], values["scaler"]) == ([5], ["minmax"])
@@ -118,7 +118,7 @@ def test_completion_knows_commands_options_and_choices(capsys: pytest.CaptureFix
     assert status == 0
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert (checked.returncode, checked.stderr) == (0, "")
-    # Bash itself says what follows "fruits run --sca" and "fruits run --scaler ".
+    # Bash itself completes "fruits run --sca" and "fruits run --scaler ".
     asked = """
         COMP_WORDS=(fruits run {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
         _shtab_fruits; echo "${{COMPREPLY[@]}}"

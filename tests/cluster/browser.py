@@ -1,4 +1,4 @@
-"""Headless Chromium, driven by its own protocol."""
+"""Headless Chromium, controlled by the DevTools protocol."""
 
 import base64
 import itertools
@@ -65,7 +65,7 @@ class Page:
             time.sleep(0.1)
 
     def picture(self, path: Path) -> bytes:
-        """What a person would see, as PNG."""
+        """A screenshot of the window, as PNG."""
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         path.write_bytes(data)
         return data
@@ -73,7 +73,7 @@ class Page:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Page]:
-    """A browser with a profile of its own."""
+    """A browser with a new profile."""
     port = free_port()
     command = shutil.which("chromium") or shutil.which("chromium-browser") or "chromium"
     browser = subprocess.Popen(

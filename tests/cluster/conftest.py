@@ -1,4 +1,4 @@
-"""Containers of the real image, on a real Docker engine; ``make test-cluster``."""
+"""Containers of the real image on a real Docker engine; ``make test-cluster`` runs these tests."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs a Docker engine."""
+    """Marks all tests of this folder, because they need a Docker engine."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -45,7 +45,7 @@ def compose(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
 
 @pytest.fixture(scope="session")
 def sample(compose: Compose) -> str:
-    """A data set in the volume /data, as the containers see it."""
+    """A data set in the volume /data; returns its path in the containers."""
     draw_sample(str(compose.data / "sample"), classes=6, per_class=40)
     return "/data/sample/Training"
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml of this tree, driven from outside."""
+"""Runs docker-compose.yml of this tree."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
-# Small chunks, so that there is something between the beginning and the end.
+# Small chunks, so that a run can be interrupted between its first and its last commit.
 RUN = ("--backbone", "EfficientNetLite0", "--chunk", "40", "--components", "20")
 
 
 def table(folder: Path, column: str) -> pa.Table:
-    """A table of results in the order of the paths."""
+    """A table of results, sorted by path."""
     rows = pq.read_table(folder)
     assert rows.num_rows, folder
     return rows.select(["path", "label", column]).sort_by("path").combine_chunks()
@@ -36,13 +36,13 @@ def results(folder: Path) -> tuple[pa.Table, pa.Table]:
 
 
 def assert_same_bits(folder: Path, other: Path) -> None:
-    """Features and components of two outputs are equal."""
+    """Checks that features and components of two outputs are equal."""
     for there, here in zip(results(folder), results(other), strict=True):
         assert there.equals(here)
 
 
 def say(*command: str, timeout: float = 600, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs a command; its output and errors are one text."""
+    """Runs a command; stdout and stderr are combined."""
     return subprocess.run(
         command,
         stdout=subprocess.PIPE,
@@ -55,7 +55,7 @@ def say(*command: str, timeout: float = 600, **options: Any) -> subprocess.Compl
 
 
 def fetch(url: str, timeout: float = 10) -> tuple[int, str]:
-    """Status and text of a page; no redirect is followed."""
+    """The status and the text of a page; redirects are not followed."""
 
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *args: Any, **kwargs: Any) -> None:
@@ -69,7 +69,7 @@ def fetch(url: str, timeout: float = 10) -> tuple[int, str]:
 
 
 def wait_for(what: Any, seconds: float = 120, every: float = 0.5) -> Any:
-    """The first true answer of a question that is asked again and again."""
+    """Calls a function repeatedly until it returns a true value; returns this value."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -83,7 +83,7 @@ def wait_for(what: Any, seconds: float = 120, every: float = 0.5) -> Any:
 
 @dataclass
 class Compose:
-    """docker-compose.yml under a project name, with ports and volumes of its own."""
+    """docker-compose.yml with a project name, and with its own ports and volumes."""
 
     folder: Path
     project: str = "fruits-test"
@@ -117,7 +117,7 @@ class Compose:
     def __call__(
         self, *arguments: str, timeout: float = 900, **changes: str | None
     ) -> subprocess.CompletedProcess[str]:
-        """``docker compose ...`` with what a .env would say; None takes a variable out."""
+        """``docker compose ...`` with the variables of a .env file; None removes a variable."""
         clean = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "SPARK_"))}
         environment = clean | self.variables | changes
         return say(
@@ -134,7 +134,7 @@ class Compose:
         return done.stdout
 
     def fruits(self, *arguments: str, service: str = "run", master: str | None = None) -> str:
-        """The command ``fruits`` in a container of its own."""
+        """Runs ``fruits`` in a new container."""
         chosen = ["-e", f"SPARK_MASTER={master}"] if master else []
         return self.ok(
             *("run", "--rm", "--no-deps", "-T", "--entrypoint", "roles", *chosen, service),
@@ -142,11 +142,11 @@ class Compose:
         )
 
     def containers(self, service: str) -> list[str]:
-        """The ids of a service's containers that run."""
+        """The ids of the running containers of a service."""
         return self.ok("--profile", "*", "ps", "-q", service).split()
 
     def workers(self, count: int) -> None:
-        """Sees to it that exactly so many workers are registered with the master."""
+        """Sets the number of workers, and waits until they are registered with the master."""
         self.ok("--profile", "cluster", "up", "-d", "--no-build", "--scale", f"worker={count}")
         wait_for(lambda: self.alive() == count, 180)
 
@@ -155,7 +155,7 @@ class Compose:
         return sum(worker["state"] == "ALIVE" for worker in state["workers"])
 
     def store(self) -> Any:
-        """The compose store, as boto3 sees it from outside."""
+        """A boto3 client for the store, outside of the containers."""
         return boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{self.ports['S3_PORT']}",
@@ -165,7 +165,7 @@ class Compose:
         )
 
     def store_files(self) -> s3fs.S3FileSystem:
-        """The same, as a file system."""
+        """The store as a file system."""
         return s3fs.S3FileSystem(
             key=self.key,
             secret=self.secret_key,
@@ -176,7 +176,7 @@ class Compose:
         )
 
     def fill_store(self, prefix: str = "") -> None:
-        """Waits for the bucket, and puts the sample into it."""
+        """Waits for the bucket, and uploads the sample to it."""
         bucket = self.ok("--profile", "s3", "ps", "-aq", "bucket").strip()
         done = say("docker", "wait", bucket).stdout.strip()
         assert done == "0", say("docker", "logs", bucket).stdout

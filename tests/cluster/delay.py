@@ -1,11 +1,11 @@
-"""Stands between S3 clients and a store, and is as networks and stores are on a bad day.
+"""A proxy between S3 clients and a store, which simulates failures of networks and stores.
 
     delay.py PORT HOST PORT [--late SECONDS] [--faults SHARE] [--seed N]
              [--folder FOLDER] [--hold PATTERN]
 
-Each request is passed on late. A share of them meets a fault, one of FAULTS, which FOLDER/faults
-tells. While FOLDER/away is there, nobody is here. At the first request that PATTERN matches,
-FOLDER/held is written, and from then on nothing is passed on.
+Each request is forwarded after a delay. A share of the requests fails with one of FAULTS, and these
+are recorded in FOLDER/faults. While FOLDER/away exists, no connection is accepted. At the first
+request that PATTERN matches, FOLDER/held is written, and then nothing more is forwarded.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from pathlib import Path
 
 REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
 STATUSES = {"500": ("InternalError", "We failed."), "503": ("SlowDown", "Ask less often.")}
-# "refused" breaks off before the store hears of it, "lost" when it has done what was asked, and
-# "torn" in the middle of the answer.
+# The connection breaks before the store gets the request ("refused"), after the store has executed
+# it ("lost"), or in the middle of the response ("torn").
 FAULTS = (*STATUSES, "slow", "refused", "lost", "torn")
 
 parser = argparse.ArgumentParser()
@@ -37,7 +37,7 @@ passing_on = asyncio.Event()
 
 
 def fault_of(data: bytes) -> str:
-    """The fault that a request meets, if any."""
+    """The fault for a request, if any; also recognises the request of --hold."""
     if options.hold and options.hold.search(data.partition(b"\r\n")[0]):
         passing_on.clear()
         (options.folder / "held").touch()
@@ -56,7 +56,7 @@ def answer(status: str, request: bytes) -> bytes:
 
 
 async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection of a client, and the one to the store that belongs to it."""
+    """One connection of a client, and its connection to the store."""
     there, back = await asyncio.open_connection(options.host, options.target)
     connections.update((writer.transport, back.transport))
     fault = ""

@@ -1,10 +1,10 @@
 #!/opt/fruits/bin/python
-"""An EC2 instance inside a container of the image: what user data calls, by one program.
+"""Simulates an EC2 instance in a container of the image: all commands that user data calls.
 
-``docker run`` of the image becomes the image's role in this very container, as user 1000 and with
-nothing of root's; ``curl`` is the instance's metadata (by token only), ``aws`` Secrets Manager and
-what else the scripts call, ``systemctl`` starts what is started, ``dnf`` finds everything there.
-Anything else that they are asked for fails, as it would.
+``docker run`` starts the role of the image in this container, as user 1000 without privileges.
+``curl`` returns the metadata of the instance, only with a token. ``aws`` simulates Secrets Manager
+and the other calls of the scripts. ``systemctl`` starts services, and ``dnf`` does nothing. All
+other calls fail.
 """
 
 import os
@@ -37,7 +37,7 @@ def main(name: str, arguments: list[str]) -> None:
 
 
 def curl(arguments: list[str]) -> None:
-    """IMDSv2, and nothing of IMDSv1; other addresses for what they are."""
+    """Simulates IMDSv2 without IMDSv1; requests to other addresses are real."""
     url = next(a for a in arguments if a.startswith("http://"))
     if not url.startswith("http://169.254.169.254/latest/"):
         try:
@@ -74,7 +74,7 @@ def aws(arguments: list[str]) -> None:
 
 
 def systemctl(arguments: list[str]) -> None:
-    """Starts a service whose unit was written; timers and Docker have nothing to do here."""
+    """Starts a service from its unit file; ignores timers and Docker."""
     if arguments[:2] != ["enable", "--now"]:
         return
     for unit in arguments[2:]:
@@ -85,7 +85,7 @@ def systemctl(arguments: list[str]) -> None:
             )
             assignment = settings.get("Environment", "X=").split("=", 1)
             environment = os.environ | {assignment[0]: assignment[1]}
-            # The programs of this file are where the instance's own would be.
+            # The commands of this file are on the PATH, like the real ones of an instance.
             environment["PATH"] = f"/shims:{environment['PATH']}"
             start([settings["ExecStart"]], environment, unit)
 
@@ -103,7 +103,7 @@ def docker(arguments: list[str]) -> None:
 
 
 def run(arguments: list[str]) -> None:
-    """The role of ``docker run [OPTION...] IMAGE ROLE [ARGUMENT...]``."""
+    """Starts the role of ``docker run [OPTION...] IMAGE ROLE [ARGUMENT...]``."""
     name, detached = "", False
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("SPARK_", "AWS_"))
@@ -124,7 +124,7 @@ def run(arguments: list[str]) -> None:
             environment |= [value.split("=", 1)]
         elif option == "-v":
             mount(value)
-    # Containers have a /dev/shm each.
+    # Each container has its own /dev/shm.
     environment["SPARK_CONF_DIR"] = f"/dev/shm/spark-{name}"
     unprivileged = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs"]
     command = [*unprivileged, "--bounding-set=-all", "roles", *arguments[1:]]
@@ -158,7 +158,7 @@ def start(command: list[str], environment: dict[str, str], name: str) -> None:
 
 
 def stop(arguments: list[str]) -> None:
-    """``docker stop -t SECONDS NAME``: the signal, and the end after so many seconds."""
+    """``docker stop -t SECONDS NAME``: sends SIGTERM, and SIGKILL after these seconds."""
     flag, seconds, name = arguments
     assert flag == "-t"
     pid = int((STATE / f"{name}.pid").read_text())

@@ -1,4 +1,4 @@
-"""What the jars of the image can do on an S3 store; runs inside the image, prints one JSON line."""
+"""Tests the jars of the image with an S3 store; runs in the image, and prints one line of JSON."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Workers that are many, that are killed, that are stopped; a master that starts again."""
+"""A cluster with several workers, some of which are killed or stopped, and a restarted master."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from containers import RUN, Compose, assert_same_bits, fetch, say, wait_for
 
 
 class Running(threading.Thread):
-    """A run on the cluster, of chunks small enough to break in between."""
+    """A run on the cluster, with small chunks, so that it can be interrupted between commits."""
 
     def __init__(self, cluster: Compose, sample: str, name: str) -> None:
         super().__init__(daemon=True)
@@ -26,7 +26,7 @@ class Running(threading.Thread):
             self.failure = str(error)
 
     def __enter__(self) -> "Running":
-        """Inside, some chunks are done and some are not."""
+        """Waits until some chunks are committed, and others are not."""
         self.start()
         wait_for(lambda: self.failure or any(self.output.glob("features/*.parquet")), 300, 0.1)
         assert not self.failure, self.failure
@@ -90,7 +90,7 @@ def test_a_stopped_worker_migrates_its_blocks(
         states = wait_for(lambda: "DECOMMISSIONED" in master_state(two_workers), 60, 0.2)
         assert states
         stop.wait(150)
-        # Not at the end of its patience, when Docker would have killed it.
+        # It ended before the timeout after which Docker would have killed it.
         assert exit_code(victim) != 137
     assert_same_bits(run.output, local)
 
@@ -119,7 +119,7 @@ def test_a_driver_with_another_secret_is_refused(two_workers: Compose, sample: s
     assert done.returncode == 2
     last = done.stdout.splitlines()[-1]
     assert last.startswith("fruits: the master at spark://master:7077 refuses the secret"), last
-    # Neither Java's nor Python's traces.
+    # There are no tracebacks of Java or Python.
     assert "\tat " not in done.stdout
     assert "Traceback" not in done.stdout
     assert not list((two_workers.data / "refused").glob("features/*.parquet"))
@@ -152,7 +152,7 @@ def test_the_history_server_shows_finished_applications(cluster: Compose, local:
     jobs = json.loads(fetch(f"{url}/{names['fruits: /data/local']}/jobs")[1])
     stages = {job.get("description", "no description").partition(":")[0] for job in jobs}
     assert {"extract", "fit", "project", "report"} <= stages
-    assert stages.isdisjoint({"model", "plots"})  # they are made without jobs of Spark
+    assert stages.isdisjoint({"model", "plots"})  # they run without Spark jobs
     assert "no description" not in stages
 
 
@@ -167,7 +167,7 @@ def test_only_loopback_ports_are_published(cluster: Compose) -> None:
     ]
     assert hosts
     assert set(hosts) == {"127.0.0.1"}
-    # The machine's other addresses answer on none of them.
+    # The ports are closed on the other addresses of this machine.
     for address in say("hostname", "-I").stdout.split():
         if ":" not in address and not address.startswith("172."):
             for port in cluster.ports.values():

@@ -1,4 +1,4 @@
-"""docker-compose.yml as its users meet it: what it refuses, prints, isolates and leaves behind."""
+"""docker-compose.yml for its users: refused settings, printed addresses, isolation, cleaning up."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ SECRET_FILE = ("-f", "docker-compose.yml", "-f", "deploy/docker/secret-file.yml"
 
 @pytest.fixture
 def fresh(image: str, tmp_path: Path) -> Iterator[Compose]:
-    """A project in which nothing runs yet, and whose /data is a volume."""
+    """A project without running containers, whose /data is a volume."""
     fresh = Compose(tmp_path, "fruits-fresh")
     del fresh.variables["DATA"]
     fresh("--profile", "*", "down", "--volumes", "--remove-orphans")
@@ -24,14 +24,14 @@ def fresh(image: str, tmp_path: Path) -> Iterator[Compose]:
 
 
 def left(compose: Compose, kind: str = "container") -> list[str]:
-    """What this project has of a kind."""
+    """The ids of the project's containers, or of its objects of another kind."""
     every = ["--all"] if kind == "container" else []
     chosen = ["--filter", f"label=com.docker.compose.project={compose.project}"]
     return say("docker", kind, "ls", "-q", *every, *chosen).stdout.split()
 
 
 def health(container: str) -> str:
-    """What Docker says of a container."""
+    """The health of a container, as reported by Docker."""
     return say("docker", "inspect", "-f", "{{.State.Health.Status}}", container).stdout.strip()
 
 
@@ -47,7 +47,7 @@ def configuration(compose: Compose, *files: str, **variables: str | None) -> dic
 def test_a_local_run_needs_no_secret_and_leaves_nothing(fresh: Compose) -> None:
     done = fresh(
         *("run", "--rm", "-T", "-e", "SPARK_MASTER=local[*]", "run"),
-        # No images are named: the notebook's own ones are in a new volume.
+        # No images are given: a new volume contains those of the notebook's default.
         *("-p", "output", "/data/out", "-p", "backbone", "EfficientNetLite0", "-p", "limit", "60"),
         SPARK_SECRET=None,
     )
@@ -86,7 +86,7 @@ def test_the_printed_addresses_have_the_published_ports_and_nothing_follows(fres
         (line,) = say("docker", "logs", container).stdout.splitlines()
         assert line.startswith(f"JupyterLab: http://localhost:{fresh.ports[port]}/lab?token=")
         token = line.partition("token=")[2]
-        # Another token is refused, this one is not.
+        # Another token is refused, and this one is accepted.
         code = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)"
         url = f"http://localhost:8888/api/contents?token={token}"
         assert say("docker", "exec", container, "python", "-c", code, url).stdout == "200\n"
@@ -145,7 +145,7 @@ def test_a_refused_secret_can_be_replaced(fresh: Compose) -> None:
     assert fresh.containers("master")
 
 
-# ---- Another secret than the cluster's
+# ---- A secret that differs from that of the cluster
 
 
 def test_a_worker_with_another_secret_ends_with_one_line(cluster: Compose) -> None:
@@ -170,7 +170,7 @@ def test_a_headless_run_with_another_secret_ends_with_one_line(cluster: Compose)
     assert "Traceback" not in done.stdout
 
 
-# ---- What a container may do
+# ---- Permissions of containers
 
 
 def test_every_service_is_limited(fresh: Compose) -> None:
@@ -179,7 +179,7 @@ def test_every_service_is_limited(fresh: Compose) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert 0 < service["pids_limit"] <= 4096, name
         assert int(service["mem_limit"]) > 0, name
-        # Compose copies a secret that it takes from a variable into the container.
+        # Compose copies a secret from a variable into the container.
         sources = {secret["source"] for secret in service.get("secrets", ())}
         assert service.get("read_only", False) is not bool(sources), name
 
@@ -226,7 +226,7 @@ def test_only_one_service_writes_into_each_cache_and_home(fresh: Compose) -> Non
     assert all(len(names) == 1 for names in users.values()), users
 
 
-# ---- Sizes that last
+# ---- Settings in the .env file
 
 
 def test_a_later_up_keeps_the_number_of_workers_of_the_env_file(fresh: Compose) -> None:

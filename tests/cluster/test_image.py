@@ -1,4 +1,4 @@
-"""What is in the image, and how it answers what cannot work."""
+"""The contents of the image, and its errors for invalid settings."""
 
 import json
 import socket
@@ -66,7 +66,7 @@ def test_its_bill_of_materials_lists_debian_python_and_java(image: str) -> None:
     script = (ROOT / "deploy/docker/sbom.py").read_bytes()
     command = ["docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", "python"]
     made = subprocess.run([*command, image, "-"], input=script, capture_output=True, check=True)
-    # It takes three seconds, which every collection of tests would wait.
+    # Importing it takes three seconds, which would delay each collection of tests.
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -145,7 +145,7 @@ def test_a_worker_too_small_for_its_cores_ends_with_one_line(compose: Compose) -
 
 @pytest.fixture
 def another(image: str, tmp_path: Path) -> Iterator[Compose]:
-    """A project in which nothing runs yet."""
+    """A project without running containers."""
     another = Compose(tmp_path, "fruits-another")
     yield another
     another("--profile", "*", "down", "--volumes")

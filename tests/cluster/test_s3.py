@@ -1,4 +1,4 @@
-"""Input and output in an S3 store: the compose store, and the jars of the image."""
+"""Input and output in an S3 store: the store of docker-compose.yml, and the jars of the image."""
 
 import json
 import time
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def store(compose: Compose, sample: str) -> Compose:
-    """The store, with a role in it, the bucket and the sample."""
+    """The store with a role, the bucket and the sample."""
     certificate = compose.data / "certificate"
     certificate.mkdir()
     made = say(
@@ -50,7 +50,7 @@ def test_the_jars_read_write_list_commit_and_assume_a_role(store: Compose) -> No
         "role": "by a role",
         "provider": "AssumedRoleCredentialProvider",
     }
-    # Several parts, not one: the store's own mark of an upload in parts.
+    # This ETag shows that the upload had several parts.
     etag = store.store().head_object(Bucket="fruits", Key="probe/large")["ETag"].strip('"')
     assert etag.endswith("-3")
 
@@ -81,7 +81,7 @@ def test_the_notebook_runs_on_the_cluster_from_s3_to_s3(
     assert there.cat_file("fruits/out/pca.csv").count(b"\n") == report["counts"]["found"] + 1
     saved = json.loads(there.cat_file("fruits/out/model/metadata/part-00000.txt"))
     assert saved["class"] == "pyspark.ml.pipeline.PipelineModel"
-    # The same pictures from a folder have the same features.
+    # The same pictures in a local folder have the same features.
     ours = pq.read_table("fruits/out/features", filesystem=there).sort_by("path")
     theirs = pq.read_table(local / "features").sort_by("path")
     assert ours["features"].combine_chunks().equals(theirs["features"].combine_chunks())
@@ -154,5 +154,5 @@ def test_reading_small_objects_does_not_wait_for_each(store: Compose) -> None:
             "python /data/delay.py 9000 s3 8333 & sleep 2; python /data/read.py",
         ),
     )
-    # One after the other, requests that are 20 ms late make fewer than 50 images/s.
+    # Sequential requests with a delay of 20 ms would give less than 50 images/s.
     assert float(output.split()[-1]) > 150

@@ -1,4 +1,4 @@
-"""An S3 store on bad days: what a run makes of it, and what is left when a run is killed."""
+"""Runs with an S3 store that fails, and the output of a killed run."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ PROXY = "http://localhost:9000"
 
 @pytest.fixture(scope="module")
 def store(compose: Compose, sample: str) -> Compose:
-    """The store, with the sample in it."""
+    """The store, which contains the sample."""
     compose.ok("--profile", "s3", "up", "-d", "--no-build", "s3", "bucket")
     compose.fill_store("faults/")
     return compose
@@ -30,18 +30,18 @@ def store(compose: Compose, sample: str) -> Compose:
 
 @pytest.fixture
 def there(store: Compose) -> s3fs.S3FileSystem:
-    """The store as readers see it."""
+    """The store as a file system for readers."""
     return store.store_files()
 
 
 def command(output: str, *options: str) -> tuple[str, ...]:
-    """A run on the sample in the store."""
+    """The command of a run on the sample in the store."""
     places = ("--images", "s3a://fruits/faults/Training", "--output", f"s3a://fruits/{output}")
     return ("run", *RUN, *places, *options)
 
 
 class Disturbed:
-    """A run, in a container, whose way to the store leads through delay.py."""
+    """A run in a container that connects to the store through delay.py."""
 
     def __init__(self, store: Compose, name: str, *proxy: str, options: tuple[str, ...] = ()):
         self.store, self.name = store, f"fruits-test-{name}"
@@ -53,7 +53,7 @@ class Disturbed:
         self.run = ("fruits", *command(name.partition(".")[0], *options))
 
     def __call__(self, timeout: float = 500) -> "subprocess.CompletedProcess[str]":
-        """Waits for its end."""
+        """Executes the run, and waits for its end."""
         return self.store(
             *(
                 "run",
@@ -73,18 +73,18 @@ class Disturbed:
 
     @contextmanager
     def underway(self) -> "Iterator[ThreadPoolExecutor]":
-        """Meanwhile."""
+        """Executes the run during the block."""
         with ThreadPoolExecutor(1) as pool:
             self.done = pool.submit(self)
             yield pool
 
     def wait_until(self, happened: Callable[[], object]) -> None:
-        """Waits for something that happens before the end."""
+        """Waits for a condition that must become true before the end of the run."""
         wait_for(lambda: self.done.done() or happened(), 200, 0.1)
         assert not self.done.done(), self.done.result().stdout[-3000:]
 
     def faults(self) -> list[str]:
-        """What has happened to its requests."""
+        """The faults of its requests."""
         return [line.split()[0] for line in (self.folder / "faults").read_text().splitlines()]
 
 
@@ -94,7 +94,7 @@ def read(there: s3fs.S3FileSystem, output: str, table: str, column: str) -> pa.T
 
 
 def assert_same_bits(there: s3fs.S3FileSystem, output: str, local: Path) -> None:
-    """The results are those of an undisturbed run on local files but for where the images are."""
+    """Checks that the results equal those of a run on local files, except for the folder's path."""
     for table, column, undisturbed in zip(
         ("features", "pca"), ("features", "pca"), results(local), strict=True
     ):
@@ -113,7 +113,7 @@ def report(there: s3fs.S3FileSystem, output: str) -> dict[str, Any]:
 
 
 def commits(there: s3fs.S3FileSystem, output: str) -> list[str]:
-    """The manifests of the chunks that are committed."""
+    """The manifests of the committed chunks."""
     return list(there.glob(f"fruits/{output}/features/_chunks/*.json"))
 
 
@@ -199,7 +199,7 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_
         assert say("docker", "kill", "--signal", "KILL", run.name).returncode == 0
     assert run.done.result().returncode == 137
 
-    # Who finds a run.json finds the results that it tells of, and those whole.
+    # If there is a run.json, the results that it describes exist and are complete.
     assert there.exists("fruits/published/run.json") == (moment == "before")
     if moment == "before":
         assert report(there, "published")["components"] == 20
@@ -208,13 +208,13 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_
         rows = read(there, "published", "pca", "pca")
         assert {len(vector) for vector in rows["pca"].to_pylist()} == {12}
         assert rows.num_rows == results(local)[1].num_rows
-    # The moments of the model are never missing: a kept basis is not lost.
+    # The moments of the model are never missing, so a model that is reused is not lost.
     assert there.exists("fruits/published/model/_basis.moments")
 
     store.fruits(*command("published", "--model", "s3a://fruits/published"), master="local[2]")
     counts = report(there, "published")["counts"]
     assert (counts["extracted"], counts["reused"]) == (0, counts["found"])
-    # This store still shows the folder for a while, which is no object.
+    # This store still lists the folder for a while, although it is not an object.
     left = there.find("fruits/published/_staging", detail=True)
     assert not any(one["size"] for one in left.values())
     assert not there.exists("fruits/published/_lock")

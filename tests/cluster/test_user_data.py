@@ -1,7 +1,8 @@
-"""The user data of deploy/ec2-*.yaml, run in containers that stand for EC2 instances.
+"""Runs the user data of deploy/ec2-*.yaml in containers instead of EC2 instances.
 
-What CloudFormation hands an instance runs here as it is, but for the master's address. What it
-calls of AWS and of Docker is ``instance.py``: the image's roles run in the same container.
+The user data are those that CloudFormation gives to an instance, except for the master's address.
+``instance.py`` replaces the commands of AWS and Docker, and starts the image's roles in the same
+container.
 """
 
 import json
@@ -27,7 +28,7 @@ SECRET = secrets.token_hex(32)
 
 @dataclass
 class Instance:
-    """A container in place of an EC2 instance."""
+    """A container instead of an EC2 instance."""
 
     container: str
     address: str
@@ -47,7 +48,7 @@ class Instance:
 
 @dataclass
 class Region:
-    """Where instances are."""
+    """The network and the image for instances."""
 
     image: str
     network: str
@@ -55,7 +56,7 @@ class Region:
     running: list[str]
 
     def start(self, script: str) -> Instance:
-        """An instance whose user data has run."""
+        """Starts an instance, and waits until its user data have run."""
         number = len(self.running)
         shims = self.folder / "shims"
         file = self.folder / f"user-data-{number}"
@@ -88,7 +89,7 @@ def secret_names(script: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, str]:
-    """User data as CloudFormation renders it."""
+    """The user data as CloudFormation renders them."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -130,7 +131,7 @@ def master(region: Region, scripts: dict[str, str]) -> Instance:
 
 @pytest.fixture
 def worker(region: Region, scripts: dict[str, str], master: Instance) -> Iterator[Instance]:
-    """A worker's instance, and the master that knows of it alone."""
+    """An instance of a worker, which is the only one of the master."""
     (line,) = [li for li in scripts["worker"].splitlines() if li.strip().startswith("master='")]
     worker = region.start(scripts["worker"].replace(line, f"master='{master.address}'"))
     wait_for(lambda: workers(master) == [worker.address], 60)
@@ -139,14 +140,14 @@ def worker(region: Region, scripts: dict[str, str], master: Instance) -> Iterato
 
 
 def workers(master: Instance) -> list[str]:
-    """The addresses of the workers that the master calls alive."""
+    """The addresses of the workers that are alive according to the master."""
     state = json.loads(fetch(f"http://{master.address}:8080/json/")[1])
     return [worker["host"] for worker in state["workers"] if worker["state"] == "ALIVE"]
 
 
 @pytest.fixture(scope="module")
 def single(region: Region, scripts: dict[str, str]) -> Instance:
-    """The one host, when it has run the notebook."""
+    """The single host, after it has run the notebook."""
     host = region.start(scripts["single"])
     run(host, "single")
     return host
@@ -170,7 +171,7 @@ def test_two_instances_are_a_cluster_and_a_run_uses_it(
     report = json.loads((region.folder / "data" / "cluster" / "run.json").read_text())
     assert report["counts"]["extracted"] == 40
     assert report["spark"]["master"] == f"spark://{master.address}:7077"
-    # The same bits as on the one host; only the order of rows is nobody's promise.
+    # The same bits as on the single host; only the order of rows may differ.
     found = [region.folder / "data" / place / "pca.csv" for place in ("cluster", "single")]
     assert sorted(found[0].read_text().splitlines()) == sorted(found[1].read_text().splitlines())
 
@@ -203,7 +204,7 @@ def test_a_worker_with_another_secret_is_refused(
     (line,) = [li for li in scripts["worker"].splitlines() if li.strip().startswith("master='")]
     script = scripts["worker"].replace(line, f"master='{master.address}'")
     forged = script.replace("fruits-part -d", f"{FORGE}\nfruits-part -d")
-    # Nor does its stack believe in it.
+    # The stack gets a signal of failure, too.
     with pytest.raises(AssertionError, match="gave up: is_known"):
         region.start(forged)
     stranger = Instance(region.running[-1], "")
@@ -249,7 +250,7 @@ def logs(instance: Instance) -> str:
 
 
 def run(instance: Instance, output: str) -> None:
-    """fruits-run with small parameters, on images of this machine."""
+    """Calls fruits-run with small parameters, on images of this machine."""
     instance.ok(
         "fruits-run -p images /data/sample/Training -p backbone EfficientNetLite0"
         f" -p components 5 -p output /data/{output}"

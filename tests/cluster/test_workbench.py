@@ -1,4 +1,4 @@
-"""JupyterLab as a person uses it: a browser here, an SSH tunnel, the workbench at its other end."""
+"""JupyterLab with a real browser, through an SSH tunnel to the workbench."""
 
 import getpass
 import io
@@ -28,7 +28,7 @@ def workbench(compose: Compose, sample: str) -> Compose:
 
 @pytest.fixture(scope="module")
 def tunnel(workbench: Compose, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The workbench's address at this end of ``ssh -L``."""
+    """The local address of ``ssh -L`` to the workbench."""
     folder = tmp_path_factory.mktemp("ssh")
     for name in ("host", "user"):
         say("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
@@ -105,14 +105,14 @@ def test_a_notebook_runs_in_the_browser_and_shows_its_plots(
         wait_for(lambda: page.ask("!!document.querySelector('[data-status=idle]')"), 120)
         wait_for(lambda: run_all(page), 120)
         wait_for((compose.data / "browser" / "run.json").exists, 400)
-        # Spark's own page, by way of JupyterLab.
+        # Spark's UI, through JupyterLab.
         status, text = fetch(f"{tunnel}/spark/jobs/?token={compose.token}")
         assert (status, "Spark Jobs" in text) == (200, True)
-        # Only what is in view is drawn: down in steps, until there is a whole plot.
+        # JupyterLab renders only visible cells: scroll down in steps until a whole plot is visible.
         page.ask(SCROLL.format(-100_000))
         box = wait_for(lambda: page.ask(PLOT) or (page.ask(SCROLL.format(300)) and None), 120, 1)
         screen = page.picture(compose.data.parent / "workbench.png")
-    # Coloured marks on paper, not an empty frame.
+    # The plot has coloured points, and is not an empty frame.
     plot = np.asarray(Image.open(io.BytesIO(screen)).convert("RGB").crop(box), int)
     coloured = (plot.max(axis=2) - plot.min(axis=2)) > 40
     assert coloured.mean() > 0.002
@@ -136,7 +136,7 @@ def test_the_token_is_made_up_once_where_none_is_given(image: str) -> None:
 
 
 def run_all(page: Page) -> bool:
-    """The menu's Run, Run All Cells; JupyterLab may still be busy with itself, and miss it."""
+    """Selects Run, Run All Cells in the menu; JupyterLab may be busy and ignore it."""
     page.click(TEXT.format(".lm-MenuBar-item", "Run"))
     time.sleep(1)
     page.click(TEXT.format(".lm-Menu-item", "Run All Cells"))
@@ -155,7 +155,7 @@ SCROLL = (
     " panel.scrollTop += {}; return panel.scrollTop; }})()"
 )
 
-# Where the first plot is that can be seen whole.
+# The position of the first plot that is completely visible.
 PLOT = (
     "[...document.querySelectorAll('.jp-OutputArea-output img')]"
     ".filter(i => i.naturalWidth > 300).map(i => i.getBoundingClientRect())"

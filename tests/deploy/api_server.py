@@ -1,4 +1,4 @@
-"""A stand-in for the API server of Kubernetes: it keeps what is created, and runs nothing."""
+"""Replaces the API server of Kubernetes: it stores the created objects, and runs nothing."""
 
 import json
 import threading
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class ApiServer(ThreadingHTTPServer):
-    """Keeps the objects that it is sent.
+    """Stores the objects that it receives.
 
     Attributes:
-        objects: as they came, in their order.
+        objects: the objects in the order of their creation.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class ApiServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address of the server."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         created = {**created, "metadata": {**created["metadata"], **about}}
         self._answer(201, created)
 
-    # The names that http.server calls.
+    # http.server calls these names.
     do_POST = do_PUT = do_PATCH = _create  # noqa: N815
 
     def do_GET(self) -> None:
@@ -52,12 +52,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @contextmanager
 def api_server() -> Iterator[ApiServer]:
-    """The server, which ends with the block."""
+    """The server, which is stopped at the end of the block."""
     with ApiServer() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

@@ -1,4 +1,4 @@
-"""The roles of the image, started outside of it."""
+"""Starts the roles of the image without the image."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pyspark
 
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
-# The roles with the folders of the image in other places, and not as root.
+# The roles, with other paths instead of the folders of the image, and not as root.
 START = f"""
 import os, sys
 from pathlib import Path
@@ -27,7 +27,7 @@ exec(compile(source.read_text(), str(source), "exec"), roles)
 roles["ROLE"] = folder / "role"
 roles["main"](sys.argv[1:])
 """
-# What Spark sets in the pod of an executor.
+# The variables that Spark sets in the pod of an executor.
 EXECUTOR = {
     "SPARK_DRIVER_URL": "spark://CoarseGrainedScheduler@run-1-driver-svc.fruits.svc:7078",
     "SPARK_EXECUTOR_ID": "3",
@@ -41,7 +41,7 @@ EXECUTOR = {
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """The variables of image and pod; on the PATH there is a Java that prints its arguments."""
+    """The variables of image and pod; Java on the PATH is a script that prints its arguments."""
     java = folder / "bin/java"
     if not java.exists():
         java.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def start(arguments: list[str], variables: dict[str, str]) -> "subprocess.Comple
 
 
 def started(arguments: list[str], variables: dict[str, str]) -> list[str]:
-    """The arguments with which Java was started."""
+    """The arguments of the started Java."""
     done = start(arguments, variables)
     assert done.returncode == 0, done.stderr
     return [str(word) for word in json.loads(done.stdout)]

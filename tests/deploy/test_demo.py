@@ -1,4 +1,4 @@
-"""How ``make demo`` runs a notebook."""
+"""The script of ``make demo``, which runs a notebook."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-pytestmark = pytest.mark.slow  # Each starts a kernel.
+pytestmark = pytest.mark.slow  # Each test starts a kernel.
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""The pages that a newcomer reads: their links and commands exist."""
+"""The links and commands in the documentation exist."""
 
 import re
 import subprocess
@@ -64,7 +64,7 @@ def test_each_promise_names_tests_that_exist() -> None:
     named, wrong = 0, []
     for line in (ROOT / "docs/reliability.md").read_text().splitlines():
         file = ""
-        # "::test" alone is of the file that was named before it in the line.
+        # "::test" alone belongs to the file that is named before it in the same line.
         for found, test in re.findall(r"`([\w/]*\.py)?::(\w+)", line):
             file = found or file
             named += 1

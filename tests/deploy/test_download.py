@@ -1,4 +1,4 @@
-"""deploy/docker/download.sh: what a build says whose downloads fail."""
+"""deploy/docker/download.sh: the message of a build whose downloads fail."""
 
 import http.server
 import ssl
@@ -20,7 +20,7 @@ def download(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server whose certificate nobody has heard of."""
+    """A server with an unknown certificate."""
     folder = tmp_path_factory.mktemp("gateway")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(

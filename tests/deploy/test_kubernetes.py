@@ -1,4 +1,4 @@
-"""The manifests of runs on Kubernetes, by the schemas of Kubernetes and of the Spark operator."""
+"""The manifests for runs match the schemas of Kubernetes and of the Spark operator."""
 
 import copy
 import importlib.metadata
@@ -26,7 +26,7 @@ def test_every_object_is_valid(release: str) -> None:
 
 
 def with_image(template: dict[str, Any]) -> dict[str, Any]:
-    """The pod as Spark completes it: the template itself names neither image nor pod."""
+    """The pod as completed by Spark, because the template has no image and no name."""
     pod = copy.deepcopy(template)
     pod["metadata"]["name"] = "run-exec-1"
     pod["spec"]["containers"][0]["image"] = "fruits:1"
@@ -34,7 +34,7 @@ def with_image(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def through_the_operator(application: dict[str, Any]) -> dict[str, Any]:
-    """The application with those fields alone that the operator knows."""
+    """The application with only the fields that the operator knows."""
     known = SparkV1beta2SparkApplication.from_dict(application)
     assert known
     return known.to_dict()
@@ -96,5 +96,5 @@ def test_the_run_uses_the_spark_and_the_program_of_the_image() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "COPY deploy/docker/run.py /opt/fruits/" in dockerfile
     assert spec["mainApplicationFile"] == "local:///opt/fruits/run.py"
-    # Where Spark looks for the script unless a setting says otherwise.
+    # The default path of the script in Spark.
     assert "COPY deploy/docker/decom.sh /opt/" in dockerfile

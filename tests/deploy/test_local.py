@@ -21,7 +21,7 @@ def script(name: str, *arguments: object, **environment: str) -> subprocess.Comp
 
 
 def java(home: Path, said: str) -> None:
-    """Stands for the command of a Java that says of itself what it is."""
+    """Writes a script that replaces Java and prints this version."""
     (home / "bin").mkdir(parents=True)
     (home / "bin/java").write_text(f"#!/bin/sh\necho '{said}' >&2\n")
     (home / "bin/java").chmod(0o755)

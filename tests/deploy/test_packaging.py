@@ -1,4 +1,4 @@
-"""What pyproject.toml, the locks and the front door promise."""
+"""pyproject.toml, the locks, the wheel and the checks before a commit."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_only_the_extra_spark_asks_for_pyspark() -> None:
 def test_the_workbench_is_every_extra() -> None:
     (wanted,) = EXTRAS["workbench"]
     extras = set(re.fullmatch(r"fruits\[(.*)\]", wanted)[1].split(","))  # type: ignore[index]
-    # "spark" brings "run" with it.
+    # "spark" includes "run".
     assert extras | {"run"} == EXTRAS.keys() - {"workbench"}
 
 
@@ -63,7 +63,7 @@ def test_the_lock_has_every_extra_and_no_telemetry() -> None:
 
 
 def stub(folder: Path, name: str, version: str) -> None:
-    """A wheel with nothing in it."""
+    """Writes an empty wheel."""
     base = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{base}-py3-none-any.whl", "w") as file:
         about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -77,7 +77,7 @@ def stub(folder: Path, name: str, version: str) -> None:
 def test_a_platform_keeps_its_own_pyspark_with_the_extra_run(
     wheel: zipfile.ZipFile, tmp_path: Path, extra: str, replaces: bool
 ) -> None:
-    """pip itself decides, among wheels of the lock's versions, what it would install."""
+    """pip itself resolves the dependencies, among empty wheels with the versions of the lock."""
     pins = re.findall(
         r"^([a-z0-9.-]+)==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
     )

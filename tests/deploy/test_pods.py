@@ -1,4 +1,4 @@
-"""The image's roles on Kubernetes, started as Spark starts its own image, with another Java."""
+"""The roles of the image on Kubernetes, started like Spark's own image, with a stub of Java."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from image_roles import EXECUTOR, ROOT, SPARK_HOME, START, environment, start, s
 
 
 def test_an_executor_is_the_java_command_of_sparks_own_image(tmp_path: Path) -> None:
-    # Sorted by number: as text, 10 comes before 2.
+    # Options are sorted by number: as text, 10 would be before 2.
     options = {f"SPARK_JAVA_OPT_{n}": f"-Doption.{n}=a b" for n in (10, 2, 0)}
     words = started(["executor"], environment(tmp_path, **EXECUTOR, **options))
     assert words == [
@@ -35,7 +35,7 @@ def test_the_class_of_executors_is_in_the_jars_of_pyspark() -> None:
     [jar] = SPARK_HOME.glob("jars/spark-kubernetes_*.jar")
     assert from_roles in zipfile.ZipFile(jar).namelist()
     assert list(SPARK_HOME.glob("jars/kubernetes-client-*.jar"))
-    # What makes the image smaller leaves them there.
+    # The script that makes the image smaller does not delete them.
     assert "kubernetes" not in (ROOT / "deploy/docker/trim.sh").read_text()
 
 
@@ -82,7 +82,7 @@ def test_a_driver_is_spark_submit_with_the_settings_of_the_pod_first(tmp_path: P
         SPARK_CONF_DIR=str(given),
         SPARK_DRIVER_BIND_ADDRESS="10.1.2.4",
         AWS_REGION="eu-west-1",
-        # spark-submit asks Spark's own launcher, a Java program, for its command.
+        # spark-submit gets its command from Spark's launcher, which is a Java program.
         SPARK_HOME=str(tmp_path / "home"),
     )
     submit = tmp_path / "home/bin/spark-submit"
@@ -102,7 +102,7 @@ def test_a_driver_is_spark_submit_with_the_settings_of_the_pod_first(tmp_path: P
     lines = (tmp_path / "spark/spark-defaults.conf").read_text().splitlines()
     settings = dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
     assert settings["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
-    # Larger than its pod, a driver without a size would be killed.
+    # Without this size, the driver could be larger than its pod, and would be killed.
     assert settings["spark.driver.memory"] == "1g"
     assert not {"spark.master", "spark.eventLog.enabled"} & settings.keys()
 

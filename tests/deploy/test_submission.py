@@ -1,4 +1,4 @@
-"""What spark-submit sends to Kubernetes by the recipe of docs/kubernetes.md."""
+"""The objects that spark-submit creates on Kubernetes with the command of docs/kubernetes.md."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.spark
 
 @pytest.fixture(scope="module")
 def objects() -> list[dict[str, Any]]:
-    """The objects that are created, of the command in the documentation."""
+    """The objects that the command in the documentation creates."""
     text = (ROOT / "docs/kubernetes.md").read_text()
     [recipe] = re.findall(r"^SPARK_CONF_DIR=conf spark-submit (.*?)^kubectl", text, re.M | re.S)
     variables = {**os.environ, "SPARK_CONF_DIR": "conf", "SPARK_HOME": str(SPARK_HOME)}

@@ -5,7 +5,7 @@
         onnx==1.23.2 onnxruntime==1.32.0 onnxscript==0.7.2
     PYTHONPATH=tests/networks /tmp/reference/bin/python tests/data/networks/make.py
 
-These take 4 GB, so the tests compare with what they gave. The weights are random.
+These libraries take 4 GB, so the tests use the stored values. The weights are random.
 """
 
 import json
@@ -38,7 +38,7 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 class Outputs(torch.nn.Module):
-    """A network of transformers with some of its outputs, in order."""
+    """A network of transformers with selected outputs, in order."""
 
     def __init__(self, model, names):
         super().__init__()
@@ -69,7 +69,7 @@ def export(folder, model, side, names, dynamo=False):
 
 
 def without_traces(path):
-    """Takes the exporter's traces out, which are half of a small file and name local folders."""
+    """Removes the exporter's stack traces: half of a small file, with names of local folders."""
     graph = onnx.load(path, load_external_data=False)
     for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info):
         del part.metadata_props[:]
@@ -79,13 +79,13 @@ def without_traces(path):
 
 
 def processor_of(config):
-    """The slow processor of a configuration; some are there as a fast one only."""
+    """The slow processor for a configuration, or the fast one if there is no slow one."""
     name = config["image_processor_type"]
     return getattr(transformers, f"{name}Pil", getattr(transformers, name))(**config)
 
 
 def preprocessed(config):
-    """float32 (pictures, 3, height, width), by the library that the configuration is of."""
+    """The input as float32 (pictures, 3, height, width), by the library of the configuration."""
     if "pretrained_cfg" in config:
         about = timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"])
         transform = timm.data.create_transform(**about)
@@ -201,7 +201,7 @@ def networks():
 
 
 def configurations():
-    """Preprocessing alone, in more ways than there are networks."""
+    """Configurations of preprocessing without a network."""
     made = [
         {"image_processor_type": "CLIPImageProcessor"},
         {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 336}}
