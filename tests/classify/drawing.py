@@ -16,7 +16,7 @@ Rows = NDArray[Any]
 def drawn(
     rows: int = 400, width: int = 20, labels: int = 4, groups: int = 5, seed: int = 0
 ) -> tuple[Rows, list[str], list[str]]:
-    """Features like those of a network, (rows, width) float32 >= 0; labels; shifted groups."""
+    """Features like those of a network, (rows, width) float32 >= 0; labels; groups with offsets."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, labels, rows)
     group = rng.integers(0, groups, rows)
@@ -38,7 +38,7 @@ def drawn(
 def folds_of(
     x: Rows, labels: list[str], groups: list[str], transforms: tuple[str, ...] = ("none",)
 ) -> tuple[dict[str, Moments], list[Fold]]:
-    """The moments of all images, and folds whose features are in memory."""
+    """The moments of all images, and folds with their features in memory."""
     numbers = assign_folds(groups, labels)
     total = {name: Moments.of(transform_features(x, name), labels) for name in transforms}
     folds = []

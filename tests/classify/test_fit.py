@@ -186,7 +186,7 @@ def test_images_without_a_label_are_refused() -> None:
         fit_lda(Moments.of(drawn(9)[0], ["a", "b", None] * 3), 0.1)
 
 
-# The model
+# The classifier
 
 
 @pytest.fixture(scope="module")

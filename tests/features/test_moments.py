@@ -79,7 +79,7 @@ Labels = list[str | None]
 
 
 def bits(moments: Moments) -> dict[str, Any]:
-    """All values that a fit may use."""
+    """All values that a fit can use."""
     names = ("count", "mean", "minimum", "maximum", "scatter")
     values = {name: np.asarray(getattr(moments, name)).tobytes() for name in names}
     for label, sums in moments.labels.items():
@@ -93,7 +93,7 @@ def hard(rows: int = 200, width: int = 9, seed: int = 0) -> Rows:
     x = rng.normal(size=(rows, width)) * 10.0 ** rng.integers(-3, 2, (rows, width))
     x[:, 0] *= 1e-11
     x[:, 1] *= 1e6
-    x[:, 2] = np.where(rng.random(rows) < 0.01, 1e-42, 0)  # a denormal, now and then
+    x[:, 2] = np.where(rng.random(rows) < 0.01, 1e-42, 0)  # sometimes a denormal number
     x[:, 3] = 1e4 + rng.normal(size=rows) * 1e-2
     x[:, 4] = rng.choice([1e-30, 1e-3, 1e30], rows)
     x[:, 5] = rng.choice([-0.0, 0.0], rows)

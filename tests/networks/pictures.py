@@ -5,13 +5,13 @@ import io
 import numpy as np
 from PIL import Image
 
-# Width and height: wide, high, odd, near the wanted size, smaller, and a strip.
+# Width and height: wide, tall, odd, near the size of the input, smaller, and a strip.
 SIZES = [(300, 200), (200, 301), (97, 131), (640, 483), (225, 224), (33, 64), (1200, 75)]
 
 
 def drawn(width: int, height: int) -> np.ndarray:
     """uint8 RGB of shape (height, width, 3)."""
-    # NumPy never changes the numbers of this generator.
+    # NumPy guarantees that the numbers of this generator never change.
     random = np.random.RandomState(width * 10_000 + height)
     coarse = random.randint(0, 256, (height // 16 + 2, width // 16 + 2, 3))
     blocks = coarse.repeat(16, axis=0).repeat(16, axis=1)[:height, :width]
@@ -27,5 +27,5 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def places(shape: tuple[int, ...], count: int = 1000) -> np.ndarray:
-    """The indices of the values of an array of this shape that are compared."""
+    """The indices of the values that are compared in an array of this shape."""
     return np.random.RandomState(0).randint(0, int(np.prod(shape)), count)

@@ -158,7 +158,7 @@ def test_features_agree_with_keras(name, engine, compiled, keras_features):
     assert features.shape == (PICTURES, DIMENSIONS[name])
     assert features.dtype == np.float32
     assert difference(found, wanted) < TOLERANCE
-    # Another process made the same random weights.
+    # The random weights are the same in another process.
     assert graph.weights_sha256 == sha256
     # The comparison is meaningful: features are of order one and differ between pictures.
     assert 0.05 < wanted.std() < 20

@@ -24,7 +24,7 @@ def write(place: Path, network: Any, said: dict[str, Any], **words: Any) -> str:
 
 
 def boxes_in(place: str, picture: Any) -> list[Any]:
-    """The boxes of a picture, computed with the compiled files only."""
+    """The boxes of a picture, computed only with the compiled files."""
     detector, parts = compile_detector(place)
     network = openvino.Core().read_model(parts["detector.xml"], parts["detector.bin"])
     assert len(network.inputs) == 1

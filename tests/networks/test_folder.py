@@ -1,4 +1,4 @@
-"""Networks of users: features of a folder's network, or one line that says what is missing."""
+"""Networks of users: the features of a network in a folder, or one line about what is missing."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_features_agree_with_the_library_of_the_network(name: str) -> None:
     graph = graph_of(DATA / name)
     found = features(graph, PICTURES)
     assert relative(found, expected["features"]) < 1e-4
-    # The comparison is meaningful.
+    # The features differ between images, so the comparison is meaningful.
     assert relative(np.roll(found, 1, axis=0), expected["features"]) > 1e-2
     about = read_folder(DATA / name).recipe
     for content, pixels in zip(PICTURES, expected["pixels"], strict=True):

@@ -71,7 +71,7 @@ def test_a_killed_worker_ends_the_run_with_advice_and_rejects_no_image(
     spark: SparkSession, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 20})
-    # This one is in the second chunk, because paths are sorted.
+    # Paths are sorted, so this file is in the second chunk.
     with (root / "Fig" / "7_100.jpg").open("ab") as file:
         file.write(b"POISON SIGKILL")
     done = run(tmp_path, "--chunk", "10")

@@ -1,6 +1,6 @@
-"""Preprocessing files of others -> the pixels that their own libraries make.
+"""Preprocessing files of other libraries give the same pixels as these libraries.
 
-The expected values are those of transformers and timm themselves: tests/data/networks/make.py.
+tests/data/networks/make.py computed the expected values with transformers and timm.
 """
 
 import json
@@ -28,7 +28,7 @@ def said(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def network_input(content: bytes, about: Recipe) -> np.ndarray:
-    """What a network gets, float64 (3, height, width), worked out from the words of the recipe."""
+    """The input of a network, float64 (3, height, width), computed from the recipe."""
     values = decode(content, about.input).astype(np.float64)
     values = values[..., ::-1] if about.channels == "BGR" else values
     return np.moveaxis((values * about.rescale - about.mean) / about.std, -1, 0)
@@ -46,11 +46,11 @@ def test_pixels_agree_with_the_library_of_the_file(number: int) -> None:
         found = network_input(png(drawn(*size)), about)
         std = np.broadcast_to(np.array(about.std)[:, None, None], found.shape)
         chosen = places(found.shape)
-        # In units of the pixels, from 0 to 255.
+        # In units of pixel values, from 0 to 255.
         difference = np.abs(found.ravel()[chosen] - expected) * std.ravel()[chosen] / about.rescale
         assert np.mean(difference <= 1.001) > 0.999, size
         assert difference.max() < 3, size
-        # The comparison can tell.
+        # The differences between pictures are large, so the comparison is meaningful.
         assert np.ptp(expected) * std.min() / about.rescale > 50
 
 

@@ -28,7 +28,7 @@ NO_PARTS = CompiledGraph("Mean", "0" * 64, "openvino", "f32", InputSpec(16), dim
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Puts the mean colour in place of a network; collects the groups that it was given."""
+    """Replaces the network by the mean colour, and collects the groups of images that it gets."""
     groups = []
 
     def mean_colour(pixels):

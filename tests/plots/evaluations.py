@@ -1,4 +1,4 @@
-"""Evaluations of drawn predictions."""
+"""Evaluations of random predictions."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from fruits.classify.model import softmax, top_indices
 
 
 def guesses(labels, images, seed=0, sure=2.0):
-    """True places, and (images, labels) probabilities that are right about as often as sure."""
+    """True places, and probabilities (images, labels) that are about as accurate as confident."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(images, labels))
     truth = rng.integers(0, labels, images)
@@ -16,7 +16,7 @@ def guesses(labels, images, seed=0, sure=2.0):
 
 
 def evaluated(names, images, scheme="split", seed=0, new=0, sure=2.0):
-    """An evaluation of images with these labels; the first `new` have one that is not known."""
+    """An evaluation of images with these labels; the label of the first `new` images is unknown."""
     truth, chances = guesses(len(names), images, seed, sure)
     best = top_indices(chances, min(5, len(names)))
     rows = np.arange(images)

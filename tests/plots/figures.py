@@ -1,4 +1,4 @@
-"""Data to draw, and what a figure says."""
+"""Data for figures, and the texts in a figure."""
 
 import io
 import warnings
@@ -24,7 +24,7 @@ def cloud(count, names, columns=2):
 
 
 def picture(figure):
-    """The figure as it is saved; anything that matplotlib finds amiss is an error."""
+    """The figure as a saved picture; all warnings of matplotlib are errors."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

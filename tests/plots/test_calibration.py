@@ -41,7 +41,7 @@ def test_the_bars_below_have_every_image_once():
     assert [sum(own) for own in heights] == [1200, 300]
     edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in lower.patches)
     for (_, right), (left, _) in pairwise(edges):
-        assert right <= left + 1e-9  # none hides another
+        assert right <= left + 1e-9  # bars do not hide each other
 
 
 @pytest.mark.parametrize("images", [1, 5])

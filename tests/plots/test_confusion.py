@@ -1,4 +1,4 @@
-"""Confusion matrices, at small and large numbers of labels."""
+"""Confusion matrices with few and with many labels."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ def ticks(figure):
 
 
 def listed(figure):
-    """The lines at the side: a number, and what it counts."""
+    """The lines next to the matrix: a number, and what it counts."""
     found = [text.get_text() for text in figure.axes[1].texts]
     return list(zip(found[::2], found[1::2], strict=True))
 

@@ -1,4 +1,4 @@
-"""What all figures have in common."""
+"""Common properties of all figures."""
 
 import matplotlib.pyplot
 import numpy as np

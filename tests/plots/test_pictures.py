@@ -1,4 +1,4 @@
-"""Photographs with what is said of them."""
+"""Photographs with labels and other texts."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_pairs_show_both_images_side_by_side_with_their_labels_and_counts():
     middle = first.shape[0] // 2
     assert (first[middle, 5, 0], first[middle, -5, 0]) == (10, 200)
     assert (second[middle, 5, 0], second[middle, -5, 0]) == (60, 90)
-    assert (second[5, 5, 0], second[5, -5, 0]) == (255, 90)  # it keeps its shape
+    assert (second[5, 5, 0], second[5, -5, 0]) == (255, 90)  # the picture keeps its proportions
 
 
 def test_suspects_show_the_label_and_the_more_probable_one():

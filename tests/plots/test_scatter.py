@@ -1,4 +1,4 @@
-"""Images in the plane of two components, at small and large numbers of labels."""
+"""Images in the plane of two components, with few and with many labels."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ KINDS += ["Tomato 1", "Tomato 2"]
 
 
 def colours(figure):
-    """By label, from the points: red, green and blue."""
+    """The colour of each label's points: red, green and blue."""
     lines = figure.axes[0].get_lines()
     return {line.get_label(): to_rgb(line.get_color()) for line in lines}
 
@@ -81,7 +81,7 @@ def test_scatter_has_one_hue_for_a_group():
         red, green, blue = np.array([drawn[name] for name in KINDS if name.startswith(word)]).T
         assert len({(r > b, g > b, r > g) for r, g, b in zip(red, green, blue, strict=True)}) == 1
     apples, cherries = ({drawn[n] for n in KINDS if n.startswith(w)} for w in ("Apple", "Cherry"))
-    assert len(apples) == 5  # as many as there are shades
+    assert len(apples) == 5  # the number of shades
     assert not apples & cherries
 
 
@@ -157,7 +157,7 @@ def test_scatter_takes_any_text_for_a_label(columns):
 
 
 def panels(figure):
-    """By the title of each panel, what its legend says."""
+    """The texts of the legend of each panel, by the title of the panel."""
     return [
         (axes.get_title(loc="left"), [text.get_text() for text in axes.get_legend().get_texts()])
         for axes in figure.axes

@@ -1,4 +1,4 @@
-"""Seconds by stage."""
+"""The seconds of each stage."""
 
 from figures import picture
 

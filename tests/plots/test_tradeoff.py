@@ -1,4 +1,4 @@
-"""Accuracy against cost."""
+"""Accuracy and cost of networks."""
 
 import numpy as np
 from figures import picture, texts
@@ -23,7 +23,7 @@ def test_tradeoff_has_a_point_and_a_name_for_each_network():
     shown = [(float(x), float(y)) for x, y in (one.get_xydata()[0] for one in points)]
     np.testing.assert_allclose(shown, [(1e3 * x, y) for x, y in NETWORKS.values()])
     assert [one.get_marker() for one in points] == ["o", "o", "o", "D"]
-    # What another network beats in both is not on the line.
+    # A network that is worse than another one in both is not on the line.
     np.testing.assert_allclose(line.get_xdata(), [6, 32, 33])
 
 
@@ -31,7 +31,7 @@ def test_names_in_tradeoff_do_not_overlap():
     crowd = {f"Network number {n}": (0.010 + n / 1e5, 0.9 + n / 1e5) for n in range(8)}
     figure = plots.tradeoff(crowd)
     picture(figure)
-    # Without the lines that lead to the points.
+    # The lines from the names to the points are not included.
     boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
     for number, box in enumerate(boxes):
         assert box.count_overlaps(boxes[:number]) == 0

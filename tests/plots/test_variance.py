@@ -1,4 +1,4 @@
-"""The share of the variance of each component."""
+"""The share of the variance that each component explains."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A predictor of drawn pictures of fruit, made without Spark, and its inputs."""
+"""A predictor for synthetic pictures of fruit, made without Spark, and its inputs."""
 
 import hashlib
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Trained:
         yield from pa.table(columns).to_batches(size)
 
     def thumbnails(self) -> Iterator[pa.RecordBatch]:
-        """Thumbnails of all but the first image, in another order, with repeated and other ones."""
+        """Thumbnails in another order: none of the first image, some repeated, one of no image."""
         some = [(digest, b"jpeg of " + digest.encode()) for digest in self.digests[:0:-1]]
         some += [*some[:3], ("0" * 64, b"of an image of the other side")]
         for start in range(0, len(some), 7):

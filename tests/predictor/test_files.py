@@ -1,4 +1,4 @@
-"""The folder of a predictor, and that damaged, missing or other files are never loaded."""
+"""The folder of a predictor; damaged, missing or other files are never loaded."""
 
 import hashlib
 import json
@@ -108,7 +108,7 @@ def test_another_file_with_a_correct_digest_is_refused(copy: Path, name: str) ->
     files = manifest_of(copy)["files"]
     files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     change_manifest(copy, files=files)
-    if name == "thumbnails.bin":  # Any bytes could be pictures.
+    if name == "thumbnails.bin":  # Pictures may be any bytes.
         Predictor.load(copy)
         return
     with pytest.raises(FruitsError) as caught:

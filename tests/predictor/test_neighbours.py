@@ -1,4 +1,4 @@
-"""The search, compared with a comparison of every row."""
+"""The search gives the same neighbours as comparing all rows."""
 
 import numpy as np
 import pytest

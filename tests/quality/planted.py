@@ -1,4 +1,4 @@
-"""Drawn pictures, and tables of images as a run has them."""
+"""Synthetic pictures, and tables of images like those in a run."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from fruits.sources.thumbnail import thumbnail
 
 
 def picture(seed: int, side: int = 224) -> Image.Image:
-    """A picture that is smooth, as photographs are, and unlike that of any other seed."""
+    """A smooth picture, like a photograph, and different for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
 
@@ -26,7 +26,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", quality: int = 90) -> bytes:
 
 
 def images_of(contents: Mapping[str, bytes]) -> pa.Table:
-    """Path, label, split and SHA-256 of files by their paths: side/label/name."""
+    """Path, label, split and SHA-256 of files, from their paths: split/label/name."""
     rows = [
         {
             "path": path,
@@ -41,7 +41,7 @@ def images_of(contents: Mapping[str, bytes]) -> pa.Table:
 
 
 def thumbnails_of(contents: Mapping[str, bytes]) -> list[pa.RecordBatch]:
-    """What a run keeps of them."""
+    """The thumbnails that a run stores for these files."""
     digests = [hashlib.sha256(content).hexdigest() for content in contents.values()]
     small = [thumbnail(decode(content, 224), content) for content in contents.values()]
     return pa.table([digests, small], schema=THUMBNAILS).to_batches(max_chunksize=7)

@@ -17,7 +17,7 @@ def test_neighbours_agree_with_scikit_learn(
     rows: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fruits.quality.nearest._PRODUCTS", block)
-    # Far from the origin, as components are that were not centred.
+    # Far from the origin, like components that are not centred.
     x = (np.random.default_rng(0).normal(size=(rows, 20)) + 50).astype(np.float32)
     places, distances = nearest_rows(x, 10)
     theirs = NearestNeighbors(n_neighbors=11, algorithm="brute").fit(x.astype(np.float64))

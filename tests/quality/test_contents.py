@@ -1,4 +1,4 @@
-"""Of many images, those with copies and an even sample are chosen by their digests."""
+"""Of many images, those with copies and an even sample are selected by their digests."""
 
 import hashlib
 from collections import Counter
@@ -13,7 +13,7 @@ ROWS = 3000
 
 
 def drawn() -> pa.Table:
-    """Images of which some have the same bytes, not in the order of their paths."""
+    """Images in random order, some of which have the same bytes."""
     rng = np.random.default_rng(1)
     digests = [hashlib.sha256(b"%d" % n).hexdigest() for n in rng.integers(0, 8 * ROWS, ROWS)]
     paths = [f"{n:05}" for n in rng.permutation(ROWS)]

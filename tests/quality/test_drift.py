@@ -43,7 +43,7 @@ def batches(x: np.ndarray, labels: list[str | None], splits: list[str | None]): 
 
 
 def drawn(shift: float = 0.0) -> tuple[np.ndarray, list[str | None], list[str | None]]:  # type: ignore[type-arg]
-    """400 training and 200 test images of two labels; the test images of one are shifted."""
+    """400 training and 200 test images of two labels; the test images of one label are shifted."""
     rng = np.random.default_rng(0)
     labels: list[str | None] = [("Fig", "Lime")[n % 2] for n in range(600)]
     splits: list[str | None] = ["test" if n % 3 == 0 else "train" for n in range(600)]
@@ -87,7 +87,7 @@ def test_a_label_whose_mean_has_moved_is_found() -> None:
     assert everything.label is None
     assert everything.score > 0.5
     assert (label.label, label.split, label.other_split) == ("Fig", "test", "train")
-    # Five features of variance 1: their root mean squared distance is that of five.
+    # For five features of variance 1, the root mean squared distance is the square root of five.
     assert label.score == pytest.approx(6 / np.sqrt(5), rel=0.1)
 
 

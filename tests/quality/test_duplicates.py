@@ -9,7 +9,7 @@ from fruits.quality.duplicates import duplicates
 
 
 def files(*paths: str) -> dict[str, bytes]:
-    """Contents by path, the seed of each after the last underscore."""
+    """Contents by path; the seed of each content is after the last underscore."""
     return {path: path.rpartition("_")[2].encode() for path in paths}
 
 

@@ -11,7 +11,7 @@ NAMES = [f"fruit {n}" for n in range(4)]
 
 
 def answers_of(chances: np.ndarray, labels: list[str]) -> Answers:  # type: ignore[type-arg]
-    """All labels ranked, as a classifier of at most five labels has them."""
+    """All labels in the order of their probability, like those of a classifier of five labels."""
     top = np.argsort(-chances, axis=1, kind="stable")
     own = np.array([NAMES.index(label) if label in NAMES else -1 for label in labels], int)
     likelihood = np.where(own >= 0, chances[np.arange(len(own)), own], np.nan)
@@ -21,7 +21,7 @@ def answers_of(chances: np.ndarray, labels: list[str]) -> Answers:  # type: igno
 
 
 def held_out_chances(seed: int) -> tuple[np.ndarray, list[str], set[str]]:  # type: ignore[type-arg]
-    """Probabilities of images left out of the training, some of whose labels were changed."""
+    """Probabilities of held-out images, some of which have changed labels."""
     x, labels, groups = drawn(rows=600, seed=seed)
     planted = np.random.default_rng(seed).choice(len(x), 15, replace=False)
     for n in planted:

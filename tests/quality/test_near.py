@@ -62,7 +62,7 @@ def test_all_findings_of_cleanvision_are_found(tmp_path: Path) -> None:
     numbers = [{name.rpartition("/")[2].partition(".")[0] for name in own} for own in ours.values()]
     assert sorted(map(sorted, numbers)) == [["2"], ["5"], ["7"], ["9"]]
     assert sorted(map(len, ours.values())) == [2, 2, 2, 3]
-    # Of a hash, a bit may differ: cleanvision does not find all of them.
+    # One bit of the hash may differ, so cleanvision does not find all of them.
     assert len(theirs) >= 3
     assert all(any(set(map(str, own)) <= mine for mine in ours.values()) for own in theirs)
 
@@ -195,7 +195,7 @@ def test_the_noise_is_that_of_three_encodings() -> None:
     for n in range(12):
         grain = rng.integers(0, 256, (14, 14, 3), np.uint8)
         whole = Image.fromarray(grain).resize((600, 600), Image.Resampling.BICUBIC)
-        # A copy that is as small as a thumbnail has as much noise.
+        # A copy with the size of a thumbnail has the same amount of noise.
         contents[f"{n}"] = encoded(whole.resize((75, 75), Image.Resampling.BOX), quality=75)
         contents[f"{n}.png"] = encoded(whole, "PNG")
     digests = pa.array(images_of({f"x/{k}": v for k, v in contents.items()})["sha256"].to_pylist())

@@ -1,4 +1,4 @@
-"""ReportData for pages, drawn without Spark: images of some labels in clouds, with thumbnails."""
+"""Synthetic ReportData for pages, made without Spark: clouds of images, with thumbnails."""
 
 import json
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ KINDS = ("Apple", "Banana", "Cherry", "Fig", "Grape", "Lemon", "Mango", "Onion",
 
 
 def names(count: int) -> list[str]:
-    """Names of labels as in Fruits-360."""
+    """Labels with names like those of Fruits-360."""
     return [f"{KINDS[n % len(KINDS)]} {n // len(KINDS) + 1}" for n in range(count)]
 
 
 def pictures(count: int, seed: int = 0) -> list[bytes]:
-    """Different thumbnails, of a few colours each."""
+    """Different thumbnails with a few colours each."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
@@ -33,7 +33,7 @@ def pictures(count: int, seed: int = 0) -> list[bytes]:
 
 
 def run_json(counts: dict[str, Any], evaluation: Sequence[Any] = ()) -> dict[str, Any]:
-    """The content of a run.json, as it is read."""
+    """The parsed content of a run.json."""
     content = {
         "parameters": {"images": "data/sample", "output": "data/out", "backbone": "MobileNetV2"},
         "counts": counts,
@@ -54,7 +54,7 @@ def run_json(counts: dict[str, Any], evaluation: Sequence[Any] = ()) -> dict[str
 def drawn(
     labels: Sequence[str], each: int, seed: int = 0, folder: str = "file:/data"
 ) -> ReportData:
-    """Images of some labels: clouds in two planes, one in ten with another label predicted."""
+    """Images of some labels: clouds in two planes; one in ten predictions is another label."""
     rng = np.random.default_rng(seed)
     count = len(labels) * each
     truth = np.repeat(np.arange(len(labels)), each)
@@ -133,7 +133,7 @@ def drawn(
 def quality(
     paths: Sequence[str], labels: Sequence[str], splits: Sequence[str]
 ) -> dict[str, pa.Table]:
-    """A few rows of each kind."""
+    """A few findings of each kind."""
     found = {}
     for kind in ("label suspect", "outlier", "split duplicate", "duplicate", "near-duplicate"):
         twins = "duplicate" in kind

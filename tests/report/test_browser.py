@@ -1,4 +1,4 @@
-"""The page in a real browser without a network: what people see, and what the mouse does."""
+"""The page in a real browser without a network: what is visible, and how the mouse works."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def show(page: Page, path: Path) -> None:
 
 
 def point(page: Page, number: int) -> tuple[float, float]:
-    """Where an image is drawn in the window."""
+    """The position of an image in the window."""
     page.ask("document.getElementById('map-figure').scrollIntoView({block: 'center'})")
     found = page.ask(
         "(() => { const view = Object.values(Bokeh.index.get_by_id ? {} : Bokeh.index)[0]"
@@ -70,7 +70,7 @@ def mouse(page: Page, kind: str, x: float, y: float, **more: Any) -> None:
 
 
 def drag(page: Page, corners: list[tuple[float, float]]) -> None:
-    """Draws with the left button from corner to corner."""
+    """Moves the mouse from corner to corner with the left button pressed."""
     held = {"button": "left", "buttons": 1, "clickCount": 1}
     mouse(page, "mouseMoved", *corners[0])
     mouse(page, "mousePressed", *corners[0], **held)
@@ -184,7 +184,7 @@ def colour_by(page: Page, name: str) -> None:
 
 
 def drawn_points(page: Page, *columns: str) -> list[tuple[str, ...]]:
-    """What is drawn, in the order of drawing."""
+    """The drawn points, in the order of drawing."""
     found = page.ask(
         "(() => { const d = Bokeh.documents[0].get_model_by_name('images').data;"
         f"return JSON.stringify({json.dumps(columns)}.map(c => [...d[c]])); }})()"

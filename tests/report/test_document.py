@@ -1,4 +1,4 @@
-"""The page as text: what it says, what it escapes, how large it is."""
+"""The text of the page: its contents, escaped texts, and its size."""
 
 import itertools
 import re
@@ -18,7 +18,7 @@ from fruits.sources.thumbnail import thumbnail
 
 
 class Outline(HTMLParser):
-    """Elements of a page, with their attributes."""
+    """The elements of a page, with their attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def test_ninety_thousand_images_stay_below_the_limit() -> None:
     with_thumbnail = np.diff(data["offsets"].astype(np.int64)) > 0
     by_label = Counter(data["label"][with_thumbnail].tolist())
     assert len(by_label) == 131
-    # Those of the sections come first, the others evenly by label.
+    # Those in the sections have precedence; the others are sampled evenly by label.
     assert max(by_label.values()) - min(by_label.values()) < 60
     assert f"{int(with_thumbnail.sum()):,} of 89,997</span>" in text
 

@@ -1,4 +1,4 @@
-"""The map in a notebook, with the real widget."""
+"""The map in a notebook, tested with the real widget."""
 
 import pytest
 from drawn import drawn, names

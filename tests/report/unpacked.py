@@ -1,4 +1,4 @@
-"""What a page contains, read as its JavaScript reads it, but by other code."""
+"""Reads the data in a page, like its JavaScript, but with other code."""
 
 import base64
 import gzip
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def block(page: str, name: str) -> str:
-    """The text of a script element that holds data."""
+    """The text of a script element that contains data."""
     found = re.findall(rf'<script type="[\w/]+" id="{name}">(.*?)</script>', page, re.S)
     assert len(found) == 1
     return str(found[0])
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """What `fruits.report.package.package` has packed."""
+    """Unpacks the result of `fruits.report.package.package`."""
     content = gzip.decompress(base64.b64decode(text))
     length = int.from_bytes(content[:4], "little")
     about: dict[str, Any] = json.loads(content[4 : 4 + length])
@@ -33,7 +33,7 @@ def map_of(page: str) -> dict[str, Any]:
 
 
 def thumbnails_of(page: str) -> list[bytes]:
-    """The JPEG files of the map; empty where an image has none."""
+    """The JPEG files of the map; empty for an image without one."""
     data, bodies = map_of(page), base64.b64decode(block(page, "map-thumbnails"))
     header, at = base64.b64decode(data["thumbnails"]["header"]), data["thumbnails"]["sizeAt"]
     found = []

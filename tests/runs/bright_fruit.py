@@ -1,4 +1,4 @@
-"""Photographs of one or two bright halves, a detector of these, and what a run makes of them."""
+"""Photographs with one or two bright halves, a detector for them, and the results of a run."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ LIGHTS = [(210, 30), (40, 200), (190, 220)]  # left half, right half
 
 
 def write_nets(root: Path) -> Path:
-    """A folder with a network of mean colours, and one with a detector of bright halves."""
+    """Writes a folder with a network for mean colours, and one with a detector of bright halves."""
     (root / "colours").mkdir()
     weights = np.random.default_rng(0).normal(size=(3, 6))
     (root / "colours" / "model.onnx").write_bytes(colours(weights))
@@ -31,7 +31,7 @@ def write_nets(root: Path) -> Path:
 
 
 def write_fruit(root: Path) -> Path:
-    """Two labels of six photographs with eight bright halves, and a dark photograph."""
+    """Writes two labels of six photographs with eight bright halves, and one dark photograph."""
     for label, channel in {"Lemon": 2, "Plum": 1}.items():
         (root / label).mkdir()
         for number in range(6):
@@ -41,7 +41,7 @@ def write_fruit(root: Path) -> Path:
 
 
 def draw(file: Path, channel: int, lights: tuple[int, int], seed: int) -> None:
-    """A photograph of two halves, with less of one channel."""
+    """Writes a photograph with two halves, in which one channel is darker."""
     pixels = np.array(two_halves(*lights, seed=seed + 100 * channel))
     pixels[..., channel] = pixels[..., channel] * 0.8
     Image.fromarray(pixels).save(file)
@@ -62,7 +62,7 @@ def files(images: Path) -> list[Path]:
 
 
 def wanted_boxes(images: Path, without: str = "") -> dict[str, Image.Image]:
-    """What Pillow cuts out of each photograph, by the path of the row, without one of them."""
+    """The boxes that Pillow crops from each photograph but `without`, by the path of the row."""
     cut = {}
     for file in files(images):
         if str(file.relative_to(images)) == without:

@@ -1,4 +1,4 @@
-"""A run that is estimated without images, for tests of estimates."""
+"""An estimate for a run without images, for tests of estimates."""
 
 import dataclasses
 
@@ -43,7 +43,7 @@ def predicted(
     tested: int = 0,
     **probe: int,
 ) -> Plan:
-    """The plan for images of so many labels, the first of which are on the side of the test."""
+    """The plan for images with this number of labels; the first images are test images."""
     sides = ["test"] * tested + ["train"] * (images - tested) if tested else [None] * images
     columns = {
         "path": [f"file:/{n}.jpg" for n in range(images)],

@@ -1,4 +1,4 @@
-"""The archive of Spark's classes, and what ``conf/spark-env.sh`` makes of it."""
+"""The archive of Spark's classes, and how ``conf/spark-env.sh`` uses it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from fruits.spark.gateway import CHECKOUT_CONF
 
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 
-# Prints what Java has mapped into its memory, and what its configuration is.
+# Prints the files that Java has mapped into memory, and Spark's configuration.
 SESSION = """
 from pathlib import Path
 from fruits.spark.session import get_spark
@@ -25,7 +25,7 @@ print(spark.sparkContext.getConf().get("spark.driver.memory"))
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Without the settings of these tests, which are not those of a user."""
+    """The environment of a user, without the settings for tests."""
     dropped = ("PYSPARK_SUBMIT_ARGS", "SPARK_SUBMIT_OPTS", "SPARK_ENV_LOADED", "SPARK_CONF_DIR")
     return {n: v for n, v in os.environ.items() if n not in dropped} | changes
 
@@ -62,7 +62,7 @@ def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(tmp_path:
     assert settings == ["5 UTC", f"{CHECKOUT_CONF}/log4j2.properties", "3g"]
     assert with_it.stderr == ""
 
-    # As after an update of Java, whose archives have another number.
+    # As after an update of Java: archives of another version have another number.
     content = bytearray(archive.read_bytes()[: 2**20])
     archive.unlink()
     archive.write_bytes(content[:4] + bytes(60) + content[64:])
@@ -72,7 +72,7 @@ def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(tmp_path:
 
 
 def options(conf: Path, archive: Path, *arguments: str) -> list[str]:
-    """What Spark is started with: its folder of configuration, Java's options, its arguments."""
+    """The configuration folder, the Java options and the arguments with which Spark is started."""
     shown = '"$SPARK_CONF_DIR" "$SPARK_SUBMIT_OPTS" "$*"'
     script = f'. {CHECKOUT_CONF}/spark-env.sh; printf "%s\\n" {shown}'
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the classifier says against the images, from staged predictions; without Spark."""
+"""The findings of the classifier, made from stored predictions without Spark."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,9 +25,9 @@ PLANTED = range(410, 600, 20)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Classified, pa.Table, Any]:
-    """A classifier of 400 training images, what it says of them and of 200 others, and these."""
+    """A classifier of 400 images, its predictions for them and for 200 others, and all images."""
     x, labels, groups = drawn(rows=600)
-    x[[3, 500]] += 30  # one on each side shows something else
+    x[[3, 500]] += 30  # one image of each split shows something else
     for n in (5, *PLANTED):
         labels[n] = "fruit 0" if labels[n] != "fruit 0" else "fruit 1"
     names = [f"{n:03}" for n in range(600)]

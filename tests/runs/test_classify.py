@@ -1,4 +1,4 @@
-"""The classifier of a run: trained on the training side, evaluated, written, and applied again."""
+"""The classifier of a run: training on the training images, evaluation, files, and reuse."""
 
 import io
 import json
@@ -46,7 +46,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark", "graph")]
 
 
 def draw_film(folder: Path, label: str, film: str, count: int, seed: int) -> None:
-    """Frames of one film: noise on the colour of the label and on that of the film."""
+    """Writes frames of one film: noise on the colours of the label and of the film."""
     rng = np.random.default_rng([seed, *label.encode(), *film.encode()])
     own = rng.normal(0, 25, 3)
     (folder / label).mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def draw_film(folder: Path, label: str, film: str, count: int, seed: int) -> Non
 
 
 def draw_fruit(root: Path) -> Path:
-    """Three labels on two sides; a film of training, and a picture of it, is in the test too."""
+    """Three labels: three films in Training, another one and a copied training picture in Test."""
     for label in COLOURS:
         for film in ("r", "r2", "r3"):
             draw_film(root / "Training", label, film, 5, 0)
@@ -113,7 +113,7 @@ def test_predictions_are_those_of_scikit_learn_fitted_to_the_training_side(
     assert about["training_images"] == train.sum() == 45
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=about["shrinkage"])
     theirs.fit(x[train], features["label"][train])
-    # The features are float32, and so is their root.
+    # The features are float32, and so are their roots.
     logits = theirs.decision_function(x) / about["temperature"]
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
@@ -261,7 +261,7 @@ def test_softmax_is_trained_on_the_same_images_and_evaluated_by_the_same_folds(
     finished: tuple[Run, Path], fruit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lda, _ = finished
-    # The optimum is not what is tested here, and each step is a Spark job, for each fold.
+    # This test needs no optimum, and each step is a Spark job for each fold.
     monkeypatch.setattr("fruits.spark.softmax.MAX_ITER", 8)
     result = go(fruit, tmp_path / "out", classifier="softmax")
     assert result.report["classifier"]["kind"] == "softmax"
@@ -281,7 +281,7 @@ def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_ru
     plain = tmp_path / "given" / "Fig"
     shutil.copytree(fruit / "Test/Fig", plain)
     draw_film(tmp_path / "given", "Plum", "r", 3, 2)
-    # A user's own file in the predictor is not part of it.
+    # A file that a user has put into the predictor is not part of it.
     (output / "predictor" / "mine").mkdir()
     (output / "predictor" / "mine" / "notes.txt").write_text("mine")
     result = run(predict_config(str(output), str(tmp_path / "given"), str(tmp_path / "out")))
@@ -348,7 +348,7 @@ def test_other_rules_for_labels_reuse_the_features(
     assert second.report["classifier"]["labels"] == 2
     for name in ("features", "pca", "predictions"):
         assert set(pd.read_parquet(tmp_path / "out" / name)["label"]) == {"Apple", "Fig"}
-    # Varieties are the groups of a kind.
+    # The groups of a kind are its varieties.
     assert "2 by folder" in second.report["classifier"]["groups"]
 
 
@@ -378,7 +378,7 @@ def test_a_run_without_a_classifier_says_why(
 
 @pytest.fixture(scope="module")
 def one_side(spark: SparkSession, graph: CompiledGraph, tmp_path_factory: Any) -> Run:
-    """A run on a folder Test only, in which one label has one image."""
+    """A run with only a folder Test, in which one label has one image."""
     folder: Path = tmp_path_factory.mktemp("one-side")
     images = draw_pictures(folder / "images", {"Test/Fig": 6, "Test/Lime": 6, "Test/Kiwi": 1})
     return go(images, folder / "out")

@@ -1,4 +1,4 @@
-"""Several networks on the same images: finished runs, figures, failures and resumption."""
+"""Comparing networks on the same images: complete runs, figures, failures and resuming."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ FIGURES = ("scheme", "images", "accuracy", "log_loss", "calibration_error", "ide
 
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two labels of three films each, one of which is the test side's."""
+    """Two labels with three films each, one of which is in Test."""
     root = tmp_path_factory.mktemp("fruit")
     rng = np.random.default_rng(0)
     for label, colour in {"Fig": (90, 40, 110), "Lime": (90, 110, 50)}.items():
@@ -53,12 +53,12 @@ def nothing(tmp_path_factory: pytest.TempPathFactory) -> str:
 def output(
     spark: object, graph: object, fruit: Path, nothing: str, tmp_path_factory: Any
 ) -> tuple[Path, Comparison]:
-    """Compared once with one network, then, by the command, with another one and one that fails."""
+    """Compared with one network, then by the command with another one and with one that fails."""
     Path(nothing).mkdir()
     place = tmp_path_factory.mktemp("compared") / "out"
     progress = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        # The optimum is not what is tested here, and each step is a Spark job, for each fold.
+        # These tests need no optimum, and each step is a Spark job for each fold.
         patch.setattr("fruits.spark.softmax.MAX_ITER", 8)
         compare(config(fruit, place), backbone=[str(SMALL), nothing], **KINDS, progress=progress)
     assert_planned_before_it_began(progress.getvalue(), place)
@@ -73,7 +73,7 @@ def output(
 
 
 def assert_planned_before_it_began(progress: str, place: Path) -> None:
-    """The seconds and bytes of the network that can be run; the other one has none."""
+    """Checks the estimate of the network that can run; the other network has none."""
     before, begun, _ = progress.partition("network 1 of 2")
     assert begun
     lines = [line for line in before.splitlines() if line.startswith("plan: ")]
@@ -89,7 +89,7 @@ def assert_planned_before_it_began(progress: str, place: Path) -> None:
 
 
 def assert_kinds_compared(network: Network) -> None:
-    """Two kinds of classifier have figures of their own, and the better one is published."""
+    """Checks that both kinds of classifier have figures, and that the better one is published."""
     assert [one.classifier for one in network.tried] == KINDS["classifier"]
     grouped = [one.figures(SCHEME) for one in network.tried]
     assert grouped[0]["images"] == grouped[1]["images"] == 16
@@ -128,7 +128,7 @@ def test_features_are_extracted_once_for_each_network(output: tuple[Path, Compar
     place, found = output
     counts = json.loads((place / "dinov2" / "run.json").read_text())["counts"]
     assert (counts["extracted"], counts["reused"]) == (0, 24)
-    # What the first comparison took is still known.
+    # The times of the first comparison are still known.
     assert (found.networks[0].extracted, found.networks[2].extracted) == (24, 24)
     assert found.networks[0].extract_seconds > 0
     assert len({one.features_bytes for one in found.networks}) == 3
@@ -222,7 +222,7 @@ def test_an_interruption_says_what_is_finished_and_keeps_its_figures(
     kept = Comparison.from_json((place / "compare.json").read_bytes())
     assert [(one.name, one.extracted) for one in kept.networks] == [("VGG16", 2)]
     assert not (place / "_lock").exists()
-    # Another one begins; what is known of the others stays in the tables meanwhile.
+    # Another run begins; until it ends, the tables keep the figures of the others.
     with pytest.raises(KeyboardInterrupt, match="kept: MobileNetV2; "):
         compare(config(images, place), backbone=["MobileNetV2", "ResNet50", "VGG16"])
     kept = Comparison.from_json((place / "compare.json").read_bytes())

@@ -1,4 +1,4 @@
-"""What a comparison is estimated to take, from what the plans of its runs say."""
+"""The estimate of a comparison, computed from the plans of its runs."""
 
 from dataclasses import replace
 

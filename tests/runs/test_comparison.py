@@ -1,4 +1,4 @@
-"""The tables of a comparison, and what it is asked to vary; no run is needed for these."""
+"""The tables of a comparison, and the options that it varies, tested without a run."""
 
 import csv
 import io

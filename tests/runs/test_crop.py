@@ -1,4 +1,4 @@
-"""A run whose network sees a part of each photograph, and everything that applies its model."""
+"""A run whose network gets a part of each photograph, and everything that applies its model."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ COLOURS = {"Lemon": (230, 210, 40), "Plum": (120, 40, 140)}
 
 @pytest.fixture(scope="module")
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small discs of two colours, anywhere on grey; some photographs lie on their side."""
+    """Small discs with two colours, anywhere on grey; some photographs are stored rotated."""
     root = tmp_path_factory.mktemp("fruit")
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:120, :180]

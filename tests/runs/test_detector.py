@@ -183,13 +183,13 @@ def test_only_new_photographs_are_detected_and_boxes_are_dropped_with_their_phot
     finished: tuple[Run, Path], nets: Path, fruit: Path, tmp_path: Path
 ) -> None:
     images, output = tmp_path / "fruit", tmp_path / "out"
-    shutil.copytree(fruit, images)  # so that all photographs have other names
+    shutil.copytree(fruit, images)  # to give all photographs other names
     shutil.copytree(finished[1], output)
     draw(images / "Lemon" / "0.png", 2, (230, 180), 50)  # one box before, two now
     (images / "Plum" / "1.png").unlink()
     (images / "Lemon" / "2.png").rename(images / "Lemon" / "renamed.png")
     shutil.copy(images / "Plum" / "2.png", images / "Plum" / "copied.png")
-    first = config(nets, images, output, allow_removed=True)  # three have other names or contents
+    first = config(nets, images, output, allow_removed=True)  # three are moved or changed
     run(first)
     assert list(counts(output).items()) == [
         *[("found", 13), ("extracted", 1), ("reused", 11), ("rejected", 1), ("boxes", 18)]
@@ -220,7 +220,7 @@ def test_a_photograph_that_changes_drops_its_boxes_also_where_tables_are_in_part
         found = result.report["counts"]
         assert (found["found"], found["extracted"], found["reused"]) == (10, 1, 9)
         assert (found["rejected"], found["boxes"]) == (0, len(rows(output, "pca")))
-        # The features of those that the limit leaves out stay.
+        # The features of photographs beyond the limit are kept.
         assert_rows_are_those_of_the_boxes(output, nets, fruit)
         used = set(rows(output, "pca")["path"])
         assert used < set(wanted_boxes(fruit))

@@ -1,4 +1,4 @@
-"""What becomes of a run whose detector ends the process that it is in."""
+"""A run whose detector crashes its process."""
 
 import os
 import subprocess
@@ -22,8 +22,8 @@ from fruits.networks import batch
 from fruits.runs.pipeline import run
 from fruits.sources.boxes import photograph_of
 
-# Ends the process in which a detector looks at certain pictures, as broken native code would, or as
-# the kernel does where memory runs out.
+# Ends the process in which a detector gets certain pictures, like broken native code, or like the
+# kernel if memory runs out.
 POISON = """
 import os, signal
 import fruits.networks.objects as objects
@@ -61,11 +61,11 @@ def test_a_detector_crash_loses_no_other_photograph_and_the_next_run_continues(
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment)
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("fruits: a Python worker was killed")
-    # The first chunk is there, without the photograph at which the detector crashed.
+    # The first chunk is committed, without the photograph that crashed the detector.
     there = {photograph_of(one) for one in rows(output, "features")["path"]}
     assert there == {f"file:{images}/Lemon/{number}.png" for number in (0, 1, 2, 4, 5)}
     run(config(nets, images, output))
-    # The crash is known, as that of a decoder would be: the photograph stays rejected.
+    # The crash is recorded, like one of a decoder, so the photograph is still rejected.
     assert list(counts(output).items()) == [
         *[("found", 13), ("extracted", 6), ("reused", 5), ("rejected", 2), ("boxes", 15)]
     ]

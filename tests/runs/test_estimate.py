@@ -33,7 +33,7 @@ def test_memory_is_listed_by_process_and_counts_each_worker() -> None:
 
 def test_output_counts_only_images_with_features() -> None:
     output = predicted(48_000, rejected=12).output
-    moments = 5 * 11 * 1280 * 1281 // 2  # of each chunk, the products of two features
+    moments = 5 * 11 * 1280 * 1281 // 2  # for each chunk, the products of two features
     assert output["features"] == pytest.approx(36_000 * 4000 + moments, rel=0.01)
     assert output["pca"] == pytest.approx(36_000 * 400, rel=0.05)
     assert output.pop("total") == sum(output.values())
@@ -61,7 +61,7 @@ def test_offers_cost_their_hourly_price_for_at_least_a_minute() -> None:
     plan = predicted(1_000_000)
     cheapest = {offer["type"]: offer for offer in plan.offers}["m7g.xlarge"]
     assert cheapest["dollars"] == pytest.approx(0.1632 * cheapest["seconds"] / 3600, rel=1e-3)
-    assert cheapest["seconds"] == plan.seconds["total"]  # four cores, as here
+    assert cheapest["seconds"] == plan.seconds["total"]  # four cores, like here
     assert {"m5.xlarge", "c7i.2xlarge"} < {offer["type"] for offer in plan.offers}
     assert min(offer["dollars"] for offer in predicted(10).offers) >= 0.1632 / 60 - 1e-4
     assert "us-east-1, 20" in plan.prices

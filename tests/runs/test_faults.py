@@ -29,13 +29,13 @@ pytestmark = pytest.mark.spark
 
 
 def config_of(images: Path, output: Path, chunk: int = 10_000) -> RunConfig:
-    """Without a classifier, which would take longer than what is tested here."""
+    """A run without a classifier, which would take longer than the rest of the run."""
     options = {"backbone": "EfficientNetLite0", "classifier": "none", "chunk": chunk}
     return RunConfig(images=str(images), output=str(output), **options)  # type: ignore[arg-type]
 
 
 def command_of(config: RunConfig) -> list[str]:
-    """The command of such a run, for a process that is disturbed."""
+    """The command of such a run, for tests in a separate process."""
     names = ("images", "output", "backbone", "classifier", "chunk")
     options = [[f"--{name}", str(getattr(config, name))] for name in names]
     return [sys.executable, "-m", "fruits.cli", "run", *itertools.chain(*options)]
@@ -43,7 +43,7 @@ def command_of(config: RunConfig) -> list[str]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A small disk of its own; mounting one takes a privileged user."""
+    """A function that mounts a small disk, which requires a privileged user."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -61,7 +61,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture(autouse=True)
 def _compiled(graph: CompiledGraph) -> None:
-    """The graph is in the cache before a run is started."""
+    """Makes sure that the graph is in the cache before a run starts."""
 
 
 def test_a_full_disk_is_one_line_and_committed_features_stay(
@@ -88,7 +88,7 @@ def test_a_disk_that_becomes_read_only_is_one_line(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     chunks = folder / "out" / "features" / "_chunks"
     wait_for_a_commit(process, folder / "out")
-    # A file that is open for writing keeps the disk from being remounted.
+    # The disk cannot be remounted while a file is open for writing.
     while subprocess.run(["mount", "-o", "remount,ro", folder], capture_output=True).returncode:
         assert process.poll() is None
     _, stderr = process.communicate()
@@ -108,13 +108,13 @@ def test_a_run_that_is_interrupted_twice_prints_one_line_each_time_and_continues
 
 
 def interrupt(config: RunConfig, number: signal.Signals, before: int = 0) -> int:
-    """Interrupts a run when it has committed some images; how many there are, with those before."""
+    """Interrupts a run after it has committed some images; returns the number of all committed."""
     out = Path(config.output)
     process = subprocess.Popen(
         command_of(config), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_for_a_commit(process, out, before)
-    # Ctrl-C reaches every process of a terminal, a request to end only the one that is named.
+    # Ctrl-C is sent to all processes of a terminal, SIGTERM only to the given process.
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
@@ -146,7 +146,7 @@ def test_photographs_of_200_megapixels_and_of_20_megabytes_have_features(
 
 @pytest.fixture
 def ruled_by_modes() -> list[str]:
-    """What to put before a command that modes shall bind even where root starts it."""
+    """A prefix for commands that must obey file permissions, even if root starts them."""
     if os.geteuid():
         return []
     setpriv = shutil.which("setpriv")
@@ -208,14 +208,14 @@ def test_wrong_clocks_neither_hide_a_change_nor_cause_a_false_one(
     config = RunConfig(images=str(root.parent), **options)  # type: ignore[arg-type]
     assert counts(config) == (12, 12, 0, 0)
     assert counts(config) == (12, 0, 12, 0)
-    # Another length, and the old time.
+    # Another length with the old time.
     before = files[2].stat()
     files[2].write_bytes(files[3].read_bytes() + b"grown")
     assert files[2].stat().st_size != before.st_size
     os.utime(files[2], ns=(before.st_atime_ns, before.st_mtime_ns))
     assert counts(config) == (12, 1, 11, 0)
-    # Another time, earlier than before, and the old length: other content in one, the same in all
-    # others, which costs no CNN.
+    # An earlier time with the old length: one file has other content; the others have the same
+    # content, so the CNN does not run for them.
     content = bytearray(files[5].read_bytes())
     content[-3:-2] = bytes([content[-3] ^ 1])
     files[5].write_bytes(content)
@@ -284,7 +284,7 @@ def counts(config: RunConfig) -> tuple[int, int, int, int]:
 
 
 def committed_in(output: Path) -> int:
-    """How many images are committed."""
+    """The number of committed images."""
     try:
         return open_features(str(output)).count_rows()
     except OutputError:
@@ -292,7 +292,7 @@ def committed_in(output: Path) -> int:
 
 
 def wait_for_a_commit(process: "subprocess.Popen[str]", output: Path, before: int = 0) -> None:
-    """Waits until a run has committed more images than there were before."""
+    """Waits until a run has committed more than `before` images."""
     deadline = time.monotonic() + 120
     while committed_in(output) <= before:
         assert process.poll() is None

@@ -49,7 +49,7 @@ def test_a_model_that_was_changed_is_refused(spark: SparkSession, out: Path) -> 
 def test_a_class_that_no_run_saves_is_refused_even_with_right_digests(
     spark: SparkSession, out: Path
 ) -> None:
-    """Whoever may write the model may write run.json as well."""
+    """Users who can write the model can also write run.json, which has the digests."""
     import hashlib
 
     stage = next((out / "model" / "stages").glob("*PathToLabel*/metadata/part-*"))

@@ -1,4 +1,4 @@
-"""Memory that a run's process has freed."""
+"""The process of a run returns freed memory."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# The resident memory of a process that has made and freed a hundred tables, in kB before and after.
+# Prints the resident memory in kB before making many tables, with them, and after freeing them.
 PROGRAM = """
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""The notebook: its parameters, and one execution from top to bottom."""
+"""The notebook: its parameters, and one complete execution."""
 
 import json
 import re
@@ -34,10 +34,10 @@ def notebook() -> nbformat.NotebookNode:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for the project's folder, with a sample where the notebook expects one."""
+    """Replaces the project folder, with a sample at the default path of the notebook."""
     folder = tmp_path_factory.mktemp("project")
     draw_sample(str(folder / "data/sample"), classes=3, per_class=8)
-    # The first of all images, which each limit leaves in.
+    # The first image, which is used with any limit.
     first = min((folder / "data/sample/Test").rglob("*.jpg"))
     (first.parent / "0_broken.jpg").write_bytes(first.read_bytes()[:400])
     return folder
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def executed(folder: Path, graph: CompiledGraph) -> dict[str, list[nbformat.NotebookNode]]:
-    """The outputs by cell, after an execution in the folder that JupyterLab would start it in."""
+    """The outputs of each cell, after an execution in the folder in which JupyterLab starts it."""
     (folder / "notebooks").mkdir()
     done = papermill.execute_notebook(
         NOTEBOOK,
@@ -144,7 +144,7 @@ def test_the_report_and_the_map_are_shown(
     assert (folder / "notebooks" / address).is_file()
     assert "application/vnd.jupyter.widget-view+json" in executed["explore"][0].data
     assert "predicted" in executed["chosen"][0].data["text/html"]
-    # Of which the widget itself is two.
+    # Two of them are from the widget itself.
     assert (folder / "executed.ipynb").stat().st_size < 8_000_000
 
 

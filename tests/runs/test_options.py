@@ -1,4 +1,4 @@
-"""An option is declared once: command line, notebook and README follow."""
+"""An option is declared once, and command line, notebook and README match the declaration."""
 
 import re
 from dataclasses import MISSING, fields
@@ -15,7 +15,7 @@ OPTIONS = options(RunConfig)
 
 
 def row(option: Option) -> str:
-    """The line of the README's table."""
+    """The line of an option in the table of the README."""
     default = option.default
     shown = "" if default is MISSING or default is None else f"`{default}`"
     flag = option.flag
@@ -70,7 +70,7 @@ def test_the_notebook_explains_each_option_in_the_same_words() -> None:
 
 
 def explained(option: Option) -> str:
-    """The comment in the notebook, where nothing else lists the choices of a short list."""
+    """The comment in the notebook, which also lists the choices if there are only a few."""
     few = option.choices if option.choices and len(option.choices) <= 4 else ()
     return option.help + (": " + ", ".join(few) if few else "")
 

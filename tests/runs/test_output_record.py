@@ -1,4 +1,4 @@
-"""What a run did not make, it never touches."""
+"""A run never changes files that it did not make."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def run_on(images: Path, output: Path, **options: object) -> Run:
 def finished(
     spark: SparkSession, graph: CompiledGraph, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Run]:
-    """A folder with ``images`` and ``out``, which no test changes, and the run that made it."""
+    """A folder with ``images`` and ``out``, which tests do not change, and the run that made it."""
     folder = tmp_path_factory.mktemp("finished")
     images = draw_pictures(folder / "images", {"Fig": 5, "Kiwi": 4})
     return folder, run_on(images, folder / "out")
@@ -116,9 +116,9 @@ def test_the_record_names_every_file_of_a_run(finished: tuple[Path, Run]) -> Non
 def test_a_run_continues_an_output_of_a_version_without_a_record(
     go: Callable[..., Run], tmp_path: Path
 ) -> None:
-    go(classifier="none")  # which those versions did not have
+    go(classifier="none")  # earlier versions had no record
     (tmp_path / "out" / RECORD).unlink()
-    # Nor did they have these.
+    # Earlier versions did not have these files either.
     shutil.rmtree(tmp_path / "out" / "quality")
     (tmp_path / "out" / "report.html").unlink()
     (tmp_path / "out" / "pca" / "_made_by.json").unlink()

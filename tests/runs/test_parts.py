@@ -1,4 +1,4 @@
-"""A run whose listing is in parts on disk has the results of one that has it in memory."""
+"""A run with its listing in parts on disk has the same results as one with it in memory."""
 
 import io
 import shutil
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("spark", "graph")
 
 @contextmanager
 def in_parts() -> Iterator[None]:
-    """Listings of more than a few files are in parts on disk."""
+    """Listings with more than a few files are stored in parts on disk during the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "IN_MEMORY", 5)
         patch.setattr(parts, "PART_ROWS", 8)
@@ -62,7 +62,7 @@ def rows_of(output: Path, name: str) -> list[list[Any]]:
 
 
 def kept_moments(output: Path) -> dict[str, bool]:
-    """Whether the moments that are kept of each chunk are those of its rows."""
+    """Whether the stored moments of each chunk match its rows."""
     store = FeatureTable(f"file:{output}/features")
     found = {}
     for chunk in store.chunks():
@@ -78,7 +78,7 @@ def kept_moments(output: Path) -> dict[str, bool]:
 
 
 def results(output: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """All that a run has made, as far as it does not tell the time."""
+    """All results of a run, except times."""
     assert all(kept_moments(output).values())
     return {
         **{name: rows_of(output, name) for name in ("features", "pca", "rejected")},
@@ -89,10 +89,10 @@ def results(output: Path, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(tmp_path: Path, **options: Any) -> dict[str, Any]:
-    """The results of a run on two outputs, of which the second has its listing in parts.
+    """Compares two runs with different outputs, the second with its listing in parts.
 
     Returns:
-        Those that both have, and how many images each of them extracted.
+        The results, which must be equal, and the number of images that each run extracted.
     """
     found, extracted = [], []
     for name, how in (("memory", as_it_is), ("parts", in_parts)):
@@ -106,7 +106,7 @@ def compared(tmp_path: Path, **options: Any) -> dict[str, Any]:
 
 
 class _Refused(FeatureWriter):
-    """Features whose second commit fails."""
+    """A table of features whose second commit fails."""
 
     commits = 0
 
@@ -126,7 +126,7 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
         (fig / f"{number}_100.jpg").write_text(f"no picture {number}")
     (fig / "twin.jpg").write_bytes((fig / "8_100.jpg").read_bytes())
 
-    # A run in parts that is broken off goes on where it stopped.
+    # An interrupted run in parts continues where it stopped.
     with in_parts(), monkeypatch.context() as patch:
         patch.setattr("fruits.runs.context.FeatureWriter", _Refused)
         with pytest.raises(OutputError, match="refused"):
@@ -136,7 +136,7 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
     assert kept_moments(tmp_path / "parts")
     assert (first["found"], len(first["rejected"]), first["extracted"]) == (32, 2, [30, 20])
 
-    # New, changed, removed, renamed, and one that is rejected now.
+    # New, changed, removed, renamed and rejected images.
     draw({"Training/Lime": 7}, seed=1)
     (fig / "0_100.jpg").write_bytes((root / "Training/Lime/0_100.jpg").read_bytes())
     (fig / "1_100.jpg").unlink()
@@ -148,14 +148,14 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
     labels = {row[1] for row in second["features"]}
     assert labels == {"Fig", "Kiwi", "Äpfel", "Lime", "copies"}
 
-    # Other labels and sides of the same files, and only some of them count.
+    # The same files with other labels and splits, and only some of them are used.
     options: dict[str, Any] = {"label": "grandparent", "split": "none", "limit": 17}
     third = compared(tmp_path, **options)
     assert (third["found"], third["extracted"]) == (17, [0, 0])
     assert len(third["features"]) == 43
     assert {(row[1], row[2]) for row in third["features"]} == {("Training", None), ("Test", None)}
 
-    # Where nothing has changed, that is found out by either.
+    # Both detect that nothing has changed.
     for how in (as_it_is, in_parts):
         with how():
             assert "checked" in go(tmp_path, "parts", **options).report

@@ -42,7 +42,7 @@ SETTINGS = {"backbone": "EfficientNetLite0", "classifier": "none"}
 
 @pytest.fixture(scope="module")
 def small(spark: SparkSession, graph: CompiledGraph, tmp_path_factory: Any) -> Path:
-    """A folder with six ``images`` and the finished output ``out``, which no test changes."""
+    """A folder with six ``images`` and the finished output ``out``, which tests do not change."""
     folder: Path = tmp_path_factory.mktemp("small")
     images = draw_pictures(folder / "images", {"Fig": 6})
     run(RunConfig(images=str(images), output=str(folder / "out"), components=2, **SETTINGS))  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def small(spark: SparkSession, graph: CompiledGraph, tmp_path_factory: Any) -> P
 
 @pytest.fixture
 def copied(small: Path, tmp_path: Path) -> dict[str, Any]:
-    """The options that continue a copy of that output, which is ``tmp_path / "out"``."""
+    """The options of a run that continues a copy of this output, in ``tmp_path / "out"``."""
     shutil.copytree(small / "out", tmp_path / "out")
     return {"images": str(small / "images"), "components": 2}
 
@@ -60,7 +60,7 @@ def copied(small: Path, tmp_path: Path) -> dict[str, Any]:
 def go(tmp_path: Path) -> Callable[..., Run]:
     """Runs the pipeline on tmp_path/images with the small pretrained backbone.
 
-    Without a classifier, which takes as long as all the rest; test_classify.py has one.
+    It has no classifier, because that would double the time; test_classify.py tests classifiers.
     """
 
     def go(**options: Any) -> Run:
@@ -144,7 +144,7 @@ def test_components_are_those_of_scikit_learn(
     np.testing.assert_allclose(
         report["explained_variance"], theirs.explained_variance_ratio_, rtol=1e-6
     )
-    expected = scaled @ theirs.components_.T  # Spark's PCA does not centre what it projects.
+    expected = scaled @ theirs.components_.T  # Spark's PCA does not centre the rows.
     actual = stacked(ours["pca"])
     expected *= np.sign((expected * actual).sum(axis=0))
     np.testing.assert_allclose(actual, expected, atol=1e-6 * np.abs(expected).max())
@@ -160,7 +160,7 @@ def test_the_saved_model_gives_the_same_components_in_a_new_process(
 ) -> None:
     draw(LABELS)
     go(scaler="standard", components=5)
-    # A folder of its own and no weights: nothing but the saved model can have made the features.
+    # In another folder and without weights, only the saved model can compute the features.
     code = """
 import sys
 from pyspark.ml import PipelineModel
@@ -190,7 +190,7 @@ def test_a_second_run_reuses_the_features_and_gives_the_same_results(
     first = go().report
     before = results(tmp_path)
     csv = (tmp_path / "out" / "pca.csv").read_bytes()
-    (tmp_path / "out" / "pca.csv").unlink()  # so that there is something to do
+    (tmp_path / "out" / "pca.csv").unlink()  # so that the run has work to do
     second = go().report
     assert "checked" not in second
     assert (tmp_path / "out" / "pca.csv").read_bytes() == csv
@@ -211,7 +211,7 @@ def test_changed_images_give_what_a_fresh_run_gives(
     draw({"Quince": 5}, seed=1)
     (root / "Apple Red 1").rename(root / "Apple Red 2")
     counts = go(components=6).report["counts"]
-    # 3_100.jpg now has the content of its neighbour, and the apples only another name.
+    # 3_100.jpg now has the content of its neighbour, and the apples only have another name.
     assert counts == {"found": 40, "extracted": 5, "reused": 35, "rejected": 0}
     grown = results(tmp_path)
     go(components=6, overwrite=True)
@@ -326,7 +326,7 @@ def test_rejected_images_are_not_read_again_but_unreadable_ones_are(
     (root / "Fig" / "1_100.jpg").symlink_to(tmp_path / "gone")
     report = go(max_rejected=0.2).report
     assert report["counts"] == {"found": 10, "extracted": 8, "reused": 0, "rejected": 2}
-    assert report["fingerprint"] is None  # the next run has something to try
+    assert report["fingerprint"] is None  # so that the next run has work to do
     shutil.copy(root / "Fig" / "2_100.jpg", tmp_path / "gone")
     counts = go(max_rejected=0.2).report["counts"]
     assert counts == {"found": 10, "extracted": 0, "reused": 9, "rejected": 1}
@@ -350,7 +350,7 @@ def test_a_reused_model_reduces_new_images_like_old_ones(
     np.testing.assert_array_equal(stacked(old["pca"]), stacked(before["pca"]))
     assert len(after) == 32
     fitted = go(components=4).report
-    # Both times the old basis is compared with what would be fitted now.
+    # Both times, the old model is compared with one that would be fitted now.
     assert fitted["basis_turned_degrees"] == kept["basis_turned_degrees"]
     assert 1 < fitted["basis_turned_degrees"]["1"] <= 90
     assert go(components=4).report["basis_turned_degrees"]["10"] == pytest.approx(0, abs=1e-4)
@@ -370,7 +370,7 @@ def test_the_model_of_another_output_reduces_a_test_set_and_both_outputs_stay(
     assert (report["parameters"]["scaler"], report["components"]) == ("standard", 4)
     features = pd.read_parquet(tmp_path / "tested" / "features").sort_values("path")
     pca = pd.read_parquet(tmp_path / "tested" / "pca").sort_values("path")
-    # By hand, with what the rows of training have: no row of the test set has a part in it.
+    # Computed here from the training rows only, without any row of the test set.
     rows = stacked(pd.read_parquet(tmp_path / "out" / "features")["features"]).astype(np.float64)
     mean, deviation = rows.mean(axis=0), rows.std(axis=0, ddof=1)
     varying = deviation > 0
@@ -378,7 +378,7 @@ def test_the_model_of_another_output_reduces_a_test_set_and_both_outputs_stay(
     np.testing.assert_allclose(stacked(pca["pca"]), scaled @ training.axes[varying], atol=1e-4)
     after = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
     assert after == before
-    # One image is enough, and the model of a predicted output is that of the first one.
+    # One image is enough, and an output made with a model contains the same model.
     again = predict_config(
         model=str(tmp_path / "tested"),
         images=str(draw({"Kiwi": 1}, folder="one", seed=8)),
@@ -422,13 +422,13 @@ def test_a_listing_without_many_known_images_drops_none_unless_allowed(
     wrong = draw({"Fig": 25}, folder="wrong", seed=3)
     with pytest.raises(InputError, match=r"25 of 25 are not in .*wrong.*\(allow_removed\)"):
         go(images=str(wrong))
-    # Half a mount.
+    # One folder of two is missing, as in an incomplete mount.
     (tmp_path / "images" / "Fig").rename(tmp_path / "Fig")
     with pytest.raises(InputError, match=r"20 of 25 are not in .*images.*\(allow_removed\)"):
         go()
     after = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.parquet")}
     assert after == before
-    # Moved, and a fifth removed: no more than that.
+    # One folder was renamed, and a fifth of the images removed: this is allowed.
     (tmp_path / "Fig").rename(tmp_path / "images" / "Figs")
     for file in (tmp_path / "images" / "Lime").iterdir():
         file.unlink()
@@ -544,7 +544,7 @@ def test_a_run_that_cannot_succeed_writes_nothing(
 def test_special_characters_in_paths_are_not_patterns(
     spark: SparkSession, go: Callable[..., Run], draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Bait: folders that the names would match, were they patterns."""
+    """Other folders exist that would match the names if these were patterns."""
     odd = "o[u]t {a,b}*?, 50%"
     for bait in ("out a, 50%", "out {a,b}x?, 50%"):
         draw({"Fig": 2}, folder=f"{bait}/images", seed=5)
@@ -564,7 +564,7 @@ def test_special_characters_in_paths_are_not_patterns(
     assert transformed["path"].to_list() == after["path"].to_list()
     pcas = np.stack([row.toArray() for row in transformed["pca"]])
     np.testing.assert_allclose(pcas, stacked(after["pca"]), atol=1e-5)
-    # Nothing of the others was touched.
+    # The other folders have not changed.
     for bait in ("out a, 50%", "out {a,b}x?, 50%"):
         there = [path.name for path in sorted((tmp_path / bait).rglob("*"))]
         assert there == ["images", "Fig", "0_100.jpg", "1_100.jpg", "out"]
@@ -589,7 +589,7 @@ def test_processors_of_different_kinds_in_one_output_are_reported(
     manifest = tmp_path / "out" / "features" / "_chunks" / "000000.json"
     chunk = json.loads(manifest.read_text())
     assert chunk["ran"] == [here]
-    # As if that chunk had been made on another machine.
+    # As if this chunk had been made on another machine.
     manifest.write_text(json.dumps(chunk | {"ran": ["openvino 2026.4.1 f32 avx1"]}))
     draw({"Fig": 5}, seed=1)
     result = go()

@@ -1,4 +1,4 @@
-"""The options of ``fruits predict``, which come from a finished run."""
+"""The options of ``fruits predict``, some of which come from a finished run."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from fruits.runs.predict import predict_config
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    """An output, of which only the parameters are there."""
+    """An output with only the parameters."""
     output = tmp_path / "output"
     output.mkdir()
     parameters = {"backbone": "EfficientNetLite0", "label": "grandparent", "csv": False}

@@ -7,7 +7,7 @@ from fruits.runs.progress import Stages
 
 
 class Screen(io.StringIO):
-    """What was printed; the stages that wait for it see it at once."""
+    """Collects the printed text, and wakes the stages that wait for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class Screen(io.StringIO):
         return count
 
     def shown(self) -> list[str]:
-        """The lines as a terminal shows them: what follows a return goes over what was there."""
+        """The lines as a terminal shows them: text after a carriage return overwrites the line."""
         lines = []
         for line in self.getvalue().split("\n"):
             seen = ""

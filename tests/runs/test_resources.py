@@ -57,7 +57,7 @@ class TestMemoryThere:
     def test_available_memory_follows_the_limit_of_version_1(
         self, put: Callable[[str, str], None], tmp_path: Path
     ) -> None:
-        # As in a container, which sees its own group at the root.
+        # As in a container, where its own group is the root.
         put("self/cgroup", "5:cpu:/docker/x\n4:memory:/docker/x\n")
         put("cgroup/memory/memory.limit_in_bytes", f"{2 << 30}\n")
         assert self.memory(tmp_path) == (2 << 30) + self.SWAP

@@ -1,4 +1,4 @@
-"""A run in which the scaler, the PCA and the classifier stay the same projects new rows only."""
+"""A run projects only new rows if the scaler, the PCA and the classifier have not changed."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Draw = Callable[..., Path]
 
 @pytest.fixture
 def projected(monkeypatch: pytest.MonkeyPatch) -> list[Earlier | None]:
-    """What the projections of the runs take over."""
+    """The earlier results that the projections of the runs reuse."""
     seen: list[Earlier | None] = []
     plain = step.project
 
@@ -42,12 +42,12 @@ def go(images: Path, output: Path, **options: Any) -> dict[str, Any]:
 
 
 def rows_of(output: Path, table: str) -> str:
-    """All bits of all rows; a number that is none equals another such."""
+    """All bits of all rows, as text, in which NaN equals NaN."""
     return repr(pads.dataset(output / table, format="parquet").to_table().to_pylist())
 
 
 def require_same(output: Path, scratch: Path) -> None:
-    """All that follows from the features is what a run makes that knows no earlier one."""
+    """Checks that all results from the features equal those of a run without an earlier one."""
     for table in ("pca", "predictions", "predictions/_scores", "predictions/_digests"):
         assert rows_of(output, table) == rows_of(scratch, table), table
     assert (output / "pca.csv").read_bytes() == (scratch / "pca.csv").read_bytes()
@@ -62,11 +62,11 @@ def test_only_rows_that_may_differ_are_projected(
 ) -> None:
     root = draw({"Training/Fig": 14, "Training/Kiwi": 12, "Test/Fig": 6, "Test/Kiwi": 5})
     grown, scratch = tmp_path / "grown", tmp_path / "scratch"
-    # Of several chunks, those of the test side are few.
+    # There are several chunks, and few of them contain test images.
     go(root, grown, chunk=6)
     assert projected == [None]
 
-    # Images of the test side come, change and go.
+    # Test images are added, changed and removed.
     draw({"Test/Lime": 3}, seed=1)
     fig = root / "Test" / "Fig"
     (fig / "0_100.jpg").write_bytes((root / "Test/Lime/0_100.jpg").read_bytes())
@@ -80,7 +80,7 @@ def test_only_rows_that_may_differ_are_projected(
     assert projected[-1] is None
     require_same(grown, scratch)
 
-    # Another training image changes them all.
+    # Another training image changes all rows.
     draw({"Training/Lime": 3}, seed=2)
     go(root, grown)
     assert projected[-1] is None
@@ -100,7 +100,7 @@ def test_a_reused_model_projects_only_new_rows(
     go(other, tmp_path / "scratch", model=model)
     require_same(tmp_path / "grown", tmp_path / "scratch")
 
-    # A file that somebody has changed is not taken over.
+    # A file that somebody has changed is not reused.
     [file] = (tmp_path / "grown" / "pca").glob("*.parquet")
     pd.read_parquet(file).iloc[::-1].to_parquet(file)
     draw({"Fig 2": 1}, "other", seed=5)

@@ -1,4 +1,4 @@
-"""The folds of many training images are those that all of them in memory get."""
+"""The folds of many training images in parts are the same as those of all of them in memory."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from fruits.sources.spread import gather
 
 
 def drawn(named: bool = False) -> pa.Table:
-    """Labels with folders, with films, with neither, with one image; boxes of photographs."""
+    """Labels with folders, with films, with neither, and with one image; boxes of photographs."""
     rng = np.random.default_rng(4)
     paths = [f"file:/d/Fig/{film}{n}.jpg" for film in ("r_", "r2_", "") for n in range(15)]
     paths += [f"file:/d/Kiwi/{side}/{n}.jpg" for side in "ab" for n in range(20)]

@@ -1,4 +1,4 @@
-"""A run whose results are all in place ends before Spark starts; whatever changed, it does not."""
+"""If all results are up to date, a run ends before Spark starts; after any change, it does not."""
 
 import io
 import json
@@ -39,7 +39,7 @@ NETWORK = {"backbone": "EfficientNetLite0"}
 
 
 def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
-    """Leaves what a finished run leaves, with other contents: no Spark is needed for that."""
+    """Writes files like those of a finished run, without Spark, and so with other contents."""
     prepared = prepare_run(config, io.StringIO())
     found, outputs = prepared.listing.table(), prepared.outputs
     with exclusive(outputs.uri("_lock")) as lock:
@@ -64,7 +64,7 @@ def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
 
 
 def commit_rows(found: pa.Table, outputs: Outputs, lock: Lock) -> None:
-    """Commits features of images, which are not those of any network."""
+    """Commits arbitrary features for images."""
     rows = found.select(["path", "label", "split", "length", "modified"])
     rows = rows.append_column("sha256", pa.array(["0" * 64] * found.num_rows))
     features = lists(np.zeros((found.num_rows, 3), np.float32))
@@ -94,7 +94,7 @@ def test_the_summary_says_since_when_nothing_has_changed(config: RunConfig, tmp_
     assert report["parameters"]["chunk"] == 7
     line = summary(report, Outputs.of(config.output)).splitlines()[0]
     assert line.startswith("nothing has changed since 2026-01-02 03:04:05 UTC: 5 images: 0 extr")
-    # And so it stays: the new run.json is a result in place as well.
+    # This is also true later, because the new run.json counts as a result, too.
     assert look(config) is not None
     assert not (tmp_path / "out" / "_lock").exists()
 
@@ -243,7 +243,7 @@ def test_an_interrupted_run_is_continued(config: RunConfig) -> None:
 
 
 def test_unreadable_images_are_retried(config: RunConfig) -> None:
-    # Of such a run, run.json has no fingerprint.
+    # The run.json of such a run has no fingerprint.
     finish(config, {"fingerprint": None})
     assert look(config) is None
 
@@ -348,7 +348,7 @@ def test_images_and_results_in_a_store(
     finish(config)
     assert look(config) is not None
     assert look(config) is not None
-    bucket.put_object(Key="out/pca.csv", Body=b"pca.CSV")  # of the same size
+    bucket.put_object(Key="out/pca.csv", Body=b"pca.CSV")  # same size
     assert look(config) is None
     finish(config)
     bucket.put_object(Key="images/Fig/9.jpg", Body=b"new")

@@ -1,4 +1,4 @@
-"""What the notebook shows of a classifier: figures and tables of a run, or why there are none."""
+"""The sections about a classifier in the notebook: figures and tables, or why there are none."""
 
 import shutil
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def go(images: Path, output: Path, **options: str) -> Run:
 
 
 def texts(figure: object) -> list[str]:
-    """The texts above the images of a figure, and its title."""
+    """The texts above the images of a figure, and the title of the figure."""
     assert isinstance(figure, Figure)
     title = figure.get_suptitle()
     return [title, *(axes.get_title() for axes in figure.axes if axes.get_title())]
@@ -41,7 +41,7 @@ def texts(figure: object) -> list[str]:
 def finished(
     spark: object, graph: object, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Run, Path]:
-    """A run on three labels and two sides; one training image has the label of another fruit."""
+    """A run on three labels and two splits; one training image has the label of another fruit."""
     folder = tmp_path_factory.mktemp("views")
     draw_sample(str(folder / "sample"), classes=3, per_class=12)
     train = folder / "sample/Training"

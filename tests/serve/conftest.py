@@ -22,7 +22,7 @@ def training(sample: Path) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def photographs(sample: Path) -> list[bytes]:
-    """The photographs of the test side."""
+    """The photographs in Test."""
     return [file.read_bytes() for file in sorted((sample / "Test").rglob("*.jpg"))]
 
 

@@ -1,4 +1,4 @@
-"""Small predictors for drawn fruit, made without Spark, and their servers."""
+"""Small predictors for synthetic fruit, made without Spark, and their servers."""
 
 import hashlib
 import io
@@ -47,9 +47,9 @@ def thumbnail(content: bytes) -> bytes:
 def write_model(
     place: Path, graph: CompiledGraph, files: list[Path], others: list[bytes], shrinkage: float
 ) -> None:
-    """Writes the predictor for photographs, whose labels are the names of their folders.
+    """Writes a predictor for photographs, whose labels are the names of their folders.
 
-    Half of the other photographs are farther than those that it knows.
+    Half of all other photographs exceed the threshold of unknown images.
     """
     contents = [file.read_bytes() for file in files]
     labels = [file.parent.name for file in files]

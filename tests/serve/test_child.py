@@ -1,4 +1,4 @@
-"""A process that sends invalid responses, because an attacker controls its decoder."""
+"""A child process that sends invalid responses, as if an attacker controlled its decoder."""
 
 import asyncio
 import sys

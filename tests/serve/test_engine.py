@@ -32,7 +32,7 @@ def batches(sizes: list[int], gone: tuple[int, ...] = ()) -> list[list[int]]:
         ([5 * KB] * 3, [3]),
         ([5 * KB] * 70, [32, 32, 6]),
         ([8000 * KB] * 20, [8, 8, 4]),
-        # A large photograph ends a batch of small ones.
+        # A large photograph ends a batch of small photographs.
         ([5 * KB] * 12 + [8000 * KB] + [5 * KB] * 12, [12, 8, 5]),
         ([100 * KB] * 15, [10, 5]),
     ],

@@ -61,7 +61,7 @@ def raw(server: Server, *parts: bytes, seconds: float = 15, pause: float = 0) ->
                 connection.sendall(part)
                 time.sleep(pause)
             return b"".join(iter(lambda: connection.recv(65536), b""))
-        except ConnectionError:  # It was ended while this end still sent.
+        except ConnectionError:  # The server closed the connection while the test was sending.
             return b""
 
 
@@ -162,7 +162,7 @@ def test_photographs_of_clients_that_have_gone_are_not_looked_at(
     counts, left = [strict.metric(name) for name in names], strict.metric(gone)
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     with ThreadPoolExecutor(1) as pool:
-        # Nothing moves while this one is looked at.
+        # The queue does not change while this photograph is decoded.
         slow = pool.submit(strict.predict, photographs[0] + b"POISON hang")
         time.sleep(0.5)
         for photograph in photographs[:6]:
@@ -209,7 +209,7 @@ def test_a_client_that_does_not_read_does_not_block_others(
     ],
 )
 def test_data_that_are_not_http_close_only_their_connection(strict: Server, garbage: bytes) -> None:
-    # A request that may continue ends by itself.
+    # With this header, the server also closes the connection after a valid request.
     answer = raw(strict, garbage.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert not answer or answer.startswith(b"HTTP/1.1 4")
     assert strict.client.get("/ping").status_code == 200

@@ -1,4 +1,4 @@
-"""Requests as other programs send them: forms without names, other names of this machine, HEAD."""
+"""Requests of various programs: forms without names, other names of this machine, HEAD."""
 
 import base64
 import gzip
@@ -82,7 +82,7 @@ def test_a_field_with_a_content_type_is_no_photograph(
 
 
 def ask(server: Server, host: str | None, version: int = 11) -> int:
-    """The status for a request with a certain header Host, or without any."""
+    """The status for a request with this Host header, or without one."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection._http_vsn, connection._http_vsn_str = version, f"HTTP/1.{version - 10}"
     connection.putrequest("GET", "/model", skip_host=True)
@@ -139,7 +139,7 @@ def test_no_answer_leads_to_an_address_that_the_client_names(server: Server) -> 
 
 
 def test_what_the_protocol_asks_for_is_bounded(server: Server, photographs: list[bytes]) -> None:
-    # Each of few bytes that would cost much memory and time.
+    # Small requests that would cost much memory and time.
     image = {"name": "image", "shape": [1], "datatype": "BYTES"}
     good = image | {"data": [base64.b64encode(photographs[0]).decode()]}
     outputs = [{"name": "components"}] * 1000

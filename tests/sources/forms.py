@@ -1,4 +1,4 @@
-"""Builds sources of every kind from one folder of images, with other tools than Fruits."""
+"""Makes sources of every kind from one folder of images, without the code of Fruits."""
 
 import csv
 import io

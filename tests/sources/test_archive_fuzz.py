@@ -1,4 +1,4 @@
-"""Damaged archives raise one clear line or yield reasons, and never another image's bytes."""
+"""Damaged archives raise an error in one line or yield reasons, but never wrong bytes."""
 
 import random
 import zipfile
@@ -45,7 +45,7 @@ def test_damaged_archives_raise_only_expected_errors(
         contents = list(source.contents(images))
         assert len(contents) == images.num_rows
         rejected += sum(isinstance(one, OSError) for one in contents)
-        if name.endswith(".zip"):  # Others have no checksum of the content.
+        if name.endswith(".zip"):  # Other formats have no checksum of the content.
             assert {one for one in contents if isinstance(one, bytes)} <= good
     assert len(refused) > 10
     assert not [line for line in refused if "\n" in line]

@@ -65,7 +65,7 @@ def test_the_network_gets_the_pixels_of_the_box() -> None:
 def test_the_crop_is_applied_to_the_upright_picture(kind: str) -> None:
     pixels = photograph(360, 240)
     exif = Image.Exif()
-    exif[274] = 6  # It lies on its side.
+    exif[274] = 6  # The stored picture is rotated by 90 degrees.
     lying = encoded(np.ascontiguousarray(np.rot90(pixels, 1)), exif=exif)
     spec = InputSpec(32, crop=kind)
     np.testing.assert_array_equal(decode(lying, spec), decode(encoded(pixels), spec))

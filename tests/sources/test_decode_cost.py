@@ -1,7 +1,7 @@
-"""Files made to cost a lot: what each takes is bounded, and known before it is decoded.
+"""Malicious files with high costs: time and memory have limits, which are checked before decoding.
 
-Each file is decoded in a process of its own, whose accounts tell the processor time and the memory
-that were used; ``python tests/sources/test_decode_cost.py NAME`` does one.
+Each file is decoded in a separate process, which measures its CPU time and its memory.
+``python tests/sources/test_decode_cost.py NAME`` decodes one of them.
 """
 
 import io
@@ -22,8 +22,8 @@ from fruits.sources.decode import RejectedImage, decode
 
 pytestmark = pytest.mark.slow
 
-# Of one file, in seconds of one core, as docs/reliability.md promises it: no file takes a tenth of
-# it on a processor of 2020, so it holds on much slower ones.
+# The limit for one file, in seconds of one core, as in docs/reliability.md. On a processor of 2020,
+# no file takes a tenth of it, so much slower processors are within the limit, too.
 MAX_SECONDS = 60.0
 MAX_GROWTH = 1200 << 20
 

@@ -1,7 +1,7 @@
 """Thousands of damaged image files give pixels or a reason, in limited time and memory.
 
-The decoder runs in a process of its own, so that a crash of native code is a failed test with the
-number of the file, which this decodes again:
+The decoder runs in a separate process, so that a crash of native code is a failed test that shows
+the number of the file. To decode this file again:
 ``python tests/sources/test_decode_fuzz.py FORMAT NUMBER 1``.
 """
 
@@ -27,7 +27,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF
 FILES_EACH = 600
 SIDE = 64
 
-# Of one file, in seconds of one core, as docs/reliability.md promises it; most take milliseconds.
+# The limit for one file, in seconds of one core, as in docs/reliability.md; most take milliseconds.
 MAX_SECONDS = 60.0
 # Peak memory of the process in addition to its modules. An image of MAX_PIXELS needs 256 MB, and an
 # animated WebP needs four times as much: canvas, last frame, copy, alpha applied.
@@ -77,7 +77,7 @@ def test_a_jpeg_of_a_thousand_scans_is_rejected_at_once(monkeypatch: pytest.Monk
 
 
 def test_a_run_counts_every_damaged_file(spark: object, graph: object, tmp_path: Path) -> None:
-    import pandas as pd  # Its import takes longer than what the other processes do.
+    import pandas as pd  # Importing it takes longer than the work of the other processes.
 
     from fruits.runs.config import RunConfig
     from fruits.runs.pipeline import run

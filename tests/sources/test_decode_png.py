@@ -21,7 +21,7 @@ DEPTHS = {
     "grey alpha": (8, 16),
     "rgb alpha": (8, 16),
 }
-# Of Adam7: first row, first column, step of rows, step of columns.
+# The passes of Adam7: first row, first column, step of rows, step of columns.
 PASSES = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
 PASSES.append((1, 0, 2, 1))
 

@@ -59,7 +59,7 @@ def test_of_an_incremental_archive_of_gnu_tar_names_have_no_times_in_them(tmp_pa
     found = {key.partition("!/")[2]: content for key, content in read(str(place)).items()}
     assert found == files_of(root)
     assert open_source(str(place)).items().passed_over == {}
-    # Also where the first member is a file.
+    # This is also true if the first member is a file.
     subprocess.run([*program[:5], "-C", str(root / "Fig"), "1.jpg"], check=True)
     assert [key.partition("!/")[2] for key in read(str(place))] == ["1.jpg"]
 
@@ -104,7 +104,7 @@ def test_a_hard_link_is_a_copy_of_what_was_there_when_it_was_made(tmp_path: Path
 def test_labels_of_samples_are_texts_as_in_tables(
     tmp_path: Path, name: str, content: bytes, label: str | None
 ) -> None:
-    # The sample with the same name in other letters has a label of its own.
+    # The same name in capitals is another sample, with its own label.
     others = {"b/1.jpg": b"2", "b/1.cls": b"Lime", "B/1.jpg": b"3", "B/1.cls": b"Kiwi"}
     (tmp_path / "a.tar").write_bytes(tar_of({"1.jpg": b"1", f"1.{name}": content, **others}))
     assert labels_of(tmp_path / "a.tar") == {"1.jpg": label, "b/1.jpg": "Lime", "B/1.jpg": "Kiwi"}

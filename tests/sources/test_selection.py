@@ -52,7 +52,7 @@ def names_of(root: Path) -> list[str]:
 def test_hidden_files_and_system_folders_are_counted_and_names_of_cameras_are_images(
     tmp_path: Path,
 ) -> None:
-    root = tmp_path / ".photos" / "all"  # A hidden folder above the given one means nothing.
+    root = tmp_path / ".photos" / "all"  # A hidden folder above the given one has no effect.
     images = ["Fig/_DSC0003.JPG", "Fig/_MG_0004.jpg", "_Kiwi/1.HEIC", "Fig/a.Jfif", "Fig/b.jpe"]
     fill(root, *images)
     fill(root, "Fig/.hidden.jpg", "Fig/._a.jpg", ".Trash/a.jpg", ".Trash/b/c.jpg", "Fig/.DS_Store")
@@ -136,7 +136,7 @@ def test_listing_folders_that_link_to_each_other_ends(tmp_path: Path) -> None:
         fill(tmp_path, f"{label}/1.jpg")
         for other in labels:
             (tmp_path / label / other).symlink_to(f"../{other}")
-    # Each folder, in it each of the 11 others, and in these each of the 11 not reached yet.
+    # Each folder; in it, each of the 11 others; and in these, each of the 11 not visited before.
     assert len(names_of(tmp_path)) == 12 + 12 * 11 + 12 * 11 * 10
 
 

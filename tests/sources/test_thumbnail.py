@@ -12,7 +12,7 @@ from fruits.sources.thumbnail import SIDE, thumbnail
 
 
 def picture(width: int, height: int) -> Image.Image:
-    """Red at the left, green at the top, smooth."""
+    """A smooth picture, red at the left and green at the top."""
     across, down = np.meshgrid(np.linspace(255, 0, width), np.linspace(255, 0, height))
     return Image.fromarray(np.dstack([across, down, np.full_like(down, 90)]).astype(np.uint8))
 
@@ -50,7 +50,7 @@ def test_a_thumbnail_is_made_from_any_input_size(side: int) -> None:
 
 def test_the_orientation_of_a_photograph_is_applied() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
+    exif[0x0112] = 6  # the camera was rotated
     found = small(encoded(picture(320, 160), "JPEG", exif=exif))
     assert found.height == pytest.approx(2 * found.width, abs=1)
     upright = np.asarray(picture(320, 160).transpose(Image.Transpose.ROTATE_270).resize(found.size))

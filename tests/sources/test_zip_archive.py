@@ -24,7 +24,7 @@ def write(target: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STO
 
 
 def patched(place: str, old: bytes, new: bytes) -> None:
-    """Replaces bytes of a file, which must exist in it."""
+    """Replaces bytes, which must exist in the file."""
     content = Path(place).read_bytes()
     assert old in content
     Path(place).write_bytes(content.replace(old, new))
@@ -217,7 +217,7 @@ def test_an_archive_without_images_is_one_line_that_says_what_is_in_it(tmp_path:
 
 
 def test_one_of_several_parts_of_an_archive_is_one_clear_line(tmp_path: Path) -> None:
-    """As zip -s writes them: the directory is in the last part, and counts the parts from 0."""
+    """As written by zip -s: the directory is in the last part, and counts the parts from 0."""
     place = write(tmp_path / "a.zip", {"Fig/1.jpg": b"x" * 500, "Fig/2.jpg": b"y" * 500})
     whole = Path(place).read_bytes()
     entry, end = whole.rindex(b"PK\1\2"), whole.rindex(b"PK\5\6")

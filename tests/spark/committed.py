@@ -1,4 +1,4 @@
-"""Rows of features that are committed."""
+"""Commits rows of features."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from fruits.features.writer import FeatureWriter
 
 
 def commit(store: FeatureWriter, rows: pa.Table, files: int) -> None:
-    """Commits rows as a chunk of some files."""
+    """Commits rows as one chunk with this number of files."""
     cuts = [rows.num_rows * n // files for n in range(files + 1)]
     names = [f"{len(store.files()) + n:032x}.parquet" for n in range(files)]
     for name, (start, end) in zip(names, pairwise(cuts), strict=True):

@@ -9,6 +9,6 @@ from fruits.storage.lock import exclusive
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    """An empty table of features, locked."""
+    """An empty table of features, which is locked."""
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         yield FeatureWriter(f"file:{tmp_path}/out/features", lock)

@@ -1,4 +1,4 @@
-"""The handshake with a real master of Spark, with the cluster's secret and with another one."""
+"""The handshake with a real Spark master, with the secret of the cluster and with another one."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ SECRET = "the-secret-of-the-cluster"
 
 
 def environment(folder: Path, secret: str, master: str = "") -> dict[str, str]:
-    """One in which Spark is configured as in the image, with this secret."""
+    """An environment in which Spark is configured as in the image, with this secret."""
     folder.mkdir()
     lines = [
         (CHECKOUT_CONF / "spark-defaults.conf").read_text(),
@@ -39,7 +39,7 @@ def environment(folder: Path, secret: str, master: str = "") -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a master."""
+    """Starts a master; yields its address."""
     port, page = free_port(), free_port()
     folder = tmp_path_factory.mktemp("master")
     log = folder / "log"
@@ -96,7 +96,7 @@ def test_a_master_that_does_not_answer_refuses_nothing(tmp_path: Path) -> None:
 
 
 def session(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Tries to get a session, and prints the error."""
+    """Runs a program that tries to get a session, and that prints the error."""
     code = (
         "from fruits.errors import FruitsError\n"
         "from fruits.spark.session import get_spark\n"

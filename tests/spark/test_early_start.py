@@ -1,4 +1,4 @@
-"""Java starts while the images are listed, and ends with a run that cannot be done."""
+"""Java starts while the images are listed, and ends if the run fails."""
 
 import subprocess
 import sys
@@ -13,16 +13,16 @@ COMMAND = [sys.executable, "-m", "fruits.cli", "run", "--backbone", "EfficientNe
 
 
 def run(*options: str) -> tuple[int, list[str], set[str]]:
-    """Status and lines of a run that fails, and what its session of processes has left."""
+    """The status and the lines of a failed run, and the remaining processes of its session."""
     with subprocess.Popen(
         [*COMMAND, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        # Until all that may write there have ended, Java too.
+        # This waits until all processes that may write to it have ended, including Java.
         _, said = process.communicate(timeout=300)
     left = subprocess.run(
         ["ps", "-s", str(process.pid), "-o", "stat=,comm="], capture_output=True, text=True
     )
-    # One that has ended may be a zombie for a while.
+    # An ended process may be a zombie for a while.
     alive = [line for line in left.stdout.splitlines() if not line.startswith("Z")]
     lines = [line for line in said.replace("\r", "\n").splitlines() if line.strip()]
     return process.returncode, lines, set(alive)

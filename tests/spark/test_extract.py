@@ -98,7 +98,7 @@ def test_each_content_has_a_thumbnail_that_shows_it(
             shown = np.asarray(small, np.int16)
             image = Image.open(contents[row["sha256"]]).resize(small.size)
         assert np.abs(shown - np.asarray(image)).mean() < 6
-    # They are no rows of features to any reader.
+    # Readers of features do not read them.
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 13
     assert spark.read.parquet(str(tmp_path / "out" / "features")).count() == 13
 
@@ -165,7 +165,7 @@ def test_extraction_takes_items_of_any_source(
 ) -> None:
     @dataclass(frozen=True)
     class Numbered:
-        """A source that is no folder: its items are the bytes of pictures by number."""
+        """A source that is not a folder: its items are numbered pictures."""
 
         pictures: tuple[bytes, ...]
 
@@ -223,7 +223,7 @@ def test_without_images_nothing_is_written(
 
 
 class CountedCommits(FeatureWriter):
-    """Features of which each commit is seen, and may be refused."""
+    """A table of features that records each commit, and can refuse one."""
 
     def __init__(self, folder: Path, lock: Lock, refused: int = -1) -> None:
         super().__init__(f"file:{folder}/features", lock)
@@ -240,7 +240,7 @@ class CountedCommits(FeatureWriter):
 
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks that take one image each, and commits as soon as there is something."""
+    """Makes tasks with one image each, and commits as soon as there are results."""
     monkeypatch.setattr(commits, "TASK_SECONDS", 0.0)
     monkeypatch.setattr(commits, "COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(commits, "POLL_SECONDS", 0.01)
@@ -261,7 +261,7 @@ def test_finished_images_are_committed_while_other_tasks_run(
         extraction = extract_files(spark, Parts.of(listing), known, graph, store, 10, told.append)
         chunks = store.chunks()
     assert (extraction.extracted, extraction.rejected.num_rows) == (11, 2)
-    # Two chunks, of which the first was committed in parts.
+    # Two chunks, the first of which was committed in parts.
     assert [len(chunk.files) for chunk in chunks] == [8, 3]
     assert [chunk.rejected.num_rows for chunk in chunks] == [2, 0]
     assert len({*store.rows}) > 2

@@ -1,4 +1,4 @@
-"""Which failures of Spark become one line."""
+"""Failures of Spark that are reported in one line."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from fruits.spark.failures import spark_errors
 
-# The command, with a run that ends its Java as the system does where memory runs out.
+# The command, with a run that kills its Java, like the system if memory runs out.
 KILLED_JAVA = """
 import fruits.runs.pipeline
 from fruits.cli import main

@@ -44,7 +44,7 @@ LABELS = ["Fig", "Kiwi", "Lime"]
 
 @pytest.fixture
 def rows() -> pa.Table:
-    """Three labels that overlap; every tenth image is no training image."""
+    """Three overlapping labels; every tenth image is not a training image."""
     rng = np.random.default_rng(7)
     means = rng.normal(size=(3, 8)) * 0.8
     x = means[np.arange(ROWS) % 3] + rng.normal(size=(ROWS, 8))
@@ -82,7 +82,7 @@ def joined(rows: pa.Table, folds: pa.Table) -> pa.Table:
 
 
 def content(found: tuple[dict[str, Moments], list[Fold]]) -> list[Any]:
-    """All that a cross-validation has, to compare."""
+    """All values for a cross-validation, for comparisons."""
     moments, folds = found
     return [
         {name: own.to_bytes() for name, own in moments.items()},
@@ -165,7 +165,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     for start, end in pairwise(np.cumsum([0, *cuts])):
         commit(store, shuffled.slice(start, end - start), min(4, end - start))
 
-    # Once in one table, and in parts else.
+    # One listing is a single table, and the others are in parts.
     monkeypatch.setattr(parts, "IN_MEMORY", ROWS if len(cuts) == 1 else 40)
     monkeypatch.setattr(parts, "PART_ROWS", 40)
     other = gather([folds.take(rng.permutation(folds.num_rows))], folds.schema)
@@ -175,7 +175,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
 
 
 def sums(found: tuple[dict[str, Moments], list[Fold]]) -> list[Any]:
-    """All that a classifier is fitted to and scored with, to compare."""
+    """All values for fitting and scoring a classifier, for comparisons."""
     moments, folds = found
     every = [*moments.values(), *(own for fold in folds for own in fold.moments.values())]
     return [
@@ -189,16 +189,16 @@ def sums(found: tuple[dict[str, Moments], list[Fold]]) -> list[Any]:
 
 
 class Grown:
-    """A table whose folds are kept, and how many rows each cross-validation measured."""
+    """A table with stored folds, and the number of rows that each cross-validation measured."""
 
     def __init__(self, spark: SparkSession, store: FeatureWriter, place: Path) -> None:
         self.spark, self.store, self.place = spark, store, place
         self.measured: list[int] = []
 
     def check(self, rows: pa.Table, folds: pa.Table) -> None:
-        """Requires what a table that was made at once has."""
+        """Checks that the results equal those of a table that was made at once."""
         number = len(self.measured)
-        # Kept folds are compared part by part.
+        # Stored folds are compared in parts.
         some = Spread(folds.schema, ["file:/x/Fig/é2", "file:/x/Kiwi", "file:/x/Kiwi/é4"])
         some.add(folds)
         found = cross_validation(
@@ -230,7 +230,7 @@ class Grown:
 def grown(
     spark: SparkSession, store: FeatureWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Grown:
-    monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 0)  # keeps moments of a small table
+    monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 0)  # even a small table stores moments
     monkeypatch.setattr(folds_module, "SCORED", 100)
     grown = Grown(spark, store, tmp_path / "grown")
     monkeypatch.setattr(folds_module, "run_tasks", grown.note)
@@ -253,7 +253,7 @@ def test_only_images_that_come_or_go_are_measured(
     grown.drop(rows.slice(20, 10))
     left = pa.concat_tables([rows.slice(0, 20), rows.slice(30)])
     grown.check(left, of(left, folds))
-    # Some go, and some change their label or their fold.
+    # Some images are removed, and some change their label or their fold.
     grown.drop(rows.slice(270, 5))
     left = pa.concat_tables([rows.slice(0, 20), rows.slice(30, 240), rows.slice(275)])
     changed = of(left, folds).to_pydict()

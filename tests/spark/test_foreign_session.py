@@ -19,10 +19,10 @@ from fruits.runs.pipeline import run
 from fruits.spark.read_images import read_images
 from fruits.spark.session import MEANING, get_spark, run_session
 
-# Some start a session in a process of their own.
+# Some of these tests start a session in a separate process.
 pytestmark = pytest.mark.spark
 
-# What notebooks and platforms set, and what would change the meaning of a read or a comparison.
+# Settings that notebooks and platforms use, and that would change how Spark reads or compares.
 FOREIGN = {
     "spark.sql.session.timeZone": "Asia/Kathmandu",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
@@ -45,7 +45,7 @@ FOREIGN = {
 
 @contextmanager
 def foreign_settings(spark: SparkSession) -> Iterator[SparkSession]:
-    """Gives a session the settings of :data:`FOREIGN`, and takes them back."""
+    """Gives a session the settings of :data:`FOREIGN`, and resets them at the end."""
     before = {name: spark.conf.get(name, None) for name in FOREIGN}
     try:
         for name, value in FOREIGN.items():
@@ -57,7 +57,7 @@ def foreign_settings(spark: SparkSession) -> Iterator[SparkSession]:
 
 
 def twice(root: Path, out: Path) -> dict[str, object]:
-    """A run, and one after it that finds a renamed, a changed and a removed file."""
+    """Executes a run, and another one that finds a renamed, a changed and a removed file."""
     config = RunConfig(images=str(root), output=str(out), backbone="EfficientNetLite0")
     run(config)
     (root / "Fig" / "0_100.jpg").rename(root / "Fig" / "z_100.jpg")
@@ -73,7 +73,7 @@ LABELS = {"Fig": 6, "Kiwi": 5}
 def expected(
     spark: SparkSession, graph: CompiledGraph, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, object]]:
-    """A folder with ``images`` and ``out``, made with the usual settings, and the counts."""
+    """A folder with ``images`` and ``out``, made with the normal settings, and the counts."""
     folder = tmp_path_factory.mktemp("expected")
     return folder, twice(draw_pictures(folder / "images", LABELS), folder / "out")
 
@@ -87,7 +87,7 @@ def test_a_run_has_the_same_results_in_a_session_with_other_settings(
     folder, counts = expected
     with foreign_settings(spark):
         assert twice(draw(LABELS), tmp_path / "out") == counts
-        # The session that was brought keeps its own settings.
+        # The foreign session keeps its own settings.
         assert {name: spark.conf.get(name) for name in FOREIGN} == FOREIGN
     for table, column in (("features", "features"), ("pca", "pca")):
         rows = [
@@ -146,7 +146,7 @@ def test_a_worker_with_another_python_is_one_line(
 ) -> None:
     root = draw({"Fig": 3})
     other = tmp_path / "python"
-    # A worker that takes itself for an older Python, as one on another host may be.
+    # A worker that reports an older version of Python, like one on another host.
     other.write_text(
         f"#!{sys.executable}\n"
         "import collections, runpy, sys\n"

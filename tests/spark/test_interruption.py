@@ -1,11 +1,11 @@
-"""What an interrupted run prints; each program here is a process of its own, as a run is."""
+"""The output of an interrupted run; each program in this file runs in a separate process."""
 
 import subprocess
 import sys
 
 import pytest
 
-# The command, with something else in place of the run.
+# The command, with other code instead of the run.
 PROGRAM = """
 import signal, socket, time
 import fruits.runs.pipeline
@@ -15,7 +15,7 @@ fruits.runs.pipeline.run = run
 raise SystemExit(main(["run", "--images", "images", "--output", "out"]))
 """
 
-# A call of py4j that is interrupted while it waits for an answer, on a connection that is lost.
+# A call of py4j that is interrupted while it waits for a response, and whose connection is lost.
 LOST_CONNECTION = """
 from py4j.clientserver import ClientServerConnection, JavaClient, JavaParameters, PythonParameters
 from py4j.java_gateway import GatewayProperty
@@ -39,7 +39,7 @@ def run(config):
     client.send_command("c")
 """
 
-# Python prints what is raised in a finalizer, and goes on.
+# Python prints an error in a finalizer, and continues.
 FINALIZER = """
 class Resource:
     def __del__(self):
@@ -51,7 +51,7 @@ def run(config):
     raise AssertionError("the run went on")
 """
 
-# A call to a Java that is gone.
+# A call to a Java that has ended.
 NO_JAVA = """
 from py4j.java_gateway import JavaGateway
 

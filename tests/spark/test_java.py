@@ -9,7 +9,7 @@ from fruits.spark.java import require_java
 
 
 def java(home: Path, said: str = "", release: str = "") -> str:
-    """Stands for a Java of another version."""
+    """Makes a folder that replaces a Java of another version."""
     (home / "bin").mkdir(parents=True)
     (home / "bin/java").write_text(f"#!/bin/sh\necho '{said}' >&2\n")
     (home / "bin/java").chmod(0o755)

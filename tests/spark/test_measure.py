@@ -47,7 +47,7 @@ def expected(rows: pa.Table) -> bytes:
 
 
 def kept(store: FeatureWriter) -> dict[str, int]:
-    """The moments that are kept, and when they were written."""
+    """The stored moments, and when they were written."""
     folder = Path(store.uri.removeprefix("file:"), "_chunks")
     return {file.name: file.stat().st_mtime_ns for file in sorted(folder.glob("*.moments*"))}
 
@@ -164,7 +164,7 @@ def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
     for side in sides:
         own = left if side is None else left.filter(pc.equal(left["split"], side))
         assert measure.moments(spark, store, side).to_bytes() == expected(own)
-    assert kept(store) == before  # none had to be measured again
+    assert kept(store) == before  # nothing was measured again
     assert len(before) == 4
     assert staged(store) == []
 
@@ -244,7 +244,7 @@ def test_rows_get_the_label_and_the_split_of_the_listing(
     listing = rows.set_column(1, "label", pa.array(labels, pa.string()))
     listing = listing.set_column(2, "split", pa.array(splits, pa.string()))
     listing = listing.select([*IDENTITY, "label", "split"])
-    # What is not listed, or is another file by now, stays as it is.
+    # Rows that are not listed, or whose file has changed, stay the same.
     other = listing.slice(50, 1).set_column(3, "label", pa.array(["Plum"]))
     other = other.set_column(1, "length", pa.array([11]))
 

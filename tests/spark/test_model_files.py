@@ -1,4 +1,4 @@
-"""The files of a model that no Spark job has written are those that Spark itself writes."""
+"""Model files that are written without Spark jobs equal those that Spark itself writes."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def write(model: PipelineModel, folder: Path, version: str) -> None:
 
 
 def parts(folder: Path) -> dict[str, Path]:
-    """The one file of each folder of metadata or data."""
+    """The only file in each folder of metadata or data."""
     found = sorted(folder.rglob("part-*"))
     by_folder = {str(file.parent.relative_to(folder)): file for file in found}
     assert len(by_folder) == len(found)
@@ -41,12 +41,12 @@ def about(file: Path) -> dict[str, Any]:
 
 
 def columns(file: pq.ParquetFile) -> list[str]:
-    """The schema, without the object's address and the name of the whole."""
+    """The schema, without the address of the object and its name."""
     return str(file.schema).splitlines()[2:]
 
 
 def kept_in(file: pq.ParquetFile) -> dict[str, Any]:
-    """What Spark keeps in a file in addition: its schema, which is JSON, and its version."""
+    """The metadata that Spark adds to a file: its schema as JSON, and its version."""
     kept = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
     return {key: json.loads(text) if "{" in text else text for key, text in kept.items()}
 
@@ -86,7 +86,7 @@ def test_each_file_has_the_schema_and_the_values_of_the_one_that_spark_writes(
         assert kept_in(one) == kept_in(other)
         rows = [table.read().to_pylist() for table in (one, other)]
         if name.endswith("graph"):
-            # An archive has the time at which it was made.
+            # An archive contains the time of its creation.
             assert [unpacked(table) for table in rows] == [graph, graph]
         else:
             assert rows[0] == rows[1]

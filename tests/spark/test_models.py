@@ -37,7 +37,7 @@ def features_of(graph: CompiledGraph, images: Path) -> tuple[list[str], np.ndarr
 
 
 def classifier_of(labels: list[str], features: np.ndarray, transform: str) -> Classifier:
-    """A classifier that is wrong about some images, so that probabilities are of all sizes."""
+    """A classifier with some errors, so that there are large and small probabilities."""
     moments = Moments.of(transform_features(features[::2], transform), labels[::2])
     return replace(fit_lda(moments, 0.9, transform), temperature=40.0)
 
@@ -66,10 +66,10 @@ def test_probabilities_are_those_of_the_classifier_before_and_after_saving(
     rows = model.transform(read_images(spark, str(images))).orderBy("path").collect()
     loaded = PipelineModel.load(str(tmp_path / "model")).transform(read_images(spark, str(images)))
 
-    # Spark divides by the length in float64, and we round to float32 then.
+    # Spark divides by the length in float64; our code then rounds to float32.
     atol = 1e-6 if transform == "sqrt-l2" else 1e-9
     np.testing.assert_allclose([row.probability for row in rows], expected, rtol=0, atol=atol)
-    assert expected.max(axis=1).min() < 0.9  # not all of them are 0 and 1
+    assert expected.max(axis=1).min() < 0.9  # not all probabilities are 0 or 1
     best = expected.argmax(axis=1)
     assert [row.prediction for row in rows] == best.tolist()
     assert [row.predictedLabel for row in rows] == [classifier.labels[place] for place in best]

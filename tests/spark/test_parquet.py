@@ -13,7 +13,7 @@ LENIENT = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingF
 
 @pytest.fixture
 def lenient(spark: SparkSession) -> Iterator[SparkSession]:
-    """A session that leaves out the files that it cannot read."""
+    """A session with the setting to skip files that it cannot read."""
     for name in LENIENT:
         spark.conf.set(name, True)
     yield spark

@@ -34,7 +34,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def features() -> pa.Table:
     rng = np.random.default_rng(5)
-    # Upper case, accents and what lies beyond 16 bits: the order is that of code points.
+    # Capitals, accents and characters above 16 bits, because the order is that of code points.
     letters = ["A", "a", "é", "\ufb01", "\U0001f34e"]
     columns = {
         "path": [f"file:/x/{letters[n % 5]}/{n}.jpg" for n in range(ROWS)],
@@ -66,7 +66,7 @@ def commit(store: FeatureWriter, rows: pa.Table, sizes: list[int]) -> None:
 
 
 def written(folder: Path) -> pa.Table:
-    """The rows in the order of the files' names, as Arrow's own reader has them."""
+    """The rows in the order of the file names, read by Arrow."""
     return pads.dataset(folder, format="parquet").to_table()
 
 
@@ -191,11 +191,11 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
         return Earlier(root, sorted(files(before / "pca")), some, paths)
 
     def require_same(name: str, old: Path, earlier: Earlier) -> Path:
-        """The tables are those of a run that projects all rows; the others' files stay."""
+        """Checks that the tables equal those of a full projection, and have the same files."""
         new, scratch = made(name, earlier), made(f"{name}-scratch")
         assert sorted(one.name for one in new.iterdir()) == ["pca", "predictions"]
         for table in ("pca", "predictions", DIGESTS, SCORED):
-            # As text, in which a number that is none equals another such.
+            # As text, in which NaN equals NaN.
             ours, theirs = (repr(written(one / table).to_pylist()) for one in (new, scratch))
             assert ours == theirs, table
             assert files(new / table).keys() == files(new / "pca").keys()
@@ -212,14 +212,14 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     count = len(files(first / "pca"))
     assert count > 4
 
-    # Nothing has changed; then many rows at one place, and a few at the end.
+    # First nothing changes, then many rows at one position, and a few at the end.
     same = require_same("same", first, later(first, "none"))
     assert taken_over(same, first) == count
     commit(store, by_path.slice(60, 40), [40])
     more = require_same("more", first, later(first, "8-0.parquet"))
     assert 2 <= taken_over(more, first) < count
 
-    # Rows are gone, among them all of a file.
+    # Rows are removed, including all rows of one file.
     gone = by_path.take([3, 4, 130])
     gone = pa.concat_tables([gone, by_path.slice(180)])
     known = measure.known(spark, store)
@@ -229,7 +229,7 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     less = require_same("less", more, later(more, *names, gone=gone))
     assert 1 <= taken_over(less, more) < len(files(more / "pca"))
 
-    # Others have another label and another side of the split.
+    # Other rows get another label and another split.
     known = measure.known(spark, store)
     other = by_path.slice(70, 5).select(["path", "length", "modified"])
     other = other.append_column("label", pa.array(["Fig"] * 5))

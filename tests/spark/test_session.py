@@ -1,4 +1,4 @@
-"""Where a session listens, and what its jobs are called."""
+"""The addresses on which a session listens, and the descriptions of its jobs."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ SHOW_PAGE = (
 
 
 def answers(address: str, port: int) -> bool:
-    """Whether something listens there."""
+    """Whether a program listens on this port."""
     with socket.socket() as client:
         client.settimeout(5)
         return client.connect_ex((address, port)) == 0

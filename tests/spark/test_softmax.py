@@ -1,4 +1,4 @@
-"""Softmax regression by Spark, against scikit-learn with the same penalty."""
+"""Softmax regression by Spark, compared with scikit-learn with the same penalty."""
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ REG_PARAM = 0.05
 def regression(
     spark: SparkSession, x: np.ndarray, labels: list[str], folds: np.ndarray
 ) -> SoftmaxRegression:
-    """Of images "0", "1", ... and one more that is no training image."""
+    """A regression on images "0", "1", ... and one more image that is not a training image."""
     paths = [str(number) for number in range(len(x))]
     schema = pa.schema([("path", pa.string()), ("features", pa.list_(pa.float32()))])
     columns = {"path": [*paths, "test"], "features": [*x, np.full(x.shape[1], 1e6, np.float32)]}
@@ -29,7 +29,7 @@ def regression(
 
 
 def reference(x: np.ndarray, labels: list[str], scored: np.ndarray) -> np.ndarray:
-    """The probabilities that scikit-learn gives."""
+    """The probabilities computed by scikit-learn."""
     penalty = REG_PARAM * x.var(axis=0, ddof=1).mean()
     theirs = LogisticRegression(C=1 / (len(x) * penalty), tol=1e-9, max_iter=5000)
     chances: np.ndarray = theirs.fit(x, labels).predict_proba(scored)

@@ -11,7 +11,7 @@ CONTENT = b"a picture" * 1000
 
 
 class Store(ThreadingHTTPServer):
-    """Has the same object under every key; the responses to the first requests can be set.
+    """Has the same object under every key; a test can set the responses to the first requests.
 
     Attributes:
         answers: The responses to the first requests of each key: a status and an error code;

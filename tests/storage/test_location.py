@@ -59,7 +59,7 @@ def test_two_dots_after_a_link_mean_the_parent_of_its_target(tmp_path: Path) -> 
     expected = f"{tmp_path}/disk/x"
     assert Location.of(f"{tmp_path}/link/../x").path == expected
     assert os.path.samefile(f"{tmp_path}/link/..", Location.of(f"{tmp_path}/link/..").path)
-    # Without them the name stays as it was given.
+    # Without them, the name stays the same.
     assert Location.of(f"{tmp_path}/link/x").path == f"{tmp_path}/link/x"
 
 
@@ -110,7 +110,7 @@ def test_contains_resolves_symbolic_links(tmp_path: Path) -> None:
     assert not Location.of("/").contains(bucket)
 
 
-# Unknown; without its native library, its package.
+# An unknown scheme, one whose native library is missing, and one whose package is missing.
 @pytest.mark.parametrize("uri", ["foo://bucket", "hdfs:///a", "gs://bucket/a"])
 def test_a_scheme_that_cannot_be_used_is_refused_in_one_line(uri: str) -> None:
     with pytest.raises(StorageError, match=rf"{uri}.*s3a://bucket/key") as refused:

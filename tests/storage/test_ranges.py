@@ -20,7 +20,7 @@ def test_a_broken_response_is_continued_at_the_same_byte(store: Store) -> None:
     store.answers["a.bin"] = ["torn", (503, "SlowDown"), "lost", "torn"]
     with open_forward(URI, 50, 5000) as file:
         assert b"".join(file.read(999) for _ in range(6)) == CONTENT[50:5000]
-    # A torn answer has 100 bytes.
+    # A torn response has 100 bytes.
     starts = [start for start, _ in store.ranges]
     assert starts == [50, 150, 250]
     assert {stop for _, stop in store.ranges} == {5000}
@@ -75,7 +75,7 @@ def test_reads_at_any_position_return_the_bytes_of_the_file(
     fsspec.filesystem("memory").pipe_file("/a.bin", content)
     (tmp_path / "a.bin").write_bytes(content)
     place = {"s3": URI, "memory": "memory://a.bin", "file": str(tmp_path / "a.bin")}[scheme]
-    # So small that all ways of moving are tried in a short file.
+    # So small that a short file is enough to test all ways of seeking.
     for name, size in (("SMALLEST_WINDOW", 1000), ("LARGEST_WINDOW", 8000), ("KEPT", 100)):
         monkeypatch.setattr(ranges, name, size)
     for name in ("SMALL_JUMP", "SMALL_JUMP_ON_S3", "LARGEST_PART"):
