@@ -45,7 +45,7 @@ class Contender:
 
 
 CONTENDERS = {
-    "rows": Contender("row UDF, one image a call", "slow_count", "rows"),
+    "rows": Contender("row UDF, one image per call", "slow_count", "rows"),
     "pandas": Contender("pandas UDF, Keras predict", "peer_count", "pandas_udf"),
     "predict": Contender("predict_batch_udf", "peer_count", "predict_batch"),
     "ray": Contender("Ray Data", "peer_count", "ray_data", "ray"),
@@ -85,8 +85,8 @@ def describe(report: dict[str, Any]) -> str:
     rows = report["rows"]
     by_name = {row["name"]: row for row in rows if "error" not in row}
     ours = by_name.get("f32")
-    head = ["", "images", *(f"{stage} s" for stage in STAGES), "images/s", "fruits is x"]
-    head += ["once started/s", *(f"{role} MB" for role in ROLES)]
+    head = ["", "images", *(f"{stage} s" for stage in STAGES), "images/s", "speedup of fruits"]
+    head += ["images/s after start", *(f"{role} MB" for role in ROLES)]
     lines, notes = [], []
     for row in rows:
         if "error" in row:
@@ -102,7 +102,7 @@ def describe(report: dict[str, Any]) -> str:
             share = started(by_name[precision]) / started(by_name[f"bound-{precision}"])
             first = by_name[precision]["first_images"]
             notes.append(
-                f"{precision}: {share:.2f} of the bound once started, first images after "
+                f"{precision}: {share:.2f} of the bound after the start; first images after "
                 f"{first:.1f} s"
             )
     notes.append(f"compiling the network the first time takes {report['cold_compile']:.1f} s more")
@@ -110,7 +110,9 @@ def describe(report: dict[str, Any]) -> str:
         size = f" to {row['size']} labels" if "size" in row else ""
         result = f"{row['seconds']:.2f} s" if "seconds" in row else row["error"]
         notes.append(f"classifier, fit{size}: {row['title']}: {result}")
-    notes.append("MB: peak proportional size of the largest process of its kind, and of the sum")
+    notes.append(
+        "MB: peak proportional set size (PSS) of the largest process of each kind, and of all"
+    )
     return "\n".join([table(lines, head), "", *notes])
 
 
@@ -132,7 +134,7 @@ def plot(rows: list[Row], path: Path) -> None:
     if whole:
         speeds = {title: speed(row) or 0.0 for title, row in whole.items()}
         memory = {title: row["memory_mb"]["all"]["pss"] / 1024 for title, row in whole.items()}
-        rate = "images per second, everything included"
+        rate = "images per second of the whole run"
         title = f"{BACKBONE} features and PCA on {CORES} cores"
         bars(title, {rate: speeds, "peak memory of all processes, GB": memory}, path, [rate])
 
@@ -171,9 +173,9 @@ def _measure(
     # Workers that start in another folder must also find the contender's module.
     watched = run_watched(command, log, {"PYTHONPATH": str(ROOT)}, options.timeout)
     if watched.status is None:
-        return {"error": f"not done after {options.timeout:.0f} s"}
+        return {"error": f"stopped after {options.timeout:.0f} s"}
     if watched.status:
-        return {"error": f"{last_line(log)} (all of it in {log})"}
+        return {"error": f"{last_line(log)} (the whole log is {log})"}
     figures = json.loads((output / "figures.json").read_text())
     figures["seconds"]["total"] = watched.seconds
     return {"images": len(task.paths), **figures, "memory_mb": watched.memory}
@@ -183,19 +185,31 @@ def _classifier() -> list[Row]:
     """The fits of :mod:`benchmarks.classify` to random features."""
     log = DATA / "classify.txt"
     if run_watched([sys.executable, "-m", "benchmarks.classify"], log).status:
-        return [{"title": "benchmarks.classify", "error": f"{last_line(log)} (all of it in {log})"}]
+        return [
+            {"title": "benchmarks.classify", "error": f"{last_line(log)} (the whole log is {log})"}
+        ]
     rows: list[Row] = json.loads((DATA / "classify.json").read_text())["drawn"]
     return rows
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--images", type=Path, help="folder of JPEG files (drawn without it)")
-    parser.add_argument("--count", type=int, default=10_000, help="for fruits and the bound")
-    parser.add_argument("--peer-count", type=int, default=2_000, help="for batched peers")
-    parser.add_argument("--slow-count", type=int, default=300, help="for the row UDF")
-    parser.add_argument("--components", type=int, default=100, help="of the PCA")
-    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for a contender")
+    parser.add_argument(
+        "--images", type=Path, help="folder of JPEG files (default: a synthetic sample)"
+    )
+    parser.add_argument(
+        "--count", type=int, default=10_000, help="number of images for fruits and the bound"
+    )
+    parser.add_argument(
+        "--peer-count", type=int, default=2_000, help="number of images for tools with batches"
+    )
+    parser.add_argument(
+        "--slow-count", type=int, default=300, help="number of images for the row UDF"
+    )
+    parser.add_argument("--components", type=int, default=100, help="components of the PCA")
+    parser.add_argument(
+        "--timeout", type=float, default=3600.0, help="maximum seconds of a contender"
+    )
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--no-classifier", action="store_false", dest="classifier")
     return parser.parse_args()

@@ -49,9 +49,9 @@ BACKBONE = "EfficientNetLite0"
 FOLDER = DATA / "classify"
 RANK = 200
 STEPS = 100
-"""Iterations of a logistic regression at most."""
+"""The maximum number of iterations of a logistic regression."""
 PENALTY = 0.01
-"""Of a logistic regression in Spark: the weight of the squared coefficients."""
+"""The weight of the squared coefficients in a logistic regression by Spark."""
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def main() -> None:
                     [f"{number + 1:,}", len(chunks), files, np.median(recent), max(recent)]
                 )
                 print(f"{number + 1:,} growths", flush=True)
-    head = ["growths", "chunks", "files", "seconds of a growth, median", "at most"]
+    head = ["growths", "chunks", "files", "seconds per growth, median", "maximum"]
     print("\n" + table(lines, head))
 
 

@@ -90,7 +90,7 @@ def describe(report: dict[str, Any]) -> str:
         seconds = figures["seconds"]
         notes += [
             f"the fit is {seconds['fit, Spark'] / seconds['fit, fruits']:.1f} x as fast as Spark's",
-            "projecting and writing takes "
+            "projecting and writing take "
             f"{seconds['project and write'] / seconds['write alone, Spark']:.2f} x as long as "
             "Spark's writing of the same components alone",
             f"explained variance differs by {figures['difference']:.1e} at most",
@@ -102,8 +102,8 @@ def _measured(figures: dict[str, Any]) -> str:
     """What was measured, and on which machine."""
     return (
         f"min-max scaler and {figures['components']} components; {figures['chunks']} chunks in "
-        f"{figures['files']} files, without moments of before; Spark's master is "
-        f"{figures['master']}, with {figures['slots']} tasks at a time; the machine's load was "
+        f"{figures['files']} files, without stored moments; Spark's master is "
+        f"{figures['master']}, with {figures['slots']} tasks at a time; the load was "
         f"{figures['load']:.1f} when our fit began"
     )
 

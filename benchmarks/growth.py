@@ -45,7 +45,7 @@ def main() -> None:
     good = {f"{run['images']:,}": run for run in runs if "error" not in run}
     if good:
         panels = {
-            "milliseconds an image": {n: 1000 * per_image(run) for n, run in good.items()},
+            "milliseconds per image": {n: 1000 * per_image(run) for n, run in good.items()},
             **{
                 f"{role}, peak MB": {n: _peak(run, role) for n, run in good.items()}
                 for role in ("jvm", "driver", "worker")
@@ -76,7 +76,7 @@ def describe(report: dict[str, Any]) -> str:
         f"decoding {large['megapixels']:.1f} megapixels takes {large['full_ms']:.0f} ms in full, "
         f"{large['reduced_ms']:.0f} ms at reduced scale: "
         f"{large['full_ms'] / large['reduced_ms']:.1f} x as fast",
-        "features move by " + ", ".join(f"{k} {v:.4g}" for k, v in large["movement"].items()),
+        "changes of features: " + ", ".join(f"{k} {v:.4g}" for k, v in large["movement"].items()),
     ]
     return "\n".join([table(lines, [*head, *(f"{role} MB" for role in ROLES)]), "", *notes])
 
@@ -133,11 +133,17 @@ def _network_options(options: argparse.Namespace) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--images", type=Path, help="folder of JPEG files (drawn without it)")
+    parser.add_argument(
+        "--images", type=Path, help="folder of JPEG files (default: a synthetic sample)"
+    )
     parser.add_argument("--counts", type=int, nargs="+", default=[5_000, 20_000, 90_000])
-    parser.add_argument("--photographs", type=Path, help="folder of large ones, by label")
-    parser.add_argument("--photo-count", type=int, default=200, help="large ones to make")
-    parser.add_argument("--megapixels", type=float, default=12.0, help="of those")
+    parser.add_argument("--photographs", type=Path, help="folder of large photographs, by label")
+    parser.add_argument(
+        "--photo-count", type=int, default=200, help="number of large photographs to make"
+    )
+    parser.add_argument(
+        "--megapixels", type=float, default=12.0, help="size of the large photographs"
+    )
     parser.add_argument("--backbone", default="EfficientNetLite0", help="(%(default)s)")
     parser.add_argument("--weights", default="imagenet", help="(%(default)s)")
     return parser.parse_args()

@@ -63,7 +63,7 @@ def steady(done: list[tuple[float, int]]) -> float:
 def last_line(log: Path) -> str:
     """The last line of the log of a failed program."""
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
 
 
 def _done(features: Path) -> list[tuple[float, int]]:

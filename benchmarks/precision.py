@@ -58,7 +58,7 @@ def main() -> None:
         report[name] = {"images_per_second": speed} | quality(features, labels)
         report[name] |= movement(exact, features)
         shares = [_explained(x)[: report["f32"]["components"]] for x in (exact, features)]
-        report[name]["variance moves by"] = float(np.abs(np.subtract(*shares)).max())
+        report[name]["change of variance"] = float(np.abs(np.subtract(*shares)).max())
     print(describe(report))
     write_json({"backbone": options.backbone, "images": len(files), **report}, _file())
 
@@ -143,7 +143,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--count", type=int, default=1_000, help="(%(default)s)")
-    parser.add_argument("--int8", action="store_true", help="try int8 as well")
+    parser.add_argument("--int8", action="store_true", help="also measure int8")
     parser.add_argument("--backbone", default="EfficientNetLite0", help="(%(default)s)")
     parser.add_argument("--weights", default="imagenet", help="(%(default)s)")
     return parser.parse_args()

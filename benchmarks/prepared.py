@@ -21,7 +21,7 @@ from fruits.runs.progress import Stages
 from fruits.storage.lock import exclusive
 
 ROWS = 512
-"""Of a file, as tasks write them."""
+"""The rows of a file, as many as tasks write."""
 
 
 def prepare(config: RunConfig, stages: Stages) -> None:

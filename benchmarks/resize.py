@@ -29,7 +29,7 @@ Pixels = NDArray[np.uint8]
 Resize = Callable[[Image.Image, Pixels], Pixels]
 
 BITS = 22
-"""Of the weights, see PRECISION_BITS in Pillow's Resample.c."""
+"""The bits of a weight, see PRECISION_BITS in Pillow's Resample.c."""
 REPEATS = 3
 
 
@@ -52,7 +52,7 @@ def main() -> None:
         spent = _milliseconds(lambda: [resize(*pair) for pair in pairs], len(pairs))  # noqa: B023
         lines.append([name, spent, f"{differing:.1e}"])
     print(f"{len(images)} images of {size[0]} x {size[1]} pixels, to {options.side}\n")
-    print(table(lines, ["", "ms an image", "share of values that differ"]))
+    print(table(lines, ["", "ms per image", "share of different values"]))
 
 
 def weights(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -135,8 +135,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--files", type=int, default=100_000, help="(%(default)s)")
     parser.add_argument("--folders", type=int, default=131, help="(%(default)s)")
-    parser.add_argument("--name-bytes", type=int, default=14, help="of a file (%(default)s)")
-    parser.add_argument("--growths", type=int, default=0, help="further ones (%(default)s)")
+    parser.add_argument(
+        "--name-bytes", type=int, default=14, help="length of file names (%(default)s)"
+    )
+    parser.add_argument(
+        "--growths", type=int, default=0, help="number of further runs (%(default)s)"
+    )
     parser.add_argument("--chunk", type=int, default=10_000, help="(%(default)s)")
     parser.add_argument("--classifier", default="none", help="(%(default)s)")
     parser.add_argument(

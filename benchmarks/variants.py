@@ -31,7 +31,7 @@ Names = NDArray[np.str_]
 Map = Callable[[Array], Array]
 
 PARTS = 3
-"""Of the varieties: each is left out once."""
+"""The parts of the varieties; each part is left out once."""
 
 
 def main() -> None:
@@ -172,8 +172,10 @@ def _validated(variant: Plain, x: Array, labels: Names, groups: Names) -> Array:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="with Training and Test")
-    parser.add_argument("--components", type=int, default=256, help="features to fit to")
+    parser.add_argument("--images", type=Path, required=True, help="folder with Training and Test")
+    parser.add_argument(
+        "--components", type=int, default=256, help="number of features for the fits"
+    )
     return parser.parse_args()
 
 

@@ -24,7 +24,7 @@ class FruitsError(Exception):
         return on_one_line(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
-        """Shows one line in a notebook, like the command line, in place of a traceback."""
+        """Shows one line in a notebook, like the command line, instead of a traceback."""
         return [f"fruits: {self}"]
 
 

@@ -131,7 +131,7 @@ class Classifier:
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the manifest of a predictor says of it, in JSON; no threshold is null."""
+        """The description for the manifest of a predictor, as JSON; null means no threshold."""
         threshold = self.threshold if np.isfinite(self.threshold) else None
         return {
             "labels": list(self.labels),

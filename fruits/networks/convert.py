@@ -111,7 +111,7 @@ def image_input(model: Any, recipe: Recipe) -> tuple[Any, str]:
 
 
 def _other_layout(shape: Any, layout: str) -> str:
-    """What a message says of a shape that is not of the layout in the files."""
+    """The message about a shape that does not fit the layout in the files."""
     other, axis = ("NHWC", 3) if layout == "NCHW" else ("NCHW", 1)
     fits = shape[axis].is_static and shape[axis] == 3
     hint = f': write {{"layout": "{other}"}} into input.json' if fits else ""

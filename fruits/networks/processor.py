@@ -64,7 +64,7 @@ def require_bfloat16(precisions: list[str]) -> None:
 
 
 def openvino_ran(compiled: Any) -> str:
-    """What a compiled model really runs: OpenVINO's version, precision, instruction set.
+    """Describes how a compiled model runs: OpenVINO's version, precision, instruction set.
 
     Args:
         compiled: an ``openvino.CompiledModel``.

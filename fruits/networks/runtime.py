@@ -107,7 +107,7 @@ def what_ran(graph: CompiledGraph) -> str:
 
 
 def compiled_network(graph: CompiledGraph, one_by_one: bool = False) -> tuple[Network, str]:
-    """Compiles a network that is not cached, and says what it runs, see :func:`what_ran`.
+    """Compiles a network that is not cached, and describes how it runs, see :func:`what_ran`.
 
     Only one thread may use it at a time.
 

@@ -115,7 +115,7 @@ def _split(picture: bytes) -> tuple[bytes, int, tuple[int, int], bytes] | None:
     """Splits a JPEG file.
 
     Returns:
-        The header with zeros in place of the size, the position of the size, the width and height,
+        The header with zeros instead of the size, the position of the size, the width and height,
         and the remaining bytes; None if the file cannot be split.
     """
     at, frame = 2, 0

@@ -102,7 +102,7 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        # EMR brings a PySpark that pip does not know of.
+        # EMR provides a PySpark that pip does not know.
         return str(import_module(package).__version__) if package == "pyspark" else None
 
 

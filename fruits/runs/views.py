@@ -47,7 +47,7 @@ _NUMBERS = ("log_loss", "calibration_error")
 
 
 class Note(str):
-    """A text that a notebook shows without quotes, in place of a figure."""
+    """A text that a notebook shows without quotes, instead of a figure."""
 
     __slots__ = ()
 

@@ -56,7 +56,7 @@ class Application:
     async def answers(
         self, request: Request, contents: list[bytes], **wanted: bool
     ) -> list[Answer]:
-        """What the model says of some photographs; they are counted.
+        """The predictions for some photographs, which are counted.
 
         Raises:
             Refused: there is no answer, or the client disconnected.

@@ -84,10 +84,10 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _end_after_answer(self) -> None:
-        """Closes the connection after the present answer, which says so to the client.
+        """Closes the connection after the present response, and tells the client so.
 
-        Else the client would send its next request into a connection that is being closed. As if
-        the client itself had asked for the end: uvicorn has no other way to say it.
+        Otherwise, the client would send its next request to a connection that is being closed. This
+        acts as if the client had requested the end, because uvicorn has no other way.
         """
         self.cycle.keep_alive = False
         scope = self.cycle.scope

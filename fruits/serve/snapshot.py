@@ -24,7 +24,7 @@ _LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class NoRoomError(ConfigError):
-    """This machine has no room for the copies, whatever the model is like."""
+    """This machine has no space for the copies of any model."""
 
 
 @dataclass(frozen=True)

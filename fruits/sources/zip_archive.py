@@ -47,7 +47,7 @@ _HEADER = struct.Struct("<4s22xHH")
 
 # The end of an archive without a comment: its signature, and the number of its last file.
 _END = struct.Struct("<4sH16x")
-# Where the number is in another place.
+# This value means that the real number is in another field.
 _NO_DISK = 0xFFFF
 _ENCRYPTED, _PATCH, _STRONG, _UTF8, _MASKED = 1, 1 << 5, 1 << 6, 1 << 11, 1 << 13
 _UNIX = 3

@@ -14,7 +14,7 @@ REFUSALS = {
 }
 
 
-# What botocore raises when it finds no usable credentials.
+# The exceptions of botocore if there are no usable credentials.
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
 
 
