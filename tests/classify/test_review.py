@@ -23,17 +23,21 @@ def trained(x: Rows, labels: list[str], groups: list[str]) -> tuple[Training, He
 
 def test_confusions_show_the_most_confident_images() -> None:
     x, labels, groups = drawn()
-    training, said = trained(x, labels, groups)
+    training, held_out = trained(x, labels, groups)
     assert training.evaluation is not None
     names = training.classifier.labels
-    predicted = [names[place] for place in said.predictions.predicted]
-    confidence = said.predictions.confidence
+    predicted = [names[place] for place in held_out.predictions.predicted]
+    confidence = held_out.predictions.confidence
 
-    found = confusions(training.evaluation, said.paths, said.labels, predicted, confidence, count=3)
+    found = confusions(
+        training.evaluation, held_out.paths, held_out.labels, predicted, confidence, count=3
+    )
 
     worst = training.evaluation.worst(3)
     assert [(one.label, one.predicted, one.images) for one in found] == worst
-    of = dict(zip(said.paths, zip(said.labels, predicted, confidence, strict=True), strict=True))
+    of = dict(
+        zip(held_out.paths, zip(held_out.labels, predicted, confidence, strict=True), strict=True)
+    )
     for one in found:
         assert of[one.wrong][:2] == (one.label, one.predicted)
         assert one.example is not None
@@ -51,8 +55,10 @@ def test_planted_wrong_labels_are_the_first_suspects() -> None:
     for n in planted:
         labels[n] = "fruit 0" if labels[n] != "fruit 0" else "fruit 1"
 
-    training, said = trained(x, labels, groups)
-    found = suspects(said.paths, said.labels, said.predictions, training.classifier.labels, 24)
+    training, held_out = trained(x, labels, groups)
+    found = suspects(
+        held_out.paths, held_out.labels, held_out.predictions, training.classifier.labels, 24
+    )
 
     caught = [one for one in found if one.path in right]
     assert len(caught) >= 9

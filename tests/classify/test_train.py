@@ -101,17 +101,17 @@ def test_held_out_predictions_match_the_evaluation() -> None:
 
     training = train(total, folds)
 
-    said, evaluation = training.held_out, training.evaluation
-    assert said is not None
+    held_out, evaluation = training.held_out, training.evaluation
+    assert held_out is not None
     assert evaluation is not None
-    assert [names[int(path)] for path in said.paths] == said.labels
+    assert [names[int(path)] for path in held_out.paths] == held_out.labels
     labels = training.classifier.labels
-    predicted = [labels[place] for place in said.predictions.predicted]
-    wrong = Counter((a, b) for a, b in zip(said.labels, predicted, strict=True) if a != b)
+    predicted = [labels[place] for place in held_out.predictions.predicted]
+    wrong = Counter((a, b) for a, b in zip(held_out.labels, predicted, strict=True) if a != b)
     assert wrong == {(a, b): n for a, b, n in evaluation.confusion if a != b}
-    likelihood = said.predictions.likelihood
-    right = np.array(predicted) == np.array(said.labels)
-    np.testing.assert_array_equal(likelihood[right], said.predictions.confidence[right])
+    likelihood = held_out.predictions.likelihood
+    right = np.array(predicted) == np.array(held_out.labels)
+    np.testing.assert_array_equal(likelihood[right], held_out.predictions.confidence[right])
     assert -np.log(likelihood).mean() == pytest.approx(evaluation.log_loss)
 
 

@@ -38,8 +38,8 @@ def test_bad_usage_is_one_line_on_stderr_and_status_2(
     assert status == 2
     assert out == ""
     # On a busy machine, the stage is printed first, on a line that is then cleared.
-    said = [line for line in err.splitlines() if "drawing" not in line]
-    lines = [line for line in said if line.strip() not in {"list ...", ""}]
+    printed = [line for line in err.splitlines() if "drawing" not in line]
+    lines = [line for line in printed if line.strip() not in {"list ...", ""}]
     assert len(lines) == 1
     assert lines[0].startswith("fruits")
     assert wanted in lines[0]

@@ -20,19 +20,19 @@ def script(name: str, *arguments: object, **environment: str) -> subprocess.Comp
     )
 
 
-def java(home: Path, said: str) -> None:
+def java(home: Path, version: str) -> None:
     """Writes a script that replaces Java and prints this version."""
     (home / "bin").mkdir(parents=True)
-    (home / "bin/java").write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+    (home / "bin/java").write_text(f"#!/bin/sh\necho '{version}' >&2\n")
     (home / "bin/java").chmod(0o755)
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("version", "found"),
     [('openjdk version "11.0.22" 2024-01-16', "Java 11"), ('java version "1.8.0_402"', "Java 1")],
 )
-def test_an_old_java_is_one_line_and_status_2(tmp_path: Path, said: str, found: str) -> None:
-    java(tmp_path, said)
+def test_an_old_java_is_one_line_and_status_2(tmp_path: Path, version: str, found: str) -> None:
+    java(tmp_path, version)
     done = script("check-java.sh", JAVA_HOME=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -46,9 +46,11 @@ def test_a_missing_java_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert f"found none in JAVA_HOME={tmp_path}" in done.stderr
 
 
-@pytest.mark.parametrize("said", ['openjdk version "17.0.10"', 'openjdk version "26" 2026-03-17'])
-def test_a_new_java_is_accepted_silently(tmp_path: Path, said: str) -> None:
-    java(tmp_path, said)
+@pytest.mark.parametrize(
+    "version", ['openjdk version "17.0.10"', 'openjdk version "26" 2026-03-17']
+)
+def test_a_new_java_is_accepted_silently(tmp_path: Path, version: str) -> None:
+    java(tmp_path, version)
     done = script("check-java.sh", JAVA_HOME=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -23,7 +23,7 @@ INPUT = {
     "channels": "RGB",
 }
 # The settings of each format that cannot be detected.
-SAID: dict[str, dict[str, Any]] = {
+DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "torchvision": {},
     "detr": {"activation": "softmax"},
     "sigmoid": {"activation": "sigmoid"},
@@ -39,17 +39,17 @@ def write_detector(place: Path, form: str = "torchvision", **words: Any) -> Path
 
     Args:
         place: of the folder.
-        form: a key of :data:`SAID`.
+        form: a key of :data:`DESCRIPTIONS`.
         words: others of its description; those of ``detector`` in a dictionary.
     """
     place.mkdir(parents=True, exist_ok=True)
     openvino.save_model(halves(form), place / "model.xml", compress_to_fp16=False)
-    say(place, SAID[form], **words)
+    write_description(place, DESCRIPTIONS[form], **words)
     return place
 
 
-def say(place: Path, said: dict[str, Any], **words: Any) -> None:
-    detector = said | words.pop("detector", {})
+def write_description(place: Path, description: dict[str, Any], **words: Any) -> None:
+    detector = description | words.pop("detector", {})
     (place / "input.json").write_text(json.dumps(INPUT | words | {"detector": detector}))
 
 

@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from detectors import SAID, as_onnx, bright_halves, say, two_halves, write_detector
+from detectors import (
+    DESCRIPTIONS,
+    as_onnx,
+    bright_halves,
+    two_halves,
+    write_description,
+    write_detector,
+)
 from onnx_bytes import colours
 from PIL import Image
 
@@ -39,9 +46,9 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place = tmp_path_factory.mktemp("nets") / "colours"
     place.mkdir()
     (place / "model.onnx").write_bytes(colours(WEIGHTS))
-    said = json.loads((write_detector(place.parent / "any") / "input.json").read_text())
-    del said["detector"]
-    (place / "input.json").write_text(json.dumps(said | {"output": "features"}))
+    settings = json.loads((write_detector(place.parent / "any") / "input.json").read_text())
+    del settings["detector"]
+    (place / "input.json").write_text(json.dumps(settings | {"output": "features"}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRUITS_CACHE", str(place.parent / "cache"))
         patch.setattr(batch, "SECONDS", 0.01)
@@ -72,7 +79,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quickly")
-@pytest.mark.parametrize("form", SAID)
+@pytest.mark.parametrize("form", DESCRIPTIONS)
 def test_boxes_of_all_formats_agree_with_numpy(
     form: str, graph: CompiledGraph, tmp_path: Path
 ) -> None:
@@ -156,7 +163,7 @@ def test_an_onnx_file_without_a_batch_dimension_is_supported(
     graph: CompiledGraph, tmp_path: Path
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(as_onnx())
-    say(tmp_path, {})
+    write_description(tmp_path, {})
     detector, parts = compile_detector(str(tmp_path))
     other = replace(graph, detector=detector, parts=graph.parts | parts)
     found = list(featurize(map(png, PICTURES), other))
@@ -223,10 +230,10 @@ def test_the_identity_depends_on_everything_that_affects_the_boxes(
     same, _ = compile_detector(str(place))
     assert graph.detector is not None
     assert same.sha256 == graph.detector.sha256
-    for said in ({"score": 0.6}, {"overlap": 0.4}, {"most": 5}, {"empty": "whole"}):
-        say(place, said)
+    for settings in ({"score": 0.6}, {"overlap": 0.4}, {"most": 5}, {"empty": "whole"}):
+        write_description(place, settings)
         assert compile_detector(str(place))[0].sha256 != same.sha256
-    say(place, {}, interpolation="bicubic")
+    write_description(place, {}, interpolation="bicubic")
     assert compile_detector(str(place))[0].sha256 != same.sha256
     plain = compile_backbone(str(backbone))
     assert graph.identity == plain.identity | {"crop": f"detector:{same.sha256}"}
@@ -243,7 +250,7 @@ def test_a_graph_with_a_detector_is_written_and_read(graph: CompiledGraph) -> No
 
 @pytest.mark.usefixtures("quickly")
 @pytest.mark.parametrize(
-    ("form", "said", "reason"),
+    ("form", "settings", "reason"),
     [
         ("yolov8", {"format": None}, r"output0 \(n, 6, 2\): write into input.json .*yolov8"),
         ("detr", {"activation": ""}, "wanted activation as one of softmax, sigmoid; got ''"),
@@ -259,9 +266,9 @@ def test_a_graph_with_a_detector_is_written_and_read(graph: CompiledGraph) -> No
     ],
 )
 def test_missing_information_is_one_line_with_a_remedy(
-    form: str, said: dict[str, Any], reason: str, tmp_path: Path
+    form: str, settings: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    place = write_detector(tmp_path / "mine", form, detector=said)
+    place = write_detector(tmp_path / "mine", form, detector=settings)
     with pytest.raises(BackboneError, match=reason) as raised:
         compile_detector(str(place))
     assert str(raised.value).startswith("crop: ")

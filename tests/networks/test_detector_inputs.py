@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import openvino
 import pytest
-from detectors import SIDE, bright_halves, halves, masked, say, scaled_to_sizes, two_halves
+from detectors import (
+    SIDE,
+    bright_halves,
+    halves,
+    masked,
+    scaled_to_sizes,
+    two_halves,
+    write_description,
+)
 from openvino import opset13 as ops
 
 from fruits.errors import BackboneError
@@ -17,9 +25,9 @@ from fruits.networks.compile_detector import compile_detector
 PICTURES = [two_halves(*pair, seed=n) for n, pair in enumerate([(200, 40), (30, 210), (170, 220)])]
 
 
-def write(place: Path, network: Any, said: dict[str, Any], **words: Any) -> str:
+def write(place: Path, network: Any, description: dict[str, Any], **words: Any) -> str:
     openvino.save_model(network, place / "model.xml", compress_to_fp16=False)
-    say(place, said, **words)
+    write_description(place, description, **words)
     return str(place)
 
 
@@ -50,8 +58,10 @@ def test_an_ambiguous_input_is_one_line(tmp_path: Path) -> None:
     place = write(tmp_path, masked([1, SIDE, SIDE]), {"activation": "softmax"}, resize="pad")
     with pytest.raises(BackboneError, match=r"pixel_mask would have to mark .*write \"squash\""):
         compile_detector(place)
-    said = json.loads((tmp_path / "input.json").read_text())
-    (tmp_path / "input.json").write_text(json.dumps(said | {"resize": "squash", "width": 64}))
+    description = json.loads((tmp_path / "input.json").read_text())
+    (tmp_path / "input.json").write_text(
+        json.dumps(description | {"resize": "squash", "width": 64})
+    )
     openvino.save_model(scaled_to_sizes(), tmp_path / "model.xml")
     with pytest.raises(BackboneError, match=r"begins with the width or the height; got 64 x 32"):
         compile_detector(place)

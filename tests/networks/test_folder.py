@@ -47,11 +47,11 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "colours"
     place.mkdir()
     (place / "model.onnx").write_bytes(colours(WEIGHTS))
-    say(place, output="features")
+    describe(place, output="features")
     return place
 
 
-def say(place: Path, **words: Any) -> None:
+def describe(place: Path, **words: Any) -> None:
     (place / "input.json").write_text(json.dumps(PLAIN | words))
 
 
@@ -130,7 +130,7 @@ def test_an_output_of_tokens_needs_a_pooling(tmp_path: Path) -> None:
 
 
 def test_a_handwritten_network_computes_the_expected_features(folder: Path) -> None:
-    say(folder, output="features", channels="BGR", mean=[0.1, 0.2, 0.3], std=[1, 2, 4])
+    describe(folder, output="features", channels="BGR", mean=[0.1, 0.2, 0.3], std=[1, 2, 4])
     colour = mean_colours(PICTURES, folder)[:, ::-1]
     wanted = ((colour - [0.1, 0.2, 0.3]) / [1, 2, 4]) @ WEIGHTS
     graph = compile_backbone(str(folder))
@@ -141,13 +141,13 @@ def test_a_handwritten_network_computes_the_expected_features(folder: Path) -> N
 
 def test_an_inner_tensor_can_be_the_features(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, chances=["n", 5]))
-    say(folder)
+    describe(folder)
     with pytest.raises(BackboneError, match=r'before its last layer: \{"output": "colour"\}'):
         graph_of(folder)
-    say(folder, output="colour")
+    describe(folder, output="colour")
     found = features(graph_of(folder), PICTURES)
     np.testing.assert_allclose(found, mean_colours(PICTURES, folder), rtol=1e-5)
-    say(folder, output="nothing")
+    describe(folder, output="nothing")
     with pytest.raises(
         BackboneError, match=r"wanted the output nothing; there is chances \(n, 5\)"
     ):
@@ -157,7 +157,7 @@ def test_an_inner_tensor_can_be_the_features(folder: Path) -> None:
 def test_a_map_is_averaged(folder: Path) -> None:
     content = model([node("Relu", ["image"], "map")], [], {"map": ["n", 3, "h", "w"]})
     (folder / "model.onnx").write_bytes(content)
-    say(folder, pooling="mean")
+    describe(folder, pooling="mean")
     found = features(graph_of(folder), PICTURES)
     np.testing.assert_allclose(found, mean_colours(PICTURES, folder), rtol=1e-5)
 
@@ -198,13 +198,13 @@ def test_a_folder_in_a_store_gives_the_same_network(folder: Path) -> None:
 def test_the_identity_depends_on_everything_that_affects_the_features(folder: Path) -> None:
     first = read_folder(folder).sha256
     (folder / "README.md").write_text("nothing of it")
-    say(folder, output="features", layout=None)
+    describe(folder, output="features", layout=None)
     assert read_folder(folder).sha256 == first
     seen = {first}
     for words in ({"output": "colour"}, {"output": "features", "mean": [0, 0, 0.1]}):
-        say(folder, **words)
+        describe(folder, **words)
         seen.add(read_folder(folder).sha256)
-    say(folder, output="features")
+    describe(folder, output="features")
     (folder / "model.onnx").write_bytes(colours(WEIGHTS + 1))
     seen.add(read_folder(folder).sha256)
     assert len(seen) == 4
@@ -230,7 +230,7 @@ def test_a_crop_changes_the_identity_but_not_the_graph(
 
 
 def test_a_crop_is_not_a_field_of_input_json(folder: Path) -> None:
-    say(folder, crop="centre")
+    describe(folder, crop="centre")
     with pytest.raises(BackboneError, match=r"wanted input.json with .*; got crop"):
         read_folder(folder)
 
@@ -293,7 +293,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_a_folder_needs_one_network(folder: Path) -> None:
     shutil.copy(folder / "model.onnx", folder / "second.onnx")
     refused(folder, r'got model.onnx, second.onnx: write \{"file": "model.onnx"\}')
-    say(folder, output="features", file="second.onnx")
+    describe(folder, output="features", file="second.onnx")
     assert compile_backbone(str(folder)).dimension == 5
     for path in folder.glob("*.onnx"):
         path.unlink()
@@ -307,7 +307,7 @@ def test_a_network_in_the_folder_onnx_is_named(folder: Path) -> None:
     (folder / "model.onnx").rename(folder / "onnx" / "model.onnx")
     wanted = r'none of them, but onnx/model.onnx, .*write \{"file": "onnx/model.onnx"\}'
     refused(folder, wanted)
-    say(folder, output="features", file="onnx/model.onnx")
+    describe(folder, output="features", file="onnx/model.onnx")
     assert compile_backbone(str(folder)).dimension == 5
 
 
@@ -404,9 +404,9 @@ def test_a_layout_that_the_shape_contradicts_is_one_line_that_says_what_to_write
     shape = ["n", 32, 48, 3]
     content = model([node("Relu", ["image"], "map")], [], {"map": shape}, {"image": shape})
     (folder / "model.onnx").write_bytes(content)
-    say(folder, output="map", pooling="mean", layout="NCHW")
+    describe(folder, output="map", pooling="mean", layout="NCHW")
     refused(folder, r'not NCHW: write \{"layout": "NHWC"\} into input.json')
-    say(folder, output="map", pooling="mean", layout="NHWC")
+    describe(folder, output="map", pooling="mean", layout="NHWC")
     assert compile_backbone(str(folder)).dimension == 3
 
 
@@ -414,9 +414,9 @@ def test_a_layout_that_the_shape_does_not_tell_has_to_be_said(folder: Path) -> N
     nodes = [node("Relu", ["image"], "map")]
     content = model(nodes, [], {"map": ["n", "a", "b", "c"]}, {"image": ["n", "a", "b", "c"]})
     (folder / "model.onnx").write_bytes(content)
-    say(folder, pooling="mean")
+    describe(folder, pooling="mean")
     refused(folder, "NCHW or NHWC")
-    say(folder, pooling="mean", layout="NHWC")
+    describe(folder, pooling="mean", layout="NHWC")
     assert compile_backbone(str(folder)).dimension == 3
 
 

@@ -17,7 +17,7 @@ from fruits.networks.recipe import EXAMPLE
 from fruits.networks.runtime import load
 from fruits.sources.decode import decode
 
-SAID = json.loads(EXAMPLE) | {"height": 32, "width": 40, "channels": "BGR"}
+DESCRIPTION = json.loads(EXAMPLE) | {"height": 32, "width": 40, "channels": "BGR"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("networks") / "attention"
     folder.mkdir()
     keras.Model(image, classes).save(folder / "model.keras")
-    (folder / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
+    (folder / "input.json").write_text(json.dumps(DESCRIPTION | {"output": "pooled"}))
     return folder, keras.Model(image, pooled)
 
 
@@ -47,7 +47,7 @@ def test_features_agree_with_keras(
     folder, model = saved
     graph = graph_of(folder)
     pixels = np.stack([decode(png(drawn(*size)), graph.input) for size in SIZES])
-    values = (pixels[..., ::-1] * SAID["rescale"] - SAID["mean"]) / SAID["std"]
+    values = (pixels[..., ::-1] * DESCRIPTION["rescale"] - DESCRIPTION["mean"]) / DESCRIPTION["std"]
     wanted = model.predict(values.astype(np.float32), verbose=0)
     np.testing.assert_allclose(load(graph)(pixels), wanted, rtol=1e-4, atol=1e-5)
     assert np.ptp(wanted, axis=0).min() > 1e-3
@@ -61,7 +61,7 @@ def test_the_layer_of_the_features_must_be_named(
     saved: tuple[Path, Any], tmp_path: Path, output: str | None, words: str
 ) -> None:
     (tmp_path / "model.keras").write_bytes((saved[0] / "model.keras").read_bytes())
-    (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": output}))
+    (tmp_path / "input.json").write_text(json.dumps(DESCRIPTION | {"output": output}))
     with pytest.raises(BackboneError, match=words):
         graph_of(tmp_path)
 
@@ -96,7 +96,7 @@ def test_an_archive_with_other_objects_than_keras_layers_is_refused(
     saved: tuple[Path, Any], tmp_path: Path, old: str, new: str, extra: str | None, words: str
 ) -> None:
     changed(saved[0] / "model.keras", tmp_path / "model.keras", old, new, extra)
-    (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
+    (tmp_path / "input.json").write_text(json.dumps(DESCRIPTION | {"output": "pooled"}))
     with pytest.raises(BackboneError, match=words) as caught:
         graph_of(tmp_path)
     assert str(caught.value).isprintable()
@@ -104,6 +104,6 @@ def test_an_archive_with_other_objects_than_keras_layers_is_refused(
 
 def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"no archive")
-    (tmp_path / "input.json").write_text(json.dumps(SAID | {"output": "pooled"}))
+    (tmp_path / "input.json").write_text(json.dumps(DESCRIPTION | {"output": "pooled"}))
     with pytest.raises(BackboneError, match=r"wanted a Keras 3 archive; model.keras has"):
         graph_of(tmp_path)

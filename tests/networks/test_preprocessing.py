@@ -21,7 +21,7 @@ CONFIGURATIONS = json.loads((DATA / "configurations.json").read_text())
 EXPECTED = np.load(DATA / "configurations.npz")["pixels"]
 
 
-def said(config: dict[str, Any]) -> dict[str, Any]:
+def parsed(config: dict[str, Any]) -> dict[str, Any]:
     if timm_config.is_timm(config):
         return timm_config.preprocessing(config)
     return huggingface.preprocessing(config)
@@ -41,7 +41,7 @@ def names() -> list[str]:
 
 @pytest.mark.parametrize("number", range(len(CONFIGURATIONS)), ids=names())
 def test_pixels_agree_with_the_library_of_the_file(number: int) -> None:
-    about = recipe(said(CONFIGURATIONS[number]), "file")
+    about = recipe(parsed(CONFIGURATIONS[number]), "file")
     for size, expected in zip(SIZES, EXPECTED[number], strict=True):
         found = network_input(png(drawn(*size)), about)
         std = np.broadcast_to(np.array(about.std)[:, None, None], found.shape)

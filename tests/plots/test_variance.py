@@ -12,9 +12,9 @@ from fruits import plots
 def test_scree_marks_the_chosen_components_and_their_share(d, components):
     figure = plots.scree(shares(d), components)
     kept = shares(d)[:components].sum()
-    (said,) = texts(figure)
-    assert said.startswith(f"{components} component")
-    assert f"{kept:.1%} of the variance" in said
+    (note,) = texts(figure)
+    assert note.startswith(f"{components} component")
+    assert f"{kept:.1%} of the variance" in note
     for axes in figure.axes:
         marks = [line for line in axes.get_lines() if list(line.get_xdata()) == [components] * 2]
         assert len(marks) == 1

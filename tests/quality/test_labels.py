@@ -29,12 +29,14 @@ def held_out_chances(seed: int) -> tuple[np.ndarray, list[str], set[str]]:  # ty
     total, folds = folds_of(x, labels, groups)
     numbers = assign_folds(groups, labels)
     order = [n for fold in range(5) for n in np.flatnonzero(numbers == fold)]
-    said = train(total, folds).held_out
-    assert said is not None
+    held_out = train(total, folds).held_out
+    assert held_out is not None
     chances = np.empty((len(order), 4))
-    np.put_along_axis(chances, said.predictions.top, said.predictions.top_probability, axis=1)
+    np.put_along_axis(
+        chances, held_out.predictions.top, held_out.predictions.top_probability, axis=1
+    )
     places = {n: place for place, n in enumerate(order)}
-    return chances, said.labels, {f"{places[n]:04}" for n in planted if n in places}
+    return chances, held_out.labels, {f"{places[n]:04}" for n in planted if n in places}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -274,9 +274,9 @@ def test_charts_name_both_axes(page: str) -> None:
 def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows(
     report: ReportData,
 ) -> None:
-    said = "the final classifier, which was fitted to them"
-    assert said in render(report).decode()
+    note = "the final classifier, which was fitted to them"
+    assert note in render(report).decode()
     parameters = {**report.run["parameters"], "model": "data/other"}
     assert (
-        said not in render(replace(report, run={**report.run, "parameters": parameters})).decode()
+        note not in render(replace(report, run={**report.run, "parameters": parameters})).decode()
     )

@@ -72,9 +72,11 @@ def test_suspects_of_the_test_side_are_those_of_its_probabilities(made: Any) -> 
     classifier = classified.classifier
     rows = images.slice(TRAINING)
     labels = rows["label"].to_pylist()
-    said = classifier.predict(x[TRAINING:], classifier.label_indices(labels))
+    predictions = classifier.predict(x[TRAINING:], classifier.label_indices(labels))
     columns = rows["path"].to_pylist(), labels, rows["split"].to_pylist()
-    answers = Answers(*columns, said.top, said.top_probability, said.likelihood)
+    answers = Answers(
+        *columns, predictions.top, predictions.top_probability, predictions.likelihood
+    )
     own = classified.held_out
     tops = own.predictions.top, own.predictions.top_probability
     left_out = Answers(own.paths, own.labels, [], *tops, own.predictions.likelihood)

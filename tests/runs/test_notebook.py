@@ -104,9 +104,9 @@ def test_figures_appear_in_the_notebook(executed: dict[str, list[nbformat.Notebo
 
 def test_nothing_warns(executed: dict[str, list[nbformat.NotebookNode]]) -> None:
     for cell, outputs in executed.items():
-        said = text(outputs, "stderr")
-        assert "warning" not in said.lower(), f"{cell}: {said}"
-        assert "Traceback" not in said, f"{cell}: {said}"
+        errors = text(outputs, "stderr")
+        assert "warning" not in errors.lower(), f"{cell}: {errors}"
+        assert "Traceback" not in errors, f"{cell}: {errors}"
 
 
 def test_progress_and_counts_are_printed(executed: dict[str, list[nbformat.NotebookNode]]) -> None:

@@ -64,9 +64,9 @@ def test_the_readme_lists_each_option_as_it_is_declared() -> None:
 def test_the_notebook_explains_each_option_in_the_same_words() -> None:
     notebook = nbformat.read(ROOT / "notebooks/fruits_pca.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    said = dict(re.findall(r"^(\w+) = .*?  # (.*)$", cell.source, re.MULTILINE))
+    comments = dict(re.findall(r"^(\w+) = .*?  # (.*)$", cell.source, re.MULTILINE))
     wanted = {o.name: explained(o) for o in OPTIONS}
-    assert said == wanted
+    assert comments == wanted
 
 
 def explained(option: Option) -> str:

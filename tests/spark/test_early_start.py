@@ -18,13 +18,13 @@ def run(*options: str) -> tuple[int, list[str], set[str]]:
         [*COMMAND, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         # This waits until all processes that may write to it have ended, including Java.
-        _, said = process.communicate(timeout=300)
+        _, printed = process.communicate(timeout=300)
     left = subprocess.run(
         ["ps", "-s", str(process.pid), "-o", "stat=,comm="], capture_output=True, text=True
     )
     # An ended process may be a zombie for a while.
     alive = [line for line in left.stdout.splitlines() if not line.startswith("Z")]
-    lines = [line for line in said.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
     return process.returncode, lines, set(alive)
 
 

@@ -8,10 +8,10 @@ from fruits.errors import ConfigError
 from fruits.spark.java import require_java
 
 
-def java(home: Path, said: str = "", release: str = "") -> str:
+def java(home: Path, version: str = "", release: str = "") -> str:
     """Makes a folder that replaces a Java of another version."""
     (home / "bin").mkdir(parents=True)
-    (home / "bin/java").write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+    (home / "bin/java").write_text(f"#!/bin/sh\necho '{version}' >&2\n")
     (home / "bin/java").chmod(0o755)
     if release:
         (home / "release").write_text(release)
@@ -19,7 +19,7 @@ def java(home: Path, said: str = "", release: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    ("said", "release", "found"),
+    ("version", "release", "found"),
     [
         ('openjdk version "11.0.22" 2024-01-16', "", "Java 11"),
         ('java version "1.8.0_402"', "", "Java 8"),
@@ -27,15 +27,15 @@ def java(home: Path, said: str = "", release: str = "") -> str:
     ],
 )
 def test_an_old_java_is_refused_with_its_version(
-    said: str, release: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: str, release: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JAVA_HOME", java(tmp_path, said, release))
+    monkeypatch.setenv("JAVA_HOME", java(tmp_path, version, release))
     with pytest.raises(ConfigError, match=rf"wanted Java 17 or newer; found {found}, .*install"):
         require_java()
 
 
 @pytest.mark.parametrize(
-    ("said", "release"),
+    ("version", "release"),
     [
         ('openjdk version "17.0.10"', ""),
         ("", 'JAVA_VERSION="21"'),
@@ -44,9 +44,9 @@ def test_an_old_java_is_refused_with_its_version(
     ],
 )
 def test_a_new_or_an_unknown_java_is_accepted(
-    said: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JAVA_HOME", java(tmp_path, said, release))
+    monkeypatch.setenv("JAVA_HOME", java(tmp_path, version, release))
     require_java()
 
 
@@ -63,7 +63,7 @@ def test_a_run_without_java_is_one_line_and_status_2(
         text=True,
     )
     assert done.returncode == 2
-    said = [line for line in done.stderr.splitlines() if line.startswith("fruits:")]
-    assert len(said) == 1
-    assert f"java: wanted Java 17 or newer; found none in JAVA_HOME={tmp_path}" in said[0]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("fruits:")]
+    assert len(errors) == 1
+    assert f"java: wanted Java 17 or newer; found none in JAVA_HOME={tmp_path}" in errors[0]
     assert "Traceback" not in done.stderr

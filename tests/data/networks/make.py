@@ -108,7 +108,9 @@ def expected(folder, config, output, pooled):
     print(folder.name, pixels.shape, pooled(values).shape, flush=True)
 
 
-def hugging_face(name, model, processor, names, output, pooled=lambda values: values, said=None):
+def hugging_face(
+    name, model, processor, names, output, pooled=lambda values: values, description=None
+):
     folder = HERE / name
     config = json.loads(processor.to_json_string())
     side = (config.get("crop_size") or config["size"]).get("height") or 64
@@ -118,8 +120,8 @@ def hugging_face(name, model, processor, names, output, pooled=lambda values: va
     for key in ("hidden_size", "hidden_sizes"):
         about |= {key: getattr(model.config, key)} if hasattr(model.config, key) else {}
     (folder / "config.json").write_text(json.dumps(about, indent=1))
-    if said:
-        (folder / "input.json").write_text(json.dumps(said, indent=1))
+    if description:
+        (folder / "input.json").write_text(json.dumps(description, indent=1))
     expected(folder, config, output, pooled)
 
 
