@@ -55,10 +55,11 @@ def main() -> None:
 
 def _plan(options: argparse.Namespace) -> list[tuple[str, int]]:
     """The phases, and the number of files in each."""
-    n = options.files
-    all_ = {"prepare": n, "first": n, "unchanged": n, "grown": n + ADDED, "plan": n + ADDED}
-    chosen = [(phase, all_[phase]) for phase in options.phases]
-    return chosen + [("grown", n + (2 + number) * ADDED) for number in range(options.growths)]
+    plan: list[tuple[str, int]] = []
+    for phase in [*options.phases, *["grown"] * options.growths]:
+        files = plan[-1][1] if plan else options.files
+        plan.append((phase, files + ADDED if phase == "grown" else files))
+    return plan
 
 
 def watched(phase: str, files: int, options: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -33,12 +33,10 @@ FEATURES = pa.schema(
     ]
 )
 
-
 FEATURES_DDL = (
     "path string, label string, split string, sha256 string, length long, modified timestamp, "
     "features array<float>"
 )
-
 
 REJECTED = LISTING.append(pa.field("error", pa.string()))
 
@@ -67,11 +65,11 @@ def read_rows(
     remedy = "restore it from a copy, or run again with overwrite"
     location = Location.of(place)
     try:
-        with location.filesystem.open(location.path, "rb") as file:
-            old = "split" not in pq.read_schema(file).names
-            file.seek(0)
-            wanted = [name for name in columns if name != "split"] if old and columns else columns
-            rows = pq.read_table(file, columns=wanted, partitioning=None)
+        # Unlike `pq.read_table`, this does not import pyarrow.dataset, and needs one request.
+        with _opened(location, columns) as source, pq.ParquetFile(source) as file:
+            stored = file.schema_arrow.names
+            wanted = stored if columns is None else columns
+            rows = file.read([name for name in wanted if name in stored])
     except FileNotFoundError as error:
         raise OutputError(f"output: {location} is missing: {remedy}") from error
     except (pa.ArrowException, OSError) as error:
@@ -79,10 +77,20 @@ def read_rows(
         if isinstance(error, OSError) and (error.errno is not None or error.__cause__):
             raise
         raise OutputError(f"output: {location} is damaged ({one_line(error)}): {remedy}") from error
-    if old and (columns is None or "split" in columns):
+    if "split" not in stored:
         rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
-        rows = rows.select(columns or FEATURES.names)
+        wanted = FEATURES.names if columns is None else columns
+    if missing := [name for name in wanted if name not in rows.column_names]:
+        raise OutputError(f"output: {location} has no column {', '.join(missing)}: {remedy}")
+    rows = rows.select(wanted)
     return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
+
+
+def _opened(location: Location, columns: list[str] | None) -> pa.NativeFile | BinaryIO:
+    """A file of features; if the features are read, the whole file, which is little else."""
+    if columns is None or "features" in columns:
+        return pa.BufferReader(location.filesystem.cat_file(location.path))
+    return location.filesystem.open(location.path, "rb")
 
 
 def sample_batches(

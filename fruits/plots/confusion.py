@@ -111,7 +111,11 @@ def _draw_matrix(
     """Draws the matrix, whose cells have a side of `room` points."""
     shares = cells.shares
     # The square root shows a confusion of 1 % next to a diagonal of 100 %.
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    edges = np.arange(len(shares) + 1) - 0.5
+    # Unlike `imshow`, this does not scale the matrix to the pixels of the picture in float64.
+    image = axes.pcolormesh(edges, edges, shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
     bar = figure.colorbar(image, ax=axes, shrink=0.5, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.set_yticklabels(["0%", "1%", "5%", "20%", "50%", "100%"], fontsize=8)
     bar.set_label("share of the row's images", fontsize=8)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from fruits.features.digest_keys import Keys, index_in
 from fruits.quality.findings import Finding
 
 COLUMNS = ["path", "label", "split", "sha256"]
@@ -57,25 +57,25 @@ class Image:
 
 
 def images_by_content(
-    images: pa.Table, trained: pa.Table | None, contents: Iterable[str]
-) -> Iterator[list[Image]]:
+    images: pa.Table, trained: pa.Table | None, contents: Keys
+) -> list[list[Image]]:
     """The images of each content, starting with the one that is kept.
 
     Args:
         images: A table with the :data:`COLUMNS`.
         trained: The training images of the model, with the same columns; None if they are the
             images of the run.
-        contents: The SHA-256 of the contents.
+        contents: The sorted keys of the contents.
     """
-    found: dict[str, list[Image]] = {content: [] for content in contents}
-    wanted = pa.array(found, pa.string())
+    found: list[list[Image]] = [[] for _ in contents]
     for table, theirs in ((images, False), (trained, True)):
         if table is None:
             continue
-        for row in table.filter(pc.is_in(table["sha256"], wanted)).to_pylist():
-            found[row["sha256"]].append(Image.of(row, theirs))
-    for own in found.values():
-        yield sorted(own, key=lambda one: one.order)
+        places = index_in(contents, table["sha256"])
+        rows = np.flatnonzero(places >= 0)
+        for place, row in zip(places[rows].tolist(), table.take(rows).to_pylist(), strict=True):
+            found[place].append(Image.of(row, theirs))
+    return [sorted(own, key=lambda one: one.order) for own in found]
 
 
 def copy_finding(

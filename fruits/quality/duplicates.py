@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from fruits.features.digest_keys import Keys
+from fruits.quality.contents import Contents
 from fruits.quality.copies import Image, copy_finding, images_by_content
 from fruits.quality.findings import Finding
 
@@ -40,12 +40,8 @@ def _same(image: Image, other: Image) -> Finding:
     return copy_finding(image, other, 1.0, "the same bytes as the other image", "duplicate")
 
 
-def _repeated(images: pa.Table, trained: pa.Table | None) -> list[str]:
+def _repeated(images: pa.Table, trained: pa.Table | None) -> Keys:
     """The contents that several images have."""
-    digests = images["sha256"].combine_chunks()
-    if trained is not None:
-        digests = pa.concat_arrays([digests, trained["sha256"].combine_chunks()])
-    counts = pc.drop_null(digests).value_counts()
-    several = np.asarray(counts.field("counts")) > 1
-    contents: list[str] = counts.field("values").filter(pa.array(several)).to_pylist()
-    return contents
+    tables = [images] if trained is None else [images, trained]
+    contents = Contents.of(table["sha256"] for table in tables)
+    return contents.repeated(len(contents.keys))[0]

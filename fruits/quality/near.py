@@ -3,67 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from fruits.features.digest_keys import Keys, merged_keys, unique_keys
 from fruits.quality.copies import Image, copy_finding, images_by_content
 from fruits.quality.findings import Finding
 from fruits.quality.signature import Signatures
-from fruits.quality.similar import Pairs, similar_pairs
+from fruits.quality.similar import Ints, similar_pairs
 
 Partners = dict[Image, list[tuple[float, Image]]]
 
 
+@dataclass(frozen=True, eq=False)
+class SimilarContents:
+    """Contents that show the same picture as another content.
+
+    Attributes:
+        keys: The sorted keys of the n contents, (n,) uint64.
+        one: The indices of the first contents of the pairs, (p,) int64.
+        other: The indices of the second contents, (p,) int64. Each pair is listed once.
+        difference: The differences of the pairs, (p,) float64, see
+            :class:`fruits.quality.similar.Pairs`.
+        missing: The number of wanted contents without a thumbnail, which were not compared.
+    """
+
+    keys: Keys
+    one: Ints
+    other: Ints
+    difference: NDArray[np.float64]
+    missing: int
+
+
+def similar_contents(thumbnails: Iterable[pa.RecordBatch], wanted: Keys) -> SimilarContents:
+    """Compares contents by their thumbnails.
+
+    Args:
+        thumbnails: The sha256 and thumbnail of all these contents; others are ignored.
+        wanted: The sorted keys of the contents to compare.
+    """
+    signatures = Signatures.of(thumbnails, wanted)
+    pairs = similar_pairs(signatures.luma, signatures.chroma)
+    ones, others = signatures.keys[pairs.one], signatures.keys[pairs.other]
+    keys = unique_keys(merged_keys([ones, others]))
+    return SimilarContents(
+        keys=keys,
+        one=np.searchsorted(keys, ones),
+        other=np.searchsorted(keys, others),
+        difference=pairs.difference,
+        missing=len(wanted) - len(signatures.keys),
+    )
+
+
 def near_duplicates(
-    images: pa.Table,
-    thumbnails: Iterable[pa.RecordBatch],
-    trained: pa.Table | None = None,
-) -> tuple[list[Finding], int]:
+    found: SimilarContents, images: pa.Table, trained: pa.Table | None = None
+) -> list[Finding]:
     """Finds images that look the same as another image, except the ones to keep.
 
     In the order of their paths, an image is kept unless it looks the same as a kept image on its
     side. So some frames are kept of a film whose neighbouring frames look the same.
 
     Args:
-        images: A table with the columns :data:`fruits.quality.copies.COLUMNS`.
-        thumbnails: The sha256 and thumbnail of all these images.
+        found: The contents that show the same picture as another one.
+        images: The images with these contents, a table with the columns
+            :data:`fruits.quality.copies.COLUMNS`; others are ignored.
         trained: The training images of the model, if `images` are others.
 
     Returns:
-        Findings of the kinds ``near-duplicate`` and ``split duplicate``; and the number of
-        contents without a thumbnail, which were not compared.
+        Findings of the kinds ``near-duplicate`` and ``split duplicate``.
     """
-    digests = images["sha256"].combine_chunks()
-    wanted = digests
-    if trained is not None:
-        wanted = pa.concat_arrays([digests, trained["sha256"].combine_chunks()])
-    signatures = Signatures.of(thumbnails, wanted)
-    pairs = similar_pairs(signatures.luma, signatures.chroma)
-    partners = _partners(images, trained, signatures, pairs)
-    missing = len(wanted.unique()) - len(signatures.sha256)
-    return list(_findings(partners)), missing
+    return list(_findings(_partners(found, images, trained)))
 
 
-def _partners(
-    images: pa.Table, trained: pa.Table | None, signatures: Signatures, pairs: Pairs
-) -> Partners:
+def _partners(found: SimilarContents, images: pa.Table, trained: pa.Table | None) -> Partners:
     """The similar images of each image and their difference.
 
     Of images with equal contents on one side of the split, only the first one counts.
     """
-    places = np.unique(np.concatenate([pairs.one, pairs.other]))
-    contents = signatures.sha256.take(pa.array(places)).to_pylist()
-    groups = images_by_content(images, trained, contents)
-    of_place = dict(zip(places.tolist(), map(_one_of_each_side, groups), strict=True))
-    found: Partners = {}
-    columns = (pairs.one.tolist(), pairs.other.tolist(), pairs.difference.tolist())
+    groups = [_one_of_each_side(own) for own in images_by_content(images, trained, found.keys)]
+    partners: Partners = {}
+    columns = (found.one.tolist(), found.other.tolist(), found.difference.tolist())
     for one, other, difference in zip(*columns, strict=True):
-        for image in of_place[one]:
-            for partner in of_place[other]:
-                found.setdefault(image, []).append((difference, partner))
-                found.setdefault(partner, []).append((difference, image))
-    return found
+        for image in groups[one]:
+            for partner in groups[other]:
+                partners.setdefault(image, []).append((difference, partner))
+                partners.setdefault(partner, []).append((difference, image))
+    return partners
 
 
 def _one_of_each_side(images: list[Image]) -> list[Image]:

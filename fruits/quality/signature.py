@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from fruits.features.digest_keys import Keys, digest_keys, index_in
+from fruits.features.digest_keys import Keys, index_in
 
 Bytes = NDArray[np.uint8]
 
@@ -60,35 +60,32 @@ class Signatures:
     """The signatures of n contents.
 
     Attributes:
-        sha256: The n digests, an array of strings.
+        keys: The keys of the n digests, (n,) uint64.
         luma: The luma cells, (n, 256) uint8.
         chroma: The chroma cells, (n, 128) uint8.
     """
 
-    sha256: pa.Array
+    keys: Keys
     luma: Bytes
     chroma: Bytes
 
     @classmethod
-    def of(cls, thumbnails: Iterable[pa.RecordBatch], wanted: pa.Array) -> Signatures:
+    def of(cls, thumbnails: Iterable[pa.RecordBatch], wanted: Keys) -> Signatures:
         """The signatures of the wanted contents that have a thumbnail.
 
         Args:
             thumbnails: The columns sha256 and thumbnail (JPEG, may be null).
-            wanted: The wanted digests.
+            wanted: The sorted keys of the wanted digests.
         """
-        # Not by a filter of Arrow, which would hash all wanted digests again for each batch.
-        keys = digest_keys([wanted])
-        luma = np.empty((len(keys), CELLS), np.uint8)
-        chroma = np.empty((len(keys), CELLS // 2), np.uint8)
-        digests = [pa.array([], pa.string())]
+        keys = np.empty(len(wanted), np.uint64)
+        luma = np.empty((len(wanted), CELLS), np.uint8)
+        chroma = np.empty((len(wanted), CELLS // 2), np.uint8)
         count = 0
-        for some, *rows in _decoded(thumbnails, keys):
-            end = count + len(some)
-            luma[count:end], chroma[count:end] = rows
-            digests.append(some)
+        for rows in _decoded(thumbnails, wanted):
+            end = count + len(rows[0])
+            keys[count:end], luma[count:end], chroma[count:end] = rows
             count = end
-        return cls(pa.concat_arrays(digests), luma[:count], chroma[:count])
+        return cls(keys[:count], luma[:count], chroma[:count])
 
 
 def signature(thumbnail: bytes) -> Bytes:
@@ -100,22 +97,24 @@ def signature(thumbnail: bytes) -> Bytes:
 
 
 def _decoded(
-    thumbnails: Iterable[pa.RecordBatch], keys: Keys
-) -> Iterator[tuple[pa.Array, Bytes, Bytes]]:
-    """Yields the digest, luma and chroma of contents with some keys, each content once."""
-    left = np.ones(len(keys), bool)
+    thumbnails: Iterable[pa.RecordBatch], wanted: Keys
+) -> Iterator[tuple[Keys, Bytes, Bytes]]:
+    """Yields the keys, luma and chroma of the wanted contents, each content once."""
+    left = np.ones(len(wanted), bool)
     with ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1)) as pool:
         for batch in thumbnails:
             there = batch.filter(pc.is_valid(batch["thumbnail"]))
             # A content may have several thumbnails, which are all equal.
-            places, rows = np.unique(index_in(keys, there["sha256"]), return_index=True)
-            fresh = (places >= 0) & left[places] if len(keys) else places >= 0
-            left[places[fresh]] = False
-            own = there.take(pa.array(np.sort(rows[fresh])))
-            if own.num_rows:
+            places, rows = np.unique(index_in(wanted, there["sha256"]), return_index=True)
+            fresh = (places >= 0) & left[places] if len(wanted) else places >= 0
+            order = np.argsort(rows[fresh])
+            own = places[fresh][order]
+            left[own] = False
+            if len(own):
+                some = there["thumbnail"].take(pa.array(rows[fresh][order]))
                 # Pillow releases Python's lock while it decodes.
-                pictures = list(pool.map(signature, own["thumbnail"].to_pylist()))
-                yield own["sha256"], *_split(np.stack(pictures))
+                pictures = list(pool.map(signature, some.to_pylist()))
+                yield wanted[own], *_split(np.stack(pictures))
 
 
 def _split(pictures: Bytes) -> tuple[Bytes, Bytes]:

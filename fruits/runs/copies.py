@@ -19,7 +19,7 @@ from fruits.quality.contents import Contents, rows_of
 from fruits.quality.copies import COLUMNS, most_serious_first
 from fruits.quality.duplicates import duplicates
 from fruits.quality.findings import MOST_LISTED, Finding
-from fruits.quality.near import near_duplicates
+from fruits.quality.near import near_duplicates, similar_contents
 from fruits.runs.context import RunContext
 from fruits.runs.reduce import TRAIN
 
@@ -84,9 +84,10 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
     del own, theirs
     compared = unique_keys(merged_keys(keys for keys, _ in samples))
     thumbnails = (batch for store in stores for batch in store.thumbnails())
-    others = trained.of(compared) if trained else None
-    alike, missing = near_duplicates(images.of(compared), thumbnails, others)
-    reasons = _not_compared(len(compared), sum(left for _, left in samples), missing)
+    similar = similar_contents(thumbnails, compared)
+    others = trained.of(similar.keys) if trained else None
+    alike = near_duplicates(similar, images.of(similar.keys), others)
+    reasons = _not_compared(len(compared), sum(left for _, left in samples), similar.missing)
     if reasons:
         skipped["near-duplicate"] = "; ".join(reasons)
     return most_serious_first(found + alike)

@@ -15,7 +15,7 @@ MANY = [f"Kind {number % 40} Variety {number:04d}" for number in range(1000)]
 
 
 def matrix(figure):
-    return figure.axes[0].images[0].get_array()
+    return figure.axes[0].collections[0].get_array()
 
 
 def ticks(figure):

@@ -1,25 +1,29 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from cleanvision import Imagelab  # type: ignore[import-untyped]
 from PIL import Image, ImageEnhance
 from planted import encoded, images_of, picture, thumbnails_of
 
-from fruits.quality.near import near_duplicates
+from fruits.features.digest_keys import digest_keys, keys_of
+from fruits.quality.near import SimilarContents, near_duplicates, similar_contents
 from fruits.quality.signature import CHROMA_NOISE, LUMA_NOISE, Signatures
 from fruits.quality.similar import PARTNERS, similar_pairs
 
 
 def found_in(contents: dict[str, bytes], trained: dict[str, bytes] | None = None) -> set[object]:
-    found, missing = near_duplicates(
-        images_of(contents),
-        thumbnails_of(contents | (trained or {})),
-        images_of(trained) if trained else None,
-    )
-    assert missing == 0
-    return {(one.kind, one.path, one.other) for one in found}
+    everything = contents | (trained or {})
+    found = similar(everything, everything)
+    assert found.missing == 0
+    theirs = images_of(trained) if trained else None
+    made = near_duplicates(found, images_of(contents), theirs)
+    return {(one.kind, one.path, one.other) for one in made}
+
+
+def similar(contents: dict[str, bytes], with_thumbnail: dict[str, bytes]) -> SimilarContents:
+    keys = digest_keys([images_of(contents)["sha256"]])
+    return similar_contents(thumbnails_of(with_thumbnail), keys)
 
 
 def saved_again() -> dict[str, bytes]:
@@ -54,7 +58,7 @@ def test_all_findings_of_cleanvision_are_found(tmp_path: Path) -> None:
     theirs = lab.info["near_duplicates"]["sets"]
 
     own = {f"{tmp_path}/{path}": content for path, content in contents.items()}
-    found, _ = near_duplicates(images_of(own), thumbnails_of(own))
+    found = near_duplicates(similar(own, own), images_of(own))
 
     ours: dict[str, set[str]] = {}
     for one in found:
@@ -101,7 +105,7 @@ def test_new_images_are_compared_with_those_that_a_model_was_trained_on() -> Non
 
 def test_one_of_all_similar_images_is_kept() -> None:
     contents = {f"train/Fig/{q}.jpg": encoded(picture(1), quality=q) for q in range(70, 96, 5)}
-    found, _ = near_duplicates(images_of(contents), thumbnails_of(contents))
+    found = near_duplicates(similar(contents, contents), images_of(contents))
     assert {one.path for one in found} == set(contents) - {"train/Fig/70.jpg"}
     assert {one.other for one in found} == {"train/Fig/70.jpg"}
     assert all(one.score > 1 - LUMA_NOISE / 255 for one in found)
@@ -130,8 +134,7 @@ def test_empty_pictures_with_similar_brightness_are_similar() -> None:
 def test_images_without_a_thumbnail_are_counted() -> None:
     contents = {f"train/Fig/{n}.jpg": encoded(picture(n)) for n in range(3)}
     few = dict(list(contents.items())[:2])
-    assert near_duplicates(images_of(contents), thumbnails_of(few)) == ([], 1)
-    assert near_duplicates(images_of(contents), []) == ([], 3)
+    assert [similar(contents, own).missing for own in (contents, few, {})] == [0, 1, 3]
 
 
 def test_the_search_finds_what_a_comparison_of_all_finds() -> None:
@@ -181,10 +184,9 @@ def test_pictures_with_other_colours_are_not_similar() -> None:
 def test_the_thumbnails_of_one_content_are_read_once() -> None:
     contents = {f"train/Fig/{n}.jpg": encoded(picture(n)) for n in range(3)}
     batches = thumbnails_of(contents) * 2
-    wanted = images_of(contents)["sha256"].combine_chunks()
-    made = Signatures.of(batches, wanted)
-    assert made.sha256.to_pylist() == [one.as_py() for one in batches[0]["sha256"]]
-    nothing = Signatures.of(batches, pa.array([], pa.string()))
+    made = Signatures.of(batches, digest_keys([images_of(contents)["sha256"]]))
+    assert made.keys.tolist() == keys_of(batches[0]["sha256"]).tolist()
+    nothing = Signatures.of(batches, digest_keys([]))
     assert nothing.luma.shape == (0, 256)
 
 
@@ -198,8 +200,8 @@ def test_the_noise_is_that_of_three_encodings() -> None:
         # A copy with the size of a thumbnail has the same amount of noise.
         contents[f"{n}"] = encoded(whole.resize((75, 75), Image.Resampling.BOX), quality=75)
         contents[f"{n}.png"] = encoded(whole, "PNG")
-    digests = pa.array(images_of({f"x/{k}": v for k, v in contents.items()})["sha256"].to_pylist())
-    made = Signatures.of(thumbnails_of(contents), digests)
+    images = images_of({f"x/{k}": v for k, v in contents.items()})
+    made = Signatures.of(thumbnails_of(contents), digest_keys([images["sha256"]]))
     off = made.luma[::2].astype(float) - made.luma[1::2]
     noise = np.sqrt(((off - off.mean(axis=1, keepdims=True)) ** 2).mean())
     assert 0.5 * LUMA_NOISE < noise < 1.1 * LUMA_NOISE
