@@ -57,7 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
     return lines[-1]
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Runs a command that must succeed; returns its output."""
     capsys.readouterr()
     status = main(["cloud", *arguments])

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
-from cloud_answers import answer, refused, said
+from cloud_answers import answer, output_of, refused
 from evaluator import allows
 from stacks import load, role_policies, roles
 
@@ -116,7 +116,7 @@ def test_status_sees_tasks_and_balancer_with_their_prices(
 
     # moto starts no tasks, and does not store their size.
     answer(monkeypatch, {"DescribeServices": running, "DescribeTaskDefinition": described})
-    items = json.loads(said(capsys, "status", "--json"))["items"]
+    items = json.loads(output_of(capsys, "status", "--json"))["items"]
     mine = {item["kind"]: item for item in items if item["stack"] == NAME}
     assert mine["service"]["dollars"] == pytest.approx(3 * TASK)
     assert mine["service"]["detail"] == "3 of 3 tasks of 1 vCPU and 2 GiB"
@@ -132,7 +132,7 @@ def test_a_balancer_of_a_deleted_stack_is_listed(
     for name, key in (("left", "fruits:stack"), ("other", "other")):
         tags = [{"Key": key, "Value": "gone"}]
         client.create_load_balancer(Name=name, Subnets=subnets, Tags=tags)
-    items = json.loads(said(capsys, "status", "--json"))["items"]
+    items = json.loads(output_of(capsys, "status", "--json"))["items"]
     found = [(item["name"], item["stack"]) for item in items if item["kind"] == "balancer"]
     assert ("left", "gone") in found
     assert "other" not in [name for name, _ in found]
@@ -143,14 +143,14 @@ def test_a_balancer_of_a_deleted_stack_is_listed(
 def test_logs_shows_the_output_of_the_tasks(
     launched: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "no task has printed anything yet" in said(capsys, "logs", "--name", NAME)
+    assert "no task has printed anything yet" in output_of(capsys, "logs", "--name", NAME)
     group = next(o["OutputValue"] for o in stack()["Outputs"] if o["OutputKey"] == "Logs")
     client = boto3.client("logs")
     client.create_log_stream(logGroupName=group, logStreamName="app/app/1")
     now = int(time.time() * 1000)
     events = [{"timestamp": now + n, "message": f"line {n}\x1b[2J"} for n in range(5)]
     client.put_log_events(logGroupName=group, logStreamName="app/app/1", logEvents=events)
-    out = said(capsys, "logs", "--name", NAME, "--lines", "2")
+    out = output_of(capsys, "logs", "--name", NAME, "--lines", "2")
     assert out.splitlines() == ["==> app/app/1", r"line 3\x1b[2J", r"line 4\x1b[2J"]
 
 
@@ -170,7 +170,7 @@ def test_another_model_and_image_change_the_stack_and_keep_the_rest(
     # moto cannot change a stack of this template.
     calls = answer(monkeypatch, {"UpdateStack": {}})
     change = ("--model", f"s3://{BUCKET}/fruits/next", "--name", NAME, "--yes")
-    said(capsys, "launch", "app", *change)
+    output_of(capsys, "launch", "app", *change)
     [request] = [arguments for operation, arguments in calls if operation == "UpdateStack"]
     given = {p["ParameterKey"]: p.get("ParameterValue") for p in request["Parameters"]}
     changed = {name: value for name, value in given.items() if value is not None}
@@ -222,7 +222,7 @@ def test_the_price_is_that_of_the_tasks_of_the_template() -> None:
 def test_terminate_deletes_everything_but_the_model(
     launched: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = said(capsys, "terminate", "--name", NAME, "--yes")
+    out = output_of(capsys, "terminate", "--name", NAME, "--yes")
     assert "ElasticLoadBalancingV2::LoadBalancer" in out
     assert f"keep       s3://{BUCKET}" in out
     assert not exists(NAME)

@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from cloud_answers import answer, refusal, refused, said
+from cloud_answers import answer, output_of, refusal, refused
 from stacks import create
 
 from fruits.cloud import jobs
@@ -80,7 +80,7 @@ def test_a_host_runs_the_notebook_with_the_options_that_differ_from_the_defaults
 ) -> None:
     calls = answer(monkeypatch, {})
     options = ("--backbone", "EfficientNetLite0", "--components", "3", "--no-csv")
-    out = said(capsys, "submit", "--name", name, *places(made[name]), *options)
+    out = output_of(capsys, "submit", "--name", name, *places(made[name]), *options)
     (words,) = commands(calls)
     at = words.index("/usr/local/sbin/fruits-run")
     given = words[at + 1 :]
@@ -111,7 +111,7 @@ def test_emr_gets_a_step_that_runs_the_package_under_yarn(
     calls = answer(monkeypatch, {})
     outputs = made["emr"]
     options = ("--deploy-mode", mode, "--scaler", "none", "--limit", "5", "--overwrite")
-    out = said(capsys, "submit", "--name", "emr", *places(outputs), *options)
+    out = output_of(capsys, "submit", "--name", "emr", *places(outputs), *options)
     identity = out.split()[0]
     (step,) = boto3.client("emr").list_steps(ClusterId=outputs["ClusterId"], StepIds=[identity])[
         "Steps"
@@ -227,7 +227,7 @@ def test_logs_of_a_host_are_its_journal(
     output = {"Status": "Success", "StandardOutputContent": "Result=success\n12 images\n"}
     calls = answer(monkeypatch, {"GetCommandInvocation": output})
     job = "fruits-job-20260624T101500Z-0a1b"
-    out = said(capsys, "logs", "--name", "single", "--job", job, "--lines", "7")
+    out = output_of(capsys, "logs", "--name", "single", "--job", job, "--lines", "7")
     assert "12 images" in out
     (script,) = [a["Parameters"]["commands"] for n, a in calls if n == "SendCommand"]
     assert script[0] == f"unit={job}"
@@ -241,8 +241,8 @@ def test_logs_of_emr_are_the_end_of_the_step_s_and_of_the_driver_s(
     made: dict[str, dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = made["emr"]
-    job = said(capsys, "submit", "--name", "emr", *places(outputs)).split()[0]
-    out = said(capsys, "logs", "--name", "emr", "--job", job)
+    job = output_of(capsys, "submit", "--name", "emr", *places(outputs)).split()[0]
+    out = output_of(capsys, "logs", "--name", "emr", "--job", job)
     assert f"{job} fruits 2" in out
     assert "not in S3 yet" in out
     root = f"fruits/emr/logs/{outputs['ClusterId']}"
@@ -257,7 +257,7 @@ def test_logs_of_emr_are_the_end_of_the_step_s_and_of_the_driver_s(
     for key, text in files.items():
         body = gzip.compress(text.encode())
         s3.put_object(Bucket=outputs["Bucket"], Key=f"{root}/{key}", Body=body)
-    out = said(capsys, "logs", "--name", "emr", "--job", job, "--lines", "3")
+    out = output_of(capsys, "logs", "--name", "emr", "--job", job, "--lines", "3")
     assert "line 98" in out
     assert "line 97" in out
     assert "line 96" not in out
@@ -271,7 +271,7 @@ def test_logs_of_emr_are_the_end_of_the_step_s_and_of_the_driver_s(
 def test_session_manager_forwards_each_page_where_no_port_is_open(
     made: dict[str, dict[str, str]], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = said(capsys, "tunnel", "--name", name)
+    out = output_of(capsys, "tunnel", "--name", name)
     host = made[name]["InstanceId" if name == "single" else "MasterInstanceId"]
     lines = [shlex.split(line) for line in out.splitlines() if line.startswith("aws ssm")]
     assert all(words[words.index("--target") + 1] == host for words in lines)
@@ -290,7 +290,7 @@ def test_session_manager_forwards_each_page_where_no_port_is_open(
 def test_ssh_forwards_all_pages_at_once_and_one_if_asked(
     made: dict[str, dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = said(capsys, "tunnel", "--name", "cluster-ssh", "-i", "my key.pem")
+    out = output_of(capsys, "tunnel", "--name", "cluster-ssh", "-i", "my key.pem")
     words = shlex.split(out.splitlines()[0])
     assert words[:2] == ["ssh", "-N"]
     assert words[words.index("-i") + 1] == "my key.pem"
@@ -301,7 +301,7 @@ def test_ssh_forwards_all_pages_at_once_and_one_if_asked(
     answer = boto3.client("ec2").describe_instances(InstanceIds=[host])
     master = answer["Reservations"][0]["Instances"][0]
     assert words[-1] == f"ec2-user@{master.get('PublicDnsName') or master['PrivateDnsName']}"
-    one = said(capsys, "tunnel", "--name", "single-ssh", "--page", "notebook").splitlines()[0]
+    one = output_of(capsys, "tunnel", "--name", "single-ssh", "--page", "notebook").splitlines()[0]
     assert one.count("-L") == 1
     line = refused(capsys, "tunnel", "--name", "single-ssh", "--page", "yarn")
     assert "single has notebook; got 'yarn'" in line
@@ -316,12 +316,12 @@ def test_the_tunnel_to_emr_ends_at_its_primary_node(
     host = made["single"]["InstanceId"]
     nodes = {"Instances": [{"Ec2InstanceId": host}]}
     calls = answer(monkeypatch, {"ListInstances": nodes})
-    out = said(capsys, "tunnel", "--name", "emr", "--page", "yarn")
+    out = output_of(capsys, "tunnel", "--name", "emr", "--page", "yarn")
     assert f"--target {host} " in out
     assert "portNumber=8088" in out
     (asked,) = [a for name, a in calls if name == "ListInstances"]
     assert asked["InstanceGroupTypes"] == ["MASTER"]
-    out = said(capsys, "tunnel", "--name", "emr-ssh")
+    out = output_of(capsys, "tunnel", "--name", "emr-ssh")
     assert "hadoop@" in out
 
 
@@ -336,7 +336,7 @@ def test_open_executes_the_line_and_names_a_missing_program(
     ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("STATUS", "0")
-    out = said(capsys, "tunnel", "--name", "single-ssh", "--open")
+    out = output_of(capsys, "tunnel", "--name", "single-ssh", "--open")
     given = (tmp_path / "arguments").read_text().splitlines()
     assert shlex.split(out.splitlines()[0])[1:] == given
     monkeypatch.setenv("STATUS", "255")

@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from cloud_answers import answer, refusal, refused, said
+from cloud_answers import answer, output_of, refusal, refused
 from stacks import NAMES, ROOT, load
 
 from fruits.cloud import launch, stacks, templates
@@ -36,10 +36,10 @@ def name(request: pytest.FixtureRequest) -> str:
 def launched(capsys: pytest.CaptureFixture[str], kind: str, name: str, *options: str) -> str:
     common = ("--name", name, "--bucket", name, "--yes")
     image = () if kind == "emr" else IMAGE
-    return said(capsys, "launch", kind, *common, *image, *options)
+    return output_of(capsys, "launch", kind, *common, *image, *options)
 
 
-def there(name: str) -> list[str]:
+def statuses(name: str) -> list[str]:
     found = boto3.client("cloudformation").describe_stacks()["Stacks"]
     return [s["StackStatus"] for s in found if s["StackName"] == name]
 
@@ -63,7 +63,7 @@ def test_launch_shows_the_stack_and_its_costs_and_creates_it(
     assert "1 x m5.xlarge with disks: $0.199 an hour" in out
     assert "on-demand prices, us-east-1, 2026-06; not included: addresses" in out
     assert "stop 12 hours after they start" in out
-    assert there(name) == ["CREATE_COMPLETE"]
+    assert statuses(name) == ["CREATE_COMPLETE"]
     (made,) = instances(name)
     assert made["InstanceType"] == "m5.xlarge"
     assert made["InstanceId"] in out
@@ -85,12 +85,12 @@ def test_nothing_is_spent_without_a_yes(
     monkeypatch.setattr(sys, "stdin", Terminal(f"{typed}\n"))
     arguments = ("launch", "single", "--name", name, "--bucket", name, *IMAGE)
     if typed and typed.lower().startswith("y"):
-        said(capsys, *arguments)
-        assert there(name) == ["CREATE_COMPLETE"]
+        output_of(capsys, *arguments)
+        assert statuses(name) == ["CREATE_COMPLETE"]
         return
     line = refused(capsys, *arguments)
     assert ("scripts give --yes" if typed is None else "nothing was done") in line
-    assert there(name) == []
+    assert statuses(name) == []
     assert name not in [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]]
 
 
@@ -112,7 +112,7 @@ def test_ctrl_c_is_one_line_that_says_what_continues(
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     assert "interrupted; nothing was done" in refused(capsys, *arguments, status=130)
-    assert there(name) == []
+    assert statuses(name) == []
     answer(monkeypatch, {"DescribeStackEvents": interrupted})
     line = refused(capsys, *arguments, "--yes", status=130)
     assert "interrupted; AWS continues to create it, and it costs money" in line
@@ -127,7 +127,7 @@ def test_a_cluster_costs_as_much_as_its_hosts_and_status_sees_each_of_them(
     out = launched(capsys, "cluster", name, "--workers", "2")
     assert "3 x m5.xlarge with disks: $0.597 an hour" in out
     assert len(instances(name)) == 3
-    found = json.loads(said(capsys, "status", "--json"))
+    found = json.loads(output_of(capsys, "status", "--json"))
     mine = [item for item in found["items"] if item["stack"] == name]
     assert {i["name"] for i in mine if i["kind"] == "instance"} == {
         i["InstanceId"] for i in instances(name)
@@ -271,7 +271,7 @@ def test_status_lists_leftovers_of_deleted_stacks(
         return found
 
     answer(monkeypatch, {"GetMetricStatistics": measured})
-    found = json.loads(said(capsys, "status", "--json"))
+    found = json.loads(output_of(capsys, "status", "--json"))
     mine = {i["name"]: i for i in found["items"] if i["stack"] == name}
     assert mine[volume]["detail"].endswith("of no instance")
     assert mine[host]["state"] == "running"
@@ -280,15 +280,15 @@ def test_status_lists_leftovers_of_deleted_stacks(
     assert mine[host]["dollars"] is None
     assert mine[secret["ARN"].rpartition(":")[2]]["kind"] == "secret"
     assert mine[name]["detail"].startswith("2.50 GB in 1 objects")
-    table = said(capsys, "status")
+    table = output_of(capsys, "status")
     (line,) = (line for line in table.splitlines() if f"instance  {host}" in line)
     assert line.split()[-3:] == ["h", "?", "x9.xlarge"]
     assert "without the items marked ?" in table
     ec2.stop_instances(InstanceIds=[host])
-    (line,) = (t for t in said(capsys, "status").splitlines() if f"instance  {host}" in t)
+    (line,) = (t for t in output_of(capsys, "status").splitlines() if f"instance  {host}" in t)
     assert line.split()[-3:] == ["h", "-", "x9.xlarge"]
     ec2.terminate_instances(InstanceIds=[host])
-    assert f"instance  {host}" not in said(capsys, "status")
+    assert f"instance  {host}" not in output_of(capsys, "status")
 
 
 def test_status_shows_some_kinds_even_if_others_cannot_be_listed(
@@ -307,11 +307,11 @@ def test_terminate_asks_and_deletes_all_but_the_bucket(
     launched(capsys, "single", name)
     assert "--yes" in refused(capsys, "terminate", "--name", name)
     (host,) = instances(name)
-    out = said(capsys, "terminate", "--name", name, "--yes")
+    out = output_of(capsys, "terminate", "--name", name, "--yes")
     assert f"EC2::Instance {host['InstanceId']}" in out
     assert f"keep       s3://{name}" in out
     assert f"still there, and billed: s3://{name}" in out
-    assert there(name) == []
+    assert statuses(name) == []
     assert instances(name) == []
     assert boto3.client("s3").head_bucket(Bucket=name)
     assert "there is none in us-east-1" in refused(capsys, "terminate", "--name", name, "--yes")
@@ -347,7 +347,7 @@ def test_terminate_names_resources_that_remain(
             {"ResourceType": "volume", "Tags": [{"Key": "fruits:stack", "Value": name}]}
         ],
     )["VolumeId"]
-    out = said(capsys, "terminate", "--name", name, "--yes")
+    out = output_of(capsys, "terminate", "--name", name, "--yes")
     assert f"still there, and billed: volume {volume} (available)" in out
 
 
@@ -356,11 +356,11 @@ def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
 ) -> None:
     body = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=body)
-    assert name not in said(capsys, "status")
+    assert name not in output_of(capsys, "status")
     assert "is not deleted" in refused(capsys, "terminate", "--name", name, "--yes")
     line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
     assert "exists, and is not of this tool (AWS: AlreadyExistsException)" in line
-    assert there(name) == ["CREATE_COMPLETE"]
+    assert statuses(name) == ["CREATE_COMPLETE"]
 
 
 def test_launch_changes_an_existing_stack_and_keeps_other_parameters(
@@ -369,7 +369,7 @@ def test_launch_changes_an_existing_stack_and_keeps_other_parameters(
     launched(capsys, "cluster", name, "--workers", "1", "--prefix", "mine")
     # moto cannot change a stack of this template.
     calls = answer(monkeypatch, {"UpdateStack": {}})
-    out = said(capsys, "launch", "cluster", "--name", name, "--workers", "3", "--yes")
+    out = output_of(capsys, "launch", "cluster", "--name", name, "--workers", "3", "--yes")
     assert f"change     stack {name}" in out
     assert "4 x m5.xlarge" in out
     (request,) = (arguments for operation, arguments in calls if operation == "UpdateStack")
@@ -460,12 +460,12 @@ def test_the_reason_of_the_first_failure_of_a_stack_is_one_line(
     assert f"fruits cloud terminate --name {name}" in line
     # It blocks the next launch until it is deleted, and status shows it.
     assert "exists, and is ROLLBACK_COMPLETE" in refused(capsys, *arguments)
-    assert "ROLLBACK_COMPLETE" in said(capsys, "status")
+    assert "ROLLBACK_COMPLETE" in output_of(capsys, "status")
     assert "wanted a stack that is up; it is ROLLBACK_COMPLETE" in refused(
         capsys, "tunnel", "--name", name
     )
     monkeypatch.undo()
-    said(capsys, "terminate", "--name", name, "--yes")
+    output_of(capsys, "terminate", "--name", name, "--yes")
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_a_refusal_of_aws_is_one_line_and_nothing_is_created(
     assert f"{operation}: refused (AWS: {code}); " in line
     assert wanted in line
     monkeypatch.undo()
-    assert there(name) == []
+    assert statuses(name) == []
 
 
 @pytest.mark.parametrize(
@@ -515,7 +515,7 @@ def test_wrong_options_are_refused_before_anything_is_created(
 ) -> None:
     given = ("launch", "single", "--name", name, "--bucket", name, "--yes", *arguments)
     assert wanted in refused(capsys, *given)
-    assert there(name) == []
+    assert statuses(name) == []
 
 
 def test_a_bucket_in_another_region_is_refused_before_anything_is_created(
@@ -526,7 +526,7 @@ def test_a_bucket_in_another_region_is_refused_before_anything_is_created(
     s3.create_bucket(Bucket=name, CreateBucketConfiguration=where)
     line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
     assert "this one is in eu-west-1 (AWS: PermanentRedirect); use --region eu-west-1" in line
-    assert there(name) == []
+    assert statuses(name) == []
 
 
 def test_prices_of_another_region_are_marked() -> None:

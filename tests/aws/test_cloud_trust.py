@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.httpsession import URLLib3Session
-from cloud_answers import answer, refusal, refused, said
+from cloud_answers import answer, output_of, refusal, refused
 from stacks import create
 
 from fruits.cloud import logs, stacks, tunnel
@@ -57,16 +57,16 @@ def test_every_request_to_a_bucket_names_the_owner_that_is_expected(
     (tmp_path / "images/large.tif").write_bytes(b"x" * 20 * 2**20)
     monkeypatch.setattr(URLLib3Session, "send", record)
     common = ("--name", "owned", "--bucket", "owned", "--yes")
-    said(capsys, "launch", "emr", *common, "--wheels", str(tmp_path / "wheels"))
+    output_of(capsys, "launch", "emr", *common, "--wheels", str(tmp_path / "wheels"))
     for _ in range(2):
-        said(capsys, "upload", str(tmp_path / "images"), "s3://owned/fruits/images")
-    said(capsys, "status")
+        output_of(capsys, "upload", str(tmp_path / "images"), "s3://owned/fruits/images")
+    output_of(capsys, "status")
     cluster = stacks.require(Account.of(), "owned").outputs["ClusterId"]
     boto3.client("emr").add_job_flow_steps(
         JobFlowId=cluster, Steps=[{"Name": "x", "HadoopJarStep": {"Jar": "command-runner.jar"}}]
     )
-    said(capsys, "logs", "--name", "owned")
-    said(capsys, "terminate", "--name", "owned", "--yes")
+    output_of(capsys, "logs", "--name", "owned")
+    output_of(capsys, "terminate", "--name", "owned", "--yes")
     assert {"HEAD ", "PUT ", "GET versioning", "PUT lifecycle"} <= {what for what, _ in requests}
     assert {"POST uploads", "PUT uploadId", "POST uploadId"} <= {what for what, _ in requests}
     assert {owner for _, owner in requests} == {ACCOUNT}, requests
@@ -111,7 +111,7 @@ def settings(bucket: str) -> tuple[str | None, list[dict[str, Any]]]:
 
 def launch(capsys: pytest.CaptureFixture[str], bucket: str, *options: str) -> str:
     common = ("--name", bucket, "--bucket", bucket, "--yes")
-    return said(capsys, "launch", "single", *common, *IMAGE, *options)
+    return output_of(capsys, "launch", "single", *common, *IMAGE, *options)
 
 
 def test_launch_turns_versioning_on_so_that_a_job_cannot_destroy_results(
@@ -182,7 +182,7 @@ def test_the_command_that_terminate_prints_deletes_a_bucket_with_its_old_version
     for body in (b"first", b"second"):
         s3.put_object(Bucket="all-gone", Key="fruits/a", Body=body)
     s3.delete_object(Bucket="all-gone", Key="fruits/a")
-    out = said(capsys, "terminate", "--name", "all-gone", "--yes")
+    out = output_of(capsys, "terminate", "--name", "all-gone", "--yes")
     command = re.search(r'python -c "(.*)"', out)
     assert command
     subprocess.run([sys.executable, "-c", command[1]], check=True)
@@ -236,7 +236,7 @@ def test_stacks_with_outputs_like_ours_are_not_listed(
     body = json.dumps({"Resources": TOPIC, "Outputs": OUTPUTS})
     cloudformation.create_stack(StackName="theirs", TemplateBody=body)
     create("ec2-single", "by-hand")
-    listed = json.loads(said(capsys, "status", "--json"))["items"]
+    listed = json.loads(output_of(capsys, "status", "--json"))["items"]
     names = {item["name"] for item in listed if item["kind"] == "stack"}
     # A stack that another program created from our template costs money, too.
     assert "by-hand" in names
@@ -348,7 +348,7 @@ def test_logs_cannot_control_the_terminal(
         Key=f"fruits/emr/logs/{cluster}/steps/{job}/stderr.gz",
         Body=gzip.compress(b"fine\n\x1b[2J\x1b[1;1Hfruits: all done\r\xff\n"),
     )
-    out = said(capsys, "logs", "--name", "loud")
+    out = output_of(capsys, "logs", "--name", "loud")
     assert r"\x1b[2J\x1b[1;1Hfruits: all done" in out
     assert r"\x1b]0;title\x07" in out
     assert out.replace("\n", "").isprintable()
@@ -361,7 +361,7 @@ def test_the_output_of_a_host_cannot_control_the_terminal(
     monkeypatch.setattr("fruits.cloud.jobs.POLL_SECONDS", 0.01)
     printed = {"Status": "Success", "StandardOutputContent": "ok\x1b[8m\n"}
     answer(monkeypatch, {"GetCommandInvocation": printed})
-    assert r"ok\x1b[8m" in said(capsys, "logs", "--name", "loud-host")
+    assert r"ok\x1b[8m" in output_of(capsys, "logs", "--name", "loud-host")
     failed = {"Status": "Failed", "StandardErrorContent": "x\x1b[2J\n"}
     answer(monkeypatch, {"GetCommandInvocation": failed})
     assert r"x\x1b[2J (AWS: Failed)" in refused(capsys, "logs", "--name", "loud-host")
@@ -388,7 +388,7 @@ def test_damaged_and_too_many_logs_are_shown_as_far_as_they_go(
     for n in range(30):
         key = f"fruits/emr/logs/{cluster}/steps/{job}/{n:02}/stdout.gz"
         s3.put_object(Bucket=outputs["Bucket"], Key=key, Body=b"no gzip")
-    out = said(capsys, "logs", "--name", "many", "--job", job)
+    out = output_of(capsys, "logs", "--name", "many", "--job", job)
     assert out.count("not a valid gzip file") == logs.MOST_FILES
     assert "more than 20 files: the others are not shown" in out
     assert "lines: wanted 1 or more; got 0" in refused(capsys, "logs", "--lines=0", "--name=many")

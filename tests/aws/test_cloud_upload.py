@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from cloud_answers import answer, refusal, refused, said
+from cloud_answers import answer, output_of, refusal, refused
 
 import fruits.cloud.upload
 from fruits.cloud.account import Account
@@ -319,7 +319,7 @@ def test_the_bar_counts_the_files(
     monkeypatch.setattr(
         fruits.cloud.upload, "tqdm", lambda **options: made(**{**options, "delay": 0})
     )
-    out = said(capsys, "upload", str(folder), f"s3://{bucket}")
+    out = output_of(capsys, "upload", str(folder), f"s3://{bucket}")
     assert out == f"6 files sent (0.0 MB), 0 were there already: s3://{bucket}\n"
     main_again = fruits.cloud.upload.upload(Account.of(), str(folder), f"s3://{bucket}")
     assert main_again.there == 6

@@ -309,8 +309,8 @@ def test_bad_input_is_one_line_in_the_drivers_log(yarn: Yarn) -> None:
     assert job.application["finalStatus"] == "FAILED"
     containers = yarn.hadoop.containers(job.application["id"])
     lines = [line for text in containers.values() for line in text.splitlines()]
-    said = {line for line in lines if line.startswith("fruits: ")}
-    assert len(said) == 1, said
-    assert f"wanted a folder of images; s3://{BUCKET}/fruits/nowhere does not exist" in said.pop()
+    errors = {line for line in lines if line.startswith("fruits: ")}
+    assert len(errors) == 1, errors
+    assert f"wanted a folder of images; s3://{BUCKET}/fruits/nowhere does not exist" in errors.pop()
     assert not any("Traceback" in line for line in lines)
     assert not yarn.store.exists(f"{BUCKET}/fruits/nothing/run.json")
