@@ -11,7 +11,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
 output, port = sys.argv[1:]
-# Spark's workers would else be the first Python on the PATH.
+# Otherwise, Spark's workers would use the first Python on the PATH.
 os.environ["PYSPARK_PYTHON"] = sys.executable
 spark = SparkSession.builder.config("spark.ui.enabled", "false").getOrCreate()
 model = PipelineModel.load(f"{output}/model")

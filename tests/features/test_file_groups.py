@@ -21,7 +21,7 @@ def test_groups_have_at_most_so_many_bytes_and_files_in_order():
 
 
 class CachingFileSystem(LocalFileSystem):
-    """Local files whose listings are kept, as those of some stores are."""
+    """Local files with cached listings, like those of some stores."""
 
     cachable = False
 

@@ -138,7 +138,7 @@ def png(pixels):
     return buffer.getvalue()
 
 
-# What a compiled backbone computes
+# The features of a compiled backbone
 
 
 def test_every_backbone_is_tested():

@@ -114,7 +114,7 @@ def test_a_store_that_is_unreachable_at_the_start_is_reported_within_seconds(
     start = time.monotonic()
     with pytest.raises(StorageError, match="the store cannot be used"):
         filesystem.info(path)
-    # Neither retried for a minute nor more often than botocore's few times.
+    # It is not retried for a minute, and not more often than botocore itself does.
     assert time.monotonic() - start < 50
     assert store.asked["a.jpg"] <= 3
 
