@@ -99,7 +99,7 @@ def _outputs(form: str, scores: Any) -> dict[str, Any]:
 def masked(shape: list[int]) -> Any:
     """A DETR with a mask that marks the photograph, like that of transformers.
 
-    Boxes are relative to the marked part, and scores are lower if the mask marks less of a half.
+    Boxes are relative to the marked part, and scores are lower if the mask marks less.
     """
     mask = ops.parameter(shape, np.int64, "pixel_mask")
     mask.output(0).set_names({"pixel_mask"})
