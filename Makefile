@@ -98,10 +98,14 @@ down:
 
 # Installs missing programs. Needs root on Debian if no Docker engine is running.
 CLUSTER := tests/cluster tests/serve/test_container.py
+# All other tests with containers may use a browser and SSH.
+NO_BROWSER := tests/cluster/test_image.py tests/cluster/test_cluster.py
 test-cluster: .venv/ready-dev
 	deploy/docker/engine.sh images
+ifneq ($(filter-out $(NO_BROWSER),$(CLUSTER)),)
 	command -v chromium >/dev/null || apt-get install -y -qq chromium
 	[ -x /usr/sbin/sshd ] || apt-get install -y -qq openssh-server
+endif
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
 
 # The Spark tests with the oldest supported PySpark, which has the same API as EMR.

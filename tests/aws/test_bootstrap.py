@@ -94,7 +94,7 @@ GIVEN = ["--wheels", "s3://b/w", "--sha256", "0" * 64, "--python", "/opt/fruits/
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
+def bare(tmp_path: Path) -> Iterator[Node]:
     """A primary node, and a folder of wheels: the package and one dependency."""
     wheels = tmp_path / "store" / "bucket" / "software" / "wheels"
     wheels.mkdir(parents=True)
@@ -124,6 +124,21 @@ def node(tmp_path: Path) -> Iterator[Node]:
     shutil.rmtree(root)
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty environment like the one that the bootstrap makes, which takes seconds."""
+    folder = tmp_path_factory.mktemp("environment") / "fruits"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def node(bare: Node, environment: Path) -> Node:
+    """A node that has an environment, but no wheels yet."""
+    shutil.copytree(environment, bare.python.parent.parent, symlinks=True)
+    return bare
+
+
 def package(imported: str) -> dict[str, str]:
     """The modules that a node imports to check the package; one of them imports `imported`."""
     runtime = {"networks/__init__": "", "networks/runtime": f"import {imported}\n"}
@@ -147,16 +162,16 @@ def wheel(folder: Path, name: str, modules: dict[str, str]) -> Path:
     return file
 
 
-def test_a_node_gets_the_wheels_of_the_bucket_and_nothing_else(node: Node) -> None:
-    done = node.run()
+def test_a_node_gets_the_wheels_of_the_bucket_and_nothing_else(bare: Node) -> None:
+    done = bare.run()
     assert done.returncode == 0, done.stderr
     check = "import fruits.networks.runtime, needed, sys; print(sys.prefix)"
     found = subprocess.run(
-        [node.python, "-I", "-c", check], capture_output=True, text=True, check=True
+        [bare.python, "-I", "-c", check], capture_output=True, text=True, check=True
     )
-    assert Path(found.stdout.strip()) == node.python.parent.parent
-    command = (node.root / "usr/local/bin/fruits-env").read_text()
-    assert f"PYSPARK_PYTHON={node.python}" in command
+    assert Path(found.stdout.strip()) == bare.python.parent.parent
+    command = (bare.root / "usr/local/bin/fruits-env").read_text()
+    assert f"PYSPARK_PYTHON={bare.python}" in command
     assert subprocess.run(["bash", "-n"], input=command, text=True, check=True).returncode == 0
 
 
@@ -230,11 +245,11 @@ def test_other_nodes_have_no_workbench(node: Node) -> None:
     assert "put-object" not in node.asked()
 
 
-def test_a_list_that_is_not_the_pinned_one_is_refused(node: Node) -> None:
-    done = node.run(sha256="1" * 64)
+def test_a_list_that_is_not_the_pinned_one_is_refused(bare: Node) -> None:
+    done = bare.run(sha256="1" * 64)
     assert done.returncode != 0
     assert "does not have the SHA-256 of --sha256" in done.stderr
-    assert not node.python.exists()
+    assert not bare.python.exists()
 
 
 def test_a_wheel_that_was_changed_is_refused(node: Node) -> None:
@@ -275,11 +290,11 @@ def test_s3_may_be_unavailable_for_a_moment_only(node: Node) -> None:
     assert "bootstrap: gave up: aws s3 cp" in done.stderr
 
 
-def test_a_python_that_the_release_does_not_have_is_named(node: Node) -> None:
-    wheels = node.store / "bucket/software/wheels"
+def test_a_python_that_the_release_does_not_have_is_named(bare: Node) -> None:
+    wheels = bare.store / "bucket/software/wheels"
     text = (wheels / "requirements.txt").read_text().replace(f"python {PYTHON}", "python 3.99")
     (wheels / "requirements.txt").write_text(text)
-    done = node.run(sha256=hashlib.sha256(text.encode()).hexdigest())
+    done = bare.run(sha256=hashlib.sha256(text.encode()).hexdigest())
     assert done.returncode != 0
     assert "python3.99, which this release does not have" in done.stderr
 
@@ -295,8 +310,8 @@ def test_a_python_that_the_release_does_not_have_is_named(node: Node) -> None:
         ([*GIVEN, "--history", "/tmp/x"], "--history: wanted a folder such as s3://"),
     ],
 )
-def test_wrong_options_are_one_line(node: Node, arguments: list[str], wanted: str) -> None:
-    done = node.bash(*arguments)
+def test_wrong_options_are_one_line(bare: Node, arguments: list[str], wanted: str) -> None:
+    done = bare.bash(*arguments)
     assert done.returncode != 0
     assert wanted in done.stderr
     assert done.stderr.count("\n") == 1

@@ -276,7 +276,7 @@ def test_the_largest_objects_have_at_most_10000_parts(size: int, part: int) -> N
 def test_an_interrupted_upload_continues(
     bucket: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    count = 1500
+    count = 900
     for n in range(count):
         (tmp_path / "many" / str(n % 7)).mkdir(parents=True, exist_ok=True)
         (tmp_path / "many" / str(n % 7) / f"{n}.jpg").write_bytes(os.urandom(5000))

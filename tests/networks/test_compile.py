@@ -109,7 +109,7 @@ def keras_features():
             model, sha256 = keras_model(name, "random")
             pixels = pictures(side)[::2].astype(np.float32)
             prepared = import_module(module).preprocess_input(pixels)
-            made[name] = model.predict(prepared, verbose=0), sha256
+            made[name] = model(prepared, training=False).numpy(), sha256
         return made[name]
 
     return keras_features
@@ -182,7 +182,7 @@ def test_a_file_is_decoded_as_in_keras(tmp_path, size, compiled, mobilenet):
     # Files of less than twice the wanted side are decoded at full scale, others at a reduced scale.
     assert np.abs(found - img_to_array(loaded)).max() <= (0 if max(size) <= 448 else 12)
 
-    wanted = mobilenet.predict(preprocess_input(img_to_array(loaded)[None]), verbose=0)
+    wanted = mobilenet(preprocess_input(img_to_array(loaded)[None]), training=False).numpy()
     [features] = featurize([path.read_bytes()], compiled("MobileNetV2"))
     assert difference(features, wanted[0]) < (TOLERANCE if max(size) <= 448 else 0.1)
 

@@ -68,7 +68,7 @@ class Zoo:
                         [np.array([0.1, 0.2, 0.3]), np.array([0.9, 0.5, 0.7]), np.array(5)]
                     )
                     layer.finalize_state()
-            self.bases[name] = base, base.predict(self.pixels(name), verbose=0)
+            self.bases[name] = base, base(self.pixels(name), training=False).numpy()
         return self.bases[name]
 
     def top(self, name):
@@ -306,9 +306,9 @@ def imagenet_like(zoo, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
         with_layer = zoo.build("EfficientNetB0", weights="imagenet")
-    features = with_layer.predict(zoo.pixels("EfficientNetB0"), verbose=0)
+    features = with_layer(zoo.pixels("EfficientNetB0"), training=False).numpy()
     assert 0.01 < features.std() < 100
-    assert difference(plain.predict(zoo.pixels("EfficientNetB0"), verbose=0), features) > 0.1
+    assert difference(plain(zoo.pixels("EfficientNetB0"), training=False).numpy(), features) > 0.1
     return plain, with_layer, features
 
 

@@ -23,10 +23,13 @@ from fruits.serve.settings import Settings
 
 TOKEN = "correct-horse-battery-staple"
 
-# Crashes or blocks the process that decodes certain contents, like broken native code.
+# Crashes or blocks the process that decodes certain contents, like broken native code; and shortens
+# the ten seconds that a client has for its headers.
 POISON = """
 import os, signal
 import fruits.networks.runtime as engines
+import fruits.serve.protocol as connections
+connections.HEADER_SECONDS = 3
 decode = engines.decode
 def poisoned(content, *options):
     if b"POISON crash" in content:
@@ -177,12 +180,15 @@ def test_photographs_of_clients_that_have_gone_are_not_looked_at(
 
 def test_clients_that_send_too_slowly_are_dropped(strict: Server) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
-    # A response that takes longer than these seconds fails.
-    answer = raw(strict, head, *[b"x"] * 9, pause=0.5, seconds=60)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    # Headers that never end get no response, and the connection is closed.
-    assert raw(strict, b"GET / HTTP/1.1\r\nHost: loc", seconds=60) == b""
-    assert raw(strict, seconds=60) == b""
+    with ThreadPoolExecutor(3) as pool:
+        # A response that takes longer than these seconds fails.
+        slow = pool.submit(raw, strict, head, *[b"x"] * 9, pause=0.5, seconds=60)
+        half = pool.submit(raw, strict, b"GET / HTTP/1.1\r\nHost: loc", seconds=60)
+        silent = pool.submit(raw, strict, seconds=60)
+        assert slow.result().startswith(b"HTTP/1.1 408 ")
+        # Headers that never end get no response, and the connection is closed.
+        assert half.result() == b""
+        assert silent.result() == b""
     assert strict.client.get("/ping").status_code == 200
 
 

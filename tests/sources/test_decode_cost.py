@@ -1,7 +1,8 @@
 """Malicious files with high costs: time and memory have limits, which are checked before decoding.
 
 Each file is decoded in a separate process, which measures its CPU time and its memory.
-``python tests/sources/test_decode_cost.py NAME`` decodes one of them.
+``python tests/sources/test_decode_cost.py NAME`` decodes one of them. All these processes are forks
+of one, so that the modules are imported only once.
 """
 
 import io
@@ -251,11 +252,21 @@ FILES = {
 }
 
 
+@pytest.fixture(scope="module")
+def process():
+    """A process that prints, for each name of a file that it reads, the accounts of decoding it."""
+    command = [sys.executable, __file__]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, bufsize=1) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_needs_more_than_the_limits(name):
-    done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    used = json.loads(done.stdout)
+def test_no_file_needs_more_than_the_limits(name, process):
+    process.stdin.write(f"{name}\n")
+    used = json.loads(process.stdout.readline())
+    assert "died" not in used, used
     wanted = FILES[name][1].split("|")
     assert used["reason"].startswith(tuple(wanted)) if wanted != [""] else used["reason"] == ""
     assert used["seconds"] < MAX_SECONDS
@@ -286,6 +297,18 @@ def accounts(name):
         # The process with limits starts with the memory of its modules.
         "growth": 1024 * max(after[0] - memory, after[1]),
     }
+
+
+def serve():
+    """Decodes the files whose names are in the standard input, each in a fork of this process."""
+    for name in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            print(json.dumps(accounts(name.strip())), flush=True)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            print(json.dumps({"died": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
 # The process with limits
@@ -395,4 +418,7 @@ def test_a_watched_process_ends_if_an_image_takes_too_long(option, status):
 
 
 if __name__ == "__main__":
-    print(json.dumps(accounts(sys.argv[1])))
+    if sys.argv[1:]:
+        print(json.dumps(accounts(sys.argv[1])))
+    else:
+        serve()
