@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,26 @@ def test_the_fastest_batch_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     # A batch of four is hardly faster than two, and would need more memory.
     assert graph.batch == 2
     assert load(graph)(np.zeros((3, 64, 64, 3), np.uint8)).shape == (3, 16)
+
+
+@pytest.mark.parametrize(("pause", "runs"), [(0.0, 200), (0.03, 3)])
+def test_a_fast_network_is_measured_often_and_a_slow_one_a_few_times(
+    pause: float, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Network:
+        batch = 2
+        called = 0
+
+        def __call__(self, pixels: np.ndarray) -> None:
+            self.called += 1
+            time.sleep(pause)
+
+    # Even 200 runs of a network without any work take less than this.
+    monkeypatch.setattr(batch, "SECONDS", 0.01 if pause else 60)
+    network = Network()
+    seconds = batch._seconds(network, np.zeros((2, 4, 4, 3), np.uint8))  # type: ignore[arg-type]
+    assert network.called == runs
+    assert seconds >= pause / 2
 
 
 # Refused folders

@@ -335,7 +335,7 @@ def test_keras_imagenet_file_may_be_given_by_path(zoo, tmp_path, imagenet_like):
 
 
 def test_a_file_is_given_by_path_or_uri(zoo, tmp_path, monkeypatch):
-    path = keras3_weights(zoo.base("MobileNetV2")[0], tmp_path)
+    path = legacy_weights(zoo.base("MobileNetV2")[0], tmp_path)
     odd = tmp_path / "odd #1 %20 name.H5"
     shutil.copy(path, odd)
     check(zoo, "MobileNetV2", odd)
