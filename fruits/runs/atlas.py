@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.features.rows import matrix, write_rows
+from fruits.features.rows import matrix, scan, write_rows
 from fruits.quality.atlas import atlas_table
 from fruits.quality.copies import COLUMNS
 from fruits.runs.context import RunContext
@@ -45,7 +45,7 @@ def _components(context: RunContext, images: pa.Table) -> NDArray[np.float32]:
     If all components would take too much memory, only the leading ones are returned.
     """
     parts, most = [], max(2, _COMPONENTS_BYTES // 4 // max(images.num_rows, 1))
-    for batch in context.staged.dataset("pca").to_batches(columns=["path", "pca"], batch_size=8192):
+    for batch in scan(context.staged.dataset("pca"), ["path", "pca"], rows=8192):
         own = batch.filter(pc.is_in(batch["path"], images["path"].combine_chunks()))
         if own.num_rows:
             parts.append(matrix(own["pca"])[:, :most].astype(np.float32))

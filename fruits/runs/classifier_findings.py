@@ -11,14 +11,12 @@ import pyarrow.compute as pc
 
 from fruits.classify.model import Predictions
 from fruits.classify.train import HeldOut
+from fruits.features.rows import scan
 from fruits.quality.findings import MOST_LISTED, Finding
 from fruits.quality.labels import Answers, confidence_needed, label_suspects, least_probable
 from fruits.quality.outliers import outliers
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
-
-_BATCH = 16_384
-"""Rows of a batch, since each becomes several Python objects."""
 
 _FAR = pa.schema(
     [*((name, pa.string()) for name in ("path", "label", "split")), ("distance", pa.float64())]
@@ -87,8 +85,7 @@ def _predictions(
 ) -> Iterator[pa.RecordBatch]:
     """Some columns and rows of the staged predictions, in batches."""
     table = context.staged.dataset("predictions")
-    batches = table.to_batches(columns=columns, filter=wanted, batch_size=_BATCH)
-    return (batch for batch in batches if batch.num_rows)
+    return (batch for batch in scan(table, columns, wanted) if batch.num_rows)
 
 
 def _answers(rows: pa.RecordBatch, classified: Classified) -> Answers:

@@ -13,7 +13,7 @@ import pyarrow.dataset as pads
 
 from fruits.errors import OutputError
 from fruits.features.digest_keys import Keys, is_in, merged_keys, sorted_keys, unique_keys
-from fruits.features.rows import FEATURES
+from fruits.features.rows import FEATURES, scan
 from fruits.features.table import FeatureTable
 from fruits.quality.contents import Contents, rows_of
 from fruits.quality.copies import COLUMNS, most_serious_first
@@ -25,9 +25,6 @@ from fruits.runs.reduce import TRAIN
 
 MOST_COMPARED = 200_000
 """At most this many contents are compared by their pictures, with 400 bytes of memory for each."""
-
-_BATCH = 16_384
-"""Rows in a batch."""
 
 _SCHEMA = pa.schema([FEATURES.field(name) for name in COLUMNS])
 
@@ -47,8 +44,7 @@ class _Images:
     is_wanted: Callable[[pa.RecordBatch], pa.Array] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        # Small batches: Arrow reads several of them ahead.
-        for batch in self.rows.to_batches(columns=COLUMNS, filter=self.wanted, batch_size=_BATCH):
+        for batch in scan(self.rows, COLUMNS, self.wanted):
             yield batch if self.is_wanted is None else batch.filter(self.is_wanted(batch))
 
     def contents(self) -> Contents:

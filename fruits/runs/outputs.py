@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from fruits.errors import OutputError
-from fruits.features.rows import write_rows
+from fruits.features.rows import scan, write_rows
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord
@@ -248,7 +248,7 @@ class Outputs:
         """Writes the table of components to one CSV file: path, label, pc1, pc2, ..."""
         with self.open(name) as file:
             writer = None
-            for batch in self.dataset(table).to_batches(batch_size=4096):
+            for batch in scan(self.dataset(table), rows=4096):
                 flat = flat_rows(batch)
                 writer = writer or pacsv.CSVWriter(file, flat.schema)
                 writer.write(flat)

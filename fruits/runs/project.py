@@ -13,6 +13,7 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.rows import SCORES, TablePredictor, evaluate_sides
 from fruits.errors import OutputError
 from fruits.features.digest_keys import digest_keys, is_in
+from fruits.features.rows import scan
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
@@ -22,9 +23,6 @@ from fruits.spark.project import DIGESTS, SCORED, project
 
 HELD_OUT = frozenset(["test", "validation"])
 """The sides of the split that are not used for fits."""
-
-_BATCH = 16_384
-"""Rows of a batch, since each becomes several Python objects."""
 
 
 def project_features(
@@ -61,7 +59,7 @@ def project_features(
         # The rows are ordered by path; the paths are not needed.
         columns = [name for name in SCORES.names if name != "path"]
         return evaluate_sides(
-            scores.to_batches(columns=columns, batch_size=_BATCH),
+            scan(scores, columns),
             classified.classifier.labels,
             classified.most_frequent,
             _identical(context),
@@ -92,7 +90,7 @@ def _identical(context: RunContext) -> dict[str | None, int] | None:
         known = digest_keys(_digests(trained, None))
     sides = None if context.basis else pc.field("split").isin(sorted(HELD_OUT))
     found = Counter[str | None]()
-    for batch in tested.to_batches(columns=["split", "sha256"], filter=sides):
+    for batch in scan(tested, ["split", "sha256"], sides):
         for side in pc.unique(batch["split"]).to_pylist():
             of_side = pc.is_null(batch["split"]) if side is None else pc.equal(batch["split"], side)
             found[side] += int(is_in(known, batch.filter(of_side)["sha256"]).sum())
@@ -100,5 +98,4 @@ def _identical(context: RunContext) -> dict[str | None, int] | None:
 
 
 def _digests(rows: pads.Dataset, chosen: pc.Expression | None) -> Iterator[pa.Array]:
-    batches = rows.to_batches(columns=["sha256"], filter=chosen, batch_size=_BATCH)
-    return (batch["sha256"] for batch in batches)
+    return (batch["sha256"] for batch in scan(rows, ["sha256"], chosen))

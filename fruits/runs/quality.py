@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.features.rows import write_rows
+from fruits.features.rows import scan, write_rows
 from fruits.quality.copies import COLUMNS
 from fruits.quality.drift import drift_of_runs, drift_of_splits, farthest_first
 from fruits.quality.findings import Finding, by_kind, counts_of, file_name
@@ -80,7 +80,7 @@ def _drift(context: RunContext, extracted: Extracted, reduced: Reduced) -> list[
         table = context.staged.dataset("pca")
         sizes = {side: count for side, count in extracted.sides.items() if side}
         columns = ["label", "split", "pca"]
-        found += drift_of_splits(table.to_batches(columns=columns, batch_size=8192), sizes)
+        found += drift_of_splits(scan(table, columns, rows=8192), sizes)
     if reduced.last is not None:
         name = "the model" if context.basis else "the last run"
         arrays = np.asarray(reduction.weights), np.asarray(reduction.offset)
