@@ -17,7 +17,7 @@ from fruits.sources.text import storable
 
 # Usual names of a column with paths; the first one that exists is used.
 PATHS = ("path", "uri", "url", "file_name", "filename", "filepath", "file", "image_path", "image")
-
+ADDRESSES = ("uri", "url")
 
 KIND_OF = "fruits.kind"
 """A key in the metadata of a field: the type of a column whose values are not in the index."""
@@ -98,6 +98,15 @@ def image_column(schema: pa.Schema, place: str) -> str | None:
             "write a file with one of them, or call it image"
         )
     return found[0] if found else None
+
+
+def name_column(schema: pa.Schema) -> str | None:
+    """Finds the column with the names of images whose bytes are in a table; None if there is none.
+
+    Spark's data source ``binaryFile`` calls it ``path``. Addresses are not names.
+    """
+    texts = {field.name.lower(): field.name for field in schema if _is_text(field.type)}
+    return next((texts[name] for name in PATHS if name in texts and name not in ADDRESSES), None)
 
 
 def find_column(name: str, rule: str | None, names: Sequence[str], place: str) -> str | None:

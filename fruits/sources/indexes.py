@@ -23,7 +23,7 @@ from fruits.storage.location import Location
 from fruits.storage.walk import Entry
 
 # Changes when indexes have other columns or other contents.
-_FORMAT = "3"
+_FORMAT = "4"
 
 
 def cached_index(

@@ -1,11 +1,13 @@
 """Parquet files with the bytes of images as a source, as used by Hugging Face's datasets.
 
-The column is binary, or a struct with `bytes` and `path`. A file must be read once to list its
-images, because Parquet does not store the length of a value.
+The column is binary, or a struct with `bytes` and `path`. The path may also be in another column,
+as in the tables of Spark's data source ``binaryFile``. A file must be read once to list its images,
+because Parquet does not store the length of a value.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from fruits.sources.columns import (
     image_column,
     is_scalar,
     label_facts,
+    name_column,
     require_different,
 )
 from fruits.sources.indexes import cached_index
@@ -122,6 +125,9 @@ def read_rows(items: pa.Table) -> Iterator[bytes | OSError]:
 # Additional columns of an index; no column of a file has a name that begins like this.
 _LENGTH, _PATH = "\1length", "\1path"
 
+_ROOT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:(//[^/]*)?)?/*")
+"""The beginning of an absolute path or a URI, such as file:/ or s3a://bucket/."""
+
 
 def _made(location: Location, length: int) -> pa.Table:
     """Makes the index of a file: lengths and paths of the images, and the other columns."""
@@ -133,8 +139,9 @@ def _made(location: Location, length: int) -> pa.Table:
         if image is None:
             raise InputError(f"images: {location} has no column with the bytes of images")
         others = [one.name for one in schema if is_scalar(one.type) and one.name != image]
+        path = name_column(schema)
         batches = [
-            _index_rows(batch, image, others)
+            _index_rows(batch, image, path, others)
             for batch in file.iter_batches(_LONGEST_BATCH, columns=[image, *others])
         ]
     kept = pa.schema([schema.field(name) for name in others], schema.metadata)
@@ -147,9 +154,11 @@ def _made(location: Location, length: int) -> pa.Table:
     return index
 
 
-def _index_rows(batch: pa.RecordBatch, image: str, others: list[str]) -> pa.RecordBatch:
+def _index_rows(
+    batch: pa.RecordBatch, image: str, path: str | None, others: list[str]
+) -> pa.RecordBatch:
     values = batch[image]
-    paths: Any = pa.nulls(len(values), pa.string())
+    paths: Any = batch[path] if path else pa.nulls(len(values), pa.string())
     if pa.types.is_struct(values.type) and values.type.get_field_index("path") >= 0:
         paths = pc.cast(pc.struct_field(values, "path"), pa.string())
     lengths = pc.cast(pc.binary_length(_bytes_of(values)), pa.int64())
@@ -160,7 +169,7 @@ def _index_rows(batch: pa.RecordBatch, image: str, others: list[str]) -> pa.Reco
 def _names(index: pa.Table) -> list[str]:
     """The names of rows: their paths if these are unique, otherwise with the row number."""
     paths = index[_PATH].to_pylist()
-    rest = [(path or "").replace("\0", "?").lstrip("/") for path in paths]
+    rest = [_ROOT.sub("", (path or "").replace("\0", "?")) for path in paths]
     if all(rest) and len(set(rest)) == len(rest):
         return rest
     return [f"{path}#{number}" if path else str(number) for number, path in enumerate(rest)]

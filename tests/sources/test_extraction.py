@@ -25,6 +25,13 @@ def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) 
         return extract(*(spark, images, known, graph, store, 7), contents=source.contents)
 
 
+def as_binary_files(spark: SparkSession, root: Path, target: Path) -> Path:
+    """The table of Spark's own source of files."""
+    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(str(root))
+    files.coalesce(1).write.parquet(str(target))
+    return target
+
+
 def test_features_do_not_depend_on_the_kind_of_source(
     spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -38,6 +45,7 @@ def test_features_do_not_depend_on_the_kind_of_source(
         "a.tar": as_tar(root, tmp_path / "a.tar"),
         "a.csv": as_table(root, tmp_path / "a.csv"),
         "a.parquet": as_parquet(root, tmp_path / "a.parquet"),
+        "binary files": as_binary_files(spark, root, tmp_path / "binary files"),
     }
     for name, place in forms.items():
         made = extracted(spark, graph, str(place), tmp_path / f"out {name}")

@@ -61,6 +61,34 @@ def test_a_column_of_bytes_has_rows_as_keys_and_other_columns_as_labels(tmp_path
     assert [row["label"] for row in rows] == [None] * 3
 
 
+def test_a_table_of_binary_files_has_names_labels_and_splits_from_its_paths(
+    tmp_path: Path,
+) -> None:
+    paths = ["file:/data/Training/Fig/1.jpg", "file:/data/Test/Fig/1.jpg", "s3a://b/c/Lime/1.jpg"]
+    times = pa.nulls(3, pa.timestamp("us", tz="UTC"))
+    columns = {"path": paths, "modificationTime": times, "length": [1, 2, 3]}
+    place = write(tmp_path / "a.parquet", {**columns, "content": [b"1", b"22", b"333"]})
+    rows = open_source(place).items().images.to_pylist()
+    names = {row["path"].partition("!/")[2]: (row["label"], row["split"]) for row in rows}
+    assert names == {
+        "data/Training/Fig/1.jpg": ("Fig", "train"),
+        "data/Test/Fig/1.jpg": ("Fig", "test"),
+        "c/Lime/1.jpg": ("Lime", None),
+    }
+    twice = write(tmp_path / "b.parquet", {"path": [paths[0]] * 2, "content": [b"1", b"2"]})
+    keys = open_source(twice).items().images["path"].to_pylist()
+    assert [key.partition("!/")[2] for key in keys] == [
+        f"data/Training/Fig/1.jpg#{n}" for n in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("name", ["url", "caption"])
+def test_addresses_and_other_texts_are_not_names(tmp_path: Path, name: str) -> None:
+    place = write(tmp_path / "a.parquet", {name: ["https://x/Fig/1.jpg"], "image": [b"1"]})
+    (row,) = open_source(place).items().images.to_pylist()
+    assert (row["path"].partition("!/")[2], row["label"]) == ("0", None)
+
+
 def test_a_partitioned_table_has_its_labels_and_splits_in_the_names_of_its_folders(
     tmp_path: Path,
 ) -> None:
