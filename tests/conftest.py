@@ -1,5 +1,10 @@
-import fcntl
 import os
+
+# Before NumPy is imported. The threads of its linear algebra wait for each other by spinning. While
+# another process of tests uses the other core, two threads take ten times as long as one.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import fcntl
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
