@@ -49,7 +49,7 @@ PARALLEL := -n logical --maxprocesses 3 --dist loadfile --max-worker-restart 0
 LOCAL := not cluster and not yarn
 
 # Spark uses several cores, but the start of a session and the end of a run use only one.
-SPARK_PARALLEL := -n 2 --dist loadfile --max-worker-restart 0
+SPARK_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 test: java .venv/ready-dev
 	@echo "all tests except make test-cluster (Docker) and make test-yarn (Maven): half an hour on two"
 	@echo "cores; skipped tests are listed at the end of each part, with the reason"

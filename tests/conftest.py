@@ -33,6 +33,27 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The files that take longest, of which the processes of tests take whole ones: a long file that
+# starts last would run alone. The archive of the first one makes Java start faster in all others.
+LONGEST = [
+    Path(__file__).parent / name
+    for name in (
+        "runs/test_class_archive.py",
+        "runs/test_pipeline.py",
+        "runs/test_faults.py",
+        "runs/test_classify.py",
+        "runs/test_compare.py",
+        "networks/test_isolation.py",
+        "spark/test_foreign_session.py",
+        "runs/test_parts.py",
+        "spark/test_models.py",
+        "spark/test_folds.py",
+        "runs/test_notebook.py",
+        "runs/test_reused_rows.py",
+        "spark/test_softmax.py",
+    )
+]
+
 # Folders whose tests take minutes, because they start servers, browsers or TensorFlow.
 SLOW = {Path(__file__).parent / name for name in ("aws", "networks", "serve")}
 
@@ -45,6 +66,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if {"spark", "executed"} & fixtures:
             item.add_marker(pytest.mark.spark)
+    places = {path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def class_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of the archive of Java's classes, which test_class_archive.py writes.
+
+    Each Java that a test starts later, in any of the processes, uses it.
+    """
+    path = shared_folder(tmp_path_factory) / "fruits-test" / "a name.jsa"
+    path.parent.mkdir(exist_ok=True)
+    os.environ["FRUITS_CLASS_ARCHIVE"] = str(path)
+    return path
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder that all processes of tests have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if IN_PARALLEL else folder
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +100,7 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture(scope="session")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> CompiledGraph:
     """EfficientNetLite0 with its ImageNet weights; runs in the tests use it from the cache."""
-    folder = tmp_path_factory.getbasetemp()
-    if IN_PARALLEL:
-        folder = folder.parent  # All processes share it: the first one compiles.
+    folder = shared_folder(tmp_path_factory)  # Of all processes, the first one compiles.
     os.environ["FRUITS_CACHE"] = str(folder / "graphs")
     with (folder / "graphs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

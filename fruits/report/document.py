@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -37,6 +38,18 @@ def render(report: ReportData) -> bytes:
     Returns:
         HTML in UTF-8, at most :data:`LARGEST` bytes for a map of 100,000 images.
     """
+    # Random, so that no label can contain a mark.
+    marks = {name: secrets.token_hex(16) for name in ("data", "pictures", "count")}
+    context = _context(report, marks)
+    page = _environment().get_template("page.html").render(context)
+    # Thumbnails get the remaining bytes, minus 50 kB for their description.
+    room = min(THUMBNAILS, LARGEST - 50_000 - len(page.encode()))
+    return _with_map(page, marks, report, room).encode()
+
+
+@cache
+def _environment() -> Environment:
+    """The environment of the template; it keeps the compiled template for the next run."""
     environment = Environment(
         loader=PackageLoader("fruits.report", _FOLDER),
         autoescape=True,
@@ -45,13 +58,7 @@ def render(report: ReportData) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    # Random, so that no label can contain a mark.
-    marks = {name: secrets.token_hex(16) for name in ("data", "pictures", "count")}
-    context = _context(report, marks)
-    page = environment.get_template("page.html").render(context)
-    # Thumbnails get the remaining bytes, minus 50 kB for their description.
-    room = min(THUMBNAILS, LARGEST - 50_000 - len(page.encode()))
-    return _with_map(page, marks, report, room).encode()
+    return environment
 
 
 def _with_map(page: str, marks: Mapping[str, str], report: ReportData, room: int) -> str:

@@ -55,7 +55,9 @@ def _run_and_end_java(folder: Path) -> None:
     """Runs all stages on generated images, to load all classes, and ends Java."""
     draw_sample(str(folder / "images"), classes=2, per_class=12)
     with own_spark():
-        run(RunConfig(images=str(folder / "images"), output=str(folder / "out"), weights="random"))
+        images, output = str(folder / "images"), str(folder / "out")
+        # Java has no part in the network. This one needs neither TensorFlow nor a download.
+        run(RunConfig(images=images, output=output, backbone="EfficientNetLite0"))
     gateway = pyspark.SparkContext._gateway
     assert gateway is not None
     # Java ends when its input is closed. It then takes some seconds to write the archive.

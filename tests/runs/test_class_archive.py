@@ -41,32 +41,35 @@ def session(archive: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.spark
-def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(tmp_path: Path) -> None:
-    archive = tmp_path / "fruits-test/a name.jsa"
-    archive.parent.mkdir()
+@pytest.mark.usefixtures("graph")
+def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(
+    class_archive: Path, tmp_path: Path
+) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "fruits.runs.class_archive"],
-        env=environment(FRUITS_CLASS_ARCHIVE=str(archive)),
+        env=environment(FRUITS_CLASS_ARCHIVE=str(class_archive)),
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert made.returncode == 0, made.stderr
     assert "Traceback" not in made.stderr
-    assert list(archive.parent.iterdir()) == [archive]
-    assert made.stdout.startswith(f"{archive}: ")
+    assert list(class_archive.parent.iterdir()) == [class_archive]
+    assert made.stdout.startswith(f"{class_archive}: ")
 
-    with_it = session(archive)
+    with_it = session(class_archive)
     mapped, *settings = with_it.stdout.splitlines()
     assert mapped == "True", with_it.stderr
     assert settings == ["5 UTC", f"{CHECKOUT_CONF}/log4j2.properties", "3g"]
     assert with_it.stderr == ""
 
     # As after an update of Java: archives of another version have another number.
-    content = bytearray(archive.read_bytes()[: 2**20])
-    archive.unlink()
-    archive.write_bytes(content[:4] + bytes(60) + content[64:])
-    damaged = session(archive)
+    with class_archive.open("rb") as file:
+        content = file.read(2**20)
+    other = tmp_path / "fruits-test" / class_archive.name
+    other.parent.mkdir()
+    other.write_bytes(content[:4] + bytes(60) + content[64:])
+    damaged = session(other)
     assert damaged.stdout.splitlines() == ["False", *settings]
     assert damaged.stderr == ""
 

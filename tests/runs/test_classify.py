@@ -262,7 +262,7 @@ def test_softmax_is_trained_on_the_same_images_and_evaluated_by_the_same_folds(
 ) -> None:
     lda, _ = finished
     # This test needs no optimum, and each step is a Spark job for each fold.
-    monkeypatch.setattr("fruits.spark.softmax.MAX_ITER", 8)
+    monkeypatch.setattr("fruits.spark.softmax.MAX_ITER", 5)
     result = go(fruit, tmp_path / "out", classifier="softmax")
     assert result.report["classifier"]["kind"] == "softmax"
     assert [one.scheme for one in result.evaluations] == [one.scheme for one in lda.evaluations]

@@ -59,7 +59,7 @@ def output(
     progress = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         # These tests need no optimum, and each step is a Spark job for each fold.
-        patch.setattr("fruits.spark.softmax.MAX_ITER", 8)
+        patch.setattr("fruits.spark.softmax.MAX_ITER", 4)
         compare(config(fruit, place), backbone=[str(SMALL), nothing], **KINDS, progress=progress)
     assert_planned_before_it_began(progress.getvalue(), place)
     first = json.loads((place / "compare.json").read_text())

@@ -1,10 +1,11 @@
 import json
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
+from small_pictures import draw_pictures
 
 from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
@@ -14,17 +15,28 @@ from fruits.runs.pipeline import run
 from fruits.spark.read_images import read_images
 
 
-@pytest.fixture
-def out(graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path) -> Path:
-    images = draw({"=1+1": 3, "Fig": 3})
-    out = tmp_path / "o[u]t"
+@pytest.fixture(scope="module")
+def finished(
+    spark: SparkSession, graph: CompiledGraph, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with ``images`` and the output of a run, which no test changes."""
+    folder = tmp_path_factory.mktemp("finished")
+    images = draw_pictures(folder / "images", {"=1+1": 3, "Fig": 3})
     options = {"backbone": "EfficientNetLite0", "transform": "sqrt-l2"}  # the most stages
-    run(RunConfig(images=str(images), output=str(out), **options))
-    return out
+    run(RunConfig(images=str(images), output=str(folder / "o[u]t"), **options))
+    return folder
 
 
-def test_the_model_that_a_run_wrote_is_loaded(spark: SparkSession, out: Path) -> None:
-    images = read_images(spark, str(out.parent / "images"))
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that output."""
+    return shutil.copytree(finished / "o[u]t", tmp_path / "o[u]t")
+
+
+def test_the_model_that_a_run_wrote_is_loaded(
+    spark: SparkSession, finished: Path, out: Path
+) -> None:
+    images = read_images(spark, str(finished / "images"))
     rows = load_model(str(out)).transform(images).select("path", "pca").toPandas()
     assert sorted(rows["path"]) == sorted(pd.read_parquet(out / "pca")["path"])
 

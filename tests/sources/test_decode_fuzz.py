@@ -93,6 +93,7 @@ def test_a_run_counts_every_damaged_file(spark: object, graph: object, tmp_path:
         output=str(tmp_path / "out"),
         backbone="EfficientNetLite0",
         components=2,
+        classifier="none",
         max_rejected=1.0,
     )
     counts = run(config, io.StringIO()).report["counts"]

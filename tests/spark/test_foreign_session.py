@@ -164,20 +164,21 @@ def test_a_worker_with_another_python_is_one_line(
     assert "Traceback" not in done.stderr
 
 
+def with_event_log(folder: Path) -> str:
+    """The arguments for a session that writes an event log."""
+    settings = {"enabled": "true", "dir": f"file:{folder}"}
+    settings |= {"rolling.enabled": "false", "compress": "false"}  # one file of text
+    options = [f"--conf spark.eventLog.{name}={value}" for name, value in settings.items()]
+    return " ".join(
+        [os.environ["PYSPARK_SUBMIT_ARGS"].removesuffix("pyspark-shell"), *options, "pyspark-shell"]
+    )
+
+
 def test_an_event_log_folder_that_is_missing_is_one_line(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    conf = tmp_path / "conf"
-    conf.mkdir()
-    (conf / "spark-defaults.conf").write_text(
-        "spark.master local[2]\nspark.eventLog.enabled true\n"
-        f"spark.eventLog.dir file:{tmp_path}/no\n"
-    )
     done = command(
-        draw({"Fig": 3}),
-        tmp_path / "out",
-        SPARK_CONF_DIR=str(conf),
-        PYSPARK_SUBMIT_ARGS="pyspark-shell",
+        draw({"Fig": 3}), tmp_path / "out", PYSPARK_SUBMIT_ARGS=with_event_log(tmp_path / "no")
     )
     assert done.returncode == 2
     last = done.stderr.rstrip().splitlines()[-1]
@@ -189,17 +190,12 @@ def test_an_event_log_folder_that_is_missing_is_one_line(
 def test_a_run_with_an_event_log_does_not_write_its_listing_into_it(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    conf, log = tmp_path / "conf", tmp_path / "log"
-    conf.mkdir()
+    log = tmp_path / "log"
     log.mkdir()
-    (conf / "spark-defaults.conf").write_text(
-        f"spark.master local[2]\nspark.eventLog.enabled true\nspark.eventLog.dir file:{log}\n"
-        "spark.eventLog.rolling.enabled false\nspark.eventLog.compress false\n"
-    )
     root = draw({"Fig": 3})
-    done = command(
-        root, tmp_path / "out", SPARK_CONF_DIR=str(conf), PYSPARK_SUBMIT_ARGS="pyspark-shell"
-    )
+    done = command(root, tmp_path / "out", PYSPARK_SUBMIT_ARGS=with_event_log(log))
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["extracted"] == 3
-    assert all("0_100.jpg" not in file.read_text() for file in log.rglob("*") if file.is_file())
+    [written] = [file.read_text() for file in log.rglob("*") if file.is_file()]
+    assert "SparkListenerJobStart" in written
+    assert "0_100.jpg" not in written

@@ -75,7 +75,11 @@ def test_an_image_with_an_unknown_label_is_an_error(spark: SparkSession) -> None
         regression(spark, x, labels, np.zeros(len(x), np.int64))(None, sorted(set(labels))[1:])
 
 
-def test_it_is_trained_and_evaluated_like_the_discriminant_analysis(spark: SparkSession) -> None:
+def test_it_is_trained_and_evaluated_like_the_discriminant_analysis(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As good as the optimum here, and each step is a Spark job, for each fold.
+    monkeypatch.setattr("fruits.spark.softmax.MAX_ITER", 15)
     x, labels, groups = drawn()
     folds = assign_folds(groups, labels)
     moments, parts = folds_of(x, labels, groups, ("none", "sqrt"))
