@@ -8,7 +8,6 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from kubeflow_spark_api.models import SparkV1beta2SparkApplication
 from pydantic import ValidationError
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +34,9 @@ def with_image(template: dict[str, Any]) -> dict[str, Any]:
 
 def through_the_operator(application: dict[str, Any]) -> dict[str, Any]:
     """The application with only the fields that the operator knows."""
+    # Not at the top: it takes a second, which every process that collects tests would wait.
+    from kubeflow_spark_api.models import SparkV1beta2SparkApplication
+
     known = SparkV1beta2SparkApplication.from_dict(application)
     assert known
     return known.to_dict()

@@ -5,6 +5,7 @@ the number of the file. To decode this file again:
 ``python tests/sources/test_decode_fuzz.py FORMAT NUMBER 1``.
 """
 
+import functools
 import io
 import json
 import os
@@ -65,7 +66,7 @@ def test_every_damaged_file_gives_pixels_or_a_reason(format: str) -> None:
 def test_a_jpeg_of_a_thousand_scans_is_rejected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from fruits.sources.decode import RejectedImage, decode
 
-    content = bytearray(SEEDS["JPEG"][1])
+    content = bytearray(seeds_of_all()["JPEG"][1])
     size = content.find(b"\xff\xc2") + 5
     content[size : size + 4] = struct.pack(">HH", 8000, 8000)
     last_scan = content[content.rfind(b"\xff\xda") : -2]
@@ -108,7 +109,7 @@ def test_a_run_counts_every_damaged_file(spark: object, graph: object, tmp_path:
 def damaged(format: str, number: int) -> bytes:
     """A damaged image file; the same one for the same number."""
     rng = np.random.default_rng([FORMATS.index(format), number])
-    seeds = SEEDS[format]
+    seeds = seeds_of_all()[format]
     content = bytearray(seeds[number % len(seeds)])
     for _ in range(int(rng.integers(1, 4))):
         damage = DAMAGES[int(rng.integers(len(DAMAGES)))]
@@ -185,7 +186,7 @@ def repeat(content: bytearray, rng: np.random.Generator) -> bytearray:
 
 def splice(content: bytearray, rng: np.random.Generator) -> bytearray:
     """Continues with the bytes of another file, of this format or of another one."""
-    seeds = SEEDS[FORMATS[int(rng.integers(len(FORMATS)))]]
+    seeds = seeds_of_all()[FORMATS[int(rng.integers(len(FORMATS)))]]
     other = seeds[int(rng.integers(len(seeds)))]
     return content[: int(rng.integers(len(content) + 1))] + other[int(rng.integers(len(other))) :]
 
@@ -235,7 +236,9 @@ def _with_checksums(content: bytes | bytearray) -> bytes:
     return bytes(fixed)
 
 
-def _seeds() -> dict[str, list[bytes]]:
+# Not when this file is collected: drawing and encoding them takes a second.
+@functools.cache
+def seeds_of_all() -> dict[str, list[bytes]]:
     """Complete image files of each format, in the variants that cameras and programs write."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 9, 4), np.uint8), "RGBA")
@@ -323,14 +326,11 @@ def _seeds() -> dict[str, list[bytes]]:
     }
 
 
-SEEDS = _seeds()
-
-
 def _decode_all(format: str, first: int, count: int) -> Iterator[dict[str, object]]:
     """Decodes damaged files and yields the result of each; an unexpected error ends the test."""
     from fruits.sources.decode import RejectedImage, decode
 
-    decode(SEEDS["JPEG"][0], SIDE)
+    decode(seeds_of_all()["JPEG"][0], SIDE)
     Image.init()
     before = _peak()
     for number in range(first, first + count):
