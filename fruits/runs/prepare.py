@@ -16,7 +16,7 @@ from fruits.runs.inputs import compile_network, list_images
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
 from fruits.sources.parts import Found, Parts
-from fruits.sources.selection import described
+from fruits.sources.selection import other_files
 from fruits.sources.source import Source
 
 
@@ -90,11 +90,9 @@ def _require_images(
         InputError: There are fewer than two images.
     """
     if found < 2:
-        others = described(passed_over)
+        others = other_files(passed_over, ", which also has")
         raise InputError(
-            f"images: wanted at least two for a PCA; found {found} in {config.images}"
-            + (f", which also has {others}" if others else "")
-            + (": extract the archives in it" if ".zip" in passed_over else "")
+            f"images: wanted at least two for a PCA; found {found} in {config.images}{others}"
         )
     # With a detector, a photograph may have any number of rows.
     possible = graph.dimension if graph.detector else min(found, graph.dimension)

@@ -22,7 +22,7 @@ from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.parquet_source import ParquetImages, open_parquet
 from fruits.sources.parts import Found
 from fruits.sources.reading import contents_of
-from fruits.sources.selection import described
+from fruits.sources.selection import other_files
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
@@ -80,12 +80,10 @@ class Sources:
 
     def _checked(self, listing: Listing) -> Listing:
         if not listing.images.num_rows:
-            others = described(listing.passed_over)
-            there = f", which has {others}" if others else ""
-            hint = ": extract the archives in it" if ".zip" in listing.passed_over else ""
+            others = other_files(listing.passed_over, ", which has")
             raise InputError(
                 f"images: wanted images, such as files that end in {' '.join(SUFFIXES)}; "
-                f"there are none in {', '.join(self.places)}{there}{hint}"
+                f"there are none in {', '.join(self.places)}{others}"
             )
         return listing
 

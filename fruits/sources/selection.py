@@ -88,6 +88,19 @@ def described(passed_over: Mapping[str, int]) -> str:
     return ", ".join(words)
 
 
+def other_files(passed_over: Mapping[str, int], before: str) -> str:
+    """The end of a message that too few images were found: the skipped files, and what to do.
+
+    Args:
+        passed_over: the counts of :attr:`Selection.passed_over`.
+        before: the words before the counts, such as ", which has".
+    """
+    if not passed_over:
+        return ""
+    hint = ": extract the archives in it" if ".zip" in passed_over else ""
+    return f"{before} {described(passed_over)}{hint}"
+
+
 def _reason(name: str) -> str | None:
     """The reason to skip a file or a folder whatever its suffix, or None."""
     if name in SYSTEM_FOLDERS:
