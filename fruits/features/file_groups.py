@@ -1,5 +1,6 @@
 """Files of features in groups, by their sizes, so that what a task reads fits its memory."""
 
+import math
 from collections.abc import Sequence
 
 from fruits.storage.location import Location
@@ -41,10 +42,26 @@ def group_files(
     return groups
 
 
-def task_groups(folder: Location, files: Sequence[Location]) -> list[list[Location]]:
-    """Groups files for tasks: at most :data:`TASK_FILES` and :data:`TASK_BYTES` each."""
+def task_groups(
+    folder: Location,
+    files: Sequence[Location],
+    most_bytes: int = TASK_BYTES,
+    most_files: int = TASK_FILES,
+    at_least: int = 1,
+) -> list[list[Location]]:
+    """Groups the files of a folder for tasks.
+
+    Args:
+        folder: the folder.
+        files: the files to read.
+        most_bytes: the maximum bytes of a group.
+        most_files: the maximum number of files of a group.
+        at_least: the number of groups to divide small tables into, such as the tasks at a time.
+    """
     if not files:
         return []
     places = {file.path.rpartition("/")[2]: file for file in files}
-    groups = group_files([*places], file_sizes(folder), TASK_BYTES, TASK_FILES)
+    sizes = file_sizes(folder)
+    share = math.ceil(sum(sizes[name] for name in places) / at_least)
+    groups = group_files([*places], sizes, min(most_bytes, share), most_files)
     return [[places[name] for name in group] for group in groups]

@@ -10,13 +10,11 @@ go, their sums are added or subtracted, which gives the same bits as measuring a
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,6 +35,7 @@ from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS
 from fruits.classify.scored import sample_scored
 from fruits.errors import OutputError
+from fruits.features.file_groups import task_groups
 from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments
 from fruits.features.moments_file import read_moments
@@ -48,8 +47,10 @@ from fruits.storage.location import Location
 SCORED = 20_000
 """The maximum number of images to score, in all folds together."""
 
-_FILES_OF_A_TASK = 32
-"""Files of a few hundred rows in a task's memory: 80 MB with 1,280 features."""
+_TASK_FILES = 32
+_TASK_BYTES = 128 * 2**20
+"""The features of a task, which are in memory, in Parquet. With less, the time to write the moments
+of each fold would be longer than the time to measure them."""
 
 
 _BYTES_OF_A_SUM = 12
@@ -171,11 +172,9 @@ def _parts(
     transforms: Sequence[str],
 ) -> list[Part]:
     """Measures the rows of the table in tasks, and the few deleted rows on the driver."""
-    files = table.files()
     slots = spark.sparkContext.defaultParallelism
-    count = min(len(files), max(slots, math.ceil(len(files) / _FILES_OF_A_TASK)))
-    cuts = [len(files) * number // max(count, 1) for number in range(count + 1)]
-    groups = [(place / str(n), files[a:b]) for n, (a, b) in enumerate(pairwise(cuts))]
+    files = task_groups(table.root, table.files(), _TASK_BYTES, _TASK_FILES, slots)
+    groups = [(place / str(number), group) for number, group in enumerate(files)]
     # Not by a broadcast, which would send the entries of all rows to each task.
     entries = write_entries(changes.rows, place / "entries")
     parts = run_tasks(

@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from fruits.features import file_groups
 from fruits.features.file_groups import file_sizes, group_files, task_groups
 from fruits.storage.location import Location
 
@@ -46,16 +44,27 @@ def test_files_written_after_an_earlier_listing_have_sizes(tmp_path: Path) -> No
     assert file_sizes(folder) == {"a": 1, "b": 2}
 
 
-def test_tasks_get_few_small_files_or_one_large_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(file_groups, "TASK_BYTES", 8)
-    monkeypatch.setattr(file_groups, "TASK_FILES", 2)
+def names_of(groups: list[list[Location]]) -> list[list[str]]:
+    return [[file.path.rpartition("/")[2] for file in group] for group in groups]
+
+
+def test_tasks_get_few_small_files_or_one_large_one(tmp_path: Path) -> None:
     for name, size in SIZES.items():
         (tmp_path / name).write_bytes(b"x" * size)
     folder = Location.of(str(tmp_path))
     assert file_sizes(folder) == SIZES
-    groups = task_groups(folder, [folder / name for name in SIZES])
-    names = [[file.path.rpartition("/")[2] for file in group] for group in groups]
-    assert names == [["a", "b"], ["c"], ["d", "e"], ["f"]]
+    files = [folder / name for name in SIZES]
+    assert names_of(task_groups(folder, files, 8, 2)) == [["a", "b"], ["c"], ["d", "e"], ["f"]]
+    assert names_of(task_groups(folder, files)) == [[*SIZES]]
     assert task_groups(folder, []) == []
+
+
+def test_a_small_table_is_divided_among_all_tasks_at_a_time(tmp_path: Path) -> None:
+    folder = Location.of(str(tmp_path))
+    files = [folder / f"{number}" for number in range(6)]
+    for file in files:
+        Path(file.path).write_bytes(b"xx")
+    groups = names_of(task_groups(folder, files, at_least=2))
+    assert groups == [["0", "1", "2"], ["3", "4", "5"]]
+    assert len(task_groups(folder, files, at_least=4)) >= 4
+    assert len(task_groups(folder, files, at_least=100)) == 6
