@@ -112,8 +112,9 @@ def scan(
         wanted: the filter of rows; None for all.
         rows: the maximum number of rows of a batch.
     """
-    # By default, Arrow reads four files ahead: 200 MB for files of 50,000 images.
-    ahead = {"fragment_readahead": 1, "batch_readahead": 2}
+    # With threads, Arrow reads everything ahead of a slow reader, whatever the limits are. Without
+    # limits, it reads four files ahead.
+    ahead = {"fragment_readahead": 1, "batch_readahead": 2, "use_threads": False}
     batches: Iterator[pa.RecordBatch] = table.to_batches(
         columns=columns, filter=wanted, batch_size=rows, **ahead
     )

@@ -1,0 +1,53 @@
+"""Tables that are read batch by batch."""
+
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import pytest
+
+from fruits.features.rows import SCANNED_ROWS, scan, write_rows
+
+FILES, ROWS = 20, 40_000
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pads.Dataset:
+    """Files of 2.6 MB each in memory."""
+    for number in range(FILES):
+        digests = [f"{number * ROWS + row:064}" for row in range(ROWS)]
+        labels = ["Fig" if row % 2 else "Lime" for row in range(ROWS)]
+        rows = pa.table({"sha256": digests, "label": labels})
+        write_rows(str(tmp_path / f"{number:02}.parquet"), rows)
+    return pads.dataset(sorted(map(str, tmp_path.iterdir())), format="parquet")
+
+
+def test_a_slow_reader_does_not_fill_the_memory(table: pads.Dataset) -> None:
+    before = pa.total_allocated_bytes()
+    batches = scan(table, ["sha256"])
+    next(batches)
+    time.sleep(0.5)  # Meanwhile, threads would read all files.
+    most = 0
+    for _ in batches:
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert 0 < most < 3 * 64 * ROWS
+
+
+def test_all_rows_are_read_in_order_and_in_batches_of_limited_size(table: pads.Dataset) -> None:
+    rows, sizes = [], []
+    for batch in scan(table):
+        rows.append(batch)
+        sizes.append(batch.num_rows)
+    assert max(sizes) <= SCANNED_ROWS
+    assert pa.Table.from_batches(rows).equals(table.to_table())
+    some = pa.Table.from_batches(scan(table, ["sha256"], pc.field("label") == "Fig", 100))
+    assert some.equals(table.to_table(columns=["sha256"], filter=pc.field("label") == "Fig"))
+
+
+def test_row_groups_are_as_small_as_batches(table: pads.Dataset) -> None:
+    metadata = pq.read_metadata(table.files[0])
+    groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    assert groups == [SCANNED_ROWS, SCANNED_ROWS, ROWS - 2 * SCANNED_ROWS]
