@@ -45,8 +45,8 @@ def group_files(
 def task_groups(
     folder: Location,
     files: Sequence[Location],
-    most_bytes: int = TASK_BYTES,
-    most_files: int = TASK_FILES,
+    most_bytes: int,
+    most_files: int,
     at_least: int = 1,
 ) -> list[list[Location]]:
     """Groups the files of a folder for tasks.

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from fruits.classify.plane import Axes
-from fruits.features.file_groups import task_groups
+from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
 from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
@@ -47,7 +47,7 @@ def coordinates(
         A table of :data:`COORDINATES`, in any order.
     """
     files = store.files()
-    groups = task_groups(store.root, files)
+    groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
     shared = spark.sparkContext.broadcast((weights, offset, axes, paths))
 

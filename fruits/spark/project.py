@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from fruits.classify.rows import TablePredictor
-from fruits.features.file_groups import task_groups
+from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
 from fruits.features.rows import lists, matrix, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
@@ -122,7 +122,7 @@ def project(
     """
     files = earlier.fresh if earlier else store.files()
     old = ranges.old_files(spark, earlier) if earlier else []
-    groups = task_groups(store.root, files)
+    groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
     # A single sorted file needs no merge.
     folder = place if len(groups) == 1 and not earlier else place / "unsorted"
     tables = ["pca", *(["predictions", DIGESTS, SCORED] if prediction is not None else [])]

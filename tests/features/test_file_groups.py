@@ -55,8 +55,8 @@ def test_tasks_get_few_small_files_or_one_large_one(tmp_path: Path) -> None:
     assert file_sizes(folder) == SIZES
     files = [folder / name for name in SIZES]
     assert names_of(task_groups(folder, files, 8, 2)) == [["a", "b"], ["c"], ["d", "e"], ["f"]]
-    assert names_of(task_groups(folder, files)) == [[*SIZES]]
-    assert task_groups(folder, []) == []
+    assert names_of(task_groups(folder, files, 100, 8)) == [[*SIZES]]
+    assert task_groups(folder, [], 100, 8) == []
 
 
 def test_a_small_table_is_divided_among_all_tasks_at_a_time(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_small_table_is_divided_among_all_tasks_at_a_time(tmp_path: Path) -> N
     files = [folder / f"{number}" for number in range(6)]
     for file in files:
         Path(file.path).write_bytes(b"xx")
-    groups = names_of(task_groups(folder, files, at_least=2))
+    groups = names_of(task_groups(folder, files, 100, 8, at_least=2))
     assert groups == [["0", "1", "2"], ["3", "4", "5"]]
-    assert len(task_groups(folder, files, at_least=4)) >= 4
-    assert len(task_groups(folder, files, at_least=100)) == 6
+    assert len(task_groups(folder, files, 100, 8, at_least=4)) >= 4
+    assert len(task_groups(folder, files, 100, 8, at_least=100)) == 6

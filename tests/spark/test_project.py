@@ -10,7 +10,6 @@ from pyspark.sql import SparkSession
 
 from fruits.classify.fit import fit_lda
 from fruits.classify.rows import PREDICTIONS, TablePredictor
-from fruits.features import file_groups
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
@@ -26,7 +25,7 @@ ROWS = 200
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_groups, "TASK_FILES", 2)
+    monkeypatch.setattr("fruits.spark.project.TASK_FILES", 2)
     monkeypatch.setattr(ranges, "ROWS_OF_A_FILE", 24)
     monkeypatch.setattr(ranges, "ROWS_OF_A_SAMPLE", 4)
 
