@@ -51,8 +51,8 @@ LOCAL := not cluster and not yarn
 # Spark uses several cores, but the start of a session and the end of a run use only one.
 SPARK_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 test: java .venv/ready-dev
-	@echo "all tests except make test-cluster (Docker) and make test-yarn (Maven): half an hour on two"
-	@echo "cores; skipped tests are listed at the end of each part, with the reason"
+	@echo "all tests except make test-cluster (Docker) and make test-yarn (Maven): a quarter of an hour on"
+	@echo "two cores; skipped tests are listed at the end of each part, with the reason"
 	$(BIN)/python -m pytest tests $(PARALLEL) -m "not spark and $(LOCAL)" --durations=5
 	$(BIN)/python -m pytest tests $(SPARK_PARALLEL) -m "spark and $(LOCAL)" --durations=25
 
