@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -104,7 +105,9 @@ def scan(
     wanted: pc.Expression | None = None,
     rows: int = SCANNED_ROWS,
 ) -> Iterator[pa.RecordBatch]:
-    """Reads a dataset batch by batch, in the order of its files.
+    """Reads a dataset batch by batch, in the order of its files, one file ahead of the reader.
+
+    At most two files are in memory.
 
     Args:
         table: a dataset.
@@ -112,13 +115,22 @@ def scan(
         wanted: the filter of rows; None for all.
         rows: the maximum number of rows of a batch.
     """
-    # With threads, Arrow reads everything ahead of a slow reader, whatever the limits are. Without
-    # limits, it reads four files ahead.
-    ahead = {"fragment_readahead": 1, "batch_readahead": 2, "use_threads": False}
-    batches: Iterator[pa.RecordBatch] = table.to_batches(
-        columns=columns, filter=wanted, batch_size=rows, **ahead
-    )
-    return batches
+
+    # Arrow's own scan of a dataset may read everything ahead of a slow reader, whatever its limits.
+    def read(file: pads.Fragment) -> list[pa.RecordBatch]:
+        return list(
+            file.to_batches(table.schema, columns, wanted, batch_size=rows, use_threads=False)
+        )
+
+    with ThreadPoolExecutor(1) as reader:
+        current: Future[list[pa.RecordBatch]] | None = None
+        for file in table.get_fragments(wanted):
+            following = reader.submit(read, file)
+            if current is not None:
+                yield from current.result()
+            current = following
+        if current is not None:
+            yield from current.result()
 
 
 def sample_batches(
