@@ -32,7 +32,7 @@ from fruits.runs.report_data import collect_report_data
 from fruits.runs.summary import describe, figures, total_seconds
 from fruits.runs.versions import package_versions
 from fruits.spark.model_files import model_files
-from fruits.spark.models import pipeline_model
+from fruits.spark.models import pipeline_stages
 from fruits.spark.project import DIGESTS
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
@@ -65,7 +65,7 @@ def save_model(
         context.graph.identity,
         kept,
     )
-    model = pipeline_model(
+    stages = pipeline_stages(
         {label: count for label, count in extracted.labels.items() if label is not None},
         context.graph,
         reduced.reduction,
@@ -78,7 +78,7 @@ def save_model(
         kept_files[HELD_OUT_FILE] = held_out_bytes(classified.held_out)
 
     def save() -> None:
-        for name, content in model_files(model, context.spark.version):
+        for name, content in model_files(stages):
             context.staged.write(f"model/{name}", content)
         for name, content in kept_files.items():
             context.staged.write(name, content)

@@ -1,8 +1,8 @@
-"""Writes the files of a saved Spark ML pipeline without Spark jobs.
+"""Writes the files of a saved Spark ML pipeline without Spark and without Java.
 
-Spark saves each stage by small jobs, which together take longer than the extraction of a small run.
-The layout is that of Spark ML since version 2: one line of JSON for each stage, and a Parquet file
-of one row for each fitted stage.
+Spark saves each stage by small jobs, which need a session and together take longer than the
+extraction of a small run. The layout is that of Spark ML since version 2: one line of JSON for each
+stage, and a Parquet file of one row for each fitted stage.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.ml import PipelineModel
-from pyspark.ml.classification import LogisticRegressionModel
-from pyspark.ml.feature import MinMaxScalerModel, PCAModel, StandardScalerModel, StringIndexerModel
+import pyspark
 from pyspark.ml.linalg import MatrixUDT, VectorUDT
-from pyspark.ml.param import Params
-from pyspark.ml.wrapper import JavaParams
 from pyspark.sql.types import (
     ArrayType,
     BinaryType,
@@ -33,7 +29,9 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from fruits.spark.ml_stages import BLOCK_BYTES, ImageFeaturizer
+from fruits.networks.graph import CompiledGraph
+from fruits.spark.ml_stages import BLOCK_BYTES
+from fruits.spark.saved_stage import Columns, SavedStage, new_uid
 
 METADATA = "metadata/part-00000.txt"
 PARQUET = "part-00000.snappy.parquet"
@@ -42,101 +40,50 @@ PARQUET = "part-00000.snappy.parquet"
 _SCHEMA = "org.apache.spark.sql.parquet.row.metadata"
 _VERSION = "org.apache.spark.version"
 
-# The type, nullability and value of each column, by Spark's name.
-Columns = dict[str, tuple[DataType, bool, Any]]
 
-
-def model_files(model: PipelineModel, version: str) -> Iterator[tuple[str, bytes]]:
-    """The files that `model.save` would write, without checksums and ``_SUCCESS`` files.
+def model_files(
+    stages: Sequence[SavedStage], version: str = pyspark.__version__
+) -> Iterator[tuple[str, bytes]]:
+    """The files that Spark writes for a `PipelineModel`, without checksums and ``_SUCCESS`` files.
 
     Args:
-        model: A pipeline with at least one stage in Python, such as that of
-            :func:`fruits.spark.models.pipeline_model`, and without nested pipelines.
-        version: The version of Spark, which is part of the files.
+        stages: The stages, such as those of :func:`fruits.spark.models.pipeline_stages`.
+        version: The version of Spark, which is part of the files. That of PySpark is enough: a
+            platform may have other suffixes (``4.1.0-amzn-1`` and ``4.1.0+amzn.1``), but Spark uses
+            only the numbers.
 
     Yields:
         The name of each file, below the model's folder, and its content.
     """
-    uids = {"stageUids": [stage.uid for stage in model.stages], "language": "Python"}
-    yield METADATA, _metadata(model, version, uids)
-    digits = len(str(len(model.stages)))
-    for place, stage in enumerate(model.stages):
+    uids = {"stageUids": [stage.uid for stage in stages], "language": "Python"}
+    kind = "pyspark.ml.pipeline.PipelineModel"
+    yield METADATA, _metadata(SavedStage(kind, new_uid("PipelineModel"), uids, {}), version)
+    digits = len(str(len(stages)))
+    for place, stage in enumerate(stages):
         folder = f"stages/{place:0{digits}}_{stage.uid}"
         yield f"{folder}/{METADATA}", _metadata(stage, version)
-        if isinstance(stage, ImageFeaturizer):
-            yield f"{folder}/graph/{PARQUET}", _graph(stage, version)
-        elif learned := next((_LEARNED[kind] for kind in _LEARNED if type(stage) is kind), None):
-            yield f"{folder}/data/{PARQUET}", _parquet(learned(stage), version)
+        if stage.graph is not None:
+            yield f"{folder}/graph/{PARQUET}", _graph(stage.graph, version)
+        if stage.learned:
+            yield f"{folder}/data/{PARQUET}", _parquet(stage.learned, version)
 
 
-def _metadata(stage: Any, version: str, values: dict[str, Any] | None = None) -> bytes:
+def _metadata(stage: SavedStage, version: str) -> bytes:
     """A line of JSON with the class and the parameters of a stage."""
     content = {
-        "class": _class_of(stage),
+        "class": stage.class_name,
         "timestamp": int(time.time() * 1000),
         "sparkVersion": version,
         "uid": stage.uid,
-        "paramMap": _by_name(stage._paramMap) if values is None else values,
-        "defaultParamMap": _by_name(stage._defaultParamMap),
+        "paramMap": stage.params,
+        "defaultParamMap": stage.defaults,
     }
     return (json.dumps(content, separators=(",", ":")) + "\n").encode()
 
 
-def _class_of(stage: Params) -> str:
-    if isinstance(stage, JavaParams):
-        return str(stage._java_obj.getClass().getName())  # type: ignore[union-attr]
-    return f"{type(stage).__module__}.{type(stage).__name__}"
-
-
-def _by_name(values: dict[Any, Any]) -> dict[str, Any]:
-    return {param.name: value for param, value in values.items()}
-
-
-def _string_indexer(stage: Any) -> Columns:
-    labels = ArrayType(ArrayType(StringType()))
-    return {"labelsArray": (labels, True, [list(one) for one in stage.labelsArray])}
-
-
-def _min_max(stage: Any) -> Columns:
-    return _vectors(originalMin=stage.originalMin, originalMax=stage.originalMax)
-
-
-def _standard(stage: Any) -> Columns:
-    return _vectors(std=stage.std, mean=stage.mean)
-
-
-def _pca(stage: Any) -> Columns:
-    pc = (MatrixUDT(), True, stage.pc)
-    return {"pc": pc} | _vectors(explainedVariance=stage.explainedVariance)
-
-
-def _regression(stage: Any) -> Columns:
-    return {
-        "numClasses": (IntegerType(), False, stage.numClasses),
-        "numFeatures": (IntegerType(), False, stage.numFeatures),
-        **_vectors(interceptVector=stage.interceptVector),
-        "coefficientMatrix": (MatrixUDT(), True, stage.coefficientMatrix),
-        "isMultinomial": (BooleanType(), False, True),
-    }
-
-
-def _vectors(**vectors: Any) -> Columns:
-    return {name: (VectorUDT(), True, vector) for name, vector in vectors.items()}
-
-
-_LEARNED: dict[type, Callable[[Any], Columns]] = {
-    StringIndexerModel: _string_indexer,
-    MinMaxScalerModel: _min_max,
-    StandardScalerModel: _standard,
-    PCAModel: _pca,
-    LogisticRegressionModel: _regression,
-}
-
-
-def _graph(stage: ImageFeaturizer, version: str) -> bytes:
+def _graph(graph: CompiledGraph, version: str) -> bytes:
     """The compiled graph in blocks, since Parquet is slow with rows of hundreds of megabytes."""
-    assert stage.graph is not None
-    data = stage.graph.to_bytes()
+    data = graph.to_bytes()
     blocks = [data[start : start + BLOCK_BYTES] for start in range(0, len(data), BLOCK_BYTES)]
     types = {"number": IntegerType(), "block": BinaryType()}
     columns = {"number": pa.array(range(len(blocks)), pa.int32()), "block": pa.array(blocks)}

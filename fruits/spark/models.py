@@ -1,43 +1,37 @@
-"""Converts a fitted scaler, PCA and classifier to Spark ML models and a pipeline."""
+"""Converts a fitted scaler, PCA and classifier to the stages of a saved Spark ML pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
 
 import numpy as np
-from pyspark.ml import PipelineModel, Transformer
-from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
+from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.feature import (
-    PCA,
     IndexToString,
-    MinMaxScaler,
     MinMaxScalerModel,
+    Normalizer,
     PCAModel,
-    StandardScaler,
     StandardScalerModel,
     StringIndexerModel,
 )
-from pyspark.ml.linalg import DenseMatrix, Vectors
-from pyspark.ml.wrapper import JavaEstimator, JavaModel, JavaParams
+from pyspark.ml.linalg import DenseMatrix
+from pyspark.sql.types import ArrayType, BooleanType, IntegerType, StringType
 
 from fruits.classify.model import Classifier
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, check_scaler, deviation
-from fruits.spark.ml_stages import ImageFeaturizer, InvalidToNull, PathToLabel, transform_stages
-
-ScalerModel = MinMaxScalerModel | StandardScalerModel
-AnyModel = TypeVar("AnyModel", bound=JavaModel)
+from fruits.spark.ml_stages import ImageFeaturizer, InvalidToNull, PathToLabel, SignedSqrt
+from fruits.spark.saved_stage import SavedStage, matrix, own_stage, spark_stage, vectors
 
 
-def pipeline_model(
+def pipeline_stages(
     labels: Mapping[str, int],
     graph: CompiledGraph,
     reduction: Reduction,
     classifier: Classifier | None = None,
     label: str = "parent",
-) -> PipelineModel:
+) -> list[SavedStage]:
     """The pipeline for new images, from contents (and optional paths) to components.
 
     A classifier adds `rawPrediction`, `probability` (calibrated, in the order of the classifier's
@@ -52,22 +46,23 @@ def pipeline_model(
         classifier: The classifier of the features.
         label: The rule that gives the label of a path, see `PathToLabel`.
     """
-    index = StringIndexerModel.from_labels(
-        sorted(labels, key=lambda label: (-labels[label], label)),
+    order = sorted(labels, key=lambda label: (-labels[label], label))
+    index = spark_stage(
+        StringIndexerModel,
+        {"labelsArray": (ArrayType(ArrayType(StringType())), True, [order])},
         inputCol="label",
         outputCol="labelIndex",
         handleInvalid="keep",
     )
-    featurizer = ImageFeaturizer(graph=graph, handleInvalid="nan")
+    featurizer = own_stage(ImageFeaturizer(handleInvalid="nan"), graph)
     classified = classifier_stages(classifier) if classifier else []
-    stages: list[Transformer] = [featurizer, *reduction_stages(reduction), *classified]
-    computed = [name for stage in stages for name in _computed(stage)]
-    return PipelineModel(
-        [PathToLabel(rule=label), index, *stages, InvalidToNull(inputCols=computed)]
-    )
+    stages = [featurizer, *reduction_stages(reduction), *classified]
+    computed = [name for stage in stages for name in stage.outputs]
+    paths, invalid = PathToLabel(rule=label), InvalidToNull(inputCols=computed)
+    return [own_stage(paths), index, *stages, own_stage(invalid)]
 
 
-def classifier_stages(classifier: Classifier, input_col: str = "features") -> list[Transformer]:
+def classifier_stages(classifier: Classifier, input_col: str = "features") -> list[SavedStage]:
     """The stages, in order, from vectors of features to predictions.
 
     They add `rawPrediction`, `probability`, `prediction` and `predictedLabel`; `mapped` if the
@@ -79,34 +74,45 @@ def classifier_stages(classifier: Classifier, input_col: str = "features") -> li
         classifier: A fitted classifier with at least two labels.
         input_col: The column of features, as computed by the network.
     """
-    names = IndexToString(
-        inputCol="prediction", outputCol="predictedLabel", labels=list(classifier.labels)
+    stages = _transform_stages(classifier.transform, input_col)
+    transformed = stages[-1].outputs[-1] if stages else input_col
+    names = spark_stage(
+        IndexToString,
+        inputCol="prediction",
+        outputCol="predictedLabel",
+        labels=list(classifier.labels),
     )
-    stages = transform_stages(classifier.transform, input_col)
-    transformed = stages[-1].getOutputCol() if stages else input_col
     return [*stages, _logistic_regression(classifier, transformed), names]
 
 
-def _logistic_regression(classifier: Classifier, input_col: str) -> LogisticRegressionModel:
-    estimator = LogisticRegression(featuresCol=input_col, family="multinomial")
+def _transform_stages(transform: str, input_col: str) -> list[SavedStage]:
+    """The stages of `fruits.spark.ml_stages.transform_stages`, which need Java."""
+    if transform == "none":
+        return []
+    root = own_stage(SignedSqrt(inputCol=input_col))
+    if transform == "sqrt":
+        return [root]
+    # Like our transform, Normalizer does not change vectors of zeros.
+    (mapped,) = root.outputs
+    return [root, spark_stage(Normalizer, p=2.0, inputCol=mapped, outputCol="normalized")]
+
+
+def _logistic_regression(classifier: Classifier, input_col: str) -> SavedStage:
     coefficients = classifier.coefficients / classifier.temperature
     labels, features = coefficients.shape
-    model: LogisticRegressionModel = _fitted(
-        estimator,
-        "classification.LogisticRegressionModel",
-        DenseMatrix(labels, features, np.ravel(coefficients), isTransposed=True),
-        Vectors.dense(classifier.intercept / classifier.temperature),
-        labels,
-        True,
+    by_label = DenseMatrix(labels, features, np.ravel(coefficients), isTransposed=True)
+    return spark_stage(
+        LogisticRegressionModel,
+        {
+            "numClasses": (IntegerType(), False, labels),
+            "numFeatures": (IntegerType(), False, features),
+            **vectors(interceptVector=classifier.intercept / classifier.temperature),
+            **matrix(coefficientMatrix=by_label),
+            "isMultinomial": (BooleanType(), False, True),
+        },
+        featuresCol=input_col,
+        family="multinomial",
     )
-    return model
-
-
-def _computed(stage: Any) -> list[str]:
-    """The columns that a stage adds."""
-    if isinstance(stage, LogisticRegressionModel):
-        return [stage.getRawPredictionCol(), stage.getProbabilityCol(), stage.getPredictionCol()]
-    return [stage.getOutputCol()]
 
 
 def reduction_stages(
@@ -114,20 +120,22 @@ def reduction_stages(
     input_col: str = "features",
     scaled_col: str = "scaled",
     output_col: str = "pca",
-) -> list[ScalerModel | PCAModel]:
-    """The scaler and PCA models, in order, from `input_col` to `scaled_col` and `output_col`."""
-    scaler = fit_scaler(reduction.moments, reduction.scaler, input_col, scaled_col)
+) -> list[SavedStage]:
+    """The scaler and the PCA, in order, from `input_col` to `scaled_col` and `output_col`."""
+    scaler = scaler_stage(reduction.moments, reduction.scaler, input_col, scaled_col)
     features, kept = reduction.axes.shape
-    pca = _fitted(
-        PCA(k=kept, inputCol=scaled_col if scaler else input_col, outputCol=output_col),
-        "feature.PCAModel",
-        DenseMatrix(features, kept, reduction.axes.ravel(order="F")),
-        Vectors.dense(reduction.explained_variance[:kept]),
+    axes = DenseMatrix(features, kept, reduction.axes.ravel(order="F"))
+    pca = spark_stage(
+        PCAModel,
+        matrix(pc=axes) | vectors(explainedVariance=reduction.explained_variance[:kept]),
+        k=kept,
+        inputCol=scaled_col if scaler else input_col,
+        outputCol=output_col,
     )
     return [scaler, pca] if scaler else [pca]
 
 
-def fit_scaler(moments: Moments, kind: str, input_col: str, output_col: str) -> ScalerModel | None:
+def scaler_stage(moments: Moments, kind: str, input_col: str, output_col: str) -> SavedStage | None:
     """The model that Spark's scaler would learn from these rows; None for "none".
 
     "minmax" scales each feature to [0, 1], and a constant one to 0.5. "standard" scales each
@@ -137,30 +145,11 @@ def fit_scaler(moments: Moments, kind: str, input_col: str, output_col: str) -> 
         ConfigError: `kind` is unknown.
     """
     check_scaler(kind)
+    columns = {"inputCol": input_col, "outputCol": output_col}
     if kind == "minmax":
-        return _fitted(
-            MinMaxScaler(inputCol=input_col, outputCol=output_col),
-            "feature.MinMaxScalerModel",
-            Vectors.dense(moments.minimum),
-            Vectors.dense(moments.maximum),
-        )
+        learned = vectors(originalMin=moments.minimum, originalMax=moments.maximum)
+        return spark_stage(MinMaxScalerModel, learned, **columns)
     if kind == "standard":
-        return _fitted(
-            StandardScaler(withMean=True, withStd=True, inputCol=input_col, outputCol=output_col),
-            "feature.StandardScalerModel",
-            Vectors.dense(deviation(moments)),
-            Vectors.dense(moments.mean),
-        )
+        learned = vectors(std=deviation(moments), mean=moments.mean)
+        return spark_stage(StandardScalerModel, learned, **columns, withMean=True, withStd=True)
     return None
-
-
-def _fitted(estimator: JavaEstimator[AnyModel], model_class: str, *learned: Any) -> AnyModel:
-    """The model that `estimator.fit` would return with the learned values `learned`.
-
-    Spark has no public constructor for its models. This code does what `JavaEstimator.fit` does
-    with the fitted Java object.
-    """
-    java = JavaParams._new_java_obj(f"org.apache.spark.ml.{model_class}", estimator.uid, *learned)
-    model = estimator._copyValues(estimator._create_model(java))
-    model._transfer_params_to_java()
-    return model

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from pyspark.ml import Pipeline, PipelineModel
-from pyspark.ml.feature import PCA, MinMaxScaler, MinMaxScalerModel, PCAModel, StandardScaler
+from pyspark.ml import Pipeline
+from pyspark.ml.feature import PCA, MinMaxScaler, PCAModel, StandardScaler
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
+from saved_model import written_and_loaded
 from sklearn import decomposition, preprocessing  # type: ignore[import-untyped]
 
 from fruits.errors import ConfigError, InputError
@@ -25,7 +26,7 @@ from fruits.features.moments_file import merge_files, read_moments
 from fruits.features.rows import lists, matrix
 from fruits.reduction.fit import SCALERS, choose_components, fit_reduction, principal_axes
 from fruits.reduction.transform import affine
-from fruits.spark.models import fit_scaler, reduction_stages
+from fruits.spark.models import reduction_stages, scaler_stage
 from fruits.storage.files import replace
 from fruits.storage.location import Location
 
@@ -514,20 +515,21 @@ def test_scalers_agree_with_spark_also_after_saving(spark: SparkSession, tmp_pat
 
     for kind, estimator in theirs.items():
         expected = estimator.fit(vectors)
-        scaler: Any = fit_scaler(collected, kind, "features", "scaled")
-        scaler.save(str(tmp_path / kind))
-        loaded = type(expected).load(str(tmp_path / kind))
+        scaler: Any = scaler_stage(collected, kind, "features", "scaled")
+        (loaded,) = written_and_loaded([scaler], tmp_path / kind).stages
 
-        for model in (scaler, loaded):
-            assert parameters(model) == parameters(expected)
-            for name in learned[kind]:
+        assert type(loaded) is type(expected)
+        for values in (scaler.defaults | scaler.params, parameters(loaded)):
+            assert values == parameters(expected)
+        for name in learned[kind]:
+            for value in (scaler.learned[name][-1], getattr(loaded, name)):
                 np.testing.assert_allclose(
-                    getattr(model, name).toArray(), getattr(expected, name).toArray(), rtol=1e-9
+                    value.toArray(), getattr(expected, name).toArray(), rtol=1e-9
                 )
         scaled = column(loaded.transform(vectors), "scaled")
         np.testing.assert_allclose(scaled, column(expected.transform(vectors), "scaled"), atol=1e-9)
         assert set(scaled[:, -1]) == {0.5 if kind == "minmax" else 0.0}
-    assert fit_scaler(collected, "none", "features", "scaled") is None
+    assert scaler_stage(collected, "none", "features", "scaled") is None
 
 
 def parameters(model: Any) -> dict[str, Any]:
@@ -536,7 +538,7 @@ def parameters(model: Any) -> dict[str, Any]:
 
 def test_an_unknown_scaler_is_refused() -> None:
     with pytest.raises(ConfigError, match="wanted one of minmax, standard, none; got 'robust'"):
-        fit_scaler(Moments.of(features()), "robust", "features", "scaled")
+        scaler_stage(Moments.of(features()), "robust", "features", "scaled")
 
 
 # PCA
@@ -559,8 +561,7 @@ def test_components_agree_with_spark_and_with_a_saved_model(
     expected: Any = Pipeline(stages=[*theirs[kind], pca]).fit(vectors).stages[-1]
 
     reduction = fit_reduction(Moments.of(features()), kind, 5)
-    PipelineModel([*reduction_stages(reduction)]).save(str(tmp_path / "model"))
-    model = PipelineModel.load(str(tmp_path / "model"))
+    model = written_and_loaded(reduction_stages(reduction), tmp_path / "model")
     loaded: Any = model.stages[-1]
 
     assert isinstance(loaded, PCAModel)
@@ -626,14 +627,14 @@ def test_a_single_image_or_identical_ones_have_no_components(kind: str) -> None:
         fit_reduction(Moments.of(np.repeat(features(1), 9, axis=0)), kind, 0.97)
 
 
-@pytest.mark.usefixtures("spark")
 def test_a_single_image_still_has_a_scaler() -> None:
     single = Moments.of(features(1))
 
-    scaler = fit_scaler(single, "minmax", "features", "scaled")
+    scaler = scaler_stage(single, "minmax", "features", "scaled")
 
-    assert isinstance(scaler, MinMaxScalerModel)
-    assert scaler.originalMin == scaler.originalMax
+    assert scaler is not None
+    assert scaler.class_name == "org.apache.spark.ml.feature.MinMaxScalerModel"
+    assert scaler.learned["originalMin"] == scaler.learned["originalMax"]
 
 
 def test_the_first_of_the_largest_loadings_is_positive() -> None:

@@ -10,6 +10,7 @@ from pyspark.ml.feature import StringIndexer
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
+from saved_model import written_and_loaded
 
 from fruits.classify.model import transform_features
 from fruits.features.moments import Moments
@@ -17,7 +18,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.reduction.fit import fit_reduction
 from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, SignedSqrt, transform_stages
-from fruits.spark.models import pipeline_model
+from fruits.spark.models import pipeline_stages
 from fruits.spark.read_images import read_images
 
 
@@ -67,16 +68,17 @@ def test_the_cnn_runs_once_for_each_image_even_if_its_result_is_used_twice(
 
 
 def test_labels_have_the_indices_that_spark_gives_them(
-    spark: SparkSession, graph: CompiledGraph
+    spark: SparkSession, graph: CompiledGraph, tmp_path: Path
 ) -> None:
     labels = ["Kiwi", "fig", "Kiwi", "Äpfel", "Fig", "fig", "Lemon", "Lemon", "Lemon", "été"]
     moments = Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
-    model = pipeline_model(Counter(labels), graph, fit_reduction(moments, "minmax", 2))
+    stages = pipeline_stages(Counter(labels), graph, fit_reduction(moments, "minmax", 2))
+    model = written_and_loaded(stages[1:2], tmp_path / "model")
     rows = spark.createDataFrame([(label,) for label in [*labels, "new"]], "label string")
     learned = StringIndexer(inputCol="label", outputCol="learned", handleInvalid="keep").fit(
         rows.where("label != 'new'")
     )
-    both = learned.transform(model.stages[1].transform(rows)).collect()
+    both = learned.transform(model.transform(rows)).collect()
     assert [row.labelIndex for row in both] == [row.learned for row in both]
     assert both[-1].learned == 6
 
@@ -122,9 +124,11 @@ def test_unit_rows_are_those_that_the_classifier_has(spark: SparkSession) -> Non
     assert not found[0].any()
 
 
-def small_model(graph: CompiledGraph, scaler: str = "minmax") -> PipelineModel:
+def small_model(graph: CompiledGraph, folder: Path, scaler: str = "minmax") -> PipelineModel:
+    """A model that is loaded from a folder."""
     moments = Moments.of(np.random.default_rng(0).normal(size=(9, graph.dimension)))
-    return pipeline_model({"Fig": 1}, graph, fit_reduction(moments, scaler, 3))
+    stages = pipeline_stages({"Fig": 1}, graph, fit_reduction(moments, scaler, 3))
+    return written_and_loaded(stages, folder)
 
 
 @pytest.mark.parametrize("scaler", ["minmax", "standard", "none"])
@@ -137,8 +141,7 @@ def test_the_model_returns_every_row_and_says_why_one_has_no_components(
 ) -> None:
     root = draw({"Fig": 5})
     (root / "Fig" / "2_100.jpg").write_text("no picture")
-    small_model(graph, scaler).save(str(tmp_path / "model"))
-    model = PipelineModel.load(str(tmp_path / "model"))
+    model = small_model(graph, tmp_path / "model", scaler)
     rows = model.transform(read_images(spark, str(root))).orderBy("path").collect()
     assert [row.error is None for row in rows] == [True, True, False, True, True]
     assert rows[2].error.startswith("not an image")
@@ -148,10 +151,10 @@ def test_the_model_returns_every_row_and_says_why_one_has_no_components(
 
 
 def test_the_model_takes_contents_without_a_path_and_null_contents(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path]
+    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     images = read_images(spark, str(draw({"Fig": 3})))
-    model = small_model(graph)
+    model = small_model(graph, tmp_path / "model")
     expected = [row.pca for row in model.transform(images).orderBy("path").collect()]
     contents = [
         (number, bytes(row.content)) for number, row in enumerate(images.orderBy("path").collect())

@@ -9,6 +9,7 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
+from saved_model import written_and_loaded
 
 from fruits.classify.fit import fit_lda
 from fruits.classify.model import TRANSFORMS, Classifier, transform_features
@@ -16,7 +17,7 @@ from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.reduction.fit import fit_reduction
-from fruits.spark.models import classifier_stages, pipeline_model
+from fruits.spark.models import classifier_stages, pipeline_stages
 from fruits.spark.read_images import read_images
 
 LABELS = {"Fig": 6, "Äpfel 1": 5, "Kiwi": 4}
@@ -43,10 +44,16 @@ def classifier_of(labels: list[str], features: np.ndarray, transform: str) -> Cl
 
 
 def model_of(
-    graph: CompiledGraph, labels: list[str], features: np.ndarray, classifier: Classifier
+    folder: Path,
+    graph: CompiledGraph,
+    labels: list[str],
+    features: np.ndarray,
+    classifier: Classifier,
 ) -> PipelineModel:
+    """The model, loaded from a folder that is written."""
     reduction = fit_reduction(Moments.of(features), "minmax", 3)
-    return pipeline_model(Counter(labels), graph, reduction, classifier)
+    stages = pipeline_stages(Counter(labels), graph, reduction, classifier)
+    return written_and_loaded(stages, folder)
 
 
 def chances(rows: DataFrame) -> np.ndarray:
@@ -54,19 +61,15 @@ def chances(rows: DataFrame) -> np.ndarray:
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_probabilities_are_those_of_the_classifier_before_and_after_saving(
+def test_probabilities_of_the_saved_model_are_those_of_the_classifier(
     spark: SparkSession, graph: CompiledGraph, images: Path, tmp_path: Path, transform: str
 ) -> None:
     labels, features = features_of(graph, images)
     classifier = classifier_of(labels, features, transform)
     expected = classifier.probabilities(features)
-    model = model_of(graph, labels, features, classifier)
-    model.save(str(tmp_path / "model"))
+    model = model_of(tmp_path / "model", graph, labels, features, classifier)
 
-    rows, after = (
-        each.transform(read_images(spark, str(images))).orderBy("path").collect()
-        for each in (model, PipelineModel.load(str(tmp_path / "model")))
-    )
+    rows = model.transform(read_images(spark, str(images))).orderBy("path").collect()
 
     # Spark divides by the length in float64; our code then rounds to float32.
     atol = 1e-6 if transform == "sqrt-l2" else 1e-9
@@ -75,7 +78,23 @@ def test_probabilities_are_those_of_the_classifier_before_and_after_saving(
     best = expected.argmax(axis=1)
     assert [row.prediction for row in rows] == best.tolist()
     assert [row.predictedLabel for row in rows] == [classifier.labels[place] for place in best]
-    predicted = [[[row[name] for name in PREDICTED] for row in each] for each in (rows, after)]
+
+
+def test_a_model_that_spark_saves_again_predicts_the_same(
+    spark: SparkSession, graph: CompiledGraph, images: Path, tmp_path: Path
+) -> None:
+    labels, features = features_of(graph, images)
+    classifier = classifier_of(labels, features, "sqrt-l2")  # the most stages
+    model = model_of(tmp_path / "model", graph, labels, features, classifier)
+    model.save(str(tmp_path / "again"))
+
+    before, after = (
+        each.transform(read_images(spark, str(images))).orderBy("path").collect()
+        for each in (model, PipelineModel.load(str(tmp_path / "again")))
+    )
+
+    assert len(before) == len(labels)
+    predicted = [[[row[name] for name in PREDICTED] for row in each] for each in (before, after)]
     assert predicted[0] == predicted[1]
 
 
@@ -84,8 +103,7 @@ def test_plain_pyspark_loads_the_stage_and_predicts_with_it(
 ) -> None:
     labels, features = features_of(graph, images)
     classifier = classifier_of(labels, features, "none")
-    model = model_of(graph, labels, features, classifier)
-    model.save(str(tmp_path / "model"))
+    model = model_of(tmp_path / "model", graph, labels, features, classifier)
 
     (stage,) = (tmp_path / "model" / "stages").glob("*LogisticRegression*")
     alone = LogisticRegressionModel.load(str(stage))
@@ -100,10 +118,11 @@ def test_plain_pyspark_loads_the_stage_and_predicts_with_it(
 
 @pytest.mark.parametrize("transform", ["none", "sqrt-l2"])
 def test_a_bad_image_has_no_prediction(
-    spark: SparkSession, graph: CompiledGraph, images: Path, transform: str
+    spark: SparkSession, graph: CompiledGraph, images: Path, tmp_path: Path, transform: str
 ) -> None:
     labels, features = features_of(graph, images)
-    model = model_of(graph, labels, features, classifier_of(labels, features, transform))
+    classifier = classifier_of(labels, features, transform)
+    model = model_of(tmp_path / "model", graph, labels, features, classifier)
     (images / "Fig" / "0_100.jpg").write_text("no picture")
 
     rows = model.transform(read_images(spark, str(images))).orderBy("path").collect()
@@ -117,7 +136,7 @@ def test_a_bad_image_has_no_prediction(
     assert all(row[name] is not None for row in good for name in computed)
 
 
-def test_two_labels_have_two_probabilities(spark: SparkSession) -> None:
+def test_two_labels_have_two_probabilities(spark: SparkSession, tmp_path: Path) -> None:
     """Spark's own binary models have one row of coefficients instead."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(30, 5)).astype(np.float32)
@@ -125,7 +144,7 @@ def test_two_labels_have_two_probabilities(spark: SparkSession) -> None:
     vectors = spark.createDataFrame(
         [(n, Vectors.dense(row)) for n, row in enumerate(features)], ["path", "features"]
     )
-    model = PipelineModel(classifier_stages(classifier))
+    model = written_and_loaded(classifier_stages(classifier), tmp_path / "model")
     np.testing.assert_allclose(
         chances(model.transform(vectors)), classifier.probabilities(features), rtol=0, atol=1e-9
     )
