@@ -109,7 +109,7 @@ endif
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
 
 # The Spark tests with the oldest supported PySpark, which has the same API as EMR.
-OLDEST := tests/features tests/spark tests/runs/test_pipeline.py tests/runs/test_classify.py
+OLDEST := tests/features tests/spark tests/tasks tests/runs/test_pipeline.py tests/runs/test_classify.py
 test-spark-4.1: java .venv/ready-dev data/spark-4.1/ready
 	PYTHONPATH=$(CURDIR)/data/spark-4.1 $(BIN)/python -m pytest $(OLDEST) -m spark
 

@@ -35,11 +35,13 @@ from fruits.features.rows import REJECTED, lists, write_rows
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.reduction.fit import Reduction, fit_reduction
-from fruits.spark import measure
-from fruits.spark.project import project
+from fruits.spark.parquet import read_features
 from fruits.spark.session import get_spark
+from fruits.spark.workers import SparkWorkers
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
+from fruits.tasks import measure
+from fruits.tasks.project import project
 
 RANK = 200
 LABELS = 131
@@ -159,14 +161,14 @@ def against_spark(options: argparse.Namespace) -> None:
         conditions = _conditions(spark, store, k)
         own = fit(spark, store, k, clock)
         vector = array_to_vector(F.col("features")).alias("vector")
-        cached = kept(measure.read_table(spark, store).select("features", vector))
+        cached = kept(read_features(spark, store).select("features", vector))
         minmax = MinMaxScaler(inputCol="vector", outputCol="scaled")
         scaler = clock("scaler, Spark", minmax.fit, cached)
         pca = PCA(k=k, inputCol="scaled", outputCol="pca")
         theirs = clock("PCA, Spark", pca.fit, scaler.transform(cached))
         clock.seconds["fit, Spark"] = clock.seconds["scaler, Spark"] + clock.seconds["PCA, Spark"]
         target = Location.of(f"file:{FOLDER}/against-spark")
-        clock("project and write", project, spark, store, own, target)
+        clock("project and write", project, SparkWorkers(spark), store, own, target)
         components = kept(spark.read.parquet(f"{target.uri}/pca").select("pca"))
         clock("write alone, Spark", components.write.parquet, f"{FOLDER}/against-spark/again")
     difference = np.abs(own.explained_variance[:k] - theirs.explainedVariance.toArray()).max()
@@ -181,14 +183,21 @@ def large(options: argparse.Namespace) -> None:
     with drawn(spark, "large", options.large_rows, options.large_features) as store:
         conditions = _conditions(spark, store, k)
         own = fit(spark, store, k, clock)
-        clock("project and write", project, spark, store, own, Location.of(f"file:{FOLDER}/large"))
+        clock(
+            "project and write",
+            project,
+            SparkWorkers(spark),
+            store,
+            own,
+            Location.of(f"file:{FOLDER}/large"),
+        )
     conditions["driver_memory"] = spark.conf.get("spark.driver.memory")
     _save("large", options.large_rows, options.large_features, clock, conditions)
 
 
 def fit(spark: SparkSession, store: FeatureTable, components: int, clock: Clock) -> Reduction:
     """Our fit in its two steps, as in a run."""
-    moments = clock("moments, fruits", measure.moments, spark, store)
+    moments = clock("moments, fruits", measure.moments, SparkWorkers(spark), store)
     step = "scaler and PCA, fruits"
     own: Reduction = clock(step, fit_reduction, moments, "minmax", components)
     clock.seconds["fit, fruits"] = clock.seconds["moments, fruits"] + clock.seconds[step]

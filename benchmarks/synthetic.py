@@ -98,7 +98,7 @@ def featurize(
 
 def _name_what_runs() -> None:
     """Lets a worker name the processor's instructions without loading a network."""
-    from fruits.spark import extract
+    from fruits.tasks import extract
 
     extract.what_ran = lambda graph: "stub"
 
@@ -108,7 +108,7 @@ def install() -> None:
     from fruits.predictor import write
     from fruits.runs import estimate, inputs, prepare
     from fruits.runs.probe import Probe
-    from fruits.spark import extract
+    from fruits.tasks import extract
 
     fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)
     inputs.open_source = lambda images, naming: SyntheticSources((images,), naming)

@@ -16,6 +16,9 @@ from small_pictures import draw_pictures
 
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
+from fruits.spark.workers import SparkWorkers
+from fruits.tasks.local import LocalWorkers
+from fruits.tasks.workers import Workers
 
 # These are set before the first session: two cores on any machine, and no web server.
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
@@ -47,7 +50,7 @@ LONGEST = [
         "spark/test_foreign_session.py",
         "runs/test_parts.py",
         "spark/test_models.py",
-        "spark/test_folds.py",
+        "tasks/test_folds.py",
         "runs/test_notebook.py",
         "runs/test_reused_rows.py",
         "spark/test_softmax.py",
@@ -95,6 +98,38 @@ def spark() -> Iterator[SparkSession]:
     session = get_spark()
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def local_workers() -> Iterator[LocalWorkers]:
+    with LocalWorkers(2) as workers:
+        yield workers
+
+
+@pytest.fixture(params=["local", pytest.param("spark", marks=pytest.mark.spark)])
+def workers(request: pytest.FixtureRequest) -> Workers:
+    """Workers of each kind."""
+    if request.param == "spark":
+        return SparkWorkers(request.getfixturevalue("spark"))
+    local: LocalWorkers = request.getfixturevalue("local_workers")
+    return local
+
+
+@pytest.fixture(params=["local", "spark"])
+def kind_of_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Lets runs in other processes use workers of each kind."""
+    kind: str = request.param
+    if kind == "local":
+        without_java(monkeypatch)
+    return kind
+
+
+def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of someone who has not configured Spark, on a machine without Java."""
+    monkeypatch.delenv("PYSPARK_SUBMIT_ARGS")
+    for name in ("SPARK_CONF_DIR", "SPARK_HOME", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JAVA_HOME", "/nonexistent")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "fruits"
 WITHOUT_SPARK = ["storage", "sources", "networks", "features", "reduction", "classify", "serve"]
-WITHOUT_SPARK += ["predictor", "quality", "report"]
+WITHOUT_SPARK += ["predictor", "quality", "report", "tasks"]
 
 
 def module_of(path: Path) -> str:

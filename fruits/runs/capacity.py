@@ -72,19 +72,20 @@ class MemoryModel:
     driver_image: int = 0
 
     def footprint(
-        self, graph: CompiledGraph, images: int = 0, heap: int = 0, work: int = 0
+        self, graph: CompiledGraph, images: int = 0, heap: int | None = 0, work: int = 0
     ) -> Footprint:
         """The bytes by process.
 
         Args:
             graph: The backbone.
             images: The number of images.
-            heap: The maximum heap of the driver's JVM, in bytes.
+            heap: The maximum heap of the driver's JVM, in bytes; None without a JVM.
             work: The bytes that a worker needs for its images and their moments.
         """
         weight = sum(map(len, graph.parts.values()))
+        jvm = self.jvm + self.jvm_graphs * weight
         return Footprint(
-            jvm=min(self.jvm + self.jvm_graphs * weight, heap + self.jvm_outside_heap),
+            jvm=0 if heap is None else min(jvm, heap + self.jvm_outside_heap),
             driver=self.driver + self.driver_graphs * weight + self.driver_image * images,
             pca=self.pca_matrices * 8 * graph.dimension**2,
             worker=self.worker + self.worker_graphs * weight + work,
@@ -141,7 +142,7 @@ def refusal(
         resources: The cores and the memory that the run has.
         disk: The bytes that the output may take; infinite if unknown.
     """
-    least = LEAST.footprint(graph)
+    least = LEAST.footprint(graph, heap=None if resources.heap is None else 0)
     return (
         _pca_refusal(graph, least, resources)
         or _workers_refusal(images, graph, least, resources)

@@ -17,6 +17,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
 from fruits.sample import draw_sample
 from fruits.spark.own_session import own_spark
+from fruits.spark.session import get_spark
 
 
 def archive_path() -> Path:
@@ -55,6 +56,7 @@ def _run_and_end_java(folder: Path) -> None:
     """Runs all stages on generated images, to load all classes, and ends Java."""
     draw_sample(str(folder / "images"), classes=2, per_class=12)
     with own_spark():
+        get_spark()  # A run of so few images would start no Spark.
         images, output = str(folder / "images"), str(folder / "out")
         # Java has no part in the network. This one needs neither TensorFlow nor a download.
         run(RunConfig(images=images, output=output, backbone="EfficientNetLite0"))

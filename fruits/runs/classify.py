@@ -21,11 +21,9 @@ from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
 from fruits.runs.training_folds import training_folds
 from fruits.sources.parts import Parts
-from fruits.spark.folds import SCORED, cross_validation
-from fruits.spark.measure import read_table
-from fruits.spark.softmax import SoftmaxRegression
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
+from fruits.tasks.folds import SCORED, cross_validation
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,10 @@ def _train(context: RunContext, images: Parts) -> Classified:
     place = context.staged.root / "folds"
     moments, parts = _folds(context, folds, place, transforms)
     if context.config.classifier == "softmax":
-        fit = SoftmaxRegression(read_table(context.spark, context.store), folds.table())
+        from fruits.spark.parquet import read_features
+        from fruits.spark.softmax import SoftmaxRegression
+
+        fit = SoftmaxRegression(read_features(context.spark, context.store), folds.table())
         training = train_softmax(moments, parts, fit)
     else:
         training = train(moments, parts)
@@ -99,9 +100,9 @@ def _train(context: RunContext, images: Parts) -> Classified:
 def _folds(
     context: RunContext, parts: Parts, place: Location, transforms: Sequence[str]
 ) -> tuple[Mapping[str, Measured], Sequence[Fold]]:
-    """The moments of the training images, and their folds. A few images need no Spark job."""
+    """The moments of the training images, and their folds. A few images need no tasks."""
     if parts.num_rows > SCORED:
-        return cross_validation(context.spark, context.store, parts, place, transforms)
+        return cross_validation(context.workers, context.store, parts, place, transforms)
     folds = parts.table().sort_by("path").combine_chunks()
     rows = context.store.dataset().to_table(
         columns=["path", "features"], filter=pc.field("path").isin(folds["path"])

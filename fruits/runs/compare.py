@@ -144,7 +144,7 @@ def _network(
 ) -> Network:
     """Runs one network; if that fails, the result has the reason."""
     try:
-        with open_context(prepare_run(config, progress, listed)) as context:
+        with open_context(prepare_run(config, Stages(progress), listed)) as context:
             found = _run(context, grid, tried)
     except FruitsError as error:
         if java_ended():  # The other networks would fail too.

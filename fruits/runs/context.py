@@ -1,16 +1,16 @@
-"""The context of a run, which its steps share: options, images, network, session and output."""
+"""The context of a run, which its steps share: options, images, network, workers and output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
@@ -19,22 +19,27 @@ from fruits.runs.capacity import require_capacity
 from fruits.runs.output_record import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.prepare import PreparedRun
-from fruits.runs.resources import session_resources
-from fruits.spark.failures import spark_errors
-from fruits.spark.known import known_parts
-from fruits.spark.session import get_spark, run_session
+from fruits.runs.resources import local_resources, session_resources
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
+from fruits.tasks.failures import task_errors
+from fruits.tasks.known import known_parts
+from fruits.tasks.local import LocalWorkers
+from fruits.tasks.workers import Workers
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
 class RunContext(PreparedRun):
-    """A prepared run with its Spark session and the lock of its output.
+    """A prepared run with its workers and the lock of its output.
 
     Attributes:
         staged: The folder for results that are not published yet.
         lock: The lock of the output.
-        spark: The session.
+        workers: The workers of the tasks.
+        session: The Spark session; None if the run starts without one.
         store: The committed features.
         background: A thread for work that the run does not wait for.
         states: The states of the files of the last finished run; see
@@ -44,7 +49,8 @@ class RunContext(PreparedRun):
 
     staged: Outputs
     lock: Lock
-    spark: SparkSession
+    workers: Workers
+    session: SparkSession | None
     store: FeatureWriter
     background: ThreadPoolExecutor
     states: dict[str, str]
@@ -65,36 +71,43 @@ class RunContext(PreparedRun):
             return None
         images = self.listing
         if self.graph.detector:
-            images = boxes_in(images, known_parts(self.spark, self.store, images.bounds))
+            images = boxes_in(images, known_parts(self.workers, self.store, images.bounds))
         return images.table(["path"])
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session. A run without one starts it now, for work that local workers cannot do."""
+        from fruits.spark.session import get_spark, run_session
+
+        return self.session or run_session(get_spark(self.config.output))
 
 
 @contextmanager
-def open_context(prepared: PreparedRun) -> Iterator[RunContext]:
-    """Starts Spark and locks the output.
+def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> Iterator[RunContext]:
+    """Locks the output, and starts Spark unless there are local workers.
 
     Raises:
         FruitsError: The caller can fix the problem; the message is one line.
     """
-    config, stages, outputs, graph = (
-        prepared.config,
-        prepared.stages,
-        prepared.outputs,
-        prepared.graph,
-    )
+    config, outputs, graph = prepared.config, prepared.outputs, prepared.graph
     with (
-        spark_errors(),
+        task_errors() if local else _spark_errors(),
         exclusive(outputs.uri(LOCK)) as lock,
         ThreadPoolExecutor(1) as background,
     ):
-        # Each of these imports takes a second. Spark starts at the same time.
+        # Each of these imports takes a second. The workers start at the same time.
         for name in ("fruits.runs.steps", "fruits.plots", "bokeh.plotting", "bokeh.embed"):
             background.submit(import_module, name)
-        with stages("session"):
-            spark = run_session(get_spark(config.output))
-        if page := spark.sparkContext.uiWebUrl:
-            print(f"Spark's page, until the run ends: {page}", file=prepared.progress, flush=True)
-        require_capacity(config, prepared.listing.num_rows, graph, session_resources(spark))
+        session: SparkSession | None = None
+        workers: Workers
+        if local:
+            workers, resources = local, local_resources(local.slots)
+        else:
+            from fruits.spark.workers import SparkWorkers
+
+            session = _session(prepared)
+            workers, resources = SparkWorkers(session), session_resources(session)
+        require_capacity(config, prepared.listing.num_rows, graph, resources)
         # Read before prepare(), which removes them from the record.
         with outputs.errors():
             states = {} if config.overwrite else outputs.record().states
@@ -103,8 +116,27 @@ def open_context(prepared: PreparedRun) -> Iterator[RunContext]:
             **{one.name: getattr(prepared, one.name) for one in fields(prepared)},
             staged=outputs.staging(),
             lock=lock,
-            spark=spark,
+            workers=workers,
+            session=session,
             store=FeatureWriter(outputs.uri("features"), lock),
             background=background,
             states=states,
         )
+
+
+def _spark_errors() -> AbstractContextManager[None]:
+    from fruits.spark.failures import spark_errors
+
+    return spark_errors()
+
+
+def _session(prepared: PreparedRun) -> SparkSession:
+    """Starts Spark."""
+    from fruits.spark.session import get_spark, run_session
+
+    with prepared.stages("session"):
+        spark = run_session(get_spark(prepared.config.output))
+    if page := spark.sparkContext.uiWebUrl:
+        progress = prepared.stages.progress
+        print(f"Spark's page, until the run ends: {page}", file=progress, flush=True)
+    return spark

@@ -1,67 +1,30 @@
-"""What a run from scratch will take: memory by process, time by stage, bytes written, dollars.
-
-Constants are from ``run.json`` of runs of 64 to 5,000 images on two cores (EfficientNetLite0,
-MobileNetV2, ResNet50); those of memory are in :mod:`fruits.runs.capacity`.
-"""
+"""What a run from scratch will take: memory by process, time by stage, bytes written, dollars."""
 
 import json
 import math
 import sys
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from importlib.resources import files
-from typing import Any, TextIO
+from typing import TextIO
 
-from fruits.classify.choose import THREADS
-from fruits.classify.groups import FOLDS
-from fruits.classify.model import TRANSFORMS
 from fruits.networks.graph import CompiledGraph
-from fruits.quality.signature import DECODERS
-from fruits.report.document import LARGEST
-from fruits.runs.atlas import MOST_IMAGES as MAPPED
-from fruits.runs.capacity import LIKELY, moments_memory, refusal
+from fruits.runs.capacity import refusal
 from fruits.runs.config import RunConfig
-from fruits.runs.copies import MOST_COMPARED
-from fruits.runs.image_map import POINTS
 from fruits.runs.inputs import compile_network, list_images
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
-from fruits.runs.reduce import training_side
-from fruits.runs.resources import Resources, available_disk, session_resources
-from fruits.runs.summary import total_seconds
+from fruits.runs.resources import (
+    Resources,
+    available_disk,
+    local_resources,
+    session_resources,
+)
+from fruits.runs.run_costs import RunCosts
 from fruits.runs.unchanged import seconds_if_unchanged
-from fruits.sources.folder import READ_AHEAD_BYTES, READS
-from fruits.sources.parts import IN_MEMORY, Parts, Totals
+from fruits.runs.workers import local_processes
+from fruits.sources.parts import Parts
 from fruits.spark.early_start import start_java_early
-from fruits.spark.session import get_spark
-from fruits.spark.tasks import task_ranges
-
-# Seconds per image for its digest, Arrow and Parquet, in addition to decoding and the network; and
-# for the comparison with committed images on the driver.
-IMAGE, COMPARE = 0.5e-3, 20e-6
-# Seconds of the first job, which starts the workers, and of each further chunk: a job and a commit.
-FIRST_JOB, JOB = 4.0, 0.5
-# Seconds of the other stages with very few rows. The model is written in the background.
-FIT, PROJECT, PLOTS = 0.6, 0.5, 1.9
-# Seconds to decode a thumbnail on a core of the driver; float32 operations per second.
-THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
-CSV_SECONDS = 130e-9
-# The report: seconds and bytes with very few images, and for each image on its map.
-REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 40e-6, 2_600_000, 1450
-# The classifier: seconds with very few rows; steps of a softmax regression; seconds of each step.
-CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
-# Bytes of the neighbours' components that are written and hashed in a second.
-NEIGHBOUR_BYTES = 150e6
-# One core in float64: operations of a product per second; seconds of an eigendecomposition over
-# d cubed. Exact moments take three half products and their overhead.
-FLOPS, EIGH, MEASURE = 40e9, 1.9e-10, 2.2
-# Compressed bytes of exact moments: for each product of two features; for a feature of a label.
-PRODUCT_BYTES, LABEL_BYTES = 11, 20
-CSV_BYTES, CSV_ROW = 11.3, 70
-# Bytes of a prediction with its digest, and of a neighbour's name and thumbnail.
-PREDICTION_BYTES, NEIGHBOUR_ROW = 195, 1500
-BILLED_SECONDS = 60
 
 
 def estimate(config: RunConfig, progress: TextIO | None = None) -> Plan:
@@ -75,18 +38,28 @@ def estimate(config: RunConfig, progress: TextIO | None = None) -> Plan:
         FruitsError: The caller can fix the problem; the message is one line.
     """
     stages = Stages(progress or sys.stderr)
-    start_java_early()
     listed = list_images(config, stages)
-    listing, graph = listed[-1], compile_network(config, stages)
+    listing = listed[-1]
+    processes = local_processes(replace(config, overwrite=True), listing.num_rows)
+    if processes is None:
+        start_java_early()
+    graph = compile_network(config, stages)
     unchanged = seconds_if_unchanged(config, listed, stages)
-    with stages("session"):
-        spark = get_spark()
+    resources = local_resources(processes) if processes else _session_resources(stages)
     seconds = {name: took for name, took in stages.seconds.items() if name != "check"}
     with stages("probe"):
         probed = probe(listing, graph)
-    there = session_resources(spark), seconds, available_disk(config.output)
+    there = resources, seconds, available_disk(config.output)
     found = estimate_from_probe(config, listing, graph, probed, *there)
     return replace(found, unchanged=unchanged)
+
+
+def _session_resources(stages: Stages) -> Resources:
+    """The resources of a Spark session, which is started now."""
+    from fruits.spark.session import get_spark
+
+    with stages("session"):
+        return session_resources(get_spark())
 
 
 def estimate_from_probe(
@@ -109,7 +82,7 @@ def estimate_from_probe(
         seconds: The seconds of the stages ``list``, ``compile`` and ``session``.
         disk: The bytes that the output may take.
     """
-    run = _Run(config, listing, graph, probe, resources, seconds)
+    run = RunCosts(config, listing, graph, probe, resources, seconds)
     prices = json.loads((files("fruits") / "prices.json").read_text())
     error = refusal(config, run.images, graph, resources, disk)
     return Plan(
@@ -126,175 +99,3 @@ def estimate_from_probe(
         prices=f"{prices['terms']}, {prices['region']}, {prices['date']}",
         refusal=str(error) if error else None,
     )
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run that is estimated; the parameters are those of :func:`estimate_from_probe`."""
-
-    config: RunConfig
-    listing: Parts
-    graph: CompiledGraph
-    probe: Probe
-    resources: Resources
-    seconds: dict[str, float]
-
-    @cached_property
-    def listed(self) -> Totals:
-        return Totals.of(self.listing)
-
-    @property
-    def images(self) -> int:
-        return self.listing.num_rows
-
-    @property
-    def usable(self) -> int:
-        """The number of rows of features, if all images are like the probed ones."""
-        return round(self.images * self.probe.rows)
-
-    @property
-    def components(self) -> int:
-        if isinstance(self.config.components, int):
-            return self.config.components
-        return max(min(self.usable - 1, self.graph.dimension), 1)
-
-    @property
-    def chunk(self) -> int:
-        return min(self.config.chunk, self.images)
-
-    @property
-    def chunks(self) -> int:
-        return math.ceil(self.images / self.config.chunk)
-
-    def work(self) -> dict[str, int]:
-        """How the images are divided."""
-        return {
-            "chunk": self.chunk,
-            "chunks": self.chunks,
-            "partition": max(map(len, task_ranges(self.chunk, self.resources.cores))),
-            "batch": self.graph.batch,
-            "components": self.components,
-        }
-
-    def memory(self, cores: int, local: bool) -> dict[str, int]:
-        """Peak bytes by process, with one task per core at a time."""
-        ahead = min(READ_AHEAD_BYTES, READS * self.listed.bytes // self.images)
-        work = self.probe.memory + ahead + moments_memory(self.graph.dimension, self.chunk)
-        rows = min(self.images, IN_MEMORY)  # Longer listings are read in parts.
-        likely = LIKELY.footprint(self.graph, rows, self.resources.heap, work)
-        figures = {
-            "driver JVM": likely.jvm,
-            "driver Python": likely.driver + likely.pca,
-            "each Python worker": likely.worker,
-            "all on this machine": likely.together(min(cores, self.images) if local else 0),
-        }
-        return {name: round(figure) for name, figure in figures.items()}
-
-    def stages(self, cores: int) -> dict[str, float]:
-        """Seconds by stage."""
-        parts = self.seconds | {
-            "extract": self._extract(cores),
-            "fit": self._fit(cores),
-            "classify": self._classify(cores),
-            "project": self._project(cores),
-            "predictor": self._predictor(),
-            "plots": PLOTS,
-            "quality": THUMBNAIL * min(self.usable, MOST_COMPARED) / min(cores, DECODERS),
-            "report": REPORT + REPORT_IMAGE * min(self.usable, POINTS),
-        }
-        if self.config.atlas:
-            parts["atlas"] = self._atlas(cores)
-        parts["model"] = 0.0
-        return total_seconds({name: round(part, 3) for name, part in parts.items()})
-
-    def _extract(self, cores: int) -> float:
-        # A worker reads ahead while it decodes and computes, so the slower of both counts.
-        image = max(self.probe.read, self.probe.decode + self.probe.network) + IMAGE
-        starting = FIRST_JOB + self.probe.load + JOB * (self.chunks - 1)
-        return starting + self.images * (image / min(cores, self.images) + COMPARE)
-
-    def _fit(self, cores: int) -> float:
-        d = self.graph.dimension
-        rows_in_turn = self.chunk * math.ceil(self.chunks / cores)
-        return FIT + MEASURE * 2 * d * d / FLOPS * rows_in_turn + EIGH * d**3
-
-    @cached_property
-    def labels(self) -> int:
-        """The number of labels of the classifier; 0 if there is none."""
-        found = len(self.listed.labels.keys() - {None})
-        return found if found > 1 and self.config.classifier != "none" else 0
-
-    @property
-    def training(self) -> int:
-        """The number of training images."""
-        side = training_side(self.listed.sides)
-        return round(self.usable * (self.listed.sides[side] / self.images if side else 1))
-
-    def _classify(self, cores: int) -> float:
-        """Seconds of a model without each fold for each transform, a final one, regressions."""
-        if not self.labels:
-            return 0.0
-        d, n = self.graph.dimension, self.training
-        transforms = len(TRANSFORMS) if self.config.transform == "auto" else 1
-        models = FOLDS * transforms + 1
-        seconds = models * (2 * n * d * d / FLOPS + EIGH * min(d, n) ** 3) / min(cores, THREADS)
-        if self.config.classifier == "softmax":
-            step = 4 * n * d * self.labels / FLOPS / cores
-            seconds += (FOLDS + 1) * STEPS * (step + STEP)
-        return CLASSIFY + seconds
-
-    def _atlas(self, cores: int) -> float:
-        """Seconds of the map, which compares all images with each other."""
-        rows = min(self.usable, MAPPED)
-        return 2 * rows * rows * self.components / FLOAT32_FLOPS / cores
-
-    def _predictor(self) -> float:
-        """Seconds to write and hash the neighbours."""
-        return self.training * 4 * self.components / NEIGHBOUR_BYTES if self.labels else 0.0
-
-    def _project(self, cores: int) -> float:
-        d, k = self.graph.dimension, self.components
-        # The distance of an image to the labels takes a product with a column for each feature.
-        columns = k + d + self.labels if self.labels else k
-        seconds = PROJECT + self.usable * 2 * d * columns / FLOPS / cores
-        return seconds + self.usable * k * CSV_SECONDS if self.config.csv else seconds
-
-    def output(self) -> dict[str, int]:
-        """Bytes written."""
-        d, k = self.graph.dimension, self.components
-        rows, moments = self.usable, self._moments()
-        weight = sum(map(len, self.graph.parts.values()))
-        # Moments of some of the images are not stored.
-        kept = moments * self.chunks if self.config.limit is None else 0
-        output = {
-            "features": rows * self.probe.row + kept,
-            "pca": rows * (4 * k + 10),
-            "pca.csv": rows * (CSV_BYTES * k + CSV_ROW) if self.config.csv else 0,
-            "model": weight + 8 * d * k + moments,
-            "report.html": min(LARGEST, PAGE_BYTES + PAGE_IMAGE * rows),
-        }
-        if self.labels:
-            output["predictions"] = rows * PREDICTION_BYTES
-            arrays = 8 * d * (d + k + 2 * self.labels)
-            output["predictor"] = 2 * weight + arrays + self.training * (4 * k + NEIGHBOUR_ROW)
-        if self.config.atlas:
-            output["atlas.parquet"] = min(rows, MAPPED) * NEIGHBOUR_ROW
-        output["total"] = sum(output.values())
-        return {name: round(count) for name, count in output.items()}
-
-    def _moments(self) -> int:
-        d, labels = self.graph.dimension, len(self.listed.labels)
-        return PRODUCT_BYTES * d * (d + 1) // 2 + LABEL_BYTES * d * labels
-
-    def offer(
-        self, type_: str, vcpus: int, memory_gib: float, dollars_per_hour: float
-    ) -> dict[str, Any]:
-        """What the run takes on an EC2 instance, billed by the second, at least a minute."""
-        taken = self.stages(vcpus)["total"]
-        return {
-            "type": type_,
-            "vcpus": vcpus,
-            "fits": self.memory(vcpus, True)["all on this machine"] <= memory_gib * 2**30,
-            "seconds": taken,
-            "dollars": round(max(taken, BILLED_SECONDS) / 3600 * dollars_per_hour, 4),
-        }

@@ -22,10 +22,10 @@ from fruits.runs.summary import Counts
 from fruits.sources.listing import anti_join, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
-from fruits.spark import measure
-from fruits.spark.compact import compact
-from fruits.spark.extract import Extraction, extract
-from fruits.spark.known import known_digests, known_parts
+from fruits.tasks import measure
+from fruits.tasks.compact import compact
+from fruits.tasks.extract import Extraction, extract
+from fruits.tasks.known import known_digests, known_parts
 
 REASONS = ["path", "label", "error"]
 
@@ -99,8 +99,8 @@ def extract_features(context: RunContext) -> Extracted:
     """
     with context.stages("extract"):
         context.store.sweep()
-        compact(context.spark, context.store)
-        known = known_parts(context.spark, context.store, context.found.images.bounds)
+        compact(context.workers, context.store)
+        known = known_parts(context.workers, context.store, context.found.images.bounds)
         # A photograph has a row for each box. All of them are new, known or gone together.
         images = photographs_in(known) if context.graph.detector else known
         if not context.config.allow_removed:
@@ -122,21 +122,27 @@ def extract_features(context: RunContext) -> Extracted:
         if not context.graph.detector:
             return described
         return _of_boxes(
-            described, known_parts(context.spark, context.store, context.listing.bounds)
+            described, known_parts(context.workers, context.store, context.listing.bounds)
         )
 
 
 def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
     """Extracts the missing features, with a progress bar."""
+    workers, store, progress = context.workers, context.store, context.stages.progress
     with (
-        tqdm(total=missing.num_rows, desc="images", unit=" images", file=context.progress) as bar,
-        known_digests(context.store, known) as digests,
+        tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar,
+        known_digests(workers, store, known) as digests,
     ):
-        return extract(
-            *(context.spark, missing, digests, context.graph, context.store, context.config.chunk),
+        done = extract(
+            *(workers, missing, digests, context.graph, store, context.config.chunk),
             progress=partial(_advance, bar),
             contents=context.source.contents,
         )
+    if done.copies.count:
+        from fruits.spark.copies import commit_copies
+
+        commit_copies(context.spark, store, done.copies)
+    return done
 
 
 def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:
@@ -166,8 +172,8 @@ def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.Chunked
     dropped: list[pa.ChunkedArray] = []
     for there, found in zip(known, listed, strict=True):
         stale = anti_join(there, found)
-        measure.drop(context.spark, context.store, stale)
-        measure.relabel(context.spark, context.store, found, there)
+        measure.drop(context.workers, context.store, stale)
+        measure.relabel(context.workers, context.store, found, there)
         dropped.append(stale["path"])
     return dropped if 5 * sum(map(len, dropped)) <= known.num_rows else None
 

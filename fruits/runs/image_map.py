@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
 
 from fruits.classify.model import Classifier
 from fruits.classify.plane import Axes, discriminant_axes
@@ -23,7 +22,13 @@ from fruits.report.explore import map_frame
 from fruits.report.map_data import VECTOR
 from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.outputs import Outputs
-from fruits.spark.plane import coordinates
+from fruits.tasks.plane import coordinates
+from fruits.tasks.workers import Workers
+
+if TYPE_CHECKING:
+    # Importing them takes a second, and a run does not need them here.
+    import pandas as pd
+    from pyspark.sql import SparkSession
 
 POINTS = 100_000
 """The maximum number of images on the map, which a browser draws without a pause."""
@@ -47,7 +52,7 @@ class ImageMap:
 
 
 def map_images(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureTable,
     reduction: Reduction,
     classifier: Classifier | None,
@@ -56,7 +61,7 @@ def map_images(
     """Computes the coordinates of images; of more than :data:`POINTS`, it samples each label.
 
     Args:
-        spark: The session.
+        workers: The workers.
         store: The features.
         reduction: The scaler and the PCA.
         classifier: The classifier, whose axes are the second plane; None for no second plane.
@@ -65,7 +70,7 @@ def map_images(
     images = _sampled(rows)
     axes = discriminant_axes(classifier) if classifier else None
     count = min(VECTOR, reduction.components)
-    found = coordinates(spark, store, reduction, axes, images["path"], count)
+    found = coordinates(workers, store, reduction, axes, images["path"], count)
     found = found.take(pc.index_in(images["path"], found["path"])).combine_chunks()
     vectors = _rows(found["components"])
     places = _rows(found["axes"]) if axes else None
@@ -155,6 +160,8 @@ def frame_of(
         A table of :func:`fruits.report.explore.map_frame`, and the names of the two columns that
         separate the labels best.
     """
+    from fruits.spark.workers import SparkWorkers
+
     rows = outputs.table(spark, "predictions" if classifier else "pca")
     known = [name for name in IMAGES.names if name in rows.columns]
     images = rows.select(*known).toArrow().sort_by("path")
@@ -162,6 +169,8 @@ def frame_of(
         if field.name not in known:
             images = images.append_column(field, pa.nulls(images.num_rows, field.type))
     store = FeatureTable(outputs.uri("features"))
-    found = map_images(spark, store, reduction, classifier, images.select(IMAGES.names))
+    found = map_images(
+        SparkWorkers(spark), store, reduction, classifier, images.select(IMAGES.names)
+    )
     frame = map_frame(found.images, found.planes, thumbnails([store], found.digests))
     return frame, [title.partition(" (")[0] for title in found.planes[-1].titles]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TextIO
 
 from fruits.networks.detector import PREFIX
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
+from fruits.runs.inputs import list_images
 from fruits.runs.prepare import prepare_run
+from fruits.runs.progress import Stages
 from fruits.runs.summary import interruption
 from fruits.runs.unchanged import may_be_unchanged, report_if_unchanged
+from fruits.runs.workers import local_processes
 from fruits.spark.early_start import start_java_early
+from fruits.tasks.local import LocalWorkers
 
 __all__ = ["Run", "run"]
 
@@ -41,19 +46,24 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
     if find_spec("pyspark") is None:
         # Checked now, not after minutes of listing.
         raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
-    if not may_be_unchanged(config):
-        start_java_early()
-    prepared = prepare_run(config, progress)
-    if report := report_if_unchanged(prepared):
-        found = Run(prepared.outputs, report)
-        if "PYSPARK_GATEWAY_PORT" in os.environ:
-            _ = found.spark  # YARN reports an application that never had a session as failed.
-        return found
-    start_java_early()
-    # These modules import PySpark, which takes a second. Java starts at the same time.
-    from fruits.runs.context import open_context
+    stages = Stages(progress)
+    listed = list_images(config, stages)
+    processes = local_processes(config, listed[-1].num_rows)
+    with LocalWorkers(processes) if processes else nullcontext() as local:
+        start = local.start if local else start_java_early
+        if not may_be_unchanged(config):
+            start()
+        prepared = prepare_run(config, stages, listed)
+        if report := report_if_unchanged(prepared):
+            found = Run(prepared.outputs, report)
+            if "PYSPARK_GATEWAY_PORT" in os.environ:
+                _ = found.spark  # YARN reports an application that never had a session as failed.
+            return found
+        start()
+        # These modules take a second to import. Java or the workers start at the same time.
+        from fruits.runs.context import open_context
 
-    with open_context(prepared) as context:
-        from fruits.runs.steps import execute
+        with open_context(prepared, local) as context:
+            from fruits.runs.steps import execute
 
-        return execute(context)
+            return execute(context)

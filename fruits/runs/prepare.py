@@ -1,10 +1,9 @@
-"""The start of a run, without Spark: lists the images, compiles the network, checks both."""
+"""The start of a run, without Spark: compiles the network, and checks it and the images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TextIO
 
 from fruits.errors import ConfigError, InputError
 from fruits.networks.graph import CompiledGraph
@@ -12,7 +11,7 @@ from fruits.runs.basis import Basis
 from fruits.runs.checks import chosen_basis, require_apart
 from fruits.runs.config import RunConfig
 from fruits.runs.fingerprint import Fingerprint, fingerprint
-from fruits.runs.inputs import compile_network, list_images
+from fruits.runs.inputs import compile_network
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
 from fruits.sources.parts import Found, Parts
@@ -26,8 +25,7 @@ class PreparedRun:
 
     Attributes:
         config: The options. With ``model``, scaler and components are those of the model.
-        progress: The stream for lines about the progress.
-        stages: The seconds of the steps.
+        stages: The seconds of the steps, and the stream for lines about the progress.
         source: The source of the images.
         found: All images of the source.
         listing: The images that the run uses; ``limit`` may select some of them.
@@ -38,7 +36,6 @@ class PreparedRun:
     """
 
     config: RunConfig
-    progress: TextIO
     stages: Stages
     source: Source
     found: Found
@@ -50,22 +47,20 @@ class PreparedRun:
 
 
 def prepare_run(
-    config: RunConfig, progress: TextIO, listed: tuple[Source, Found, Parts] | None = None
+    config: RunConfig, stages: Stages, listed: tuple[Source, Found, Parts]
 ) -> PreparedRun:
-    """Lists the images, compiles the network, and refuses a run that cannot succeed.
+    """Compiles the network, and refuses a run that cannot succeed.
 
     Args:
         config: The options.
-        progress: The stream for lines about the progress.
-        listed: The result of :func:`fruits.runs.inputs.list_images`, if the images are listed
-            already.
+        stages: The finished stages, which are part of the run.
+        listed: The result of :func:`fruits.runs.inputs.list_images`.
 
     Raises:
         FruitsError: The caller can fix the problem; the message is one line.
     """
-    stages = Stages(progress)
     outputs = Outputs.of(config.output)
-    source, found, listing = listed or list_images(config, stages)
+    source, found, listing = listed
     graph = compile_network(config, stages)
     require_apart(config, found.linked)
     basis = chosen_basis(config, graph)
@@ -75,7 +70,7 @@ def prepare_run(
         _require_images(config, listing.num_rows, graph, found.passed_over)
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
-        *(config, progress, stages, source, found, listing, graph, basis, outputs),
+        *(config, stages, source, found, listing, graph, basis, outputs),
         fingerprint=fingerprint(config, found, graph.identity),
     )
 

@@ -13,6 +13,7 @@ class Stages:
     """Times the stages of a run, and prints the current stage and the seconds of each.
 
     Attributes:
+        progress: The stream for the lines.
         seconds: The seconds of each finished stage, by name.
     """
 
@@ -24,7 +25,7 @@ class Stages:
             after: The seconds after which the name of a running stage is printed.
         """
         self.seconds: dict[str, float] = {}
-        self._progress = progress
+        self.progress = progress
         self._after = after
         return_freed_memory()
 
@@ -56,7 +57,7 @@ class Stages:
         announced.set()
 
     def _print(self, text: str) -> None:
-        print(text, end="", file=self._progress, flush=True)
+        print(text, end="", file=self.progress, flush=True)
 
 
 def _stop(timer: threading.Timer) -> None:

@@ -19,7 +19,7 @@ from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import TRAIN, Reduced
 from fruits.runs.reused_rows import record_rows, reusable_rows
-from fruits.spark.project import DIGESTS, SCORED, project
+from fruits.tasks.project import DIGESTS, SCORED, project
 
 HELD_OUT = frozenset(["test", "validation"])
 """The sides of the split that are not used for fits."""
@@ -41,7 +41,7 @@ def project_features(
             prediction = TablePredictor(classified.classifier, classified.means, scored)
         earlier = reusable_rows(context, extracted, reduced.reduction, prediction)
         rows = project(
-            *(context.spark, context.store, reduced.reduction, context.staged.root),
+            *(context.workers, context.store, reduced.reduction, context.staged.root),
             listing=context.chosen,
             prediction=prediction,
             earlier=earlier,

@@ -31,11 +31,12 @@ from fruits.runs.reduce import Reduced
 from fruits.runs.report_data import collect_report_data
 from fruits.runs.summary import describe, figures, total_seconds
 from fruits.runs.versions import package_versions
+from fruits.runs.workers import describe_workers
 from fruits.spark.model_files import model_files
 from fruits.spark.models import pipeline_stages
-from fruits.spark.project import DIGESTS
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
+from fruits.tasks.project import DIGESTS
 
 PUBLISHED = (
     *("rejected", "pca", "predictions", "pca.csv", "quality", "atlas.parquet"),
@@ -157,9 +158,10 @@ def describe_results(
     """The content of run.json, with the seconds of the finished stages."""
     # A comparison may change the classifier after the run was prepared.
     fingerprint = context.fingerprint | {"options": options_digest(context.config)}
+    workers = describe_workers(context.session, context.workers.slots)
     report = describe(
         *(context.config, extracted.counts, context.graph, reduced.reduction, reduced.turned),
-        *(context.stages.seconds, context.spark, context.store.ran()),
+        *(context.stages.seconds, workers, context.store.ran()),
         passed_over=context.found.passed_over,
         fingerprint=None if extracted.unreadable else fingerprint,
     )

@@ -10,7 +10,7 @@ from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.spark import measure
+from fruits.tasks import measure
 
 TRAIN = "train"
 
@@ -47,7 +47,7 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
     """
     side = training_side(extracted.sides)
     with context.stages("fit"):
-        moments = measure.moments(context.spark, context.store, side, context.chosen)
+        moments = measure.moments(context.workers, context.store, side, context.chosen)
         extracted.require_rows(moments.count, side)
         last = context.basis or context.outputs.basis()
         fitted_to = context.basis.moments if context.basis else moments

@@ -55,7 +55,7 @@ def collect_report_data(
     quality = _quality(context)
     classifier = classified.classifier if classified else None
     shown = paths_of(confusions, quality.values())
-    mapped = map_images(context.spark, context.store, reduced.reduction, classifier, images)
+    mapped = map_images(context.workers, context.store, reduced.reduction, classifier, images)
     return ReportData(
         run=report,
         written=datetime.now().astimezone(),

@@ -1,16 +1,20 @@
 """The resources of a run: cores, memory, and the disk of a local output."""
 
+from __future__ import annotations
+
 import math
 import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from pyspark.sql import SparkSession
+from typing import TYPE_CHECKING
 
 from fruits.runs.output_record import RESULTS
 from fruits.storage.location import filesystem_of, is_local
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,13 @@ class Resources:
     Attributes:
         cores: The number of tasks at a time.
         local: Whether the workers run on this machine.
-        heap: The maximum heap of the driver's JVM, in bytes.
+        heap: The maximum heap of the driver's JVM, in bytes; None if the run starts no Spark.
         memory: The memory of this machine or container for all processes, in bytes.
     """
 
     cores: int
     local: bool
-    heap: int
+    heap: int | None
     memory: int
 
 
@@ -38,6 +42,27 @@ def session_resources(spark: SparkSession) -> Resources:
     )
     local = str(context.master).startswith("local")
     return Resources(context.defaultParallelism, local, heap, available_memory())
+
+
+def local_resources(tasks: int) -> Resources:
+    """The resources of a run without Spark.
+
+    Args:
+        tasks: The number of tasks at a time.
+    """
+    return Resources(tasks, True, None, available_memory())
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """The cores for this process, within the limits of control groups (version 2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = float(cores or 1)
+    with suppress(OSError):
+        own = cgroup / Path("/proc/self/cgroup").read_text().rpartition("::/")[2].strip()
+        for group in (own, *own.parents):
+            if group.is_relative_to(cgroup):
+                found = min(found, _quota(group / "cpu.max"))
+    return max(1, math.ceil(found))
 
 
 def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -85,3 +110,12 @@ def _limit(file: Path) -> float:
         return float(file.read_text().strip().replace("max", "inf"))
     except OSError:
         return math.inf
+
+
+def _quota(file: Path) -> float:
+    """The cores that a control group may use at a time; infinite without a limit."""
+    try:
+        quota, period = file.read_text().split()
+    except OSError:
+        return math.inf
+    return math.inf if quota == "max" else int(quota) / int(period)

@@ -16,9 +16,9 @@ from fruits.classify.rows import TablePredictor
 from fruits.reduction.fit import Reduction
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.spark.project import DIGESTS, SCORED
-from fruits.spark.ranges import Earlier
 from fruits.storage.location import Location
+from fruits.tasks.project import DIGESTS, SCORED
+from fruits.tasks.ranges import Earlier
 
 if TYPE_CHECKING:
     from fruits.runs.outputs import Outputs

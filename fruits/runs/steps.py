@@ -59,4 +59,4 @@ def finish(
         model.result()
     publish_results(context, report)
     results = Results(reduced.reduction, classified, evaluations)
-    return Run(context.outputs, report, context.spark, results)
+    return Run(context.outputs, report, context.session, results)

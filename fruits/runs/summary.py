@@ -16,12 +16,10 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.output_record import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
-from fruits.runs.versions import package_versions
+from fruits.runs.versions import package_versions, spark_version
 from fruits.sources.selection import described
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from fruits.reduction.fit import Reduction
 
 # The attributes of an evaluation that are single figures.
@@ -71,7 +69,7 @@ def describe(
     reduction: Reduction,
     turned: dict[str, float] | None,
     seconds: dict[str, float],
-    spark: SparkSession,
+    workers: dict[str, Any],
     ran: list[str],
     passed_over: dict[str, int],
     fingerprint: dict[str, str] | None,
@@ -84,7 +82,6 @@ def describe(
     those of the last run and those of this run, or is None without an earlier run.
     ``passed_over`` counts ignored files by suffix, if there are any.
     """
-    executors = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
     speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
     return {
         "parameters": config.as_dict(),
@@ -95,15 +92,13 @@ def describe(
         "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
         "seconds": total_seconds(seconds),
-        # pip does not list the PySpark of EMR.
-        "versions": package_versions() | {"pyspark": spark.version},
+        "versions": package_versions() | {"pyspark": spark_version()},
         # The engines and instruction sets of all runs on these features. Features of one entry are
         # equal bit for bit; those of different entries differ in the last bits.
         "ran": ran,
         "finished": now(),
         "fingerprint": fingerprint,
-        # Spark lists the driver among its executors.
-        "spark": {"master": spark.sparkContext.master, "executors": max(1, len(executors) - 1)},
+        **workers,
     }
 
 

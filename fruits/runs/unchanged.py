@@ -58,7 +58,7 @@ def seconds_if_unchanged(
         return None
     try:
         with stages("check"):
-            kept = _kept_report(prepare_run(config, io.StringIO(), listed))
+            kept = _kept_report(prepare_run(config, Stages(io.StringIO()), listed))
     except FruitsError:  # A run will raise it too.
         return None
     return None if kept is None else total_seconds(stages.seconds)

@@ -13,30 +13,22 @@ from fruits import errors
 from fruits.errors import ConfigError, FruitsError, OutputError, StorageError, WorkerError
 from fruits.networks.isolation import WorkerKilledError
 from fruits.storage.failures import store_errors
+from fruits.tasks.failures import CAUSES, FORBIDDEN, KILLED, Causes, known_cause
+from fruits.tasks.workers import WorkerDiedError
 
 SparkError = (PySparkException, Py4JError)
 
 # Spark's message if a Python worker ended without one.
 DIED = "Python worker exited unexpectedly"
 
-_KILLED = (
-    "a Python worker was killed, most likely because memory ran out: run fewer tasks at a time "
-    "(spark.executor.cores, or --master local[N]), or give the machine or the container more "
-    "memory; what was committed is kept"
-)
 _JAVA_ENDED = (
     "Spark's Java ended, most likely because memory ran out: lower spark.driver.memory, or give "
     "the machine or the container more memory; what was committed is kept"
 )
-_FORBIDDEN = (
-    "output: it can no longer be written (permission denied): change its permissions and run "
-    "again; what was committed is kept"
-)
-
 # A pattern in the text of a failure -> the error to raise, whose message may use the groups.
-_CAUSES: dict[str, tuple[type[FruitsError], str]] = {
-    DIED: (WorkerError, _KILLED),
-    WorkerKilledError.__name__: (WorkerError, _KILLED),
+_CAUSES: Causes = {
+    DIED: (WorkerError, KILLED),
+    WorkerKilledError.__name__: (WorkerError, KILLED),
     r"java\.lang\.OutOfMemoryError": (
         WorkerError,
         "Spark's JVM ran out of memory: raise spark.driver.memory, or spark.executor.memory on a "
@@ -52,19 +44,9 @@ _CAUSES: dict[str, tuple[type[FruitsError], str]] = {
         r"spark: the Python of the workers lacks a package (\1): install fruits with its "
         "packages on every worker, or set PYSPARK_PYTHON to a Python that has them",
     ),
-    "No space left on device": (
-        OutputError,
-        "output: the disk is full: make room, or give another output, and run again; "
-        "what was committed is kept",
-    ),
-    "Read-only file system": (
-        OutputError,
-        "output: it can no longer be written (read-only file system): make it writable and run "
-        "again; what was committed is kept",
-    ),
-    "Permission denied": (OutputError, _FORBIDDEN),
+    **CAUSES,
     # Hadoop's message for a local folder without write permission.
-    "Mkdirs failed to create": (OutputError, _FORBIDDEN),
+    "Mkdirs failed to create": (OutputError, FORBIDDEN),
     # Errors of S3A and its client in the JVM.
     r"((?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk)[\w.$]+: [^\n]+)": (
         StorageError,
@@ -95,7 +77,7 @@ def spark_errors() -> Iterator[None]:
     try:
         with store_errors("S3"):
             yield
-    except (*SparkError, OSError) as error:
+    except (*SparkError, WorkerDiedError, OSError) as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
         if found := _known(str(error)):
@@ -126,7 +108,4 @@ def _known(text: str) -> FruitsError | None:
     if raised := _RAISED.search(text):
         found: FruitsError = getattr(errors, raised[1])(raised[2])
         return found
-    for pattern, (kind, message) in _CAUSES.items():
-        if match := re.search(pattern, text):
-            return kind(match.expand(message))
-    return None
+    return known_cause(text, _CAUSES)

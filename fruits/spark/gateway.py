@@ -2,15 +2,13 @@
 
 import os
 import sys
-from pathlib import Path
 
 from pyspark import SparkContext
 from pyspark.sql.utils import is_remote
 
 from fruits.errors import ConfigError
+from fruits.spark.configuration import CHECKOUT, uses_checkout
 from fruits.spark.java import require_java
-
-CHECKOUT_CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def start_java() -> None:
@@ -24,8 +22,8 @@ def start_java() -> None:
             "spark: wanted a session whose driver is in this process; SPARK_REMOTE asks for Spark "
             "Connect, which has no broadcasts: unset it, and name a master instead"
         )
-    if not {"SPARK_CONF_DIR", "SPARK_HOME"} & os.environ.keys() and CHECKOUT_CONF.is_dir():
-        os.environ["SPARK_CONF_DIR"] = str(CHECKOUT_CONF)
+    if uses_checkout():
+        os.environ["SPARK_CONF_DIR"] = str(CHECKOUT)
     # Workers use the Python of the driver, not the first one on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # This variable is set if a platform has started Spark's Java.

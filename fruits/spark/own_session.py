@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fruits.spark.active import active_session
 from fruits.spark.early_start import forget_java
 from fruits.spark.interruption import quiet_interruption
 
@@ -26,7 +27,7 @@ def own_spark() -> Iterator[None]:
     After an interruption the session is not stopped, since a call may still use the connection to
     Java. Instead Java is ended, so none of its messages follow the line about the interruption.
     """
-    before = _active()
+    before = active_session()
     with quiet_interruption():
         try:
             yield
@@ -39,15 +40,6 @@ def own_spark() -> Iterator[None]:
             raise
         else:
             _stop_new_session(before)
-
-
-def _active() -> SparkSession | None:
-    """The active session; None if PySpark is not imported."""
-    if "pyspark.sql" not in sys.modules:
-        return None
-    from pyspark.sql import SparkSession
-
-    return SparkSession.getActiveSession()
 
 
 def _end_java() -> None:
@@ -79,6 +71,6 @@ def _stop_new_session(before: SparkSession | None) -> None:
 
     if java_ended():
         return
-    session = _active()
+    session = active_session()
     if session and not before:
         session.stop()

@@ -2,6 +2,8 @@
 
 from pyspark.sql import DataFrame, SparkSession
 
+from fruits.features.rows import FEATURES_DDL
+from fruits.features.table import FeatureTable
 from fruits.storage.location import Location, spark_path
 
 
@@ -22,3 +24,9 @@ def read_parquet(
         ignoreCorruptFiles=False, ignoreMissingFiles=False, mergeSchema=False
     )
     return (reader.schema(schema) if schema else reader).parquet(*map(spark_path, places))
+
+
+def read_features(spark: SparkSession, table: FeatureTable) -> DataFrame:
+    """All committed features."""
+    # By name, since other programs may have put files into the folder.
+    return read_parquet(spark, *table.files(), schema=FEATURES_DDL)

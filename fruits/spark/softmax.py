@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import Array
 from fruits.spark.ml_stages import transform_stages
-from fruits.spark.tasks import described
+from fruits.spark.workers import described
 
 REG_PARAM = 0.03
 """The weight of the penalty relative to the mean log loss; see :attr:`SoftmaxRegression.reg_param`.
@@ -48,7 +48,7 @@ class SoftmaxRegression:
         features: A table with the columns ``path`` and ``features`` (array<float>). Rows that are
             not in `folds` are left out.
         folds: The training images: ``path`` and ``label``, strings, and ``fold``, int64, as for
-            :func:`fruits.spark.folds.cross_validation`.
+            :func:`fruits.tasks.folds.cross_validation`.
         reg_param: The weight of the squared coefficients for features with a mean variance of 1,
             so that it has the same effect for every network.
     """

@@ -62,7 +62,7 @@ def measured(rows: pa.Table) -> bytes:
 
 
 def compact(store: FeatureWriter) -> bool:
-    """Does the same as `fruits.spark.compact`, in this process."""
+    """Does the same as `fruits.tasks.compact`, in this process."""
     planned = plan_compaction(store)
     if planned is None:
         return False

@@ -7,7 +7,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from pyspark.sql import SparkSession
 
 from fruits.errors import OutputError
 from fruits.features import kept_folds
@@ -20,10 +19,12 @@ from fruits.networks.graph import CompiledGraph
 from fruits.sources.folder import list_images
 from fruits.sources.listing import anti_join
 from fruits.sources.parts import Parts
-from fruits.spark import measure
-from fruits.spark.extract import extract
 from fruits.spark.failures import spark_errors
 from fruits.storage.lock import exclusive
+from fruits.tasks import measure
+from fruits.tasks.extract import extract
+from fruits.tasks.known import known_rows
+from fruits.tasks.workers import Workers
 
 
 @pytest.fixture
@@ -34,18 +35,18 @@ def store(tmp_path: Path) -> Iterator[FeatureWriter]:
 
 @pytest.fixture
 def grow(
-    spark: SparkSession, graph: CompiledGraph, store: FeatureWriter
+    workers: Workers, graph: CompiledGraph, store: FeatureWriter
 ) -> Callable[[pa.Table, int], None]:
     def grow(listing: pa.Table, chunk: int) -> None:
-        known = measure.known(spark, store)
+        known = known_rows(workers, store)
         left, digests = Parts.of(anti_join(listing, known)), Digests.of([known])
-        extract(spark, left, digests, graph, store, chunk)
+        extract(workers, left, digests, graph, store, chunk)
 
     return grow
 
 
 def test_moments_match_the_rows(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
     draw: Callable[..., Path],
@@ -54,7 +55,7 @@ def test_moments_match_the_rows(
     listing = list_images(str(draw({"Fig": 30})))
     grow(listing, 12)
     rows = np.stack(pd.read_parquet(tmp_path / "out" / "features")["features"].to_list())
-    moments = measure.moments(spark, store)
+    moments = measure.moments(workers, store)
     assert moments.count == 30
     np.testing.assert_allclose(moments.mean, rows.mean(axis=0, dtype=np.float64), atol=1e-12)
     np.testing.assert_array_equal(moments.maximum, rows.max(axis=0))
@@ -63,23 +64,23 @@ def test_moments_match_the_rows(
 
 
 def test_moments_of_a_chunk_are_measured_once(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
     draw: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
     grow(list_images(str(draw({"Fig": 10}))), 10)
-    measure.moments(spark, store)
+    measure.moments(workers, store)
     file = tmp_path / "out" / "features" / "_chunks" / "000000.moments"
     before = file.stat().st_mtime_ns
     grow(list_images(str(draw({"Lime": 10}, seed=1))), 10)
-    assert measure.moments(spark, store).count == 20
+    assert measure.moments(workers, store).count == 20
     assert file.stat().st_mtime_ns == before
 
 
 def test_moments_of_some_files_do_not_change_those_of_all(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
     draw: Callable[..., Path],
@@ -88,14 +89,14 @@ def test_moments_of_some_files_do_not_change_those_of_all(
     listing = list_images(str(draw({"Fig": 10})))
     grow(listing, 5)
     some = listing.slice(2, 5)
-    moments = measure.moments(spark, store, listing=some)
+    moments = measure.moments(workers, store, listing=some)
     rows = pd.read_parquet(tmp_path / "out" / "features")
     rows = rows[rows["path"].isin(some["path"].to_pylist())]
     assert moments.count == 5
     expected = np.stack(rows["features"].to_list()).mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(moments.mean, expected, atol=1e-12)
     assert list((tmp_path / "out" / "features" / "_chunks").glob("*.moments")) == []
-    assert measure.moments(spark, store).count == 10
+    assert measure.moments(workers, store).count == 10
 
 
 @pytest.mark.parametrize(
@@ -142,23 +143,23 @@ def test_files_that_no_manifest_names_are_deleted(
     assert len(left) < len(before)
 
 
-def test_rows_are_visible_after_their_commit(spark: SparkSession, store: FeatureWriter) -> None:
+def test_rows_are_visible_after_their_commit(workers: Workers, store: FeatureWriter) -> None:
     row = {"path": "file:/a/Fig/1.jpg", "label": "Fig", "sha256": "00" * 32, "length": 1}
     rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
     of_a_task_that_was_killed = f"{'0a' * 16}-000000064.parquet"
     for name in ("good.parquet", of_a_task_that_was_killed):
         write_rows(f"{store.staged}/{name}", rows)
-    assert measure.read_table(spark, store).count() == 0
+    assert store.files() == []
     store.commit(["good.parquet"], REJECTED.empty_table())
-    assert measure.read_table(spark, store).toArrow().to_pylist() == rows.to_pylist()
+    assert store.dataset().to_table().to_pylist() == rows.to_pylist()
     assert [chunk.files for chunk in store.chunks()] == [["good.parquet"]]
     store.sweep()
-    assert measure.read_table(spark, store).count() == 1
+    assert store.dataset().count_rows() == 1
     assert not Path(store.uri.removeprefix("file:"), "_staged").exists()
 
 
 def test_dropped_rows_are_removed_from_files_and_moments(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     grow: Callable[[pa.Table, int], None],
     draw: Callable[..., Path],
@@ -166,16 +167,16 @@ def test_dropped_rows_are_removed_from_files_and_moments(
 ) -> None:
     listing = list_images(str(draw({"Fig": 20})))
     grow(listing, 10)
-    measure.moments(spark, store)
-    known = measure.known(spark, store)
+    measure.moments(workers, store)
+    known = known_rows(workers, store)
     gone = known.filter(pc.is_in(known["path"], listing["path"].slice(3, 4)))
-    measure.drop(spark, store, gone)
+    measure.drop(workers, store, gone)
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert sorted(rows["path"]) == sorted(
         path for n, path in enumerate(listing["path"].to_pylist()) if n not in range(3, 7)
     )
-    assert measure.read_table(spark, store).count() == 16
-    moments = measure.moments(spark, store)
+    assert store.dataset().count_rows() == 16
+    moments = measure.moments(workers, store)
     expected = Moments.of(np.stack(rows["features"].to_list()))
     assert moments.count == 16
     np.testing.assert_allclose(moments.scatter, expected.scatter, atol=1e-9)
@@ -209,7 +210,7 @@ def test_what_computed_the_features_is_kept_with_each_chunk(store: FeatureWriter
 
 @pytest.mark.parametrize("damage", [b"", b"moments2", b"moments2" + bytes(400), b"no moments"])
 def test_damaged_moments_are_measured_again(
-    spark: SparkSession, store: FeatureWriter, tmp_path: Path, damage: bytes
+    workers: Workers, store: FeatureWriter, tmp_path: Path, damage: bytes
 ) -> None:
     row = {"label": "Fig", "sha256": "00" * 32, "length": 1, "modified": 0}
     for number in range(2):
@@ -217,19 +218,19 @@ def test_damaged_moments_are_measured_again(
         name = f"{number:032x}.parquet"
         write_rows(f"{store.staged}/{name}", pa.Table.from_pylist([one], FEATURES))
         store.commit([name], REJECTED.empty_table())
-    sound = measure.moments(spark, store).to_bytes()
+    sound = measure.moments(workers, store).to_bytes()
     (tmp_path / "out" / "features" / "_chunks" / "000001.moments").write_bytes(damage)
-    assert measure.moments(spark, store).to_bytes() == sound
+    assert measure.moments(workers, store).to_bytes() == sound
 
 
-def test_damaged_rows_are_reported_in_one_line_by_spark(
-    spark: SparkSession, store: FeatureWriter, tmp_path: Path
+def test_damaged_rows_are_reported_in_one_line(
+    workers: Workers, store: FeatureWriter, tmp_path: Path
 ) -> None:
     name = f"{0:032x}.parquet"
     write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
     store.commit([name], REJECTED.empty_table())
     (tmp_path / "out" / "features" / name).write_bytes(b"no table")
-    for read in (lambda: measure.known(spark, store), lambda: measure.moments(spark, store)):
+    for read in (lambda: known_rows(workers, store), lambda: measure.moments(workers, store)):
         with pytest.raises(OutputError, match=rf"{name} is damaged.*overwrite"), spark_errors():
             read()
 

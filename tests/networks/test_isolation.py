@@ -15,6 +15,8 @@ from fruits.networks.runtime import featurize
 from fruits.runs import pipeline
 from fruits.runs.config import RunConfig
 
+ROOT = Path(__file__).parents[2]
+
 # Ends the process that decodes certain contents, like a crash in native code.
 POISON = """
 import os, signal
@@ -47,6 +49,7 @@ def test_features_are_the_same_in_a_subprocess(
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("kind_of_workers")
 def test_only_the_image_that_crashes_the_worker_is_rejected(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -67,6 +70,7 @@ def test_only_the_image_that_crashes_the_worker_is_rejected(
 
 
 @pytest.mark.spark
+@pytest.mark.usefixtures("kind_of_workers")
 def test_a_killed_worker_ends_the_run_with_advice_and_rejects_no_image(
     spark: SparkSession, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -94,7 +98,7 @@ def run(tmp_path: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     arguments += ["--backbone", "EfficientNetLite0"]
     return subprocess.run(
         [sys.executable, "-m", "fruits.cli", "run", *arguments, *options],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}/site"},
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}/site:{ROOT}"},
         capture_output=True,
         text=True,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fruits.spark.gateway import CHECKOUT_CONF
+from fruits.spark.configuration import CHECKOUT
 
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 
@@ -60,7 +60,7 @@ def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(
     with_it = session(class_archive)
     mapped, *settings = with_it.stdout.splitlines()
     assert mapped == "True", with_it.stderr
-    assert settings == ["5 UTC", f"{CHECKOUT_CONF}/log4j2.properties", "3g"]
+    assert settings == ["5 UTC", f"{CHECKOUT}/log4j2.properties", "3g"]
     assert with_it.stderr == ""
 
     # As after an update of Java: archives of another version have another number.
@@ -77,7 +77,7 @@ def test_java_maps_the_archive_that_was_made_and_has_the_same_settings(
 def options(conf: Path, archive: Path, *arguments: str) -> list[str]:
     """The configuration folder, the Java options and the arguments with which Spark is started."""
     shown = '"$SPARK_CONF_DIR" "$SPARK_SUBMIT_OPTS" "$*"'
-    script = f'. {CHECKOUT_CONF}/spark-env.sh; printf "%s\\n" {shown}'
+    script = f'. {CHECKOUT}/spark-env.sh; printf "%s\\n" {shown}'
     done = subprocess.run(
         ["bash", "-c", script, "spark-class", *arguments],
         env={
@@ -102,13 +102,11 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_local_driver_finds_its_configuration_by_options(archive: Path) -> None:
-    folder, java, arguments = options(
-        CHECKOUT_CONF, archive, SUBMIT, "--name", "x", "pyspark-shell"
-    )
+    folder, java, arguments = options(CHECKOUT, archive, SUBMIT, "--name", "x", "pyspark-shell")
     assert folder == "/spark/fruits-no-conf"
     assert java.startswith(f'-Dmine=1 "-XX:SharedArchiveFile={archive}"')
-    assert java.endswith(f'"-Dlog4j2.configurationFile={CHECKOUT_CONF}/log4j2.properties"')
-    defaults = CHECKOUT_CONF / "spark-defaults.conf"
+    assert java.endswith(f'"-Dlog4j2.configurationFile={CHECKOUT}/log4j2.properties"')
+    defaults = CHECKOUT / "spark-defaults.conf"
     assert arguments == f"{SUBMIT} --properties-file {defaults} --name x pyspark-shell"
 
 
@@ -123,11 +121,11 @@ def test_a_local_driver_finds_its_configuration_by_options(archive: Path) -> Non
 def test_other_programs_start_without_the_archive(
     archive: Path, arguments: tuple[str, ...]
 ) -> None:
-    assert options(CHECKOUT_CONF, archive, *arguments) == [
-        *(str(CHECKOUT_CONF), "-Dmine=1", " ".join(arguments))
+    assert options(CHECKOUT, archive, *arguments) == [
+        *(str(CHECKOUT), "-Dmine=1", " ".join(arguments))
     ]
     archive.unlink()
-    assert options(CHECKOUT_CONF, archive, SUBMIT, "x.py")[1] == "-Dmine=1"
+    assert options(CHECKOUT, archive, SUBMIT, "x.py")[1] == "-Dmine=1"
 
 
 def test_a_folder_with_files_of_the_user_stays_on_the_class_path(

@@ -24,7 +24,7 @@ from fruits.networks.runtime import Keep, featurize
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
 from fruits.sources.folder import Folder, list_images
-from fruits.spark import extract as features
+from fruits.tasks import extract as features
 
 pytestmark = pytest.mark.spark
 
@@ -65,6 +65,7 @@ def _compiled(graph: CompiledGraph) -> None:
     """Makes sure that the graph is in the cache before a run starts."""
 
 
+@pytest.mark.usefixtures("kind_of_workers")
 def test_a_full_disk_is_one_line_and_committed_features_stay(
     disk: Callable[[str], Path], draw: Callable[..., Path]
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_full_disk_is_one_line_and_committed_features_stay(
     assert not pd.read_parquet(folder / "out" / "pca")["path"].duplicated().any()
 
 
+@pytest.mark.usefixtures("kind_of_workers")
 def test_a_disk_that_becomes_read_only_is_one_line(
     disk: Callable[[str], Path], draw: Callable[..., Path]
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_disk_that_becomes_read_only_is_one_line(
     assert list(chunks.glob("*.json"))
 
 
+@pytest.mark.usefixtures("kind_of_workers")
 def test_a_run_that_is_interrupted_twice_prints_one_line_each_time_and_continues(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -156,6 +159,7 @@ def ruled_by_modes() -> list[str]:
     return [setpriv, "--bounding-set", "-dac_override,-dac_read_search"]
 
 
+@pytest.mark.usefixtures("kind_of_workers")
 def test_a_lost_write_permission_is_one_line_and_the_next_run_continues(
     ruled_by_modes: list[str], draw: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -27,10 +27,10 @@ from fruits.runs import publish
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
-from fruits.spark import commits
 from fruits.spark.read_images import read_images
 from fruits.storage.location import spark_path
 from fruits.storage.lock import exclusive
+from fruits.tasks import commits
 
 LABELS = {"Apple Red 1": 14, "Pêche #1 50%": 13, "v1.2": 9}
 

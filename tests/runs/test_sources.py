@@ -1,7 +1,6 @@
 """Whole runs on images that are not in a folder."""
 
 import csv
-import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from forms import as_tar, as_zip
+from prepared import prepared
 from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
@@ -17,7 +17,6 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
-from fruits.runs.prepare import prepare_run
 from fruits.sources.open_source import open_source
 
 
@@ -44,7 +43,7 @@ def test_an_archive_of_archives_is_refused_in_one_line(
     place = str(tmp_path / "all.zip")
     wanted = RunConfig(images=place, output=f"{tmp_path}/out", backbone="EfficientNetLite0")
     with pytest.raises(InputError, match=r"none in .*all.zip, which has 1 .txt, 1 .zip: extr"):
-        prepare_run(wanted, io.StringIO())
+        prepared(wanted)
 
 
 def test_a_run_on_archives_has_the_results_of_their_folder_and_reuses_features(

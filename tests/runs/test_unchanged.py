@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from estimates import predicted
+from prepared import prepared
 
 from fruits.errors import OutputError
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
@@ -27,7 +28,6 @@ from fruits.runs.finished import Run
 from fruits.runs.inputs import list_images
 from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import run
-from fruits.runs.prepare import prepare_run
 from fruits.runs.progress import Stages
 from fruits.runs.summary import now, summary
 from fruits.runs.unchanged import report_if_unchanged, seconds_if_unchanged
@@ -40,10 +40,10 @@ NETWORK = {"backbone": "EfficientNetLite0"}
 
 def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
     """Writes files like those of a finished run, without Spark, and so with other contents."""
-    prepared = prepare_run(config, io.StringIO())
-    found, outputs = prepared.listing.table(), prepared.outputs
+    ready = prepared(config)
+    found, outputs = ready.listing.table(), ready.outputs
     with exclusive(outputs.uri("_lock")) as lock:
-        outputs.prepare(prepared.graph.identity, config.overwrite)
+        outputs.prepare(ready.graph.identity, config.overwrite)
         staged = outputs.staging()
         commit_rows(found, outputs, lock)
         staged.write_table(REJECTED.empty_table(), "rejected")
@@ -55,7 +55,7 @@ def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
             "explained_variance": [0.9, 0.08],
             "basis_turned_degrees": None,
             "finished": now(),
-            "fingerprint": prepared.fingerprint,
+            "fingerprint": ready.fingerprint,
         }
         outputs.publish(
             *(lock, "rejected", "pca", "pca.csv", "model", "plots"),
@@ -76,7 +76,7 @@ def commit_rows(found: pa.Table, outputs: Outputs, lock: Lock) -> None:
 
 
 def look(config: RunConfig) -> dict[str, Any] | None:
-    return report_if_unchanged(prepare_run(config, io.StringIO()))
+    return report_if_unchanged(prepared(config))
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_options_without_effect_on_results_are_no_change(config: RunConfig, tmp_
 
 
 def test_another_network_has_another_fingerprint(config: RunConfig, graph: CompiledGraph) -> None:
-    found = prepare_run(config, io.StringIO()).found
+    found = prepared(config).found
     other = graph.identity | {"weights_sha256": "0" * 64}
     marks = [fingerprint.fingerprint(config, found, one) for one in (graph.identity, other)]
     assert {name for name in marks[0] if marks[0][name] != marks[1][name]} == {"network"}
@@ -237,8 +237,8 @@ def test_an_instruction_set_is_one_that_the_processor_names(
 
 def test_an_interrupted_run_is_continued(config: RunConfig) -> None:
     finish(config)
-    prepared = prepare_run(config, io.StringIO())
-    prepared.outputs.prepare(prepared.graph.identity, overwrite=False)
+    ready = prepared(config)
+    ready.outputs.prepare(ready.graph.identity, overwrite=False)
     assert look(config) is None
 
 
@@ -280,7 +280,7 @@ def test_files_of_the_user_among_the_results_are_no_change(
 
 
 def test_another_model_is_a_change(config: RunConfig, tmp_path: Path) -> None:
-    found = prepare_run(config, io.StringIO()).found
+    found = prepared(config).found
     identity = {"backbone": "any"}
     using = replace(config, model=str(tmp_path / "model"))
     finish(replace(config, output=str(tmp_path / "model")))

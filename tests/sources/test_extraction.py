@@ -11,18 +11,23 @@ from fruits.features.digests import Digests
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.open_source import open_source
-from fruits.spark.extract import Extraction, extract
-from fruits.spark.known import known_parts
+from fruits.spark.copies import commit_copies
+from fruits.spark.workers import SparkWorkers
 from fruits.storage.lock import exclusive
+from fruits.tasks.extract import Extraction, extract
+from fruits.tasks.known import known_parts
 
 
 def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) -> Extraction:
-    source = open_source(place)
+    source, workers = open_source(place), SparkWorkers(spark)
     with exclusive(f"file:{out}/_lock") as lock:
         store = FeatureWriter(f"file:{out}/features", lock)
-        known = Digests.of(known_parts(spark, store, ()))
+        known = Digests.of(known_parts(workers, store, ()))
         images = source.found().images
-        return extract(*(spark, images, known, graph, store, 7), contents=source.contents)
+        made = extract(*(workers, images, known, graph, store, 7), contents=source.contents)
+        if made.copies.count:
+            commit_copies(spark, store, made.copies)
+    return made
 
 
 def as_binary_files(spark: SparkSession, root: Path, target: Path) -> Path:

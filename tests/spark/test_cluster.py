@@ -12,7 +12,7 @@ import pyspark
 import pytest
 from ports import free_port
 
-from fruits.spark.gateway import CHECKOUT_CONF
+from fruits.spark.configuration import CHECKOUT
 
 pytestmark = pytest.mark.spark
 
@@ -24,14 +24,14 @@ def environment(folder: Path, secret: str, master: str = "") -> dict[str, str]:
     """An environment in which Spark is configured as in the image, with this secret."""
     folder.mkdir()
     lines = [
-        (CHECKOUT_CONF / "spark-defaults.conf").read_text(),
+        (CHECKOUT / "spark-defaults.conf").read_text(),
         f"spark.authenticate.secret {secret}",
         "spark.deploy.recoveryMode NONE",
         f"spark.master {master}" if master else "",
     ]
     (folder / "spark-defaults.conf").write_text("\n".join(lines))
     for name in ("log4j2.properties", "spark-env.sh"):
-        (folder / name).write_text((CHECKOUT_CONF / name).read_text())
+        (folder / name).write_text((CHECKOUT / name).read_text())
     dropped = ("PYSPARK_SUBMIT_ARGS", "SPARK_ENV_LOADED")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {"SPARK_CONF_DIR": str(folder)}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from fruits.spark.gateway import CHECKOUT_CONF
-from fruits.spark.tasks import run_tasks
+from fruits.spark.configuration import CHECKOUT
+from fruits.spark.workers import SparkWorkers
 
 pytestmark = pytest.mark.spark
 
@@ -68,7 +68,7 @@ def test_only_the_driver_of_a_local_run_is_bound_to_loopback(
     tmp_path: Path, arguments: str, configured: str, expected: str
 ) -> None:
     (tmp_path / "spark-defaults.conf").write_text(f"{configured}\n")
-    script = f'. {CHECKOUT_CONF}/spark-env.sh; printf "%s" "$SPARK_LOCAL_IP"'
+    script = f'. {CHECKOUT}/spark-env.sh; printf "%s" "$SPARK_LOCAL_IP"'
     done = subprocess.run(
         ["bash", "-c", script, "spark-class", *arguments.split()],
         env={"PATH": os.environ["PATH"], "SPARK_CONF_DIR": str(tmp_path)},
@@ -80,7 +80,7 @@ def test_only_the_driver_of_a_local_run_is_bound_to_loopback(
 
 
 def test_an_address_that_the_user_chose_is_kept(tmp_path: Path) -> None:
-    script = f'. {CHECKOUT_CONF}/spark-env.sh; printf "%s" "$SPARK_LOCAL_IP"'
+    script = f'. {CHECKOUT}/spark-env.sh; printf "%s" "$SPARK_LOCAL_IP"'
     done = subprocess.run(
         ["bash", "-c", script],
         env={"PATH": os.environ["PATH"], "SPARK_LOCAL_IP": "10.1.2.3"},
@@ -97,7 +97,7 @@ def test_jobs_say_what_they_do_and_the_users_own_description_comes_back(
     context = spark.sparkContext
     context.setJobDescription("mine")
     try:
-        run_tasks(spark, lambda number: number, [1, 2, 3], "count: three numbers")
+        SparkWorkers(spark).run(lambda number: number, [1, 2, 3], "count: three numbers")
         spark.range(3).collect()
         assert context._jsc is not None
         listed = context._jsc.sc().statusStore().jobsList(None)

@@ -1,8 +1,8 @@
-"""Extraction on Spark: the images of a listing -> rows of features, committed chunk by chunk.
+"""Extraction: the images of a listing -> rows of features, committed chunk by chunk.
 
-One Python worker reads an image, decodes it, runs it through the CNN and writes its row; only file
-names go back to the driver. A chunk is one or a few Spark jobs: a task ends after some seconds, and
-the next job takes the images that are left.
+One worker reads an image, decodes it, runs it through the CNN and writes its row; only file names
+go back to the driver. A chunk is one or a few jobs: a task ends after some seconds, and the next
+job takes the images that are left.
 """
 
 import hashlib
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from pyspark import Accumulator
-from pyspark.core.broadcast import Broadcast
-from pyspark.sql import SparkSession
 
 from fruits.features.digests import DigestFile, Digests
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
@@ -30,11 +27,11 @@ from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
 from fruits.sources.spread import Spread
-from fruits.spark import commits
-from fruits.spark.commits import Commits, Outcome, Outcomes, with_reasons
-from fruits.spark.copies import Copies
-from fruits.spark.failures import DIED, SparkError
-from fruits.spark.tasks import MOST_IMAGES, run_tasks, task_ranges
+from fruits.tasks import commits
+from fruits.tasks.commits import Commits, Outcome, with_reasons
+from fruits.tasks.copies import Copies
+from fruits.tasks.task_ranges import MOST_IMAGES, task_ranges
+from fruits.tasks.workers import Shared, WorkerDiedError, Workers
 
 # Reads the contents of items: :meth:`fruits.sources.source.Source.contents`.
 Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
@@ -45,7 +42,7 @@ Known = Digests | DigestFile
 
 
 # The backbone and the known digests.
-Shared = Broadcast[tuple[CompiledGraph, Known]]
+Inputs = Shared[tuple[CompiledGraph, Known]]
 
 
 Featurize = Callable[[Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[Result]]
@@ -63,14 +60,17 @@ class Extraction:
         extracted: The number of files that went through the CNN and have features.
         rejected: The files without features and the reasons, rows of
             :data:`fruits.features.rows.REJECTED`, in the same parts as the files.
+        copies: The copies of known contents. Their rows are not committed yet: see
+            :func:`fruits.spark.copies.commit_copies`.
     """
 
     extracted: int
     rejected: Parts
+    copies: Copies
 
 
 def extract(
-    spark: SparkSession,
+    workers: Workers,
     files: Parts,
     known: Known,
     graph: CompiledGraph,
@@ -81,19 +81,19 @@ def extract(
 ) -> Extraction:
     """Extracts the features of files and commits them, chunk by chunk and at least once a minute.
 
-    If the content of a file already has features under another name, they are copied.
+    A file whose content already has features under another name is a copy.
 
     Args:
-        spark: The session.
+        workers: The workers.
         files: The files to extract, rows of :data:`fruits.sources.listing.LISTING`.
-        known: The contents that already have features, see `fruits.spark.known.known_digests`.
+        known: The contents that already have features, see `fruits.tasks.known.known_digests`.
         graph: The backbone.
         store: The committed features, to which the new ones are added.
         chunk: The maximum number of files in a chunk.
         progress: Called with the number of finished files, from time to time.
         contents: Reads items of their source; files by default.
     """
-    shared = spark.sparkContext.broadcast((graph, known))
+    shared = workers.share((graph, known))
     rejected, copies = Spread(REJECTED, files.bounds), Copies(store)
     total, start = Outcome(), 0
     for part in files.chunks(chunk):
@@ -101,8 +101,8 @@ def extract(
         def advance(done: int, before: int = start) -> None:
             progress(before + done)
 
-        chunk_commits = Commits(spark, store, part, advance)
-        _extract_chunk(spark, part, shared, store, contents, chunk_commits, most_images(total))
+        chunk_commits = Commits(workers, store, part, advance)
+        _extract_chunk(workers, part, shared, store, contents, chunk_commits, most_images(total))
         chunk_commits.commit()
         done = chunk_commits.total
         rejected.add(with_reasons(part, done.rejected))
@@ -110,9 +110,8 @@ def extract(
         start += part.num_rows
         total = Outcome(done=[range(start)], seconds=total.seconds + done.seconds)
     shared.destroy()
-    copies.commit(spark)
     without = rejected.parts()
-    return Extraction(files.num_rows - without.num_rows - copies.count, without)
+    return Extraction(files.num_rows - without.num_rows - copies.count, without, copies)
 
 
 def most_images(done: Outcome) -> int:
@@ -124,9 +123,9 @@ def most_images(done: Outcome) -> int:
 
 
 def _extract_chunk(
-    spark: SparkSession,
+    workers: Workers,
     files: pa.Table,
-    shared: Shared,
+    shared: Inputs,
     store: FeatureWriter,
     contents: Contents,
     chunk: Commits,
@@ -135,39 +134,37 @@ def _extract_chunk(
     """Writes the rows of one chunk; after a crash of a worker, it uses subprocesses."""
     how: Featurize = featurize
     while files.num_rows:
-        outcomes = spark.sparkContext.accumulator([], Outcomes())
+        outcomes: list[Outcome] = []
         try:
             with chunk.during(outcomes):
-                _extract(spark, files, shared, store, contents, how, most, outcomes)
-        except SparkError as error:
-            if DIED not in str(error) or how is featurize_in_subprocess:
+                _extract(workers, files, shared, store, contents, how, most, outcomes)
+        except WorkerDiedError:
+            if how is featurize_in_subprocess:
                 raise
             how = featurize_in_subprocess
         left = np.ones(files.num_rows, bool)
-        for span in (span for outcome in outcomes.value for span in outcome.done):
+        for span in (span for outcome in outcomes for span in outcome.done):
             left[span.start : span.stop] = False
         files = files.filter(pa.array(left)).combine_chunks()
-        outcomes.value = []  # PySpark never frees accumulators.
         most = most_images(chunk.total)
 
 
 def _extract(
-    spark: SparkSession,
+    workers: Workers,
     files: pa.Table,
-    shared: Shared,
+    shared: Inputs,
     store: FeatureWriter,
     contents: Contents,
     featurize: Featurize,
     most: int,
-    outcomes: Accumulator[list[Outcome]],
+    outcomes: list[Outcome],
 ) -> None:
-    """Writes the rows of the files that are done in time, by one Spark job."""
-    context = spark.sparkContext
-    listing = context.broadcast(files)
+    """Writes the rows of the files that are done in time, by one job."""
+    listing = workers.share(files)
     job, seconds = uuid.uuid4(), commits.TASK_SECONDS
     staged, thumbnails = store.staged, store.root / THUMBNAILS_FOLDER
 
-    def work(span: range) -> None:
+    def work(span: range) -> Outcome:
         watch()
         began = time.monotonic()
         chosen = listing.value.slice(span.start, len(span))
@@ -183,10 +180,10 @@ def _extract(
             outcome.files.append(name)
         outcome.done = [range(span.start, span.start + len(taken))]
         outcome.seconds = time.monotonic() - began
-        outcomes.add([outcome])
+        return outcome
 
-    spans = task_ranges(files.num_rows, context.defaultParallelism, most)
-    run_tasks(spark, work, spans, f"extract: {files.num_rows:,} images")
+    spans = task_ranges(files.num_rows, workers.slots, most)
+    workers.run(work, spans, f"extract: {files.num_rows:,} images", outcomes)
     listing.destroy()
 
 

@@ -6,7 +6,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from fruits.classify.fit import fit_lda
 from fruits.classify.rows import PREDICTIONS, TablePredictor
@@ -14,18 +13,20 @@ from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.reduction.fit import Reduction, fit_reduction
-from fruits.spark import measure, ranges
-from fruits.spark.project import DIGESTS, SCORED, project
-from fruits.spark.ranges import Earlier
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
+from fruits.tasks import measure, ranges
+from fruits.tasks.known import known_rows
+from fruits.tasks.project import DIGESTS, SCORED, project
+from fruits.tasks.ranges import Earlier
+from fruits.tasks.workers import Workers
 
 ROWS = 200
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fruits.spark.project.TASK_FILES", 2)
+    monkeypatch.setattr("fruits.tasks.project.TASK_FILES", 2)
     monkeypatch.setattr(ranges, "ROWS_OF_A_FILE", 24)
     monkeypatch.setattr(ranges, "ROWS_OF_A_SAMPLE", 4)
 
@@ -72,7 +73,7 @@ def written(folder: Path) -> pa.Table:
 @pytest.mark.parametrize("sizes", [[200], [70, 1, 9, 60, 60], [10] * 20])
 @pytest.mark.parametrize("order", ["of the paths", "by chance"])
 def test_components_are_ordered_by_path_for_any_commits(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     features: pa.Table,
     reduction: Reduction,
@@ -84,7 +85,7 @@ def test_components_are_ordered_by_path_for_any_commits(
     by_path = sorted(range(ROWS), key=lambda number: paths[number])
     chance = np.random.default_rng(len(sizes)).permutation(ROWS)
     commit(store, features.take(by_path if order == "of the paths" else chance), sizes)
-    images = project(spark, store, reduction, Location.of(f"file:{tmp_path}/new"))
+    images = project(workers, store, reduction, Location.of(f"file:{tmp_path}/new"))
     assert images == ROWS
     rows = written(tmp_path / "new" / "pca")
     assert rows["path"].to_pylist() == sorted(paths)
@@ -96,7 +97,7 @@ def test_components_are_ordered_by_path_for_any_commits(
 
 
 def test_components_have_the_same_bits_for_any_commits(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     features: pa.Table,
     reduction: Reduction,
@@ -105,11 +106,11 @@ def test_components_have_the_same_bits_for_any_commits(
     commit(store, features.slice(150), [50])
     commit(store, features.slice(0, 90), [7, 80, 3])
     commit(store, features.slice(90, 60), [1, 59])
-    project(spark, store, reduction, Location.of(f"file:{tmp_path}/many"))
+    project(workers, store, reduction, Location.of(f"file:{tmp_path}/many"))
     with exclusive(f"file:{tmp_path}/one/_lock") as lock:
         whole = FeatureWriter(f"file:{tmp_path}/one/features", lock)
         commit(whole, features, [ROWS])
-        project(spark, whole, reduction, Location.of(f"file:{tmp_path}/single"))
+        project(workers, whole, reduction, Location.of(f"file:{tmp_path}/single"))
     many, single = written(tmp_path / "many/pca"), written(tmp_path / "single/pca")
     assert many.combine_chunks().equals(single.combine_chunks())
     sizes = [pq.read_metadata(file).num_rows for file in (tmp_path / "many/pca").iterdir()]
@@ -118,7 +119,7 @@ def test_components_have_the_same_bits_for_any_commits(
 
 
 def test_only_files_of_a_listing_have_components(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     features: pa.Table,
     reduction: Reduction,
@@ -126,7 +127,7 @@ def test_only_files_of_a_listing_have_components(
 ) -> None:
     commit(store, features, [20] * 10)
     some = features.select(["path"]).take([199, 3, 77])
-    images = project(spark, store, reduction, Location.of(f"file:{tmp_path}/new"), some)
+    images = project(workers, store, reduction, Location.of(f"file:{tmp_path}/new"), some)
     assert images == 3
     expected = sorted(some["path"].to_pylist())
     assert written(tmp_path / "new/pca")["path"].to_pylist() == expected
@@ -134,7 +135,7 @@ def test_only_files_of_a_listing_have_components(
 
 @pytest.mark.parametrize("sizes", [[200], [10] * 20])
 def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     features: pa.Table,
     reduction: Reduction,
@@ -147,7 +148,7 @@ def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
     commit(store, features, sizes)
     prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
     place = Location.of(f"{tmp_path}/new")
-    project(spark, store, reduction, place, prediction=prediction)
+    project(workers, store, reduction, place, prediction=prediction)
     scores = written(tmp_path / "new" / SCORED)
     rows = written(tmp_path / "new/predictions")
     expected = features.sort_by("path")
@@ -166,7 +167,7 @@ def files(folder: Path) -> dict[str, int]:
 
 
 def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     features: pa.Table,
     reduction: Reduction,
@@ -179,7 +180,7 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
 
     def made(name: str, earlier: Earlier | None = None) -> Path:
         place = Location.of(f"file:{tmp_path}/{name}")
-        rows = project(spark, store, reduction, place, prediction=prediction, earlier=earlier)
+        rows = project(workers, store, reduction, place, prediction=prediction, earlier=earlier)
         assert rows == sum(pq.read_metadata(file.path).num_rows for file in store.files())
         return tmp_path / name
 
@@ -221,19 +222,19 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     # Rows are removed, including all rows of one file.
     gone = by_path.take([3, 4, 130])
     gone = pa.concat_tables([gone, by_path.slice(180)])
-    known = measure.known(spark, store)
+    known = known_rows(workers, store)
     stale = known.filter(pc.is_in(known["path"], gone["path"]))
     names = pc.unique(stale["file"]).to_pylist()
-    measure.drop(spark, store, stale)
+    measure.drop(workers, store, stale)
     less = require_same("less", more, later(more, *names, gone=gone))
     assert 1 <= taken_over(less, more) < len(files(more / "pca"))
 
     # Other rows get another label and another split.
-    known = measure.known(spark, store)
+    known = known_rows(workers, store)
     other = by_path.slice(70, 5).select(["path", "length", "modified"])
     other = other.append_column("label", pa.array(["Fig"] * 5))
     other = other.append_column("split", pa.array(["test"] * 5))
-    assert measure.relabel(spark, store, other) == 5
+    assert measure.relabel(workers, store, other) == 5
     moved = require_same("moved", less, later(less, "8-0.parquet"))
     assert taken_over(moved, less) >= 1
     scored = written(moved / SCORED)

@@ -1,17 +1,13 @@
-"""Spark jobs over the table of features: reading, dropping and relabelling rows, and moments."""
+"""Tasks over the table of features: reading, dropping and relabelling rows, and moments."""
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from fruits.errors import OutputError
 from fruits.features.changes import (
-    DERIVED,
     StoredMoments,
     changed_rows,
     drop_rows,
@@ -22,80 +18,34 @@ from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_bytes import is_current
 from fruits.features.moments_file import merge_files, read_moments
-from fruits.features.rows import FEATURES_DDL
 from fruits.features.table import FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
-from fruits.sources.listing import IDENTITY, LISTING
-from fruits.spark.merge import merged
-from fruits.spark.parquet import read_parquet
-from fruits.spark.tasks import run_tasks
+from fruits.sources.listing import IDENTITY
 from fruits.storage.files import delete, move, paths_in, replace
 from fruits.storage.location import Location
+from fruits.tasks.known import known_rows
+from fruits.tasks.merge import merged
+from fruits.tasks.workers import Workers
 
 _FEWEST_FILES = 4
 """The minimum number of files of a task: packing its result takes as long as measuring two."""
 
 
-def read_table(spark: SparkSession, table: FeatureTable) -> DataFrame:
-    """All committed features."""
-    # By name, since other programs may have put files into the folder.
-    return read_parquet(spark, *table.files(), schema=FEATURES_DDL)
-
-
-def known(
-    spark: SparkSession, table: FeatureTable, files: Sequence[Location] | None = None
-) -> pa.Table:
-    """The identity, label, split, start of the digest, and file of each committed row.
-
-    Args:
-        spark: The session.
-        table: The features.
-        files: Some of its files; None for all.
-
-    Returns:
-        Columns :data:`fruits.sources.listing.IDENTITY`, ``label`` and ``split`` (dictionaries of
-        strings), ``digest`` (8 bytes) and ``file``.
-    """
-    names = pa.dictionary(pa.int32(), pa.string())
-    schema = pa.schema(
-        [
-            *(LISTING.field(name) for name in IDENTITY),
-            *((name, names) for name in DERIVED),
-            ("digest", pa.binary()),
-            ("file", pa.string()),
-        ]
-    )
-    files = table.files() if files is None else files
-    if not files:
-        return schema.empty_table()
-    rows = read_parquet(spark, *files, schema=FEATURES_DDL).select(
-        *IDENTITY,
-        *DERIVED,
-        F.unhex(F.substring("sha256", 1, 16)).alias("digest"),
-        F.col("_metadata.file_name").alias("file"),
-    )
-    found = rows.toArrow()
-    for name in DERIVED:
-        place = found.schema.get_field_index(name)
-        found = found.set_column(place, name, found[name].dictionary_encode())
-    return found.cast(schema)
-
-
-def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
+def drop(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
     """Drops rows file by file; each file is replaced as a whole.
 
     Their sums are subtracted exactly from the stored moments of their chunks.
 
     Args:
-        spark: The session.
+        workers: The workers.
         writer: The features.
-        stale: The rows to drop, some of the rows of :func:`known`.
+        stale: The rows to drop, some of the rows of :func:`fruits.tasks.known.known_rows`.
     """
     names = set(pc.unique(stale["file"]).to_pylist())
     if not names:
         return
     writer.lock.require()
-    gone = spark.sparkContext.broadcast(stale.select(IDENTITY))
+    gone = workers.share(stale.select(IDENTITY))
     chunks = [chunk for chunk in writer.chunks() if names & set(chunk.files)]
     # Staged until the files are rewritten: stored moments always belong to the rows in the files.
     jobs = [
@@ -103,11 +53,10 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
         for chunk, file in _kept(writer, chunks)
     ]
     what = f"drop: moments of {stale.num_rows:,} removed images"
-    subtracted = run_tasks(spark, lambda job: job.subtract(gone.value), jobs, what)
-    _keep_gone(spark, writer, stale)
+    subtracted = workers.run(lambda job: job.subtract(gone.value), jobs, what)
+    _keep_gone(workers, writer, stale)
     _forget(writer, chunks)
-    run_tasks(
-        spark,
+    workers.run(
         lambda file: drop_rows(file, gone.value),
         [writer.root / name for name in sorted(names)],
         f"drop: {stale.num_rows:,} removed images",
@@ -116,7 +65,7 @@ def drop(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
     move(done, writer.root / FOLDER)
 
 
-def _keep_gone(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> None:
+def _keep_gone(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
     """Stores dropped rows until they are subtracted from the moments of folds."""
     kept = KeptFolds.read(writer.root)
     if not kept:
@@ -130,9 +79,8 @@ def _keep_gone(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> N
         delete_folds(writer.root)  # All images are measured again.
         return
     prefix = kept.dropped_prefix()
-    shared = spark.sparkContext.broadcast((kept, own.select(IDENTITY)))
-    run_tasks(
-        spark,
+    shared = workers.share((kept, own.select(IDENTITY)))
+    workers.run(
         lambda file: shared.value[0].keep_dropped(prefix, file, shared.value[1]),
         [writer.root / name for name in sorted(set(own["file"].to_pylist()))],
         f"drop: keep {own.num_rows:,} images for the moments of folds",
@@ -140,7 +88,7 @@ def _keep_gone(spark: SparkSession, writer: FeatureWriter, stale: pa.Table) -> N
 
 
 def relabel(
-    spark: SparkSession, writer: FeatureWriter, listing: pa.Table, rows: pa.Table | None = None
+    workers: Workers, writer: FeatureWriter, listing: pa.Table, rows: pa.Table | None = None
 ) -> int:
     """Gives committed rows the label and the split that they have in a listing.
 
@@ -148,24 +96,23 @@ def relabel(
     interrupted, the next one finishes it.
 
     Args:
-        spark: The session.
+        workers: The workers.
         writer: The features.
         listing: A table with the columns of `IDENTITY`, ``label`` and ``split``.
-        rows: The result of :func:`known`, if it is available.
+        rows: The result of :func:`fruits.tasks.known.known_rows`, if it is available.
 
     Returns:
         The number of changed rows.
     """
-    rows = known(spark, writer) if rows is None else rows
+    rows = known_rows(workers, writer) if rows is None else rows
     changed = changed_rows(rows, listing)
     if not changed.num_rows:
         return 0
     writer.lock.require()
     names = set(pc.unique(changed["file"]).to_pylist())
     _forget(writer, [chunk for chunk in writer.chunks() if names & set(chunk.files)])
-    shared = spark.sparkContext.broadcast(changed.drop_columns(["file"]))
-    run_tasks(
-        spark,
+    shared = workers.share(changed.drop_columns(["file"]))
+    workers.run(
         lambda file: relabel_rows(file, shared.value),
         [writer.root / name for name in sorted(names)],
         f"relabel: {changed.num_rows:,} images",
@@ -174,7 +121,7 @@ def relabel(
 
 
 def moments(
-    spark: SparkSession,
+    workers: Workers,
     table: FeatureTable,
     side: str | None = None,
     listing: pa.Table | None = None,
@@ -186,7 +133,7 @@ def moments(
     read again when the table grows. Damaged moments are measured again.
 
     Args:
-        spark: The session.
+        workers: The workers.
         table: The features.
         side: The side of the split, such as "train"; None for all rows.
         listing: A table with the ``path`` of the files to measure; None for all.
@@ -199,12 +146,12 @@ def moments(
     paths = None if listing is None else listing["path"]
 
     def measure(some: list[Chunk]) -> None:
-        _measure(spark, table, {targets[chunk.number]: chunk for chunk in some}, side, paths)
+        _measure(workers, table, {targets[chunk.number]: chunk for chunk in some}, side, paths)
 
     measure([c for c in chunks if listing is not None or not _is_current(targets[c.number])])
     total = Moments.empty()
     own = {targets[chunk.number]: chunk for chunk in chunks}
-    few = merged(spark, list(own), table.root / STAGED)
+    few = merged(workers, list(own), table.root / STAGED)
     for file in few:
         try:
             part = read_moments(file)
@@ -218,18 +165,18 @@ def moments(
 
 
 def _measure(
-    spark: SparkSession,
+    workers: Workers,
     table: FeatureTable,
     chunks: dict[Location, Chunk],
     side: str | None,
     paths: pa.ChunkedArray | None,
 ) -> None:
     """Measures chunks, whose keys are the files for their moments, in groups of files."""
-    slots = spark.sparkContext.defaultParallelism
+    slots = workers.slots
     share = math.ceil(sum(len(chunk.files) for chunk in chunks.values()) / slots)
     share = max(share, _FEWEST_FILES)
     parts = {file: _parts(table, file, chunk, share) for file, chunk in chunks.items()}
-    shared = spark.sparkContext.broadcast(paths)
+    shared = workers.share(paths)
 
     def measure(part: tuple[Location, list[Location]]) -> None:
         target, files = part
@@ -237,10 +184,10 @@ def _measure(
         replace(target, measured_by_label(batches).to_bytes())
 
     jobs = [part for own in parts.values() for part in own]
-    run_tasks(spark, measure, jobs, f"fit: moments of {len(chunks):,} chunks")
+    workers.run(measure, jobs, f"fit: moments of {len(chunks):,} chunks")
     divided = {file: [part for part, _ in own] for file, own in parts.items() if len(own) > 1}
     what = f"fit: merge {len(divided):,} chunks"
-    run_tasks(spark, lambda job: merge_files(job[1], job[0]), list(divided.items()), what)
+    workers.run(lambda job: merge_files(job[1], job[0]), list(divided.items()), what)
     for file in (file for own in divided.values() for file in own):
         delete(file)
 

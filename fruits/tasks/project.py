@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from fruits.classify.rows import TablePredictor
 from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
@@ -21,11 +20,11 @@ from fruits.features.rows import lists, matrix, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
-from fruits.spark import ranges
-from fruits.spark.ranges import Earlier, Sorted
-from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
+from fruits.tasks import ranges
+from fruits.tasks.ranges import Earlier, Sorted
+from fruits.tasks.workers import Workers
 
 # The columns of features that a task reads.
 COLUMNS = ["path", "label", "split", "sha256", "features"]
@@ -92,7 +91,7 @@ class _Projection:
 
 
 def project(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureTable,
     reduction: Reduction,
     place: Location,
@@ -103,7 +102,7 @@ def project(
     """Writes the components of all committed features, or of the features of some files.
 
     Args:
-        spark: The session.
+        workers: The workers.
         store: The features.
         reduction: The reduction from d features to k components.
         place: The folder of the table ``pca``: Parquet files of path, label, split (strings) and
@@ -121,7 +120,7 @@ def project(
         The number of images.
     """
     files = earlier.fresh if earlier else store.files()
-    old = ranges.old_files(spark, earlier) if earlier else []
+    old = ranges.old_files(workers, earlier) if earlier else []
     groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
     # A single sorted file needs no merge.
     folder = place if len(groups) == 1 and not earlier else place / "unsorted"
@@ -129,17 +128,16 @@ def project(
     paths = None if listing is None else listing["path"]
     bounds = [file.first for file in old] or [""]
     projection = _Projection(reduction, prediction, paths, folder, bounds, ranges.ROWS_OF_A_SAMPLE)
-    shared = spark.sparkContext.broadcast(projection)
+    shared = workers.share(projection)
     what = f"project: {len(files):,} files of features"
-    done = run_tasks(spark, lambda job: shared.value.sort(job), list(enumerate(groups)), what)
+    done = workers.run(lambda job: shared.value.sort(job), list(enumerate(groups)), what)
     shared.destroy()
     written = [one for one in done if one]
     if folder == place:
         return sum(file.rows for file in written)
     source = earlier.root if earlier else None
     spans = ranges.changed(old, written, earlier.gone) if earlier else ranges.of_all(written)
-    rows = run_tasks(
-        spark,
+    rows = workers.run(
         lambda job: ranges.write(job[1], tables, folder, place, job[0], source),
         list(enumerate(spans)),
         f"project: {len(spans):,} files in the order of the paths",

@@ -5,22 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from pyspark.sql import SparkSession
-
 from fruits.features.moments_file import merge_files
-from fruits.spark.tasks import run_tasks
 from fruits.storage.files import delete
 from fruits.storage.location import Location
+from fruits.tasks.workers import Workers
 
 MERGED = 16
 """Moments that a task or the driver merges at a time: 13 MB each with 1,280 features."""
 
 
-def merged(spark: SparkSession, files: Sequence[Location], folder: Location) -> list[Location]:
+def merged(workers: Workers, files: Sequence[Location], folder: Location) -> list[Location]:
     """Merges files of moments to a few files with the same sum.
 
     Args:
-        spark: The session.
+        workers: The workers.
         files: The files of moments. Groups with a damaged file are not merged.
         folder: The folder for merged files.
 
@@ -32,7 +30,7 @@ def merged(spark: SparkSession, files: Sequence[Location], folder: Location) -> 
     while len(found) > MERGED and whole:
         groups = [found[n : n + MERGED] for n in range(0, len(found), MERGED)]
         jobs = [(group, folder / f"{uuid.uuid4().hex}.moments") for group in groups]
-        done = run_tasks(spark, _merge, jobs, f"fit: merge {len(found):,} moments")
+        done = workers.run(_merge, jobs, f"fit: merge {len(found):,} moments")
         whole = all(done)
         both = zip(jobs, done, strict=True)
         fewer = [file for (group, target), one in both for file in ([target] if one else group)]

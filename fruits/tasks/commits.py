@@ -6,19 +6,17 @@ commit. All commits of a chunk share one manifest; each commit replaces it by a 
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import Accumulator, AccumulatorParam
-from pyspark.sql import SparkSession
 
 from fruits.features.rows import REJECTED
 from fruits.features.table import Chunk
 from fruits.features.writer import FeatureWriter
+from fruits.tasks.workers import Workers
 
 # Seconds between two commits.
 COMMIT_SECONDS = 40.0
@@ -69,26 +67,11 @@ class Outcome:
         self.seconds += other.seconds
 
 
-class Outcomes(AccumulatorParam[list[Outcome]]):
-    """Brings the outcome of each task to the driver as soon as the task has ended."""
-
-    def zero(self, value: list[Outcome]) -> list[Outcome]:
-        """The empty list."""
-        return []
-
-    def addInPlace(  # noqa: N802 - PySpark's name
-        self, value1: list[Outcome], value2: list[Outcome]
-    ) -> list[Outcome]:
-        """Both lists together."""
-        value1 += value2
-        return value1
-
-
 class Commits:
     """The commits of one chunk.
 
     Args:
-        spark: The session.
+        workers: The workers.
         store: The features.
         files: The files of the chunk, a table of :data:`fruits.sources.listing.LISTING`.
         progress: Called with the number of finished files of the chunk, from time to time.
@@ -99,13 +82,13 @@ class Commits:
 
     def __init__(
         self,
-        spark: SparkSession,
+        workers: Workers,
         store: FeatureWriter,
         files: pa.Table,
         progress: Callable[[int], object],
     ) -> None:
         self.total = Outcome()
-        self._spark = spark
+        self._workers = workers
         self._store = store
         self._files = files
         self._progress = progress
@@ -114,20 +97,20 @@ class Commits:
         self._last = time.monotonic()
 
     @contextmanager
-    def during(self, outcomes: Accumulator[list[Outcome]]) -> Iterator[None]:
+    def during(self, outcomes: list[Outcome]) -> Iterator[None]:
         """Commits the results of the enclosed job while it runs; a failed commit ends the job.
 
         Args:
-            outcomes: The accumulator to which each task of the job adds its results.
+            outcomes: The list to which the job adds the outcome of each task as soon as it
+                has ended.
         """
-        context = self._spark.sparkContext
         ended = threading.Event()
         failures: list[Exception] = []
-        tag, seen = f"fruits-{uuid.uuid4().hex}", 0
+        seen = 0
 
         def collect() -> None:
             nonlocal seen
-            fresh = outcomes.value[seen:]
+            fresh = outcomes[seen:]
             seen += len(fresh)
             for outcome in fresh:
                 self.total.add(outcome)
@@ -135,7 +118,7 @@ class Commits:
             if fresh:
                 self._progress(self.total.images)
 
-        def watch() -> None:
+        def watch(cancel: Callable[[], None]) -> None:
             try:
                 while not ended.wait(POLL_SECONDS):
                     collect()
@@ -143,23 +126,22 @@ class Commits:
                         self.commit()
             except Exception as error:
                 failures.append(error)
-                context.cancelJobsWithTag(tag)
+                cancel()
 
-        thread = threading.Thread(target=watch, daemon=True)
-        context.addJobTag(tag)
-        thread.start()
         try:
-            yield
+            with self._workers.cancellable() as cancel:
+                thread = threading.Thread(target=watch, args=[cancel], daemon=True)
+                thread.start()
+                try:
+                    yield
+                finally:
+                    ended.set()
+                    thread.join()
+                    collect()
         except Exception as error:
             if failures:
                 raise failures[0] from error
             raise
-        finally:
-            ended.set()
-            thread.join()
-            collect()
-            # Last, since it raises an error if Java has ended.
-            context.removeJobTag(tag)
         if failures:
             raise failures[0]
 

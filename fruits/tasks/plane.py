@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from fruits.classify.plane import Axes
 from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
@@ -11,8 +10,8 @@ from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
-from fruits.spark.tasks import run_tasks
 from fruits.storage.location import Location
+from fruits.tasks.workers import Workers
 
 COORDINATES = pa.schema(
     [
@@ -25,7 +24,7 @@ COORDINATES = pa.schema(
 
 
 def coordinates(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureTable,
     reduction: Reduction,
     axes: Axes | None,
@@ -35,7 +34,7 @@ def coordinates(
     """Computes the leading components of some images, and their discriminant coordinates.
 
     Args:
-        spark: The session.
+        workers: The workers.
         store: The features.
         reduction: The reduction from features to components.
         axes: The discriminant axes of the classifier; None if there are none. The column is null
@@ -49,7 +48,7 @@ def coordinates(
     files = store.files()
     groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
-    shared = spark.sparkContext.broadcast((weights, offset, axes, paths))
+    shared = workers.share((weights, offset, axes, paths))
 
     def work(group: list[Location]) -> pa.Table:
         weights, offset, axes, paths = shared.value
@@ -65,6 +64,6 @@ def coordinates(
             schema=COORDINATES,
         )
 
-    tables = run_tasks(spark, work, groups, f"report: {len(files):,} files of features")
+    tables = workers.run(work, groups, f"report: {len(files):,} files of features")
     shared.destroy()
     return pa.concat_tables([COORDINATES.empty_table(), *tables])

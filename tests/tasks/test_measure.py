@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from committed import commit
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
 
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY
-from fruits.spark import measure, merge
-from fruits.spark.tasks import run_tasks
+from fruits.tasks import measure, merge
+from fruits.tasks.known import known_rows
+from fruits.tasks.workers import Workers
 
 ROWS = 120
 SIDES = ["train", "test", None]
@@ -58,20 +58,20 @@ def staged(store: FeatureWriter) -> list[str]:
 
 @pytest.mark.parametrize("files", [[1], [17], [5, 1, 9]])
 def test_moments_do_not_depend_on_files_and_chunks(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, files: list[int]
+    workers: Workers, store: FeatureWriter, rows: pa.Table, files: list[int]
 ) -> None:
     shuffled = rows.take(np.random.default_rng(len(files)).permutation(ROWS))
     for number, count in enumerate(files):
         commit(store, shuffled.slice(number * ROWS // len(files), ROWS // len(files)), count)
 
-    assert measure.moments(spark, store).to_bytes() == expected(rows)
+    assert measure.moments(workers, store).to_bytes() == expected(rows)
     assert list(kept(store)) == [f"{number:06}.moments" for number in range(len(files))]
     assert staged(store) == []
 
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_many_moments_are_merged_in_a_tree_to_the_same_bits(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     rows: pa.Table,
     monkeypatch: pytest.MonkeyPatch,
@@ -80,46 +80,46 @@ def test_many_moments_are_merged_in_a_tree_to_the_same_bits(
     monkeypatch.setattr(merge, "MERGED", 2)
     for number in range(7):
         commit(store, rows.slice(number * 18, 18), 1)
-    assert measure.moments(spark, store).to_bytes() == expected(rows)
+    assert measure.moments(workers, store).to_bytes() == expected(rows)
     if damaged:
         file = Path(store.uri.removeprefix("file:"), "_chunks", "000004.moments")
         file.write_bytes(file.read_bytes()[:-1])
-    assert measure.moments(spark, store).to_bytes() == expected(rows)
+    assert measure.moments(workers, store).to_bytes() == expected(rows)
     some = rows.slice(0, 50)
-    assert measure.moments(spark, store, listing=some).to_bytes() == expected(some)
+    assert measure.moments(workers, store, listing=some).to_bytes() == expected(some)
     assert list(kept(store)) == [f"{number:06}.moments" for number in range(7)]
     assert staged(store) == []
 
 
 def test_each_side_of_the_split_has_moments_that_are_kept(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows.slice(0, 70), 9)
     commit(store, rows.slice(70), 2)
 
     for side in ("train", "test", "validation"):
         own = rows.filter(pc.equal(rows["split"], side))
-        assert measure.moments(spark, store, side).count == own.num_rows
+        assert measure.moments(workers, store, side).count == own.num_rows
         if own.num_rows:
-            assert measure.moments(spark, store, side).to_bytes() == expected(own)
+            assert measure.moments(workers, store, side).to_bytes() == expected(own)
     before = kept(store)
     assert sorted(before) == [
         f"{number:06}.{side}.moments"
         for number in range(2)
         for side in ("test", "train", "validation")
     ]
-    measure.moments(spark, store, "train")
+    measure.moments(workers, store, "train")
     assert kept(store) == before
 
 
 def test_moments_of_some_files_of_one_side_are_not_kept(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows, 3)
     some = rows.slice(10, 50)
     own = some.filter(pc.equal(some["split"], "train"))
 
-    moments = measure.moments(spark, store, "train", listing=some.select(["path"]))
+    moments = measure.moments(workers, store, "train", listing=some.select(["path"]))
 
     assert moments.to_bytes() == expected(own)
     assert kept(store) == {}
@@ -127,17 +127,17 @@ def test_moments_of_some_files_of_one_side_are_not_kept(
 
 
 def test_known_rows_have_their_label_and_their_split(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
-    assert measure.known(spark, store).num_rows == 0
+    assert known_rows(workers, store).num_rows == 0
     commit(store, rows, 2)
 
-    known = measure.known(spark, store).sort_by("path")
+    known = known_rows(workers, store).sort_by("path")
 
     for name in ("path", "label", "split", "length", "modified"):
         assert known[name].to_pylist() == rows[name].to_pylist()
     assert known.schema.equals(
-        measure.known(spark, FeatureWriter(store.uri + "2", store.lock)).schema
+        known_rows(workers, FeatureWriter(store.uri + "2", store.lock)).schema
     )
 
 
@@ -147,98 +147,99 @@ def test_known_rows_have_their_label_and_their_split(
     ids=["one", "some", "a label", "neighbours"],
 )
 def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, gone: list[int]
+    workers: Workers, store: FeatureWriter, rows: pa.Table, gone: list[int]
 ) -> None:
     commit(store, rows.slice(0, 50), 7)
     commit(store, rows.slice(50), 3)
     sides = [None, "train"]
     for side in sides:
-        measure.moments(spark, store, side)
-    known = measure.known(spark, store)
+        measure.moments(workers, store, side)
+    known = known_rows(workers, store)
     paths = rows["path"].take(gone)
 
-    measure.drop(spark, store, known.filter(pc.is_in(known["path"], paths)))
+    measure.drop(workers, store, known.filter(pc.is_in(known["path"], paths)))
 
     before = kept(store)
     left = rows.filter(pc.invert(pc.is_in(rows["path"], paths)))
     for side in sides:
         own = left if side is None else left.filter(pc.equal(left["split"], side))
-        assert measure.moments(spark, store, side).to_bytes() == expected(own)
+        assert measure.moments(workers, store, side).to_bytes() == expected(own)
     assert kept(store) == before  # nothing was measured again
     assert len(before) == 4
     assert staged(store) == []
 
 
 def test_a_chunk_that_loses_most_of_its_rows_is_measured_again(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows.slice(0, 40), 2)
     commit(store, rows.slice(40), 2)
-    measure.moments(spark, store)
-    known = measure.known(spark, store)
+    measure.moments(workers, store)
+    known = known_rows(workers, store)
 
-    measure.drop(spark, store, known.filter(pc.is_in(known["path"], rows["path"].slice(0, 40))))
+    measure.drop(workers, store, known.filter(pc.is_in(known["path"], rows["path"].slice(0, 40))))
 
     assert list(kept(store)) == ["000001.moments"]
-    assert measure.moments(spark, store).to_bytes() == expected(rows.slice(40))
+    assert measure.moments(workers, store).to_bytes() == expected(rows.slice(40))
 
 
 def test_damaged_moments_are_not_subtracted_from(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows, 2)
-    measure.moments(spark, store)
+    measure.moments(workers, store)
     Path(store.side_file(0, "moments").path).write_bytes(b"moments2 and no more")
-    known = measure.known(spark, store)
+    known = known_rows(workers, store)
 
-    measure.drop(spark, store, known.filter(pc.equal(known["path"], "file:/x/007.jpg")))
+    measure.drop(workers, store, known.filter(pc.equal(known["path"], "file:/x/007.jpg")))
 
     assert kept(store) == {}
-    assert measure.moments(spark, store).count == ROWS - 1
+    assert measure.moments(workers, store).count == ROWS - 1
 
 
 @pytest.mark.parametrize("when", ["moments", "files"])
 def test_a_drop_that_is_interrupted_leaves_no_wrong_moments(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     rows: pa.Table,
     when: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commit(store, rows, 6)
-    measure.moments(spark, store)
-    known = measure.known(spark, store)
+    measure.moments(workers, store)
+    known = known_rows(workers, store)
     stale = known.filter(pc.is_in(known["path"], rows["path"].slice(30, 20)))
     calls: list[str] = []
+    run = workers.run
 
-    def interrupted(spark: SparkSession, work: Any, items: list[Any], what: str) -> list[Any]:
+    def interrupted(work: Any, items: list[Any], what: str) -> list[Any]:
         calls.append(what)
         if len(calls) == 2:
-            run_tasks(spark, work, items[:1], what)
+            run(work, items[:1], what)
         if len(calls) == (1 if when == "moments" else 2):
             raise KeyboardInterrupt
-        return run_tasks(spark, work, items, what)
+        return run(work, items, what)
 
-    monkeypatch.setattr(measure, "run_tasks", interrupted)
+    monkeypatch.setattr(workers, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        measure.drop(spark, store, stale)
+        measure.drop(workers, store, stale)
     monkeypatch.undo()
 
-    there = measure.read_table(spark, store).toArrow().sort_by("path")
-    assert measure.moments(spark, store).to_bytes() == expected(there)
+    there = store.dataset().to_table().sort_by("path")
+    assert measure.moments(workers, store).to_bytes() == expected(there)
     store.sweep()
-    measure.drop(spark, store, stale)
+    measure.drop(workers, store, stale)
     left = rows.filter(pc.invert(pc.is_in(rows["path"], stale["path"])))
-    assert measure.moments(spark, store).to_bytes() == expected(left)
+    assert measure.moments(workers, store).to_bytes() == expected(left)
 
 
 def test_rows_get_the_label_and_the_split_of_the_listing(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     for start in range(0, ROWS, 40):
         commit(store, rows.slice(start, 40), 2)
     for side in (None, "train"):
-        measure.moments(spark, store, side)
+        measure.moments(workers, store, side)
     labels, splits = rows["label"].to_pylist(), rows["split"].to_pylist()
     labels[3], labels[5], splits[5], splits[6] = "Plum", None, None, "validation"
     listing = rows.set_column(1, "label", pa.array(labels, pa.string()))
@@ -248,31 +249,31 @@ def test_rows_get_the_label_and_the_split_of_the_listing(
     other = listing.slice(50, 1).set_column(3, "label", pa.array(["Plum"]))
     other = other.set_column(1, "length", pa.array([11]))
 
-    count = measure.relabel(spark, store, pa.concat_tables([listing.slice(0, 50), other]))
+    count = measure.relabel(workers, store, pa.concat_tables([listing.slice(0, 50), other]))
 
     assert count == 3
     assert sorted(kept(store)) == [
         f"{number:06}.{name}" for number in (1, 2) for name in ("moments", "train.moments")
     ]
-    now = measure.read_table(spark, store).toArrow().sort_by("path")
+    now = store.dataset().to_table().sort_by("path")
     assert now["label"].to_pylist() == labels
     assert now["split"].to_pylist() == splits
     for name in ("sha256", "length", "modified", "features"):
         assert now[name].to_pylist() == rows[name].to_pylist()
-    assert measure.moments(spark, store).to_bytes() == expected(now)
-    assert measure.relabel(spark, store, listing, measure.known(spark, store)) == 0
+    assert measure.moments(workers, store).to_bytes() == expected(now)
+    assert measure.relabel(workers, store, listing, known_rows(workers, store)) == 0
 
 
 def test_files_of_earlier_versions_get_a_split(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table
+    workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows, 1)
     name = Path(store.files()[0].path)
     pq.write_table(rows.drop_columns(["split"]), name)
-    assert measure.moments(spark, store, "train").count == 0
+    assert measure.moments(workers, store, "train").count == 0
 
-    assert measure.relabel(spark, store, rows) == ROWS - rows["split"].null_count
+    assert measure.relabel(workers, store, rows) == ROWS - rows["split"].null_count
 
     assert pq.read_schema(name).names == FEATURES.names
     own = rows.filter(pc.equal(rows["split"], "train"))
-    assert measure.moments(spark, store, "train").to_bytes() == expected(own)
+    assert measure.moments(workers, store, "train").to_bytes() == expected(own)

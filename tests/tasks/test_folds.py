@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pytest
 from committed import commit
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
 from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
@@ -25,12 +24,13 @@ from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources import parts
 from fruits.sources.spread import Spread, gather
-from fruits.spark import folds as folds_module
-from fruits.spark import measure
-from fruits.spark.folds import cross_validation
-from fruits.spark.tasks import run_tasks
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
+from fruits.tasks import folds as folds_module
+from fruits.tasks import measure
+from fruits.tasks.folds import cross_validation
+from fruits.tasks.known import known_rows
+from fruits.tasks.workers import Workers
 
 TRANSFORMED: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "none": lambda x: x,
@@ -93,13 +93,13 @@ def content(found: tuple[dict[str, Moments], list[Fold]]) -> list[Any]:
 
 
 def test_each_fold_has_the_moments_and_the_features_of_its_images(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
+    workers: Workers, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows, 5)
     table = joined(rows, folds)
     x, labels, fold_of = features_of(table), table["label"].to_pylist(), table["fold"].to_numpy()
 
-    moments, found = cross_validation(spark, store, folds, Location.of(f"{tmp_path}/folds"))
+    moments, found = cross_validation(workers, store, folds, Location.of(f"{tmp_path}/folds"))
 
     assert list(moments) == list(TRANSFORMS)
     assert len(found) == 4
@@ -122,14 +122,14 @@ def test_each_fold_has_the_moments_and_the_features_of_its_images(
 
 
 def test_training_agrees_with_scikit_learn(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
+    workers: Workers, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows, 3)
     table = joined(rows, folds)
     x, labels = features_of(table).astype(np.float64), np.array(table["label"].to_pylist())
     fold_of = table["fold"].to_numpy()
 
-    training = train(*cross_validation(spark, store, folds, Location.of(f"{tmp_path}/folds")))
+    training = train(*cross_validation(workers, store, folds, Location.of(f"{tmp_path}/folds")))
 
     tested = fold_of != TRAIN_ONLY
     for trial in training.trials:
@@ -147,7 +147,7 @@ def test_training_agrees_with_scikit_learn(
 
 @pytest.mark.parametrize("cuts", [[ROWS], [11, 200, 89], [1, 298, 1]])
 def test_chunks_files_and_order_do_not_change_a_bit(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     rows: pa.Table,
     folds: pa.Table,
@@ -160,7 +160,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     with exclusive(f"file:{tmp_path}/plain/_lock") as lock:
         plain = FeatureWriter(f"file:{tmp_path}/plain/features", lock)
         commit(plain, rows, 1)
-        expected = content(cross_validation(spark, plain, folds, Location.of(f"{tmp_path}/one")))
+        expected = content(cross_validation(workers, plain, folds, Location.of(f"{tmp_path}/one")))
     shuffled = rows.take(rng.permutation(ROWS))
     for start, end in pairwise(np.cumsum([0, *cuts])):
         commit(store, shuffled.slice(start, end - start), min(4, end - start))
@@ -169,7 +169,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     monkeypatch.setattr(parts, "IN_MEMORY", ROWS if len(cuts) == 1 else 40)
     monkeypatch.setattr(parts, "PART_ROWS", 40)
     other = gather([folds.take(rng.permutation(folds.num_rows))], folds.schema)
-    found = content(cross_validation(spark, store, other, Location.of(f"{tmp_path}/other")))
+    found = content(cross_validation(workers, store, other, Location.of(f"{tmp_path}/other")))
 
     assert found == expected
 
@@ -192,10 +192,11 @@ class Grown:
     """A table with stored folds, and the number of rows that each cross-validation measured."""
 
     def __init__(
-        self, spark: SparkSession, store: FeatureWriter, place: Path, at_once: dict[str, Any]
+        self, workers: Workers, store: FeatureWriter, place: Path, at_once: dict[str, Any]
     ) -> None:
-        self.spark, self.store, self.place, self.at_once = spark, store, place, at_once
+        self.workers, self.store, self.place, self.at_once = workers, store, place, at_once
         self.measured: list[int] = []
+        self.run = workers.run
 
     def check(self, rows: pa.Table, folds: pa.Table) -> None:
         """Checks that the results equal those of a table that was made at once."""
@@ -204,7 +205,7 @@ class Grown:
         some = Spread(folds.schema, ["file:/x/Fig/é2", "file:/x/Kiwi", "file:/x/Kiwi/é4"])
         some.add(folds)
         found = cross_validation(
-            self.spark, self.store, some.parts(), Location.of(f"{self.place}/{number}")
+            self.workers, self.store, some.parts(), Location.of(f"{self.place}/{number}")
         )
         self.measured.append(self.of_last)
         trained = train(*found)
@@ -219,20 +220,20 @@ class Grown:
             with exclusive(f"file:{place}/_lock") as lock:
                 once = FeatureWriter(f"file:{place}/features", lock)
                 commit(once, rows, 2)
-                found = cross_validation(self.spark, once, folds, Location.of(f"{place}/folds"))
+                found = cross_validation(self.workers, once, folds, Location.of(f"{place}/folds"))
                 trained = train(*found)
                 own = [sums(found), trained.classifier.to_bytes(), trained.trials]
                 self.at_once[key] = own
         return self.at_once[key]
 
     def drop(self, rows: pa.Table) -> None:
-        known = measure.known(self.spark, self.store)
-        measure.drop(self.spark, self.store, known.filter(pc.is_in(known["path"], rows["path"])))
+        known = known_rows(self.workers, self.store)
+        measure.drop(self.workers, self.store, known.filter(pc.is_in(known["path"], rows["path"])))
 
-    def note(self, spark: SparkSession, work: Any, items: list[Any], what: str) -> list[Any]:
+    def note(self, work: Any, items: list[Any], what: str) -> list[Any]:
         if found := re.search(r"moments of (\d+) images, by fold", what):
             self.of_last = int(found[1])
-        return run_tasks(spark, work, items, what)
+        return self.run(work, items, what)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +244,7 @@ def at_once() -> dict[str, Any]:
 
 @pytest.fixture
 def grown(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -251,8 +252,8 @@ def grown(
 ) -> Grown:
     monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 0)  # even a small table stores moments
     monkeypatch.setattr(folds_module, "SCORED", 100)
-    grown = Grown(spark, store, tmp_path / "grown", at_once)
-    monkeypatch.setattr(folds_module, "run_tasks", grown.note)
+    grown = Grown(workers, store, tmp_path / "grown", at_once)
+    monkeypatch.setattr(workers, "run", grown.note)
     return grown
 
 
@@ -323,7 +324,7 @@ def test_folds_that_were_kept_with_fewer_transforms_are_measured_again(
 ) -> None:
     commit(store, rows, 3)
     place = Location.of(f"{grown.place}/before")
-    cross_validation(grown.spark, store, folds, place, ["none", "sqrt"])
+    cross_validation(grown.workers, store, folds, place, ["none", "sqrt"])
 
     grown.check(rows, folds)
     grown.check(rows, folds)
@@ -339,7 +340,7 @@ def test_outdated_kept_folds_are_deleted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commit(store, rows, 3)
-    cross_validation(grown.spark, store, folds, Location.of(f"{grown.place}/before"), ["none"])
+    cross_validation(grown.workers, store, folds, Location.of(f"{grown.place}/before"), ["none"])
     kept = Path(store.uri.removeprefix("file:"), "_folds")
     assert kept.exists()
     monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 1e9)
@@ -351,17 +352,17 @@ def test_outdated_kept_folds_are_deleted(
 
 
 def test_moments_that_take_more_space_than_the_features_are_not_kept(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
+    workers: Workers, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows.slice(0, 20), 1)
 
-    cross_validation(spark, store, of(rows.slice(0, 20), folds), Location.of(f"{tmp_path}/folds"))
+    cross_validation(workers, store, of(rows.slice(0, 20), folds), Location.of(f"{tmp_path}/folds"))
 
     assert not Path(store.uri.removeprefix("file:"), "_folds").exists()
 
 
 def test_a_sample_of_the_images_is_scored(
-    spark: SparkSession,
+    workers: Workers,
     store: FeatureWriter,
     rows: pa.Table,
     folds: pa.Table,
@@ -372,7 +373,7 @@ def test_a_sample_of_the_images_is_scored(
     commit(store, rows, 4)
 
     moments, found = cross_validation(
-        spark, store, folds, Location.of(f"{tmp_path}/folds"), ["none"]
+        workers, store, folds, Location.of(f"{tmp_path}/folds"), ["none"]
     )
 
     assert moments["none"].count == folds.num_rows
@@ -385,21 +386,21 @@ def test_a_sample_of_the_images_is_scored(
 
 
 def test_images_without_features_are_an_error(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
+    workers: Workers, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows.slice(0, 250), 2)
 
     with pytest.raises(ValueError, match="wanted features of all 270 training images"):
-        cross_validation(spark, store, folds, Location.of(f"{tmp_path}/folds"))
+        cross_validation(workers, store, folds, Location.of(f"{tmp_path}/folds"))
 
 
 def test_without_test_images_there_are_no_folds(
-    spark: SparkSession, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
+    workers: Workers, store: FeatureWriter, rows: pa.Table, folds: pa.Table, tmp_path: Path
 ) -> None:
     commit(store, rows, 2)
     never = folds.set_column(2, "fold", pa.array([TRAIN_ONLY] * folds.num_rows))
 
-    moments, found = cross_validation(spark, store, never, Location.of(f"{tmp_path}/folds"))
+    moments, found = cross_validation(workers, store, never, Location.of(f"{tmp_path}/folds"))
 
     assert found == []
     assert train(moments, found).evaluation is None

@@ -1,6 +1,4 @@
-"""Joins small chunks of features by Spark jobs: see :mod:`fruits.features.compaction`."""
-
-from pyspark.sql import SparkSession
+"""Joins small chunks of features by jobs: see :mod:`fruits.features.compaction`."""
 
 from fruits.features.compaction import (
     commit_compaction,
@@ -9,14 +7,14 @@ from fruits.features.compaction import (
     plan_compaction,
 )
 from fruits.features.writer import FeatureWriter
-from fruits.spark.tasks import run_tasks
+from fruits.tasks.workers import Workers
 
 
-def compact(spark: SparkSession, writer: FeatureWriter) -> int:
+def compact(workers: Workers, writer: FeatureWriter) -> int:
     """Joins small chunks if there are many; rows and moments keep the same bits.
 
     Args:
-        spark: The session.
+        workers: The workers.
         writer: The features, after :meth:`FeatureWriter.sweep`.
 
     Returns:
@@ -27,7 +25,7 @@ def compact(spark: SparkSession, writer: FeatureWriter) -> int:
         return 0
     root, chunks = writer.root, len(compaction.chunks)
     what = f"compact: {chunks:,} chunks"
-    run_tasks(spark, lambda join: join_files(root, join), compaction.joins, what)
-    run_tasks(spark, join_moments, compaction.moments, f"{what}, moments")
+    workers.run(lambda join: join_files(root, join), compaction.joins, what)
+    workers.run(join_moments, compaction.moments, f"{what}, moments")
     commit_compaction(writer, compaction)
     return chunks

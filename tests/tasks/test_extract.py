@@ -23,19 +23,22 @@ from fruits.sources.folder import Folder, list_images
 from fruits.sources.listing import LISTING, Listing, anti_join
 from fruits.sources.parts import Parts
 from fruits.sources.source import Source
-from fruits.spark import commits, measure, tasks
-from fruits.spark.commits import Outcome
-from fruits.spark.extract import Extraction, most_images
-from fruits.spark.extract import extract as extract_files
-from fruits.spark.known import known_parts
-from fruits.spark.tasks import MOST_IMAGES, task_ranges
+from fruits.spark.copies import commit_copies
 from fruits.storage.lock import Lock, exclusive
+from fruits.tasks import commits
+from fruits.tasks import task_ranges as task_sizes
+from fruits.tasks.commits import Outcome
+from fruits.tasks.extract import Extraction, most_images
+from fruits.tasks.extract import extract as extract_files
+from fruits.tasks.known import known_parts, known_rows
+from fruits.tasks.task_ranges import MOST_IMAGES, task_ranges
+from fruits.tasks.workers import Workers
 
 LABELS = {"Apple Red 1": 9, "Pêche #1 50%": 9, "v1.2": 5}
 
 
 def extract(
-    spark: SparkSession,
+    workers: Workers,
     listing: pa.Table,
     graph: CompiledGraph,
     folder: Path,
@@ -44,12 +47,12 @@ def extract(
 ) -> Extraction:
     with exclusive(f"file:{folder}/_lock") as lock:
         store = FeatureWriter(f"file:{folder}/features", lock)
-        known = Digests.of(known_parts(spark, store, ()))
-        return extract_files(spark, Parts.of(listing), known, graph, store, chunk, progress)
+        known = Digests.of(known_parts(workers, store, ()))
+        return extract_files(workers, Parts.of(listing), known, graph, store, chunk, progress)
 
 
 def test_features_have_the_same_bits_for_any_partitions_and_chunks(
-    spark: SparkSession,
+    workers: Workers,
     graph: CompiledGraph,
     draw: Callable[..., Path],
     tmp_path: Path,
@@ -59,19 +62,19 @@ def test_features_have_the_same_bits_for_any_partitions_and_chunks(
     paths = [path.removeprefix("file:") for path in listing["path"].to_pylist()]
     one_by_one = [next(featurize([Path(path).read_bytes()], graph)) for path in paths]
     for number, (fewest, chunk) in enumerate([(64, 10_000), (3, 10_000), (1, 7), (64, 1)]):
-        monkeypatch.setattr(tasks, "FEWEST_IMAGES", fewest)
+        monkeypatch.setattr(task_sizes, "FEWEST_IMAGES", fewest)
         out = tmp_path / f"out{number}"
-        assert extract(spark, listing, graph, out, chunk).extracted == len(paths)
+        assert extract(workers, listing, graph, out, chunk).extracted == len(paths)
         table = pd.read_parquet(out / "features").sort_values("path")
         np.testing.assert_array_equal(np.stack(table["features"].to_list()), one_by_one)
 
 
 def test_rows_tell_where_features_come_from(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw(LABELS)))
-    extract(spark, listing, graph, tmp_path / "out", 10)
-    rows = spark.read.parquet(str(tmp_path / "out" / "features")).orderBy("path").toArrow()
+    extract(workers, listing, graph, tmp_path / "out", 10)
+    rows = FeatureTable(f"file:{tmp_path}/out/features").dataset().to_table().sort_by("path")
     assert rows.schema.names == FEATURES.names
     for name in listing.schema.names:
         assert rows[name].to_pylist() == listing[name].to_pylist()
@@ -81,13 +84,13 @@ def test_rows_tell_where_features_come_from(
 
 
 def test_each_content_has_a_thumbnail_that_shows_it(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 12})
     (root / "Fig" / "twin.jpg").write_bytes((root / "Fig" / "3_100.jpg").read_bytes())
     (root / "Fig" / "bad.jpg").write_bytes(b"no picture")
     listing = list_images(str(root))
-    extract(spark, listing, graph, tmp_path / "out", 7)
+    extract(workers, listing, graph, tmp_path / "out", 7)
     batches = list(FeatureTable(f"file:{tmp_path}/out/features").thumbnails())
     kept = pa.Table.from_batches(batches, THUMBNAILS).to_pylist()
     files = [file for file in (root / "Fig").iterdir() if file.name != "bad.jpg"]
@@ -100,11 +103,11 @@ def test_each_content_has_a_thumbnail_that_shows_it(
         assert np.abs(shown - np.asarray(image)).mean() < 6
     # Readers of features do not read them.
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 13
-    assert spark.read.parquet(str(tmp_path / "out" / "features")).count() == 13
+    assert FeatureTable(f"file:{tmp_path}/out/features").dataset().count_rows() == 13
 
 
 def test_images_without_features_are_returned_with_their_reasons(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Plum": 20, "Fig": 3})
     (root / "Plum" / "3_100.jpg").write_bytes(b"")
@@ -114,7 +117,7 @@ def test_images_without_features_are_returned_with_their_reasons(
     listing = list_images(str(root))
     (root / "Plum" / "9_100.jpg").unlink()
 
-    extraction = extract(spark, listing, graph, tmp_path / "out", 8)
+    extraction = extract(workers, listing, graph, tmp_path / "out", 8)
     rejected = extraction.rejected.table()
 
     assert rejected.schema == REJECTED
@@ -132,26 +135,34 @@ def test_images_without_features_are_returned_with_their_reasons(
 
 
 def test_a_chunk_of_only_bad_images_is_committed(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 4})
     for file in (root / "Fig").iterdir():
         file.write_text("no picture")
-    extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 10)
+    extraction = extract(workers, list_images(str(root)), graph, tmp_path / "out", 10)
     assert (extraction.extracted, extraction.rejected.num_rows) == (0, 4)
     assert list((tmp_path / "out" / "features").glob("*.parquet")) == []
 
 
 def test_contents_that_are_known_under_another_name_cost_no_cnn(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    spark: SparkSession,
+    workers: Workers,
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     root = draw({"Fig": 6})
-    extract(spark, list_images(str(root)), graph, tmp_path / "out", 4)
+    extract(workers, list_images(str(root)), graph, tmp_path / "out", 4)
     (root / "Fig").rename(root / "Ficus")
     draw({"Lime": 2}, seed=9)
     (root / "Lime" / "twin.jpg").write_bytes((root / "Ficus" / "3_100.jpg").read_bytes())
-    extraction = extract(spark, list_images(str(root)), graph, tmp_path / "out", 4)
+    extraction = extract(workers, list_images(str(root)), graph, tmp_path / "out", 4)
     assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
+    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
+        commit_copies(
+            spark, FeatureWriter(f"file:{tmp_path}/out/features", lock), extraction.copies
+        )
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert rows["label"].value_counts().to_dict() == {"Fig": 6, "Ficus": 6, "Lime": 3}
     for _, same in rows.groupby("sha256"):
@@ -161,7 +172,7 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
 
 
 def test_extraction_takes_items_of_any_source(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     @dataclass(frozen=True)
     class Numbered:
@@ -191,10 +202,10 @@ def test_extraction_takes_items_of_any_source(
     numbered: Source = Numbered(pictures)
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
-        known = Digests.of(known_parts(spark, store, ()))
+        known = Digests.of(known_parts(workers, store, ()))
         listing = numbered.items().images
         made = extract_files(
-            *(spark, Parts.of(listing), known, graph, store, 10), contents=numbered.contents
+            *(workers, Parts.of(listing), known, graph, store, 10), contents=numbered.contents
         )
     assert (made.extracted, made.rejected.table()["path"].to_pylist()) == (4, ["numbered:/Fig/0"])
     assert "number 0 cannot be read" in made.rejected.table()["error"][0].as_py()
@@ -204,20 +215,20 @@ def test_extraction_takes_items_of_any_source(
 
 
 def test_progress_ends_with_all_files(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     told: list[int] = []
     listing = list_images(str(draw({"Fig": 9})))
-    extract(spark, listing, graph, tmp_path / "out", 4, told.append)
+    extract(workers, listing, graph, tmp_path / "out", 4, told.append)
     assert told == sorted(told)
     assert told[-1] == 9
 
 
 def test_without_images_nothing_is_written(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw({"Fig": 1}))).slice(0, 0)
-    extraction = extract(spark, listing, graph, tmp_path / "out", 4)
+    extraction = extract(workers, listing, graph, tmp_path / "out", 4)
     assert (extraction.extracted, extraction.rejected.num_rows) == (0, 0)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -248,7 +259,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_hasty")
 def test_finished_images_are_committed_while_other_tasks_run(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 9, "Plum": 3})
     (root / "Fig" / "twin.jpg").write_bytes((root / "Fig" / "8_100.jpg").read_bytes())
@@ -257,8 +268,8 @@ def test_finished_images_are_committed_while_other_tasks_run(
     listing, told = list_images(str(root)), [0]
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock)
-        known = Digests.of(known_parts(spark, store, ()))
-        extraction = extract_files(spark, Parts.of(listing), known, graph, store, 10, told.append)
+        known = Digests.of(known_parts(workers, store, ()))
+        extraction = extract_files(workers, Parts.of(listing), known, graph, store, 10, told.append)
         chunks = store.chunks()
     assert (extraction.extracted, extraction.rejected.num_rows) == (11, 2)
     # Two chunks, the first of which was committed in parts.
@@ -278,21 +289,21 @@ def test_finished_images_are_committed_while_other_tasks_run(
 
 @pytest.mark.usefixtures("_hasty")
 def test_a_failed_commit_ends_the_job_and_committed_rows_stay(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = list_images(str(draw({"Fig": 8})))
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock, refused=1)
-        known = Digests.of(known_parts(spark, store, ()))
+        known = Digests.of(known_parts(workers, store, ()))
         with pytest.raises(OutputError, match="refused"):
-            extract_files(spark, Parts.of(listing), known, graph, store, 100)
+            extract_files(workers, Parts.of(listing), known, graph, store, 100)
         [committed] = store.rows
         assert 0 < committed < 8
         store = FeatureWriter(store.uri, lock)
         store.sweep()
-        known = Digests.of(known_parts(spark, store, ()))
-        left = anti_join(listing, measure.known(spark, store))
-        rest = extract_files(spark, Parts.of(left), known, graph, store, 100)
+        known = Digests.of(known_parts(workers, store, ()))
+        left = anti_join(listing, known_rows(workers, store))
+        rest = extract_files(workers, Parts.of(left), known, graph, store, 100)
     assert rest.extracted == 8 - committed
     table = pd.read_parquet(tmp_path / "out" / "features")
     assert sorted(table["path"]) == sorted(listing["path"].to_pylist())
@@ -333,16 +344,14 @@ def test_tasks_take_every_image_once_and_never_more_than_a_few_hundred(
 
 
 def test_workers_load_no_tensorflow(
-    spark: SparkSession, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    def loaded(batches: object) -> object:
+    def loaded(_: int) -> set[str]:
         import sys
 
-        list(batches)  # type: ignore[call-overload]
-        names = sorted({"tensorflow", "keras", "matplotlib", "openvino"} & sys.modules.keys())
-        yield pa.record_batch({"names": [",".join(names)]})
+        return {"tensorflow", "keras", "matplotlib", "openvino"} & sys.modules.keys()
 
-    extract(spark, list_images(str(draw({"Fig": 4}))), graph, tmp_path / "out", 4)
-    rows = spark.range(0, 4, 1, 2).mapInArrow(loaded, "names string").collect()
-    assert "openvino" in {row.names for row in rows}
-    assert {row.names for row in rows} <= {"openvino", ""}
+    extract(workers, list_images(str(draw({"Fig": 4}))), graph, tmp_path / "out", 4)
+    names = workers.run(loaded, range(4), "names of modules")
+    assert {"openvino"} in names
+    assert all(some <= {"openvino"} for some in names)

@@ -1,17 +1,17 @@
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from committed import commit
 
 from fruits.features.compaction import MOST_SMALL
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
-from fruits.spark import measure
-from fruits.spark.compact import compact
-from tests.spark.committed import commit
+from fruits.tasks import measure
+from fruits.tasks.compact import compact
+from fruits.tasks.workers import Workers
 
 
 def test_joined_chunks_have_the_rows_and_the_moments_of_their_parts(
-    spark: SparkSession, store: FeatureWriter
+    workers: Workers, store: FeatureWriter
 ) -> None:
     x = np.random.default_rng(0).standard_normal((5, 3), np.float32)
     for number in range(MOST_SMALL):
@@ -20,10 +20,10 @@ def test_joined_chunks_have_the_rows_and_the_moments_of_their_parts(
         columns |= {name: pa.nulls(5, FEATURES.field(name).type) for name in ("split", "modified")}
         columns["length"] = pa.array([1] * 5, pa.int64())
         commit(store, pa.table(columns).select(FEATURES.names).cast(FEATURES), 2)
-    rows = measure.read_table(spark, store).toArrow().sort_by("path")
-    moments = measure.moments(spark, store).to_bytes()
-    assert compact(spark, store) == MOST_SMALL
-    assert compact(spark, store) == 0
-    assert measure.read_table(spark, store).toArrow().sort_by("path").equals(rows)
+    rows = store.dataset().to_table().sort_by("path")
+    moments = measure.moments(workers, store).to_bytes()
+    assert compact(workers, store) == MOST_SMALL
+    assert compact(workers, store) == 0
+    assert store.dataset().to_table().sort_by("path").equals(rows)
     assert len(store.files()) == 1
-    assert measure.moments(spark, store).to_bytes() == moments
+    assert measure.moments(workers, store).to_bytes() == moments

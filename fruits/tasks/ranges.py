@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
 from fruits.features.rows import read_rows, write_rows
-from fruits.spark.tasks import run_tasks
 from fruits.storage.location import Location
+from fruits.tasks.workers import Workers
 
 # The approximate number of rows of a file of components.
 ROWS_OF_A_FILE = 16_384
@@ -94,7 +93,7 @@ class Range:
         return rows if self.end is None else rows.filter(pc.less(rows["path"], self.end))
 
 
-def old_files(spark: SparkSession, earlier: Earlier) -> list[Old]:
+def old_files(workers: Workers, earlier: Earlier) -> list[Old]:
     """The files of an earlier run that are not empty."""
     folder = earlier.root / "pca"
 
@@ -103,7 +102,7 @@ def old_files(spark: SparkSession, earlier: Earlier) -> list[Old]:
         return Old(name, paths[0].as_py(), len(paths)) if len(paths) else None
 
     what = f"project: {len(earlier.names):,} files of the last run"
-    return [one for one in run_tasks(spark, look, earlier.names, what) if one]
+    return [one for one in workers.run(look, earlier.names, what) if one]
 
 
 def of_all(files: Sequence[Sorted]) -> list[Range]:

@@ -18,7 +18,6 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
 from fruits.classify.changes import (
     Changes,
@@ -41,8 +40,8 @@ from fruits.features.moments import Moments
 from fruits.features.moments_file import read_moments
 from fruits.features.table import FeatureTable
 from fruits.sources.parts import Parts
-from fruits.spark.tasks import run_tasks
 from fruits.storage.location import Location
+from fruits.tasks.workers import Workers
 
 SCORED = 20_000
 """The maximum number of images to score, in all folds together."""
@@ -58,7 +57,7 @@ _BYTES_OF_A_SUM = 12
 
 
 def cross_validation(
-    spark: SparkSession,
+    workers: Workers,
     table: FeatureTable,
     folds: pa.Table | Parts,
     place: Location,
@@ -67,7 +66,7 @@ def cross_validation(
     """Computes the arguments of :func:`fruits.classify.train.train`.
 
     Args:
-        spark: The session.
+        workers: The workers.
         table: The features, under the lock of their output.
         folds: The training images: ``path`` and ``label``, strings, and ``fold``, int64, which is
             `TRAIN_ONLY` if an image is never tested. One table, or parts.
@@ -86,9 +85,9 @@ def cross_validation(
     changes = None
     with suppress(OutputError):  # Stored moments are damaged: all images are measured again.
         changes = Changes.since(kept, images, transforms) if kept else None
-    found = _measured(spark, table, changes, place / "new", transforms) if changes else None
+    found = _measured(workers, table, changes, place / "new", transforms) if changes else None
     if found is None:
-        found = _measured(spark, table, Changes.all_of(images), place / "all", transforms)
+        found = _measured(workers, table, Changes.all_of(images), place / "all", transforms)
     if found is None:
         raise ValueError(
             f"wanted features of all {folds.num_rows:,} training images; some have none"
@@ -97,21 +96,21 @@ def cross_validation(
 
 
 def _measured(
-    spark: SparkSession,
+    workers: Workers,
     table: FeatureTable,
     changes: Changes,
     place: Location,
     transforms: Sequence[str],
 ) -> tuple[dict[str, Moments], list[Fold]] | None:
     """The moments and the folds; None if the moments are not those of all images."""
-    parts = _parts(spark, table, changes, place, transforms)
+    parts = _parts(workers, table, changes, place, transforms)
     known = _Known.of(changes.images)
     width = max((part.width for part in parts), default=0)
     keep = _to_keep(table, changes.images.num_rows, len(known.folds), transforms, width)
     prefix = keep.prefix if keep else place / "fold"
     jobs = plan_merges(parts, changes, known.folds, prefix, transforms)
-    merged = run_tasks(
-        spark, Merge.run, list(jobs.values()), f"classifier: merge {len(jobs):,} moments of folds"
+    merged = workers.run(
+        Merge.run, list(jobs.values()), f"classifier: merge {len(jobs):,} moments of folds"
     )
     if not all(merged):
         return None
@@ -165,20 +164,19 @@ class _Known:
 
 
 def _parts(
-    spark: SparkSession,
+    workers: Workers,
     table: FeatureTable,
     changes: Changes,
     place: Location,
     transforms: Sequence[str],
 ) -> list[Part]:
     """Measures the rows of the table in tasks, and the few deleted rows on the driver."""
-    slots = spark.sparkContext.defaultParallelism
+    slots = workers.slots
     files = task_groups(table.root, table.files(), _TASK_BYTES, _TASK_FILES, slots)
     groups = [(place / str(number), group) for number, group in enumerate(files)]
     # Not by a broadcast, which would send the entries of all rows to each task.
     entries = write_entries(changes.rows, place / "entries")
-    parts = run_tasks(
-        spark,
+    parts = workers.run(
         lambda group: measure_files(group[1], entries, group[0], transforms),
         groups,
         f"classifier: moments of {changes.count:,} images, by fold",

@@ -1,0 +1,67 @@
+"""The workers of a run: those of Spark, or for little work, a few local processes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fruits.runs.config import RunConfig
+from fruits.runs.outputs import Outputs
+from fruits.runs.resources import available_cores
+from fruits.sources.parts import IN_MEMORY
+from fruits.spark.configuration import local_tasks, may_do_without_spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+MOST_NEW = 512
+"""The maximum number of new images of a run without Spark. With more, the start of Spark, five to
+ten seconds, matters less, and people want to see the progress on Spark's page."""
+
+
+def local_processes(config: RunConfig, images: int) -> int | None:
+    """The number of processes for a run without Spark; None if the run needs Spark.
+
+    Spark is needed for a softmax regression, and if the configuration asks for a cluster.
+
+    Args:
+        config: The options.
+        images: The number of images of the run.
+    """
+    if config.classifier == "softmax" or images > IN_MEMORY or not may_do_without_spark():
+        return None
+    # Most of the images that the last run found are known.
+    if images > MOST_NEW and images - _found(config) > MOST_NEW:
+        return None
+    return local_tasks(available_cores())
+
+
+def _found(config: RunConfig) -> int:
+    """The number of images of the last finished run in the output; 0 if there is none."""
+    outputs = Outputs.of(config.output)
+    with outputs.errors():
+        if config.overwrite or not outputs.exists("run.json"):
+            return 0
+        try:
+            return int(json.loads(outputs.read("run.json"))["counts"]["found"])
+        except (ValueError, TypeError, KeyError):
+            return 0
+
+
+def describe_workers(session: SparkSession | None, slots: int) -> dict[str, Any]:
+    """The entries of run.json about the workers.
+
+    Args:
+        session: The Spark session; None for local processes.
+        slots: The number of tasks at a time.
+
+    Returns:
+        ``spark``, with the master and the number of executors; or ``local_processes``, their
+        number.
+    """
+    if session is None:
+        return {"local_processes": slots}
+    context = session.sparkContext
+    # Spark lists the driver among its executors.
+    executors = context._jsc.sc().statusTracker().getExecutorInfos()
+    return {"spark": {"master": context.master, "executors": max(1, len(executors) - 1)}}

@@ -1,0 +1,132 @@
+"""Reads the committed rows that a run compares with its images, in parts if there are many."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fruits.features.changes import DERIVED
+from fruits.features.digests import DigestFile, Digests, write_digests
+from fruits.features.file_groups import file_sizes, group_files
+from fruits.features.rows import read_rows
+from fruits.features.table import FeatureTable
+from fruits.features.writer import FeatureWriter
+from fruits.sources import parts
+from fruits.sources.listing import IDENTITY, LISTING
+from fruits.sources.parts import Parts
+from fruits.sources.spread import Spread
+from fruits.storage.files import delete
+from fruits.storage.location import Location
+from fruits.tasks.workers import Workers
+
+KNOWN = LISTING.append(pa.field("digest", pa.binary())).append(pa.field("file", pa.string()))
+"""The columns of :func:`known_rows`, with the types of temporary files."""
+
+_READ_FILES = 64
+"""The maximum number of files of a task that reads a few columns."""
+
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+
+ROWS = pa.schema(
+    [
+        *(LISTING.field(name) for name in IDENTITY),
+        *((name, _NAMES) for name in DERIVED),
+        ("digest", pa.binary()),
+        ("file", pa.string()),
+    ]
+)
+"""The columns of :func:`known_rows`."""
+
+_MOST_FILES = 1024
+"""The maximum number of files that one job reads."""
+
+
+def known_rows(
+    workers: Workers, table: FeatureTable, files: Sequence[Location] | None = None
+) -> pa.Table:
+    """The identity, label, split, start of the digest, and file of each committed row.
+
+    Args:
+        workers: The workers.
+        table: The features.
+        files: Some of its files; None for all.
+
+    Returns:
+        A table of :data:`ROWS`: ``label`` and ``split`` are dictionaries of strings, and
+        ``digest`` has 8 bytes.
+    """
+    files = table.files() if files is None else files
+    share = min(_READ_FILES, math.ceil(len(files) / workers.slots))
+    groups = [files[start : start + share] for start in range(0, len(files), share or 1)]
+    found = workers.run(_read_known, groups, f"extract: rows of {len(files):,} files")
+    return pa.concat_tables([ROWS.empty_table(), *found]).unify_dictionaries()
+
+
+def _read_known(files: Sequence[Location]) -> pa.Table:
+    """The rows of :func:`known_rows` of some files."""
+    found = []
+    for file in files:
+        rows = read_rows(file, [*IDENTITY, *DERIVED, "sha256"])
+        digests = [bytes.fromhex(digest[:16]) for digest in rows["sha256"].to_pylist()]
+        columns = [rows[name] for name in (*IDENTITY, *DERIVED)]
+        columns += [pa.array(digests, pa.binary()), pa.repeat(file.name, rows.num_rows)]
+        found.append(pa.table(columns, ROWS.names).cast(ROWS))
+    return pa.concat_tables(found)
+
+
+def known_parts(workers: Workers, table: FeatureTable, bounds: Sequence[str]) -> Parts:
+    """The rows of :func:`known_rows`, in the same parts as a listing.
+
+    Args:
+        workers: The workers.
+        table: The features.
+        bounds: The bounds of the listing's parts. Without bounds, all rows are in memory.
+    """
+    if not bounds:
+        return Parts.of(known_rows(workers, table))
+    spread = Spread(KNOWN, bounds)
+    for files in _groups(table):
+        spread.add(known_rows(workers, table, files).select(KNOWN.names).cast(KNOWN))
+    return spread.parts()
+
+
+@contextmanager
+def known_digests(
+    workers: Workers, store: FeatureWriter, known: Parts
+) -> Iterator[Digests | DigestFile]:
+    """The digests of contents with features; if there are many, they are in a staged file.
+
+    Args:
+        workers: The workers that use the digests.
+        store: The features.
+        known: The rows of :func:`known_parts`.
+    """
+    if known.num_rows <= parts.IN_MEMORY:
+        yield Digests.of(known)
+        return
+    place = store.staged / f"{uuid.uuid4().hex}.digests"
+    yield write_digests(known, place, workers.scratch)
+    delete(place)
+
+
+def _groups(table: FeatureTable) -> Iterator[list[Location]]:
+    """The committed files, in groups of some hundred thousand rows."""
+    names = [name for chunk in table.chunks() for name in chunk.files]
+    if not names:
+        return
+    sizes = file_sizes(table.root)
+    for group in group_files(names, sizes, _bytes_of_rows(table, names[0], sizes), _MOST_FILES):
+        yield [table.root / name for name in group]
+
+
+def _bytes_of_rows(table: FeatureTable, name: str, sizes: dict[str, int]) -> int:
+    """The bytes of files with as many rows as a part, estimated from one file."""
+    place = table.root / name
+    with place.filesystem.open(place.path, "rb") as file:
+        rows: int = pq.read_metadata(file).num_rows
+    return parts.PART_ROWS * sizes[name] // max(rows, 1)
