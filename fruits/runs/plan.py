@@ -18,7 +18,7 @@ class Plan:
         bytes: The bytes of all image files.
         largest: The bytes of the largest file.
         probe: The measurements on some of the images.
-        resources: The cores and the memory that the run has.
+        resources: The cores and the memory that the run has; ``heap`` is None without Spark.
         work: How the images are divided into chunks, partitions and batches. If a share of the
             variance is wanted, ``components`` is the largest possible number; ``seconds`` and
             ``output`` then assume that number.

@@ -127,7 +127,7 @@ class RunCosts:
         rows = min(self.images, IN_MEMORY)  # Longer listings are read in parts.
         likely = LIKELY.footprint(self.graph, rows, self.resources.heap, work)
         figures = {
-            "driver JVM": likely.jvm,
+            **({} if self.local else {"driver JVM": likely.jvm}),
             "driver Python": likely.driver + likely.pca,
             "each Python worker": likely.worker,
             "all on this machine": likely.together(min(cores, self.images) if local else 0),

@@ -31,6 +31,18 @@ def test_memory_is_listed_by_process_and_counts_each_worker() -> None:
     assert predicted(1_000).memory["driver JVM"] < RESOURCES.heap
 
 
+def test_a_run_without_spark_has_no_jvm_and_starts_sooner() -> None:
+    spark, local = (
+        predicted(400),
+        predicted(400, resources=dataclasses.replace(RESOURCES, heap=None)),
+    )
+    assert "driver JVM" not in local.memory
+    jvm = spark.memory["driver JVM"]
+    assert local.memory["all on this machine"] == spark.memory["all on this machine"] - jvm
+    for stage in ("extract", "fit", "project"):
+        assert local.seconds[stage] < spark.seconds[stage]
+
+
 def test_output_counts_only_images_with_features() -> None:
     output = predicted(48_000, rejected=12).output
     moments = 5 * 11 * 1280 * 1281 // 2  # for each chunk, the products of two features
