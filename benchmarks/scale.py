@@ -22,6 +22,7 @@ import shutil
 import sys
 from typing import Any
 
+import fruits.runs  # noqa: F401  # First, as in the command `fruits`: it chooses Arrow's allocator.
 from benchmarks.inputs import DATA, ROOT
 from benchmarks.report import table, write_json
 from benchmarks.synthetic import PLACE, Shape, install, timed

@@ -29,8 +29,14 @@ def sorted_keys(digests: Iterable[pa.Array | pa.ChunkedArray]) -> Keys:
 
 
 def merged_keys(parts: Iterable[Keys]) -> Keys:
-    """Merges keys into one sorted array, with duplicates."""
-    keys = np.concatenate([np.empty(0, np.uint64), *parts])
+    """Merges keys into one sorted array, with duplicates.
+
+    The parts are not in memory together: the array grows in place.
+    """
+    joined = bytearray()
+    for part in parts:
+        joined += np.ascontiguousarray(part, np.uint64).data
+    keys = np.frombuffer(joined, np.uint64)
     keys.sort()
     return keys
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -42,7 +43,12 @@ FEATURES_DDL = (
 SCANNED_ROWS = 16_384
 """The maximum number of rows of a batch, if rows are not wide and become few Python objects."""
 
+_READ_ROWS = 4096
+"""The maximum number of rows of a batch of thumbnails, which become Python objects."""
+
 REJECTED = LISTING.append(pa.field("error", pa.string()))
+
+_REMEDY = "restore it from a copy, or run again with overwrite"
 
 
 def write_rows(place: str | Location, rows: pa.Table) -> None:
@@ -68,28 +74,59 @@ def read_rows(
         OutputError: the file is missing, damaged, or lacks a column.
         OSError: it cannot be read.
     """
-    remedy = "restore it from a copy, or run again with overwrite"
     location = Location.of(place)
+    # Unlike `pq.read_table`, this does not import pyarrow.dataset, and needs one request.
+    with (
+        _damages(location),
+        _opened(location, columns) as source,
+        pq.ParquetFile(source) as file,
+    ):
+        stored = file.schema_arrow.names
+        wanted = stored if columns is None else columns
+        rows = file.read([name for name in wanted if name in stored])
+    if "split" not in stored:
+        rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
+        wanted = FEATURES.names if columns is None else columns
+    _require_columns(location, wanted, rows.column_names)
+    rows = rows.select(wanted)
+    return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
+
+
+def read_batches(place: Location, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Reads some columns of a Parquet file in batches, of which one is in memory.
+
+    Raises:
+        OutputError: the file is missing, damaged, or lacks a column.
+        OSError: it cannot be read.
+    """
+    with (
+        _damages(place),
+        place.filesystem.open(place.path, "rb") as source,
+        pq.ParquetFile(source) as file,
+    ):
+        _require_columns(place, columns, file.schema_arrow.names)
+        yield from file.iter_batches(_READ_ROWS, columns=columns)
+
+
+@contextmanager
+def _damages(location: Location) -> Iterator[None]:
+    """Describes errors of reading a file."""
     try:
-        # Unlike `pq.read_table`, this does not import pyarrow.dataset, and needs one request.
-        with _opened(location, columns) as source, pq.ParquetFile(source) as file:
-            stored = file.schema_arrow.names
-            wanted = stored if columns is None else columns
-            rows = file.read([name for name in wanted if name in stored])
+        yield
     except FileNotFoundError as error:
-        raise OutputError(f"output: {location} is missing: {remedy}") from error
+        raise OutputError(f"output: {location} is missing: {_REMEDY}") from error
     except (pa.ArrowException, OSError) as error:
         # For damaged pages, Arrow raises an OSError without an error number.
         if isinstance(error, OSError) and (error.errno is not None or error.__cause__):
             raise
-        raise OutputError(f"output: {location} is damaged ({one_line(error)}): {remedy}") from error
-    if "split" not in stored:
-        rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
-        wanted = FEATURES.names if columns is None else columns
-    if missing := [name for name in wanted if name not in rows.column_names]:
-        raise OutputError(f"output: {location} has no column {', '.join(missing)}: {remedy}")
-    rows = rows.select(wanted)
-    return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
+        raise OutputError(
+            f"output: {location} is damaged ({one_line(error)}): {_REMEDY}"
+        ) from error
+
+
+def _require_columns(location: Location, wanted: list[str], there: list[str]) -> None:
+    if missing := [name for name in wanted if name not in there]:
+        raise OutputError(f"output: {location} has no column {', '.join(missing)}: {_REMEDY}")
 
 
 def _opened(location: Location, columns: list[str] | None) -> pa.NativeFile | BinaryIO:
@@ -105,9 +142,9 @@ def scan(
     wanted: pc.Expression | None = None,
     rows: int = SCANNED_ROWS,
 ) -> Iterator[pa.RecordBatch]:
-    """Reads a dataset batch by batch, in the order of its files, one file ahead of the reader.
+    """Reads a dataset of Parquet files batch by batch and in order, one row group ahead.
 
-    At most two files are in memory.
+    At most two row groups are in memory.
 
     Args:
         table: a dataset.
@@ -115,22 +152,26 @@ def scan(
         wanted: the filter of rows; None for all.
         rows: the maximum number of rows of a batch.
     """
-
     # Arrow's own scan of a dataset may read everything ahead of a slow reader, whatever its limits.
-    def read(file: pads.Fragment) -> list[pa.RecordBatch]:
+    groups = (
+        group
+        for file in table.get_fragments(wanted)
+        for group in file.split_by_row_group(wanted, table.schema)
+    )
+
+    def read() -> list[pa.RecordBatch] | None:
+        group = next(groups, None)
+        if group is None:
+            return None
         return list(
-            file.to_batches(table.schema, columns, wanted, batch_size=rows, use_threads=False)
+            group.to_batches(table.schema, columns, wanted, batch_size=rows, use_threads=False)
         )
 
     with ThreadPoolExecutor(1) as reader:
-        current: Future[list[pa.RecordBatch]] | None = None
-        for file in table.get_fragments(wanted):
-            following = reader.submit(read, file)
-            if current is not None:
-                yield from current.result()
-            current = following
-        if current is not None:
-            yield from current.result()
+        following = reader.submit(read)
+        while (batches := following.result()) is not None:
+            following = reader.submit(read)
+            yield from batches
 
 
 def sample_batches(

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from fruits.errors import OutputError, one_line
 from fruits.features.rejects import RejectFile, Rejects, without_unreadable
-from fruits.features.rows import FEATURES, REJECTED, read_rows
+from fruits.features.rows import FEATURES, REJECTED, read_batches
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
 
@@ -173,7 +173,7 @@ class FeatureTable:
         for name in (name for chunk in self.chunks() for name in chunk.files):
             place = self.root / THUMBNAILS_FOLDER / name
             if place.filesystem.exists(place.path):
-                yield from read_rows(place, THUMBNAILS.names).to_batches()
+                yield from read_batches(place, THUMBNAILS.names)
 
     def manifests(self) -> list[str]:
         """The paths of the manifests, in the order of the commits."""

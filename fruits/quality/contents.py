@@ -55,9 +55,14 @@ class Contents:
         Returns:
             The keys of the sample, and the number of contents that are left out.
         """
-        different = unique_keys(self.keys)
-        # Digests are uniformly distributed, so the smallest ones are an even sample.
-        return different[:most].copy(), max(0, len(different) - most)
+        different = int(np.count_nonzero(self.keys[1:] != self.keys[:-1])) + min(1, len(self.keys))
+        # Digests are uniformly distributed, so the smallest ones are an even sample. With few
+        # copies, they are among the first keys; the different ones of all would be a second array.
+        end, some = most, unique_keys(self.keys[:most])
+        while len(some) < min(most, different):
+            end *= 2
+            some = unique_keys(self.keys[:end])
+        return some[:most].copy(), max(0, different - most)
 
 
 def rows_of(batches: Iterable[pa.RecordBatch], keys: Keys, schema: pa.Schema) -> pa.Table:

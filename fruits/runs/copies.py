@@ -26,7 +26,8 @@ from fruits.runs.reduce import TRAIN
 MOST_COMPARED = 200_000
 """At most this many contents are compared by their pictures, with 400 bytes of memory for each."""
 
-_SCHEMA = pa.schema([FEATURES.field(name) for name in COLUMNS])
+IMAGES = pa.schema([FEATURES.field(name) for name in COLUMNS])
+"""The schema of tables of images with the :data:`fruits.quality.copies.COLUMNS`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class _Images:
 
     def of(self, keys: Keys) -> pa.Table:
         """The images with some contents, in the order of their paths."""
-        return rows_of(self.batches(), keys, _SCHEMA)
+        return rows_of(self.batches(), keys, IMAGES)
 
 
 def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:

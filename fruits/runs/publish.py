@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -145,6 +146,8 @@ def draw_plots(
             confusion = plots.confusion(evaluations[0], order)
             context.staged.write_figure(confusion, "plots/confusion.png")
             context.staged.write_figure(plots.calibration(evaluations), "plots/calibration.png")
+        # The parts of a figure refer to each other, so reference counts alone do not free them.
+        gc.collect()
 
 
 def describe_results(

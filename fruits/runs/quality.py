@@ -16,7 +16,7 @@ from fruits.quality.findings import Finding, by_kind, counts_of, file_name
 from fruits.runs.classifier_findings import classifier_findings
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
-from fruits.runs.copies import find_copies
+from fruits.runs.copies import IMAGES, find_copies
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
 
@@ -70,7 +70,7 @@ def _left_out(context: RunContext, classified: Classified) -> pa.Table:
     """The held-out images of the cross-validation, of which there are at most some thousands."""
     paths = classified.held_out.paths if classified.held_out else []
     chosen = pc.field("path").isin(pa.array(paths, pa.string()))
-    return context.store.dataset().to_table(columns=COLUMNS, filter=chosen)
+    return pa.Table.from_batches(scan(context.store.dataset(), COLUMNS, chosen), IMAGES)
 
 
 def _drift(context: RunContext, extracted: Extracted, reduced: Reduced) -> list[Finding]:

@@ -16,7 +16,7 @@ FILES, ROWS = 20, 40_000
 
 @pytest.fixture
 def table(tmp_path: Path) -> pads.Dataset:
-    """Files of 2.6 MB each in memory."""
+    """Files of 2.6 MB each in memory, with three row groups."""
     for number in range(FILES):
         digests = [f"{number * ROWS + row:064}" for row in range(ROWS)]
         labels = ["Fig" if row % 2 else "Lime" for row in range(ROWS)]
@@ -33,8 +33,8 @@ def test_a_slow_reader_does_not_fill_the_memory(table: pads.Dataset) -> None:
     most = 0
     for _ in batches:
         most = max(most, pa.total_allocated_bytes() - before)
-    # Two files, and the compressed pages of one.
-    assert 0 < most < 4 * 64 * ROWS
+    # Two row groups, and the compressed pages of one.
+    assert 0 < most < 4 * 64 * SCANNED_ROWS
 
 
 def test_all_rows_are_read_in_order_and_in_batches_of_limited_size(table: pads.Dataset) -> None:
