@@ -38,7 +38,8 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     count, labels = logits.shape
     if count == 0 or labels < 2:
         return 1.0
-    logits = logits - logits.max(axis=1, keepdims=True)
+    # In place, in copies: with many labels, each array of this shape is large.
+    logits -= logits.max(axis=1, keepdims=True)
     rest = 1 / (count + 2) / (labels - 1)
     true = logits[np.arange(count), truth]
     wanted = float(((1 - rest * labels) * true + rest * logits.sum(axis=1)).sum())
@@ -46,10 +47,13 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     inverse = 1.0
     for _ in range(_STEPS):
         chances = softmax(logits * inverse)
-        means = (chances * logits).sum(axis=1)
+        products = chances * logits
+        means = products.sum(axis=1)
         slope = float(means.sum()) - wanted  # The slope of the log loss, which is convex.
         low, high = (inverse, high) if slope < 0 else (low, inverse)
-        bend = float((chances * logits**2).sum() - (means**2).sum())
+        np.square(logits, out=products)
+        products *= chances
+        bend = float(products.sum() - (means**2).sum())
         following = inverse - slope / bend if bend > 0 else math.inf
         if not low < following < high:
             following = math.sqrt(low * high)

@@ -277,5 +277,6 @@ def softmax(logits: Array) -> Array:
 
 def top_indices(chances: Array, count: int) -> Ints:
     """(n, count) the indices of the largest values of each row, descending; stable if equal."""
-    order: Ints = np.argsort(-chances, axis=1, kind="stable")[:, :count]
-    return order
+    order: Ints = np.argsort(-chances, axis=1, kind="stable")
+    # A copy, since a view would keep the indices of all values in memory.
+    return order[:, :count].copy()

@@ -135,6 +135,7 @@ def _train(
         fit_threshold(distances),
         choice.distance_shrinkage,
     )
+    del logits  # As large as the predictions that follow.
     held_out = HeldOut(
         [path for fold in usable.values() for path in fold.paths],
         [label for fold in usable.values() for label in fold.labels],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
 
-_ROWS = 65_536
+_ROWS = 8192
 """The number of digests that are Python objects at the same time."""
 
 

@@ -156,7 +156,7 @@ def scan(
     groups = (
         group
         for file in table.get_fragments(wanted)
-        for group in file.split_by_row_group(wanted, table.schema)
+        for group in _again(file).split_by_row_group(wanted, table.schema)
     )
 
     def read() -> list[pa.RecordBatch] | None:
@@ -174,8 +174,13 @@ def scan(
             yield from batches
 
 
+def _again(file: pads.Fragment) -> pads.Fragment:
+    """The same file; a dataset would keep the metadata of all files in memory, 30 kB for each."""
+    return file.format.make_fragment(file.path, file.filesystem, file.partition_expression)
+
+
 def sample_batches(
-    table: pads.Dataset, most: int, columns: list[str] | None = None
+    table: pads.Dataset, most: int, columns: list[str] | None = None, count: int | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Samples rows evenly from a dataset, which is read batch by batch.
 
@@ -183,12 +188,13 @@ def sample_batches(
         table: a dataset.
         most: the largest number of rows to return.
         columns: the columns to read; None for all.
+        count: the number of rows of the dataset; None if it is not known.
 
     Yields:
         Batches with at least one row, in the order of the dataset.
     """
-    step, before = -(-table.count_rows() // most), 0
-    for batch in scan(table, columns, rows=4096):
+    step, before = -(-(table.count_rows() if count is None else count) // most), 0
+    for batch in scan(table, columns):
         places = range(-before % step, batch.num_rows, step)
         before += batch.num_rows
         if places:

@@ -73,5 +73,9 @@ def rows_of(batches: Iterable[pa.RecordBatch], keys: Keys, schema: pa.Schema) ->
         keys: The sorted keys.
         schema: The schema of the result.
     """
-    found = [batch.filter(pa.array(is_in(keys, batch["sha256"]))) for batch in batches]
+    found = []
+    for batch in batches:
+        wanted = is_in(keys, batch["sha256"])
+        if wanted.any():
+            found.append(batch.filter(pa.array(wanted)))
     return pa.Table.from_batches(found, schema).sort_by("path").combine_chunks()

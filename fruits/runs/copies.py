@@ -53,7 +53,8 @@ class _Images:
 
     def of(self, keys: Keys) -> pa.Table:
         """The images with some contents, in the order of their paths."""
-        return rows_of(self.batches(), keys, IMAGES)
+        # Nothing is read if nothing is wanted, as in a collection without copies.
+        return rows_of(self.batches() if len(keys) else (), keys, IMAGES)
 
 
 def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:

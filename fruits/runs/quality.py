@@ -18,6 +18,7 @@ from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.copies import IMAGES, find_copies
 from fruits.runs.extract import Extracted
+from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
 FOLDER = "quality"
@@ -55,6 +56,7 @@ def find_quality(
         found: list[Finding] = []
         skipped: dict[str, str] = {}
         found += find_copies(context, skipped)
+        return_freed_memory()
         if classified:
             found += classifier_findings(
                 context, classified, _left_out(context, classified), skipped

@@ -21,6 +21,7 @@ from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.image_map import map_images, thumbnails
+from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
 PAIRS = 12
@@ -56,6 +57,8 @@ def collect_report_data(
     classifier = classified.classifier if classified else None
     shown = paths_of(confusions, quality.values())
     mapped = map_images(context.workers, context.store, reduced.reduction, classifier, images)
+    del images
+    return_freed_memory()
     return ReportData(
         run=report,
         written=datetime.now().astimezone(),
@@ -82,7 +85,11 @@ def _sampled_images(context: RunContext, name: str, total: int) -> pa.Table:
     rows = context.staged.dataset(name, IMAGES)
     if total <= MOST_IMAGES:
         return rows.to_table()
-    return pa.Table.from_batches(sample_batches(rows, MOST_IMAGES), IMAGES)
+    # One chunk instead of thousands of small ones, whose memory is returned.
+    sample = sample_batches(rows, MOST_IMAGES, count=total)
+    images = pa.Table.from_batches(sample, IMAGES).combine_chunks()
+    return_freed_memory()
+    return images
 
 
 def _confusions(
