@@ -38,21 +38,23 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     count, labels = logits.shape
     if count == 0 or labels < 2:
         return 1.0
-    # In place, in copies: with many labels, each array of this shape is large.
+    # With many labels, an array of this shape is large: three of them, used again, are enough.
     logits -= logits.max(axis=1, keepdims=True)
+    products = np.empty_like(logits)
     rest = 1 / (count + 2) / (labels - 1)
     true = logits[np.arange(count), truth]
     wanted = float(((1 - rest * labels) * true + rest * logits.sum(axis=1)).sum())
     low, high = _BOUNDS
     inverse = 1.0
     for _ in range(_STEPS):
-        chances = softmax(logits * inverse)
-        products = chances * logits
+        chances = softmax(np.multiply(logits, inverse, out=products))
+        np.multiply(chances, logits, out=products)
         means = products.sum(axis=1)
         slope = float(means.sum()) - wanted  # The slope of the log loss, which is convex.
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         np.square(logits, out=products)
         products *= chances
+        del chances
         bend = float(products.sum() - (means**2).sum())
         following = inverse - slope / bend if bend > 0 else math.inf
         if not low < following < high:
