@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,9 +87,9 @@ def choose(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Choice:
     same: InputError | None = None
     # LAPACK uses one core for most of a decomposition.
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for transform, total in moments.items():
+        for transform, scored in _scores_of_folds(pool, moments, folds):
             try:
-                tried = list(pool.map(partial(_score_fold, total, transform), folds))
+                tried = [one.result() for one in scored]
             except InputError as error:
                 same = error
                 continue
@@ -106,6 +105,23 @@ def choose(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Choice:
     best_trial = trials[kept]
     distance_shrinkage = _distance_shrinkage(chosen, best_trial.shrinkage)
     return Choice(trials, best_trial, distance_shrinkage, [one.model for one in chosen])
+
+
+def _scores_of_folds(
+    pool: ThreadPoolExecutor, moments: Mapping[str, Measured], folds: Sequence[Fold]
+) -> Iterator[tuple[str, list[Future[_FoldScores]]]]:
+    """Scores all folds with each transform; no thread waits for the last fold of a transform."""
+    waiting = [
+        (transform, [pool.submit(_score_fold, total, transform, fold) for fold in folds])
+        for transform, total in moments.items()
+    ]
+    try:
+        while waiting:
+            yield waiting.pop(0)  # The caller frees the models of a transform.
+    finally:
+        for _, left in waiting:
+            for one in left:
+                one.cancel()
 
 
 def _distance_shrinkage(tried: Sequence[_FoldScores], otherwise: float) -> float:

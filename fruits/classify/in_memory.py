@@ -62,31 +62,35 @@ class RowMoments:
     @cached_property
     def labels(self) -> dict[str | None, RowsOfLabel]:
         """Count and sum of the rows of each label, sorted by label."""
-        names, rows = self.names[self.chosen], self._rows
+        names, rows = self.names[self.chosen], self._rows()
         found: dict[str | None, RowsOfLabel] = {}
         for label in np.unique(names).tolist():
             own = rows[names == label]
             found[label] = RowsOfLabel(len(own), RowTotal(own.sum(axis=0)))
         return found
 
-    @cached_property
+    @property
     def mean(self) -> Array:
         """(d,) float64, the mean of the chosen rows."""
-        mean: Array = self._rows.mean(axis=0)
-        return mean
+        return self._mean_and_scatter[0]
 
     @property
     def scatter(self) -> Array:
         """(d, d) float64: the sum over the rows of (x - mean)(x - mean)^T."""
-        centred = self._rows - self.mean
-        product: Array = centred.T @ centred
-        return product
+        return self._mean_and_scatter[1]
 
     def subtract(self, other: RowMoments) -> RowMoments:
         """The moments of these rows without the rows of another one."""
         return RowMoments(self.features, self.names, self.transform, self.chosen & ~other.chosen)
 
-    @property
+    @cached_property
+    def _mean_and_scatter(self) -> tuple[Array, Array]:
+        # Both from one copy of the rows, which is not kept.
+        rows = self._rows()
+        mean: Array = rows.mean(axis=0)
+        rows -= mean
+        return mean, rows.T @ rows
+
     def _rows(self) -> Array:
         return transform_features(self.features[self.chosen], self.transform).astype(np.float64)
 
