@@ -119,7 +119,9 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
  && sh /build/trim.sh /opt/fruits/lib/python3.13/site-packages
 COPY pyproject.toml README.md LICENSE NOTICE /build/source/
 COPY fruits /build/source/fruits
-RUN pip --python /build/tools/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
+# The application draws no photographs.
+RUN rm -r /build/source/fruits/sample \
+ && pip --python /build/tools/bin/python wheel --no-build-isolation --no-deps --no-index -w /build /build/source \
  && pip --python /opt/fruits/bin/python install --no-compile --no-deps --no-index /build/*.whl \
  # Byte code for the imported modules, because an unprivileged user cannot write it later.
  && cd /tmp && /opt/fruits/bin/python -c "import fruits.cli.commands, fruits.serve.web, fruits.serve.worker, openvino, s3fs"

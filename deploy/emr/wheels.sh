@@ -34,6 +34,7 @@ pip=("$work/venv/bin/pip" --quiet --disable-pip-version-check)
 "${pip[@]}" install --no-index --no-deps --upgrade --find-links "$folder" setuptools wheel packaging
 mkdir "$work/source"
 cp -r "$source"/{pyproject.toml,README.md,LICENSE,NOTICE,fruits} "$work/source"
+rm -r "$work/source/fruits/sample"  # Nodes draw no photographs.
 "${pip[@]}" wheel --no-deps --no-index --no-build-isolation -w "$folder" "$work/source"
 
 "$work/venv/bin/python" - "$folder" "$machine" <<'PYTHON'

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from importlib.util import find_spec
 
 import fruits
 from fruits.cli.compare import add_compare
@@ -10,6 +11,7 @@ from fruits.cli.parser import Parser, add_run_options
 from fruits.cli.progress import image_bar
 from fruits.cli.serve import add_serve
 from fruits.cloud.command import add_cloud
+from fruits.errors import ConfigError
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options as options_of
 from fruits.runs.predict import OF_THE_MODEL, predict_config
@@ -58,6 +60,11 @@ def report(output: str) -> None:
 
 def sample(**options: object) -> None:
     """``fruits sample``: draws a synthetic data set."""
+    if find_spec("fruits.sample") is None:
+        raise ConfigError(
+            "sample: wanted a workbench; this installation is for the nodes of a cluster or for "
+            "the application: use the project's folder or the image of the workbench"
+        )
     from fruits.sample import draw_sample
 
     with image_bar("drawing") as progress:
