@@ -127,7 +127,7 @@ def kind_of_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of someone who has not configured Spark, on a machine without Java."""
     monkeypatch.delenv("PYSPARK_SUBMIT_ARGS")
-    for name in ("SPARK_CONF_DIR", "SPARK_HOME", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"):
+    for name in ("SPARK_CONF_DIR", "SPARK_HOME", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "MASTER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JAVA_HOME", "/nonexistent")
 

@@ -7,6 +7,7 @@ of each fold is enough.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,13 +116,14 @@ def _scores_of_folds(
         (transform, [pool.submit(_score_fold, total, transform, fold) for fold in folds])
         for transform, total in moments.items()
     ]
+    scored: list[Future[_FoldScores]] = []
     try:
         while waiting:
-            yield waiting.pop(0)  # The caller frees the models of a transform.
+            transform, scored = waiting.pop(0)  # The models of the last transform are freed.
+            yield transform, scored
     finally:
-        for _, left in waiting:
-            for one in left:
-                one.cancel()
+        for one in itertools.chain(scored, *(left for _, left in waiting)):
+            one.cancel()
 
 
 def _distance_shrinkage(tried: Sequence[_FoldScores], otherwise: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 EXTRAS = {
     "pyspark": "spark",
     "py4j": "spark",
+    "bokeh": "run",
     "cloudpickle": "run",
     "matplotlib": "run",
     "pandas": "run",

@@ -13,6 +13,7 @@ from fruits.features.products import BLOCK_ROWS
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.resources import Resources, available_disk
+from fruits.tasks.failures import FEWER_LOCAL
 
 MB = 10**6
 
@@ -171,7 +172,8 @@ def _workers_refusal(
     if not resources.local or workers * least.worker <= left:
         return None
     fitting = int(left // least.worker)
-    fewer = f"{fitting} at most (--master local[N]), or" if left > least.worker else "it"
+    how = FEWER_LOCAL if resources.heap is None else "--master local[N]"
+    fewer = f"{fitting} at most ({how}), or" if left > least.worker else "it"
     return ConfigError(
         f"memory: {workers} tasks at a time with {graph.backbone} take "
         f"{size(others + workers * least.worker)} at least, and {_memory_of(resources)}: "

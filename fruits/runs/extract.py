@@ -24,6 +24,7 @@ from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
 from fruits.tasks import measure
 from fruits.tasks.compact import compact
+from fruits.tasks.copies import Copies
 from fruits.tasks.extract import Extraction, extract
 from fruits.tasks.known import known_digests, known_parts
 
@@ -139,10 +140,20 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
             contents=context.source.contents,
         )
     if done.copies.count:
-        from fruits.spark.copies import commit_copies
-
-        commit_copies(context.spark, store, done.copies)
+        _commit_copies(context, done.copies)
     return done
+
+
+def _commit_copies(context: RunContext, copies: Copies) -> None:
+    """Commits the copies with Spark, which is started now if the run has local workers."""
+    from fruits.spark.copies import commit_copies
+    from fruits.spark.failures import spark_errors
+
+    if context.session is None:
+        files = f"{copies.count:,} renamed or copied images"
+        print(f"Spark starts now, for {files}", file=context.stages.progress, flush=True)
+    with spark_errors():
+        commit_copies(context.spark, context.store, copies)
 
 
 def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:

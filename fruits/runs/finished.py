@@ -55,7 +55,7 @@ class Run:
     Attributes:
         outputs: The output folder.
         report: The content of run.json.
-        session: The Spark session of the run; None for an earlier run.
+        session: The Spark session of the run; None for an earlier run, or a run without Spark.
         made: The results in memory; None for an earlier run.
     """
 

@@ -168,6 +168,9 @@ def describe_results(
         passed_over=context.found.passed_over,
         fingerprint=None if extracted.unreadable else fingerprint,
     )
+    if context.session:
+        # A platform may have another PySpark than the one that pip has installed.
+        report["versions"]["pyspark"] = context.session.version
     report["split"] = {
         "images": {side or "none": count for side, count in extracted.sides.items()},
         "fitted_to": reduced.side or "all",

@@ -23,7 +23,7 @@ from fruits.storage.lock import exclusive
 
 
 def may_be_unchanged(config: RunConfig) -> bool:
-    """A cheap check whether Spark should wait until we know that something has changed.
+    """A cheap check whether workers should start only when it is known that something has changed.
 
     It is also true if the images are missing or the output cannot be read: the error message then
     comes sooner.

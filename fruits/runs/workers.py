@@ -33,7 +33,7 @@ def local_processes(config: RunConfig, images: int) -> int | None:
     # Most of the images that the last run found are known.
     if images > MOST_NEW and images - _found(config) > MOST_NEW:
         return None
-    return local_tasks(available_cores())
+    return min(local_tasks(available_cores()), max(images, 1))
 
 
 def _found(config: RunConfig) -> int:

@@ -148,7 +148,7 @@ _watching = False
 def watch() -> None:
     """From now on, SIGVTALRM ends this process if decoding an image takes too long.
 
-    Use it only in processes that may end: a Spark worker, whose chunk is then repeated with each
+    Use it only in processes that may end: a worker, whose chunk is then repeated with each
     image in a separate process, and such a separate process. The cost of images that are decoded in
     this process is known from their headers; this is a second limit in case the cost was wrong.
     """

@@ -1,4 +1,4 @@
-"""The active Spark session, without an import of PySpark."""
+"""Whether Spark runs in this process, without an import of PySpark."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def active_session() -> SparkSession | None:
     from pyspark.sql import SparkSession
 
     return SparkSession.getActiveSession()
+
+
+def spark_is_active() -> bool:
+    """Whether Spark runs in this process, also in another thread or without a session."""
+    if "pyspark" not in sys.modules:
+        return False
+    from pyspark import SparkContext
+
+    return SparkContext._active_spark_context is not None or active_session() is not None

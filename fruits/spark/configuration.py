@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
-from fruits.spark.active import active_session
+from fruits.spark.active import spark_is_active
 
 CHECKOUT = Path(__file__).resolve().parents[2] / "conf"
 """The configuration next to this package."""
 
-# Variables of a platform or of a user who starts Spark with arguments.
-_STARTED = ("PYSPARK_GATEWAY_PORT", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE")
+# Variables of a platform or of a user who starts Spark with arguments, or names its master.
+_STARTED = ("PYSPARK_GATEWAY_PORT", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE", "MASTER")
 
 
 def uses_checkout() -> bool:
@@ -23,12 +24,12 @@ def uses_checkout() -> bool:
 def may_do_without_spark() -> bool:
     """Whether nobody notices if a run starts no Spark.
 
-    It is false if there is a session, if a platform or the user starts Spark with arguments, and
-    if the configuration names a cluster.
+    It is false if Spark runs in this process, if a platform or the user starts Spark with
+    arguments, and if the configuration names a cluster.
     """
-    if active_session() is not None or any(name in os.environ for name in _STARTED):
+    if spark_is_active() or any(name in os.environ for name in _STARTED):
         return False
-    return (master() or "local").startswith("local")
+    return re.fullmatch(r"local(\[.*)?", master() or "local") is not None
 
 
 def local_tasks(cores: int) -> int:
@@ -48,16 +49,24 @@ def master() -> str | None:
     """``spark.master`` in spark-defaults.conf; None if it is not set there."""
     folder = _folder()
     try:
-        text = (folder / "spark-defaults.conf").read_text() if folder else ""
+        file = folder / "spark-defaults.conf" if folder else None
+        text = file.read_text("utf-8", "replace") if file else ""
     except OSError:
         return None
-    found = re.findall(r"^\s*spark\.master[\s=:]+(\S+)", text, re.MULTILINE)
+    found = re.findall(r"^[ \t]*spark\.master[ \t=:]+(\S+)", text, re.MULTILINE)
     return found[-1] if found else None
 
 
 def _folder() -> Path | None:
+    """The folder of the configuration that Spark uses; None if there is none."""
     if folder := os.environ.get("SPARK_CONF_DIR"):
         return Path(folder)
     if home := os.environ.get("SPARK_HOME"):
         return Path(home) / "conf"
-    return CHECKOUT if uses_checkout() else None
+    if uses_checkout():
+        return CHECKOUT
+    spec = find_spec("pyspark")
+    places = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    # PySpark is a package of its own, or a part of an installation of Spark.
+    homes = (home for place in places for home in (place, place.parents[1]))
+    return next((home / "conf" for home in homes if (home / "bin/spark-submit").is_file()), None)

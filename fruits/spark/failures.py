@@ -21,14 +21,15 @@ SparkError = (PySparkException, Py4JError)
 # Spark's message if a Python worker ended without one.
 DIED = "Python worker exited unexpectedly"
 
+_KILLED = KILLED.format(fewer="spark.executor.cores, or --master local[N]")
 _JAVA_ENDED = (
     "Spark's Java ended, most likely because memory ran out: lower spark.driver.memory, or give "
     "the machine or the container more memory; what was committed is kept"
 )
 # A pattern in the text of a failure -> the error to raise, whose message may use the groups.
 _CAUSES: Causes = {
-    DIED: (WorkerError, KILLED),
-    WorkerKilledError.__name__: (WorkerError, KILLED),
+    DIED: (WorkerError, _KILLED),
+    WorkerKilledError.__name__: (WorkerError, _KILLED),
     r"java\.lang\.OutOfMemoryError": (
         WorkerError,
         "Spark's JVM ran out of memory: raise spark.driver.memory, or spark.executor.memory on a "

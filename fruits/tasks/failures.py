@@ -14,9 +14,10 @@ Causes = Mapping[str, tuple[type[FruitsError], str]]
 
 KILLED = (
     "a Python worker was killed, most likely because memory ran out: run fewer tasks at a time "
-    "(spark.executor.cores, or --master local[N]), or give the machine or the container more "
-    "memory; what was committed is kept"
+    "({fewer}), or give the machine or the container more memory; what was committed is kept"
 )
+FEWER_LOCAL = "spark.master local[N] in the spark-defaults.conf of SPARK_CONF_DIR"
+"""How to run fewer tasks at a time without Spark."""
 FORBIDDEN = (
     "output: it can no longer be written (permission denied): change its permissions and run "
     "again; what was committed is kept"
@@ -50,7 +51,12 @@ def task_errors() -> Iterator[None]:
         with store_errors("S3"):
             yield
     except (WorkerDiedError, WorkerKilledError) as error:
-        raise WorkerError(KILLED) from error
+        if "SIGKILL" in str(error):
+            raise WorkerError(KILLED.format(fewer=FEWER_LOCAL)) from error
+        raise WorkerError(
+            f"a worker process ended ({error}), and its messages are above; what was committed is "
+            "kept: run again, and please report it if that happens again"
+        ) from error
     except OSError as error:
         if found := known_cause(str(error), CAUSES):
             raise found from error

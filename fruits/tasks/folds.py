@@ -1,4 +1,4 @@
-"""The folds of a grouped cross-validation on Spark: their moments, and samples to score.
+"""The folds of a grouped cross-validation, by tasks: their moments, and samples to score.
 
 One pass over the features is enough: each task measures all folds in some files, and further tasks
 merge the moments of each fold. The sums are exact, so the moments of all images are the sum of the

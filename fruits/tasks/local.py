@@ -16,10 +16,12 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from multiprocessing import Pipe
 from pathlib import Path
+from threading import Event
 from typing import Any, Generic, TypeVar
 
 import cloudpickle
 
+from fruits.errors import StorageError
 from fruits.tasks.workers import Shared, WorkerDiedError
 
 Item = TypeVar("Item")
@@ -40,17 +42,22 @@ class LocalWorkers:
 
     Attributes:
         slots: The number of processes.
+
+    Raises:
+        StorageError: There is no folder for temporary files.
     """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._folder = tempfile.TemporaryDirectory(prefix="fruits-")
+        self._folder = _temporary_folder()
         self._workers: list[_Worker] = []
+        self._cancelled = Event()
 
     def start(self) -> None:
         """Starts the processes, without waiting until they are ready; else :meth:`run` does."""
-        running = [worker for worker in self._workers if worker.runs()]
-        self._workers = running + [_Worker() for _ in range(self.slots - len(running))]
+        self._workers = [worker for worker in self._workers if worker.runs()]
+        while len(self._workers) < self.slots:
+            self._workers.append(_Worker(self._folder.name))
 
     def __enter__(self) -> LocalWorkers:
         return self
@@ -65,8 +72,15 @@ class LocalWorkers:
         return partial(str, self._folder.name)
 
     def share(self, value: T) -> Shared[T]:
-        """Writes a value to a file, which each worker reads once."""
-        return _SharedFile(Path(self._folder.name) / uuid.uuid4().hex, value)
+        """Writes a value to a file, which each worker reads once.
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        try:
+            return _SharedFile(Path(self._folder.name) / uuid.uuid4().hex, value)
+        except OSError as error:
+            raise _no_space(self._folder.name, error) from error
 
     def run(
         self,
@@ -76,12 +90,14 @@ class LocalWorkers:
         ended: list[Result] | None = None,
     ) -> list[Result]:
         """Runs the tasks; after an error, those that have started still end."""
+        if not items:
+            return []
         self.start()
         waiting = deque(enumerate(items))
         results: dict[int, Result] = {}
 
         def work_off(worker: _Worker) -> None:
-            while True:
+            while not self._cancelled.is_set():
                 try:
                     number, item = waiting.popleft()
                 except IndexError:
@@ -95,38 +111,71 @@ class LocalWorkers:
                     ended.append(results[number])
 
         with ThreadPoolExecutor(self.slots) as threads:
-            running = [threads.submit(work_off, one) for one in self._workers[: len(items)]]
             try:
-                for thread in running:
+                some = self._workers[: len(items)]
+                for thread in [threads.submit(work_off, worker) for worker in some]:
                     thread.result()
-            except KeyboardInterrupt:
+            except BaseException as error:
                 waiting.clear()
-                self._end()  # Otherwise the threads would wait for their tasks.
+                if not isinstance(error, Exception):
+                    self._end()  # Otherwise an interruption would wait for the running tasks.
                 raise
+        if len(results) < len(items):
+            raise WorkerDiedError("the tasks were cancelled")
         return [results[number] for number in range(len(items))]
 
     @contextmanager
     def cancellable(self) -> Iterator[Callable[[], None]]:
         """A function that ends all workers; the next :meth:`run` starts new ones."""
-        yield self._end
+
+        def cancel() -> None:
+            self._cancelled.set()
+            self._end()
+
+        try:
+            yield cancel
+        finally:
+            self._cancelled.clear()
 
     def _end(self) -> None:
         for worker in self._workers:
             worker.end()
 
 
-class _Worker:
-    """A process that runs one task at a time."""
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder in the first one of SPARK_LOCAL_DIRS, which Spark uses too, or in TMPDIR."""
+    place = os.environ.get("SPARK_LOCAL_DIRS", "").partition(",")[0] or None
+    try:
+        return tempfile.TemporaryDirectory(prefix="fruits-", dir=place)
+    except OSError as error:
+        raise _no_space(place or "temporary files", error) from error
 
-    def __init__(self) -> None:
-        # Like the Python workers of Spark, they share the cores by tasks, not by threads of BLAS.
-        # They import the same modules as this process.
-        path = os.pathsep.join(filter(None, sys.path))
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
+
+def _no_space(place: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"{place}: wanted a folder for temporary files; it cannot be written "
+        f"({error.strerror or error}): make room there, or set TMPDIR or SPARK_LOCAL_DIRS to "
+        "another folder"
+    )
+
+
+class _Worker:
+    """A process that runs one task at a time.
+
+    Args:
+        folder: The temporary folder, which the process deletes if this one is killed.
+    """
+
+    def __init__(self, folder: str) -> None:
+        # The process imports the same modules as this one, whose path may contain other objects.
+        path = [one or os.getcwd() for one in sys.path if isinstance(one, str)]
+        # As in the Python workers of Spark, tasks share the cores, not the threads of BLAS.
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
         self._connection, theirs = Pipe()
         with theirs:
+            program = [sys.executable, "-P", "-m", "fruits.tasks.worker"]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fruits.tasks.worker", str(theirs.fileno())],
+                [*program, str(theirs.fileno()), str(os.getpid()), folder],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
@@ -143,12 +192,13 @@ class _Worker:
         Raises:
             WorkerDiedError: The process ended.
         """
+        task = cloudpickle.dumps((work, item))
         try:
-            self._connection.send_bytes(cloudpickle.dumps((work, item)))
+            self._connection.send_bytes(task)
             answer: tuple[Result, Exception | None] = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             self.end()
-            raise WorkerDiedError(f"a worker process ended: {_cause(self._process)}") from error
+            raise WorkerDiedError(_cause(self._process.returncode)) from error
         result, failure = answer
         if failure:
             raise failure
@@ -161,10 +211,11 @@ class _Worker:
         self._process.wait()
 
 
-def _cause(process: subprocess.Popen[bytes]) -> str:
+def _cause(status: int) -> str:
     """How a process ended: by a signal, or with a status."""
-    status = process.returncode
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+    with suppress(ValueError):  # Real-time signals have no names.
+        return signal.Signals(-status).name
+    return f"status {status}"
 
 
 class _SharedFile(Generic[T]):

@@ -1,9 +1,9 @@
-"""Projection on Spark: the committed features -> components and predictions, ordered by path.
+"""Projection: the committed features -> components and predictions, ordered by path.
 
-Python workers read, multiply and write; the JVM only schedules the tasks. The order does not depend
-on how the features were committed: the tasks of a first job each write a sorted file, and those of
-a second job each merge one range of paths from these files. With the tables of an earlier run, only
-rows that may differ are projected, and files without changes are reused.
+Workers read, multiply and write. The order does not depend on how the features were committed: the
+tasks of a first job each write a sorted file, and those of a second job each merge one range of
+paths from these files. With the tables of an earlier run, only rows that may differ are projected,
+and files without changes are reused.
 """
 
 from __future__ import annotations

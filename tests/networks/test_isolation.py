@@ -70,9 +70,8 @@ def test_only_the_image_that_crashes_the_worker_is_rejected(
 
 
 @pytest.mark.spark
-@pytest.mark.usefixtures("kind_of_workers")
 def test_a_killed_worker_ends_the_run_with_advice_and_rejects_no_image(
-    spark: SparkSession, draw: Callable[..., Path], tmp_path: Path
+    kind_of_workers: str, spark: SparkSession, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 20})
     # Paths are sorted, so this file is in the second chunk.
@@ -81,7 +80,8 @@ def test_a_killed_worker_ends_the_run_with_advice_and_rejects_no_image(
     done = run(tmp_path, "--chunk", "10")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("fruits: a Python worker was killed")
-    assert "spark.executor.cores" in done.stderr
+    setting = {"spark": "spark.executor.cores", "local": "spark.master local[N]"}
+    assert setting[kind_of_workers] in done.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 10
     (root / "Fig" / "7_100.jpg").unlink()
     config = RunConfig(

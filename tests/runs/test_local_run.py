@@ -146,7 +146,7 @@ def test_a_run_without_spark_starts_it_for_files_that_were_renamed(
 def test_a_run_without_spark_has_little_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, "active_session", lambda: None)
+    monkeypatch.setattr(configuration, "spark_is_active", lambda: False)
     out = tmp_path / "out"
     config = RunConfig(images="images", output=str(out))
     assert local_processes(config, MOST_NEW) == available_cores()
@@ -174,6 +174,8 @@ def test_a_run_without_spark_has_little_work(
         ("spark.master local[3,4]\n", True, 3),
         ("spark.master local[2]\nspark.master spark://host:7077\n", False, None),
         ("spark.master yarn\n", False, None),
+        ("spark.master local-cluster[2,1,1024]\n", False, None),
+        ("# Caf\xe9\nspark.master\nspark.ui.enabled true\n", True, 7),
         ("# spark.master yarn\nspark.masters yarn\n", True, 7),
     ],
 )
@@ -184,12 +186,12 @@ def test_the_master_of_the_configuration_decides(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(configuration, "active_session", lambda: None)
-    (tmp_path / "spark-defaults.conf").write_text(settings)
+    monkeypatch.setattr(configuration, "spark_is_active", lambda: False)
+    (tmp_path / "spark-defaults.conf").write_text(settings, "latin-1")
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     assert may_do_without_spark() is without
     assert tasks is None or local_tasks(7) == tasks
-    for name in ("PYSPARK_SUBMIT_ARGS", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"):
+    for name in ("PYSPARK_SUBMIT_ARGS", "PYSPARK_GATEWAY_PORT", "SPARK_REMOTE", "MASTER"):
         with monkeypatch.context() as patched:
             patched.setenv(name, "x")
             assert not may_do_without_spark()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fruits.errors import OutputError, WorkerError
+from fruits.errors import OutputError, StorageError, WorkerError
 from fruits.tasks.failures import task_errors
 from fruits.tasks.local import LocalWorkers
 from fruits.tasks.workers import WorkerDiedError
@@ -81,25 +81,55 @@ def test_an_error_of_a_task_arrives_with_its_trace(workers: LocalWorkers) -> Non
     with pytest.raises(OutputError) as failed:
         workers.run(fail, range(2), "fail")
     assert str(failed.value) == "output: wanted a file"
-    assert "raise OutputError" in failed.value.__notes__[0]
+    assert "in fail\n" in failed.value.__notes__[0]
     with pytest.raises(RuntimeError, match="OwnError: 1 2"):
         workers.run(fail, [2], "fail")
     assert workers.run(fail, [3], "work again") == [3]
 
 
-def test_the_results_of_other_tasks_are_kept_if_a_process_ends(workers: LocalWorkers) -> None:
+def test_the_results_of_other_tasks_are_kept_if_a_process_ends(
+    workers: LocalWorkers, tmp_path: Path
+) -> None:
     def work(number: int) -> int:
+        # Both tasks have started before one of the processes ends.
+        (tmp_path / str(number)).touch()
+        while not (tmp_path / str(1 - number)).exists():
+            time.sleep(0.01)
         if number == 1:
             os.kill(os.getpid(), signal.SIGSEGV)
-        time.sleep(0.5)
         return number
 
     done: list[int] = []
     with pytest.raises(WorkerDiedError, match="SIGSEGV"):
-        workers.run(work, range(50), "work", done)
+        workers.run(work, range(2), "work", done)
     assert done == [0]
-    assert workers.run(work, [2, 3], "work with a new process") == [2, 3]
-    with pytest.raises(WorkerError, match=r"killed.*memory"), task_errors():
+    assert workers.run(lambda number: number, [2, 3], "work with a new process") == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (signal.SIGKILL, "a Python worker was killed.*memory.*spark.master local"),
+        (signal.SIGSEGV, r"ended \(SIGSEGV\)"),
+        (signal.SIGRTMIN + 1, r"ended \(status -35\)"),
+    ],
+)
+def test_a_process_that_ends_is_one_line(workers: LocalWorkers, how: int, message: str) -> None:
+    def work(_: int) -> None:
+        os.kill(os.getpid(), how)
+
+    with pytest.raises(WorkerError, match=message), task_errors():
+        workers.run(work, [1], "work")
+
+
+def test_an_error_of_a_store_is_one_line(workers: LocalWorkers) -> None:
+    def work(_: int) -> None:
+        from botocore.exceptions import ClientError
+
+        response = {"Error": {"Code": "ExpiredToken", "Message": "said so"}}
+        raise PermissionError("said so") from ClientError(response, "GetObject")
+
+    with pytest.raises(StorageError, match=r"refuses the credentials.*ExpiredToken: said so"):
         workers.run(work, [1], "work")
 
 
@@ -118,6 +148,53 @@ def test_tasks_can_be_cancelled(workers: LocalWorkers) -> None:
             workers.run(lambda _: time.sleep(600), range(2), "sleep")
 
 
+def test_a_run_that_exits_does_not_wait_for_its_tasks(workers: LocalWorkers) -> None:
+    def leave(*_: object) -> None:
+        sys.exit(3)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        threading.Timer(1, os.kill, [os.getpid(), signal.SIGTERM]).start()
+        with pytest.raises(SystemExit):
+            workers.run(lambda _: time.sleep(600), range(4), "sleep")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_workers_find_the_modules_of_the_driver_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("raise ImportError('not this one')")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "of_the_driver.py").write_text("NUMBER = 7")
+    monkeypatch.chdir(tmp_path)
+    # Notebooks add such paths, although Python ignores those that are not strings.
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path, str(tmp_path / "own")])
+
+    def number(_: int) -> int:
+        import of_the_driver  # type: ignore[import-not-found]
+
+        found: int = of_the_driver.NUMBER
+        return found
+
+    with LocalWorkers(1) as workers:
+        assert workers.run(number, [1], "import") == [7]
+
+
+def test_temporary_files_are_where_spark_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/nowhere")
+    with LocalWorkers(1) as workers:
+        workers.share("value")
+        [folder] = tmp_path.iterdir()
+        assert str(folder) == workers.scratch()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", "/nowhere")
+    with pytest.raises(StorageError, match="/nowhere: wanted a folder for temporary files"):
+        LocalWorkers(1)
+
+
 def test_an_interrupted_run_ends_its_processes(tmp_path: Path) -> None:
     started = _start(tmp_path)
     os.killpg(started.pid, signal.SIGINT)
@@ -128,21 +205,29 @@ def test_an_interrupted_run_ends_its_processes(tmp_path: Path) -> None:
     assert all(map(ended, _pids(tmp_path)))
 
 
-def test_no_process_outlives_a_driver_that_was_killed(tmp_path: Path) -> None:
-    started = _start(tmp_path, seconds=2)
+def test_nothing_outlives_a_driver_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(place))
+    started = _start(tmp_path / "pids")
+    assert len(list(place.iterdir())) == 1
     started.kill()
     started.wait()
-    assert all(map(ended, _pids(tmp_path)))
+    assert all(map(ended, _pids(tmp_path / "pids")))
+    assert list(place.iterdir()) == []
 
 
-def _start(folder: Path, seconds: float = 600) -> "subprocess.Popen[bytes]":
+def _start(folder: Path) -> "subprocess.Popen[bytes]":
     """Starts a driver with two workers, each of which writes its number and sleeps."""
+    folder.mkdir(exist_ok=True)
     program = f"""
 import os, pathlib, time
 from fruits.tasks.local import LocalWorkers
 def work(number):
     pathlib.Path({str(folder)!r}, str(os.getpid())).touch()
-    time.sleep({seconds})
+    time.sleep(600)
 with LocalWorkers(2) as workers:
     workers.run(work, range(2), "sleep")
 """
@@ -156,4 +241,4 @@ with LocalWorkers(2) as workers:
 
 
 def _pids(folder: Path) -> list[int]:
-    return [int(file.name) for file in folder.iterdir()]
+    return [int(file.name) for file in folder.iterdir() if file.name.isdigit()]
