@@ -24,8 +24,8 @@ def workers() -> Iterator[LocalWorkers]:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, or ends within a few seconds."""
-    for _ in range(200):
+    """Whether a process has ended, or ends within a minute."""
+    for _ in range(1200):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except FileNotFoundError:
