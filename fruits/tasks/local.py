@@ -146,6 +146,8 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder in the first one of SPARK_LOCAL_DIRS, which Spark uses too, or in TMPDIR."""
     place = os.environ.get("SPARK_LOCAL_DIRS", "").partition(",")[0] or None
     try:
+        if place:
+            os.makedirs(place, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix="fruits-", dir=place)
     except OSError as error:
         raise _no_space(place or "temporary files", error) from error

@@ -184,14 +184,16 @@ def test_workers_find_the_modules_of_the_driver_and_no_others(
 def test_temporary_files_are_where_spark_has_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/nowhere")
+    place = tmp_path / "made" / "like Spark does"
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{place},/nowhere")
     with LocalWorkers(1) as workers:
         workers.share("value")
-        [folder] = tmp_path.iterdir()
+        [folder] = place.iterdir()
         assert str(folder) == workers.scratch()
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setenv("SPARK_LOCAL_DIRS", "/nowhere")
-    with pytest.raises(StorageError, match="/nowhere: wanted a folder for temporary files"):
+    assert list(place.iterdir()) == []
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path}/file/below")
+    with pytest.raises(StorageError, match="below: wanted a folder for temporary files"):
         LocalWorkers(1)
 
 
