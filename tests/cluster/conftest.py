@@ -59,6 +59,6 @@ def cluster(compose: Compose, sample: str) -> Compose:
 
 @pytest.fixture(scope="session")
 def local(compose: Compose, sample: str) -> Path:
-    """The results of a run with ``local[*]``."""
+    """The results of a run with ``local[*]``, which starts no Spark for so few images."""
     compose.fruits(*("run", *RUN, "--images", sample, "--output", "/data/local"), master="local[*]")
     return compose.data / "local"

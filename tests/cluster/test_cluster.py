@@ -147,16 +147,17 @@ def test_a_run_without_workers_ends_with_one_line(cluster: Compose, tmp_path: Pa
         cluster.workers(1)
 
 
-def test_the_history_server_shows_finished_applications(cluster: Compose, local: Path) -> None:
+def test_the_history_server_shows_finished_applications(cluster: Compose, sample: str) -> None:
+    cluster.fruits("run", *RUN, "--images", sample, "--output", "/data/history")
     url = f"http://127.0.0.1:{cluster.ports['HISTORY_PORT']}/api/v1/applications"
 
     def ended() -> dict[str, str]:
         listed = json.loads(fetch(f"{url}?status=completed")[1])
         return {app["name"]: app["id"] for app in listed}
 
-    names = wait_for(lambda: (found := ended()) and "fruits: /data/local" in found and found, 60)
+    names = wait_for(lambda: (found := ended()) and "fruits: /data/history" in found and found)
     assert all(name.startswith("fruits: /data/") for name in names)
-    jobs = json.loads(fetch(f"{url}/{names['fruits: /data/local']}/jobs")[1])
+    jobs = json.loads(fetch(f"{url}/{names['fruits: /data/history']}/jobs")[1])
     stages = {job.get("description", "no description").partition(":")[0] for job in jobs}
     assert {"extract", "fit", "project", "report"} <= stages
     assert stages.isdisjoint({"model", "plots"})  # they run without Spark jobs
