@@ -211,7 +211,9 @@ def test_a_run_that_is_killed_while_it_publishes_leaves_old_or_new_and_the_next_
     # The moments of the model are never missing, so a model that is reused is not lost.
     assert there.exists("fruits/published/model/_basis.moments")
 
-    store.fruits(*command("published", "--model", "s3a://fruits/published"), master="local[2]")
+    # In the last case, the model has 12 components already.
+    again = () if moment == "after" else ("--model", "s3a://fruits/published")
+    store.fruits(*command("published", *again), master="local[2]")
     counts = report(there, "published")["counts"]
     assert (counts["extracted"], counts["reused"]) == (0, counts["found"])
     # This store still lists the folder for a while, although it is not an object.
