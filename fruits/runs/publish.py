@@ -32,7 +32,6 @@ from fruits.runs.reduce import Reduced
 from fruits.runs.report_data import collect_report_data
 from fruits.runs.summary import describe, figures, total_seconds
 from fruits.runs.versions import package_versions
-from fruits.runs.workers import describe_workers
 from fruits.spark.model_files import model_files
 from fruits.spark.models import pipeline_stages
 from fruits.storage.files import paths_in
@@ -161,16 +160,12 @@ def describe_results(
     """The content of run.json, with the seconds of the finished stages."""
     # A comparison may change the classifier after the run was prepared.
     fingerprint = context.fingerprint | {"options": options_digest(context.config)}
-    workers = describe_workers(context.session, context.workers.slots)
     report = describe(
         *(context.config, extracted.counts, context.graph, reduced.reduction, reduced.turned),
-        *(context.stages.seconds, workers, context.store.ran()),
+        *(context.stages.seconds, context.session, context.workers.slots, context.store.ran()),
         passed_over=context.found.passed_over,
         fingerprint=None if extracted.unreadable else fingerprint,
     )
-    if context.session:
-        # A platform may have another PySpark than the one that pip has installed.
-        report["versions"]["pyspark"] = context.session.version
     report["split"] = {
         "images": {side or "none": count for side, count in extracted.sides.items()},
         "fitted_to": reduced.side or "all",

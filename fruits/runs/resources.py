@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,19 +54,19 @@ def local_resources(tasks: int) -> Resources:
     return Resources(tasks, True, None, available_memory())
 
 
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def available_cores(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
     """The cores for this process, within the limits of control groups (version 2)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = float(cores or 1)
-    with suppress(OSError):
-        own = cgroup / Path("/proc/self/cgroup").read_text().rpartition("::/")[2].strip()
-        for group in (own, *own.parents):
-            if group.is_relative_to(cgroup):
-                found = min(found, _quota(group / "cpu.max"))
-    return max(1, math.ceil(found))
+    limits = [float(cores or 1)]
+    with suppress(OSError):  # Not on Linux, so there are no control groups.
+        limits += [_quota(group / "cpu.max") for group, _ in _groups(proc, cgroup, "cpu")]
+    return max(1, math.ceil(min(limits)))
 
 
-def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def available_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
     """The bytes of memory and swap on this machine, within the limits of control groups."""
     try:
         pairs = (line.split(":") for line in (proc / "meminfo").read_text().splitlines())
@@ -74,20 +75,22 @@ def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cg
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     swap = kilobytes["SwapTotal"] * 1024
     limits: list[float] = [kilobytes["MemTotal"] * 1024 + swap]
+    for group, version in _groups(proc, cgroup, "memory"):
+        name = "memory.limit_in_bytes" if version == 1 else "memory.max"
+        limits.append(_limit(group / name) + min(swap, _limit(group / "memory.swap.max")))
+    return int(min(limits))
+
+
+def _groups(proc: Path, cgroup: Path, controller: str) -> Iterator[tuple[Path, int]]:
+    """The folders of the control groups of this process, and their version: 1 or 2."""
     for line in (proc / "self" / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         # Version 2 lists no controllers; version 1 has a folder for each of them.
-        root = cgroup / "memory" if controllers else cgroup
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        root, version = (cgroup / controller, 1) if controllers else (cgroup, 2)
         own = root / path.lstrip("/")
-        limits += [
-            _limit(group / name) + min(swap, _limit(group / "memory.swap.max"))
-            for group in (own, *own.parents)
-            if group.is_relative_to(root)
-        ]
-    return int(min(limits))
+        yield from ((group, version) for group in (own, *own.parents) if group.is_relative_to(root))
 
 
 def available_disk(output: str) -> float:

@@ -17,9 +17,12 @@ from fruits.runs.config import RunConfig
 from fruits.runs.output_record import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
 from fruits.runs.versions import package_versions, spark_version
+from fruits.runs.workers import describe_workers
 from fruits.sources.selection import described
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from fruits.reduction.fit import Reduction
 
 # The attributes of an evaluation that are single figures.
@@ -69,7 +72,8 @@ def describe(
     reduction: Reduction,
     turned: dict[str, float] | None,
     seconds: dict[str, float],
-    workers: dict[str, Any],
+    session: SparkSession | None,
+    slots: int,
     ran: list[str],
     passed_over: dict[str, int],
     fingerprint: dict[str, str] | None,
@@ -92,13 +96,13 @@ def describe(
         "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
         "seconds": total_seconds(seconds),
-        "versions": package_versions() | {"pyspark": spark_version()},
+        "versions": package_versions() | {"pyspark": spark_version(session)},
         # The engines and instruction sets of all runs on these features. Features of one entry are
         # equal bit for bit; those of different entries differ in the last bits.
         "ran": ran,
         "finished": now(),
         "fingerprint": fingerprint,
-        **workers,
+        **describe_workers(session, slots),
     }
 
 

@@ -1,7 +1,13 @@
 """The versions in run.json."""
 
+from __future__ import annotations
+
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
@@ -11,11 +17,13 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
-def spark_version() -> str:
-    """The version of PySpark, also if it was not installed by pip, as on EMR."""
+def spark_version(session: SparkSession | None) -> str:
+    """The version of Spark in a session; without one, that of the PySpark that would be used."""
+    if session:
+        return session.version
     try:
         return version("pyspark")
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # It was not installed by pip, as on EMR.
         import pyspark
 
         return pyspark.__version__

@@ -1,4 +1,4 @@
-"""Joins small chunks of features by jobs: see :mod:`fruits.features.compaction`."""
+"""Joins small chunks of features in tasks: see :mod:`fruits.features.compaction`."""
 
 from fruits.features.compaction import (
     commit_compaction,

@@ -165,23 +165,22 @@ def test_help_and_bad_usage_import_no_spark_and_no_network_runtime() -> None:
         assert done.stderr.splitlines()[-1] == "[]", done.stderr
 
 
-def test_an_installation_without_the_sample_says_where_it_is() -> None:
+def without(module: str, *arguments: str) -> str:
+    """The only line of a command in an installation without a module, which has status 2."""
     hidden = (
-        "import sys; sys.modules['fruits.sample'] = None; from fruits.cli import main\n"
-        "sys.exit(main(['sample', '--output', 'x']))"
+        f"import sys; sys.modules[{module!r}] = None; from fruits.cli import main\n"
+        f"sys.exit(main({list(arguments)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "the image of the workbench" in done.stderr
+    return done.stderr
+
+
+def test_an_installation_without_the_sample_says_where_it_is() -> None:
+    assert "the image of the workbench" in without("fruits.sample", "sample", "--output", "x")
 
 
 def test_a_package_that_is_not_installed_is_one_line_that_names_the_extra() -> None:
-    hidden = (
-        "import sys; sys.modules['pyspark'] = None; from fruits.cli import main\n"
-        "sys.exit(main(['run', '--images', 'nowhere', '--output', 'x']))"
-    )
-    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "pip install '.[spark]'" in done.stderr
+    line = without("pyspark", "run", "--images", "nowhere", "--output", "x")
+    assert "pip install '.[spark]'" in line

@@ -205,8 +205,8 @@ def test_a_run_uses_a_session_that_exists(spark: SparkSession) -> None:
 
 def test_control_groups_limit_the_cores(tmp_path: Path) -> None:
     all_cores = len(os.sched_getaffinity(0))
-    assert available_cores(tmp_path) == all_cores
+    assert available_cores(cgroup=tmp_path) == all_cores
     (tmp_path / "cpu.max").write_text("50000 100000\n")
-    assert available_cores(tmp_path) == 1
+    assert available_cores(cgroup=tmp_path) == 1
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert available_cores(tmp_path) == all_cores
+    assert available_cores(cgroup=tmp_path) == all_cores
