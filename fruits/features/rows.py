@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fruits.errors import InputError, OutputError, one_line
+from fruits.features.ahead import one_ahead
 from fruits.sources.listing import LISTING
 from fruits.storage.files import replace
 from fruits.storage.location import Location
@@ -154,24 +154,12 @@ def scan(
     """
     # Arrow's own scan of a dataset may read everything ahead of a slow reader, whatever its limits.
     groups = (
-        group
+        list(group.to_batches(table.schema, columns, wanted, batch_size=rows, use_threads=False))
         for file in table.get_fragments(wanted)
         for group in _again(file).split_by_row_group(wanted, table.schema)
     )
-
-    def read() -> list[pa.RecordBatch] | None:
-        group = next(groups, None)
-        if group is None:
-            return None
-        return list(
-            group.to_batches(table.schema, columns, wanted, batch_size=rows, use_threads=False)
-        )
-
-    with ThreadPoolExecutor(1) as reader:
-        following = reader.submit(read)
-        while (batches := following.result()) is not None:
-            following = reader.submit(read)
-            yield from batches
+    for batches in one_ahead(groups):
+        yield from batches
 
 
 def _again(file: pads.Fragment) -> pads.Fragment:

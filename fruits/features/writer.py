@@ -16,7 +16,7 @@ import pyarrow as pa
 from fruits.features.own_files import STAGED_FILE, delete_own
 from fruits.features.rejects import REJECTED_FOLDER, Rejects, join_rejects, write_rejects
 from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
-from fruits.storage.files import move, paths_in, replace
+from fruits.storage.files import delete_files, move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
@@ -48,8 +48,8 @@ class FeatureWriter(FeatureTable):
             OutputError: a committed file is missing, or a manifest is damaged; then nothing is
                 deleted.
         """
-        for path in self._leftovers():
-            self.root.filesystem.rm_file(path)
+        for paths in self._leftovers():
+            delete_files(self.root, paths)
         delete_own(self.root / STAGED, STAGED_FILE)
         for chunk in self.chunks():
             if chunk.rejected.inline is not None:
@@ -121,8 +121,12 @@ class FeatureWriter(FeatureTable):
         committed[chunk.number] = chunk
         return chunk
 
-    def _leftovers(self) -> list[str]:
-        """The paths of rows, thumbnails and rejects that were never committed or were replaced."""
+    def _leftovers(self) -> tuple[list[str], list[str], list[str]]:
+        """The paths of files that were never committed or were replaced, in the order to delete.
+
+        First rows, thumbnails and rejects; then what belongs to replaced chunks; then their
+        manifests: the new manifest hides them until then.
+        """
         chunks = self.chunks()
         committed = {name for chunk in chunks for name in chunk.all_files}
         numbers = {chunk.number for chunk in chunks}
@@ -134,17 +138,16 @@ class FeatureWriter(FeatureTable):
         }
         self.require_files({*rows, *rejected})
         thumbnails = _files_in(self.root / THUMBNAILS_FOLDER)
-        # The manifest of a replaced chunk is deleted last: the new one hides it until then.
-        kept = _files_in(self.root / FOLDER)
-        outdated = [name for name in kept if _number(name) in replaced - numbers]
-        return [
-            *(
-                path
-                for name, path in (*rows.items(), *thumbnails.items(), *rejected.items())
-                if name not in committed and _is_ours(name.rpartition("/")[2])
-            ),
-            *(kept[name] for name in sorted(outdated, key=lambda name: name.endswith(".json"))),
+        unknown = [
+            path
+            for name, path in (*rows.items(), *thumbnails.items(), *rejected.items())
+            if name not in committed and _is_ours(name.rpartition("/")[2])
         ]
+        kept = _files_in(self.root / FOLDER)
+        outdated = [path for name, path in kept.items() if _number(name) in replaced - numbers]
+        manifests = [path for path in outdated if path.endswith(".json")]
+        others = [path for path in outdated if not path.endswith(".json")]
+        return unknown, others, manifests
 
 
 def _files_in(folder: Location) -> dict[str, str]:

@@ -82,7 +82,9 @@ def _train(context: RunContext, images: Parts) -> Classified:
         from fruits.spark.parquet import read_features
         from fruits.spark.softmax import SoftmaxRegression
 
-        fit = SoftmaxRegression(read_features(context.spark, context.store), folds.table())
+        assert context.session is not None  # Local workers are not chosen for it.
+        features = read_features(context.session, context.store)
+        fit = SoftmaxRegression(features, folds.table())
         training = train_softmax(moments, parts, fit)
     else:
         training = train(moments, parts)

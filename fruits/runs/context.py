@@ -74,13 +74,6 @@ class RunContext(PreparedRun):
             images = boxes_in(images, known_parts(self.workers, self.store, images.bounds))
         return images.table(["path"])
 
-    @property
-    def spark(self) -> SparkSession:
-        """The session. A run without one starts it now, for work that local workers cannot do."""
-        from fruits.spark.session import get_spark, run_session
-
-        return self.session or run_session(get_spark(self.config.output))
-
 
 @contextmanager
 def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> Iterator[RunContext]:

@@ -24,7 +24,7 @@ from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
 from fruits.tasks import measure
 from fruits.tasks.compact import compact
-from fruits.tasks.copies import Copies
+from fruits.tasks.copies import Copies, commit_copies
 from fruits.tasks.extract import Extraction, extract
 from fruits.tasks.known import known_digests, known_parts
 
@@ -140,20 +140,18 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
             contents=context.source.contents,
         )
     if done.copies.count:
-        _commit_copies(context, done.copies)
+        _commit_copies(context, done.copies, known)
     return done
 
 
-def _commit_copies(context: RunContext, copies: Copies) -> None:
-    """Commits the copies with Spark, which is started now if the run has local workers."""
-    from fruits.spark.copies import commit_copies
-    from fruits.spark.failures import spark_errors
-
+def _commit_copies(context: RunContext, copies: Copies, known: Parts) -> None:
     if context.session is None:
-        files = f"{copies.count:,} renamed or copied images"
-        print(f"Spark starts now, for {files}", file=context.stages.progress, flush=True)
-    with spark_errors():
-        commit_copies(context.spark, context.store, copies)
+        # A run without Spark has few new files, so few copies, too.
+        commit_copies(context.workers, context.store, copies, [*known])
+        return
+    from fruits.spark import copies as spark_copies
+
+    spark_copies.commit_copies(context.session, context.store, copies)
 
 
 def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:

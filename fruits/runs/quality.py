@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from fruits.features.digest_keys import is_in, sorted_keys
 from fruits.features.rows import scan, write_rows
 from fruits.quality.copies import COLUMNS
 from fruits.quality.drift import drift_of_runs, drift_of_splits, farthest_first
@@ -71,8 +71,11 @@ def find_quality(
 def _left_out(context: RunContext, classified: Classified) -> pa.Table:
     """The held-out images of the cross-validation, of which there are at most some thousands."""
     paths = classified.held_out.paths if classified.held_out else []
-    chosen = pc.field("path").isin(pa.array(paths, pa.string()))
-    return pa.Table.from_batches(scan(context.store.dataset(), COLUMNS, chosen), IMAGES)
+    chosen = sorted_keys([pa.array(paths, pa.string())])
+    # Not by a filter of Arrow, which would hash all paths again for each file.
+    batches = scan(context.store.dataset(), COLUMNS) if paths else ()
+    found = (batch.filter(pa.array(is_in(chosen, batch["path"]))) for batch in batches)
+    return pa.Table.from_batches(found, IMAGES)
 
 
 def _drift(context: RunContext, extracted: Extracted, reduced: Reduced) -> list[Finding]:

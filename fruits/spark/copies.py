@@ -1,4 +1,4 @@
-"""Commits rows for files whose content already has features, without the network."""
+"""Commits the rows of any number of copies with a join in Spark; see :mod:`fruits.tasks.copies`."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,13 @@ from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.spark.parquet import read_features, read_parquet
 from fruits.spark.workers import described
-from fruits.storage.files import delete
-from fruits.tasks.copies import Copies
+from fruits.storage.files import delete_files
+from fruits.tasks.copies import DIGEST_LENGTH, Copies
 
 # Not "timestamp", which means a time without a zone in some sessions.
 _NAMED = (
     "path string, label string, split string, length long, modified timestamp_ltz, content string"
 )
-
-_DIGEST_LENGTH = 64
-"""The number of hexadecimal digits of a SHA-256."""
 
 
 def commit_copies(spark: SparkSession, store: FeatureWriter, copies: Copies) -> None:
@@ -35,8 +32,8 @@ def commit_copies(spark: SparkSession, store: FeatureWriter, copies: Copies) -> 
     there = read_features(spark, store).select("sha256", "features")
     there = there.dropDuplicates(["sha256"])
     # A photograph with boxes has a row for each box, whose digest and path end with the box.
-    there = there.withColumn("content", F.substring("sha256", 1, _DIGEST_LENGTH))
-    box = F.expr(f"substring(sha256, {_DIGEST_LENGTH + 1})")
+    there = there.withColumn("content", F.substring("sha256", 1, DIGEST_LENGTH))
+    box = F.expr(f"substring(sha256, {DIGEST_LENGTH + 1})")
     rows = named.join(there, "content").withColumn("path", F.concat("path", box))
     rows = rows.select(FEATURES.names).orderBy("path")
     staged = store.staged
@@ -51,5 +48,4 @@ def commit_copies(spark: SparkSession, store: FeatureWriter, copies: Copies) -> 
     with described(spark, f"extract: {copies.count:,} copies of known images"):
         written = rows.mapInArrow(write, "first string, file string").toArrow().sort_by("first")
     store.commit(written["file"].to_pylist(), REJECTED.empty_table())
-    for file in copies.staged:
-        delete(file)
+    delete_files(store.root, [file.path for file in copies.staged])

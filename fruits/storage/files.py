@@ -7,7 +7,7 @@ import posixpath
 import stat
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -177,8 +177,8 @@ def delete_folder(place: str | Location) -> None:
         filesystem.rm(path, recursive=True)
 
 
-def delete_files(folder: Location, paths: list[str]) -> None:
-    """Deletes files of one store by their exact names.
+def delete_files(folder: Location, paths: Sequence[str]) -> None:
+    """Deletes those files of one store that exist, by their exact names.
 
     Args:
         folder: any location in the store.
@@ -191,7 +191,8 @@ def delete_files(folder: Location, paths: list[str]) -> None:
         folder.filesystem.delete_objects(paths)
         return
     for path in paths:
-        folder.filesystem.rm_file(path)
+        with suppress(FileNotFoundError):
+            folder.filesystem.rm_file(path)
 
 
 def move(files: Sequence[str | Location], folder: str | Location) -> None:

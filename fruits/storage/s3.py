@@ -7,7 +7,7 @@ too many requests. All other errors are raised at once: no such object, refused 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -104,7 +104,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             raise translate_boto_error(error) from error
         return answer
 
-    def delete_objects(self, paths: list[str]) -> None:
+    def delete_objects(self, paths: Sequence[str]) -> None:
         """Deletes objects by their exact names; s3fs interprets "*" in a name as a pattern.
 
         Args:
@@ -116,7 +116,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         for start in range(0, len(paths), MOST_DELETED):
             sync(self.loop, self._delete_objects, paths[start : start + MOST_DELETED])
 
-    async def _delete_objects(self, paths: list[str]) -> None:
+    async def _delete_objects(self, paths: Sequence[str]) -> None:
         bucket = self.split_path(paths[0])[0]
         objects = [{"Key": self.split_path(path)[1]} for path in paths]
         answer = await self._call_s3(

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fruits.features.ahead import one_ahead
 from fruits.features.changes import DERIVED
 from fruits.features.digests import DigestFile, Digests, write_digests
 from fruits.features.file_groups import file_sizes, group_files
@@ -37,7 +39,7 @@ ROWS = pa.schema(
         *(LISTING.field(name) for name in IDENTITY),
         *((name, _NAMES) for name in DERIVED),
         ("digest", pa.binary()),
-        ("file", pa.string()),
+        ("file", _NAMES),
     ]
 )
 """The columns of :func:`known_rows`."""
@@ -57,8 +59,8 @@ def known_rows(
         files: Some of its files; None for all.
 
     Returns:
-        A table of :data:`ROWS`: ``label`` and ``split`` are dictionaries of strings, and
-        ``digest`` has 8 bytes.
+        A table of :data:`ROWS`: ``label``, ``split`` and ``file`` are dictionaries of strings,
+        and ``digest`` has 8 bytes.
     """
     files = table.files() if files is None else files
     share = min(_READ_FILES, math.ceil(len(files) / workers.slots))
@@ -72,11 +74,17 @@ def _read_known(files: Sequence[Location]) -> pa.Table:
     found = []
     for file in files:
         rows = read_rows(file, [*IDENTITY, *DERIVED, "sha256"])
-        digests = [bytes.fromhex(digest[:16]) for digest in rows["sha256"].to_pylist()]
         columns = [rows[name] for name in (*IDENTITY, *DERIVED)]
-        columns += [pa.array(digests, pa.binary()), pa.repeat(file.name, rows.num_rows)]
+        columns += [_starts(rows["sha256"]), pa.repeat(file.name, rows.num_rows)]
         found.append(pa.table(columns, ROWS.names).cast(ROWS))
     return pa.concat_tables(found)
+
+
+def _starts(digests: pa.ChunkedArray) -> pa.Array:
+    """The first eight bytes of each digest, which is in hexadecimal."""
+    digits = "".join(pc.utf8_slice_codeunits(digests, 0, 16).to_pylist())
+    buffers = [None, pa.py_buffer(bytes.fromhex(digits))]
+    return pa.Array.from_buffers(pa.binary(8), len(digests), buffers).cast(pa.binary())
 
 
 def known_parts(workers: Workers, table: FeatureTable, bounds: Sequence[str]) -> Parts:
@@ -90,8 +98,9 @@ def known_parts(workers: Workers, table: FeatureTable, bounds: Sequence[str]) ->
     if not bounds:
         return Parts.of(known_rows(workers, table))
     spread = Spread(KNOWN, bounds)
-    for files in _groups(table):
-        spread.add(known_rows(workers, table, files).select(KNOWN.names).cast(KNOWN))
+    # The workers read the next rows while this process divides the last ones.
+    for rows in one_ahead(known_rows(workers, table, files) for files in _groups(table)):
+        spread.add(rows.select(KNOWN.names).cast(KNOWN))
     return spread.parts()
 
 

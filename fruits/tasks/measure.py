@@ -21,7 +21,7 @@ from fruits.features.moments_file import merge_files, read_moments
 from fruits.features.table import FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
 from fruits.sources.listing import IDENTITY
-from fruits.storage.files import delete, move, paths_in, replace
+from fruits.storage.files import delete_files, move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.tasks.known import known_rows
 from fruits.tasks.merge import merged
@@ -159,8 +159,8 @@ def moments(
             measure([own[file]])
             part = read_moments(file)
         total = total.merge(part)
-    for file in {*few} - own.keys() if listing is None else {*few, *own}:
-        delete(file)
+    done = {*few} - own.keys() if listing is None else {*few, *own}
+    delete_files(table.root, [file.path for file in done])
     return total
 
 
@@ -188,8 +188,7 @@ def _measure(
     divided = {file: [part for part, _ in own] for file, own in parts.items() if len(own) > 1}
     what = f"fit: merge {len(divided):,} chunks"
     workers.run(lambda job: merge_files(job[1], job[0]), list(divided.items()), what)
-    for file in (file for own in divided.values() for file in own):
-        delete(file)
+    delete_files(table.root, [file.path for own in divided.values() for file in own])
 
 
 def _parts(
@@ -220,8 +219,7 @@ def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, Locatio
 
 def _forget(table: FeatureTable, chunks: list[Chunk]) -> None:
     """Deletes the stored moments of chunks."""
-    for _, file in _kept(table, chunks):
-        delete(file)
+    delete_files(table.root, [file.path for _, file in _kept(table, chunks)])
 
 
 def _side(file: Location) -> str | None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from fruits.features.moments_file import merge_files
-from fruits.storage.files import delete
+from fruits.storage.files import delete_files
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
 
@@ -34,8 +34,7 @@ def merged(workers: Workers, files: Sequence[Location], folder: Location) -> lis
         whole = all(done)
         both = zip(jobs, done, strict=True)
         fewer = [file for (group, target), one in both for file in ([target] if one else group)]
-        for file in {*found} - {*files, *fewer}:
-            delete(file)
+        delete_files(folder, [file.path for file in {*found} - {*files, *fewer}])
         found = fewer
     return found
 

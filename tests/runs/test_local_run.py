@@ -124,20 +124,26 @@ def test_a_collection_grows_without_spark(draw: Draw, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.spark
-@pytest.mark.usefixtures("graph")
-def test_a_run_without_spark_starts_it_for_files_that_were_renamed(
-    draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("_no_java")
+def test_renamed_and_copied_files_need_neither_spark_nor_the_network(
+    draw: Draw, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("PYSPARK_SUBMIT_ARGS")
     images, out = draw(LABELS), tmp_path / "out"
     go(images, out)
     before = features(out)
     (images / "Training" / "Fig").rename(images / "Training" / "Ficus")
+    lime = images / "Training" / "Lime"
+    (lime / "twin.jpg").write_bytes((lime / "0_100.jpg").read_bytes())
     report = go(images, out, "--allow-removed")
-    assert report["counts"] == {"found": 40, "extracted": 0, "reused": 40, "rejected": 0}
+    assert report["counts"] == {"found": 41, "extracted": 0, "reused": 41, "rejected": 0}
+    assert report["local_processes"] == available_cores()
     after = features(out)
-    assert set(after["label"]) == {"Ficus", "Fig", "Lime", "Plum"}
+    assert after["label"].value_counts().to_dict() == {
+        "Ficus": 12,
+        "Fig": 4,
+        "Lime": 13,
+        "Plum": 12,
+    }
     same = before.set_index("sha256")["features"].to_dict()
     assert after.set_index("sha256")["features"].to_dict() == same
 
