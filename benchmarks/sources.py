@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from psutil import Process  # type: ignore[import-untyped]
 
 from fruits.sources.open_source import open_source
-from fruits.tasks.task_ranges import MOST_IMAGES
+from fruits.tasks.image_ranges import MOST_IMAGES
 from tests.ports import free_port
 
 TASK = MOST_IMAGES

@@ -27,7 +27,7 @@ from fruits.networks.runtime import GROUP
 from fruits.sources.decode import RejectedImage, decode, decode_whole
 from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of
-from fruits.tasks.task_ranges import MOST_IMAGES
+from fruits.tasks.image_ranges import MOST_IMAGES
 
 PROBED_IMAGES = 48
 

@@ -17,8 +17,8 @@ from fruits.reduction.fit import Reduction
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.storage.location import Location
+from fruits.tasks.path_ranges import Earlier
 from fruits.tasks.project import DIGESTS, SCORED
-from fruits.tasks.ranges import Earlier
 
 if TYPE_CHECKING:
     from fruits.runs.outputs import Outputs

@@ -28,7 +28,7 @@ from fruits.runs.resources import (
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.parts import IN_MEMORY, Parts, Totals
-from fruits.tasks.task_ranges import task_ranges
+from fruits.tasks.image_ranges import image_ranges
 
 # Seconds per image for its digest, Arrow and Parquet, in addition to decoding and the network; and
 # for the comparison with committed images on the driver.
@@ -115,7 +115,7 @@ class RunCosts:
         return {
             "chunk": self.chunk,
             "chunks": self.chunks,
-            "partition": max(map(len, task_ranges(self.chunk, self.resources.cores))),
+            "partition": max(map(len, image_ranges(self.chunk, self.resources.cores))),
             "batch": self.graph.batch,
             "components": self.components,
         }

@@ -30,7 +30,7 @@ from fruits.sources.spread import Spread
 from fruits.tasks import commits
 from fruits.tasks.commits import Commits, Outcome, with_reasons
 from fruits.tasks.copies import Copies
-from fruits.tasks.task_ranges import MOST_IMAGES, task_ranges
+from fruits.tasks.image_ranges import MOST_IMAGES, image_ranges
 from fruits.tasks.workers import Shared, WorkerDiedError, Workers
 
 # Reads the contents of items: :meth:`fruits.sources.source.Source.contents`.
@@ -182,7 +182,7 @@ def _extract(
         outcome.seconds = time.monotonic() - began
         return outcome
 
-    spans = task_ranges(files.num_rows, workers.slots, most)
+    spans = image_ranges(files.num_rows, workers.slots, most)
     workers.run(work, spans, f"extract: {files.num_rows:,} images", outcomes)
     listing.destroy()
 

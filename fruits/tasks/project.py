@@ -22,8 +22,8 @@ from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
-from fruits.tasks import ranges
-from fruits.tasks.ranges import Earlier, Sorted
+from fruits.tasks import path_ranges as ranges
+from fruits.tasks.path_ranges import Earlier, Sorted
 from fruits.tasks.workers import Workers
 
 # The columns of features that a task reads.

@@ -13,7 +13,7 @@ from fruits.runs import project as step
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
 from fruits.runs.reused_rows import RECORD
-from fruits.tasks.ranges import Earlier
+from fruits.tasks.path_ranges import Earlier
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark", "graph")]
 

@@ -26,12 +26,12 @@ from fruits.sources.source import Source
 from fruits.spark.copies import commit_copies
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks import commits
-from fruits.tasks import task_ranges as task_sizes
+from fruits.tasks import image_ranges as sizes_of_tasks
 from fruits.tasks.commits import Outcome
 from fruits.tasks.extract import Extraction, most_images
 from fruits.tasks.extract import extract as extract_files
+from fruits.tasks.image_ranges import MOST_IMAGES, image_ranges
 from fruits.tasks.known import known_parts, known_rows
-from fruits.tasks.task_ranges import MOST_IMAGES, task_ranges
 from fruits.tasks.workers import Workers
 
 LABELS = {"Apple Red 1": 9, "Pêche #1 50%": 9, "v1.2": 5}
@@ -62,7 +62,7 @@ def test_features_have_the_same_bits_for_any_partitions_and_chunks(
     paths = [path.removeprefix("file:") for path in listing["path"].to_pylist()]
     one_by_one = [next(featurize([Path(path).read_bytes()], graph)) for path in paths]
     for number, (fewest, chunk) in enumerate([(64, 10_000), (3, 10_000), (1, 7), (64, 1)]):
-        monkeypatch.setattr(task_sizes, "FEWEST_IMAGES", fewest)
+        monkeypatch.setattr(sizes_of_tasks, "FEWEST_IMAGES", fewest)
         out = tmp_path / f"out{number}"
         assert extract(workers, listing, graph, out, chunk).extracted == len(paths)
         table = pd.read_parquet(out / "features").sort_values("path")
@@ -315,7 +315,7 @@ def test_tasks_of_a_slow_machine_are_short() -> None:
     assert 1 <= most * 2.0 <= commits.TASK_SECONDS
     assert most_images(Outcome(done=[range(400)], seconds=1.0)) == MOST_IMAGES
     assert most_images(Outcome(done=[range(1)], seconds=600.0)) == 1
-    spans = task_ranges(100, 2, most)
+    spans = image_ranges(100, 2, most)
     assert [number for span in spans for number in span] == list(range(100))
     assert max(map(len, spans)) == most
 
@@ -331,14 +331,14 @@ def test_two_commits_are_less_than_a_minute_apart() -> None:
 def test_tasks_grow_shorter_towards_the_end_of_a_chunk(
     images: int, slots: int, sizes: list[int]
 ) -> None:
-    assert [len(span) for span in task_ranges(images, slots)] == sizes
+    assert [len(span) for span in image_ranges(images, slots)] == sizes
 
 
 @pytest.mark.parametrize(("images", "slots"), [(10_000, 1), (10_000, 2), (1_000, 64)])
 def test_tasks_take_every_image_once_and_never_more_than_a_few_hundred(
     images: int, slots: int
 ) -> None:
-    tasks = task_ranges(images, slots)
+    tasks = image_ranges(images, slots)
     assert [number for span in tasks for number in span] == list(range(images))
     assert max(map(len, tasks)) <= 512
 

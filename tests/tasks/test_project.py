@@ -15,10 +15,11 @@ from fruits.features.writer import FeatureWriter
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks import measure, ranges
+from fruits.tasks import measure
+from fruits.tasks import path_ranges as ranges
 from fruits.tasks.known import known_rows
+from fruits.tasks.path_ranges import Earlier
 from fruits.tasks.project import DIGESTS, SCORED, project
-from fruits.tasks.ranges import Earlier
 from fruits.tasks.workers import Workers
 
 ROWS = 200

@@ -10,7 +10,7 @@ MOST_IMAGES = 512
 FEWEST_IMAGES = 64
 
 
-def task_ranges(images: int, slots: int, most: int = MOST_IMAGES) -> list[range]:
+def image_ranges(images: int, slots: int, most: int = MOST_IMAGES) -> list[range]:
     """The range of images of each task: long ranges first, shorter ones at the end of a chunk.
 
     This is the "guided self-scheduling" of Polychronopoulos and Kuck, IEEE Transactions on
