@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -65,7 +66,12 @@ def known_rows(
     files = table.files() if files is None else files
     share = min(_READ_FILES, math.ceil(len(files) / workers.slots))
     groups = [files[start : start + share] for start in range(0, len(files), share or 1)]
-    found = workers.run(_read_known, groups, f"extract: rows of {len(files):,} files")
+    if table.root.is_local:
+        # Workers would need longer to send the rows than this process needs to read them.
+        with ThreadPoolExecutor(workers.slots) as threads:
+            found = [*threads.map(_read_known, groups)]
+    else:
+        found = workers.run(_read_known, groups, f"extract: rows of {len(files):,} files")
     return pa.concat_tables([ROWS.empty_table(), *found]).unify_dictionaries()
 
 
@@ -100,7 +106,9 @@ def known_parts(workers: Workers, table: FeatureTable, bounds: Sequence[str]) ->
     spread = Spread(KNOWN, bounds)
     # The workers read the next rows while this process divides the last ones.
     for rows in one_ahead(known_rows(workers, table, files) for files in _groups(table)):
-        spread.add(rows.select(KNOWN.names).cast(KNOWN))
+        for start in range(0, rows.num_rows, parts.PART_ROWS):
+            some = rows.slice(start, parts.PART_ROWS)
+            spread.add(some.select(KNOWN.names).cast(KNOWN))
     return spread.parts()
 
 
@@ -129,7 +137,9 @@ def _groups(table: FeatureTable) -> Iterator[list[Location]]:
     if not names:
         return
     sizes = file_sizes(table.root)
-    for group in group_files(names, sizes, _bytes_of_rows(table, names[0], sizes), _MOST_FILES):
+    # A small file has more bytes for each row.
+    largest = max(names, key=sizes.__getitem__)
+    for group in group_files(names, sizes, _bytes_of_rows(table, largest, sizes), _MOST_FILES):
         yield [table.root / name for name in group]
 
 
