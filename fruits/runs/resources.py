@@ -58,11 +58,11 @@ _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def available_cores(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
-    """The cores for this process, within the limits of control groups (version 2)."""
+    """The cores for this process, within the limits of control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = [float(cores or 1)]
     with suppress(OSError):  # Not on Linux, so there are no control groups.
-        limits += [_quota(group / "cpu.max") for group, _ in _groups(proc, cgroup, "cpu")]
+        limits += [_quota(*of_group) for of_group in _groups(proc, cgroup, "cpu")]
     return max(1, math.ceil(min(limits)))
 
 
@@ -115,10 +115,11 @@ def _limit(file: Path) -> float:
         return math.inf
 
 
-def _quota(file: Path) -> float:
+def _quota(group: Path, version: int) -> float:
     """The cores that a control group may use at a time; infinite without a limit."""
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if version == 1 else ("cpu.max",)
     try:
-        quota, period = file.read_text().split()
+        quota, period = " ".join((group / name).read_text() for name in names).split()
     except OSError:
         return math.inf
-    return math.inf if quota == "max" else int(quota) / int(period)
+    return math.inf if quota in ("max", "-1") else int(quota) / int(period)

@@ -18,6 +18,10 @@ MOST_NEW = 512
 """The maximum number of new images of a run without Spark. With more, the start of Spark, five to
 ten seconds, matters less, and people want to see the progress on Spark's page."""
 
+_MOST_PROCESSES = 16
+"""The maximum number of processes of a run without Spark. The start of each takes a second of a
+core and 150 MB, and 512 images in 16 processes take about as long."""
+
 
 def local_processes(config: RunConfig, images: int) -> int | None:
     """The number of processes for a run without Spark; None if the run needs Spark.
@@ -33,7 +37,7 @@ def local_processes(config: RunConfig, images: int) -> int | None:
     # Most of the images that the last run found are known.
     if images > MOST_NEW and images - _found(config) > MOST_NEW:
         return None
-    return min(local_tasks(available_cores()), max(images, 1))
+    return min(local_tasks(available_cores()), max(images, 1), _MOST_PROCESSES)
 
 
 def _found(config: RunConfig) -> int:

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Predictor
+from fruits.runs import workers
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
 from fruits.runs.resources import available_cores
@@ -216,3 +217,25 @@ def test_control_groups_limit_the_cores(tmp_path: Path) -> None:
     assert available_cores(cgroup=tmp_path) == 1
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert available_cores(cgroup=tmp_path) == all_cores
+
+
+def test_control_groups_of_version_1_limit_the_cores(tmp_path: Path) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text("5:cpu,cpuacct:/docker/x\n")
+    group = tmp_path / "cpu"
+    group.mkdir()
+    (group / "cpu.cfs_period_us").write_text("100000\n")
+    (group / "cpu.cfs_quota_us").write_text("100000\n")
+    assert available_cores(tmp_path, tmp_path) == 1
+    (group / "cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores(tmp_path, tmp_path) == len(os.sched_getaffinity(0))
+
+
+def test_a_run_without_spark_starts_few_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "available_cores", lambda: 96)
+    monkeypatch.setattr(workers, "may_do_without_spark", lambda: True)
+    config = RunConfig(images="images", output=str(tmp_path))
+    assert local_processes(config, 500) == 16
+    assert local_processes(config, 3) == 3
