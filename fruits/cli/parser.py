@@ -14,6 +14,9 @@ from fruits.runs.options import Option, options
 # If an option has more choices, they are listed in its help, not in the usage.
 FEW = 4
 
+# What argparse calls the type of a value, and what the user calls it.
+_KINDS = {"int": "a whole number", "float": "a number", "number": "a number"}
+
 # A command returns the exit status, or None for 0.
 Command = Callable[..., int | None]
 
@@ -27,6 +30,9 @@ class Parser(argparse.ArgumentParser):
         if wrong:
             choices = [choice.strip("'\" ") for choice in wrong[2].split(",")]
             message += _nearest(wrong[1], choices)
+        if wrong := re.search(r"invalid (\w+) value: (.*)$", message):
+            kind = _KINDS.get(wrong[1], wrong[1])
+            message = f"{message[: wrong.start()]}wanted {kind}; got {wrong[2]}"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def parse_known_args(  # type: ignore[override]

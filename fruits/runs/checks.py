@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -97,12 +98,12 @@ def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
         )
 
 
-def require_apart(config: RunConfig, linked: list[str]) -> None:
+def require_apart(config: RunConfig, linked: Sequence[str] = ()) -> None:
     """Checks that results cannot be listed as images, and that results cannot replace images.
 
     Args:
         config: The options of the run.
-        linked: The real paths of linked folders in the images.
+        linked: The real paths of linked folders in the images, if they are listed already.
 
     Raises:
         ConfigError: The output is in a folder of images, or the images are in a folder of results.
@@ -112,9 +113,10 @@ def require_apart(config: RunConfig, linked: list[str]) -> None:
     for folder in (*places, *map(Location.of, linked)):
         if folder.contains(output):
             where = config.images if folder in places else f"{folder}, a part of {config.images}"
+            relation = "is the folder" if output.contains(folder) else "is in"
             raise ConfigError(
-                "output: wanted a folder outside of the images, since the next run would take its "
-                f"plots for images; {config.output} is below {where}: give another output"
+                "output: wanted a folder outside of the images, because results and photographs "
+                f"would be mixed; {config.output} {relation} {where}: give another output"
             )
     for name in (*RESULTS, STAGING):
         if any((output / name).contains(images) for images in places):

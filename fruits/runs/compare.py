@@ -83,6 +83,7 @@ def _networks(config: RunConfig, grid: ComparisonGrid, progress: TextIO) -> Iter
     """Runs the networks one after the other, and writes the tables after each of them."""
     outputs = Outputs.of(config.output)
     before = _comparison_there(outputs)
+    require_apart(config)
     listed = list_images(config, Stages(progress))
     require_apart(config, listed[1].linked)
     known = {one.backbone: before.get(one.backbone) for one in grid.runs}

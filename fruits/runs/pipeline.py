@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from fruits.networks.detector import PREFIX
+from fruits.runs.checks import require_apart
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
 from fruits.runs.inputs import list_images
@@ -46,6 +47,7 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
     if find_spec("pyspark") is None:
         # Checked now, not after minutes of listing.
         raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
+    require_apart(config)  # Again with the linked folders, after the images are listed.
     stages = Stages(progress)
     listed = list_images(config, stages)
     processes = local_processes(config, listed[-1].num_rows)

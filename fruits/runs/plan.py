@@ -85,9 +85,10 @@ class Plan:
             f"rejected; {1e3 * probe.read:.1f} ms to read, {1e3 * probe.decode:.1f} ms to decode, "
             f"{1e3 * probe.network:.1f} ms in the network{boxes}"
         )
+        chunks = "1 chunk" if work["chunks"] == 1 else f"{work['chunks']:,} chunks"
         yield (
-            f"work      {work['chunks']} chunks of {work['chunk']:,} images or less, in partitions "
-            f"of {work['partition']}, in batches of {work['batch']}; {self.resources.cores} tasks "
+            f"work      {chunks} of {work['chunk']:,} images or less, in partitions of "
+            f"{work['partition']}, in batches of {work['batch']}; {self.resources.cores} tasks "
             f"at a time; {work['components']:,} components at most"
         )
 

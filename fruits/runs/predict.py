@@ -52,7 +52,13 @@ def predict_config(model: str, images: str, output: str, **options: Any) -> RunC
             parameters = dict(json.loads(place.filesystem.cat_file(place.path))["parameters"])
     except FileNotFoundError:
         raise ConfigError(
-            f"model: wanted the output of a finished run; {place} does not exist"
+            f"model: wanted the output of a finished run; {place} does not exist: give another "
+            "folder, or run first"
+        ) from None
+    except NotADirectoryError:
+        raise ConfigError(
+            f"model: wanted the output of a finished run; {model} is a file, or inside a file: "
+            "give a folder"
         ) from None
     except OSError as error:
         raise OutputError(f"model: {place} cannot be read: {one_line(error)}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -186,9 +186,14 @@ def _evaluation_lines(report: dict[str, Any]) -> list[str]:
     if reason := about.get("skipped"):
         return [f"  no classifier: {reason}"]
     lines = [_evaluation_line(one) for one in report.get("evaluation", ())]
-    if about and not lines:
-        return ["  the classifier was not evaluated: no label has images that can be held out"]
-    return lines
+    return lines or ([f"  {not_evaluated(report)}"] if about else [])
+
+
+def not_evaluated(report: Mapping[str, Any]) -> str:
+    """The reason why a run with a classifier has no evaluation."""
+    if report["parameters"].get("model"):
+        return "the classifier was not evaluated: no image has a label that the model knows"
+    return "the classifier was not evaluated: no label has images that can be held out"
 
 
 def _evaluation_line(one: dict[str, Any]) -> str:

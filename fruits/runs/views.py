@@ -22,7 +22,7 @@ from fruits.classify.review import Confusion, Suspect
 from fruits.classify.rows import scheme_of
 from fruits.runs.output_record import PAGE
 from fruits.runs.pipeline import Run
-from fruits.runs.summary import figures
+from fruits.runs.summary import figures, not_evaluated
 
 if TYPE_CHECKING:
     from IPython.display import DisplayObject
@@ -169,7 +169,8 @@ def _nothing(run: Run) -> Note:
     reason = run.report["classifier"].get("skipped")
     if reason:
         return Note(f"No classifier: {reason}.")
-    return Note("The classifier was not evaluated: no image has a label that can be held out.")
+    reason = not_evaluated(run.report)
+    return Note(f"{reason[0].upper()}{reason[1:]}.")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -100,7 +100,13 @@ def pack(
         if name not in there or _is_older(there[name], part):
             if name in there:
                 _require_ours(source, target / name, format)
-            _write(source, target / name, format, part)
+            try:
+                _write(source, target / name, format, part)
+            except OSError as error:
+                raise OutputError(
+                    f"output: {target / name} cannot be written: {error.strerror or error}: "
+                    "change its permissions, free some space, or give another output"
+                ) from error
             written += 1
         else:
             _require_same(source, target / name, format, part)

@@ -1,9 +1,10 @@
 """Decides by their names which files are images, with one rule for every source.
 
 A file is an image if its name ends in one of :data:`SUFFIXES`, in upper or lower case. Hidden files
-and folders (a leading `.`) and folders that some systems add to photographs
-(:data:`SYSTEM_FOLDERS`) are skipped. A leading `_` is part of an ordinary name, because cameras
-write it: `_DSC0003.JPG`. The rule uses only the part of a path below the given folder.
+and folders (a leading `.`), folders that some systems add to photographs (:data:`SYSTEM_FOLDERS`)
+and the plots of a run (:data:`PLOTS`) are skipped. A leading `_` is part of an ordinary name,
+because cameras write it: `_DSC0003.JPG`. The rule uses only the part of a path below the given
+folder.
 """
 
 import posixpath
@@ -16,6 +17,11 @@ from fruits.sources.formats import SUFFIXES
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
 
 
+# The pictures in the folder `plots` of an output. If the output is among photographs, they would be
+# images with the label "plots".
+PLOTS = frozenset(("scree.png", "pc1_pc2.png", "confusion.png", "calibration.png", "compare.png"))
+
+
 # The most reasons in a message; files such as scan.0001 have many different suffixes.
 MOST_DESCRIBED = 10
 
@@ -26,8 +32,8 @@ class Selection:
     Attributes:
         passed_over: The number of skipped files by reason: the suffix in lower case (`.txt`),
             `no suffix`, `hidden` (a hidden folder counts once, whatever it contains), the names of
-            :data:`SYSTEM_FOLDERS`, `special files` (pipes, sockets, devices), `broken links` and
-            `repeated folders` (links to a folder that is already listed).
+            :data:`SYSTEM_FOLDERS`, `plots of a run`, `special files` (pipes, sockets, devices),
+            `broken links` and `repeated folders` (links to a folder that is already listed).
     """
 
     def __init__(self) -> None:
@@ -46,6 +52,9 @@ class Selection:
             if not self.enters(folder):
                 return False
             self._open = folder
+        if base in PLOTS and f"/{folder}".endswith("/plots"):
+            self.passed_over["plots of a run"] += 1
+            return False
         if reason := _reason(base):
             self.passed_over[reason] += 1
             return False

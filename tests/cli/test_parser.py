@@ -40,6 +40,23 @@ def test_a_mistake_is_one_line_with_a_suggestion_and_the_command_for_help(
     assert where in err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("components", "many", "number"),
+        ("max-rejected", "5%", "number"),
+        ("limit", "1.5", "whole number"),
+    ],
+)
+def test_a_value_that_is_no_number_is_one_line_in_everyday_words(
+    option: str, value: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "--images", "a", "--output", "b", f"--{option}", value]
+    status, _, err = answer(arguments, capsys)
+    got = f"argument --{option}: wanted a {wanted}; got '{value}'"
+    assert (status, err) == (2, f"fruits run: {got}; see fruits run --help\n")
+
+
 def test_an_unknown_word_without_similar_ones_gets_no_suggestion(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -23,6 +23,7 @@ from small_pictures import draw_pictures
 from unpacked import map_of, thumbnails_of
 
 from fruits.classify.plane import discriminant_axes
+from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Predictor
 from fruits.quality.atlas import ATLAS
@@ -32,6 +33,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.load_model import load_model
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
+from fruits.sources.folder import find_images
 from fruits.spark.read_images import read_images
 
 COLOURS = {"Apple": (190, 40, 40), "Fig": (90, 40, 110), "Lime": (90, 170, 50)}
@@ -304,6 +306,12 @@ def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_ru
     assert not (tmp_path / "out" / "predictor" / "mine").exists()
 
 
+def test_no_result_is_an_image_of_a_later_run(finished: tuple[Run, Path]) -> None:
+    _, output = finished
+    with pytest.raises(InputError, match=r"got none among .* 4 plots of a run"):
+        find_images(str(output))
+
+
 def test_images_without_known_labels_are_predicted_and_not_evaluated(
     finished: tuple[Run, Path], tmp_path: Path
 ) -> None:
@@ -313,7 +321,9 @@ def test_images_without_known_labels_are_predicted_and_not_evaluated(
     assert result.evaluations == []
     predictions = pd.read_parquet(tmp_path / "out" / "predictions")
     assert set(predictions["predicted"]) <= set(COLOURS)
-    assert "not evaluated" in result.summary()
+    assert "not evaluated: no image has a label that the model knows" in result.summary()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "not evaluated: no image has a label that the model knows" in page
 
 
 def test_three_steps_of_growth_give_the_bits_of_one_run(

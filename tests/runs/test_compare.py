@@ -21,6 +21,7 @@ from fruits.runs.compare_plan import ComparisonPlan
 from fruits.runs.comparison import Comparison, Network
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
+from fruits.sources.folder import find_images
 
 SMALL = Path(__file__).parents[1] / "data" / "networks" / "dinov2"
 KINDS = {"classifier": ["lda", "softmax"], "transform": ["none"]}
@@ -122,6 +123,8 @@ def test_a_network_that_fails_is_one_line_and_the_others_continue(
         *["EfficientNetLite0"] * 2,
     ]
     assert (place / "plots" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"got none among .* plots of a run"):
+        find_images(str(place))
 
 
 def test_features_are_extracted_once_for_each_network(output: tuple[Path, Comparison]) -> None:

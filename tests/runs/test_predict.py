@@ -29,6 +29,24 @@ def test_what_decides_the_features_is_that_of_the_model(finished: Path, tmp_path
     assert config.csv is True
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none", "run.json does not exist: give another folder, or run first"),
+        ("file", "file is a file, or inside a file: give a folder"),
+        ("file/output", "output is a file, or inside a file: give a folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_an_error_that_says_what_to_do(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        ConfigError, match=f"^model: wanted the output of a finished run; .*{reason}$"
+    ):
+        predict_config(str(tmp_path / name), "images", str(tmp_path / "other"))
+
+
 @pytest.mark.parametrize("name", ["output", "output/", "./output", "other/../output"])
 def test_the_results_of_the_model_are_not_replaced(finished: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="output: wanted another folder than the model's"):

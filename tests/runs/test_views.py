@@ -152,5 +152,7 @@ def test_without_held_out_images_suspects_are_training_images(
 ) -> None:
     result = go(draw({"Fig": 1, "Lime": 1}), tmp_path / "out")
     assert result.evaluations == []
-    assert str(views.evaluations(result)).startswith("The classifier was not evaluated")
+    assert str(views.evaluations(result)).startswith(
+        "The classifier was not evaluated: no label has images that can be held out."
+    )
     assert views.IN_SAMPLE in str(views.suspects(result))

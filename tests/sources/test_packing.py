@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from forms import as_tar, as_zip, files_of, read
 
 from fruits.cli import main
 from fruits.errors import ConfigError, InputError, OutputError
+from fruits.sources import packing
 from fruits.sources.open_source import open_source
 from fruits.sources.packing import pack
 
@@ -78,6 +80,19 @@ def test_an_unreadable_image_ends_the_packing_without_an_incomplete_shard(
     with pytest.raises(InputError, match=r"images/Apple/broken\.jpg cannot be read"):
         pack(str(root), str(output))
     assert list(output.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_an_error_of_one_line(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    root = draw({"Apple": 1})
+    monkeypatch.setattr(packing.os, "makedirs", refuse)
+    with pytest.raises(OutputError, match=r"00000\.tar cannot be written: Read-only") as caught:
+        pack(str(root), str(tmp_path / "shards"))
+    assert "\n" not in str(caught.value)
 
 
 def test_shards_are_written_to_s3(

@@ -78,6 +78,13 @@ def test_the_rule_is_the_same_for_names_in_an_archive() -> None:
     assert selection.passed_over == {"hidden": 2, "__MACOSX": 1, "no suffix": 1}
 
 
+def test_the_plots_of_an_output_among_the_images_are_skipped_and_counted(tmp_path: Path) -> None:
+    images = ["Fig/1.jpg", "Fig/scree.png", "Fig/plots/1.png", "Fig/myplots/scree.png"]
+    fill(tmp_path, *images, "plots/scree.png", "old/out/plots/compare.png")
+    assert names_of(tmp_path) == sorted(images)
+    assert find_images(str(tmp_path)).passed_over == {"plots of a run": 2}
+
+
 def test_spark_gets_the_images_that_a_run_finds(spark: SparkSession, tmp_path: Path) -> None:
     root = tmp_path / "[all] {a,b}*?"
     fill(root, "Fig/_DSC1.JPG", "F#g/a b%20.jp2", "Fig/.b.jpg", "_Kiwi/x::y.heif", "Fig/n.txt")
