@@ -23,9 +23,9 @@ def test_the_examples_of_the_page_run_and_use_each_name(
         exec(compile(example, str(PAGE), "exec"), names)
 
     out = capsys.readouterr().out
-    assert "24 images: 24 extracted" in out
-    assert "'found': 24" in out
-    assert "(24, 1280) float32" in out
+    assert "33 images: 33 extracted" in out
+    assert "'found': 33" in out
+    assert "(33, 1280) float32" in out
     assert "data/sample/Training/" in out  # the neighbour of a prediction
     assert "scaler: wanted one of minmax, standard, none; got 'robust'" in out
     assert fruits.__version__ in out

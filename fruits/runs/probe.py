@@ -28,6 +28,7 @@ from fruits.sources.decode import RejectedImage, decode, decode_whole
 from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of
 from fruits.tasks.image_ranges import MOST_IMAGES
+from fruits.tasks.spawn import main_hidden
 
 PROBED_IMAGES = 48
 
@@ -89,7 +90,9 @@ def probe(listing: Parts, graph: CompiledGraph) -> Probe:
     try:
         # Not a fork: the session's threads would not survive it.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            return pool.submit(_probe, rows, graph).result()
+            with main_hidden():
+                probed = pool.submit(_probe, rows, graph)
+            return probed.result()
     except BrokenProcessPool:
         raise InputError(
             f"images: one of the {rows.num_rows} that were tried crashes the decoder or the "

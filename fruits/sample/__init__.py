@@ -19,6 +19,7 @@ from fruits.errors import ConfigError, OutputError
 from fruits.sample.bodies import Body
 from fruits.sample.render import SIDE, render, turned
 from fruits.sample.species import KINDS
+from fruits.tasks.spawn import main_hidden
 
 MARKER = ".fruits-sample.json"
 _DRAFT = f"{MARKER}.part"
@@ -76,7 +77,7 @@ def _draw_classes(folder: Path, classes: int, per_class: int, seed: int) -> Iter
     # A forked child could inherit the locks of the caller's threads; a spawned one does not.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            with _interruption_blocked():
+            with _interruption_blocked(), main_hidden():
                 jobs = [
                     pool.submit(_draw_class, folder, number, per_class, seed)
                     for number in range(classes)

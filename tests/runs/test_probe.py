@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +44,19 @@ def test_an_image_that_crashes_a_probe_ends_the_plan_with_one_line(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     with pytest.raises(InputError, match="one of the 6 that were tried crashes"):
         probe(Parts.of(listing), graph)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_not_run_again_by_an_estimate(
+    graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    images, script = draw({"Fig": 4}), tmp_path / "script.py"
+    script.write_text(
+        "import fruits\n"
+        "print('started')\n"
+        f"places = {{'images': {str(images)!r}, 'output': {str(tmp_path / 'out')!r}}}\n"
+        f"config = fruits.RunConfig(**places, backbone={graph.backbone!r})\n"
+        "print(fruits.estimate(config).images)\n"
+    )
+    done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.splitlines() == ["started", "4"]
