@@ -135,9 +135,8 @@ class OutputRecord:
             taken.append(LOCK)
         if taken:
             raise OutputError(
-                f"output: wanted a new folder, or one of an earlier run; {self.root} was not made "
-                f"by fruits and has {', '.join(taken)}, which a run would replace: give another "
-                "output"
+                f"output: wanted a new folder, or one of an earlier run; {self.root} is not of a "
+                f"run and has {', '.join(taken)}, which a run would replace: give another output"
             )
 
     def require_free(self, names: list[str]) -> None:

@@ -245,7 +245,10 @@ def report_of(outputs: Outputs) -> dict[str, Any]:
         OutputError: There is none, or it is damaged.
     """
     if not outputs.exists("run.json"):
-        raise OutputError(f"output: wanted a finished run; {outputs.uri('run.json')} is not there")
+        raise OutputError(
+            f"output: wanted a finished run; {outputs.uri('run.json')} does not exist: give the "
+            "output of a run (a comparison has one for each network), or run first"
+        )
     with _damage_errors(outputs):
         return dict(json.loads(outputs.read("run.json")))
 

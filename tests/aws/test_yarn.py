@@ -274,9 +274,11 @@ def test_the_results_are_those_of_a_local_run(yarn: Yarn, local: Path, mode: str
     assert job.end() == 0, job.output()[-8000:]
     assert job.application["finalStatus"] == "SUCCEEDED"
     yarn.assert_same_bits(mode, local)
-    # The executors ran on nodes of YARN, and the event log is in S3.
+    # The executors ran on nodes of YARN, and the event log is in S3. In the first job, the one in
+    # client mode, a node may still unpack the archive when the run ends, and has no executor then.
     containers = yarn.hadoop.containers(job.application["id"])
-    assert len({name.split("/")[0] for name in containers}) == 2 + (mode == "cluster")
+    started = len({name.split("/")[0] for name in containers})
+    assert started in ((3,) if mode == "cluster" else (2, 3))
     history = yarn.store.find(f"{BUCKET}/fruits/emr/history")
     assert any(job.application["id"] in name for name in history)
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in job.output()

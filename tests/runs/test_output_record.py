@@ -58,7 +58,7 @@ def test_a_folder_with_other_files_under_our_names_is_refused(
     file = tmp_path / "out" / name
     file.parent.mkdir(parents=True)
     file.write_text("a year of work")
-    with pytest.raises(OutputError, match=rf"not made by fruits and has {name.split('/')[0]}, "):
+    with pytest.raises(OutputError, match=rf"is not of a run and has {name.split('/')[0]}, "):
         go(overwrite=overwrite)
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [file]
     assert file.read_text() == "a year of work"

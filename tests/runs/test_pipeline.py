@@ -510,7 +510,7 @@ def test_the_csv_of_an_earlier_run_is_deleted(
         ({"model": "{tmp}/out", "overwrite": True}, ConfigError, "which overwrite deletes"),
         ({"model": "{tmp}/foreign"}, ConfigError, "output of a finished run.*run without model"),
         ({"output": "{tmp}/file/out"}, OutputError, "is a file, or inside a file"),
-        ({"output": "{tmp}/foreign"}, OutputError, "not made by fruits"),
+        ({"output": "{tmp}/foreign"}, OutputError, "is not of a run and has features"),
         ({"weights": "{tmp}/none.h5"}, BackboneError, "cannot be read"),
         ({"weights": "{tmp}/file"}, BackboneError, "imagenet, random, or"),
     ],

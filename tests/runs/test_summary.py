@@ -80,7 +80,7 @@ def test_a_figure_that_is_no_number_is_a_damaged_report(tmp_path: Path) -> None:
 
 
 def test_no_report_is_no_finished_run(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"wanted a finished run; .*run.json is not there"):
+    with pytest.raises(OutputError, match=r"wanted a finished run; .*run.json does not exist"):
         summary_of(Outputs.of(str(tmp_path)))
 
 
