@@ -18,6 +18,7 @@ from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext
 from fruits.runs.outputs import Outputs
+from fruits.runs.progress import images_bar
 from fruits.runs.summary import Counts
 from fruits.sources.listing import anti_join, semi_join
 from fruits.sources.parts import Parts, Read, Totals
@@ -131,7 +132,7 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
     """Extracts the missing features, with a progress bar."""
     workers, store, progress = context.workers, context.store, context.stages.progress
     with (
-        tqdm(total=missing.num_rows, desc="images", unit=" images", file=progress) as bar,
+        images_bar(missing.num_rows, progress) as bar,
         known_digests(workers, store, known) as digests,
     ):
         done = extract(

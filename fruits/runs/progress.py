@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from tqdm import tqdm
+
 from fruits.runs.memory import return_freed_memory
+
+# Seconds between two lines about the images in a log, where they do not replace each other.
+LOG_SECONDS = 30.0
 
 
 class Stages:
@@ -41,7 +46,7 @@ class Stages:
             yield
         except BaseException:
             _stop(timer)
-            if announced.is_set():
+            if announced.is_set() and replaces_lines(self.progress):
                 # Clear the line for the message of the error.
                 self._print(f"\r{' ' * len(_under_way(name))}\r")
             raise
@@ -53,11 +58,43 @@ class Stages:
 
     def _announce(self, name: str, announced: threading.Event) -> None:
         # The carriage return lets the next line or a progress bar replace it.
-        self._print(_under_way(name) + "\r")
+        self._print(_under_way(name) + ("\r" if replaces_lines(self.progress) else "\n"))
         announced.set()
 
     def _print(self, text: str) -> None:
         print(text, end="", file=self.progress, flush=True)
+
+
+def images_bar(total: int, progress: TextIO) -> tqdm:
+    """A progress bar for images; in a log, a line every half minute."""
+    common = {"total": total, "desc": "images", "unit": " images"}
+    if replaces_lines(progress):
+        return tqdm(**common, file=progress)
+    shown = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+    every = {"mininterval": LOG_SECONDS, "miniters": 1}
+    return tqdm(**common, **every, file=_CompleteLines(progress), bar_format=shown)
+
+
+def replaces_lines(stream: TextIO) -> bool:
+    """Whether a carriage return lets the next text replace a line: on a terminal, in a notebook.
+
+    The log of a container or of a service shows only complete lines.
+    """
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
+
+
+class _CompleteLines:
+    """Ends each state of a progress bar with a newline, not with a carriage return."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=self._stream)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _stop(timer: threading.Timer) -> None:

@@ -2,11 +2,13 @@ import io
 import threading
 
 import pytest
+from ipykernel.iostream import OutStream
 
-from fruits.runs.progress import Stages
+from fruits.runs import progress
+from fruits.runs.progress import Stages, images_bar, replaces_lines
 
 
-class Screen(io.StringIO):
+class Log(io.StringIO):
     """Collects the printed text, and wakes the stages that wait for it."""
 
     def __init__(self) -> None:
@@ -17,6 +19,13 @@ class Screen(io.StringIO):
         count = super().write(text)
         self.written.set()
         return count
+
+
+class Screen(Log):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
     def shown(self) -> list[str]:
         """The lines as a terminal shows them: text after a carriage return overwrites the line."""
@@ -63,3 +72,55 @@ def test_a_failed_stage_leaves_an_empty_line_and_no_time(after: float) -> None:
         fail()
     assert screen.shown() == [""]
     assert stages.seconds == {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_log_has_complete_lines_only(fails: bool) -> None:
+    log = Log()
+    stages = Stages(log, after=0)
+    try:
+        with stages("fit"):
+            assert log.written.wait(60)
+            assert log.getvalue() == "fit ...\n"
+            if fails:
+                raise OSError("full")
+    except OSError:
+        assert log.getvalue() == "fit ...\n"
+    else:
+        assert log.getvalue() == f"fit ...\nfit      {stages.seconds['fit']:8.1f} s\n"
+
+
+def test_a_bar_in_a_log_is_complete_lines_and_not_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    with images_bar(1000, log) as bar:
+        for _ in range(100):
+            bar.update(10)
+    assert "\r" not in log.getvalue()
+    first, last = log.getvalue().splitlines()
+    assert first.startswith("images: 0/1000 [")
+    assert last.startswith("images: 1000/1000 [")
+    assert last.endswith(" images/s]")
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    often = Log()
+    with images_bar(30, often) as bar:
+        for _ in range(3):
+            bar.update(10)
+    counts = [line.split()[1] for line in often.getvalue().splitlines()]
+    assert counts[:4] == ["0/30", "10/30", "20/30", "30/30"]
+
+
+def test_a_bar_on_a_terminal_replaces_itself() -> None:
+    screen = Screen()
+    with images_bar(30, screen) as bar:
+        bar.update(30)
+    (line, rest) = screen.shown()
+    assert line.startswith("images: 100%|")
+    assert rest == ""
+
+
+def test_a_notebook_replaces_lines_like_a_terminal() -> None:
+    stream = OutStream.__new__(OutStream)
+    # Its own answer, which is no if a notebook is the front end.
+    stream._isatty = False
+    assert replaces_lines(stream)
+    assert not replaces_lines(io.StringIO())
