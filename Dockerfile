@@ -142,7 +142,8 @@ LABEL org.opencontainers.image.title="fruits-app" \
       org.opencontainers.image.base.name="debian:trixie-slim"
 # Without this line, a volume on Fargate belongs to root.
 VOLUME /tmp
-USER fruits
+# The user "fruits". Kubernetes accepts only a number for runAsNonRoot.
+USER 1000
 WORKDIR /home/fruits
 EXPOSE 8000
 HEALTHCHECK --start-period=10s --interval=15s --timeout=10s CMD ["python", "-c", \
@@ -193,7 +194,8 @@ LABEL org.opencontainers.image.title="fruits" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="debian:trixie-slim"
-USER fruits
+# The user "fruits". Kubernetes accepts only a number for runAsNonRoot.
+USER 1000
 WORKDIR /home/fruits
 EXPOSE 8888
 HEALTHCHECK --start-period=30s --interval=15s --timeout=10s CMD ["roles", "healthy"]

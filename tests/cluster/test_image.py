@@ -38,7 +38,7 @@ def test_it_is_small_labelled_and_watched(image: str) -> None:
     found = inspect(image)
     assert found["Size"] <= 2.4e9  # type: ignore[operator]
     config = found["Config"]
-    assert config["User"] == "fruits"  # type: ignore[index]
+    assert config["User"] == "1000"  # type: ignore[index]
     assert config["Healthcheck"]["Test"] == ["CMD", "roles", "healthy"]  # type: ignore[index]
     assert config["Labels"]["org.opencontainers.image.title"] == "fruits"  # type: ignore[index]
     assert config["Entrypoint"][0] == "tini"  # type: ignore[index]

@@ -60,7 +60,7 @@ def address(
 def test_the_image_is_small_and_has_neither_java_nor_spark_nor_tensorflow(image: str) -> None:
     [found] = json.loads(docker("image", "inspect", image))
     assert found["Size"] <= 600e6
-    assert found["Config"]["User"] == "fruits"
+    assert found["Config"]["User"] == "1000"
     assert found["Config"]["Healthcheck"]
     program = (
         "import importlib.util as u, shutil;"
