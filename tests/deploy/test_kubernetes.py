@@ -76,6 +76,13 @@ def test_a_pod_has_no_rights_and_writes_to_its_own_volumes_only() -> None:
         assert variable["value"].startswith("/tmp")
 
 
+def test_a_released_executor_hands_over_its_blocks_and_is_not_kept_for_them() -> None:
+    assert RUN["spec"]["dynamicAllocation"]["shuffleTrackingEnabled"] is False
+    # Spark refuses dynamic allocation without either.
+    for name in ("decommission", "storage.decommission", "storage.decommission.shuffleBlocks"):
+        assert RUN["spec"]["sparkConf"][f"spark.{name}.enabled"] == "true"
+
+
 def test_the_driver_may_use_its_own_namespace_only() -> None:
     assert ACCOUNT.keys() == {"ServiceAccount", "Role", "RoleBinding"}
     [rule] = ACCOUNT["Role"]["rules"]

@@ -27,3 +27,12 @@ def test_an_unknown_field_or_a_wrong_type_is_detected() -> None:
         wrong["spec"]["template"]["spec"]["containers"][0][name] = value
         with pytest.raises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(wrong, RELEASES[-1], strict=True)
+
+
+def test_the_keys_of_a_store_are_in_the_same_secret_as_those_of_runs() -> None:
+    [deployment] = [one for one in OBJECTS if one["kind"] == "Deployment"]
+    run = yaml.safe_load(MANIFEST.with_name("pod.yaml").read_text())
+    secrets = [
+        pod["spec"]["containers"][0]["envFrom"] for pod in (deployment["spec"]["template"], run)
+    ]
+    assert secrets == [[{"secretRef": {"name": "fruits-s3", "optional": True}}]] * 2
