@@ -5,7 +5,7 @@ DEMO := data/demo
 # Tests and runs start hundreds of Python processes; without byte code, each would compile the package.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup java classes sample demo test check lint lab bench image app-image up down test-cluster test-spark-4.1 test-yarn lock sbom clean
+.PHONY: setup java classes sample demo test check lint lab bench image app-image up down test-cluster test-kubernetes test-spark-4.1 test-yarn lock sbom clean
 
 setup: .venv/ready
 
@@ -51,13 +51,13 @@ LOCAL := not cluster and not yarn
 # Spark uses several cores, but the start of a session and the end of a run use only one.
 SPARK_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 test: java .venv/ready-dev
-	@echo "all tests except make test-cluster (Docker) and make test-yarn (Maven): a quarter of an hour on"
-	@echo "two cores; skipped tests are listed at the end of each part, with the reason"
+	@echo "all tests except make test-cluster (Docker), make test-kubernetes and make test-yarn (Maven): a"
+	@echo "quarter of an hour on two cores; skipped tests are listed at the end of each part, with the reason"
 	$(BIN)/python -m pytest tests $(PARALLEL) -m "not spark and $(LOCAL)" --durations=5
 	$(BIN)/python -m pytest tests $(SPARK_PARALLEL) -m "spark and $(LOCAL)" --durations=25
 
 # All tests in these folders are slow or need Docker; only importing them would take 10 s.
-NOT_QUICK := aws cluster networks serve
+NOT_QUICK := aws cluster kubernetes networks serve
 # Quick checks while you work. Java is disabled, so that no test without the marker can start Spark.
 check: lint
 	@echo "quick tests only: two minutes on two cores; make test also runs slow tests and Spark tests"
@@ -107,6 +107,14 @@ ifneq ($(filter-out $(NO_BROWSER),$(CLUSTER)),)
 	[ -x /usr/sbin/sshd ] || apt-get install -y -qq openssh-server
 endif
 	$(BIN)/python -m pytest $(CLUSTER) -m cluster
+
+# A real Kubernetes cluster of one node, built from its Go modules. Needs root on Debian, Go and kubectl.
+test-kubernetes: .venv/ready-dev
+	deploy/docker/engine.sh images
+	[ -x /usr/lib/cni/bridge ] || apt-get install -y -qq containernetworking-plugins conntrack iptables
+	tests/kubernetes/build.sh data/kubernetes
+	$(MAKE) image app-image
+	$(BIN)/python -m pytest tests/kubernetes -m cluster
 
 # The Spark tests with the oldest supported PySpark, which has the same API as EMR.
 OLDEST := tests/features tests/spark tests/tasks tests/runs/test_pipeline.py tests/runs/test_classify.py
