@@ -137,8 +137,9 @@ up() {
 }
 
 down() {
-    local signal
+    local signal table
     local -a left
+    kubectl delete deployments --all -A >/dev/null 2>&1 || true
     kubectl delete pods --all -A --grace-period=1 --timeout=60s >/dev/null 2>&1 || true
     left=($(cat "$run"/pid/* 2>/dev/null; pgrep -f "containerd-shim-runc-v2 .*$socket" || true))
     for signal in TERM KILL; do
@@ -147,6 +148,11 @@ down() {
         sleep 3
     done
     "$bin/kube-proxy" --cleanup >/dev/null 2>&1 || true
+    # The kubelet leaves these behind.
+    for table in filter mangle nat; do
+        iptables-save -t $table | grep -v KUBE- | iptables-restore -T $table
+        ip6tables-save -t $table | grep -v KUBE- | ip6tables-restore -T $table
+    done
     iptables -D FORWARD -i fruits1 -j ACCEPT 2>/dev/null || true
     iptables -D FORWARD -o fruits1 -j ACCEPT 2>/dev/null || true
     ip link delete fruits0 2>/dev/null || true
