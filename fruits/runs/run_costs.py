@@ -44,8 +44,9 @@ THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
 CSV_SECONDS = 130e-9
 # The report: seconds and bytes with very few images, and for each image on its map.
 REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 40e-6, 2_600_000, 1450
-# The classifier: seconds with very few rows; steps of a softmax regression; seconds of each step.
-CLASSIFY, STEPS, STEP = 0.5, 40, 0.1
+# The classifier: seconds with very few rows. Spark's softmax regression: steps, of which most
+# features need all; seconds of each step; operations of one core per second, in Java.
+CLASSIFY, STEPS, STEP, JAVA_FLOPS = 0.5, 200, 0.065, 12e9
 # Bytes of the neighbours' components that are written and hashed in a second.
 NEIGHBOUR_BYTES = 150e6
 # One core in float64: operations of a product per second; seconds of an eigendecomposition over
@@ -188,7 +189,7 @@ class RunCosts:
         models = FOLDS * transforms + 1
         seconds = models * (2 * n * d * d / FLOPS + EIGH * min(d, n) ** 3) / min(cores, THREADS)
         if self.config.classifier == "softmax":
-            step = 4 * n * d * self.labels / FLOPS / cores
+            step = 4 * n * d * self.labels / JAVA_FLOPS / cores
             seconds += (FOLDS + 1) * STEPS * (step + STEP)
         return CLASSIFY + seconds
 
