@@ -21,7 +21,7 @@ pytestmark = pytest.mark.spark
 def objects() -> list[dict[str, Any]]:
     """The objects that the command in the documentation creates."""
     text = (ROOT / "docs/kubernetes.md").read_text()
-    [recipe] = re.findall(r"^SPARK_CONF_DIR=conf spark-submit (.*?)^kubectl", text, re.M | re.S)
+    [recipe] = re.findall(r"^SPARK_CONF_DIR=conf spark-submit (.*?)^```", text, re.M | re.S)
     variables = {**os.environ, "SPARK_CONF_DIR": "conf", "SPARK_HOME": str(SPARK_HOME)}
     variables.pop("PYSPARK_SUBMIT_ARGS", None)
     with api_server() as server:
