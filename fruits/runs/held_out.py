@@ -19,6 +19,7 @@ from fruits.errors import OutputError, one_line
 from fruits.features.rows import lists, matrix
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
+from fruits.storage.parquet import parquet_table
 
 HELD_OUT_FILE = "model/_held_out.parquet"
 
@@ -53,7 +54,7 @@ def read_held_out(output: Location) -> HeldOut | None:
     try:
         with store_errors(output.uri):
             content = place.filesystem.cat_file(place.path)
-        table = pq.read_table(io.BytesIO(content)).combine_chunks()
+        table = parquet_table(content).combine_chunks()
         columns: dict[str, Any] = {name: table[name].to_numpy() for name in _NUMBERS}
         columns |= {name: matrix(table[name].combine_chunks()) for name in _ROWS}
         paths, labels = table["path"].to_pylist(), table["label"].to_pylist()

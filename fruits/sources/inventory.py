@@ -19,7 +19,6 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import READS
@@ -32,6 +31,7 @@ from fruits.sources.text import storable
 from fruits.storage.failures import store_errors
 from fruits.storage.files import read
 from fruits.storage.location import Location
+from fruits.storage.parquet import parquet_table
 
 _BUCKET, _KEY, _SIZE, _MODIFIED = "bucket", "key", "size", "lastmodifieddate"
 _LATEST, _DELETED = "islatest", "isdeletemarker"
@@ -139,7 +139,7 @@ def _read_part(location: Location, manifest: _Manifest, file: tuple[str, str | N
         if checksum and hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
             raise InputError(f"images: {uri} is not the file that {location} names: copy it again")
         if manifest.parquet:
-            table = pq.read_table(io.BytesIO(content), partitioning=None)
+            table = parquet_table(content)
         else:
             table = _read_csv(gzip.decompress(content), manifest.columns)
     except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeError) as error:

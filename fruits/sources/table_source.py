@@ -19,7 +19,6 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from fruits.errors import InputError, StorageError, one_line
 from fruits.sources.columns import label_facts, path_column, path_texts, require_different
@@ -30,6 +29,7 @@ from fruits.sources.statuses import statuses
 from fruits.storage.failures import store_errors
 from fruits.storage.files import read
 from fruits.storage.location import Location
+from fruits.storage.parquet import parquet_table
 from fruits.storage.walk import Entry
 
 
@@ -141,7 +141,7 @@ def read_table(location: Location) -> pa.Table:
         with store_errors(location.uri):
             content = read(location.uri)
         if location.path.lower().endswith(".parquet"):
-            table = pq.read_table(io.BytesIO(content), partitioning=None)
+            table = parquet_table(content)
         else:
             table = _read_csv(content, location.uri)
     except FileNotFoundError:
