@@ -83,7 +83,7 @@ def read_rows(
     ):
         stored = file.schema_arrow.names
         wanted = stored if columns is None else columns
-        rows = file.read([name for name in wanted if name in stored])
+        rows = file.read([name for name in wanted if name in stored], use_threads=False)
     if "split" not in stored:
         rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
         wanted = FEATURES.names if columns is None else columns
@@ -105,7 +105,7 @@ def read_batches(place: Location, columns: list[str]) -> Iterator[pa.RecordBatch
         pq.ParquetFile(source) as file,
     ):
         _require_columns(place, columns, file.schema_arrow.names)
-        yield from file.iter_batches(_READ_ROWS, columns=columns)
+        yield from file.iter_batches(_READ_ROWS, columns=columns, use_threads=False)
 
 
 @contextmanager
@@ -130,7 +130,10 @@ def _require_columns(location: Location, wanted: list[str], there: list[str]) ->
 
 
 def _opened(location: Location, columns: list[str] | None) -> pa.NativeFile | BinaryIO:
-    """A file of features; if the features are read, the whole file, which is little else."""
+    """A file of features; if the features are read, the whole file, which is little else.
+
+    Without Arrow's threads, see :mod:`fruits.storage.parquet`.
+    """
     if columns is None or "features" in columns:
         return pa.BufferReader(location.filesystem.cat_file(location.path))
     return location.filesystem.open(location.path, "rb")

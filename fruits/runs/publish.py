@@ -238,7 +238,7 @@ def _training_rows(context: RunContext, side: str | None) -> Iterator[pa.RecordB
 def _slabs(place: Location) -> Iterator[pa.Table]:
     """The rows of a file, in tables of limited size."""
     with place.filesystem.open(place.path, "rb") as file, pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(_SLAB):
+        for batch in parquet.iter_batches(_SLAB, use_threads=False):
             yield pa.Table.from_batches([batch])
 
 

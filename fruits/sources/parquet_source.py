@@ -142,7 +142,9 @@ def _made(location: Location, length: int) -> pa.Table:
         path = name_column(schema)
         batches = [
             _index_rows(batch, image, path, others)
-            for batch in file.iter_batches(_LONGEST_BATCH, columns=[image, *others])
+            for batch in file.iter_batches(
+                _LONGEST_BATCH, columns=[image, *others], use_threads=False
+            )
         ]
     kept = pa.schema([schema.field(name) for name in others], schema.metadata)
     kept = kept.append(pa.field(_LENGTH, pa.int64())).append(pa.field(_PATH, pa.string()))
@@ -220,7 +222,7 @@ def _read_group(
     mean = max(1, sum(row.length for row in rows) // len(rows))
     size = max(1, min(_LONGEST_BATCH, _BATCH_BYTES // mean))
     done = 0
-    for batch in file.iter_batches(size, row_groups=[group], columns=[column]):
+    for batch in file.iter_batches(size, row_groups=[group], columns=[column], use_threads=False):
         values, stop = _bytes_of(batch[column]), start + batch.num_rows
         contents: list[bytes | OSError] = []
         while done < len(rows) and rows[done].offset < stop:

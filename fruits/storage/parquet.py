@@ -1,4 +1,9 @@
-"""Reads Parquet files that are in memory."""
+"""Reads Parquet files that are in memory.
+
+Files of Python, and bytes, are read without Arrow's threads. Otherwise, a thread of Arrow that
+still has such an object when Python ends would abort the process, after all work is done
+(https://github.com/apache/arrow/issues/34314).
+"""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,9 +11,6 @@ import pyarrow.parquet as pq
 
 def parquet_table(content: bytes) -> pa.Table:
     """All rows of a Parquet file.
-
-    Not with ``pq.read_table``: if a process ends directly after it, one of Arrow's threads may
-    abort the process (https://github.com/apache/arrow/issues/34314).
 
     Args:
         content: The content of the file.
@@ -18,4 +20,4 @@ def parquet_table(content: bytes) -> pa.Table:
         OSError: A page of the file is damaged.
     """
     with pq.ParquetFile(pa.BufferReader(content)) as file:
-        return file.read()
+        return file.read(use_threads=False)

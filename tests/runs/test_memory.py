@@ -39,7 +39,7 @@ from fruits.runs.memory import return_freed_memory
 return_freed_memory()
 file = io.BytesIO()
 pq.write_table(pa.table({"number": range(100_000)}), file)
-pq.ParquetFile(file).read()
+pq.ParquetFile(file).read(use_threads=False)
 pools = [getattr(pa, f"{name}_memory_pool")() for name in pa.supported_memory_backends()]
 print(*sorted(pool.backend_name for pool in pools if pool.max_memory()))
 """
