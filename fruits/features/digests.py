@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.storage.location import Location
@@ -25,6 +26,13 @@ _BLOCK = 4096
 
 _BUCKETS = 256
 """One bucket for each first byte; digests are evenly distributed."""
+
+
+def digest_starts(digests: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The first eight bytes of each digest, which is in hexadecimal."""
+    digits = "".join(pc.utf8_slice_codeunits(digests, 0, 16).to_pylist())
+    buffers = [None, pa.py_buffer(bytes.fromhex(digits))]
+    return pa.Array.from_buffers(pa.binary(8), len(digests), buffers).cast(pa.binary())
 
 
 @dataclass(frozen=True, eq=False)

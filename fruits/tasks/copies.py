@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fruits.features.digests import digest_starts
 from fruits.features.rows import FEATURES, REJECTED, read_rows, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import LISTING
@@ -19,9 +20,6 @@ from fruits.tasks.workers import Workers
 
 DIGEST_LENGTH = 64
 """The number of hexadecimal digits of a SHA-256."""
-
-_START = 16
-"""The number of hexadecimal digits of the ``digest`` of known rows."""
 
 
 class Copies:
@@ -75,7 +73,7 @@ def commit_copies(
     columns = [*LISTING.names, "content"]
     named = pa.concat_tables(read_rows(file, columns) for file in copies.staged)
     contents = pc.unique(named["content"])
-    starts = pa.array([bytes.fromhex(one[:_START]) for one in contents.to_pylist()], pa.binary())
+    starts = digest_starts(contents)
     names = {
         name
         for table in known

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fruits.features.ahead import one_ahead
 from fruits.features.changes import DERIVED
-from fruits.features.digests import DigestFile, Digests, write_digests
+from fruits.features.digests import DigestFile, Digests, digest_starts, write_digests
 from fruits.features.file_groups import file_sizes, group_files
 from fruits.features.rows import read_rows
 from fruits.features.table import FeatureTable
@@ -81,16 +80,9 @@ def _read_known(files: Sequence[Location]) -> pa.Table:
     for file in files:
         rows = read_rows(file, [*IDENTITY, *DERIVED, "sha256"])
         columns = [rows[name] for name in (*IDENTITY, *DERIVED)]
-        columns += [_starts(rows["sha256"]), pa.repeat(file.name, rows.num_rows)]
+        columns += [digest_starts(rows["sha256"]), pa.repeat(file.name, rows.num_rows)]
         found.append(pa.table(columns, ROWS.names).cast(ROWS))
     return pa.concat_tables(found)
-
-
-def _starts(digests: pa.ChunkedArray) -> pa.Array:
-    """The first eight bytes of each digest, which is in hexadecimal."""
-    digits = "".join(pc.utf8_slice_codeunits(digests, 0, 16).to_pylist())
-    buffers = [None, pa.py_buffer(bytes.fromhex(digits))]
-    return pa.Array.from_buffers(pa.binary(8), len(digests), buffers).cast(pa.binary())
 
 
 def known_parts(workers: Workers, table: FeatureTable, bounds: Sequence[str]) -> Parts:
