@@ -1,9 +1,9 @@
 """Buckets of S3: their URIs, and versioning, so that a job cannot destroy results."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from fruits.cloud.account import Account
 from fruits.cloud.failures import aws_errors, printable
@@ -14,6 +14,8 @@ from fruits.errors import CloudError
 SOFTWARE = "software"
 # Deleted or overwritten files can be restored for this many days, as in the templates.
 KEPT_DAYS = 30
+# Keys are not escaped: "#", "?" and "%" are parts of them.
+URI = re.compile(r"(?i:s3a?)://([^/?#]+)(?:/(.*))?", re.DOTALL)
 RULE = "end-old-versions"
 
 
@@ -23,12 +25,12 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     Raises:
         CloudError: It is no such URI.
     """
-    parts = urlsplit(uri)
-    if parts.scheme not in ("s3", "s3a") or not parts.netloc or parts.query or parts.fragment:
+    found = URI.fullmatch(uri)
+    if found is None:
         raise CloudError(
             f"{printable(uri)}: wanted a URI in S3 such as s3://bucket/fruits/photographs"
         )
-    return parts.netloc, parts.path.strip("/")
+    return found[1], (found[2] or "").strip("/")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Runs the package on a stack: as a step of EMR, or by Systems Manager on a host of EC2."""
 
+import re
 import secrets
 import shlex
 import time
@@ -21,6 +22,8 @@ UNIT = "fruits-job-"
 # A host must answer a short command within this time.
 TIMEOUT_SECONDS = 60
 POLL_SECONDS = 2.0
+# Between two places of images. Another comma is a part of a name.
+BETWEEN_PLACES = re.compile(r"\s*,\s*(?=\w+://|/)")
 UNFINISHED = ("Pending", "InProgress", "Delayed", "Cancelling")
 
 
@@ -62,8 +65,8 @@ def submit(account: Account, stack: Stack, options: Mapping[str, Any], mode: str
             f"stack {stack.name}: wanted one that can run jobs; this one serves a model: fruits "
             "cloud launch single creates one, under another --name"
         )
-    for name in ("images", "output"):
-        require_within(stack, options[name])
+    for place in (*BETWEEN_PLACES.split(options["images"]), options["output"]):
+        require_within(stack, place)
     job = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     if architecture == "emr":
         return _submit_step(account, stack, options, mode, job)

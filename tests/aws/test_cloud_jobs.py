@@ -146,6 +146,9 @@ def test_the_step_s_arguments_mean_the_same_to_fruits_run() -> None:
         ("s3://elsewhere/fruits/Training", "wanted a URI below s3://single-bucket/fruits"),
         ("s3://single-bucket/fruits2/Training", "wanted a URI below s3://single-bucket/fruits"),
         ("/data/Training", "wanted a URI in S3"),
+        ("s3://single-bucket/fruits/a, s3://elsewhere/b", "s3://elsewhere/b: wanted a URI below"),
+        ("s3://elsewhere/b,s3://single-bucket/fruits/a", "s3://elsewhere/b: wanted a URI below"),
+        ("s3://single-bucket/fruits/a,/data/Training", "/data/Training: wanted a URI in S3"),
     ],
 )
 def test_uris_that_the_stack_may_not_use_are_refused(
@@ -161,6 +164,28 @@ def test_uris_that_the_stack_may_not_use_are_refused(
     assert not commands(calls)
     line = refused(capsys, "submit", *places(made["single"]), "--components", "0")
     assert "components: wanted" in line
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["Training", "More"], ["lot #3"], ["which?", "100 %"], ["Apples, red"]],
+    ids=" ".join,
+)
+def test_several_places_and_names_that_urls_would_escape_are_submitted_as_they_are(
+    made: dict[str, dict[str, str]],
+    names: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = answer(monkeypatch, {})
+    root = f"s3://{made['single']['Bucket']}/fruits"
+    places = [f"{root}/{name}" for name in names]
+    words = [word for place in places for word in ("--images", place)]
+    output_of(capsys, "submit", "--name", "single", *words, "--output", f"{root}/out #1")
+    (command,) = commands(calls)
+    at = command.index("images")
+    assert command[at + 1] == ",".join(places)
+    assert command[command.index("output") + 1] == f"{root}/out #1"
 
 
 def test_a_host_that_is_busy_unknown_or_stopped_is_one_line(
