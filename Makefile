@@ -76,17 +76,20 @@ lab: java sample
 	@deploy/local/copy-notebook.sh notebooks/fruits_pca.ipynb $(LAB)
 	$(BIN)/jupyter lab --notebook-dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
-# The build of the image trusts the certificates of this machine; they are not stored in the image.
+# The build of the image trusts the certificates of this machine, unless the environment or .env sets
+# CA_CERTIFICATES. They are not stored in the image.
 CA := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
+HAS_CA = $(filter-out undefined,$(origin CA_CERTIFICATES))$(shell grep -Es '^ *(export +)?CA_CERTIFICATES *[=:]' .env)
+TRUST = $(if $(CA),$(if $(HAS_CA),,CA_CERTIFICATES=$(CA)))
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 image:
-	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose build $(IMAGE_OPTIONS) notebook
+	$(TRUST) FRUITS_VERSION=$(VERSION) docker compose build $(IMAGE_OPTIONS) notebook
 
 # The smaller image of the application.
 app-image:
-	CA_CERTIFICATES=$(CA) FRUITS_VERSION=$(VERSION) docker compose --profile app build $(IMAGE_OPTIONS) app
+	$(TRUST) FRUITS_VERSION=$(VERSION) docker compose --profile app build $(IMAGE_OPTIONS) app
 
 # With profiles: make up PROFILES="cluster s3" WORKERS=3; without WORKERS, .env sets the number.
 up:

@@ -1,6 +1,7 @@
-"""deploy/docker/download.sh: the message of a build whose downloads fail."""
+"""The message of a build whose downloads fail, and the certificates that a build trusts."""
 
 import http.server
+import os
 import ssl
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "deploy/docker/download.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "deploy/docker/download.sh"
 ADVICE = "set CA_CERTIFICATES to a PEM file"
+HOST, MINE = "/of/this/machine.pem", "/of/mine.pem"
 
 
 def download(*command: str) -> subprocess.CompletedProcess[str]:
@@ -74,3 +77,40 @@ def test_a_successful_command_is_not_changed() -> None:
     done = download("sh", "-c", "echo fine; echo more >&2")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.split()) == ["fine", "more"]
+
+
+@pytest.mark.parametrize("target", ["image", "app-image"])
+@pytest.mark.parametrize(
+    ("host", "environment", "dotenv", "passed"),
+    [
+        (HOST, {}, "", HOST),
+        (HOST, {}, f"#CA_CERTIFICATES={MINE}\n", HOST),
+        (HOST, {"CA_CERTIFICATES": MINE}, "", MINE),
+        # Compose reads the file itself.
+        (HOST, {}, f"WORKERS=3\nCA_CERTIFICATES={MINE}\n", "nothing"),
+        ("", {}, "", "nothing"),
+        ("", {"CA_CERTIFICATES": MINE}, "", MINE),
+    ],
+)
+def test_make_passes_the_certificates_of_this_machine_unless_others_are_set(
+    tmp_path: Path,
+    target: str,
+    host: str,
+    environment: dict[str, str],
+    dotenv: str,
+    passed: str,
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "passed ${CA_CERTIFICATES-nothing}"\n')
+    docker.chmod(0o755)
+    (tmp_path / ".env").write_text(dotenv)
+    # The tests may have been started by make.
+    ignored = ("CA_CERTIFICATES", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    kept = {name: value for name, value in os.environ.items() if name not in ignored}
+    done = subprocess.run(
+        ["make", "-s", "-f", ROOT / "Makefile", "-C", tmp_path, target, f"CA={host}"],
+        capture_output=True,
+        text=True,
+        env=kept | environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.stdout == f"passed {passed}\n", done.stderr
