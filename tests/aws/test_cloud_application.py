@@ -10,7 +10,7 @@ import boto3
 import pytest
 from cloud_answers import answer, output_of, refused
 from evaluator import allows
-from stacks import load, role_policies, roles
+from stacks import load, resources, role_policies, roles
 
 from fruits.cli import main
 from fruits.cloud import stacks
@@ -91,14 +91,34 @@ def test_the_load_balancer_is_in_two_zones_and_tasks_reach_the_internet(launched
 
 def test_the_roles_can_only_read_the_model(launched: str) -> None:
     given = role_policies(roles(NAME)["TaskRole"])
-    model = f"arn:aws:s3:::{BUCKET}/fruits/out"
-    assert allows(given, "s3:GetObject", f"{model}/predictor/{MANIFEST}")
-    assert not allows(given, "s3:GetObject", f"{model}-of-others/x")
-    assert not allows(given, "s3:GetObject", "arn:aws:s3:::another/fruits/out/x")
+    bucket = f"arn:aws:s3:::{BUCKET}"
+    model = f"{bucket}/fruits/out"
+    ours, theirs = ({"aws__ResourceAccount": id_} for id_ in ("123456789012", "210987654321"))
+    assert allows(given, "s3:GetObject", f"{model}/predictor/{MANIFEST}", **ours)
+    assert allows(given, "s3:ListBucket", bucket, s3__prefix="fruits/out/", **ours)
+    # A bucket of that name in another account is not read.
+    assert not allows(given, "s3:GetObject", f"{model}/predictor/{MANIFEST}", **theirs)
+    assert not allows(given, "s3:ListBucket", bucket, s3__prefix="fruits/out/", **theirs)
+    assert not allows(given, "s3:ListBucket", bucket, s3__prefix="fruits/", **ours)
+    assert not allows(given, "s3:GetObject", f"{model}-of-others/x", **ours)
+    assert not allows(given, "s3:GetObject", "arn:aws:s3:::another/fruits/out/x", **ours)
     for action in ("s3:PutObject", "s3:DeleteObject", "ecs:RunTask", "iam:PassRole"):
-        assert not allows(given, action, f"{model}/x"), action
+        assert not allows(given, action, f"{model}/x", **ours), action
     execution = role_policies(roles(NAME)["ExecutionRole"])
-    assert not allows(execution, "s3:GetObject", f"{model}/x")
+    assert not allows(execution, "s3:GetObject", f"{model}/x", **ours)
+
+
+def test_an_alarm_is_raised_if_no_task_is_healthy_even_without_requests() -> None:
+    alarms = resources(load("app"), "AWS::CloudWatch::Alarm")
+    [alarm] = [found for found in alarms.values() if found["MetricName"] == "HealthyHostCount"]
+    assert {dimension["Name"] for dimension in alarm["Dimensions"]} == {
+        "LoadBalancer",
+        "TargetGroup",
+    }
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    # If no task is registered, there are no data.
+    assert alarm["TreatMissingData"] == "breaching"
+    assert {str(found["AlarmActions"]) for found in alarms.values()} == {str(alarm["AlarmActions"])}
 
 
 def test_status_sees_tasks_and_balancer_with_their_prices(

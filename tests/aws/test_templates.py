@@ -44,6 +44,7 @@ def template(name: str) -> dict[str, Any]:
     return load(name)
 
 
+@pytest.mark.parametrize("name", [*NAMES, "app"])
 def test_cfn_lint_finds_no_problem(name: str) -> None:
     lint = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run([lint, path(name)], capture_output=True, text=True, check=False)
