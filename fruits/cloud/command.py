@@ -126,6 +126,9 @@ def _launch(
     given = given_parameters(architecture, options)
     account = Account.of(region)
     proposal = propose(account, architecture, name, given, template, wheels, versioning)
+    if proposal.is_launched:
+        print(f"stack {name} exists with these parameters; it is not changed")
+        return
     print(proposal.text(), flush=True)
     ask("launch", yes)
     try:

@@ -1,6 +1,7 @@
 """The proposal of a launch: the parameters of a stack, and the text to confirm before costs."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from fruits.cloud.network import choose_network
 from fruits.cloud.stacks import Stack
 from fruits.cloud.templates import Summary
 from fruits.errors import CloudError
+
+# Whenever CloudFormation changes one of these stacks, it takes the latest machine image, and then
+# replaces the host and its disk. Hosts read most parameters only at their first start.
+UNCHANGEABLE = ("single", "cluster")
+# The parameters that are whole numbers, except those of the application.
+NUMBERS = ("Workers", "MinWorkers", "MaxWorkers", "IdleTimeout", "StopAfterHours")
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,11 @@ class Proposal:
     def software(self) -> str:
         """The URI of the software for the nodes of EMR, which they cannot write."""
         return f"s3://{self.parameters['Bucket']}/{SOFTWARE}"
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether the stack exists with these parameters and must not be changed."""
+        return self.existing is not None and self.architecture in UNCHANGEABLE
 
     def text(self) -> str:
         """The text to confirm."""
@@ -109,8 +121,8 @@ def propose(
         with_versioning: Whether to turn on versioning in an existing bucket without it.
 
     Raises:
-        CloudError: A parameter is unknown or missing; or a stack with that name cannot be changed;
-            or the bucket is in another region or account.
+        CloudError: A parameter is unknown, missing or no number; or a stack with that name cannot
+            be changed; or the bucket is in another region or account.
     """
     stacks.checked_name(name)
     body = templates.template(architecture, file)
@@ -133,6 +145,9 @@ def propose(
             f"{architecture}: has no parameter {printable(', '.join(sorted(unknown)))}; "
             f"it has {', '.join(summary.defaults)}"
         )
+    _require_numbers(given)
+    if existing and architecture in UNCHANGEABLE:
+        _require_unchanged(account, existing, given)
     if before.get("WheelsSha256") and not (
         before.get("BootstrapSha256") or given.get("BootstrapSha256")
     ):
@@ -213,6 +228,38 @@ def _require_changeable(existing: Stack, architecture: str) -> None:
                 "give another --name",
             )
         )
+
+
+def _require_numbers(given: Mapping[str, str]) -> None:
+    for name in NUMBERS:
+        value = given.get(name, "0")
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            found = printable(repr(value))
+            raise CloudError(f"{name}: wanted a whole number such as 3; got {found}")
+
+
+def _require_unchanged(account: Account, existing: Stack, given: Mapping[str, str]) -> None:
+    before = {name: existing.parameters.get(name, "") for name in given}
+    changed = [name for name in given if given[name] != before[name]]
+    if not changed:
+        return
+    wanted, there = (", ".join(f"{n}={of[n]}" for n in changed) for of in (given, before))
+    advice = (
+        f"fruits cloud terminate --name {existing.name}, and launch again (the bucket stays, the "
+        "disks of the hosts do not); or give another --name"
+    )
+    if changed == ["Workers"]:
+        advice = (
+            f"to change the number of workers, even during a run: aws autoscaling "
+            f"set-desired-capacity --region {account.region} --auto-scaling-group-name "
+            f"{existing.name}-workers --desired-capacity {given['Workers']}"
+        )
+    raise CloudError(
+        printable(
+            f"stack {existing.name}: wanted {wanted}; it has {there}, and a change by "
+            f"CloudFormation would replace or only restart its hosts; {advice}"
+        )
+    )
 
 
 def _wheels_sha256(folder: str) -> str:

@@ -366,17 +366,86 @@ def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
 def test_launch_changes_an_existing_stack_and_keeps_other_parameters(
     aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launched(capsys, "cluster", name, "--workers", "1", "--prefix", "mine")
+    launched(capsys, "emr", name, "--workers", "1", "--prefix", "mine")
     # moto cannot change a stack of this template.
     calls = answer(monkeypatch, {"UpdateStack": {}})
-    out = output_of(capsys, "launch", "cluster", "--name", name, "--workers", "3", "--yes")
+    out = output_of(capsys, "launch", "emr", "--name", name, "--workers", "3", "--yes")
     assert f"change     stack {name}" in out
-    assert "4 x m5.xlarge" in out
+    assert "Workers=3" in out
     (request,) = (arguments for operation, arguments in calls if operation == "UpdateStack")
     given = values(request)
     assert given.pop("Workers") == "3"
-    assert {"Bucket", "Prefix", "Image", "SubnetId"} <= given.keys()
+    assert {"Bucket", "Prefix", "SubnetId", "WheelsSha256"} <= given.keys()
     assert set(given.values()) == {True}
+
+
+@pytest.mark.parametrize("kind", ["single", "cluster"])
+def test_a_stack_of_hosts_is_not_changed_because_they_would_be_replaced_or_restarted(
+    aws: str,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    launched(capsys, kind, name)
+    before = instances(name)
+    calls = answer(monkeypatch, {"UpdateStack": {}})
+    command = ("launch", kind, "--name", name, "--yes")
+    other = ("--image", "registry.example/fruits:2")
+    line = refused(capsys, *command, *other, "-p", "StopAfterHours=48", "--bucket", name)
+    assert (
+        f"stack {name}: wanted Image=registry.example/fruits:2, StopAfterHours=48; it has "
+        "Image=registry.example/fruits:1, StopAfterHours=12, and a change by CloudFormation would "
+        f"replace or only restart its hosts; fruits cloud terminate --name {name}, and launch again"
+    ) in line
+    # The same command again, with all parameters or none.
+    for same in (("--bucket", name, *IMAGE), ()):
+        assert output_of(capsys, *command, *same) == (
+            f"stack {name} exists with these parameters; it is not changed\n"
+        )
+    assert "UpdateStack" not in [operation for operation, _ in calls]
+    assert [host["InstanceId"] for host in instances(name)] == [
+        host["InstanceId"] for host in before
+    ]
+
+
+def test_the_command_in_the_refusal_changes_the_number_of_workers(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launched(capsys, "cluster", name, "--workers", "1")
+    line = refused(capsys, "launch", "cluster", "--name", name, "--workers", "2", "--yes")
+    assert f"stack {name}: wanted Workers=2; it has Workers=1" in line
+    words = line.partition(": aws ")[2].split()
+    assert words[:2] == ["autoscaling", "set-desired-capacity"]
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    assert given.pop("--region") == "us-east-1"
+    boto3.client("autoscaling").set_desired_capacity(
+        AutoScalingGroupName=given["--auto-scaling-group-name"],
+        DesiredCapacity=int(given["--desired-capacity"]),
+    )
+    # The master and the workers.
+    assert len(instances(name)) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter"),
+    [
+        ("single", "StopAfterHours=1.5"),
+        ("cluster", "Workers=three"),
+        ("emr", "MinWorkers=-1"),
+        ("emr", f"MaxWorkers={'9' * 5000}"),
+        ("emr", "IdleTimeout=1h"),
+    ],
+)
+def test_a_parameter_that_is_no_whole_number_is_one_line_before_anything_is_created(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], kind: str, parameter: str
+) -> None:
+    image = () if kind == "emr" else IMAGE
+    common = ("launch", kind, "--name", name, "--bucket", name, "--yes")
+    key, _, value = parameter.partition("=")
+    line = refused(capsys, *common, *image, "-p", parameter)
+    assert f"{key}: wanted a whole number such as 3; got '{value}'" in line
+    assert statuses(name) == []
 
 
 def event(resource: str, status: str, reason: str = "", type_: str = "AWS::EC2::Instance") -> Any:
