@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fruits.errors import one_line
 from fruits.networks import runtime
 from fruits.networks.boxes import boxes_of
 from fruits.networks.graph import CompiledGraph
@@ -21,7 +20,8 @@ from fruits.networks.openvino_network import Network, compile_openvino
 from fruits.networks.runtime import Keep
 from fruits.sources.boxes import fragment
 from fruits.sources.crop import Box
-from fruits.sources.decode import RejectedImage, decode_whole
+from fruits.sources.decode import decode_whole
+from fruits.sources.limits import RejectedImage, rejection
 from fruits.sources.resize import resize
 from fruits.sources.thumbnail import thumbnail
 
@@ -98,7 +98,7 @@ def find_objects(
     for content in contents:
         try:
             if isinstance(content, Exception):
-                raise RejectedImage(f"unreadable: {one_line(content)}")
+                raise rejection(content)
             image = decode_whole(content)
             if not (boxes := find(image)):
                 raise RejectedImage(NO_OBJECT)

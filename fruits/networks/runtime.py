@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.errors import BackboneError, one_line
+from fruits.errors import BackboneError
 from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
@@ -23,7 +23,8 @@ from fruits.networks.openvino_network import (
     network_for_one,
     network_of,
 )
-from fruits.sources.decode import RejectedImage, decode
+from fruits.sources.decode import decode
+from fruits.sources.limits import RejectedImage, rejection
 from fruits.sources.thumbnail import thumbnail
 
 # The number of images that are decoded before the network runs. Alternating less often keeps the
@@ -66,7 +67,7 @@ def featurize_with(
             picture = None
             try:
                 if isinstance(content, Exception):
-                    raise RejectedImage(f"unreadable: {one_line(content)}")
+                    raise rejection(content)
                 pixels[row] = decode(content, graph.input, graph.exact_decode)
                 # The thumbnail restores the proportions only if the image was squashed.
                 squashed = graph.input.resize == "squash" and not graph.input.crop

@@ -75,7 +75,7 @@ def read_ahead(
 
 
 def damaged(reason: str) -> OSError:
-    """The error for a member that does not match the listing."""
+    """The error for a member that does not match the listing, because the file was changed."""
     return OSError(errno.EIO, reason)
 
 
@@ -84,12 +84,12 @@ def _read(run: Run, number: int, cut: Cut) -> list[bytes | OSError]:
     try:
         data = run.read(number)
     except OSError as error:
-        return [OSError(refusal(row)) if refusal(row) else error for row in block.rows]
+        return [refusal(row) or error for row in block.rows]
     return [_one(row, data, block, cut) for row in block.rows]
 
 
 def _one(row: Position, data: memoryview, block: Block, cut: Cut) -> bytes | OSError:
-    if reason := refusal(row):
-        return OSError(reason)
+    if refused := refusal(row):
+        return refused
     start = row.offset - block.start
     return cut(row, data[start : start + row.span])

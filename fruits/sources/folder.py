@@ -6,20 +6,19 @@ twice and read one at a time.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 
 import pyarrow as pa
 
 from fruits.errors import InputError, one_line
 from fruits.sources.formats import SUFFIXES
+from fruits.sources.limits import too_long
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
@@ -35,10 +34,6 @@ READS = 16
 
 # A limit in bytes for contents that are read ahead: 16 large photographs need much memory.
 READ_AHEAD_BYTES = 64 << 20
-
-
-# The longest file that is read; no image that may be decoded is longer.
-MAX_BYTES = 1 << 30
 
 
 # The number of entries in a table.
@@ -228,18 +223,15 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
                 future, read = pending.popleft()
                 ahead -= read
                 yield future.result()
-            task = partial(_read, path) if length <= MAX_BYTES else partial(_too_long, length)
-            pending.append((pool.submit(task), length))
+            pending.append((pool.submit(_read, path, length), length))
             ahead += length
         while pending:
             yield pending.popleft()[0].result()
 
 
-def _too_long(length: int) -> OSError:
-    return OSError(errno.EFBIG, f"{length:,} bytes, the limit is {MAX_BYTES:,}")
-
-
-def _read(path: str) -> bytes | OSError:
+def _read(path: str, length: int) -> bytes | OSError:
+    if refused := too_long(length):
+        return refused
     name = original(path)
     try:
         return read(name)

@@ -78,7 +78,7 @@ class Naming:
         if not self._is_by_folder:
             _pattern(self.label, "label", "parent, grandparent, column:NAME, or ")
         if self.split not in ("auto", "none") and not self.split.startswith(COLUMN):
-            raise ConfigError(f"split: wanted auto or none; got {self.split!r}")
+            raise ConfigError(f"split: wanted auto, none or column:NAME; got {self.split!r}")
         if self.group is not None:
             _pattern(self.group, "group", "")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fruits.sources.folder import MAX_BYTES
+from fruits.sources.limits import RefusedItemError, too_long
 from fruits.sources.members import Position
 from fruits.storage.ranges import open_forward
 
@@ -136,11 +136,11 @@ def runs(rows: Iterable[Position]) -> Iterator[Run]:
     yield run
 
 
-def refusal(place: Position) -> str | None:
-    """Why a member is not read, or None."""
-    if place.reason is None and place.length > MAX_BYTES:
-        return f"{place.length:,} bytes, the limit is {MAX_BYTES:,}"
-    return place.reason
+def refusal(place: Position) -> RefusedItemError | None:
+    """The error for a member that is not read; None if it can be read."""
+    if place.reason is not None:
+        return RefusedItemError(place.reason)
+    return too_long(place.length)
 
 
 def _block(row: Position) -> Block:

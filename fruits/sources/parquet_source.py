@@ -188,7 +188,7 @@ def _read_file(uri: str, rows: list[Position]) -> Iterator[list[bytes | OSError]
                 yield contents
     except (OSError, pa.ArrowException, InputError, UnicodeError) as error:
         reason = f"the Parquet file cannot be read ({one_line(error)})"
-        yield [damaged(refusal(row) or reason) for row in rows[done:]]
+        yield [refusal(row) or damaged(reason) for row in rows[done:]]
 
 
 def _read_groups(file: pq.ParquetFile, rows: list[Position]) -> Iterator[list[bytes | OSError]]:
@@ -204,7 +204,8 @@ def _read_groups(file: pq.ParquetFile, rows: list[Position]) -> Iterator[list[by
     for group, some in groupby(rows, key=group_of):
         wanted = list(some)
         if group == len(sizes):
-            yield [damaged(refusal(row) or "the file has fewer rows than before") for row in wanted]
+            fewer = "the file has fewer rows than before"
+            yield [refusal(row) or damaged(fewer) for row in wanted]
             continue
         start = int(ends[group]) - sizes[group]
         if any(a.offset > b.offset for a, b in pairwise(wanted)):
@@ -236,8 +237,8 @@ def _read_group(
 
 
 def _one(row: Position, value: Any) -> bytes | OSError:
-    if reason := refusal(row):
-        return OSError(reason)
+    if refused := refusal(row):
+        return refused
     content: bytes | None = value.as_py()
     if content is None or len(content) != row.length:
         return damaged("this row has another image: the file was changed")

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import damaged
+from fruits.sources.limits import RefusedItemError
 from fruits.sources.listing import Listing
 from fruits.sources.members import (
     Member,
@@ -134,13 +135,15 @@ def cut(place: Position, data: memoryview) -> bytes | OSError:
     try:
         content = bytes(stored) if place.method == 0 else _inflated(stored, place.length)
     except zlib.error as error:
-        return damaged(f"its compressed bytes are damaged ({error})")
+        return RefusedItemError(f"damaged: its compressed bytes: {error}")
     if len(content) > place.length:
-        return damaged(f"it inflates to more than the {place.length:,} bytes that it should have")
+        wanted = f"the {place.length:,} bytes that it should have"
+        return RefusedItemError(f"damaged: it inflates to more than {wanted}")
     if len(content) < place.length:
-        return damaged(f"{len(content):,} of {place.length:,} bytes: its end is missing")
+        found = f"{len(content):,} of {place.length:,} bytes"
+        return RefusedItemError(f"damaged: {found}: its end is missing")
     if zlib.crc32(content) != place.crc:
-        return damaged("its CRC-32 differs from the directory: the archive is damaged")
+        return RefusedItemError("damaged: its CRC-32 differs from the directory")
     return content
 
 

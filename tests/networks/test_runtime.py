@@ -13,6 +13,7 @@ from fruits.networks import runtime as engines
 from fruits.networks.graph import BATCH_SIZES, CompiledGraph, InputSpec
 from fruits.networks.runtime import GROUP, featurize, load
 from fruits.sources.decode import decode
+from fruits.sources.limits import RefusedItemError
 
 
 def encode(image, format, **options):
@@ -65,6 +66,11 @@ def test_rejected_files_yield_reasons_in_order(seen):
     np.testing.assert_array_equal([found[0], found[3]], [(1, 2, 3), (4, 5, 6)])
     assert found[1] == "not an image: text file"
     assert found[2] == "unreadable: [Errno 5] Input/output error: '/data/a\\nb.jpg'"
+
+
+def test_an_item_that_stays_unusable_is_rejected_with_its_own_reason(seen):
+    found = list(featurize([RefusedItemError("a symbolic link")], NO_PARTS))
+    assert found == ["a symbolic link"]
 
 
 def test_thumbnails_are_passed_in_the_order_of_the_files(seen):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import without_java
+from forms import as_zip
 from pyspark.sql import SparkSession
 
 from fruits.networks.graph import CompiledGraph
@@ -95,23 +97,25 @@ def test_the_results_have_the_same_bits_as_those_of_spark(
 @pytest.mark.usefixtures("_no_java")
 def test_a_collection_grows_without_spark(draw: Draw, tmp_path: Path) -> None:
     images, grown, scratch = draw(LABELS), tmp_path / "grown", tmp_path / "scratch"
-    go(images, grown)
+    share = ("--components", "0.9")
+    go(images, grown, *share)
     draw({"Training/Kiwi": 9}, seed=5)
     fig, lime = images / "Training" / "Fig", images / "Training" / "Lime"
     (fig / "0_100.jpg").write_bytes((images / "Training/Kiwi/0_100.jpg").read_bytes() + b"x")
     (fig / "1_100.jpg").unlink()
     (lime / "2_100.jpg").write_bytes(b"no image")
-    report = go(images, grown)
+    report = go(images, grown, *share)
     assert report["counts"] == {"found": 48, "extracted": 10, "reused": 37, "rejected": 1}
     assert report["local_processes"] == available_cores()
-    go(images, scratch)
+    go(images, scratch, *share)
     drift = "quality/drift.parquet"  # It compares with the last run.
     assert results(grown) | {drift: b""} == results(scratch) | {drift: b""}
     pd.testing.assert_frame_equal(
         features(grown).drop(columns="modified"), features(scratch).drop(columns="modified")
     )
     # Nothing has changed; then, the model is applied to other images.
-    assert go(images, grown)["counts"] == {"found": 48, "extracted": 0, "reused": 47, "rejected": 1}
+    counts = {"found": 48, "extracted": 0, "reused": 47, "rejected": 1}
+    assert go(images, grown, *share)["counts"] == counts
     others = draw({"Fig": 3}, "others", seed=8)
     options = ("--model", str(grown))
     predicted = go(others, tmp_path / "predicted", *options, command="predict")
@@ -123,6 +127,22 @@ def test_a_collection_grows_without_spark(draw: Draw, tmp_path: Path) -> None:
         assert (one.label, one.confidence) == tuple(
             rows.loc[f"file:{file}", ["predicted", "confidence"]]
         )
+
+
+@pytest.mark.usefixtures("_no_java")
+def test_members_that_an_archive_does_not_allow_to_read_are_not_read_again(
+    draw: Draw, tmp_path: Path
+) -> None:
+    archive, out = as_zip(draw(LABELS), tmp_path / "all.zip"), tmp_path / "out"
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_LZMA) as file:
+        file.writestr("Training/Fig/lzma.jpg", b"x" * 100)
+    assert go(archive, out)["counts"] == {"found": 41, "extracted": 40, "reused": 0, "rejected": 1}
+    rejected = pd.read_parquet(out / "rejected")
+    assert rejected["error"].str.startswith("unsupported compression: LZMA").tolist() == [True]
+    # Only a run with nothing to retry has a fingerprint, which the next run compares.
+    report = go(archive, out)
+    assert report["counts"] == {"found": 41, "extracted": 0, "reused": 40, "rejected": 1}
+    assert report["fingerprint"] is not None
 
 
 @pytest.mark.usefixtures("_no_java")
