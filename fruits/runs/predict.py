@@ -19,6 +19,8 @@ OF_THE_MODEL = (
     "crop",
     "scaler",
     "components",
+    "classifier",
+    "transform",
     "label",
     "split",
     "group",
@@ -67,5 +69,7 @@ def predict_config(model: str, images: str, output: str, **options: Any) -> RunC
             f"model: {place} is damaged ({one_line(error)}): run again with that output"
         ) from error
     known = {field.name for field in fields(RunConfig)}
-    taken = {n: parameters[n] for n in OF_THE_MODEL if n in parameters and n in known}
+    # The scaler and the number of components are read with the model.
+    named = (n for n in OF_THE_MODEL if n not in ("scaler", "components"))
+    taken = {n: parameters[n] for n in named if n in parameters and n in known}
     return RunConfig(**taken | options, model=model, images=images, output=output)

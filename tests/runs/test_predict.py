@@ -29,6 +29,18 @@ def test_what_decides_the_features_is_that_of_the_model(finished: Path, tmp_path
     assert config.csv is True
 
 
+@pytest.mark.parametrize("components", [0.9, 7])
+def test_the_scaler_and_the_components_are_read_with_the_model(
+    finished: Path, tmp_path: Path, components: int | float
+) -> None:
+    there = json.loads((finished / "run.json").read_text())
+    there["parameters"] |= {"scaler": "standard", "components": components}
+    (finished / "run.json").write_text(json.dumps(there))
+    config = predict_config(str(finished), "images", str(tmp_path / "other"))
+    # A value that differs from the default would have to be that of the model.
+    assert (config.scaler, config.components) == ("minmax", 0.97)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
