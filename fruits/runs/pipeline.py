@@ -39,7 +39,8 @@ def run(config: RunConfig, progress: TextIO | None = None) -> Run:
         return _run(config, progress or sys.stderr)
     except KeyboardInterrupt:
         rows = "boxes" if (config.crop or "").startswith(PREFIX) else "images"
-        raise KeyboardInterrupt(interruption(config.output, rows)) from None
+        line = interruption(config.output, rows, config.overwrite)
+        raise KeyboardInterrupt(line) from None
 
 
 def _run(config: RunConfig, progress: TextIO) -> Run:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fruits.classify.evaluate import Evaluation
 from fruits.errors import FruitsError, OutputError, on_one_line, one_line
-from fruits.features.table import open_features
+from fruits.features.table import FeatureTable
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.output_record import PAGE, RESULTS
@@ -19,6 +19,7 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.versions import package_versions, spark_version
 from fruits.runs.workers import describe_workers
 from fruits.sources.selection import described
+from fruits.storage.location import Location
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,6 +31,9 @@ FIGURES = (
     *("scheme", "images", "accuracy", "balanced_accuracy", "top5", "log_loss"),
     *("calibration_error", "unknown", "most_frequent", "nearest_mean", "identical"),
 )
+
+_COUNTED_FILES = 1_000
+"""The most files of features whose rows are counted after Ctrl-C: each needs a request."""
 
 
 @dataclass(frozen=True)
@@ -264,18 +268,23 @@ def _damage_errors(outputs: Outputs) -> Iterator[None]:
         ) from error
 
 
-def interruption(output: str, rows: str = "images") -> str:
+def interruption(output: str, rows: str = "images", overwrite: bool = False) -> str:
     """One line for an interrupted run: what is committed, and how to continue.
 
     Args:
         output: The output of the run.
         rows: The name of the rows of features, "images" or "boxes".
+        overwrite: Whether the run deletes earlier results first.
     """
     again = "the same command continues from there"
-    try:
-        committed = open_features(output).count_rows()
-    except OutputError:
-        return "interrupted; no image was committed yet: the same command begins again"
-    except (FruitsError, OSError, ValueError):
-        return f"interrupted; what was committed in {output} is kept: {again}"
-    return f"interrupted; the features of {committed:,} {rows} are committed in {output}: {again}"
+    if overwrite:
+        again = "leave out overwrite to continue from there; with it, they are deleted first"
+    with suppress(FruitsError, OSError, ValueError):  # A reason is of no use after Ctrl-C.
+        table = FeatureTable(Location.of(output) / "features")
+        if not table.chunks():
+            return "interrupted; no image was committed yet: the same command begins again"
+        files = len(table.files())
+        if files <= _COUNTED_FILES:
+            count = table.dataset().count_rows() if files else 0
+            return f"interrupted; the features of {count:,} {rows} are committed in {output}: {again}"
+    return f"interrupted; the features that were committed in {output} are kept: {again}"

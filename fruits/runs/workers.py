@@ -10,6 +10,7 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.resources import available_cores
 from fruits.sources.parts import IN_MEMORY
 from fruits.spark.configuration import local_tasks, may_do_without_spark
+from fruits.storage.files import probe
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,7 +33,8 @@ def local_processes(config: RunConfig, images: int) -> int | None:
         config: The options.
         images: The number of images of the run.
     """
-    if config.classifier == "softmax" or images > IN_MEMORY or not may_do_without_spark():
+    fits_softmax = config.classifier == "softmax" and config.model is None
+    if fits_softmax or images > IN_MEMORY or not may_do_without_spark():
         return None
     # Most of the images that the last run found are known.
     if images > MOST_NEW and images - _found(config) > MOST_NEW:
@@ -43,12 +45,13 @@ def local_processes(config: RunConfig, images: int) -> int | None:
 def _found(config: RunConfig) -> int:
     """The number of images of the last finished run in the output; 0 if there is none."""
     outputs = Outputs.of(config.output)
+    if config.overwrite:
+        return 0
     with outputs.errors():
-        if config.overwrite or not outputs.exists("run.json"):
-            return 0
         try:
+            probe(outputs.root / "run.json")  # The first request to a store that may be unreachable.
             return int(json.loads(outputs.read("run.json"))["counts"]["found"])
-        except (ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return 0
 
 

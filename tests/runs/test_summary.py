@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from fruits.errors import OutputError
+from fruits.features.rows import FEATURES, REJECTED, write_rows
+from fruits.features.writer import FeatureWriter
 from fruits.runs.outputs import Outputs
-from fruits.runs.summary import summary_of
+from fruits.runs.summary import interruption, summary_of
+from fruits.storage.lock import exclusive
 
 REPORT: dict[str, Any] = {
     "counts": {"found": 1200, "extracted": 1000, "reused": 190, "rejected": 10},
@@ -105,3 +108,24 @@ def test_nothing_in_a_report_controls_the_terminal(tmp_path: Path) -> None:
         shown = summary_of(write(tmp_path, json.dumps(one)))
         assert all(line.isprintable() for line in shown.split("\n"))
         assert "line" in shown
+
+
+def test_an_interrupted_run_says_how_to_keep_what_is_committed(tmp_path: Path) -> None:
+    assert interruption(str(tmp_path)) == (
+        "interrupted; no image was committed yet: the same command begins again"
+    )
+    with exclusive(f"{tmp_path}/_lock") as lock:
+        writer = FeatureWriter(f"file:{tmp_path}/features", lock)
+        write_rows(writer.staged / "a.parquet", FEATURES.empty_table())
+        writer.commit(["a.parquet"], REJECTED.empty_table(), ["stub"])
+    committed = f"interrupted; the features of 0 images are committed in {tmp_path}: "
+    assert interruption(str(tmp_path)) == f"{committed}the same command continues from there"
+    assert interruption(str(tmp_path), overwrite=True) == (
+        f"{committed}leave out overwrite to continue from there; with it, they are deleted first"
+    )
+    for manifest in writer.manifests():
+        Path(manifest).write_text("{")
+    assert interruption(str(tmp_path)) == (
+        f"interrupted; the features that were committed in {tmp_path} are kept: "
+        "the same command continues from there"
+    )
