@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.features.rows import matrix, scan, write_rows
+from fruits.features.rows import matrix, sample_batches, scan, write_rows
 from fruits.quality.atlas import atlas_table
 from fruits.quality.copies import COLUMNS
 from fruits.runs.context import RunContext
-from fruits.sources.listing import sample_evenly
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 FILE = "atlas.parquet"
 
@@ -26,27 +30,32 @@ def write_atlas(context: RunContext) -> None:
     if not context.config.atlas:
         return
     with context.stages("atlas"):
-        images = context.store.dataset().to_table(columns=COLUMNS)
-        if context.chosen is not None:
-            images = images.filter(pc.is_in(images["path"], context.chosen["path"]))
-        images = sample_evenly(images.sort_by("path"), MOST_IMAGES)
+        paths, components = _sample(context.staged.dataset("pca"))
+        images = _rows_of(context.store.dataset(), COLUMNS, paths)
         predictions = None
         if context.staged.exists("predictions"):
             columns = ["path", "predicted", "confidence"]
-            predictions = context.staged.dataset("predictions").to_table(columns=columns)
-        components = _components(context, images)
+            predictions = _rows_of(context.staged.dataset("predictions"), columns, paths)
         table = atlas_table(images, components, predictions, context.store.thumbnails())
         write_rows(context.staged.uri(FILE), table)
 
 
-def _components(context: RunContext, images: pa.Table) -> NDArray[np.float32]:
-    """The (n, k) components of the images, in their order.
+def _sample(table: pads.Dataset) -> tuple[pa.Array, NDArray[np.float32]]:
+    """The paths of an even sample of the images, and their components, (n, k).
 
     If all components would take too much memory, only the leading ones are returned.
     """
-    parts, most = [], max(2, _COMPONENTS_BYTES // 4 // max(images.num_rows, 1))
-    for batch in scan(context.staged.dataset("pca"), ["path", "pca"], rows=8192):
-        own = batch.filter(pc.is_in(batch["path"], images["path"].combine_chunks()))
-        if own.num_rows:
-            parts.append(matrix(own["pca"])[:, :most].astype(np.float32))
-    return np.concatenate(parts)
+    count = table.count_rows()
+    most = max(2, _COMPONENTS_BYTES // 4 // max(min(count, MOST_IMAGES), 1))
+    paths, parts = [], []
+    for batch in sample_batches(table, MOST_IMAGES, ["path", "pca"], count):
+        paths.append(batch["path"])
+        parts.append(matrix(batch["pca"])[:, :most].astype(np.float32))
+    return pa.concat_arrays(paths), np.concatenate(parts)
+
+
+def _rows_of(table: pads.Dataset, columns: list[str], paths: pa.Array) -> pa.Table:
+    """The rows of some images, in the order of their paths."""
+    found = [batch.filter(pc.is_in(batch["path"], paths)) for batch in scan(table, columns)]
+    rows = pa.Table.from_batches(found)
+    return rows.take(pc.index_in(paths, rows["path"].combine_chunks()))
