@@ -14,7 +14,16 @@ from fruits.reduction.fit import choose_components, fit_reduction
 from fruits.runs.checks import require_apart
 from fruits.runs.classify import Classified, train_classifier
 from fruits.runs.compare_plan import plan_comparison
-from fruits.runs.comparison import Comparison, Network, Reduction, Tried, best_of
+from fruits.runs.comparison import (
+    CSV,
+    JSON,
+    PLOT,
+    Comparison,
+    Network,
+    Reduction,
+    Tried,
+    best_of,
+)
 from fruits.runs.comparison_grid import ComparisonGrid
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext, open_context
@@ -35,8 +44,6 @@ from fruits.spark.failures import java_ended, spark_errors
 from fruits.storage.files import delete
 from fruits.storage.files import replace as replace_file
 from fruits.storage.lock import exclusive, is_free_or_lock
-
-JSON, CSV, PLOT = "compare.json", "compare.csv", "plots/compare.png"
 
 Listed = tuple[Source, Found, Parts]
 
@@ -74,7 +81,7 @@ def compare(
     except KeyboardInterrupt as stop:
         finished = ", ".join(name for name, one in done.items() if not one.error) or "none"
         raise KeyboardInterrupt(
-            f"interrupted; finished networks, which are kept: {finished}; the same command goes on"
+            f"interrupted; finished networks, which are kept: {finished}; the same command continues"
         ) from stop
     return Comparison(list(done.values()))
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from fruits.classify.train import SCHEME as GROUPED
 
+JSON, CSV, PLOT = "compare.json", "compare.csv", "plots/compare.png"
+"""The files of a comparison in its folder."""
+
 FORMAT = "fruits compare 1"
 """The value of ``format`` in the JSON file of a comparison."""
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fruits.errors import ConfigError
+from fruits.runs.comparison import CSV, JSON, PLOT
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options
+from fruits.runs.output_record import LOCK
 
 VARIED = tuple(option.name for option in options(RunConfig) if option.varied)
 """The options that may have several values in a comparison."""
 
 # The files of the comparison in its folder.
-_OWN = ("plots", "compare.csv", "compare.json", "_lock")
+_OWN = (posixpath.dirname(PLOT), CSV, JSON, LOCK)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import fruits
-from fruits.features.table import FeatureTable
+from fruits.features.table import FOLDER, FeatureTable
 from fruits.networks.processor import instruction_sets
 from fruits.predictor.files import MANIFEST
 from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
@@ -86,7 +86,7 @@ def _model(output: str) -> dict[str, str | None]:
     manifests = [name.rpartition("/")[2] for name in table.manifests()]
     names = [SETTINGS_FILE, MOMENTS_FILE, CLASSIFIER_FILE, f"predictor/{MANIFEST}"]
     return {name: _digest(place / name) for name in names} | {
-        name: _digest(place / "features" / "_chunks" / name) for name in manifests
+        name: _digest(table.root / FOLDER / name) for name in manifests
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fruits.errors import FruitsError
 from fruits.runs.config import RunConfig
-from fruits.runs.output_record import RECORD
+from fruits.runs.output_record import LOCK, RECORD
 from fruits.runs.outputs import Outputs
 from fruits.runs.prepare import PreparedRun, prepare_run
 from fruits.runs.progress import Stages
@@ -79,7 +79,7 @@ def report_if_unchanged(prepared: PreparedRun) -> dict[str, Any] | None:
     """
     if prepared.config.overwrite or _kept_report(prepared) is None:
         return None
-    with prepared.outputs.errors(), exclusive(prepared.outputs.uri("_lock")):
+    with prepared.outputs.errors(), exclusive(prepared.outputs.uri(LOCK)):
         with prepared.stages("check"):
             # Another run may have ended between the first check and the lock.
             report = _kept_report(prepared)
