@@ -59,7 +59,7 @@ def main(notebook: str, copy: str, *options: str) -> int:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; make demo goes on after what is committed", file=sys.stderr)
+        print("\ninterrupted; make demo continues after the last commit", file=sys.stderr)
         return 130
     return 0
 

@@ -74,7 +74,7 @@ def require_counts(parameters: Mapping[str, str]) -> None:
         CloudError: They are no numbers, or the minimum is larger than the maximum.
     """
     counts = [parameters[name] for name in ("Tasks", "MaxTasks")]
-    if not all(re.fullmatch(r"[1-9]\d?", count) for count in counts):
+    if not all(count.isdecimal() and 1 <= int(count) <= 50 for count in counts):
         raise CloudError(
             f"tasks: wanted numbers from 1 to 50; got {printable(' and '.join(counts))}: give "
             "--tasks and --max-tasks"

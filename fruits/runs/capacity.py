@@ -172,8 +172,7 @@ def _workers_refusal(
     if not resources.local or workers * least.worker <= left:
         return None
     fitting = int(left // least.worker)
-    how = FEWER_LOCAL if resources.heap is None else "--master local[N]"
-    fewer = f"{fitting} at most ({how}), or" if left > least.worker else "it"
+    fewer = f"{fitting} at most ({FEWER_LOCAL}), or" if left > least.worker else "it"
     return ConfigError(
         f"memory: {workers} tasks at a time with {graph.backbone} take "
         f"{size(others + workers * least.worker)} at least, and {_memory_of(resources)}: "

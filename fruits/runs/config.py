@@ -31,7 +31,7 @@ class RunConfig:
     backbone: str = option(
         "MobileNetV2",
         choices=CHOICES,
-        help="name of a network or a folder with one; EfficientNetLite0: no download",
+        help="folder with a network, or a name (EfficientNetLite0 needs no download)",
         varied=True,
     )
     weights: str = option(
@@ -77,12 +77,14 @@ class RunConfig:
     label: str | None = option(
         None,
         metavar="RULE",
-        help="parent (the default), grandparent, or a regular expression with (?P<label>...)",
+        help="parent (the default), grandparent, column:NAME, or a regular expression with "
+        "(?P<label>...)",
     )
     split: str = option(
         "auto",
         metavar="RULE",
-        help="auto uses folders named train, test or validation; none trains on all images",
+        help="auto uses folders named train, test or validation; none trains on all images; "
+        "or column:NAME",
     )
     group: str | None = option(
         None,

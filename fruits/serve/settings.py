@@ -105,8 +105,8 @@ class Settings:
             raise ConfigError("public: wanted either a token or --public; got both: leave out one")
         if len(token) < MIN_TOKEN or not re.fullmatch(r"[!-~]+", token):
             raise ConfigError(
-                f"token: wanted at least {MIN_TOKEN} letters, digits and signs; got "
-                f"{len(token)} characters: make one with `openssl rand -hex 32`"
+                f"token: wanted at least {MIN_TOKEN} ASCII letters, digits and signs, without "
+                f"spaces; got {len(token)} characters: make one with `openssl rand -hex 32`"
             )
         return token
 

@@ -13,7 +13,7 @@ from fruits import errors
 from fruits.errors import ConfigError, FruitsError, OutputError, StorageError, WorkerError
 from fruits.networks.isolation import WorkerKilledError
 from fruits.storage.failures import store_errors
-from fruits.tasks.failures import CAUSES, FORBIDDEN, KILLED, Causes, known_cause
+from fruits.tasks.failures import CAUSES, FEWER_LOCAL, FORBIDDEN, KILLED, Causes, known_cause
 from fruits.tasks.workers import WorkerDiedError
 
 SparkError = (PySparkException, Py4JError)
@@ -21,7 +21,7 @@ SparkError = (PySparkException, Py4JError)
 # Spark's message if a Python worker ended without one.
 DIED = "Python worker exited unexpectedly"
 
-_KILLED = KILLED.format(fewer="spark.executor.cores, or --master local[N]")
+_KILLED = KILLED.format(fewer=f"spark.executor.cores, or {FEWER_LOCAL}")
 _JAVA_ENDED = (
     "Spark's Java ended, most likely because memory ran out: lower spark.driver.memory, or give "
     "the machine or the container more memory; what was committed is kept"

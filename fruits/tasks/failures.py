@@ -17,7 +17,7 @@ KILLED = (
     "({fewer}), or give the machine or the container more memory; what was committed is kept"
 )
 FEWER_LOCAL = "spark.master local[N] in the spark-defaults.conf of SPARK_CONF_DIR"
-"""How to run fewer tasks at a time without Spark."""
+"""How to run fewer tasks at a time on one machine."""
 FORBIDDEN = (
     "output: it can no longer be written (permission denied): change its permissions and run "
     "again; what was committed is kept"

@@ -63,4 +63,4 @@ def test_an_interruption_is_one_line_and_status_130(command: list[str]) -> None:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out == ""
-    assert err.strip() == "interrupted; make demo goes on after what is committed"
+    assert err.strip() == "interrupted; make demo continues after the last commit"

@@ -220,7 +220,7 @@ def test_an_interruption_says_what_is_finished_and_keeps_its_figures(
 
     monkeypatch.setattr("fruits.runs.compare._network", stopped)
     monkeypatch.setattr("fruits.runs.compare.plan_comparison", lambda *_: ComparisonPlan())
-    with pytest.raises(KeyboardInterrupt, match="kept: VGG16; the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="kept: VGG16; the same command continues"):
         compare(config(images, place), backbone=["VGG16", "ResNet50", "MobileNetV2"])
     kept = Comparison.from_json((place / "compare.json").read_bytes())
     assert [(one.name, one.extracted) for one in kept.networks] == [("VGG16", 2)]
