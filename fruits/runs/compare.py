@@ -81,7 +81,8 @@ def compare(
     except KeyboardInterrupt as stop:
         finished = ", ".join(name for name, one in done.items() if not one.error) or "none"
         raise KeyboardInterrupt(
-            f"interrupted; finished networks, which are kept: {finished}; the same command continues"
+            f"interrupted; finished networks, which are kept: {finished}; "
+            "the same command continues"
         ) from stop
     return Comparison(list(done.values()))
 

@@ -77,14 +77,13 @@ class RunConfig:
     label: str | None = option(
         None,
         metavar="RULE",
-        help="parent (the default), grandparent, column:NAME, or a regular expression with "
+        help="parent (default), grandparent, column:NAME, or a regular expression with "
         "(?P<label>...)",
     )
     split: str = option(
         "auto",
         metavar="RULE",
-        help="auto uses folders named train, test or validation; none trains on all images; "
-        "or column:NAME",
+        help="auto (folders named train, test, validation), none (train on all), or column:NAME",
     )
     group: str | None = option(
         None,

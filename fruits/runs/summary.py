@@ -286,5 +286,6 @@ def interruption(output: str, rows: str = "images", overwrite: bool = False) -> 
         files = len(table.files())
         if files <= _COUNTED_FILES:
             count = table.dataset().count_rows() if files else 0
-            return f"interrupted; the features of {count:,} {rows} are committed in {output}: {again}"
+            features = f"the features of {count:,} {rows} are committed in {output}"
+            return f"interrupted; {features}: {again}"
     return f"interrupted; the features that were committed in {output} are kept: {again}"

@@ -49,7 +49,8 @@ def _found(config: RunConfig) -> int:
         return 0
     with outputs.errors():
         try:
-            probe(outputs.root / "run.json")  # The first request to a store that may be unreachable.
+            # The first request to a store, which may be unreachable.
+            probe(outputs.root / "run.json")
             return int(json.loads(outputs.read("run.json"))["counts"]["found"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return 0

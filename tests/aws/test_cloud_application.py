@@ -211,7 +211,7 @@ def test_another_model_and_image_change_the_stack_and_keep_the_rest(
         ),
         (("--tasks", "6"), "tasks: wanted at most 4, the value of --max-tasks; got 6"),
         (("--tasks", "none"), "tasks: wanted numbers from 1 to 50; got none and 4"),
-        (("--max-tasks", "60"), "tasks: wanted numbers from 1 to 50; got 2 and 60"),
+        (("--max-tasks", "60"), "tasks: wanted numbers from 1 to 50; got 1 and 60"),
         (("--workers", "3"), "app: has no parameter Workers"),
         (("--vpc", "vpc-00000000"), "has no default subnet; give --subnet"),
     ],

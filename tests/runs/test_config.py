@@ -52,7 +52,7 @@ def test_components_are_a_count_or_a_share(value: float) -> None:
         ("transform", "log", "auto, none, sqrt, sqrt-l2"),
         ("label", "(", "a regular expression with a group"),
         ("label", "x", "a regular expression with a group"),
-        ("split", "half", "auto or none"),
+        ("split", "half", "auto, none or column:NAME"),
         ("group", "x", "a regular expression with a group"),
         ("components", 0, "whole number of components from 1"),
         ("components", -3, "whole number of components from 1"),
