@@ -77,8 +77,7 @@ class RunConfig:
     label: str | None = option(
         None,
         metavar="RULE",
-        help="parent (default), grandparent, column:NAME, or a regular expression with "
-        "(?P<label>...)",
+        help="parent (default), grandparent, column:NAME, or an expression with (?P<label>...)",
     )
     split: str = option(
         "auto",

@@ -114,7 +114,7 @@ def test_reads_overlap_within_a_memory_limit(monkeypatch: pytest.MonkeyPatch) ->
     held, most, together, reading = 0, 0, 0, 0
     lock = threading.Lock()
 
-    def slow(path: str) -> bytes:
+    def slow(path: str, length: int) -> bytes:
         nonlocal held, most, together, reading
         with lock:
             reading += 1

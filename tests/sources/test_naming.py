@@ -140,7 +140,7 @@ def test_columns_of_paths_give_the_same_as_single_paths(
         ({"label": "(?P<label>["}, r"label: wanted .* got '\(\?P<label>\[': unterminated"),
         ({"label": "(?P<name>x)"}, r"label: wanted .* with a group \(\?P<label>\.\.\.\)"),
         ({"group": "x"}, r"group: wanted a regular expression with a group"),
-        ({"split": "random"}, "split: wanted auto or none; got 'random'"),
+        ({"split": "random"}, "split: wanted auto, none or column:NAME; got 'random'"),
     ],
 )
 def test_invalid_rules_are_refused_in_one_line(rules: dict[str, str], message: str) -> None:
