@@ -8,7 +8,6 @@ It ends when its input ends, so it does not outlive the server.
 
 import base64
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import IO, Any, Protocol
 from fruits.errors import ConfigError, FruitsError
 from fruits.predictor import Prediction, Predictor
 from fruits.serve import frames
-from fruits.sources.limited import MAX_MEMORY, watch
+from fruits.sources.limited import limit_memory, watch
 
 
 class Predicts(Protocol):
@@ -106,18 +105,6 @@ def send(answers: IO[bytes], value: Any) -> None:
     """Writes one frame."""
     answers.write(b"".join(frames.pack(value)))
     answers.flush()
-
-
-def limit_memory() -> None:
-    """Limits the memory of this process to :data:`MAX_MEMORY` more than it uses now."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        with open("/proc/self/statm") as file:
-            taken = int(file.read().split()[0]) * resource.getpagesize()
-    except OSError:  # Systems without /proc have no limit.
-        return
-    limit = taken + MAX_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

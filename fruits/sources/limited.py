@@ -193,9 +193,7 @@ def serve(decode: Decode) -> None:
     # Output that a library prints must not get into the answers.
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent process handles Ctrl-C.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit = _address_space() + MAX_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit_memory()
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     while True:
         try:
@@ -214,10 +212,22 @@ def serve(decode: Decode) -> None:
         answers.flush()
 
 
-def _address_space() -> int:
-    """The size of this process's virtual memory, in bytes."""
+def limit_memory(statm: str = "/proc/self/statm") -> None:
+    """Limits the memory of this process to :data:`MAX_MEMORY` more than it uses now.
+
+    There is no limit on systems without /proc. On macOS, a process may already be larger than this
+    limit when it starts, and the limit would be refused.
+
+    Args:
+        statm: the file with the size of this process, in pages.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        with open(statm) as file:
+            taken = int(file.read().split()[0]) * resource.getpagesize()
     except OSError:
-        return 1 << 30  # A rough value for systems without /proc.
+        return
+    limit = taken + MAX_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
