@@ -102,15 +102,15 @@ class FolderListing:
 
     Attributes:
         linked: The real paths of the linked folders found so far.
-        archives: The names of archives, if the folder has no images. They do not count as skipped,
-            and no error is raised.
+        archives: The names of archives and their lengths in bytes, if the folder has no images.
+            They do not count as skipped, and no error is raised.
     """
 
     def __init__(
         self, place: str | Location, naming: Naming, archives: tuple[str, ...] = ()
     ) -> None:
         self.linked: list[str] = []
-        self.archives: list[str] = []
+        self.archives: dict[str, int] = {}
         self._place = place
         self._naming = naming
         self._suffixes = archives
@@ -153,7 +153,7 @@ class FolderListing:
                     if entry.kind == "linked folder":
                         self.linked.append(entry.target)
                     elif self._suffixes and self._is_archive(entry):
-                        self.archives.append(entry.name)
+                        self.archives[entry.name] = entry.length
                     elif _is_item(entry, selection):
                         self._pass_over_archives()
                         yield entry

@@ -6,12 +6,15 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import InputError, one_line
+from fruits.sources.archive import READS, read_ahead
 from fruits.sources.columns import image_column
 from fruits.sources.folder import Folder, FolderListing
 from fruits.sources.formats import SUFFIXES
@@ -26,8 +29,8 @@ from fruits.sources.selection import other_files
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
-from fruits.sources.tar_shards import TarShards
-from fruits.sources.zip_archive import ZipArchives
+from fruits.sources.tar_shards import TarShard
+from fruits.sources.zip_archive import ZipArchive
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
 from fruits.storage.location import Location
@@ -36,6 +39,10 @@ from fruits.storage.walk import files_in, stat_file
 # Compressed tar archives are refused later, with a message of fruits.sources.tar_index.
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _ARCHIVES = (".zip", ".parquet", *_TARS)
+
+# Files of this many bytes together are listed at the same time: while an archive is listed, each of
+# its members needs about 1 kB of memory.
+_LISTED_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -127,15 +134,15 @@ def lister_of(place: str, naming: Naming) -> Lister:
     if name is None:
         return Folder(place, naming)
     if name.endswith(".zip"):
-        return ZipArchives((place,), naming)
+        return ZipArchive(place, naming)
     if name.endswith(_TARS):
-        return TarShards((place,), naming)
+        return TarShard(place, naming)
     if name.endswith((".csv", ".tsv")):
         return Table(place, naming)
     if name.endswith(".json"):
         return Inventory(place, naming)
     if name.endswith(".parquet"):
-        return ParquetImages((place,), naming) if _has_images(location) else Table(place, naming)
+        return ParquetImages(place, naming) if _has_images(location) else Table(place, naming)
     raise InputError(
         "images: wanted a folder of images, or a .zip, .tar, .parquet, .csv, .tsv or "
         f"manifest.json; {place} is a file"
@@ -187,7 +194,7 @@ def merge_listings(listings: Sequence[Listing]) -> Listing:
 
 def _list(place: str, naming: Naming) -> Listing:
     if matches := _matches(place):
-        return merge_listings([lister_of(match, naming).items() for match in matches])
+        return merge_listings(_list_each(matches, naming))
     lister = lister_of(place, naming)
     if not isinstance(lister, Folder):
         return lister.items()
@@ -199,27 +206,37 @@ def _list(place: str, naming: Naming) -> Listing:
 def _of_archives(found: FolderListing, folder: Folder) -> Listing:
     """The images of the archives in a listed folder that has no other images."""
     uri = Location.of(folder.place).uri
-    places = sorted(f"{uri}/{name}" for name in found.archives)
-    listings = [lister_of(place, folder.naming).items() for place in places]
+    files = sorted((f"{uri}/{name}", length) for name, length in found.archives.items())
+    listings = _list_each(files, folder.naming)
     none = listings[0].images.slice(0, 0)
     return merge_listings([*listings, Listing(none, found.passed_over, found.linked)])
 
 
-def _matches(place: str) -> list[str]:
-    """The files that a pattern such as ``shards/*.tar`` matches; none if `place` exists."""
+def _list_each(files: Sequence[tuple[str, int]], naming: Naming) -> list[Listing]:
+    """Lists several files in parallel; `files` are their URIs and lengths in bytes."""
+
+    def list_one(uri: str) -> Listing:
+        return lister_of(uri, naming).items()
+
+    jobs = ((length, partial(list_one, uri)) for uri, length in files)
+    with closing(read_ahead(jobs, READS, _LISTED_BYTES)) as ahead:
+        return list(ahead)
+
+
+def _matches(place: str) -> list[tuple[str, int]]:
+    """URIs and lengths of the files that a pattern matches; none if a file has this name."""
     folder, slash, pattern = place.rpartition("/")
     if "*" not in pattern or _exists(place):
         return []
     parent = Location.of(folder or slash or ".")
     try:
         with store_errors(parent.uri):
-            names = [one.name for one in files_in(parent)]
+            files = [one for one in files_in(parent) if fnmatch.fnmatchcase(one.name, pattern)]
     except OSError as error:
         raise InputError(f"images: {parent} cannot be listed ({one_line(error)})") from error
-    found = [f"{parent.uri}/{name}" for name in sorted(names) if fnmatch.fnmatchcase(name, pattern)]
-    if not found:
+    if not files:
         raise InputError(f"images: wanted files; no file matches {place}: check the pattern")
-    return found
+    return sorted((f"{parent.uri}/{one.name}", one.length) for one in files)
 
 
 def _exists(place: str) -> bool:

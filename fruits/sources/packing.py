@@ -237,7 +237,7 @@ def _require_ours(source: Location, shard: Location, format: str) -> None:
 def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
     """Names and lengths of the images of a shard."""
     if format == "tar":
-        members = members_of(read_index(shard, keep=False)[2], Selection())
+        members = members_of(read_index(shard, keep=False)[2], Selection(), Naming())
         return [(one.name, one.length) for one in members]
     images = list_zip(shard, Naming(), Selection())
     names = [path.removeprefix(shard.uri + SEPARATOR) for path in images["path"].to_pylist()]

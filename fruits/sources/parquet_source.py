@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fruits.errors import InputError, one_line
-from fruits.sources.archive import READS, damaged
+from fruits.sources.archive import damaged
 from fruits.sources.columns import (
     KIND_OF,
     image_column,
@@ -51,21 +51,19 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class ParquetImages:
-    """Parquet files with the bytes of images: a :class:`fruits.sources.source.Lister`.
+    """A Parquet file with the bytes of images: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        places: The paths or URIs of the files.
+        place: The path or URI of the file.
         naming: The rules for labels and splits, by name or by column.
     """
 
-    places: tuple[str, ...]
+    place: str
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
         """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
-        with ThreadPoolExecutor(READS) as pool:
-            tables = list(pool.map(lambda place: list_parquet(place, self.naming), self.places))
-        return Listing(pa.concat_tables(tables))
+        return Listing(list_parquet(self.place, self.naming))
 
 
 def open_parquet(location: Location, length: int) -> pq.ParquetFile:

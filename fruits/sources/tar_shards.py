@@ -11,14 +11,11 @@ import io
 import json
 import posixpath
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from fruits.errors import one_line
-from fruits.sources.archive import READS, damaged
+from fruits.sources.archive import damaged
 from fruits.sources.columns import number_text
 from fruits.sources.listing import Listing
 from fruits.sources.members import (
@@ -40,29 +37,26 @@ _SPARSE = 1
 
 
 @dataclass(frozen=True)
-class TarShards:
-    """Tar archives: a :class:`fruits.sources.source.Lister`.
+class TarShard:
+    """A tar archive: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        places: The paths or URIs of the archives.
+        place: The path or URI of the archive.
         naming: The rules for labels and splits.
     """
 
-    places: tuple[str, ...]
+    place: str
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
         """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
         selection = Selection()
-        with ThreadPoolExecutor(READS) as pool:
-            found = list(pool.map(read_index, self.places))
-        tables = []
-        for uri, entry, index in found:
-            members = members_of(index, selection)
-            # If samples have their own labels, the name of the archive is not a label.
-            own = any(one.label for one in members)
-            tables.append(listed(KIND, uri, entry.modified, members, self.naming, not own))
-        return Listing(pa.concat_tables(tables), dict(sorted(selection.passed_over.items())))
+        uri, entry, index = read_index(self.place)
+        members = members_of(index, selection, self.naming)
+        # If samples have their own labels, the name of the archive is not a label.
+        own = any(one.label for one in members)
+        images = listed(KIND, uri, entry.modified, members, self.naming, not own)
+        return Listing(images, dict(sorted(selection.passed_over.items())))
 
 
 def cut(place: Position, data: memoryview) -> bytes | OSError:
@@ -100,7 +94,7 @@ def _sparse(place: Position, data: memoryview) -> bytes | OSError:
     return content
 
 
-def members_of(rows: list[Row], selection: Selection) -> list[Member]:
+def members_of(rows: list[Row], selection: Selection, naming: Naming) -> list[Member]:
     """The images of an archive; the selection counts the other members."""
     files, copies = _extracted(rows)
     sidecars = {}
@@ -118,9 +112,10 @@ def members_of(rows: list[Row], selection: Selection) -> list[Member]:
             continue
         there = _resolved(copied or row, files)
         if there is None:
-            reason = reason or f"a link to {row.target}, which is not a file of the archive"
+            target = storable(row.target)
+            reason = reason or f"a link to {target}, which is not a file of the archive"
             there = row
-        label, split, group = _sidecar_values(name, sidecars)
+        label, split, group = _sidecar_values(name, sidecars, naming)
         found.append(
             Member(
                 name,
@@ -166,7 +161,7 @@ def _resolved(row: Row, files: dict[str, Row]) -> Row | None:
 
 
 def _sidecar_values(
-    name: str, sidecars: dict[str, str]
+    name: str, sidecars: dict[str, str], naming: Naming
 ) -> tuple[str | None, str | None, str | None]:
     """Label, split and group from the other members of a sample."""
     folder, slash, base = name.rpartition("/")

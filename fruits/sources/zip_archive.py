@@ -57,22 +57,22 @@ _METHODS |= {95: "XZ", 96: "JPEG variant", 98: "PPMd", 99: "AES encryption"}
 
 
 @dataclass(frozen=True)
-class ZipArchives:
-    """Zip archives: a :class:`fruits.sources.source.Lister`.
+class ZipArchive:
+    """A zip archive: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
-        places: The paths or URIs of the archives.
+        place: The path or URI of the archive.
         naming: The rules for labels and splits.
     """
 
-    places: tuple[str, ...]
+    place: str
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
         """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
         selection = Selection()
-        tables = [list_zip(place, self.naming, selection) for place in self.places]
-        return Listing(pa.concat_tables(tables), dict(sorted(selection.passed_over.items())))
+        images = list_zip(self.place, self.naming, selection)
+        return Listing(images, dict(sorted(selection.passed_over.items())))
 
 
 def list_zip(place: str | Location, naming: Naming, selection: Selection) -> pa.Table:

@@ -1,4 +1,5 @@
 import json
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from forms import as_parquet, as_table, as_tar, as_zip, files_of, read
 
 from fruits.errors import InputError
-from fruits.sources import folder
+from fruits.sources import folder, zip_archive
+from fruits.sources import open_source as opening
 from fruits.sources.folder import Folder
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import locate_members, open_source, places_of
@@ -113,6 +115,53 @@ def test_a_folder_with_only_archives_is_walked_once(
     assert found.images.table(["path"])["path"].to_pylist() == [
         f"file:{tmp_path}/all.zip!/Fig/2.jpg"
     ]
+
+
+def shards(folder: Path) -> list[str]:
+    """Writes four archives with an image each, and returns the keys of the images."""
+    folder.mkdir()
+    for number in range(4):
+        with zipfile.ZipFile(folder / f"{number}.zip", "w") as archive:
+            archive.writestr(f"Fig/{9 - number}.jpg", b"x")
+    return [f"file:{folder}/{n}.zip!/Fig/{9 - n}.jpg" for n in range(4)]
+
+
+def listed(place: str) -> list[str]:
+    paths: list[str] = open_source(place).items().images["path"].to_pylist()
+    return paths
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.zip"])
+def test_archives_are_listed_in_parallel_and_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    keys = shards(tmp_path / "shards")
+    together, list_zip = threading.Barrier(4, timeout=60), zip_archive.list_zip
+
+    def waiting(*arguments: Any) -> pa.Table:
+        together.wait()  # Until all four archives are being listed.
+        return list_zip(*arguments)
+
+    monkeypatch.setattr(zip_archive, "list_zip", waiting)
+    assert listed(f"{tmp_path}/shards{pattern}") == keys
+
+
+def test_large_archives_are_listed_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = shards(tmp_path / "shards")
+    alone, list_zip = threading.Lock(), zip_archive.list_zip
+
+    def locked(*arguments: Any) -> pa.Table:
+        assert alone.acquire(blocking=False), "another archive is listed now"
+        try:
+            return list_zip(*arguments)
+        finally:
+            alone.release()
+
+    monkeypatch.setattr(opening, "_LISTED_BYTES", 1)
+    monkeypatch.setattr(zip_archive, "list_zip", locked)
+    assert listed(f"{tmp_path}/shards") == keys
 
 
 def test_files_of_other_kinds_are_reported_in_one_line(tmp_path: Path) -> None:
