@@ -26,6 +26,13 @@ KIND_OF = "fruits.kind"
 # The most columns that a message names.
 MOST_NAMED = 20
 
+# What to do about a column that cannot be used.
+_REMEDIES = {
+    "label": "name another column with --label column:NAME, or write a rule for names with --label",
+    "split": "name another column with --split column:NAME, or use no split with --split none",
+    "group": "call the column by another name, or write a rule for names with --group",
+}
+
 
 def path_column(names: Sequence[str], place: str) -> str:
     """Finds the column of a table that has the paths of images.
@@ -140,14 +147,18 @@ def label_column(schema: pa.Schema, rule: str, place: str) -> str | None:
 
 
 def label_facts(table: pa.Table, naming: Naming, place: str) -> dict[str, list[str | None]]:
-    """Labels, splits and groups of the rows of a table, as strings; None if missing."""
+    """Labels, splits and groups of the rows of a table, as strings; None if missing.
+
+    A column is not read if the user gave a rule that replaces it.
+    """
+    names = table.column_names
     columns = {
-        "label": label_column(table.schema, naming.label, place),
-        "split": find_column("split", naming.split, table.column_names, place),
-        "group": find_column("group", naming.group, table.column_names, place),
+        "label": None if has_rules(naming) else label_column(table.schema, naming.label, place),
+        "split": (
+            None if naming.split == "none" else find_column("split", naming.split, names, place)
+        ),
+        "group": None if naming.group else find_column("group", None, names, place),
     }
-    if has_rules(naming):
-        columns["label"] = None
     for name, column in columns.items():
         if column:
             _require_scalar(table.schema.field(column), name, place)
@@ -166,8 +177,7 @@ def _require_scalar(field: pa.Field, name: str, place: str) -> None:
         kind = said.decode() if said else field.type
         raise InputError(
             f"images: wanted texts or numbers in the column {field.name}, for the {name} of each "
-            f"image; {place} has {kind} there: name another column with --{name} column:NAME, or "
-            f"write a rule for names with --{name}"
+            f"image; {place} has {kind} there: {_REMEDIES[name]}"
         )
 
 

@@ -174,7 +174,9 @@ def _sidecar_values(
             found = None
         said = found if isinstance(found, dict) else {}
     label = _word(sidecars.get(f"{key}.cls")) or _word(said.get("label"))
-    side = side_of(_word(said.get("split")), f"images: {key}.json")
+    side = None
+    if naming.split != "none":
+        side = side_of(_word(said.get("split")), f"images: {key}.json")
     return label, side, _word(said.get("group"))
 
 

@@ -122,6 +122,25 @@ def test_labels_of_other_types_are_reported_with_a_remedy(folder: Path, column: 
     assert [one for _, one, _ in rows_of(place, Naming(label="column:kind"))] == ["Fig"]
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy", "naming"),
+    [
+        ("label", "write a rule for names with --label", Naming(label="grandparent")),
+        ("split", "use no split with --split none", Naming(split="none")),
+        ("group", "write a rule for names with --group", Naming(group="(?P<group>Fig)")),
+    ],
+)
+def test_a_column_of_another_type_is_ignored_if_a_rule_replaces_it(
+    folder: Path, name: str, remedy: str, naming: Naming
+) -> None:
+    place = folder / "a.parquet"
+    pq.write_table(pa.table({"path": ["Fig/1.jpg"], name: [[0, 1]]}), place)
+    with pytest.raises(InputError, match=rf"for the {name} of each image.*{remedy}$") as caught:
+        rows_of(place)
+    assert "--group column:NAME" not in str(caught.value)
+    assert [content for content, *_ in rows_of(place, naming)] == [b"Fig"]
+
+
 def test_unsupported_types_of_images_or_paths_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [[1, 2, 3]]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"texts or bytes in the column image.*has list<"):

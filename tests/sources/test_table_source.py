@@ -80,6 +80,13 @@ def test_an_invalid_split_is_reported_in_one_line(tmp_path: Path) -> None:
 def test_missing_files_are_rows_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     place = write(tmp_path / "t.csv", [["path"], ["a.jpg"], ["gone.jpg"], ["nowhere/b.jpg"]])
+def test_without_a_split_a_column_of_splits_may_have_any_words(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    place = write(tmp_path / "a.csv", [["path", "label", "split"], ["a.jpg", "Fig", "fold3"]])
+    (row,) = open_source(place, Naming(split="none")).items().images.to_pylist()
+    assert (row["label"], row["split"]) == ("Fig", None)
+
+
     there, gone, nowhere = read(place).values()
     assert there == b"x"
     assert "No such file" in str(gone)

@@ -13,6 +13,7 @@ from forms import as_tar, files_of, read, tar_of
 
 from fruits.errors import InputError
 from fruits.sources import tar_index
+from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
 
 
@@ -88,6 +89,16 @@ def test_labels_of_webdataset_come_from_the_other_members_of_a_sample(tmp_path: 
         (None, None, None),
     ]
     assert listing.passed_over == {".cls": 2, ".json": 2, ".txt": 1}
+
+
+def test_without_a_split_the_splits_of_samples_may_be_any_words(tmp_path: Path) -> None:
+    about = json.dumps({"label": "Fig", "split": "fold3"}).encode()
+    (tmp_path / "a.tar").write_bytes(tar_of({"1.jpg": b"1", "1.json": about}))
+    with pytest.raises(InputError, match=r"1\.json: wanted train, test or validation.*'fold3'"):
+        open_source(str(tmp_path / "a.tar")).items()
+    naming = Naming(split="none")
+    (row,) = open_source(str(tmp_path / "a.tar"), naming).items().images.to_pylist()
+    assert (row["label"], row["split"]) == ("Fig", None)
 
 
 def test_several_shards_are_given_by_a_pattern_or_a_folder(tmp_path: Path) -> None:
