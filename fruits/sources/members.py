@@ -61,7 +61,7 @@ class Member(NamedTuple):
     """An image inside another file; for the other attributes, see :data:`AT`.
 
     Attributes:
-        name: The name in that file, which is the end of the key.
+        name: The name in that file; escaped if it is not valid Unicode, it is the end of the key.
         length: The length of the content, in bytes.
         label: The label from the source, as valid Unicode, or None.
         split: The split from the source, or None.

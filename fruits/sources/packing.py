@@ -26,6 +26,7 @@ from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
 from fruits.sources.tar_index import read_index
 from fruits.sources.tar_shards import members_of
+from fruits.sources.text import original, storable
 from fruits.sources.zip_archive import list_zip
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
@@ -87,6 +88,8 @@ def pack(
     _check(images, output, format, shard_bytes)
     source, target = Location.of(images), Location.of(output)
     found = Folder(images).items()
+    if format == "zip":
+        _require_unicode(source, found.images)
     parts = list(_parts(found.images, shard_bytes))
     names = [f"shard-{number:05}.{format}" for number in range(len(parts))]
     there = _there(target)
@@ -125,6 +128,22 @@ def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
             f"output: wanted a folder outside of the images; {output} is inside {images}: "
             "choose another output"
         )
+
+
+def _require_unicode(source: Location, images: pa.Table) -> None:
+    """Checks that all names can be stored in a zip archive.
+
+    Raises:
+        InputError: a name is not UTF-8.
+    """
+    for name in _names(source, images.filter(pc.match_substring(images["path"], "\\ud"))):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"images: wanted names in UTF-8 for zip archives; got {storable(name)}: rename it, "
+                "or pack with --format tar"
+            ) from None
 
 
 def _parts(files: pa.Table, shard_bytes: int) -> Iterator[pa.Table]:
@@ -185,8 +204,8 @@ def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, 
     for name, time, content in zip(_names(source, part), times, contents_of(part), strict=True):
         if isinstance(content, OSError):
             raise InputError(
-                f"images: {name} cannot be read ({one_line(content)}): make it readable or move "
-                "it out of the images, and pack again; the shards before it are kept"
+                f"images: {storable(name)} cannot be read ({one_line(content)}): make it readable "
+                "or move it out of the images, and pack again; the shards before it are kept"
             )
         yield name, time, content
 
@@ -194,7 +213,7 @@ def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, 
 def _names(source: Location, part: pa.Table) -> list[str]:
     """The names of images in a shard: their paths, starting with the name of the folder."""
     prefix = source.uri.rstrip("/").rpartition("/")[0] + "/"
-    return [path.removeprefix(prefix) for path in part["path"].to_pylist()]
+    return [original(path).removeprefix(prefix) for path in part["path"].to_pylist()]
 
 
 def _require_same(source: Location, shard: Location, format: str, part: pa.Table) -> None:
@@ -240,7 +259,8 @@ def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
         members = members_of(read_index(shard, keep=False)[2], Selection(), Naming())
         return [(one.name, one.length) for one in members]
     images = list_zip(shard, Naming(), Selection())
-    names = [path.removeprefix(shard.uri + SEPARATOR) for path in images["path"].to_pylist()]
+    prefix = shard.uri + SEPARATOR
+    names = [original(path.removeprefix(prefix)) for path in images["path"].to_pylist()]
     return list(zip(names, images["length"].to_pylist(), strict=True))
 
 

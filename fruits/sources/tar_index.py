@@ -19,7 +19,7 @@ import pyarrow as pa
 from fruits.errors import InputError, one_line
 from fruits.sources.indexes import cached_index
 from fruits.sources.members import LONGEST
-from fruits.sources.text import storable
+from fruits.sources.text import original, storable
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
@@ -54,9 +54,9 @@ class Row(NamedTuple):
     """A member of an archive.
 
     Attributes:
-        name: The name with its folders.
+        name: The name with its folders; bytes that are not UTF-8 are surrogate escapes.
         type: "file", "sparse" (stored without its holes), "link", "symlink" or "special".
-        target: The target of a link.
+        target: The target of a link, written like the name.
         length: The length of the content, in bytes.
         offset: The offset of its first header.
         span: The number of bytes from there to the next member.
@@ -108,8 +108,10 @@ def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, li
             f"images: wanted a complete tar archive; {place} cannot be read "
             f"({one_line(error)}): copy it again, or pack it again"
         ) from error
-    columns = (index[name].to_pylist() for name in Row._fields)
-    return location.uri, entry, [Row(*values) for values in zip(*columns, strict=True)]
+    columns = {name: index[name].to_pylist() for name in Row._fields}
+    for name in ("name", "target"):
+        columns[name] = [original(text) for text in columns[name]]
+    return location.uri, entry, [Row(*values) for values in zip(*columns.values(), strict=True)]
 
 
 def is_header(header: bytes, length: int) -> bool:

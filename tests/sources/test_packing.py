@@ -82,6 +82,25 @@ def test_an_unreadable_image_ends_the_packing_without_an_incomplete_shard(
     assert list(output.iterdir()) == []
 
 
+def test_names_that_are_not_utf_8_are_packed_into_tar_files(tmp_path: Path) -> None:
+    root, output = tmp_path / "images", tmp_path / "shards"
+    folder = os.fsencode(root) + b"/caf\xe9"
+    os.makedirs(folder)
+    for name in (b"1.jpg", b"\xe9.jpg", rb"\udce9.jpg"):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write(name)
+    with pytest.raises(InputError, match=r"UTF-8 for zip archives; got images/caf\\udce9/.*tar$"):
+        pack(str(root), str(output), "zip")
+    assert not output.exists()
+    assert pack(str(root), str(output)).written == 1
+    assert pack(str(root), str(output)).written == 0
+    columns = ["label", "split", "length"]
+    in_shards = open_source(str(output)).items().images
+    in_folder = open_source(str(root)).items().images
+    assert in_shards.select(columns) == in_folder.select(columns)
+    assert set(read(str(output)).values()) == set(read(str(root)).values())
+
+
 def test_an_output_that_cannot_be_written_is_an_error_of_one_line(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

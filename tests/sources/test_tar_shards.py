@@ -265,6 +265,26 @@ def test_an_invalid_length_is_reported_in_one_line(tmp_path: Path, size: str) ->
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         member = tarfile.TarInfo("Fig/1.jpg")
         member.pax_headers = {"GNU.sparse.realsize": size, "GNU.sparse.size": size}
+def test_names_that_are_not_utf_8_are_escaped_as_in_a_folder(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    for name in (b"1.jpg", b"\xe9.jpg", rb"\udce9.jpg"):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write(name)
+    os.symlink(b"\xe9.jpg", folder + b"/link.jpg")
+    os.symlink(b"\xff.jpg", folder + b"/broken.jpg")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(os.fsdecode(folder), os.fsdecode(b"caf\xe9"))
+    rows = open_source(str(tmp_path / "a.tar")).items().images.sort_by("path").to_pylist()
+    wanted = open_source(os.fsdecode(folder)).items().images.to_pylist()
+    names = [row["path"].partition("!/")[2] for row in rows]
+    assert names == [row["path"].removeprefix(f"file:{tmp_path}/") for row in wanted]
+    assert [row["label"] for row in rows] == [r"caf\udce9"] * 5
+    found = by_name(read(str(tmp_path / "a.tar")))
+    assert found[r"caf\udce9/link.jpg"] == found[r"caf\udce9/\udce9.jpg"] == b"\xe9.jpg"
+    assert r"a link to \udcff.jpg, which" in str(found[r"caf\udce9/broken.jpg"])
+
+
         archive.addfile(member)
     with pytest.raises(InputError, match=r"wanted a complete tar archive; .*a member of 9.* bytes"):
         open_source(str(tmp_path / "a.tar")).items()
