@@ -55,21 +55,25 @@ class Table:
             paths = path_texts(table, column, location.uri)
         except (pa.ArrowException, UnicodeError) as error:
             raise _unreadable(location, error) from error
-        uris, found = _looked_up(_resolved(paths, location))
+        uris, found, forbidden = _looked_up(_resolved(paths, location))
         if not found:
-            raise InputError(_nothing(location, uris))
+            raise forbidden or InputError(_nothing(location, uris))
         rows = list(zip(uris, *facts.values(), strict=True))
         return listed_files(
             rows, {uri: (e.length, e.modified) for uri, e in found.items()}, self.naming
         )
 
 
-def _looked_up(uris: list[str]) -> tuple[list[str], dict[str, Entry]]:
-    """The URIs, decoded if only the decoded name exists, and the entries of existing files."""
-    found = statuses(dict.fromkeys(uris))
+def _looked_up(uris: list[str]) -> tuple[list[str], dict[str, Entry], StorageError | None]:
+    """The URIs, decoded if only the decoded name exists, and the entries of existing files.
+
+    The last value is the error of a forbidden file, or None.
+    """
+    found, forbidden = statuses(dict.fromkeys(uris))
     decoded = {uri: unquote(uri) for uri in uris if "%" in uri and uri not in found}
-    there = statuses(dict.fromkeys(decoded.values())) if decoded else {}
-    return [decoded[uri] if decoded.get(uri) in there else uri for uri in uris], found | there
+    there, _ = statuses(dict.fromkeys(decoded.values()))
+    uris = [decoded[uri] if decoded.get(uri) in there else uri for uri in uris]
+    return uris, found | there, forbidden
 
 
 def _nothing(location: Location, uris: list[str]) -> str:

@@ -6,11 +6,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from forms import as_table, files_of, read
+from s3fs.errors import translate_boto_error
 
-from fruits.errors import InputError
+from fruits.errors import InputError, StorageError
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
+from fruits.storage.s3 import RetryingS3
 
 
 def write(target: Path, rows: list[list[str]], delimiter: str = ",") -> str:
@@ -77,9 +80,6 @@ def test_an_invalid_split_is_reported_in_one_line(tmp_path: Path) -> None:
         open_source(place).items()
 
 
-def test_missing_files_are_rows_with_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"x")
-    place = write(tmp_path / "t.csv", [["path"], ["a.jpg"], ["gone.jpg"], ["nowhere/b.jpg"]])
 def test_without_a_split_a_column_of_splits_may_have_any_words(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     place = write(tmp_path / "a.csv", [["path", "label", "split"], ["a.jpg", "Fig", "fold3"]])
@@ -87,6 +87,9 @@ def test_without_a_split_a_column_of_splits_may_have_any_words(tmp_path: Path) -
     assert (row["label"], row["split"]) == ("Fig", None)
 
 
+def test_missing_files_are_rows_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    place = write(tmp_path / "t.csv", [["path"], ["a.jpg"], ["gone.jpg"], ["nowhere/b.jpg"]])
     there, gone, nowhere = read(place).values()
     assert there == b"x"
     assert "No such file" in str(gone)
@@ -147,6 +150,45 @@ def test_a_table_of_s3_uris_needs_one_listing_per_folder(
     assert isinstance(found["s3a://fruits/photos/Fig/40.jpg"], str)
     bucket.put_object(Key="photos/table.csv", Body=b"path\nFig/3.jpg\n")
     assert read("s3a://fruits/photos/table.csv") == {"s3a://fruits/photos/Fig/3.jpg": b"\3"}
+
+
+def answer_for_a_role_without_listings(monkeypatch: pytest.MonkeyPatch, *readable: str) -> None:
+    """Lets S3 answer as if only some objects might be read, by their keys, and nothing listed."""
+    call = RetryingS3._call_s3
+
+    async def refusing(self: RetryingS3, method: str, *arguments: Any, **options: Any) -> Any:
+        if method == "list_objects_v2" or options.get("Key") not in readable:
+            answer = {"Error": {"Code": "403"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise translate_boto_error(ClientError(answer, method))
+        return await call(self, method, *arguments, **options)
+
+    monkeypatch.setattr(RetryingS3, "_call_s3", refusing)
+
+
+@pytest.mark.parametrize("count", [5, 45])
+def test_a_table_needs_no_permission_to_list_the_folder(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    keys = [f"photos/Fig/a%20{number}.jpg" for number in range(count)]
+    for key in keys:
+        bucket.put_object(Key=key, Body=b"x")
+    rows = [["path"], *[[f"s3://fruits/{key}"] for key in keys]]
+    place = write(tmp_path / "t.csv", [*rows, ["s3://fruits/photos/Fig/a%20missing.jpg"]])
+    answer_for_a_role_without_listings(monkeypatch, *keys)
+    images = open_source(place).items().images
+    lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
+    assert lengths.pop("s3a://fruits/photos/Fig/a%20missing.jpg") == 0
+    assert lengths == {f"s3a://fruits/{key}": 1 for key in keys}
+
+
+@pytest.mark.parametrize("count", [5, 45])
+def test_a_store_that_refuses_every_object_of_a_table_is_reported(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    rows = [["path"], *[[f"s3://fruits/photos/{number}.jpg"] for number in range(count)]]
+    answer_for_a_role_without_listings(monkeypatch)
+    with pytest.raises(StorageError, match="the store refuses the credentials"):
+        open_source(write(tmp_path / "t.csv", rows)).items()
 
 
 def test_paths_that_are_lists_are_reported_in_one_line(tmp_path: Path) -> None:
