@@ -103,6 +103,26 @@ def positions(items: pa.Table) -> Iterator[Position]:
         yield Position(path[:container], length, *rest)
 
 
+def in_file_order(items: pa.Table) -> pa.Table:
+    """The same items by file and, in archives and tables, by their places there.
+
+    So neighbours are read together, also if their names are in another order.
+
+    Args:
+        items: rows of :data:`fruits.sources.listing.LISTING`, with or without `at`.
+    """
+    if "at" not in items.column_names:
+        return items
+    paths = items["path"].to_pylist()
+    containers = pc.struct_field(items["at"], "container").to_pylist()
+    # Without a container, it is the path itself.
+    files = [path[:length] for path, length in zip(paths, containers, strict=True)]
+    places = pc.struct_field(items["at"], "offset")
+    keys = pa.table({"file": pa.array(files, pa.string()), "place": places})
+    order = pc.sort_indices(keys, [("file", "ascending"), ("place", "ascending")])
+    return items.take(order)
+
+
 def listed(
     kind: str,
     uri: str,

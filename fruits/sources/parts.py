@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.sources.listing import sample_evenly
+from fruits.sources.members import in_file_order
 
 IN_MEMORY = 200_000
 """The most rows of a table in memory; each row needs up to 1 kB while tables are compared."""
@@ -77,6 +78,10 @@ class Parts:
             left = left.slice(whole)
         if left.num_rows:
             yield left.combine_chunks()
+
+    def in_file_order(self) -> Parts:
+        """The same parts, each in the order of :func:`fruits.sources.members.in_file_order`."""
+        return Parts(self.schema, self.bounds, self.rows, [*map(_in_file_order, self.reads)])
 
     def sample_evenly(self, limit: int | None) -> Parts:
         """Samples rows like :func:`fruits.sources.listing.sample_evenly`."""
@@ -146,6 +151,10 @@ class Found:
     images: Parts
     passed_over: dict[str, int] = field(default_factory=dict)
     linked: list[str] = field(default_factory=list)
+
+
+def _in_file_order(read: Read) -> Read:
+    return lambda: in_file_order(read())
 
 
 def _taken(read: Read, places: NDArray[np.int64]) -> Read:

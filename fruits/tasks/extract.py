@@ -96,7 +96,9 @@ def extract(
     shared = workers.share((graph, known))
     rejected, copies = Spread(REJECTED, files.bounds), Copies(store)
     total, start = Outcome(), 0
-    for part in files.chunks(chunk):
+    # From part to part, chunks follow the order of the paths, by which the tables of results are
+    # merged. In a part, they follow archives, so that a task reads its images with few requests.
+    for part in files.in_file_order().chunks(chunk):
 
         def advance(done: int, before: int = start) -> None:
             progress(before + done)

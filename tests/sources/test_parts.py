@@ -1,17 +1,21 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import InputError
 from fruits.features.digests import Digests, write_digests
-from fruits.sources import parts
+from fruits.sources import parquet_source, parts
 from fruits.sources.listing import LISTING, sample_evenly
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts, Totals
+from fruits.sources.reading import contents_of
 from fruits.sources.spread import Spread, gather
 from fruits.storage.location import Location
 
@@ -107,6 +111,63 @@ def test_totals_cover_all_rows() -> None:
     labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
     assert totals.labels == {label: labels.count(label) for label in labels}
     assert totals.sides == {side: splits.count(side) for side in splits}
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_in_a_part_each_row_group_of_a_parquet_file_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [bytes([number]) for number in range(120)]
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", row_group_size=5)
+    found = open_source(str(tmp_path / "a.parquet")).found().images
+    groups: list[int] = []
+    read_group = parquet_source._read_group
+
+    def watched(file: Any, group: int, *arguments: Any) -> Any:
+        groups.append(group)
+        return read_group(file, group, *arguments)
+
+    monkeypatch.setattr(parquet_source, "_read_group", watched)
+    contents = []
+    for part, ordered in zip(found, found.in_file_order(), strict=True):
+        # The names are the numbers of the rows: 0, 1, 10, 100, 101 ...
+        assert sorted(part["path"].to_pylist()) == sorted(ordered["path"].to_pylist())
+        groups.clear()
+        contents += contents_of(ordered)
+        assert groups == sorted(set(groups))
+    assert sorted(contents) == images  # type: ignore[type-var]
+    assert len(found.rows) > 3
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_a_part_of_a_shuffled_archive_on_s3_needs_one_request(
+    bucket: Any, requests: list[str], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in np.random.default_rng(0).permutation(100).tolist():
+            archive.writestr(f"Fig/{number}.jpg", bytes([number]))
+    bucket.upload_file(str(tmp_path / "a.zip"), "a.zip")
+    found = open_source("s3a://fruits/a.zip").found().images
+    requests.clear()
+    contents = [content for part in found.in_file_order() for content in contents_of(part)]
+    assert sorted(contents) == [bytes([number]) for number in range(100)]  # type: ignore[type-var]
+    assert len(requests) == len(found.rows) > 3
+
+
+def test_files_and_files_in_archives_are_ordered_by_file(tmp_path: Path) -> None:
+    for name in ("b.jpg", "d.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("a.zip", "c.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member in ("2.jpg", "1.jpg"):
+                archive.writestr(member, b"x")
+    (tmp_path / "t.csv").write_text("path\nd.jpg\nb.jpg\n")
+    images = open_source([f"{tmp_path}/*.zip", f"{tmp_path}/t.csv"]).items().images
+    ordered = Parts.of(images.sort_by([("path", "descending")])).in_file_order().table()
+    names = [path.removeprefix(f"file:{tmp_path}/") for path in ordered["path"].to_pylist()]
+    assert names == [
+        *("a.zip!/2.jpg", "a.zip!/1.jpg", "b.jpg", "c.zip!/2.jpg", "c.zip!/1.jpg", "d.jpg")
+    ]
 
 
 def test_a_folder_is_listed_equally_in_memory_and_in_parts(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
@@ -21,7 +23,9 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.sources.folder import Folder, list_images
 from fruits.sources.listing import LISTING, Listing, anti_join
+from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts
+from fruits.sources.reading import contents_of as read_items
 from fruits.sources.source import Source
 from fruits.spark.copies import commit_copies
 from fruits.storage.lock import Lock, exclusive
@@ -212,6 +216,29 @@ def test_extraction_takes_items_of_any_source(
     rows = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
     expected = list(featurize(pictures[1:], graph))
     np.testing.assert_array_equal(np.stack(rows["features"].to_list()), expected)
+
+
+def test_tasks_read_the_rows_of_a_parquet_file_in_order(
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = [file.read_bytes() for file in (draw({"Fig": 12}) / "Fig").iterdir()]
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet")
+    # The names are the numbers of the rows, so the order by path is 0, 1, 10, 11, 2 ...
+    listing = open_source(str(tmp_path / "a.parquet")).items().images.sort_by("path")
+
+    def in_order(items: pa.Table) -> Iterator[bytes | OSError]:
+        rows = pc.struct_field(items["at"], "offset").to_pylist()
+        ordered = rows == sorted(rows)
+        return (one if ordered else OSError(f"rows {rows}") for one in read_items(items))
+
+    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
+        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        known = Digests.of(known_parts(workers, store, ()))
+        made = extract_files(
+            *(workers, Parts.of(listing), known, graph, store, 100), contents=in_order
+        )
+    assert made.rejected.table()["error"].to_pylist() == []
+    assert made.extracted == 12
 
 
 def test_progress_ends_with_all_files(
