@@ -25,11 +25,16 @@ from fruits.storage.walk import Entry
 # Changes when indexes have other columns or other contents.
 _FORMAT = "4"
 
+# The key in the metadata of an index for the version of its file.
+_VERSION = b"fruits.version"
+
 
 def cached_index(
     kind: str, location: Location, entry: Entry, make: Callable[[], pa.Table]
 ) -> pa.Table:
     """The cached index of a file, or a new one if the file changed or is not cached.
+
+    A new index replaces that of an earlier version of the file.
 
     Args:
         kind: the kind of index.
@@ -37,15 +42,17 @@ def cached_index(
         entry: the length and the time of the file, which identify its version.
         make: reads the file and makes the index.
     """
-    identity = [_FORMAT, kind, location.uri, entry.length, str(entry.modified)]
-    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([kind, location.uri]).encode()).hexdigest()[:32]
     path = cache_folder() / "indexes" / f"{name}.parquet"
+    version = json.dumps([_FORMAT, entry.length, str(entry.modified)]).encode()
     with suppress(OSError, pa.ArrowException):  # It is missing or damaged.
         kept: pa.Table = pq.read_table(path, partitioning=None)
-        return kept
+        if (kept.schema.metadata or {}).get(_VERSION) == version:
+            return kept
     made = make()
+    about = (made.schema.metadata or {}) | {_VERSION: version}
     with suppress(OSError):  # The next run makes it again.
-        _keep(made, path)
+        _keep(made.replace_schema_metadata(about), path)
     return made
 
 
