@@ -38,7 +38,7 @@ def load(content: bytes, side: int | None) -> Image.Image:
     content = require_data(content, header)
     if header.segments > _MANY_SEGMENTS or header.scan > _MUCH_HEADER:
         image = _load(_slimmed(content, header), header, side, scale)
-        image.info["exif"] = header.exif
+        image.info |= header.metadata
         return image
     return _load(content, header, side, scale)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from fruits.sources.limits import RejectedImage
 
@@ -10,6 +11,7 @@ from fruits.sources.limits import RejectedImage
 MAX_TABLES = 1000
 
 SEQUENTIAL = {0xC0: "baseline", 0xC1: "extended", 0xC9: "arithmetic-coded"}
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _FILL = re.compile(rb"\xff+")
 _UNSUPPORTED = {
     0xC3: "lossless",
@@ -37,6 +39,7 @@ class Header:
         interleaved: Whether the first scan has all components.
         needed: The begin and end of the segments that are needed to decode the pixels.
         exif: The first EXIF segment, or b"".
+        xmp: The last XMP packet, or b"".
         segments: The number of segments.
     """
 
@@ -48,12 +51,18 @@ class Header:
     interleaved: bool
     needed: list[tuple[int, int]]
     exif: bytes
+    xmp: bytes
     segments: int
 
     @property
     def by_rows(self) -> bool:
         """Whether it is decoded row by row; otherwise all coefficients are kept in memory."""
         return self.interleaved and self.process in SEQUENTIAL
+
+    @property
+    def metadata(self) -> dict[str | tuple[int, int], Any]:
+        """EXIF and XMP as in Pillow's `info`."""
+        return {"exif": self.exif, "xmp": self.xmp}
 
     def blocks(self) -> dict[int, int]:
         """The number of blocks of 8 x 8 samples of each component, by identifier."""
@@ -70,10 +79,12 @@ def read_header(content: bytes) -> Header:
     """
     frame: _Frame | None = None
     needed: list[tuple[int, int]] = []
-    exif = b""
+    exif = xmp = b""
     for count, (marker, begin, end) in enumerate(_segments(content), 1):
         if marker == 0xE1 and not exif and content[begin + 4 : begin + 10] == b"Exif\0\0":
             exif = content[begin + 4 : end]
+        elif marker == 0xE1 and content.startswith(_XMP, begin + 4):
+            xmp = content[begin + 4 + len(_XMP) : end]
         if not _is_needed(marker):
             continue
         needed.append((begin, end))
@@ -83,7 +94,7 @@ def read_header(content: bytes) -> Header:
             if frame is None or end - begin < 5:
                 raise RejectedImage("damaged: JPEG whose scan begins before its frame")
             interleaved = content[begin + 4] == len(frame[3])
-            return Header(*frame, begin, interleaved, needed, exif, count)
+            return Header(*frame, begin, interleaved, needed, exif, xmp, count)
         if _is_frame(marker):
             frame = _frame(content[begin + 4 : end], marker)
     raise RejectedImage("damaged: truncated: the JPEG ends before its pixels")

@@ -3,6 +3,8 @@
 import functools
 import io
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFile
@@ -16,6 +18,10 @@ MAX_CHUNKS = 1 << 18
 _MUCH_METADATA = 1 << 20
 _MANY_CHUNKS = 200
 
+# The length of the signature and the first chunk; the last chunk.
+_HEADER, _END = 33, b"\0\0\0\0IEND\xaeB`\x82"
+
+_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # By colour type: grey, RGB, palette, grey with alpha, RGB with alpha.
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -28,7 +34,7 @@ def load(content: bytes) -> Image.Image:
     Raises:
         RejectedImage: the file is too large or damaged.
     """
-    if len(content) < 33 or content[12:16] != b"IHDR":
+    if len(content) < _HEADER or content[12:16] != b"IHDR":
         raise RejectedImage("damaged: truncated: PNG without a header")
     width, height, depth, kind = struct.unpack_from(">IIBB", content, 16)
     check_size(width, height)
@@ -46,9 +52,28 @@ def load(content: bytes) -> Image.Image:
     return high_bits(image) if image.mode.startswith("I") else image
 
 
+def metadata(content: bytes) -> dict[str | tuple[int, int], Any]:
+    """EXIF, XMP and texts of a PNG file that can be decoded, as in Pillow's `info`.
+
+    Raises:
+        RejectedImage: the file is too large.
+    """
+    _, content = _scan_chunks(content)
+    found = [content[place:end] for name, place, end in _chunks(content) if name in _METADATA]
+    if not found:
+        return {}
+    try:
+        # Without pixels, Pillow reads all of them at once, also those behind the pixels.
+        return _open(b"".join([content[:_HEADER], *found, _END])).info
+    except (OSError, ValueError):
+        return {}  # One of them is damaged.
+
+
 def high_bits(image: Image.Image) -> Image.Image:
     """The eight high bits of 16-bit grey."""
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    high = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    high.info = image.info
+    return high
 
 
 def _open(content: bytes) -> ImageFile.ImageFile:
@@ -59,13 +84,9 @@ def _scan_chunks(content: bytes) -> tuple[bytes | None, bytes]:
     """The content of the chunk "tRNS", and the file, without metadata if these are large."""
     key = None
     needed = [(0, 8)]
-    chunks = metadata = others = 0
-    place, size = 8, len(content)
-    while place + 12 <= size:
-        end = place + 12 + int.from_bytes(content[place : place + 4])
-        name = content[place + 4 : place + 8]
-        chunks += 1
-        if chunks > MAX_CHUNKS:
+    metadata = others = 0
+    for count, (name, place, end) in enumerate(_chunks(content), 1):
+        if count > MAX_CHUNKS:
             raise RejectedImage(f"too large: PNG of more than {MAX_CHUNKS} chunks")
         if name in _PIXELS or (name == b"eXIf" and end - place < 65_536):
             needed.append((place, end))
@@ -74,12 +95,19 @@ def _scan_chunks(content: bytes) -> tuple[bytes | None, bytes]:
         else:
             others += 1
             metadata += end - place
-        place = end
-        if name == b"IEND":
-            break
     if others > _MANY_CHUNKS or metadata > _MUCH_METADATA:
         content = b"".join(content[begin:end] for begin, end in needed)
     return key, content
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the name, the begin and the end of each chunk."""
+    place, name = 8, b""
+    while place + 12 <= len(content) and name != b"IEND":
+        end = place + 12 + int.from_bytes(content[place : place + 4])
+        name = content[place + 4 : place + 8]
+        yield name, place, end
+        place = end
 
 
 def _with_key(image: Image.Image, content: bytes, key: bytes, depth: int, kind: int) -> Image.Image:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fruits.sources import formats
+from fruits.sources import formats, png
 from fruits.sources.exif import orientation
 from fruits.sources.jpeg_header import read_header
 from fruits.sources.limits import RejectedImage
@@ -49,15 +49,17 @@ def _fitted(side: int, width: int, height: int) -> tuple[int, int]:
 def _proportions(content: bytes) -> tuple[int, int]:
     """Width and height, or two numbers with the same ratio."""
     kind = formats.format_of(content)
-    if kind == "PNG":
-        width, height = (int.from_bytes(content[n : n + 4]) for n in (16, 20))
-        return max(1, width), max(1, height)
-    if kind != "JPEG":
-        return 1, 1
     try:
-        header = read_header(content)
+        if kind == "PNG":
+            width, height = (int.from_bytes(content[n : n + 4]) for n in (16, 20))
+            info = png.metadata(content)
+        elif kind == "JPEG":
+            header = read_header(content)
+            width, height, info = header.width, header.height, header.metadata
+        else:
+            return 1, 1
     except RejectedImage:
         return 1, 1
-    if orientation({"exif": header.exif}) in _LYING:
-        return header.height, header.width
-    return header.width, header.height
+    if orientation(info) in _LYING:
+        width, height = height, width
+    return max(1, width), max(1, height)

@@ -1,13 +1,14 @@
 """Thumbnails have the colours, the orientation and the proportions of the image."""
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from fruits.sources.decode import decode
+from fruits.sources.decode import decode, decode_whole
 from fruits.sources.thumbnail import SIDE, thumbnail
 
 
@@ -55,6 +56,63 @@ def test_the_orientation_of_a_photograph_is_applied() -> None:
     assert found.height == pytest.approx(2 * found.width, abs=1)
     upright = np.asarray(picture(320, 160).transpose(Image.Transpose.ROTATE_270).resize(found.size))
     assert np.abs(np.asarray(found, np.int16) - upright).mean() < 5
+
+
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def with_segment(jpeg: bytes, segment: bytes) -> bytes:
+    """Adds an APP1 segment to a JPEG file."""
+    return jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2) + segment + jpeg[2:]
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4)
+
+
+def rotated(kind: str) -> bytes:
+    """A picture of 320 x 160 pixels with the orientation of a rotated camera."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    if kind.startswith("JPEG"):
+        jpeg = encoded(picture(320, 160), "JPEG")
+        many = b"http://ns.adobe.com/xmp/extension/\0" + bytes(100)
+        for _ in range(150 if kind == "JPEG, much metadata" else 0):
+            jpeg = with_segment(jpeg, many)
+        return with_segment(jpeg, b"http://ns.adobe.com/xap/1.0/\0" + XMP)
+    if kind == "PNG, 16 bits":
+        grey = np.asarray(picture(320, 160).convert("L"), np.uint16) * 257
+        return encoded(Image.fromarray(grey), "PNG", exif=exif)
+    if kind == "PNG, XMP":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        return encoded(picture(320, 160), "PNG", pnginfo=texts)
+    if kind == "PNG, last chunk":
+        plain, end = encoded(picture(320, 160), "PNG"), chunk(b"IEND", b"")
+        return plain.removesuffix(end) + chunk(b"eXIf", exif.tobytes()[6:]) + end
+    return encoded(picture(320, 160), "PNG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("PNG", "PNG, XMP", "PNG, last chunk", "PNG, 16 bits"),
+        *("JPEG, XMP", "JPEG, much metadata"),
+    ],
+)
+def test_the_proportions_are_those_of_the_upright_photograph(kind: str) -> None:
+    content = rotated(kind)
+    assert decode_whole(content).size == (160, 320)
+    found = small(content)
+    assert found.height == pytest.approx(2 * found.width, abs=1)
+    upright = Image.fromarray(decode(content, 224)).resize(found.size)
+    assert np.abs(np.asarray(found, np.int16) - np.asarray(upright)).mean() < 5
+
+
+def test_damaged_metadata_of_a_png_are_ignored() -> None:
+    plain, end = encoded(picture(320, 160), "PNG"), chunk(b"IEND", b"")
+    found = small(plain.removesuffix(end) + chunk(b"eXIf", b"MM")[:-1] + b"x" + end)
+    assert found.width == pytest.approx(2 * found.height, abs=1)
 
 
 def test_pictures_of_other_formats_are_squares() -> None:
