@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES, require_known
 from fruits.networks.compile_detector import compile_detector
-from fruits.networks.compile_process import disable_telemetry, run_module
+from fruits.networks.compile_process import disable_telemetry, run_module, write_result
 from fruits.networks.convert import graph_of, network_files
 from fruits.networks.detector import PREFIX
 from fruits.networks.folder import read_folder
@@ -113,8 +114,7 @@ def _of_folder(place: str, weights: str, engine: str) -> CompiledGraph:
     cached = cache_folder() / f"folder-{key}.graph"
     if graph := _cached(cached, wanted):
         return graph
-    with tempfile.TemporaryDirectory() as copy:
-        local = folder.copy_to(Path(copy))
+    with folder.copied() as local:
         return _compile_into(cached, wanted, str(local), weights, engine)
 
 
@@ -183,7 +183,7 @@ def _compile_in_subprocess(*arguments: str) -> None:
 def _compile(name: str, weights: str, engine: str, target: str) -> None:
     disable_telemetry()
     if name not in BACKBONES:
-        Path(target).write_bytes(graph_of(Path(name)).to_bytes())
+        write_result(Path(target), graph_of(Path(name)).to_bytes())
         return
     model, sha256 = keras_model(name, weights)
     graph = CompiledGraph(
@@ -195,7 +195,7 @@ def _compile(name: str, weights: str, engine: str, target: str) -> None:
         dimension=model.output_shape[-1],
         parts=_COMPILERS[engine](_traced(name, model, BATCH_SIZES[engine])),
     )
-    Path(target).write_bytes(graph.to_bytes())
+    write_result(Path(target), graph.to_bytes())
 
 
 def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:

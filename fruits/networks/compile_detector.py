@@ -14,7 +14,7 @@ import numpy as np
 
 from fruits.errors import BackboneError, FruitsError, one_line
 from fruits.networks.boxes import boxes_of
-from fruits.networks.compile_process import disable_telemetry, run_module
+from fruits.networks.compile_process import disable_telemetry, run_module, write_result
 from fruits.networks.convert import (
     engine_reason,
     image_input,
@@ -48,10 +48,9 @@ def compile_detector(place: str) -> tuple[Detector, dict[str, bytes]]:
     folder = read_folder(place, DETECTOR)
     if folder.kind == "keras":
         raise BackboneError(f"crop: {place}: wanted a detector as ONNX or OpenVINO IR; got Keras")
-    with tempfile.TemporaryDirectory() as temporary:
-        target = Path(temporary) / "compiled"
-        target.mkdir()
-        _compile_in_subprocess(folder.copy_to(Path(temporary)), target)
+    with folder.copied(DETECTOR) as local, tempfile.TemporaryDirectory() as compiled:
+        target = Path(compiled)
+        _compile_in_subprocess(local, target)
         parts = {name: (target / name).read_bytes() for name in PARTS}
         meant = json.loads((target / _MEANT).read_text())
     return _detector(folder, meant), parts
@@ -95,8 +94,8 @@ def _compile(place: Path, target: Path) -> None:
     parts = network_files(model)
     require_safe_openvino(parts["graph.xml"], parts["graph.bin"])
     for name in PARTS:
-        (target / name).write_bytes(parts[name.replace("detector", "graph")])
-    (target / _MEANT).write_text(json.dumps(meant))
+        write_result(target / name, parts[name.replace("detector", "graph")])
+    write_result(target / _MEANT, json.dumps(meant).encode())
 
 
 def _with_one_input(model: Any, folder: NetworkFolder) -> Any:

@@ -8,8 +8,9 @@ import hashlib
 import json
 import posixpath
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,31 @@ class NetworkFolder:
         """The name of the network, which is the name of the folder."""
         return posixpath.basename(self.place.path.rstrip("/")) or "network"
 
-    def copy_to(self, folder: Path) -> Path:
-        """Copies the needed files and the descriptions into a folder with the same name.
+    @contextmanager
+    def copied(self, sought: Sought = BACKBONE) -> Iterator[Path]:
+        """Yields a temporary folder of the same name with the needed files and the descriptions.
 
         An engine that opens the copy can then read no other files.
+
+        Args:
+            sought: the purpose, for messages.
+
+        Raises:
+            BackboneError: the files cannot be copied.
         """
-        target = folder / self.name
+        with ExitStack() as stack:
+            try:
+                target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / self.name
+                with store_errors(self.place.uri):
+                    self._copy_to(target)
+            except OSError as error:
+                raise BackboneError(
+                    f"{sought.option}: {self.place} cannot be copied into a temporary folder "
+                    f"({one_line(error)}): free some space, or set TMPDIR to another folder"
+                ) from error
+            yield target
+
+    def _copy_to(self, target: Path) -> None:
         for name in (*self.files, *_SAYING):
             if name not in self.files and not self.place.filesystem.exists(_below(self, name)):
                 continue
@@ -87,7 +107,6 @@ class NetworkFolder:
             copy.parent.mkdir(parents=True, exist_ok=True)
             with opened(self.place, name) as source, copy.open("wb") as file:
                 shutil.copyfileobj(source, file)
-        return target
 
 
 _PREPROCESSOR, _PROCESSOR = "preprocessor_config.json", "processor_config.json"
