@@ -239,6 +239,7 @@ def _said(
                 f"{error}: write what the network was trained with into input.json in the folder, "
                 f"such as {EXAMPLE}"
             ) from None
+        new = {key: value for key, value in new.items() if key not in own}
         if differing := [key for key in new if said.get(key, new[key]) != new[key]]:
             raise BackboneError(
                 f"wanted one preprocessing; {' and '.join(sources)} differ in "
