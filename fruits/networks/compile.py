@@ -30,6 +30,9 @@ from fruits.storage.files import sha256_of
 # The largest network of the catalogue has 94 MB.
 MAX_GRAPH_BYTES = 2 << 30
 
+# The packages whose versions change a compiled graph. Only networks of Keras depend on the first.
+_MADE_BY = ("keras", "openvino")
+
 
 def compile_backbone(
     name: str,
@@ -41,8 +44,9 @@ def compile_backbone(
 ) -> CompiledGraph:
     """The graph of a backbone without its last layer: pixels in, average-pooled features out.
 
-    TensorFlow and Keras are needed only if the graph is not in the cache
-    (``$FRUITS_CACHE``, by default ``~/.cache/fruits``).
+    TensorFlow is loaded only if the graph is not in the cache (``$FRUITS_CACHE``, by default
+    ``~/.cache/fruits``). Networks of the catalogue and ``.keras`` files always need an installed
+    Keras, because its version identifies their graphs. Other networks need neither.
 
     Args:
         name: a key of :data:`BACKBONES`, or the path or URI of a folder with a network
@@ -89,7 +93,7 @@ def _of_catalogue(name: str, weights: str, engine: str) -> CompiledGraph:
     }
     if made_from != weights:  # It is the SHA-256 of a file.
         wanted["weights_sha256"] = made_from
-    cached = cache_folder() / f"{name}-{_cache_key(name, made_from, engine)}.graph"
+    cached = cache_folder() / f"{name}-{_cache_key(name, made_from, engine, _MADE_BY)}.graph"
     return _cached(cached, wanted) or _compile_into(cached, wanted, name, weights, engine)
 
 
@@ -110,7 +114,8 @@ def _of_folder(place: str, weights: str, engine: str) -> CompiledGraph:
         "precision": "f32",
         "input": folder.recipe.input,
     }
-    key = _cache_key(folder.name, folder.sha256, engine)
+    made_by = _MADE_BY if folder.kind == "keras" else _MADE_BY[1:]
+    key = _cache_key(folder.name, folder.sha256, engine, made_by)
     cached = cache_folder() / f"folder-{key}.graph"
     if graph := _cached(cached, wanted):
         return graph
@@ -252,9 +257,9 @@ def _tensorflow_parts(function: Any) -> dict[str, bytes]:
 _COMPILERS = {"openvino": _openvino_parts, "tensorflow": _tensorflow_parts}
 
 
-def _cache_key(name: str, made_from: str, engine: str) -> str:
-    made_by = [version(package) for package in ("keras", "openvino")]
-    identity = [name, made_from, engine, BATCH_SIZES[engine], FORMAT, *made_by]
+def _cache_key(name: str, made_from: str, engine: str, made_by: Sequence[str]) -> str:
+    versions = [version(package) for package in made_by]
+    identity = [name, made_from, engine, BATCH_SIZES[engine], FORMAT, *versions]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pictures import SIZES, drawn, places, png
 from fruits.errors import BackboneError
 from fruits.networks import batch, compile
 from fruits.networks.compile import compile_backbone
+from fruits.networks.compile_detector import compile_detector
 from fruits.networks.convert import graph_of
 from fruits.networks.folder import read_folder
 from fruits.networks.graph import CompiledGraph
@@ -363,6 +366,39 @@ def test_contradicting_files_are_refused(folder: Path) -> None:
     shutil.copy(DATA / "timm-vit" / "config.json", folder / "config.json")
     shutil.copy(DATA / "vit" / "preprocessor_config.json", folder)
     refused(folder, "preprocessor_config.json and config.json differ in resize")
+
+
+def test_input_json_resolves_a_contradiction_of_other_files(folder: Path) -> None:
+    about = json.loads((DATA / "siglip" / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(about))
+    other = {"image_processor": about | {"image_mean": [0.4, 0.5, 0.6]}}
+    (folder / "processor_config.json").write_text(json.dumps(other))
+    (folder / "input.json").write_text("{}")
+    refused(folder, "preprocessor_config.json and processor_config.json differ in mean: write")
+    (folder / "input.json").write_text('{"mean": [0.1, 0.2, 0.3]}')
+    assert read_folder(folder).recipe.mean == (0.1, 0.2, 0.3)
+
+
+def test_a_network_that_cannot_be_copied_is_reported_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe(folder, output="features", mean=[1, 2, 3])  # It is not in the cache.
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "nowhere"))
+    refused(folder, r"colours cannot be copied into a temporary folder \(.*nowhere.*set TMPDIR")
+    with pytest.raises(BackboneError, match=r"^crop: .*colours cannot be copied.*set TMPDIR"):
+        compile_detector(str(folder))
+
+
+def test_a_network_without_keras_needs_no_keras(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(package: str) -> str:
+        if package == "keras":
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(compile, "version", installed)
+    assert compile_backbone(str(folder)).dimension == 5
 
 
 @pytest.mark.parametrize("name", ["../values.bin", "/etc/passwd", "a/../../values.bin", "s3://b/k"])
