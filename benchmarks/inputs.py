@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fruits.networks.compile import compile_backbone, keras_model
 from fruits.sample import draw_sample
-from fruits.sources.folder import list_images
+from fruits.sources.folder import find_images
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data" / "bench"
@@ -35,7 +35,8 @@ def subset(source: Path, count: int) -> Path:
     of the image, so that no two files are equal.
     """
     files = [
-        Path(path.removeprefix("file:")) for path in list_images(str(source))["path"].to_pylist()
+        Path(path.removeprefix("file:"))
+        for path in find_images(str(source)).images["path"].to_pylist()
     ]
     files = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
     target = DATA / "subsets" / f"{name_of(source)}-{count}"

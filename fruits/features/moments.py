@@ -191,15 +191,6 @@ class Moments:
             raise ValueError(f"wanted the ranges of the labels {labels}; rows were subtracted")
 
 
-def measured(columns: Iterable[pa.Array]) -> Moments:
-    """Moments of all rows of list arrays; how the rows are divided has no influence.
-
-    Raises:
-        InputError: rows are null, not finite, or of different lengths.
-    """
-    return _measured((matrix(column), None) for column in columns)
-
-
 def measured_by_label(batches: Iterable[pa.RecordBatch]) -> Moments:
     """Moments of batches with the columns `features` (lists of numbers) and `label` (strings).
 

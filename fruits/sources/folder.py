@@ -192,11 +192,6 @@ def _rows(location: Location, entries: Sequence[Entry], naming: Naming) -> pa.Ta
     return pa.table(columns, schema=LISTING)
 
 
-def list_images(place: str | Location) -> pa.Table:
-    """The images that :func:`find_images` finds, as a table of :data:`LISTING`."""
-    return find_images(place).images
-
-
 def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
     """The contents of the files in a listing, see :func:`read_contents`."""
     paths, lengths = items["path"].to_pylist(), items["length"].to_pylist()
@@ -207,7 +202,7 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
     """Yields the contents of files in order, and reads several files ahead.
 
     Args:
-        paths: the path of each file, as written by :func:`list_images`, and its length in bytes.
+        paths: the path of each file, as in :data:`LISTING`, and its length in bytes.
 
     Yields:
         The bytes, or the error of reading them.

@@ -163,16 +163,11 @@ def _resolved(uri: str) -> Location:
     return Location(*listed_at(uri), uri)
 
 
-def hadoop_uri(place: str | Location) -> str:
-    """The URI as Hadoop writes it: `file:/a/b` for local paths, `s3a` for `s3`."""
-    return Location.of(place).uri
-
-
 def spark_path(place: str | Location) -> str:
     """The path to pass to `spark.read` and Spark ML's `load`, with wildcards escaped.
 
     Spark interprets `{}[]*?` as a pattern when it reads, but not when it writes: to write, use
-    :func:`hadoop_uri`.
+    :attr:`Location.uri`.
     """
     return Location.of(place).for_spark
 

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import partial, reduce
 from itertools import pairwise
@@ -20,7 +20,7 @@ from sklearn import decomposition, preprocessing  # type: ignore[import-untyped]
 
 from fruits.errors import ConfigError, InputError
 from fruits.features.exact import Exact
-from fruits.features.moments import Moments, measured, measured_by_label
+from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_bytes import OldMoments, is_current
 from fruits.features.moments_file import merge_files, read_moments
 from fruits.features.rows import lists, matrix
@@ -31,6 +31,14 @@ from fruits.storage.files import replace
 from fruits.storage.location import Location
 
 Rows = NDArray[Any]
+
+
+def measured(columns: Iterable[pa.Array]) -> Moments:
+    """The moments of rows without labels in several arrays."""
+    return measured_by_label(
+        pa.record_batch({"features": column, "label": pa.nulls(len(column), pa.string())})
+        for column in columns
+    )
 
 
 def features(rows: int = 300, width: int = 8, seed: int = 0, constant: bool = True) -> Rows:

@@ -16,7 +16,7 @@ from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.table import THUMBNAILS
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
-from fruits.sources.folder import list_images
+from fruits.sources.folder import find_images
 from fruits.sources.listing import anti_join
 from fruits.sources.parts import Parts
 from fruits.spark.failures import spark_errors
@@ -52,7 +52,7 @@ def test_moments_match_the_rows(
     draw: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    listing = list_images(str(draw({"Fig": 30})))
+    listing = find_images(str(draw({"Fig": 30}))).images
     grow(listing, 12)
     rows = np.stack(pd.read_parquet(tmp_path / "out" / "features")["features"].to_list())
     moments = measure.moments(workers, store)
@@ -70,11 +70,11 @@ def test_moments_of_a_chunk_are_measured_once(
     draw: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    grow(list_images(str(draw({"Fig": 10}))), 10)
+    grow(find_images(str(draw({"Fig": 10}))).images, 10)
     measure.moments(workers, store)
     file = tmp_path / "out" / "features" / "_chunks" / "000000.moments"
     before = file.stat().st_mtime_ns
-    grow(list_images(str(draw({"Lime": 10}, seed=1))), 10)
+    grow(find_images(str(draw({"Lime": 10}, seed=1))).images, 10)
     assert measure.moments(workers, store).count == 20
     assert file.stat().st_mtime_ns == before
 
@@ -86,7 +86,7 @@ def test_moments_of_some_files_do_not_change_those_of_all(
     draw: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    listing = list_images(str(draw({"Fig": 10})))
+    listing = find_images(str(draw({"Fig": 10}))).images
     grow(listing, 5)
     some = listing.slice(2, 5)
     moments = measure.moments(workers, store, listing=some)
@@ -133,7 +133,7 @@ def test_files_that_no_manifest_names_are_deleted(
     draw: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    grow(list_images(str(draw({"Fig": 10}))), 5)
+    grow(find_images(str(draw({"Fig": 10}))).images, 5)
     features = tmp_path / "out" / "features"
     before = sorted(features.iterdir())
     (features / "_chunks" / "000001.json").unlink()
@@ -165,7 +165,7 @@ def test_dropped_rows_are_removed_from_files_and_moments(
     draw: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    listing = list_images(str(draw({"Fig": 20})))
+    listing = find_images(str(draw({"Fig": 20}))).images
     grow(listing, 10)
     measure.moments(workers, store)
     known = known_rows(workers, store)
@@ -185,7 +185,7 @@ def test_dropped_rows_are_removed_from_files_and_moments(
 def test_rejects_are_kept_unless_they_could_not_be_read(
     store: FeatureWriter, draw: Callable[..., Path]
 ) -> None:
-    listing = list_images(str(draw({"Fig": 3})))
+    listing = find_images(str(draw({"Fig": 3}))).images
     errors = pa.array(["damaged: é", "unreadable: gone", "not an image: x"])
     rejected = listing.append_column("error", errors).cast(REJECTED)
     store.commit([], rejected.slice(0, 2))

@@ -35,7 +35,7 @@ from fruits.runs.probe import probe
 from fruits.runs.summary import interruption
 from fruits.sources import parts
 from fruits.sources.boxes import box_of, fragment, photograph_of
-from fruits.sources.folder import list_images
+from fruits.sources.folder import find_images
 from fruits.sources.parts import Parts
 from fruits.spark.read_images import read_images
 
@@ -156,7 +156,7 @@ def test_the_notebook_shows_the_boxes(finished: tuple[Run, Path]) -> None:
 @pytest.mark.slow
 def test_the_plan_counts_the_boxes(nets: Path, fruit: Path, graph: Any) -> None:
     network = compile_backbone(str(nets / "colours"), crop=f"detector:{nets / 'halves'}")
-    found = probe(Parts.of(list_images(str(fruit))), network)
+    found = probe(Parts.of(find_images(str(fruit)).images), network)
     assert (found.images, found.rejected) == (13, 1)
     assert found.boxes == pytest.approx(16 / 12, abs=0.01)
 

@@ -23,7 +23,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import Keep, featurize
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
-from fruits.sources.folder import Folder, list_images
+from fruits.sources.folder import Folder, find_images
 from fruits.tasks import extract as features
 
 pytestmark = pytest.mark.spark
@@ -247,7 +247,7 @@ def test_files_of_the_same_content_cost_one_cnn_pass_and_are_rejected_together(
         (root / "Fig" / name).write_bytes(b"no picture")
     for name in ("gone.jpg", "lost.jpg", "empty.jpg"):
         (root / "Fig" / name).write_bytes(b"")
-    listing = list_images(str(root))
+    listing = find_images(str(root)).images
     for name in ("gone.jpg", "lost.jpg"):
         (root / "Fig" / name).unlink()
     seen: list[bytes | Exception] = []

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 from PIL import Image
 
 from fruits.runs.finished import Run
-from fruits.sources.folder import list_images
+from fruits.sources.folder import find_images
 
 
 def test_pictures_damaged_after_the_run_are_left_out(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         Image.new("RGB", (20, 20), "red").save(tmp_path / f"{name}.png")
-    rows = list_images(str(tmp_path)).select(["path", "label", "length"])
+    rows = find_images(str(tmp_path)).images.select(["path", "label", "length"])
     (tmp_path / "a.png").write_bytes(b"no picture any more")
     (tmp_path / "b.png").unlink()
     run = SimpleNamespace(report={"parameters": {}})

@@ -8,7 +8,7 @@ import pytest
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.probe import probe
-from fruits.sources.folder import list_images
+from fruits.sources.folder import find_images
 from fruits.sources.parts import Parts
 
 
@@ -20,7 +20,7 @@ def test_a_probe_measures_some_images_and_counts_the_bad_ones(
     for number in range(4):
         (root / "Fig" / f"{number}_100.jpg").write_bytes(b"no picture")
     (root / "Plum" / "7_100.jpg").unlink()
-    listing = list_images(str(root))
+    listing = find_images(str(root)).images
     (root / "Plum" / "8_100.jpg").unlink()
     probed = probe(Parts.of(listing), graph)
     assert (probed.images, probed.rejected) == (39, 5)
@@ -36,7 +36,7 @@ def test_an_image_that_crashes_a_probe_ends_the_plan_with_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listing = list_images(str(draw({"Fig": 5})))
+    listing = find_images(str(draw({"Fig": 5}))).images
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import os, fruits.networks.runtime as engines\nengines.decode = lambda *_: os._exit(139)\n"

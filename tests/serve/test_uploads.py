@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fruits.serve.uploads import Uploads, folder_of
-from fruits.sources.folder import list_images
+from fruits.sources.folder import find_images
 
 LABELS = [
     "Apple Golden 2",
@@ -29,7 +29,7 @@ def test_the_next_run_reads_the_predicted_label(tmp_path: Path, label: str) -> N
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     answers = [{"label": label, "unknown": False}]
     assert asyncio.run(Uploads(str(tmp_path)).keep([buffer.getvalue()], answers)) == 1
-    assert list_images(str(tmp_path))["label"].to_pylist() == [label]
+    assert find_images(str(tmp_path)).images["label"].to_pylist() == [label]
 
 
 def test_after_one_that_cannot_be_written_the_others_before_it_count(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
 from fruits.sources import folder as images
-from fruits.sources.folder import find_images, list_images, read_contents
+from fruits.sources.folder import find_images, read_contents
 from fruits.sources.listing import LISTING, anti_join, sample_evenly
 from fruits.sources.naming import Naming
 from fruits.spark.read_images import read_images
@@ -21,7 +21,7 @@ AWKWARD = ["Apple Red 1", "v1.2", "Pêche é", "50% off", "No #1", "a%20b", "x::
 
 def test_labels_are_the_names_of_parent_folders(draw: Callable[..., Path]) -> None:
     root = draw(dict.fromkeys(AWKWARD, 1))
-    listing = list_images(str(root))
+    listing = find_images(str(root)).images
     assert listing.schema == LISTING
     assert sorted(listing["label"].to_pylist()) == sorted(AWKWARD)
     assert listing["path"].to_pylist() == sorted(f"file:{root}/{a}/0_100.jpg" for a in AWKWARD)
@@ -52,7 +52,7 @@ def test_length_and_modification_time_are_those_of_the_file(draw: Callable[..., 
     root = draw({"Kiwi": 1})
     file = root / "Kiwi" / "0_100.jpg"
     os.utime(file, (1_700_000_000.25, 1_700_000_000.25))
-    row = list_images(str(root)).to_pylist()[0]
+    row = find_images(str(root)).images.to_pylist()[0]
     assert row["length"] == file.stat().st_size
     assert row["modified"] == datetime.fromtimestamp(1_700_000_000.25, UTC)
 
@@ -62,7 +62,7 @@ def test_spark_lists_the_same_files_labels_lengths_and_times(
 ) -> None:
     root = draw(dict.fromkeys([*AWKWARD[:7], "UPPER"], 2))
     (root / "UPPER" / "0_100.jpg").rename(root / "UPPER" / "0_100.JPG")
-    ours = list_images(str(root))
+    ours = find_images(str(root)).images
     theirs = read_images(spark, str(root)).drop("content").toArrow()
     # Spark's file listing keeps milliseconds.
     key = [("path", "ascending")]
@@ -77,27 +77,27 @@ def test_files_that_are_not_images_are_skipped(draw: Callable[..., Path]) -> Non
     (root / "folder.jpg").mkdir()
     for suffix in ("PNG", "webp", "tiff", "gif", "bmp", "JPEG"):
         (root / "Fig" / f"a.{suffix}").write_bytes(b"")
-    names = [Path(path).name for path in list_images(str(root))["path"].to_pylist()]
+    names = [Path(path).name for path in find_images(str(root)).images["path"].to_pylist()]
     assert sorted(names) == ["0_100.jpg", "a.JPEG", "a.PNG", "a.bmp", "a.gif", "a.tiff", "a.webp"]
 
 
 def test_missing_empty_and_imageless_folders_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        list_images(str(tmp_path / "nowhere"))
+        find_images(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="none among the 0 files"):
-        list_images(str(tmp_path))
+        find_images(str(tmp_path))
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match=r"\.jpg .*none among the 1 files"):
-        list_images(str(tmp_path))
+        find_images(str(tmp_path))
     with pytest.raises(InputError, match="is a file"):
-        list_images(str(tmp_path / "a.txt"))
+        find_images(str(tmp_path / "a.txt"))
 
 
 def test_contents_are_in_order_and_an_unreadable_file_yields_its_error(
     draw: Callable[..., Path],
 ) -> None:
     root = draw({"Lime": 40})
-    listing = list_images(str(root))
+    listing = find_images(str(root)).images
     paths = [(row["path"], row["length"]) for row in listing.to_pylist()]
     paths[7] = (f"file:{root}/Lime/gone.jpg", 10)
     paths[8] = (f"file:{root}/Lime", 10)
@@ -136,7 +136,7 @@ def test_reads_overlap_within_a_memory_limit(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_limit_is_spread_over_the_labels(draw: Callable[..., Path]) -> None:
-    listing = list_images(str(draw({"A": 30, "B": 30, "C": 30})))
+    listing = find_images(str(draw({"A": 30, "B": 30, "C": 30}))).images
     chosen = sample_evenly(listing, 9)["label"].to_pylist()
     assert {label: chosen.count(label) for label in "ABC"} == {"A": 3, "B": 3, "C": 3}
     assert sample_evenly(listing, None).num_rows == sample_evenly(listing, 1000).num_rows == 90
@@ -144,10 +144,10 @@ def test_a_limit_is_spread_over_the_labels(draw: Callable[..., Path]) -> None:
 
 def test_changed_files_count_as_missing(draw: Callable[..., Path]) -> None:
     root = draw({"Pear": 4})
-    before = list_images(str(root))
+    before = find_images(str(root)).images
     os.utime(root / "Pear" / "1_100.jpg", (1, 1))
     (root / "Pear" / "2_100.jpg").unlink()
-    after = list_images(str(root))
+    after = find_images(str(root)).images
     assert _names(anti_join(after, before)) == ["1_100.jpg"]
     assert _names(anti_join(before, after)) == ["1_100.jpg", "2_100.jpg"]
     assert anti_join(after, after).num_rows == 0

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
-from fruits.sources.folder import find_images, list_images, read_contents
+from fruits.sources.folder import find_images, read_contents
 from fruits.sources.selection import Selection, described
 from fruits.spark.read_images import read_images
 
@@ -46,7 +46,7 @@ def fill(root: Path, *names: str) -> None:
 
 def names_of(root: Path) -> list[str]:
     prefix = f"file:{root}/"
-    return [path.removeprefix(prefix) for path in list_images(str(root))["path"].to_pylist()]
+    return [path.removeprefix(prefix) for path in find_images(str(root)).images["path"].to_pylist()]
 
 
 def test_hidden_files_and_system_folders_are_counted_and_names_of_cameras_are_images(
@@ -90,7 +90,7 @@ def test_spark_gets_the_images_that_a_run_finds(spark: SparkSession, tmp_path: P
     fill(root, "Fig/_DSC1.JPG", "F#g/a b%20.jp2", "Fig/.b.jpg", "_Kiwi/x::y.heif", "Fig/n.txt")
     (root / "link").symlink_to(root / "Fig")
     (root / "Fig" / "gone.jpg").symlink_to("nowhere")
-    ours = list_images(str(root))
+    ours = find_images(str(root)).images
     theirs = read_images(spark, str(root)).toArrow().sort_by("path")
     assert theirs.select(ours.schema.names).to_pylist() == ours.to_pylist()
     contents = dict(zip(theirs["path"].to_pylist(), theirs["content"].to_pylist(), strict=True))
@@ -155,7 +155,7 @@ def test_a_forbidden_folder_is_an_error_that_names_it_and_the_user(
         for closed in ("Lime/deep", "Kiwi"):
             (public / closed).chmod(mode)
             with plain_user(), pytest.raises(InputError) as refused:
-                list_images(str(public))
+                find_images(str(public))
             (public / closed).chmod(0o755)
             at_fault = f"images: {public}/{closed} cannot be listed by user"
             assert str(refused.value).startswith(at_fault)
@@ -168,7 +168,7 @@ def test_a_link_into_a_forbidden_folder_is_an_error(public: Path) -> None:
     (public / "images" / "Lime").symlink_to(public / "closed" / "Lime")
     (public / "closed").chmod(0o000)
     with plain_user(), pytest.raises(InputError, match=r"images/Lime cannot be listed by user"):
-        list_images(str(public / "images"))
+        find_images(str(public / "images"))
     (public / "closed").chmod(0o755)
 
 
@@ -176,14 +176,14 @@ def test_a_forbidden_root_folder_is_an_error(public: Path) -> None:
     fill(public, "images/Fig/1.jpg")
     (public / "images").chmod(0o000)
     with plain_user(), pytest.raises(InputError, match=rf"{public}/images cannot be listed by"):
-        list_images(str(public / "images"))
+        find_images(str(public / "images"))
 
 
 def test_a_forbidden_file_is_listed_and_its_content_is_an_error(public: Path) -> None:
     fill(public, "Fig/1.jpg", "Fig/2.jpg")
     (public / "Fig" / "1.jpg").chmod(0o000)
     with plain_user():
-        rows = list_images(str(public)).to_pylist()
+        rows = find_images(str(public)).images.to_pylist()
         contents = list(read_contents((row["path"], row["length"]) for row in rows))
     assert isinstance(contents[0], PermissionError)
     assert contents[1] == b"Fig/2.jpg"
@@ -230,7 +230,7 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     file.parent.mkdir()
     with file.open("wb") as sparse:
         sparse.truncate(50 << 30)
-    (row,) = list_images(str(tmp_path)).to_pylist()
+    (row,) = find_images(str(tmp_path)).images.to_pylist()
     (content,) = read_contents([(row["path"], row["length"])])
     assert isinstance(content, OSError)
     assert "53,687,091,200 bytes" in str(content)
@@ -249,7 +249,7 @@ def test_a_folder_that_disappears_during_the_listing_is_an_error(
 
     monkeypatch.setattr(os, "scandir", vanishing)
     with pytest.raises(InputError, match=rf"{tmp_path}/Lime disappeared while"):
-        list_images(str(tmp_path))
+        find_images(str(tmp_path))
 
 
 ODD = [
@@ -273,7 +273,7 @@ def test_files_with_any_valid_name_are_listed_and_read(tmp_path: Path) -> None:
     )
     raw = os.fsencode(tmp_path) + b"/Fig\n[1]/caf\xe9.jpg"
     Path(os.fsdecode(raw)).write_bytes(b"not UTF-8")
-    rows = list_images(str(tmp_path)).to_pylist()
+    rows = find_images(str(tmp_path)).images.to_pylist()
     contents = list(read_contents((row["path"], row["length"]) for row in rows))
     assert len(rows) == len(ODD) + 1
     assert b"not UTF-8" in contents
@@ -286,14 +286,14 @@ def test_files_with_any_valid_name_are_listed_and_read(tmp_path: Path) -> None:
 
 def test_a_label_written_on_different_systems_is_one_label(tmp_path: Path) -> None:
     fill(tmp_path, "Training/P\u00eache/1.jpg", "Test/Pe\u0302che/2.jpg")
-    assert list_images(str(tmp_path))["label"].to_pylist() == ["P\u00eache"] * 2
+    assert find_images(str(tmp_path)).images["label"].to_pylist() == ["P\u00eache"] * 2
 
 
 def test_images_in_the_root_folder_have_its_name_as_label(
     draw: Callable[..., Path],
 ) -> None:
     root = draw({"Fig": 2})
-    assert list_images(f"{root}/Fig/")["label"].to_pylist() == ["Fig", "Fig"]
+    assert find_images(f"{root}/Fig/").images["label"].to_pylist() == ["Fig", "Fig"]
 
 
 def test_a_message_with_many_suffixes_is_short() -> None:
@@ -326,7 +326,7 @@ def test_a_name_that_looks_like_an_escaped_name_is_another_file(
     for name in names:
         with open(os.fsencode(tmp_path) + b"/" + name + b".jpg", "wb") as file:
             file.write(name)
-    images = list_images(str(tmp_path))
+    images = find_images(str(tmp_path)).images
     assert len(set(images["path"].to_pylist())) == len(names)
     lengths = zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True)
     assert sorted(map(bytes, read_contents(lengths))) == sorted(names)  # type: ignore[arg-type]

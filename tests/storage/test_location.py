@@ -8,7 +8,7 @@ import pytest
 from fruits.errors import StorageError
 from fruits.storage.failures import store_errors
 from fruits.storage.files import sha256_of
-from fruits.storage.location import Location, filesystem_of, hadoop_uri
+from fruits.storage.location import Location, filesystem_of
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ from fruits.storage.location import Location, filesystem_of, hadoop_uri
     ],
 )
 def test_uris_are_written_as_hadoop_writes_them(uri: str, expected: str) -> None:
-    assert hadoop_uri(uri) == expected
+    assert Location.of(uri).uri == expected
 
 
 def test_relative_paths_start_at_the_working_directory() -> None:
-    assert hadoop_uri("pictures") == f"file:{os.getcwd()}/pictures"
+    assert Location.of("pictures").uri == f"file:{os.getcwd()}/pictures"
 
 
 @pytest.mark.parametrize("name", ["a:b", "photos:2024/all", "x::y", "data:x", "~name", "C:x"])
@@ -48,9 +48,9 @@ def test_a_name_with_a_colon_or_a_tilde_is_a_name(name: str) -> None:
 
 def test_a_tilde_alone_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/fruit")
-    assert hadoop_uri("~/photos") == "file:/home/fruit/photos"
-    assert hadoop_uri("~") == "file:/home/fruit"
-    assert hadoop_uri("/data/~/photos") == "file:/data/~/photos"
+    assert Location.of("~/photos").uri == "file:/home/fruit/photos"
+    assert Location.of("~").uri == "file:/home/fruit"
+    assert Location.of("/data/~/photos").uri == "file:/data/~/photos"
 
 
 def test_two_dots_after_a_link_mean_the_parent_of_its_target(tmp_path: Path) -> None:

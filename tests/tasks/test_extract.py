@@ -21,7 +21,7 @@ from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
-from fruits.sources.folder import Folder, list_images
+from fruits.sources.folder import Folder, find_images
 from fruits.sources.listing import LISTING, Listing, anti_join
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts
@@ -62,7 +62,7 @@ def test_features_have_the_same_bits_for_any_partitions_and_chunks(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listing = list_images(str(draw(LABELS)))
+    listing = find_images(str(draw(LABELS))).images
     paths = [path.removeprefix("file:") for path in listing["path"].to_pylist()]
     one_by_one = [next(featurize([Path(path).read_bytes()], graph)) for path in paths]
     for number, (fewest, chunk) in enumerate([(64, 10_000), (3, 10_000), (1, 7), (64, 1)]):
@@ -76,7 +76,7 @@ def test_features_have_the_same_bits_for_any_partitions_and_chunks(
 def test_rows_tell_where_features_come_from(
     workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    listing = list_images(str(draw(LABELS)))
+    listing = find_images(str(draw(LABELS))).images
     extract(workers, listing, graph, tmp_path / "out", 10)
     rows = FeatureTable(f"file:{tmp_path}/out/features").dataset().to_table().sort_by("path")
     assert rows.schema.names == FEATURES.names
@@ -93,7 +93,7 @@ def test_each_content_has_a_thumbnail_that_shows_it(
     root = draw({"Fig": 12})
     (root / "Fig" / "twin.jpg").write_bytes((root / "Fig" / "3_100.jpg").read_bytes())
     (root / "Fig" / "bad.jpg").write_bytes(b"no picture")
-    listing = list_images(str(root))
+    listing = find_images(str(root)).images
     extract(workers, listing, graph, tmp_path / "out", 7)
     batches = list(FeatureTable(f"file:{tmp_path}/out/features").thumbnails())
     kept = pa.Table.from_batches(batches, THUMBNAILS).to_pylist()
@@ -118,7 +118,7 @@ def test_images_without_features_are_returned_with_their_reasons(
     (root / "Plum" / "5_100.jpg").write_text("no picture")
     whole = (root / "Plum" / "7_100.jpg").read_bytes()
     (root / "Plum" / "7_100.jpg").write_bytes(whole[: len(whole) // 2])
-    listing = list_images(str(root))
+    listing = find_images(str(root)).images
     (root / "Plum" / "9_100.jpg").unlink()
 
     extraction = extract(workers, listing, graph, tmp_path / "out", 8)
@@ -144,7 +144,7 @@ def test_a_chunk_of_only_bad_images_is_committed(
     root = draw({"Fig": 4})
     for file in (root / "Fig").iterdir():
         file.write_text("no picture")
-    extraction = extract(workers, list_images(str(root)), graph, tmp_path / "out", 10)
+    extraction = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 10)
     assert (extraction.extracted, extraction.rejected.num_rows) == (0, 4)
     assert list((tmp_path / "out" / "features").glob("*.parquet")) == []
 
@@ -157,11 +157,11 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
     tmp_path: Path,
 ) -> None:
     root = draw({"Fig": 6})
-    extract(workers, list_images(str(root)), graph, tmp_path / "out", 4)
+    extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
     (root / "Fig").rename(root / "Ficus")
     draw({"Lime": 2}, seed=9)
     (root / "Lime" / "twin.jpg").write_bytes((root / "Ficus" / "3_100.jpg").read_bytes())
-    extraction = extract(workers, list_images(str(root)), graph, tmp_path / "out", 4)
+    extraction = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
     assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         commit_copies(
@@ -245,7 +245,7 @@ def test_progress_ends_with_all_files(
     workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     told: list[int] = []
-    listing = list_images(str(draw({"Fig": 9})))
+    listing = find_images(str(draw({"Fig": 9}))).images
     extract(workers, listing, graph, tmp_path / "out", 4, told.append)
     assert told == sorted(told)
     assert told[-1] == 9
@@ -254,7 +254,7 @@ def test_progress_ends_with_all_files(
 def test_without_images_nothing_is_written(
     workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    listing = list_images(str(draw({"Fig": 1}))).slice(0, 0)
+    listing = find_images(str(draw({"Fig": 1}))).images.slice(0, 0)
     extraction = extract(workers, listing, graph, tmp_path / "out", 4)
     assert (extraction.extracted, extraction.rejected.num_rows) == (0, 0)
     assert list((tmp_path / "out").iterdir()) == []
@@ -292,7 +292,7 @@ def test_finished_images_are_committed_while_other_tasks_run(
     (root / "Fig" / "twin.jpg").write_bytes((root / "Fig" / "8_100.jpg").read_bytes())
     for name in ("0_100.jpg", "5_100.jpg"):
         (root / "Fig" / name).write_text("no picture")
-    listing, told = list_images(str(root)), [0]
+    listing, told = find_images(str(root)).images, [0]
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock)
         known = Digests.of(known_parts(workers, store, ()))
@@ -318,7 +318,7 @@ def test_finished_images_are_committed_while_other_tasks_run(
 def test_a_failed_commit_ends_the_job_and_committed_rows_stay(
     workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    listing = list_images(str(draw({"Fig": 8})))
+    listing = find_images(str(draw({"Fig": 8}))).images
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock, refused=1)
         known = Digests.of(known_parts(workers, store, ()))
@@ -378,7 +378,7 @@ def test_workers_load_no_tensorflow(
 
         return {"tensorflow", "keras", "matplotlib", "openvino"} & sys.modules.keys()
 
-    extract(workers, list_images(str(draw({"Fig": 4}))), graph, tmp_path / "out", 4)
+    extract(workers, find_images(str(draw({"Fig": 4}))).images, graph, tmp_path / "out", 4)
     names = workers.run(loaded, range(4), "names of modules")
     assert {"openvino"} in names
     assert all(some <= {"openvino"} for some in names)
