@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -42,6 +42,9 @@ FEATURES_DDL = (
 
 SCANNED_ROWS = 16_384
 """The maximum number of rows of a batch, if rows are not wide and become few Python objects."""
+
+_FILTERED_ROWS = 100_000
+"""The number of rows, of a few columns, that are filtered together."""
 
 _READ_ROWS = 4096
 """The maximum number of rows of a batch of thumbnails, which become Python objects."""
@@ -190,6 +193,30 @@ def sample_batches(
         before += batch.num_rows
         if places:
             yield batch.take(pa.array(places, pa.int64()))
+
+
+def rows_of_paths(batches: Iterable[pa.RecordBatch], paths: pa.Array) -> pa.Table:
+    """The rows with one of some paths, in the order of the batches.
+
+    Arrow hashes all paths again for each filter, so many small batches are filtered together.
+
+    Args:
+        batches: rows with the column ``path``; at least one batch.
+        paths: the paths of the wanted rows.
+    """
+    found, waiting, count = [], list[pa.RecordBatch](), 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        if count >= _FILTERED_ROWS:
+            found.append(_with_paths(waiting, paths))
+            waiting, count = [], 0
+    return pa.concat_tables([*found, *([_with_paths(waiting, paths)] if waiting else [])])
+
+
+def _with_paths(batches: list[pa.RecordBatch], paths: pa.Array) -> pa.Table:
+    rows = pa.Table.from_batches(batches)
+    return rows.filter(pc.is_in(rows["path"], paths))
 
 
 def matrix(column: pa.Array) -> NDArray[np.floating[Any]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.rows import lists
 from fruits.quality.nearest import nearest_rows
 
@@ -77,9 +78,11 @@ def _chunks(column: pa.Array | pa.ChunkedArray | NDArray[np.float32]) -> list[pa
 
 def _pictures(digests: pa.Array, thumbnails: Iterable[pa.RecordBatch]) -> pa.StructArray:
     """The thumbnail of each image, in the format of images in Hugging Face's datasets."""
-    wanted = (batch.filter(pc.is_in(batch["sha256"], digests)) for batch in thumbnails)
+    # Not by a filter of Arrow, which would hash all digests again for each file.
+    keys = digest_keys([digests])
+    found = (batch.filter(pa.array(is_in(keys, batch["sha256"]))) for batch in thumbnails)
     known = pa.Table.from_batches(
-        wanted, pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
+        found, pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
     ).combine_chunks()
     pictures = known["thumbnail"].take(pc.index_in(digests, known["sha256"]))
     names = pc.binary_join_element_wise(digests, ".jpg", "")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.features.rows import matrix, sample_batches, scan, write_rows
+from fruits.features.rows import matrix, rows_of_paths, sample_batches, scan, write_rows
 from fruits.quality.atlas import atlas_table
 from fruits.quality.copies import COLUMNS
 from fruits.runs.context import RunContext
@@ -56,6 +56,5 @@ def _sample(table: pads.Dataset) -> tuple[pa.Array, NDArray[np.float32]]:
 
 def _rows_of(table: pads.Dataset, columns: list[str], paths: pa.Array) -> pa.Table:
     """The rows of some images, in the order of their paths."""
-    found = [batch.filter(pc.is_in(batch["path"], paths)) for batch in scan(table, columns)]
-    rows = pa.Table.from_batches(found)
+    rows = rows_of_paths(scan(table, columns), paths)
     return rows.take(pc.index_in(paths, rows["path"].combine_chunks()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fruits.classify.model import Classifier
 from fruits.classify.plane import Axes, discriminant_axes
 from fruits.features.digest_keys import digest_keys, is_in
-from fruits.features.rows import matrix, read_rows
+from fruits.features.rows import matrix, rows_of_paths, scan
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.report.data import IMAGES, Plane
@@ -104,12 +104,11 @@ def thumbnails(
 
 def _digests(store: FeatureTable, paths: Sequence[str]) -> dict[str, str]:
     """The SHA-256 of images by path, without images that the store does not have."""
-    wanted = pa.array(paths, pa.string())
-    found: dict[str, str] = {}
-    for file in store.files():
-        rows = read_rows(file, ["path", "sha256"], wanted)
-        found |= zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
-    return found
+    if not store.files():
+        return {}
+    batches = scan(store.dataset(), ["path", "sha256"])
+    rows = rows_of_paths(batches, pa.array(paths, pa.string()))
+    return dict(zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
 
 
 def _sampled(images: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +10,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
+from fruits.features import rows
 from fruits.features.rows import SCANNED_ROWS, scan, write_rows
 
 FILES, ROWS = 20, 40_000
@@ -20,8 +22,8 @@ def table(tmp_path: Path) -> pads.Dataset:
     for number in range(FILES):
         digests = [f"{number * ROWS + row:064}" for row in range(ROWS)]
         labels = ["Fig" if row % 2 else "Lime" for row in range(ROWS)]
-        rows = pa.table({"sha256": digests, "label": labels})
-        write_rows(str(tmp_path / f"{number:02}.parquet"), rows)
+        made = pa.table({"sha256": digests, "label": labels})
+        write_rows(str(tmp_path / f"{number:02}.parquet"), made)
     return pads.dataset(sorted(map(str, tmp_path.iterdir())), format="parquet")
 
 
@@ -52,3 +54,23 @@ def test_row_groups_are_as_small_as_batches(table: pads.Dataset) -> None:
     metadata = pq.read_metadata(table.files[0])
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     assert groups == [SCANNED_ROWS, SCANNED_ROWS, ROWS - 2 * SCANNED_ROWS]
+
+
+def test_rows_with_some_paths_are_found_in_many_small_batches_with_few_filters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = pa.table({"path": [f"{n:04}.jpg" for n in range(1000)], "n": range(1000)})
+    paths = pa.array([f"{n:04}.jpg" for n in (999, 3, 500, 2000)])
+    filters = 0
+    is_in = pc.is_in
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal filters
+        filters += 1
+        return is_in(*arguments)
+
+    monkeypatch.setattr(rows, "_FILTERED_ROWS", 300)
+    monkeypatch.setattr(rows.pc, "is_in", counted)
+    found = rows.rows_of_paths(table.to_batches(max_chunksize=7), paths)
+    assert found["n"].to_pylist() == [3, 500, 999]
+    assert filters == 4
