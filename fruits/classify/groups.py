@@ -25,7 +25,7 @@ FOLDS = 5
 """The number of folds, and of blocks of a label whose images have no visible groups."""
 
 TRAIN_ONLY = -1
-"""The fold of images that are never tested, because their label has only one group."""
+"""The fold of images that are never tested, because all groups of their label are in one fold."""
 
 Label = TypeVar("Label", str, int)
 
@@ -126,8 +126,8 @@ def assign_folds(
         folds: the number of folds.
 
     Returns:
-        (n,) int64: the fold of each image, or `TRAIN_ONLY` if its label has only one group, because
-        testing it would leave no images of the label for training.
+        (n,) int64: the fold of each image, or `TRAIN_ONLY` if all groups of its label are in one
+        fold, because testing them would leave no images of the label for training.
     """
     names, group = _numbered(groups)
     known, label = _numbered(labels)
@@ -144,7 +144,9 @@ def assign_folds(
         start = int.from_bytes(hashlib.blake2b(ordered[number].encode(), digest_size=8).digest())
         ranks = sorted(own.tolist(), key=lambda one: _natural(names[one]))
         fold_of[ranks] = (start % folds + np.arange(len(own))) % folds
-    spread = np.bincount(place, minlength=len(known))
+    # A group of several labels has one fold, so several groups of a label may share a fold.
+    different = np.unique(place * folds + fold_of[owner])
+    spread = np.bincount(different // folds, minlength=len(known))
     return np.where(spread[places[label]] > 1, fold_of[group], TRAIN_ONLY)
 
 

@@ -57,7 +57,7 @@ class Tally:
         else:
             self.nearest += int((nearest == true).sum())
         self._confidence.append(confidence)
-        self._likelihood.append(likelihood[true >= 0])
+        self._likelihood.append(likelihood[~np.isnan(likelihood)])
         self._right.append(predicted == true)
 
     def truth(self) -> Counter[str]:
@@ -76,5 +76,5 @@ class Tally:
         return np.concatenate(self._right)
 
     def likelihood(self) -> Array:
-        """(m,) float64, the probabilities of the true labels that the classifier knows."""
+        """(m,) float64, the probabilities of the true labels, without NaN (unseen labels)."""
         return np.concatenate(self._likelihood)

@@ -29,7 +29,7 @@ SoftmaxFit = Callable[[int | None, Sequence[str], str], tuple[Array, Array]]
 """Fits a softmax regression to the training images, see :func:`train_softmax`."""
 
 DEFAULT_SHRINKAGE = 0.1
-"""The shrinkage if no images can be held out, because every label has only one group."""
+"""The shrinkage if no images can be held out, because the groups of every label share a fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class HeldOut:
         paths: The paths of the n images; empty if the folds have no paths.
         labels: The n true labels.
         predictions: The predictions, calibrated on the other folds. Indices are those of the final
-            classifier's labels; a label that only this fold has gets the probability 0.
+            classifier's labels; the likelihood of a label that only this fold has is NaN.
     """
 
     paths: list[str]
@@ -217,7 +217,7 @@ def _predictions(scores: Sequence[_Scores]) -> Predictions:
         top_probability=top,
         distance=np.concatenate([one.distance for one in scores]),
         unknown=np.concatenate(unknown),
-        likelihood=np.where(truth >= 0, probabilities[rows, truth], 0.0),
+        likelihood=np.where(truth >= 0, probabilities[rows, truth], np.nan),
     )
 
 

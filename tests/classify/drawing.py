@@ -36,10 +36,14 @@ def drawn(
 
 
 def folds_of(
-    x: Rows, labels: list[str], groups: list[str], transforms: tuple[str, ...] = ("none",)
+    x: Rows,
+    labels: list[str],
+    groups: list[str],
+    transforms: tuple[str, ...] = ("none",),
+    numbers: NDArray[np.int64] | None = None,
 ) -> tuple[dict[str, Moments], list[Fold]]:
     """The moments of all images, and folds with their features in memory."""
-    numbers = assign_folds(groups, labels)
+    numbers = assign_folds(groups, labels) if numbers is None else numbers
     total = {name: Moments.of(transform_features(x, name), labels) for name in transforms}
     folds = []
     for number in sorted(set(numbers.tolist()) - {-1}):

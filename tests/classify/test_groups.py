@@ -95,6 +95,19 @@ def test_a_label_with_one_group_is_never_held_out() -> None:
     assert folds[2] != folds[3]
 
 
+def test_a_label_whose_groups_are_all_in_one_fold_is_never_held_out() -> None:
+    sessions = [f"session {n}" for n in range(10)]
+    pairs = [(one, label) for one in sessions for label in ("Fig", "Fig", "Fig", "Lime")]
+    pairs += [(sessions[1], "Kiwi"), (sessions[6], "Kiwi")]
+    groups, labels = zip(*pairs, strict=True)
+
+    folds = assign_folds(groups, labels)
+
+    assert folds[4] == folds[24] != TRAIN_ONLY  # Figs of the two sessions
+    assert folds[-2:].tolist() == [TRAIN_ONLY, TRAIN_ONLY]
+    assert TRAIN_ONLY not in folds[:-2]
+
+
 def test_a_group_with_several_labels_is_in_one_fold() -> None:
     folds = assign_folds(["a", "a", "a", "b", "b"], ["x", "x", "y", "x", "y"])
 

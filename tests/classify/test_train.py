@@ -199,21 +199,39 @@ def test_without_held_out_images_there_is_a_classifier_but_no_evaluation() -> No
     assert training.classifier.threshold == math.inf
 
 
-def test_a_label_in_only_one_fold_counts_as_wrong() -> None:
+def test_a_label_whose_groups_are_in_one_fold_is_trained_but_not_tested() -> None:
     x, names, groups = drawn()
-    rare = [n for n, group in enumerate(groups) if group == groups[0]]
+    first = np.flatnonzero(assign_folds(groups, names) == 0).tolist()
+    two = sorted({groups[n] for n in first})[:2]
+    rare = [n for group in two for n in [m for m in first if groups[m] == group][:3]]
     for n in rare:
         names[n] = "rare"
-    groups[rare[0]] = "other"  # two groups, but both may be held out at once
-    total, folds = folds_of(
-        x, names, ["all" if names[n] == "rare" else g for n, g in enumerate(groups)]
-    )
 
-    training = train(total, folds)
+    training = train(*folds_of(x, names, groups))
 
     assert "rare" in training.classifier.labels
     assert training.evaluation is not None
-    assert training.evaluation.images == len(x) - len(rare)  # a label of one group is not tested
+    assert training.evaluation.images == len(x) - len(rare)
+
+
+def test_a_label_that_is_missing_without_a_fold_counts_as_wrong_but_has_no_likelihood() -> None:
+    x, names, groups = drawn()
+    numbers = assign_folds(groups, names)
+    for n in np.flatnonzero(numbers == 0)[:10]:
+        names[n] = "rare"
+
+    training = train(*folds_of(x, names, groups, numbers=numbers))
+
+    held_out, evaluation = training.held_out, training.evaluation
+    assert held_out is not None
+    assert evaluation is not None
+    rare = np.array(held_out.labels) == "rare"
+    likelihood = held_out.predictions.likelihood
+    assert rare.sum() == 10
+    assert np.isnan(likelihood).tolist() == rare.tolist()
+    assert evaluation.log_loss == pytest.approx(-np.log(likelihood[~rare]).mean())
+    assert evaluation.images == len(x)
+    assert [one.recall for one in evaluation.labels if one.label == "rare"] == [0]
 
 
 def test_one_label_is_one_clear_error() -> None:
