@@ -24,7 +24,11 @@ _FAR = pa.schema(
 
 
 def classifier_findings(
-    context: RunContext, classified: Classified, images: pa.Table, skipped: dict[str, str]
+    context: RunContext,
+    classified: Classified,
+    images: pa.Table,
+    side: str | None,
+    skipped: dict[str, str],
 ) -> list[Finding]:
     """Finds label suspects and outliers, each with the most serious first.
 
@@ -32,26 +36,34 @@ def classifier_findings(
         context: The run, whose predictions are staged.
         classified: The classifier.
         images: The held-out images: path, label and split.
+        side: The side of the split to which the run fitted the classifier; None for all images.
+            Without effect if the classifier is that of a finished run.
         skipped: Receives the checks that were not made, by kind.
     """
     return [
-        *_suspects(context, classified, images, skipped),
+        *_suspects(context, classified, images, side, skipped),
         *_outliers(context, classified, images, skipped),
     ]
 
 
 def _suspects(
-    context: RunContext, classified: Classified, images: pa.Table, skipped: dict[str, str]
+    context: RunContext,
+    classified: Classified,
+    images: pa.Table,
+    side: str | None,
+    skipped: dict[str, str],
 ) -> list[Finding]:
     names = classified.classifier.labels
-    others = partial(_of_predictions, context, classified)
+    others = partial(_of_predictions, context, classified, side)
     reasons, held_out = [], classified.held_out
     left_out = [_of_held_out(held_out, images)] if held_out else []
-    if held_out and len(held_out.paths) < classified.about["training_images"]:
-        reasons.append(
-            f"{classified.about['training_images'] - len(held_out.paths):,} training images "
-            "were not predicted by a classifier that does not know them"
-        )
+    if context.basis is None:
+        tested = len(held_out.paths) if held_out else 0
+        if fitted := classified.about["training_images"] - tested:
+            reasons.append(
+                f"{fitted:,} training images were not predicted by a classifier that does not know "
+                "them"
+            )
     needed = confidence_needed(left_out or others(), names)
     answers, more = least_probable(others(), names, needed, MOST_LISTED)
     if more:
@@ -71,10 +83,14 @@ def _of_held_out(held_out: HeldOut, images: pa.Table) -> Answers:
     )
 
 
-def _of_predictions(context: RunContext, classified: Classified) -> Iterator[Answers]:
+def _of_predictions(
+    context: RunContext, classified: Classified, side: str | None
+) -> Iterator[Answers]:
     """The predictions of images that the classifier was not fitted to, in batches."""
     wanted = pc.field("label").is_valid()
     if context.basis is None:
+        if side is None:
+            return
         wanted = wanted & pc.field("split").isin(["test", "validation"])
     for rows in _predictions(context, ["path", "label", "split", "top5"], wanted):
         yield _answers(rows, classified)

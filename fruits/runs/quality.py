@@ -59,7 +59,7 @@ def find_quality(
         return_freed_memory()
         if classified:
             found += classifier_findings(
-                context, classified, _left_out(context, classified), skipped
+                context, classified, _left_out(context, classified), reduced.side, skipped
             )
         found += _drift(context, extracted, reduced)
         tables = by_kind(found)

@@ -56,7 +56,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Classified, pa.
 
 def findings(made: tuple[Any, Classified, pa.Table, Any], kind: str) -> list[Any]:
     context, classified, images, _ = made
-    return [one for one in classifier_findings(context, classified, images, {}) if one.kind == kind]
+    found = classifier_findings(context, classified, images, "train", {})
+    return [one for one in found if one.kind == kind]
 
 
 def test_outliers_are_found_on_both_sides_also_among_training_images(made: Any) -> None:
@@ -101,12 +102,25 @@ def test_training_images_that_were_not_held_out_are_counted(made: Any) -> None:
     context, classified, images, _ = made
     skipped: dict[str, str] = {}
     classifier_findings(
-        context, replace(classified, about={"training_images": 450}), images, skipped
+        context, replace(classified, about={"training_images": 450}), images, "train", skipped
     )
     assert skipped["label suspect"].startswith("50 training images")
     alone = replace(classified, held_out=None)
     assert {
         one.split
-        for one in classifier_findings(context, alone, images, {})
+        for one in classifier_findings(context, alone, images, "train", {})
         if one.kind == "label suspect"
     } == {"test"}
+
+
+def test_a_classifier_that_was_fitted_to_all_images_is_asked_about_held_out_images_only(
+    made: Any,
+) -> None:
+    context, classified, images, _ = made
+    found = classifier_findings(context, classified, images, None, {})
+    suspects = [one for one in found if one.kind == "label suspect"]
+    assert {one.split for one in suspects} == {"train"}
+    skipped: dict[str, str] = {}
+    found = classifier_findings(context, replace(classified, held_out=None), images, None, skipped)
+    assert {one.kind for one in found} == {"outlier"}
+    assert skipped["label suspect"].startswith("400 training images")
