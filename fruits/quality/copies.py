@@ -15,7 +15,7 @@ COLUMNS = ["path", "label", "split", "sha256"]
 """The columns of a table of images."""
 
 SIDES = ("train", "validation", "test")
-"""The sides of the split. An image must not be a copy of an image on an earlier side."""
+"""The sides of the split. An image should not be a copy of an image on an earlier side."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,24 @@ class Image:
     trained: bool = False
 
     @property
+    def side(self) -> int:
+        """The place of the side among :data:`SIDES`; -1 for a training image of the model."""
+        if self.trained:
+            return -1
+        return SIDES.index(self.split) if self.split in SIDES else len(SIDES)
+
+    @property
     def order(self) -> tuple[int, str]:
         """A key to sort by: of similar images, the one with the smallest key is kept."""
-        if self.trained:
-            return -1, self.path
-        return SIDES.index(self.split) if self.split in SIDES else len(SIDES), self.path
+        return self.side, self.path
 
-    def leaks_from(self, other: Image) -> bool:
-        """Whether this image tests a model that learned from the other image."""
+    def follows(self, other: Image) -> bool:
+        """Whether the other image is on an earlier side, or the model was trained on it."""
         if other.trained or self.trained:
             return not self.trained
         if self.split not in SIDES or other.split not in SIDES:
             return False
-        return SIDES.index(self.split) > SIDES.index(other.split)
+        return self.side > other.side
 
     @classmethod
     def of(cls, row: dict[str, Any], trained: bool) -> Image:
@@ -91,19 +96,20 @@ def copy_finding(
         kind: The kind of the finding if both are on one side of the split.
         more: The number of further similar images.
     """
-    leaks = image.leaks_from(other)
+    follows = image.follows(other)
     reason = what
     if other.trained:
         reason += ", which the model was trained on"
-    elif leaks:
-        side = "training" if other.split == "train" else other.split
-        reason += f", which is a {side} image: testing on it measures memory, not recognition"
+    elif follows and other.split == "train":
+        reason += ", which is a training image: testing on it measures memory, not recognition"
+    elif follows:
+        reason += f", which is a {other.split} image: both sides are evaluated with it"
     if image.label != other.label:
         reason += f"; the labels differ: {image.label or 'none'} and {other.label or 'none'}"
     if more:
         reason += f"; {more:,} more {'is' if more == 1 else 'are'} like it"
     return Finding(
-        kind="split duplicate" if leaks else kind,
+        kind="split duplicate" if follows else kind,
         path=image.path,
         label=image.label,
         split=image.split,
@@ -116,7 +122,12 @@ def copy_finding(
 
 
 def most_serious_first(findings: list[Finding]) -> list[Finding]:
-    """Copies with another label first, then the most similar ones."""
+    """Copies with another label first, then those of training images, then the most similar ones."""
     return sorted(
-        findings, key=lambda one: (one.label == one.other_label, -one.score, str(one.path))
+        findings,
+        key=lambda one: (
+            one.label == one.other_label,
+            one.kind == "split duplicate" and one.other_split == "validation",
+            *(-one.score, str(one.path)),
+        ),
     )

@@ -31,7 +31,7 @@ def duplicates(images: pa.Table, trained: pa.Table | None = None) -> list[Findin
         for image in own:
             if (kept := first.setdefault(image.split, image)) is not image:
                 found.append(_same(image, kept))
-            if image.leaks_from(group[0]):
+            if image.follows(group[0]):
                 found.append(_same(image, group[0]))
     return found
 

@@ -103,13 +103,13 @@ def _findings(partners: Partners) -> Iterator[Finding]:
     for image in sorted(partners, key=lambda one: one.order):
         if image.trained:
             continue
-        leaks = [one for one in partners[image] if image.leaks_from(one[1])]
-        own = [one for one in partners[image] if one[1] in kept and not image.leaks_from(one[1])]
+        leaks = [one for one in partners[image] if image.follows(one[1])]
+        own = [one for one in partners[image] if one[1] in kept and not image.follows(one[1])]
         own = [one for one in own if one[1].split == image.split]
         if not own:
             kept.add(image)
         for found in filter(None, (leaks, own)):
-            nearest = min(found, key=lambda one: (one[0], one[1].order))
+            nearest = min(found, key=lambda one: (one[1].side > 0, one[0], one[1].order))
             yield _finding(image, *nearest, len(found) - 1)
 
 

@@ -92,10 +92,10 @@ KINDS = {
         "damaged, or are rare views. The farthest come first.",
     ),
     "split_duplicate": (
-        "Test images that are also in training",
-        "Leaks",
-        "The same photograph is on both sides of the split, so the accuracy on the test side is "
-        "too high.",
+        "Photographs on two sides of the split",
+        "On two sides",
+        "The same photograph is on two sides of the split. If one of them is the training side, "
+        "the accuracy on the other side is too high.",
     ),
     "duplicate": (
         "Duplicates",

@@ -34,6 +34,17 @@ def test_an_image_that_an_earlier_side_has_is_a_split_duplicate() -> None:
     }
 
 
+def test_a_test_image_that_is_also_a_validation_image_was_not_learned() -> None:
+    same = files("test/Fig/a_1", "validation/Fig/m_1", "test/Fig/b_2", "train/Fig/z_2")
+    leak, copy = most_serious_first(duplicates(images_of(same)))
+    assert (copy.kind, copy.path, copy.other_split) == (
+        *("split duplicate", "test/Fig/a_1"),
+        "validation",
+    )
+    assert "which is a validation image: both sides are evaluated with it" in copy.reason
+    assert "which is a training image: testing on it measures memory" in leak.reason
+
+
 def test_copies_on_the_test_side_are_both() -> None:
     same = files("test/Fig/a_1", "test/Fig/b_1", "train/Fig/z_1")
     assert pairs(same) == {

@@ -97,6 +97,18 @@ def test_a_near_duplicate_of_a_training_image_is_a_split_duplicate() -> None:
     }
 
 
+def test_a_training_image_is_named_before_a_more_similar_validation_image() -> None:
+    contents = {
+        "test/Fig/a.jpg": encoded(picture(1), quality=80),
+        "train/Fig/z.jpg": encoded(picture(1), "PNG"),
+        "validation/Fig/m.jpg": encoded(picture(1), quality=81),
+    }
+    assert found_in(contents) == {
+        ("split duplicate", "test/Fig/a.jpg", "train/Fig/z.jpg"),
+        ("split duplicate", "validation/Fig/m.jpg", "train/Fig/z.jpg"),
+    }
+
+
 def test_new_images_are_compared_with_those_that_a_model_was_trained_on() -> None:
     trained = {"train/Fig/z.jpg": encoded(picture(1)), "train/Fig/y.jpg": encoded(picture(2))}
     contents = {"Fig/a.jpg": encoded(picture(1), quality=80)}
