@@ -13,9 +13,7 @@ from fruits.features.digest_keys import Keys, merged_keys, unique_keys
 from fruits.quality.copies import Image, copy_finding, images_by_content
 from fruits.quality.findings import Finding
 from fruits.quality.signature import Signatures
-from fruits.quality.similar import Ints, similar_pairs
-
-Partners = dict[Image, list[tuple[float, Image]]]
+from fruits.quality.similar import PARTNERS, Ints, similar_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +24,7 @@ class SimilarContents:
         keys: The sorted keys of the n contents, (n,) uint64.
         one: The indices of the first contents of the pairs, (p,) int64.
         other: The indices of the second contents, (p,) int64. Each pair is listed once.
+            See :func:`fruits.quality.similar.similar_pairs` for the pairs of very many contents.
         difference: The differences of the pairs, (p,) float64, see
             :class:`fruits.quality.similar.Pairs`.
         missing: The number of wanted contents without a thumbnail, which were not compared.
@@ -64,7 +63,8 @@ def near_duplicates(
     """Finds images that look the same as another image, except the ones to keep.
 
     In the order of their paths, an image is kept unless it looks the same as a kept image on its
-    side. So some frames are kept of a film whose neighbouring frames look the same.
+    side. So some frames are kept of a film whose neighbouring frames look the same. Images with the
+    most pairs come first if not all pairs are known.
 
     Args:
         found: The contents that show the same picture as another one.
@@ -75,44 +75,51 @@ def near_duplicates(
     Returns:
         Findings of the kinds ``near-duplicate`` and ``split duplicate``.
     """
-    return list(_findings(_partners(found, images, trained)))
+    return list(_findings(found, images, trained))
 
 
-def _partners(found: SimilarContents, images: pa.Table, trained: pa.Table | None) -> Partners:
-    """The similar images of each image and their difference.
-
-    Of images with equal contents on one side of the split, only the first one counts.
-    """
+def _findings(
+    found: SimilarContents, images: pa.Table, trained: pa.Table | None
+) -> Iterator[Finding]:
+    # Of images with equal contents on one side of the split, only the first one counts.
     groups = [_one_of_each_side(own) for own in images_by_content(images, trained, found.keys)]
-    partners: Partners = {}
-    columns = (found.one.tolist(), found.other.tolist(), found.difference.tolist())
-    for one, other, difference in zip(*columns, strict=True):
-        for image in groups[one]:
-            for partner in groups[other]:
-                partners.setdefault(image, []).append((difference, partner))
-                partners.setdefault(partner, []).append((difference, image))
-    return partners
+    ones = np.concatenate([found.one, found.other])
+    order = np.argsort(ones, kind="stable")
+    starts = np.searchsorted(ones[order], np.arange(len(groups) + 1))
+    columns = np.tile(found.difference, 2)[order], np.concatenate([found.other, found.one])[order]
+    # A content with so many pairs is the partner of contents that have no room for further pairs.
+    many = np.diff(starts) > 2 * PARTNERS
+    kept: set[Image] = set()
+    for image, place in _in_order(groups, many):
+        pairs = slice(starts[place], starts[place + 1])
+        partners = [
+            (difference, partner)
+            for difference, content in zip(*(x[pairs].tolist() for x in columns), strict=True)
+            for partner in groups[content]
+        ]
+        earlier = [one for one in partners if image.follows(one[1])]
+        own = [one for one in partners if one[1] in kept and one[1].split == image.split]
+        if not own:
+            kept.add(image)
+        for alike in filter(None, (earlier, own)):
+            # A training image comes before a more similar image of the validation side.
+            nearest = min(alike, key=lambda one: (one[1].side > 0, one[0], one[1].order))
+            yield _finding(image, *nearest, len(alike) - 1)
+
+
+def _in_order(
+    groups: list[list[Image]], many: NDArray[np.bool_]
+) -> list[tuple[Image, int]]:
+    """The images of the run with the indices of their contents, in the order of the decisions."""
+    own = [(one, place) for place, group in enumerate(groups) for one in group if not one.trained]
+    return sorted(own, key=lambda one: (one[0].side, not many[one[1]], one[0].path))
 
 
 def _one_of_each_side(images: list[Image]) -> list[Image]:
     return list({(one.split, one.trained): one for one in reversed(images)}.values())
 
 
-def _findings(partners: Partners) -> Iterator[Finding]:
-    kept: set[Image] = set()
-    for image in sorted(partners, key=lambda one: one.order):
-        if image.trained:
-            continue
-        leaks = [one for one in partners[image] if image.follows(one[1])]
-        own = [one for one in partners[image] if one[1] in kept and not image.follows(one[1])]
-        own = [one for one in own if one[1].split == image.split]
-        if not own:
-            kept.add(image)
-        for found in filter(None, (leaks, own)):
-            nearest = min(found, key=lambda one: (one[1].side > 0, one[0], one[1].order))
-            yield _finding(image, *nearest, len(found) - 1)
-
-
 def _finding(image: Image, difference: float, other: Image, more: int) -> Finding:
     what = f"the same picture as the other image: they differ by {difference:.1f} of 255 levels"
-    return copy_finding(image, other, 1 - difference / 255, what, "near-duplicate", more)
+    score = 1 - difference / 255
+    return copy_finding(image, other, score, what, "near-duplicate", more)

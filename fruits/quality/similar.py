@@ -5,6 +5,9 @@ their projections onto any direction (Cauchy and Schwarz). So rows are sorted by
 onto the direction of the largest variance, and each block is compared only with the next rows whose
 projections are near enough. The comparison uses matrix products in float32 with a tolerance for
 rounding; the candidates are compared again in integers.
+
+Thousands of pictures may be alike, such as the frames of a fixed camera. So a picture that has
+:data:`PARTNERS` pairs with rows before it is not compared with further ones.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ from fruits.quality.signature import CELLS, CHROMA_NOISE, LUMA_NOISE, Bytes
 Ints = NDArray[np.int64]
 
 PARTNERS = 16
-"""The maximum number of pairs of a picture in a block of rows; further pairs are only counted."""
+"""The maximum number of pairs of a picture with pictures before it, in the order of the search.
 
-_ROWS, _COLUMNS = 1024, 8192
-"""The size of a block of products: 32 MB."""
+The pictures that come first in this order may have more pairs, with any number of later ones.
+"""
+
+_ROWS, _COLUMNS = 1024, 2048
+"""The size of a block of products: 8 MB."""
 
 _SAMPLE = 4096
 """The number of pictures from which the direction is computed."""
@@ -41,13 +47,11 @@ class Pairs:
         other: The indices of the second pictures, (p,) int64. Each pair is listed once.
         difference: The root mean square of the difference in luma, without the difference of the
             means, in levels from 0 to 255, (p,) float64.
-        left_out: The number of further pairs beyond :data:`PARTNERS`.
     """
 
     one: Ints
     other: Ints
     difference: NDArray[np.float64]
-    left_out: int
 
 
 def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
@@ -60,24 +64,34 @@ def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
     Args:
         luma: The luma cells, (n, 256) uint8.
         chroma: The chroma cells, (n, 128) uint8.
+
+    Returns:
+        All pairs, but at most :data:`PARTNERS` of each picture with pictures before it.
     """
     found: list[tuple[Ints, Ints, NDArray[np.float64]]] = []
-    left_out = 0
-    for one, other in _candidates(luma):
-        same, difference = _compared(luma, chroma, one, other)
-        one, other, difference = one[same], other[same], difference[same]
-        kept = _rank_within(one) < PARTNERS
-        left_out += int(np.count_nonzero(~kept))
-        found.append((one[kept], other[kept], difference[kept]))
+    room = np.full(len(luma), PARTNERS)
+    for one, other in _candidates(luma, room):
+        count = PARTNERS
+        while len(other):
+            some = _rank_within(other) < count
+            same, difference = _compared(luma, chroma, one[some], other[some])
+            first, second, difference = one[some][same], other[some][same], difference[same]
+            fits = _rank_within(second) < room[second]
+            found.append((first[fits], second[fits], difference[fits]))
+            np.subtract.at(room, second[fits], 1)
+            left = ~some & (room[other] > 0)
+            one, other, count = one[left], other[left], 2 * count
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     ones, others, differences = zip(nothing, *found, strict=True)
-    return Pairs(
-        np.concatenate(ones), np.concatenate(others), np.concatenate(differences), left_out
-    )
+    return Pairs(np.concatenate(ones), np.concatenate(others), np.concatenate(differences))
 
 
-def _candidates(luma: Bytes) -> Iterator[tuple[Ints, Ints]]:
-    """Yields blocks of pairs that may be similar, each pair once, sorted by the first row."""
+def _candidates(luma: Bytes, room: Ints) -> Iterator[tuple[Ints, Ints]]:
+    """Yields blocks of pairs that may be similar, each pair once, sorted by the second row.
+
+    The first row of a pair is before the second one in the order of the search, for which there is
+    room: the caller reduces it by the pairs of the row.
+    """
     if len(luma) < 2:
         return
     key = _projections(luma)
@@ -86,16 +100,15 @@ def _candidates(luma: Bytes) -> Iterator[tuple[Ints, Ints]]:
     ends = np.searchsorted(key, key + _REACH * (1 + 1e-3), "right")
     for start in range(0, len(order), _ROWS):
         last = min(start + _ROWS, len(order))
-        rows = _augmented(luma[order[start:last]], True)
-        pairs = []
-        for first in range(start, int(ends[last - 1]), _COLUMNS):
-            some = slice(first, min(first + _COLUMNS, int(ends[last - 1])))
-            row, column = _near(rows, _augmented(luma[order[some]], False))
-            later = column + first > row + start
-            pairs.append((row[later] + start, column[later] + first))
-        row, column = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-        by_row = np.argsort(row, kind="stable")
-        yield order[row[by_row]], order[column[by_row]]
+        end = int(ends[last - 1])
+        rows = _augmented(luma[order[start:last]], False)
+        for begin in range(start, end, _COLUMNS):
+            later = np.arange(begin, min(begin + _COLUMNS, end))
+            later = later[room[order[later]] > 0]
+            if len(later):
+                column, row = _near(_augmented(luma[order[later]], True), rows)
+                before = row + start < later[column]
+                yield order[row[before] + start], order[later[column[before]]]
 
 
 def _projections(luma: Bytes) -> NDArray[np.float64]:

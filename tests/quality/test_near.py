@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from planted import encoded, images_of, picture, thumbnails_of
 
 from fruits.features.digest_keys import digest_keys, keys_of
 from fruits.quality.near import SimilarContents, near_duplicates, similar_contents
-from fruits.quality.signature import CHROMA_NOISE, LUMA_NOISE, Signatures
+from fruits.quality.signature import CHROMA_NOISE, LUMA_NOISE, Bytes, Signatures
 from fruits.quality.similar import PARTNERS, similar_pairs
 
 
@@ -175,14 +176,53 @@ def test_the_search_finds_what_a_comparison_of_all_finds() -> None:
     np.testing.assert_allclose([ours[key] for key in expected], list(expected.values()), atol=1e-6)
 
 
-def test_only_some_pairs_of_many_similar_pictures_are_kept_but_all_are_counted() -> None:
-    rows = np.full((300, 256), 100, np.uint8)
-    rows[:, ::2] = 180
-    found = similar_pairs(rows, np.full((300, 128), 128, np.uint8))
-    assert len(found.one) + found.left_out == 300 * 299 // 2
-    assert len(found.one) <= 300 * PARTNERS
-    one_of_each = np.zeros((1, 256), np.uint8), np.zeros((1, 128), np.uint8)
-    assert len(similar_pairs(*one_of_each).one) == 0
+def frames(count: int) -> tuple[Bytes, Bytes]:
+    """The luma and chroma of frames of one scene, with the noise of a camera."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.5, (count, 256)).astype(np.float32)
+    luma = (rng.integers(40, 200, 256) + noise).round().astype(np.uint8)
+    return luma, np.full((count, 128), 128, np.uint8)
+
+
+def test_many_similar_pictures_have_few_pairs_but_each_has_some() -> None:
+    found = similar_pairs(*frames(3000))
+    assert len(found.one) == sum(min(before, PARTNERS) for before in range(3000))
+    assert len({*found.one.tolist(), *found.other.tolist()}) == 3000
+    assert len(similar_pairs(*frames(1)).one) == 0
+
+
+def test_one_of_thousands_of_similar_pictures_is_kept() -> None:
+    images = images_of({f"train/Fig/{n:04}.jpg": b"%d" % n for n in range(3000)})
+    pairs = similar_pairs(*frames(3000))
+    keys = digest_keys([images["sha256"]])
+    found = SimilarContents(keys, pairs.one, pairs.other, pairs.difference, 0)
+
+    listed = near_duplicates(found, images)
+
+    left = set(images["path"].to_pylist()) - {one.path for one in listed}
+    assert len(left) == 1
+    assert {one.other for one in listed} == left
+
+
+def test_the_memory_of_the_search_does_not_grow_with_the_number_of_similar_pictures() -> None:
+    peaks = []
+    for count in (4096, 12_288):
+        rows = frames(count)
+        tracemalloc.start()
+        similar_pairs(*rows)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_pictures_that_differ_in_colour_only_are_all_compared() -> None:
+    colour = np.arange(600) % 60
+    luma = np.tile(np.arange(256, dtype=np.uint8), (600, 1))
+    chroma = np.tile(20 + 3 * colour[:, np.newaxis], 128).astype(np.uint8)
+    found = similar_pairs(luma, chroma)
+    pairs = {frozenset(pair) for pair in zip(found.one.tolist(), found.other.tolist(), strict=True)}
+    assert pairs == {frozenset((a, b)) for a in range(600) for b in range(a % 60, a, 60)}
+    assert len(found.one) == len(pairs)
 
 
 def test_pictures_with_other_colours_are_not_similar() -> None:
