@@ -34,6 +34,8 @@ class Contents:
     def repeated(self, most: int) -> tuple[Keys, int]:
         """The contents that several images have.
 
+        If there are too many, those with the fewest copies are chosen, and then by digest.
+
         Args:
             most: The maximum number of images with these contents.
 
@@ -43,7 +45,9 @@ class Contents:
         values = np.unique(self.keys[1:][self.keys[1:] == self.keys[:-1]])
         first = np.searchsorted(self.keys, values, "left")
         counts = np.searchsorted(self.keys, values, "right") - first
-        kept = np.cumsum(counts) <= most
+        order = np.argsort(counts, kind="stable")
+        kept = np.zeros(len(values), bool)
+        kept[order[np.cumsum(counts[order]) <= most]] = True
         return values[kept], int((counts[~kept] - 1).sum())
 
     def sample(self, most: int) -> tuple[Keys, int]:

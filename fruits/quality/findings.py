@@ -19,7 +19,7 @@ KINDS = (
 
 MOST_LISTED = 100_000
 """The maximum number of findings of one kind; each needs 1.5 kB of memory. The most serious ones
-are listed."""
+are listed, but of duplicates the contents with the fewest copies."""
 
 SCHEMA = pa.schema(
     [
@@ -74,12 +74,19 @@ def table_of(findings: Iterable[Finding]) -> pa.Table:
     return pa.Table.from_pylist([asdict(one) for one in findings], SCHEMA)
 
 
-def by_kind(findings: Iterable[Finding]) -> dict[str, pa.Table]:
-    """A table for each of :data:`KINDS`, which may be empty; the order of findings is kept."""
+def by_kind(findings: Iterable[Finding]) -> tuple[dict[str, pa.Table], dict[str, int]]:
+    """Divides findings by kind.
+
+    Returns:
+        A table for each of :data:`KINDS`, which may be empty, with the first :data:`MOST_LISTED`
+        findings in the given order; and the number of further findings, by kind.
+    """
     grouped: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
     for one in findings:
         grouped[one.kind].append(one)
-    return {kind: table_of(own) for kind, own in grouped.items()}
+    tables = {kind: table_of(own[:MOST_LISTED]) for kind, own in grouped.items()}
+    more = {kind: len(own) - tables[kind].num_rows for kind, own in grouped.items()}
+    return tables, {kind: count for kind, count in more.items() if count}
 
 
 def counts_of(tables: Mapping[str, pa.Table]) -> dict[str, int]:

@@ -62,7 +62,10 @@ def find_quality(
                 context, classified, _left_out(context, classified), reduced.side, skipped
             )
         found += _drift(context, extracted, reduced)
-        tables = by_kind(found)
+        tables, more = by_kind(found)
+        for kind, count in more.items():
+            reasons = [skipped[kind]] if kind in skipped else []
+            skipped[kind] = "; ".join([*reasons, f"{count:,} more findings are not listed"])
         for kind, table in tables.items():
             write_rows(context.staged.uri(f"{FOLDER}/{file_name(kind)}"), table)
         return Quality(counts_of(tables), skipped)

@@ -46,6 +46,14 @@ def test_copies_that_are_too_many_are_counted() -> None:
     assert (found.num_rows - len(keys)) + more == ROWS - len(counts)
 
 
+def test_a_content_with_too_many_copies_does_not_hide_the_others() -> None:
+    pairs = [hashlib.sha256(b"%d" % n).hexdigest() for n in range(5)]
+    contents = Contents.of([pa.array(["0" * 64] * 60 + pairs * 2)])
+    keys, more = contents.repeated(50)
+    assert keys.tolist() == digest_keys([pa.array(pairs)]).tolist()
+    assert more == 59
+
+
 def test_a_sample_is_even_and_does_not_depend_on_the_order() -> None:
     images = drawn()
     different = len(set(images["sha256"].to_pylist()))

@@ -1,18 +1,30 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from fruits.quality import findings
 from fruits.quality.findings import KINDS, SCHEMA, Finding, by_kind, counts_of, file_name
 from fruits.quality.outliers import outliers
 
 
 def test_every_kind_has_a_table_of_one_schema_in_the_order_given() -> None:
     far = [Finding("outlier", p, "Fig", None, None, None, None, 2.0, "far") for p in "ba"]
-    tables = by_kind(far)
+    tables, more = by_kind(far)
+    assert more == {}
     assert [*tables] == [*KINDS]
     assert {table.schema for table in tables.values()} == {SCHEMA}
     assert tables["outlier"]["path"].to_pylist() == ["b", "a"]
     assert counts_of(tables) == {kind: 2 if kind == "outlier" else 0 for kind in KINDS}
     assert pa.concat_tables(tables.values()).num_rows == 2
+
+
+def test_the_first_findings_are_listed_if_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(findings, "MOST_LISTED", 2)
+    far = [Finding("outlier", p, None, None, None, None, None, 2.0, "far") for p in "cabde"]
+    tables, more = by_kind(far)
+    assert (tables["outlier"]["path"].to_pylist(), more) == (["c", "a"], {"outlier": 3})
 
 
 def test_files_are_named_after_their_kinds() -> None:
