@@ -27,9 +27,11 @@ def outliers(
         threshold: The threshold of the classifier; infinite if it has none.
 
     Returns:
-        Findings, the largest score first. The score is the distance divided by the threshold.
+        Findings, the largest score first. The score is the distance divided by the threshold. If
+        the threshold is 0, there are no findings: the images of a label were all equal, so their
+        distances are no measure for other images.
     """
-    far = np.flatnonzero(distances > threshold)
+    far = np.flatnonzero((distances > threshold) & (threshold > 0))
     return [
         Finding(
             kind="outlier",

@@ -42,3 +42,8 @@ def test_outliers_are_beyond_the_threshold_and_the_farthest_comes_first() -> Non
     ]
     assert "4.50 times the distance" in found[0].reason
     assert outliers(*columns, distances, np.inf) == []
+
+
+def test_without_a_spread_of_the_known_images_there_are_no_outliers() -> None:
+    columns = ["a", "b"], ["Fig", "Fig"], [None, None]
+    assert outliers(*columns, np.array([0.0, 1e-9]), 0.0) == []
