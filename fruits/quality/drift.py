@@ -99,13 +99,13 @@ def _of_all(
         return []
     distance = frechet_distance(now, before)
     reason = (
-        f"the distance of the {now.count:,} images of {side or 'this run'} from the "
-        f"{before.count:,} of {other} is {distance / before.spread:.2f} times the spread of the "
-        f"latter (Fréchet distance {distance:.3g})"
+        f"the distance of the {now.count:,} images in {side or 'this run'} from the "
+        f"{before.count:,} in {other} is {distance / before.spread:.2f} times the spread of those "
+        f"in {other} (Fréchet distance {distance:.3g})"
     )
     if chance is not None:
         more = "more than" if distance / before.spread > chance else "no more than"
-        reason += f", {more} a random part of both of that size ({chance:.2f})"
+        reason += f", {more} for random images of both ({chance:.2f})"
     score = distance / before.spread
     return [Finding("drift", None, None, side, None, None, other, score, reason)]
 
@@ -119,9 +119,8 @@ def _of_labels(
         score = _shift(one, another) / another.spread if another.spread else 0.0
         if score > 1:
             reason = (
-                f"the mean of the {one.count:,} images of {label} of {side or 'this run'} is "
-                f"{score:.1f} times as far from that of the {another.count:,} of {other} as these "
-                "are on average"
+                f"the mean of {label} has moved by {score:.1f} times the spread of its images "
+                f"({one.count:,} images in {side or 'this run'}, {another.count:,} in {other})"
             )
             found.append(Finding("drift", None, label, side, None, label, other, score, reason))
     return found
@@ -150,7 +149,8 @@ def _clouds_of_moments(
     moments: Moments, gaussian: Gaussian, weights: Array, offset: Array
 ) -> dict[str, Cloud]:
     """The labels with a common spread: moments have no covariance for each label."""
-    counts = {label: sums.count for label, sums in moments.labels.items() if label is not None}
+    # Images without a label are one more group, so their distance from the others is no spread.
+    counts = {label: sums.count for label, sums in moments.labels.items()}
     means = {
         label: moments.labels[label].total.divided_by(count) @ weights + offset
         for label, count in counts.items()
@@ -162,7 +162,9 @@ def _clouds_of_moments(
     within = float(np.trace(gaussian.covariance)) * (gaussian.count - 1) - between
     spread = math.sqrt(max(within, 0.0) / max(gaussian.count - len(counts), 1))
     return {
-        label: Cloud(count, means[label], spread) for label, count in counts.items() if count > 1
+        label: Cloud(count, means[label], spread)
+        for label, count in counts.items()
+        if label is not None and count > 1
     }
 
 

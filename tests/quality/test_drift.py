@@ -117,3 +117,20 @@ def test_drift_of_runs_is_that_of_the_components_of_their_images() -> None:
     assert drift_of_runs(before, before, weights, offset, None, "the last run") == []
     few = Moments.of(x[:1], labels[:1])
     assert drift_of_runs(few, before, weights, offset, None, "the last run") == []
+
+
+def test_images_without_a_label_do_not_hide_that_a_label_has_moved() -> None:
+    x, labels, _ = drawn()
+    moved = x.copy()
+    moved[::2, 1] += 6
+    far = np.random.default_rng(1).normal(40, 1, size=(300, 5)).astype(np.float32)
+    before, now = (
+        Moments.of(np.concatenate([rows, far]), [*labels, *[None] * 300]) for rows in (x, moved)
+    )
+
+    _, *found = drift_of_runs(now, before, np.eye(5), np.zeros(5), "train", "the last run")
+
+    assert [one.label for one in found] == ["Fig"]
+    # As for two sides: the root mean squared distance of five features of variance 1.
+    assert found[0].score == pytest.approx(6 / np.sqrt(5), rel=0.1)
+    assert found[0].reason.endswith("(300 images in train, 300 in the last run)")
