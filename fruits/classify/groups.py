@@ -56,14 +56,16 @@ def describe_groups(count: int, kinds: Mapping[str, int]) -> str:
         kinds: see :attr:`Groups.kinds`.
     """
     texts = {
-        "expression": "what the expression found",
-        "source": "the groups that the source names",
+        "expression": "the expression",
+        "source": "the groups in the source",
         "folder": "folder",
-        "film": "film: the folder and the leading letters of the file's name",
-        "block": "block of neighbours by file name",
+        "film": "film (folder and leading letters of the file name)",
+        "block": "block (neighbours by file name)",
     }
-    counts = ", ".join(f"{count} by {texts[kind]}" for kind, count in kinds.items())
-    return f"{count} groups; labels grouped: {counts}"
+    counts = ", ".join(
+        f"{own:,} label{'s' if own > 1 else ''} by {texts[kind]}" for kind, own in kinds.items()
+    )
+    return f"{count:,} groups; {counts}"
 
 
 def group_images(

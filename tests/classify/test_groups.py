@@ -24,8 +24,8 @@ def test_films_in_a_folder_are_groups() -> None:
     assert groups.kinds == {"film": 2}
     assert set(Counter(groups.names).values()) == {12}
     assert len(set(groups.names)) == 6
-    assert "6 groups" in groups.describe()
-    assert "2 by film" in groups.describe()
+    rule = "film (folder and leading letters of the file name)"
+    assert groups.describe() == f"6 groups; 2 labels by {rule}"
 
 
 def test_a_label_with_several_folders_is_grouped_by_folder() -> None:
@@ -120,7 +120,7 @@ def test_groups_of_the_source_take_precedence_over_folders_but_not_over_an_expre
     paths, labels = ["a/1.jpg", "b/2.jpg", "c/3.jpg"], ["Fig"] * 3
     found = group_images(paths, labels, named=["tree 1", "tree 1", None])
     assert found.names == ["tree 1", "tree 1", "c/3.jpg"]
-    assert "the groups that the source names" in found.describe()
+    assert found.describe() == "2 groups; 1 label by the groups in the source"
     rules = Naming(group=r"(?P<group>\d)")
     assert group_images(paths, labels, rules, ["x", "x", "x"]).names == ["1", "2", "3"]
     assert group_images(paths, labels, named=[None] * 3).names == group_images(paths, labels).names

@@ -80,4 +80,4 @@ def test_a_run_on_archives_has_the_results_of_their_folder_and_reuses_features(
     pixels, labels = made.pictures(6)
     assert len(pixels) == 6
     assert set(labels) == {"Apple", "Fig"}
-    assert "the groups that the source names" in made.report["classifier"]["groups"]
+    assert "by the groups in the source" in made.report["classifier"]["groups"]
