@@ -1,4 +1,4 @@
-"""Finds images to review: examples of the worst confusions, and images with doubtful labels.
+"""Finds examples of the worst confusions of an evaluation, to review them.
 
 The predictions should be of images that were not used for training, such as
 `fruits.classify.train.HeldOut` or the other side of a split, because a classifier also learns the
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fruits.classify.evaluate import Evaluation
-from fruits.classify.model import Array, Predictions
+from fruits.classify.model import Array
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,6 @@ class Confusion:
     images: int
     wrong: str
     example: str | None
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """An image whose label is improbable.
-
-    Attributes:
-        path: The path of the image.
-        label: The label of the image.
-        likelihood: The probability of this label.
-        predicted: The most probable label.
-        confidence: The probability of the predicted label.
-    """
-
-    path: str
-    label: str
-    likelihood: float
-    predicted: str
-    confidence: float
 
 
 def confusions(
@@ -81,31 +62,3 @@ def confusions(
         for label, other, images in evaluation.worst(count)
         if (label, other) in surest
     ]
-
-
-def suspects(
-    paths: Sequence[str],
-    labels: Sequence[str],
-    predictions: Predictions,
-    names: Sequence[str],
-    count: int = 20,
-) -> list[Suspect]:
-    """The misclassified images with the least probable labels.
-
-    Args:
-        paths: n paths.
-        labels: n labels; images whose label the classifier does not know are left out.
-        predictions: the predictions of the images.
-        names: the labels of the classifier.
-        count: the largest number of images to return.
-    """
-    found: list[Suspect] = []
-    for place in np.argsort(predictions.likelihood, kind="stable").tolist():
-        predicted = names[predictions.predicted[place]]
-        likelihood = float(predictions.likelihood[place])
-        if len(found) == count or np.isnan(likelihood):
-            break
-        if predicted != labels[place]:
-            confidence = float(predictions.confidence[place])
-            found.append(Suspect(paths[place], labels[place], likelihood, predicted, confidence))
-    return found

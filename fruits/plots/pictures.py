@@ -68,8 +68,6 @@ def suspects(
     labels: Sequence[str],
     likelihoods: Sequence[float],
     predicted: Sequence[str],
-    confidences: Sequence[float],
-    scheme: str,
 ) -> Figure:
     """Photographs whose label is improbable: wrong labels, or hard images.
 
@@ -77,27 +75,20 @@ def suspects(
         images: The images, uint8 RGB of any size.
         labels: The given labels.
         likelihoods: The probabilities of the given labels, from 0 to 1.
-        predicted: The most probable labels.
-        confidences: The probabilities of the most probable labels.
-        scheme: The scheme of the evaluation, `Evaluation.scheme`.
+        predicted: The predicted labels.
     """
     columns, width = 5, 2.4
     letters = font(8)
     room = 72 * width - 8
     texts = [
-        "\n".join(
-            _fitted(name, f" ({share:.1%})", mark, letters, room)
-            for name, share, mark in ((label, chance, ""), (other, confidence, "→ "))
-        )
-        for label, chance, other, confidence in zip(
-            labels, likelihoods, predicted, confidences, strict=True
-        )
+        _fitted(label, f" ({chance:.1%})", "", letters, room)
+        + "\n"
+        + _fitted(other, "", "→ ", letters, room)
+        for label, chance, other in zip(labels, likelihoods, predicted, strict=True)
     ]
     figure = _grid(images, texts, columns, (width, width), letters)
-    what = "first line: the given label; second line: the most probable label"
-    figure.suptitle(
-        f"Improbable labels, {scheme}: {count(len(images), 'image')}\n{what}", fontsize=11
-    )
+    what = "first line: the given label and its probability; second line: the predicted label"
+    figure.suptitle(f"Labels that may be wrong: {count(len(images), 'image')}\n{what}", fontsize=11)
     return figure
 
 

@@ -12,23 +12,22 @@ from urllib.parse import quote
 import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fruits import plots
 from fruits.classify import review
 from fruits.classify.evaluate import labels_by_similarity
-from fruits.classify.review import Confusion, Suspect
+from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
+from fruits.quality.findings import file_name
 from fruits.runs.output_record import PAGE
 from fruits.runs.pipeline import Run
+from fruits.runs.quality import FOLDER
 from fruits.runs.summary import figures, not_evaluated
 
 if TYPE_CHECKING:
     from IPython.display import DisplayObject
-
-IN_SAMPLE = "images that the classifier was fitted to"
-"""The name of the images if none was held out: their labels look more probable than they are."""
 
 _NAMES = {
     "images": "images",
@@ -125,25 +124,22 @@ def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
 
 
 def suspects(run: Run, count: int = 10) -> Figure | Note:
-    """Images whose given label is the most improbable, by a classifier not fitted to them.
-
-    If no image could be held out, the classifier was fitted to them; the title then says so.
-    """
+    """Images whose label may be wrong: the first ones of ``quality/label_suspect.parquet``."""
     if run.classified is None:
         return _nothing(run)
-    scheme = run.evaluations[0].scheme if run.evaluations else IN_SAMPLE
-    found = _suspects(run, count)
-    pictures = run.pictures_of(one.path for one in found)
-    shown = [one for one in found if one.path in pictures]
+    name = f"{FOLDER}/{file_name('label suspect')}"
+    found = run.outputs.dataset(name).to_table().slice(0, count)
+    pictures = run.pictures_of(found["path"].to_pylist())
+    shown = [row for row in found.to_pylist() if row["path"] in pictures]
     if not shown:
-        return Note(f"No label is improbable, or its image is missing ({scheme}).")
+        skipped = run.report["quality"].get("skipped", {}).get("label suspect")
+        why = f" ({skipped})" if skipped else ""
+        return Note(f"No label is improbable, or its image is missing{why}.")
     return plots.suspects(
-        [pictures[one.path] for one in shown],
-        [one.label for one in shown],
-        [one.likelihood for one in shown],
-        [one.predicted for one in shown],
-        [one.confidence for one in shown],
-        scheme,
+        [pictures[row["path"]] for row in shown],
+        [row["label"] for row in shown],
+        [1 - row["score"] for row in shown],
+        [row["other_label"] for row in shown],
     )
 
 
@@ -195,23 +191,11 @@ def _confusions(run: Run, count: int) -> list[Confusion]:
     return review.confusions(evaluation, paths, labels, predicted, confidence, count)
 
 
-def _suspects(run: Run, count: int) -> list[Suspect]:
-    if run.classified and (held_out := run.classified.held_out):
-        names = run.classified.classifier.labels
-        return review.suspects(held_out.paths, held_out.labels, held_out.predictions, names, count)
-    wrong = _evaluated(run).where(F.col("label").isin(_known(run)) & F.expr("label <> predicted"))
-    columns = "path", "label", _likelihood().alias("likelihood"), "predicted", "confidence"
-    rows = wrong.select(*columns).orderBy("likelihood", "path").limit(count)
-    return [Suspect(**row) for row in rows.toArrow().to_pylist()]
-
-
 def _evaluated(run: Run) -> DataFrame:
-    """The predictions of the first evaluation, or of all labelled images if there is none."""
-    rows = run.table("predictions").where("label is not null")
-    if not run.evaluations:
-        return rows
+    """The predictions of the first evaluation, which is not that of held-out images."""
     sides = (None, "test", "train", "validation")
     side = next(side for side in sides if scheme_of(side) == run.evaluations[0].scheme)
+    rows = run.table("predictions").where("label is not null")
     return rows.where(F.col("split").eqNullSafe(F.lit(side)))
 
 
@@ -220,14 +204,3 @@ def _surest(rows: DataFrame) -> pa.Table:
     surest = F.max(F.struct("confidence", "path")).alias("surest")
     grouped = rows.groupBy("label", "predicted").agg(surest)
     return grouped.select("label", "predicted", "surest.*").toArrow()
-
-
-def _known(run: Run) -> list[str]:
-    return list(run.classified.classifier.labels) if run.classified else []
-
-
-def _likelihood() -> Column:
-    """The probability of the given label, or its maximum if the label is not in `top5`."""
-    own = F.filter("top5", lambda one: one["label"] == F.col("label"))
-    last = F.element_at("top5", -1)["probability"]
-    return F.coalesce(F.get(own, F.lit(0))["probability"], last)

@@ -4,7 +4,7 @@ import numpy as np
 from drawing import Rows, drawn, folds_of
 
 from fruits.classify.groups import assign_folds
-from fruits.classify.review import confusions, suspects
+from fruits.classify.review import confusions
 from fruits.classify.train import HeldOut, Training, train
 
 
@@ -45,37 +45,3 @@ def test_confusions_show_the_most_confident_images() -> None:
         same = [c for a, b, c in of.values() if (a, b) == (one.label, one.predicted)]
         assert len(same) == one.images
         assert of[one.wrong][2] == max(same)
-
-
-def test_planted_wrong_labels_are_the_first_suspects() -> None:
-    x, labels, groups = drawn(rows=600, labels=4)
-    rng = np.random.default_rng(1)
-    planted = rng.choice(len(x), 12, replace=False)
-    right = {str(n): labels[n] for n in planted}
-    for n in planted:
-        labels[n] = "fruit 0" if labels[n] != "fruit 0" else "fruit 1"
-
-    training, held_out = trained(x, labels, groups)
-    found = suspects(
-        held_out.paths, held_out.labels, held_out.predictions, training.classifier.labels, 24
-    )
-
-    caught = [one for one in found if one.path in right]
-    assert len(caught) >= 9
-    assert sum(one.predicted == right[one.path] for one in caught) >= 8
-    assert [one.likelihood for one in found] == sorted(one.likelihood for one in found)
-    assert all(one.likelihood < one.confidence for one in found)
-
-
-def test_images_of_unknown_labels_are_not_suspects() -> None:
-    x, labels, groups = drawn()
-    training, _ = trained(x, labels, groups)
-    classifier = training.classifier
-    given: list[str | None] = ["new", *labels[1:]]
-    predictions = classifier.predict(x, classifier.label_indices(given))
-    paths = [str(n) for n in range(len(x))]
-
-    found = suspects(paths, ["new", *labels[1:]], predictions, classifier.labels, len(x))
-
-    wrong = np.flatnonzero(predictions.predicted != classifier.label_indices(given))
-    assert {one.path for one in found} == {str(n) for n in wrong if n != 0}

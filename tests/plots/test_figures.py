@@ -19,7 +19,7 @@ FIGURES = {
     "calibration": lambda: plots.calibration([evaluated(LABELS[:12], 300)]),
     "small multiples": lambda: plots.scatter_groups(*cloud(60, LABELS[:12]), shares(9)),
     "pairs": lambda: plots.pairs([(DARK, DARK)] * 4, [("a", "b", 1)] * 4, "split"),
-    "suspects": lambda: plots.suspects([DARK] * 2, *([["a"] * 2, [0.1] * 2] * 2), "split"),
+    "suspects": lambda: plots.suspects([DARK] * 2, ["a"] * 2, [0.1] * 2, ["b"] * 2),
     "image grid": lambda: plots.image_grid([DARK] * 7, LABELS[:7]),
     "stage seconds": lambda: plots.stage_seconds({"extract": 3.0, "fit": 1.0, "total": 4.0}),
 }
