@@ -122,7 +122,7 @@ def copy_finding(
 
 
 def most_serious_first(findings: list[Finding]) -> list[Finding]:
-    """Copies with another label first, then those of training images, then the most similar ones."""
+    """Copies with another label first, then those of training images, then the most similar."""
     return sorted(
         findings,
         key=lambda one: (

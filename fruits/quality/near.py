@@ -88,9 +88,10 @@ def _findings(
     starts = np.searchsorted(ones[order], np.arange(len(groups) + 1))
     columns = np.tile(found.difference, 2)[order], np.concatenate([found.other, found.one])[order]
     # A content with so many pairs is the partner of contents that have no room for further pairs.
-    many = np.diff(starts) > 2 * PARTNERS
+    counts = np.diff(starts)
+    first = np.where(counts > 2 * PARTNERS, -counts, 0).tolist()
     kept: set[Image] = set()
-    for image, place in _in_order(groups, many):
+    for image, place in _in_order(groups, first):
         pairs = slice(starts[place], starts[place + 1])
         partners = [
             (difference, partner)
@@ -107,12 +108,10 @@ def _findings(
             yield _finding(image, *nearest, len(alike) - 1)
 
 
-def _in_order(
-    groups: list[list[Image]], many: NDArray[np.bool_]
-) -> list[tuple[Image, int]]:
+def _in_order(groups: list[list[Image]], first: list[int]) -> list[tuple[Image, int]]:
     """The images of the run with the indices of their contents, in the order of the decisions."""
     own = [(one, place) for place, group in enumerate(groups) for one in group if not one.trained]
-    return sorted(own, key=lambda one: (one[0].side, not many[one[1]], one[0].path))
+    return sorted(own, key=lambda one: (one[0].side, first[one[1]], one[0].path))
 
 
 def _one_of_each_side(images: list[Image]) -> list[Image]:
