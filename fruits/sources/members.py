@@ -20,7 +20,7 @@ from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING
 from fruits.sources.naming import COLUMN, SPLITS, Naming, partition_of
 from fruits.sources.selection import Selection
-from fruits.sources.text import storable
+from fruits.sources.text import original, storable
 
 SEPARATOR = "!/"
 
@@ -100,7 +100,7 @@ def positions(items: pa.Table) -> Iterator[Position]:
     columns = {name: pc.struct_field(items["at"], name).to_pylist() for name in fields}
     paths, lengths = items["path"].to_pylist(), items["length"].to_pylist()
     for path, length, container, *rest in zip(paths, lengths, *columns.values(), strict=True):
-        yield Position(path[:container], length, *rest)
+        yield Position(original(path[:container]), length, *rest)
 
 
 def in_file_order(items: pa.Table) -> pa.Table:
@@ -141,7 +141,7 @@ def listed(
         naming: the rules for labels and splits.
         is_folder: whether the name of the file is the label of members outside any folder.
     """
-    members = [_storable(one) for one in members]
+    uri, members = storable(uri), [_storable(one) for one in members]
     keys = pa.array([f"{uri}{SEPARATOR}{one.name}" for one in members], pa.string())
     labels, splits = _named(uri, keys, [one.name for one in members], naming, is_folder)
     at = {

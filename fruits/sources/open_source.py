@@ -30,6 +30,7 @@ from fruits.sources.source import Lister
 from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
 from fruits.sources.tar_shards import TarShard
+from fruits.sources.text import original
 from fruits.sources.zip_archive import ZipArchive
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
@@ -161,9 +162,10 @@ def locate_members(files: pa.Table) -> pa.Table:
         InputError: an archive is missing or damaged.
     """
     paths = files["path"].to_pylist()
-    containers = {path: path.partition(SEPARATOR)[0] for path in paths if SEPARATOR in path}
+    inside = (path.partition(SEPARATOR) for path in paths)
+    containers = {original(container) for container, separator, _ in inside if separator}
     there: dict[str, object] = {}
-    for container in sorted(set(containers.values())):
+    for container in sorted(containers):
         # There may also be a folder with this name.
         if container.lower().endswith(_ARCHIVES) and not _exists(f"{container}!"):
             images = lister_of(container, Naming()).items().images

@@ -7,6 +7,7 @@ because Parquet does not store the length of a value.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,8 +69,11 @@ class ParquetImages:
 
 def open_parquet(location: Location, length: int) -> pq.ParquetFile:
     """Opens a Parquet file so that columns are read in small parts."""
-    local = location.is_local
-    file = location.path if local else pa.PythonFile(open_ranges(location, length), mode="r")
+    if location.is_local:
+        # As bytes, because a name may not be UTF-8.
+        file = pa.OSFile(os.fsencode(location.path))
+    else:
+        file = pa.PythonFile(open_ranges(location, length), mode="r")
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
 
 

@@ -2,15 +2,18 @@
 
 import io
 import json
+import os
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forms import files_of, read, tar_of
+from forms import as_parquet, as_tar, as_zip, files_of, read, tar_of
 
 from fruits.errors import InputError
-from fruits.sources.open_source import open_source
+from fruits.sources.open_source import locate_members, open_source
+from fruits.sources.reading import contents_of
 
 
 def labels_of(place: Path) -> dict[str, str | None]:
@@ -108,3 +111,20 @@ def test_labels_of_samples_are_texts_as_in_tables(
     others = {"b/1.jpg": b"2", "b/1.cls": b"Lime", "B/1.jpg": b"3", "B/1.cls": b"Kiwi"}
     (tmp_path / "a.tar").write_bytes(tar_of({"1.jpg": b"1", f"1.{name}": content, **others}))
     assert labels_of(tmp_path / "a.tar") == {"1.jpg": label, "b/1.jpg": "Lime", "B/1.jpg": "Kiwi"}
+
+
+@pytest.mark.parametrize("make", [as_zip, as_tar, as_parquet])
+def test_the_name_of_an_archive_may_be_other_than_utf_8(
+    draw: Callable[..., Path], tmp_path: Path, make: Callable[[Path, Path], Path]
+) -> None:
+    root = draw({"Fig": 3, "Lime": 3})
+    plain = make(root, tmp_path / f"a.{make.__name__[3:]}")
+    odd = plain.with_name(os.fsdecode(b"caf\xe9") + plain.suffix)
+    wanted = list(read(str(plain)).values())
+    plain.rename(odd)
+    found = read(str(odd))
+    assert list(found.values()) == wanted
+    assert all(path.startswith(f"file:{tmp_path}/caf\\udce9.") for path in found)
+    # The images of the notebook and of the report are found again by their names.
+    rows = open_source(str(odd)).items().images.select(["path", "length"])
+    assert list(contents_of(locate_members(rows))) == wanted
