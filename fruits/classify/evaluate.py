@@ -24,6 +24,26 @@ BINS = 15
 WORST = 20
 """The number of confusions that are listed."""
 
+MATRIX_LABELS = 150
+"""The most labels of a confusion matrix in which each one has a row with its name."""
+
+NUMBERED_LABELS = 20
+"""The most labels of a confusion matrix with numbers in the cells."""
+
+FIGURES = {
+    "images": ("images", "{:,}"),
+    "accuracy": ("accuracy", "{:.1%}"),
+    "balanced_accuracy": ("accuracy, mean over the labels", "{:.1%}"),
+    "top5": ("among the five most probable", "{:.1%}"),
+    "log_loss": ("log loss", "{:.3f}"),
+    "calibration_error": ("calibration error", "{:.3f}"),
+    "unknown": ("unknown", "{:.1%}"),
+    "most_frequent": ("baseline: most frequent label", "{:.1%}"),
+    "nearest_mean": ("baseline: nearest mean", "{:.1%}"),
+    "identical": ("identical to training images", "{:,}"),
+}
+"""The attributes of an evaluation that are single figures, each with its name and format."""
+
 _SMALLEST = float(np.finfo(np.float64).eps)
 """The lower limit of probabilities in the log loss, as in scikit-learn."""
 
@@ -103,6 +123,14 @@ class Evaluation:
             "bins": [Bin(**one) for one in content["bins"]],
         }
         return cls(**content | parts)
+
+    def shown(self) -> dict[str, str]:
+        """The figures as texts, by their names for people."""
+        values = {name: getattr(self, name) for name in FIGURES}
+        return {
+            text: "not measured" if values[name] is None else form.format(values[name])
+            for name, (text, form) in FIGURES.items()
+        }
 
     def worst(self, count: int = WORST) -> list[tuple[str, str, int]]:
         """The confusions with the most images: true label, predicted label, images."""

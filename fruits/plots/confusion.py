@@ -12,14 +12,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from fruits.classify.evaluate import Evaluation
+from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS, Evaluation
 from fruits.plots.style import INK, MUTED, Array, count, font, new_figure, short, width
-
-NUMBERED_LABELS = 20
-"""The maximum number of labels with numbers in the cells."""
-
-NAMED_ROWS = 150
-"""If there are more labels, neighbouring labels are merged into blocks."""
 
 _BLOCKS = 100
 _LETTERS = 28
@@ -53,8 +47,8 @@ class _Cells:
 def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Figure:
     """The confusion matrix as shares of each row's images, with a list of the worst pairs.
 
-    If there are more than :data:`NAMED_ROWS` labels, neighbours are merged into blocks, so that the
-    cells are large enough.
+    If there are more than :data:`MATRIX_LABELS` labels, neighbours are merged into blocks, so that
+    the cells are large enough.
 
     Args:
         evaluation: The evaluation. The title has its scheme.
@@ -89,7 +83,7 @@ def _ordered(evaluation: Evaluation, order: Sequence[str]) -> list[str]:
 
 
 def _cells(evaluation: Evaluation, labels: Sequence[str]) -> _Cells:
-    size = 1 if len(labels) <= NAMED_ROWS else math.ceil(len(labels) / _BLOCKS)
+    size = 1 if len(labels) <= MATRIX_LABELS else math.ceil(len(labels) / _BLOCKS)
     row = {label: number // size for number, label in enumerate(labels)}
     blocks = [labels[start : start + size] for start in range(0, len(labels), size)]
     images = np.zeros((len(blocks), len(blocks)))

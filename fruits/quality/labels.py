@@ -80,13 +80,19 @@ def confidence_needed(parts: Iterable[Answers], names: Sequence[str]) -> Array:
     return needed
 
 
-def label_suspects(answers: Answers, names: Sequence[str], needed: Array) -> list[Finding]:
+def label_suspects(
+    answers: Answers,
+    names: Sequence[str],
+    needed: Array,
+    by: str = "a classifier that has not seen this image",
+) -> list[Finding]:
     """The images with another predicted label, those with the least probable label first.
 
     Args:
         answers: The predictions of the classifier.
         names: The c labels of the classifier.
         needed: The result of :func:`confidence_needed`, (c,) float64.
+        by: The name of the classifier in the reason of a finding.
 
     Returns:
         Findings. The score is 1 minus the probability of the given label.
@@ -94,7 +100,7 @@ def label_suspects(answers: Answers, names: Sequence[str], needed: Array) -> lis
     predicted, confidence, places = _suspects(answers, names, needed)
     order = np.lexsort((-confidence[places], answers.likelihood[places]))
     return [
-        _finding(answers, place, names[predicted[place]], float(confidence[place]))
+        _finding(answers, place, names[predicted[place]], float(confidence[place]), by)
         for place in places[order].tolist()
     ]
 
@@ -148,7 +154,7 @@ def _predicted(answers: Answers, needed: Array) -> tuple[Ints, NDArray[np.float6
     return predicted, answers.probability[rows, first]
 
 
-def _finding(answers: Answers, place: int, predicted: str, confidence: float) -> Finding:
+def _finding(answers: Answers, place: int, predicted: str, confidence: float, by: str) -> Finding:
     likelihood, label = float(answers.likelihood[place]), answers.labels[place]
     return Finding(
         kind="label suspect",
@@ -159,8 +165,5 @@ def _finding(answers: Answers, place: int, predicted: str, confidence: float) ->
         other_label=predicted,
         other_split=None,
         score=1 - likelihood,
-        reason=(
-            f"taken for {predicted} ({confidence:.0%}) by a classifier that has not seen this "
-            f"image; {label} has {likelihood:.1%}"
-        ),
+        reason=f"taken for {predicted} ({confidence:.0%}) by {by}; {label} has {likelihood:.1%}",
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fruits.report.facts import counted
+
 WIDTH, HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 28, 12, 44
 
@@ -66,13 +68,13 @@ def scree(explained_variance: Sequence[float]) -> Chart | None:
     line = _line(shown / count, total[shown], "variance")
     few = count <= 40
     dots = [
-        (_x(n / count), _y(total[n]), f"{n} components explain {total[n]:.1%}")
+        (_x(n / count), _y(total[n]), f"{counted(n, 'component')}: {total[n]:.1%}")
         for n in range(1, count + 1)
         if few or n in {1, 2, 5, 10, 20, 50, 100, 200, 500, count}
     ]
     ticks = np.unique(np.linspace(0, count, 6).astype(int))
     return Chart(
-        f"{count} components explain {total[-1]:.1%} of the variance; the first {total[1]:.1%}",
+        f"{counted(count, 'component')}: {total[-1]:.1%} of the variance; the first {total[1]:.1%}",
         [Line(line.points, dots, line.name)],
         [(_x(n / count), f"{n:,}") for n in ticks.tolist()],
         _percents(),
@@ -93,7 +95,7 @@ def calibration(evaluations: Sequence[Mapping[str, Any]]) -> Chart | None:
                 (
                     _x(b["confidence"]),
                     _y(b["accuracy"]),
-                    f"{b['images']:,} images, confidence {b['confidence']:.0%}: "
+                    f"{counted(b['images'], 'image')}, confidence {b['confidence']:.0%}: "
                     f"{b['accuracy']:.0%} correct",
                 )
                 for b in bins

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fruits.classify.evaluate import Evaluation
 from fruits.report import charts, facts, sections
 from fruits.report.data import ReportData
 from fruits.report.figure import map_figure
 from fruits.report.map_data import map_data
-from fruits.report.matrix import matrix, worst
+from fruits.report.matrix import matrix
 from fruits.report.thumbnails import data_uri, evenly_by_label, pack
 
 LARGEST = 25_000_000
@@ -58,6 +59,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
+    environment.filters["counted"] = facts.counted
     return environment
 
 
@@ -97,7 +99,7 @@ def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
         "figure": figure and {"library": Markup(figure.library), "item": Markup(figure.item)},
         "marks": marks,
         "matrix": matrix(evaluation, report.order) if evaluation else None,
-        "worst": worst(evaluation) if evaluation else [],
+        "worst": Evaluation.from_json(evaluation).worst() if evaluation else [],
         "confused": sections.confused(report),
         "sampled": sampled,
         "unsampled": unsampled,

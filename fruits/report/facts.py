@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fruits.classify.evaluate import Evaluation
+from fruits.classify.train import SCHEME
 from fruits.report.data import ReportData
 from fruits.sources.selection import described
 
 _WHY = {
-    "grouped cross-validation": (
-        "Whole groups, such as all frames of one film, were held out of the training and then "
-        "predicted: expect this accuracy for new objects."
-    ),
     "split: test": (
         "The test side of the data set. If it shows the same objects as the training side, its "
         "accuracy is higher than the accuracy for new objects."
     ),
     "split: validation": "The validation side of the data set; see the test side.",
-    "images given": "All labelled images of this run; the model was trained on other images.",
+    "split: train": "Images that the model may have been trained on: the figure is too high.",
+    "images given": "All labelled images of this run.",
 }
-_WHY["split: train"] = "Images that the model may have been trained on: the figure is too high."
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,11 @@ class Figure:
     value: str
     name: str
     why: str
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 image" and "1,200 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def counts(run: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -64,8 +67,8 @@ def headline(run: Mapping[str, Any]) -> list[Figure]:
     """The figures that matter most: accuracies, calibration and unknown images."""
     found = []
     for one in run.get("evaluation") or []:
-        name = f"accuracy on {one['images']:,} images, {one['scheme']}"
-        found.append(Figure(f"{one['accuracy']:.1%}", name, _why(one)))
+        name = f"accuracy on {counted(one['images'], 'image')}, {one['scheme']}"
+        found.append(Figure(f"{one['accuracy']:.1%}", name, _why(one, run)))
     if found:
         first = run["evaluation"][0]
         found.append(_calibration(first))
@@ -73,17 +76,38 @@ def headline(run: Mapping[str, Any]) -> list[Figure]:
     return found
 
 
-def _why(one: Mapping[str, Any]) -> str:
-    text = _WHY.get(one["scheme"], "")
+def _why(one: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    text = _grouped(run) if one["scheme"] == SCHEME else _WHY.get(one["scheme"], "")
     if identical := one.get("identical"):
-        are = "image is" if identical == 1 else "images are"
-        text += f" {identical:,} {are} also in the training, byte for byte."
-    if unseen := one.get("unseen_labels"):
         text += (
-            f" {sum(unseen.values()):,} images have labels without training images; they count "
-            "as wrong."
+            f" {identical:,} of these images {_are(identical)} also in the training, byte for "
+            "byte, which raises the figure."
+        )
+    if unseen := sum((one.get("unseen_labels") or {}).values()):
+        text += (
+            f" {counted(unseen, 'image')} with labels that have no training images {_are(unseen)} "
+            "counted as wrong."
         )
     return text.strip()
+
+
+def _grouped(run: Mapping[str, Any]) -> str:
+    by_rule: Mapping[str, int] = (run.get("classifier") or {}).get("groups_by") or {}
+    if not (blocks := by_rule.get("block")):
+        return (
+            "Whole groups, such as all frames of one film, were held out of the training and then "
+            "predicted: expect this accuracy for new objects."
+        )
+    the = "The" if len(by_rule) == 1 else f"For {counted(blocks, 'label')}, the"
+    return (
+        f"Whole groups were held out of the training and then predicted. {the} groups are only "
+        "blocks of neighbouring files: if one object is in several blocks, the figure is too "
+        "high. Set --group."
+    )
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _calibration(one: Mapping[str, Any]) -> Figure:
@@ -107,21 +131,5 @@ def _unknown(evaluations: list[Mapping[str, Any]]) -> Figure:
 
 def table(run: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """All figures of all evaluations: a name, and a value for each scheme."""
-    names = {
-        "images": ("images", "{:,}"),
-        "accuracy": ("accuracy", "{:.1%}"),
-        "balanced_accuracy": ("accuracy, mean over the labels", "{:.1%}"),
-        "top5": ("among the five most probable", "{:.1%}"),
-        "calibration_error": ("calibration error", "{:.3f}"),
-        "log_loss": ("log loss", "{:.3f}"),
-        "unknown": ("unknown", "{:.1%}"),
-        "most_frequent": ("baseline: most frequent label", "{:.1%}"),
-        "nearest_mean": ("baseline: nearest mean", "{:.1%}"),
-        "identical": ("identical to training images", "{:,}"),
-    }
-    rows = []
-    for key, (text, form) in names.items():
-        values = [one.get(key) for one in run.get("evaluation") or []]
-        if any(value is not None for value in values):
-            rows.append((text, ["not measured" if v is None else form.format(v) for v in values]))
-    return rows
+    shown = [Evaluation.from_json(one).shown() for one in run.get("evaluation") or []]
+    return [(name, [one[name] for one in shown]) for name in (shown[0] if shown else ())]

@@ -8,11 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NAMED_LABELS = 150
-"""The maximum number of labels. If there are more, those with the most wrong images are shown."""
-
-NUMBERED_LABELS = 20
-"""The maximum number of labels with numbers in the cells."""
+from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS
+from fruits.report.facts import counted
 
 _LETTERS = 26
 
@@ -72,6 +69,8 @@ class Matrix:
 def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None:
     """The confusion matrix of an evaluation in run.json; None if it is empty.
 
+    If there are more than :data:`MATRIX_LABELS` labels, those with the most wrong images are shown.
+
     Args:
         evaluation: The evaluation.
         order: The labels with similar ones next to each other. Other labels come last.
@@ -96,29 +95,23 @@ def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None
     letters = min(12.0, 0.82 * side)
     names = [_short(one) for one in shown]
     margin = math.ceil(0.6 * letters * max(map(len, names))) + 12
-    title = f"Confusion matrix, {evaluation['scheme']}: {evaluation['images']:,} images"
+    title = f"Confusion matrix, {evaluation['scheme']}: {counted(evaluation['images'], 'image')}"
     return Matrix(title, names, cells, side, margin, letters, len(labels) - len(shown))
 
 
-def worst(evaluation: Mapping[str, Any], count: int = 20) -> list[tuple[str, str, int]]:
-    """The confusions with the most images: true label, predicted label, images."""
-    wrong = [(a, b, int(n)) for a, b, n in evaluation["confusion"] if a != b]
-    return sorted(wrong, key=lambda row: (-row[2], row[0], row[1]))[:count]
-
-
 def _most_wrong(labels: list[str], rows: Sequence[tuple[str, str, int]]) -> list[str]:
-    if len(labels) <= NAMED_LABELS:
+    if len(labels) <= MATRIX_LABELS:
         return labels
     wrong = Counter[str]()
     for true, predicted, images in rows:
         if true != predicted:
             wrong.update({true: images, predicted: images})
-    kept = set(sorted(labels, key=lambda label: (-wrong[label], label))[:NAMED_LABELS])
+    kept = set(sorted(labels, key=lambda label: (-wrong[label], label))[:MATRIX_LABELS])
     return [label for label in labels if label in kept]
 
 
 def _cell(row: int, column: int, images: int, total: int, true: str, predicted: str) -> Cell:
-    text = f"{true} → {predicted}: {images:,} of {total:,} images"
+    text = f"{true} → {predicted}: {images:,} of {counted(total, 'image')}"
     return Cell(row, column, images, round(math.sqrt(images / total), 3), text)
 
 

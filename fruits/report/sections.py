@@ -82,8 +82,8 @@ KINDS = {
     "label_suspect": (
         "Labels that may be wrong",
         "Wrong labels",
-        "A classifier that was fitted without these photographs gives another label to them. Some "
-        "have a wrong label, others are hard to tell apart. The least probable labels come first.",
+        "Another label is more probable for these photographs. Some have a wrong label, others are "
+        "hard to tell apart. The least probable labels come first.",
     ),
     "outlier": (
         "Outliers",
@@ -130,7 +130,7 @@ def _quality(report: ReportData, name: str) -> Section:
     rows = report.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
     if name == "outlier" and (called := _outliers_called_unknown(report)):
-        about += f" Of the images on the map, {called:,} are also unknown in the predictions."
+        about += f" Of those on the map, the predictions also report {called:,} as unknown."
     return Section(
         name.replace("_", "-"),
         title,
@@ -198,13 +198,18 @@ def unknown(report: ReportData) -> Section:
         )
         for row in rows.slice(0, SHOWN).to_pylist()
     ]
+    about = (
+        "The predictions also report these as unknown, although they are not listed as outliers: "
+        "they are farther from the mean of every label than 99 of 100 held-out training images. "
+        "The most distant come first."
+    )
+    if report.images.num_rows < report.total:
+        about += " Only images on the map are counted."
     return Section(
         "unknown",
         "Unknown photographs",
         "Unknown",
-        "The predictions also report these as unknown, although they are not listed as outliers: "
-        "they are farther from the mean of every label than 99 of 100 held-out training images. "
-        "The most distant come first.",
+        about,
         groups,
         total=rows.num_rows,
         table="predictions (unknown = true)",

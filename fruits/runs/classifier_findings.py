@@ -70,7 +70,11 @@ def _suspects(
         reasons.append(f"{more:,} images with a more probable label are not listed")
     if reasons:
         skipped["label suspect"] = "; ".join(reasons)
-    found = [one for part in (*left_out, answers) for one in label_suspects(part, names, needed)]
+    # The model of another run may have been trained on some of the images.
+    by = {"by": "the model"} if context.basis else {}
+    found = [
+        one for part in (*left_out, answers) for one in label_suspects(part, names, needed, **by)
+    ]
     return sorted(found, key=lambda one: -one.score)
 
 

@@ -127,7 +127,9 @@ def _means(moments: Measured) -> Array:
     return np.stack([one.total.to_float() / one.count for one in sums])
 
 
-def _about(training: Training, groups: str, moments: Mapping[str, Measured]) -> dict[str, Any]:
+def _about(
+    training: Training, groups: Mapping[str, Any], moments: Mapping[str, Measured]
+) -> dict[str, Any]:
     """How the classifier was chosen, for run.json."""
     classifier = training.classifier
     return {
@@ -140,7 +142,7 @@ def _about(training: Training, groups: str, moments: Mapping[str, Measured]) -> 
         "temperature": classifier.temperature,
         # JSON has no infinity.
         "unknown_above": classifier.threshold if np.isfinite(classifier.threshold) else None,
-        "groups": groups,
+        **groups,
         "trials": [
             {"transform": one.transform, "shrinkage": one.shrinkage, "accuracy": one.accuracy}
             for one in training.trials

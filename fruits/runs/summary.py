@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fruits.classify.evaluate import Evaluation
+from fruits.classify.evaluate import FIGURES, Evaluation
 from fruits.errors import FruitsError, OutputError, on_one_line, one_line
 from fruits.features.table import FeatureTable
 from fruits.networks.graph import CompiledGraph
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from fruits.reduction.fit import Reduction
-
-# The attributes of an evaluation that are single figures.
-FIGURES = (
-    *("scheme", "images", "accuracy", "balanced_accuracy", "top5", "log_loss"),
-    *("calibration_error", "unknown", "most_frequent", "nearest_mean", "identical"),
-)
 
 _COUNTED_FILES = 1_000
 """The most files of features whose rows are counted after Ctrl-C: each needs a request."""
@@ -148,18 +142,19 @@ def describe_unchanged(
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """The figures of an evaluation by name."""
-    return {name: getattr(evaluation, name) for name in FIGURES}
+    """The scheme and the figures of an evaluation, by name."""
+    return {name: getattr(evaluation, name) for name in ("scheme", *FIGURES)}
 
 
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
     """The figures of run.json, and the paths of the results."""
     counts, seconds = report["counts"], report["seconds"]
     boxes = f"; {counts['boxes']:,} boxes" if "boxes" in counts else ""
+    explain = "component explains" if report["components"] == 1 else "components explain"
     figures = (
         f"{counts['found']:,} images: {counts['extracted']:,} extracted "
         f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
-        f"{counts['rejected']:,} rejected{boxes}; {report['components']} components explain "
+        f"{counts['rejected']:,} rejected{boxes}; {report['components']} {explain} "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )
     if "checked" in report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ FOLDED = pa.schema([("path", pa.string()), ("label", pa.string()), ("fold", pa.i
 """The columns of the training images with their folds."""
 
 
-def training_folds(images: Parts, naming: Naming) -> tuple[Parts, str]:
+def training_folds(images: Parts, naming: Naming) -> tuple[Parts, dict[str, Any]]:
     """Assigns training images to folds, see :mod:`fruits.classify.groups`.
 
     Groups of an expression or of the source may have several labels. In that case all images are
@@ -33,17 +34,18 @@ def training_folds(images: Parts, naming: Naming) -> tuple[Parts, str]:
         naming: The rules that read paths.
 
     Returns:
-        Parts of :data:`FOLDED`, and one line that describes the groups.
+        Parts of :data:`FOLDED`; and ``groups``, one line that describes the groups, and
+        ``groups_by``, the number of labels by rule (:attr:`Groups.kinds`).
     """
     if len(images.reads) == 1:
         table, groups = _folded(next(iter(images)), naming)
-        return Parts.of(table), groups.describe()
+        return Parts.of(table), _about(groups.describe(), groups.kinds)
     if naming.group is None and not _has_groups(images):
         return _by_label(images, naming)
     table, groups = _folded(images.table(), naming)
     spread = Spread(FOLDED, images.bounds)
     spread.add(table)
-    return each_sorted(spread.parts()), groups.describe()
+    return each_sorted(spread.parts()), _about(groups.describe(), groups.kinds)
 
 
 def shared_objects(names: pa.ChunkedArray) -> list[Any]:
@@ -51,6 +53,10 @@ def shared_objects(names: pa.ChunkedArray) -> list[Any]:
     coded = names.combine_chunks().dictionary_encode()
     known = coded.dictionary.to_pylist()
     return [None if place is None else known[place] for place in coded.indices.to_pylist()]
+
+
+def _about(groups: str, kinds: Mapping[str, int]) -> dict[str, Any]:
+    return {"groups": groups, "groups_by": dict(kinds)}
 
 
 def _folded(images: pa.Table, naming: Naming) -> tuple[pa.Table, Groups]:
@@ -67,7 +73,7 @@ def _has_groups(images: Parts) -> bool:
     )
 
 
-def _by_label(images: Parts, naming: Naming) -> tuple[Parts, str]:
+def _by_label(images: Parts, naming: Naming) -> tuple[Parts, dict[str, Any]]:
     """Assigns the images of some labels at a time, if each group has only one label."""
     folds = Spread(FOLDED, images.bounds)
     count, kinds = 0, Counter[str]()
@@ -76,7 +82,8 @@ def _by_label(images: Parts, naming: Naming) -> tuple[Parts, str]:
         count += len(set(groups.names))
         kinds.update(groups.kinds)
         folds.add(table)
-    return each_sorted(folds.parts()), describe_groups(count, dict(sorted(kinds.items())))
+    by_rule = dict(sorted(kinds.items()))
+    return each_sorted(folds.parts()), _about(describe_groups(count, by_rule), by_rule)
 
 
 def _labels_together(images: Parts) -> Parts:

@@ -6,7 +6,7 @@ Each function returns an object that a cell displays, or a line that says why th
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pandas as pd
@@ -24,25 +24,10 @@ from fruits.quality.findings import file_name
 from fruits.runs.output_record import PAGE
 from fruits.runs.pipeline import Run
 from fruits.runs.quality import FOLDER
-from fruits.runs.summary import figures, not_evaluated
+from fruits.runs.summary import not_evaluated
 
 if TYPE_CHECKING:
     from IPython.display import DisplayObject
-
-_NAMES = {
-    "images": "images",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "accuracy, mean over the labels",
-    "top5": "among the five most probable",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-    "unknown": "unknown",
-    "most_frequent": "baseline: most frequent label",
-    "nearest_mean": "baseline: nearest mean",
-    "identical": "identical to training images",
-}
-_COUNTS = ("images", "identical")
-_NUMBERS = ("log_loss", "calibration_error")
 
 
 class Note(str):
@@ -77,11 +62,7 @@ def evaluations(run: Run) -> pd.DataFrame | Note:
     """The figures of all evaluations: a column for each scheme."""
     if not run.evaluations:
         return _nothing(run)
-    columns = {
-        one.scheme: {text: _shown(name, figures(one)[name]) for name, text in _NAMES.items()}
-        for one in run.evaluations
-    }
-    return pd.DataFrame(columns)
+    return pd.DataFrame({one.scheme: one.shown() for one in run.evaluations})
 
 
 def labels(run: Run, count: int = 10) -> pd.DataFrame | Note:
@@ -167,14 +148,6 @@ def _nothing(run: Run) -> Note:
         return Note(f"No classifier: {reason}.")
     reason = not_evaluated(run.report)
     return Note(f"{reason[0].upper()}{reason[1:]}.")
-
-
-def _shown(name: str, value: Any) -> str:
-    if value is None:
-        return "not measured"
-    if name in _COUNTS:
-        return f"{value:,}"
-    return f"{value:.3f}" if name in _NUMBERS else f"{value:.1%}"
 
 
 def _confusions(run: Run, count: int) -> list[Confusion]:

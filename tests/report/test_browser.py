@@ -5,14 +5,17 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from browser import Page, chromium
 from containers import wait_for
 from drawn import drawn, names
 
+from fruits.report.data import IMAGES
 from fruits.report.document import render
 
 pytestmark = [
@@ -254,6 +257,59 @@ def test_a_selection_stays_when_colours_change(page: Page, place: Path) -> None:
             before[0],
             before[1].count("Apple 1"),
         )
+
+
+def listed(page: Page) -> list[tuple[bool, bool]]:
+    """For each listed photograph, whether it has a thumbnail, and whether it is wrong."""
+    found = page.ask(
+        "JSON.stringify([...document.querySelectorAll('#chosen .card')]"
+        ".map(c => [Boolean(c.querySelector('img')), c.classList.contains('wrong')]))"
+    )
+    return [(picture, wrong) for picture, wrong in json.loads(found)]
+
+
+def test_a_long_list_says_how_many_are_shown_and_starts_with_the_wrong_ones(
+    page: Page, tmp_path: Path
+) -> None:
+    report = drawn(names(2), 100)
+    some = dict(list(report.thumbnails.items())[:170])
+    path = tmp_path / "long.html"
+    path.write_bytes(render(replace(report, thumbnails=some)))
+    show(page, path)
+    page.ask("fruitsMap.chosen([...Array(200).keys()])")
+    wrong = sum(
+        label != predicted
+        for label, predicted in zip(
+            *(report.images[name].to_pylist() for name in ("label", "predicted")), strict=True
+        )
+    )
+    assert text(page, "chosen-note") == (
+        f"120 of 200 are shown; {wrong} with a label that the classifier does not agree with"
+    )
+    found = listed(page)
+    assert len(found) == 120
+    assert all(picture for picture, _ in found)
+    marks = [is_wrong for _, is_wrong in found]
+    assert marks == sorted(marks, reverse=True)
+    assert 0 < sum(marks) <= wrong
+
+
+def test_without_a_classifier_a_long_list_says_only_how_many_are_shown(
+    page: Page, tmp_path: Path
+) -> None:
+    report = drawn(names(2), 100)
+    images = report.images
+    for name in ("predicted", "confidence", "unknown", "distance"):
+        place = images.schema.get_field_index(name)
+        images = images.set_column(
+            place, IMAGES.field(name), pa.nulls(200, IMAGES.field(name).type)
+        )
+    run = {**report.run, "evaluation": [], "classifier": {"skipped": "one label"}}
+    path = tmp_path / "bare.html"
+    path.write_bytes(render(replace(report, images=images, run=run, confusions=[])))
+    show(page, path)
+    page.ask("fruitsMap.chosen([...Array(200).keys()])")
+    assert text(page, "chosen-note") == "120 of 200 are shown"
 
 
 def test_a_search_without_results_says_so(page: Page, place: Path) -> None:

@@ -156,9 +156,15 @@ def test_the_page_says_that_only_some_of_a_thousand_labels_are_shown() -> None:
     assert len(map_of(page)["labels"]) == 1000
 
 
-def test_a_map_of_a_sample_shows_the_total() -> None:
-    report = replace(drawn(names(3), 10), total=5_000)
-    assert "The map shows 30 of 5,000 images" in render(report).decode()
+def test_a_page_about_a_sample_says_what_its_numbers_count(report: ReportData, page: str) -> None:
+    sample = render(replace(report, total=5_000)).decode()
+    for text, times in (
+        ("The map shows 240 of 5,000 images</strong>, about the same number of each label.", 1),
+        ('<span class="count">20 on the map</span>', 12),
+        ("Only images on the map are counted.", 1),
+    ):
+        assert sample.count(text) == times
+        assert text not in page
 
 
 def test_a_run_without_classifier_labels_and_thumbnails_has_a_page() -> None:
@@ -248,7 +254,7 @@ def test_unknown_photographs_are_not_shown_again_where_they_are_outliers(
     )
     page = render(replace(report, quality={"outlier": outliers})).decode()
     assert (
-        f"Of the images on the map, {len(unknown) - 1} are also unknown in the predictions." in page
+        f"Of those on the map, the predictions also report {len(unknown) - 1} as unknown." in page
     )
     assert 'Unknown photographs <span class="count">1</span>' in page
     left = page[page.index('<h2 id="unknown"') : page.index('<h2 id="samples"')]
@@ -279,3 +285,66 @@ def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows
     for note in ("the final classifier, which was fitted to them", "; fitted to train."):
         assert note in render(report).decode()
         assert note not in other
+
+
+def without_split(report: ReportData) -> ReportData:
+    split = {"images": {"none": 240}, "fitted_to": "all"}
+    evaluation = report.run["evaluation"][:1]
+    return replace(report, run={**report.run, "split": split, "evaluation": evaluation})
+
+
+def test_without_a_split_no_side_is_named_and_all_points_are_training_images(
+    report: ReportData,
+) -> None:
+    page = render(without_split(report)).decode()
+    assert "Sides of the split" not in page
+    assert "come from the final classifier, which was fitted to them" in page
+
+
+@pytest.mark.parametrize(
+    ("groups_by", "text", "promised"),
+    [
+        ({"film": 12}, "such as all frames of one film", True),
+        ({"block": 12}, "predicted. The groups are only blocks of neighbouring files", False),
+        ({"block": 1, "film": 11}, "For 1 label, the groups are only blocks", False),
+        ({"block": 2, "film": 10}, "For 2 labels, the groups are only blocks", False),
+    ],
+)
+def test_blocks_of_file_names_promise_nothing_about_new_objects(
+    report: ReportData, groups_by: dict[str, int], text: str, promised: bool
+) -> None:
+    classifier = {**report.run["classifier"], "groups_by": groups_by}
+    page = render(replace(report, run={**report.run, "classifier": classifier})).decode()
+    assert text in page
+    assert ("expect this accuracy for new objects" in page) is promised
+    assert ("Set --group" in page) is not promised
+
+
+def measured(report: ReportData, **figures: object) -> str:
+    """The page of a prediction with the model of another run."""
+    evaluation = {**report.run["evaluation"][0], "scheme": "images given", **figures}
+    return render(replace(report, run={**report.run, "evaluation": [evaluation]})).decode()
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        ({"identical": 0}, "All labelled images of this run.</p>"),
+        ({"identical": 1}, "1 of these images is also in the training, byte for byte"),
+        ({"identical": 7}, "7 of these images are also in the training, byte for byte"),
+        ({"unseen_labels": {"Fig": 1}}, "1 image with labels that have no training images is"),
+        ({"unseen_labels": {"Fig": 1, "Kiwi": 2}}, "3 images with labels that have no training"),
+    ],
+)
+def test_figures_of_other_images_say_how_many_the_model_knows(
+    report: ReportData, figures: dict[str, object], text: str
+) -> None:
+    page = measured(report, **figures)
+    assert text in page
+    assert "trained on other images" not in page
+
+
+def test_a_single_component_is_not_called_components(report: ReportData) -> None:
+    page = render(replace(report, run={**report.run, "explained_variance": [0.8]})).decode()
+    assert "1 component: 80.0% of the variance" in page
+    assert "1 components" not in page

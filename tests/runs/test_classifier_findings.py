@@ -98,6 +98,17 @@ def test_suspects_of_the_training_side_are_held_out_images(made: Any) -> None:
     assert all(int(one.path) < TRAINING for one in found)
 
 
+def test_the_model_of_another_run_may_know_its_suspects(made: Any) -> None:
+    context, classified, images, _ = made
+    with_model = SimpleNamespace(staged=context.staged, basis=True)
+    known = replace(classified, held_out=None)
+    found = classifier_findings(with_model, known, images, None, {})
+    reasons = [one.reason for one in found if one.kind == "label suspect"]
+    assert reasons
+    assert all(" by the model; " in reason for reason in reasons)
+    assert all(" not seen this image; " in one.reason for one in findings(made, "label suspect"))
+
+
 def test_training_images_that_were_not_held_out_are_counted(made: Any) -> None:
     context, classified, images, _ = made
     skipped: dict[str, str] = {}

@@ -50,6 +50,8 @@
   const predicted = (i) => (data.predicted[i] === NONE ? "" : data.labels[data.predicted[i]]);
   const split = (i) => (data.split[i] === NONE ? "no split" : data.splits[data.split[i]]);
   const hasPicture = (i) => data.offsets[i + 1] > data.offsets[i];
+  const isWrong = (i) => data.label[i] !== NONE && data.predicted[i] !== NONE
+    && data.label[i] !== data.predicted[i];
   const finding = (i) => (data.finding[i] === NONE ? "" : `under “${data.findings[data.finding[i]]}”`);
   // What is not certain is not called so: 0.9996 is 99.9%.
   const percent = (share) => (share > 0.995 && share < 1
@@ -82,8 +84,6 @@
     const image = url
       ? make("img", { src: url, alt: `Photograph labelled ${label(i)}`, loading: "lazy" })
       : make("span", { className: "no-picture", textContent: "no thumbnail" });
-    const wrong = data.label[i] !== NONE && data.predicted[i] !== NONE
-      && data.predicted[i] !== data.label[i];
     const texts = [make("strong", { textContent: label(i) }), make("span", { textContent: prediction(i) })];
     if (more) texts.push(make("span", { textContent: more }));
     if (finding(i)) texts.push(make("span", { className: "found", textContent: finding(i) }));
@@ -94,7 +94,7 @@
       near(i);
       at("near-title").scrollIntoView({ block: "nearest" });
     });
-    return make("figure", { className: wrong ? "card wrong" : "card" }, button,
+    return make("figure", { className: isWrong(i) ? "card wrong" : "card" }, button,
       make("figcaption", {}, ...texts));
   }
 
@@ -286,19 +286,20 @@
   function list(found) {
     state.listed = found;
     state.listedTitle = state.title;
-    const wrong = found.filter((i) => data.label[i] !== data.predicted[i] && data.predicted[i] !== NONE
-      && data.label[i] !== NONE).length;
-    const many = found.length > SHOWN ? `; the first ${SHOWN} are shown` : "";
+    const number = (value) => value.toLocaleString("en"), notes = [];
+    if (found.length > SHOWN) notes.push(`${SHOWN} of ${number(found.length)} are shown`);
+    if (data.classifier) {
+      const wrong = number(found.filter(isWrong).length);
+      notes.push(`${wrong} with a label that the classifier does not agree with`);
+    }
     at("chosen-title").textContent = found.length
-      ? `${state.title ? `${state.title}: ` : ""}${found.length.toLocaleString("en")} selected` : state.title ? `${state.title}: none found` : "Nothing is selected";
-    at("chosen-note").textContent = found.length
-      ? `${data.classifier ? `${wrong.toLocaleString("en")} with a label that the classifier does not agree with` : ""}${many}`
-      : at("chosen-note").dataset.help;
+      ? `${state.title ? `${state.title}: ` : ""}${number(found.length)} selected` : state.title ? `${state.title}: none found` : "Nothing is selected";
+    at("chosen-note").textContent = found.length ? notes.join("; ") : at("chosen-note").dataset.help;
     at("copy").disabled = at("clear").disabled = !found.length;
     // Photographs that can be shown first, and of these the wrong ones.
-    const sorted = found.slice(0, 5000).sort((a, b) => hasPicture(b) - hasPicture(a)
-      || (data.label[a] === data.predicted[a]) - (data.label[b] === data.predicted[b]) || a - b);
-    at("chosen").replaceChildren(...sorted.slice(0, SHOWN).map((i) => card(i)));
+    const ranks = [[], [], [], []];
+    for (const i of Uint32Array.from(found).sort()) ranks[2 * !hasPicture(i) + !isWrong(i)].push(i);
+    at("chosen").replaceChildren(...ranks.flat().slice(0, SHOWN).map((i) => card(i)));
     state.title = "";
   }
 
