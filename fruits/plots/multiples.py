@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fruits.plots.palette import COLOURS, MARKERS, find_groups
+from fruits.plots.palette import COLOURS, MARKERS, NO_LABEL, find_groups, number_labels
 from fruits.plots.scatter import component
 from fruits.plots.style import MUTED, Array, Numbers, count, font, new_figure, short
 
@@ -36,7 +36,7 @@ class _Panel:
 
 def scatter_groups(
     points: Array,
-    labels: Sequence[str],
+    labels: Sequence[str | None],
     explained_variance: Array,
     groups: Mapping[str, str] | None = None,
 ) -> Figure:
@@ -48,13 +48,13 @@ def scatter_groups(
 
     Args:
         points: The first two components of n images, of shape (n, 2).
-        labels: The n labels.
+        labels: The n labels; None for images without one, which are only in the background.
         explained_variance: The share of each component in the variance, of shape (d,).
         groups: The group of each label, such as its upper folder. By default, the first words.
     """
-    unique, inverse = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    names, images = unique.tolist(), np.bincount(inverse, minlength=len(unique))
-    panels = _panels(names, images, groups)
+    names, inverse = number_labels(labels)
+    images = np.bincount(inverse, minlength=len(names))[: len(names)]
+    panels = _panels(names, images, groups) or [_Panel(NO_LABEL, ())]
     shown = panels[:PANELS]
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)

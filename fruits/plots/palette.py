@@ -29,6 +29,9 @@ MARKERS = "os^DvP"
 
 OTHERS = "others"
 
+NO_LABEL = "no label"
+"""The name of images without a label in legends; it is not counted among the labels."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -51,6 +54,20 @@ class Group:
         towards, weight = _SHADES[number % len(_SHADES)]
         red, green, blue = (towards * weight + part * (1 - weight) for part in to_rgb(self.colour))
         return red, green, blue
+
+
+def number_labels(labels: Sequence[str | None]) -> tuple[list[str], Numbers]:
+    """The sorted different labels, and their indices.
+
+    Args:
+        labels: The labels of n images; None for images without one.
+
+    Returns:
+        The c labels; and the index of each image's label, (n,) int64, which is c without a label.
+    """
+    names = sorted({label for label in labels if label is not None})
+    places: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+    return names, np.array([places.get(label, len(names)) for label in labels], np.int64)
 
 
 def group_labels(

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fruits.plots.naming import name_places
-from fruits.plots.palette import MARKERS, Group, group_labels
-from fruits.plots.style import Array, Numbers, count, font, new_figure, short, tidy
+from fruits.plots.palette import MARKERS, NO_LABEL, Group, group_labels, number_labels
+from fruits.plots.style import MUTED, Array, Numbers, count, font, new_figure, short, tidy
 
 LEGEND_LABELS = 20
 """If there are more labels, the legend has their groups, and names are at their centres."""
@@ -26,7 +26,7 @@ _GOLDEN = 0.6180339887498949
 
 def scatter(
     points: Array,
-    labels: Sequence[str],
+    labels: Sequence[str | None],
     explained_variance: Array,
     groups: Mapping[str, str] | None = None,
 ) -> Figure:
@@ -41,14 +41,17 @@ def scatter(
     Args:
         points: The first two components of n images, of shape (n, 2). If there is only one
             component, (n, 1): each label then gets a row.
-        labels: The n labels.
+        labels: The n labels; None for images without one, which are grey.
         explained_variance: The share of each component in the variance, of shape (d,).
         groups: The group of each label, such as its upper folder. By default, the first words.
     """
-    unique, inverse = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    names, images = unique.tolist(), np.bincount(inverse, minlength=len(unique))
-    found = group_labels(names, images, groups)
-    title = f"{count(len(points), 'image')}, {count(len(names), 'label')}"
+    names, inverse = number_labels(labels)
+    known = len(names)
+    images = np.bincount(inverse, minlength=known)
+    found = group_labels(names, images[:known], groups)
+    title = f"{count(len(points), 'image')}, {count(known, 'label')}"
+    if len(images) > known:
+        names, found = [*names, NO_LABEL], [*found, Group(NO_LABEL, (known,), MUTED)]
     if points.shape[1] == 1:
         return _rows(points[:, 0], names, inverse, found, explained_variance, title)
     figure = _figure_of(len(names))
@@ -57,8 +60,8 @@ def scatter(
     axes.margins(0.04)
     axes.set(xlabel=component(1, explained_variance), ylabel=component(2, explained_variance))
     few = len(names) <= LEGEND_LABELS
-    frequent = _most_frequent(images)[: 0 if few else NAMED_LABELS]
-    if not few and len(frequent) < len(names):
+    frequent = _most_frequent(images[:known])[: 0 if few else NAMED_LABELS]
+    if not few and len(frequent) < known:
         title += f"; the {len(frequent)} most frequent labels are named"
     axes.set_title(title)
     tidy(axes, grid="both")
@@ -145,8 +148,10 @@ def _explain(
 
 
 def _in_order(names: Sequence[str], given: Mapping[str, str] | None) -> list[int]:
-    """The indices of labels, sorted by their given groups and by name."""
-    return sorted(range(len(names)), key=lambda n: (given[names[n]] if given else "", names[n]))
+    """The indices of labels, sorted by their given groups and by name; without a label last."""
+    last = len(names) - 1 if names[-1] == NO_LABEL else len(names)
+    known = sorted(range(last), key=lambda n: (given[names[n]] if given else "", names[n]))
+    return [*known, *range(last, len(names))]
 
 
 def _members(group: Group) -> str:

@@ -1,4 +1,4 @@
-"""The training images of a predictor; the nearest ones are shown with a prediction."""
+"""The labelled training images of a predictor; the nearest ones are shown with a prediction."""
 
 from __future__ import annotations
 

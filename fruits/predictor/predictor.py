@@ -80,8 +80,9 @@ class Predictor:
     Attributes:
         about: Information: ``backbone``, ``engine``, ``precision``, ``weights_sha256``, ``input``,
             ``labels``, ``temperature``, ``threshold`` (None if it was not fitted), ``components``,
-            ``neighbours`` (the number of training images), ``versions``, ``computed_by`` (engine,
-            precision and instructions on this machine), and values from the run: counts,
+            ``neighbours`` (the number of images among which the nearest ones are found),
+            ``versions``, ``computed_by`` (engine, precision and instructions on this machine), and
+            values from the run: counts, classifier (with the number of training images),
             evaluation.
     """
 
@@ -286,7 +287,7 @@ def _require_array(array: Array, shape: tuple[int, ...], name: str) -> None:
 
 def _about(folder: Folder, graph: CompiledGraph) -> dict[str, Any]:
     manifest = folder.manifest
-    names = ("labels", "classifier", "temperature", "threshold", "components", "neighbours")
+    names = ("labels", "temperature", "threshold", "components", "neighbours")
     try:
         return {
             **manifest["about"],

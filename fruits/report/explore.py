@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 PICTURE = "picture"
 
+_MISSING = {"label": "no label", "split": "no split", "predicted": "no prediction"}
+"""The columns that a plot colours by category, and their texts for missing values."""
+
 
 def map_frame(
     images: pa.Table, planes: Sequence[Plane], thumbnails: Mapping[str, bytes]
@@ -63,7 +66,11 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
             "pip install '.[notebook]' in the project's folder"
         ) from None
     texts = frame.assign(
-        **{name: frame[name].fillna("none").astype("category") for name in _texts(frame)}
+        **{
+            name: frame[name].fillna(missing).astype("category")
+            for name, missing in _MISSING.items()
+            if name in frame
+        }
     )
     scatter = Scatter(data=texts, x=x, y=y, height=560, **_colours(texts, color_by))
     shown = [name for name in ("label", "split", "predicted", "confidence") if name in frame]
@@ -77,11 +84,6 @@ def chosen(scatter: Any) -> pd.DataFrame:
     frame: pd.DataFrame = scatter.widget.data
     rows: pd.DataFrame = frame.iloc[scatter.selection()].drop(columns=PICTURE)
     return rows
-
-
-def _texts(frame: pd.DataFrame) -> list[str]:
-    """The columns that a plot colours by category."""
-    return [name for name in ("label", "split", "predicted") if name in frame]
 
 
 def _colours(frame: pd.DataFrame, column: str | None) -> dict[str, Any]:

@@ -98,13 +98,13 @@ class Run:
         """Some of the images, evenly sampled, resized to squares as for the CNN.
 
         Returns:
-            Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels.
+            Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels or "no label".
         """
         rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
         some = sample_evenly(rows, count)
         taken = self._decoded(some, side)
         labels = dict(zip(some["path"].to_pylist(), some["label"].to_pylist(), strict=True))
-        return list(taken.values()), [str(labels[path]) for path in taken]
+        return list(taken.values()), [labels[path] or "no label" for path in taken]
 
     def pictures_of(self, paths: Iterable[str], side: int = 160) -> dict[str, NDArray[np.uint8]]:
         """Images by their paths, resized to squares as for the CNN.

@@ -116,7 +116,7 @@ def save_predictor(
             ),
             rows=_evenly(
                 _training_rows(context, reduced.side),
-                _training(extracted, reduced),
+                classified.about["training_images"],
                 MOST_NEIGHBOURS,
             ),
             thumbnails=context.store.thumbnails(),
@@ -173,10 +173,8 @@ def describe_results(
     report["classifier"] = (
         {"skipped": classified} if isinstance(classified, str) else {**classified.about}
     )
-    if not isinstance(classified, str) and not context.basis:
-        count = _training(extracted, reduced)
-        if count > MOST_NEIGHBOURS:
-            report["classifier"] |= {"neighbours": MOST_NEIGHBOURS}
+    if report["classifier"].get("training_images", 0) > MOST_NEIGHBOURS and not context.basis:
+        report["classifier"] |= {"neighbours": MOST_NEIGHBOURS}
     report["evaluation"] = [one.to_json() for one in evaluations]
     report["quality"] = quality.as_dict()
     return report
@@ -204,26 +202,26 @@ def publish_results(context: RunContext, report: dict[str, Any]) -> None:
     context.outputs.publish(context.lock, *PUBLISHED, report=report)
 
 
-def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str]]:
+def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str | None]]:
     """The first two components of the images, for a plot, and their labels.
 
     Returns:
         The components, float32 of shape (n, 2), or (n, 1) if there is only one; and the n labels,
-        empty for images without one. At most :data:`PLOTTED_IMAGES` images are sampled evenly.
+        None for images without one. At most :data:`PLOTTED_IMAGES` images are sampled evenly.
     """
     # Without Spark, whose first query takes seconds.
     files = outputs.files("pca")
     paths, filesystem = [file.path for file in files], outputs.root.filesystem
     table = pads.dataset(paths, filesystem=filesystem, format="parquet")
-    points, labels = [np.empty((0, 1), np.float32)], list[str]()
+    points, labels = [np.empty((0, 1), np.float32)], list[str | None]()
     for some in sample_batches(table, PLOTTED_IMAGES, ["label", "pca"]):
         points.append(matrix(pc.list_slice(some["pca"], 0, 2)))
-        labels += pc.fill_null(some["label"].cast(pa.string()), "").to_pylist()
+        labels += some["label"].to_pylist()
     return np.concatenate(points[1:] or points), labels
 
 
 def _training_rows(context: RunContext, side: str | None) -> Iterator[pa.RecordBatch]:
-    """The training images, ordered by path: path, label, pca and sha256."""
+    """The labelled training images, ordered by path: path, label, pca and sha256."""
     pca, digests = context.staged.root / "pca", context.staged.root / DIGESTS
     names = [path.rpartition("/")[2] for path in paths_in(pca)]
     for name in sorted(name for name in names if name.endswith(".parquet")):
@@ -231,7 +229,9 @@ def _training_rows(context: RunContext, side: str | None) -> Iterator[pa.RecordB
             if others["path"] != rows["path"]:
                 raise RuntimeError(f"wanted the images of {pca / name} among the digests")
             rows = rows.append_column("sha256", others["sha256"])
-            own = rows if side is None else rows.filter(pc.equal(rows["split"], side))
+            own = rows.filter(pc.is_valid(rows["label"]))
+            if side is not None:
+                own = own.filter(pc.equal(own["split"], side))
             yield from own.select(["path", "label", "pca", "sha256"]).to_batches(BATCH)
 
 
@@ -240,11 +240,6 @@ def _slabs(place: Location) -> Iterator[pa.Table]:
     with place.filesystem.open(place.path, "rb") as file, pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(_SLAB, use_threads=False):
             yield pa.Table.from_batches([batch])
-
-
-def _training(extracted: Extracted, reduced: Reduced) -> int:
-    """The number of training images."""
-    return extracted.images if reduced.side is None else extracted.sides[reduced.side]
 
 
 def _evenly(batches: Iterable[pa.RecordBatch], count: int, most: int) -> Iterator[pa.RecordBatch]:

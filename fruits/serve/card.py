@@ -20,14 +20,17 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
         version: the version of the model.
         settings: the settings of the server.
     """
+    found = about.get("classifier")
+    training: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
     return {
         "name": settings.name,
         "version": version,
         "backbone": about["backbone"],
         "labels": list(about["labels"]),
-        "images": about["neighbours"],
+        "images": training.get("training_images", about["neighbours"]),
         "data": _folders(str(about.get("images", ""))),
         "evaluation": [_measured(one) for one in _evaluations(about.get("evaluation"))],
+        "groups_by": training.get("groups_by"),
         "threshold": about["threshold"],
         "computed_by": about["computed_by"],
         "fruits": fruits.__version__,

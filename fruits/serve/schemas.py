@@ -71,9 +71,14 @@ class Model(BaseModel):
     version: str
     backbone: str
     labels: list[str]
-    images: int = Field(description="number of training photographs")
+    images: int = Field(description="number of training photographs, all with a label")
     data: str = Field(description="folder of the training photographs")
     evaluation: list[Measured]
+    groups_by: dict[str, int] | None = Field(
+        None,
+        description="number of labels by the rule for the groups of the cross-validation: "
+        "expression, source, folder, film or block (files with neighbouring names)",
+    )
     threshold: float | None = Field(
         None, description="distance above which a photograph is unknown"
     )

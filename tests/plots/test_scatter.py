@@ -194,3 +194,44 @@ def test_small_multiples_of_very_many_labels_say_what_they_leave_out():
     (_, shown), _ = panels(large)
     assert shown[-1] == "20 more labels"
     assert len(shown) == 11
+
+
+@pytest.mark.parametrize("groups", [None, {"Fig": "b", "Kiwi": "a"}])
+def test_images_without_a_label_are_grey_and_last_and_no_label_is_counted(groups):
+    points, labels = cloud(120, ["Kiwi", None, "Fig"])
+    figure = plots.scatter(points, labels, shares(9), groups)
+    picture(figure)
+    assert figure.axes[0].get_title() == "120 images, 2 labels"
+    assert legend(figure)[-1] == "no label"
+    assert sorted(legend(figure)) == ["Fig", "Kiwi", "no label"]
+    red, green, blue = colours(figure)["no label"]
+    assert max(red, green, blue) - min(red, green, blue) < 0.1
+
+
+def test_images_without_a_label_are_a_group_beside_many_labels():
+    points, labels = cloud(300, [*LABELS[:30], None])
+    figure = plots.scatter(points, labels, shares(9))
+    picture(figure)
+    assert figure.axes[0].get_title() == "300 images, 30 labels"
+    assert "no label" in legend(figure)
+    assert "no label" not in texts(figure)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_images_without_any_label_are_drawn(columns):
+    points, _ = cloud(40, ["a"], columns)
+    figure = plots.scatter(points, [None] * 40, shares(9))
+    picture(figure)
+    assert figure.axes[0].get_title() == "40 images, 0 labels"
+    assert len(figure.axes[0].get_lines()) == 1
+
+
+def test_small_multiples_show_images_without_a_label_only_behind():
+    points, labels = cloud(300, [*KINDS, None])
+    figure = plots.scatter_groups(points, labels, shares(9))
+    picture(figure)
+    assert figure.get_suptitle() == "300 images, 12 labels"
+    assert sorted(name for _, shown in panels(figure) for name in shown) == sorted(KINDS)
+    alone = plots.scatter_groups(points, [None] * 300, shares(9))
+    picture(alone)
+    assert [axes.get_title(loc="left") for axes in alone.axes] == ["no label"]

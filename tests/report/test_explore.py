@@ -34,3 +34,11 @@ def test_images_without_labels_have_one_colour() -> None:
     frame = map_frame(report.images, report.planes[:1], {}).drop(columns="label")
     scatter = scatter_map(frame, "PC1", "PC2", "label")
     assert scatter.color()["by"] is None
+
+
+def test_missing_labels_are_named_as_on_the_map() -> None:
+    report = drawn(names(2), 5)
+    frame = map_frame(report.images, report.planes[:1], {})
+    frame.loc[3, ["label", "split"]] = None
+    scatter = scatter_map(frame, "PC1", "PC2", "label")
+    assert scatter.widget.data.loc[3, ["label", "split"]].tolist() == ["no label", "no split"]

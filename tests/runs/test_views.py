@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from fruits.predictor import Predictor
 from fruits.runs import views
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
+from fruits.runs.publish import pc1_pc2
 from fruits.sample import draw_sample
 
 SECTIONS = (
@@ -139,6 +141,22 @@ def test_missing_images_are_left_out(finished: tuple[Run, Path], tmp_path: Path)
     pictures = result.pictures_of([paths[1], "file:/gone.jpg", paths[0]])
     assert list(pictures) == [paths[1], paths[0]]
     assert pictures[paths[0]].shape == (160, 160, 3)
+
+
+def test_images_without_a_label_are_no_training_images_and_named_no_label(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = draw({"Fig": 6, "Lime": 6, "unsorted": 5})
+    result = go(images, tmp_path / "out", label=r"/(?P<label>[A-Z]\w+)/[^/]+$")
+    about = Predictor.load(tmp_path / "out").about
+    assert about["classifier"]["training_images"] == about["neighbours"] == 12
+    names = pd.read_parquet(tmp_path / "out" / "predictor" / "neighbours.parquet")
+    assert set(names["label"]) == {"Fig", "Lime"}
+    assert set(result.pictures(17)[1]) == {"Fig", "Lime", "no label"}
+    assert pc1_pc2(result.outputs)[1].count(None) == 5
+    # These groups are only blocks of file names, so that the report promises nothing.
+    assert about["classifier"]["groups_by"] == {"block": 2}
+    assert "only blocks of neighbouring files" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_without_a_classifier_each_section_says_why_in_one_line(

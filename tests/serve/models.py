@@ -75,7 +75,11 @@ def write_model(
         learned.classifier(shrinkage, "sqrt", 8.0, threshold),
         rows.to_batches(10),
         [pa.record_batch({"sha256": pa.array(digests), "thumbnail": pictures})],
-        {"evaluation": EVALUATION, "images": "file:/home/somebody/fruits/Training"},
+        {
+            "evaluation": EVALUATION,
+            "images": "file:/home/somebody/fruits/Training",
+            "classifier": {"training_images": 2_000_000, "groups_by": {"block": 4}},
+        },
     )
 
 
