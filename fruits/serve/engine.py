@@ -14,6 +14,7 @@ from typing import Any
 
 from fruits.serve.child import Child, ChildDied
 from fruits.serve.refusal import Refused
+from fruits.serve.settings import ANSWER_SECONDS
 from fruits.serve.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,6 @@ log = logging.getLogger(__name__)
 # The most photographs of a batch: any photographs, or small ones with at most this many bytes
 # together. Batches share fixed costs, but large photographs could exceed the time limit of a batch.
 BATCH, SMALL_BATCH, SMALL_BYTES = 8, 32, 2**20
-
-# The timeout of a request, in seconds.
-ANSWER_SECONDS = 60.0
 
 # The pause before another try if a process does not start, in seconds.
 PAUSE_SECONDS = 2.0
@@ -218,7 +216,7 @@ class _Slot:
             await self.child.stop()
 
     async def _settle(self, jobs: Sequence[Job]) -> None:
-        """Predicts every job; if the process dies, the photographs are tried one by one."""
+        """Predicts every job; if the process dies, those still wanted are tried one by one."""
         reason = await self._try(jobs)
         if reason is None:
             return
@@ -226,8 +224,10 @@ class _Slot:
             jobs[0].settle({"error": reason, "version": ""})
             return
         for job in jobs:
-            while self.child is None:
+            while self.child is None and not job.answer.done():
                 await self._start()
+            if job.answer.done():
+                continue
             alone = await self._try([job])
             if alone is not None:
                 job.settle({"error": alone, "version": ""})

@@ -75,7 +75,7 @@ async def _serve(settings: Settings, token: str | None, listener: socket.socket)
         # In parallel, because the import takes as long as the start of the processes.
         importing = asyncio.to_thread(importlib.import_module, "fruits.serve.web")
         _, web = await asyncio.gather(engine.start(model), importing)
-        _say_ready(settings, listener, engine)
+        _say_ready(settings, token, listener, engine)
         await web.run(settings, token, listener, engine, place)
     except ChildDied as death:
         raise OutputError(f"model: {place} cannot be used: {death}") from None
@@ -84,10 +84,12 @@ async def _serve(settings: Settings, token: str | None, listener: socket.socket)
         (engine.model or model).delete()
 
 
-def _say_ready(settings: Settings, listener: socket.socket, engine: Engine) -> None:
+def _say_ready(
+    settings: Settings, token: str | None, listener: socket.socket, engine: Engine
+) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     version = engine.model.version if engine.model else ""
-    access = "with a token" if settings.token() else "without a token"
+    access = "with a token" if token else "without a token"
     log.info("model %s of %s", version, settings.model)
     log.info("serving at http://%s:%d, %s; TLS is for a proxy in front", shown, port, access)

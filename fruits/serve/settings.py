@@ -12,6 +12,9 @@ TOKEN_VARIABLE = "FRUITS_TOKEN"
 
 MIB = 1 << 20
 
+# The timeout for the prediction of one request, in seconds.
+ANSWER_SECONDS = 60
+
 # A shorter token could be guessed.
 MIN_TOKEN = 16
 
@@ -64,8 +67,8 @@ class Settings:
         _require("port", self.port, 0, 65535)
         for name in ("workers", "max_file", "max_body", "max_files", "queue"):
             _require(name, getattr(self, name), 1, 1 << 40)
-        for name in ("image_seconds", "upload_seconds"):
-            _require(name, getattr(self, name), 0.1, 3600)
+        _require("image_seconds", self.image_seconds, 0.1, ANSWER_SECONDS)
+        _require("upload_seconds", self.upload_seconds, 0.1, 3600)
         _require("reload_seconds", self.reload_seconds, 0, 86400)
         if self.queue < self.max_files:
             raise ConfigError(

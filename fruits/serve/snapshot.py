@@ -6,7 +6,6 @@ Processes that die are restarted from it, even if the original files were change
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,21 +31,27 @@ class Snapshot:
     """The files of one model.
 
     Attributes:
-        folder: The folder with the copies.
+        copies: The folder with the copies. It is deleted with this object, also if that is lost
+            because the server stops while a thread makes it.
         place: The URI of the original folder.
         version: The first twelve digits of the SHA-256 of its manifest, which has the SHA-256 of
             each other file.
         stamp: The stamp of the original folder before the files were copied.
     """
 
-    folder: str
+    copies: "tempfile.TemporaryDirectory[str]"
     place: str
     version: str
     stamp: str
 
+    @property
+    def folder(self) -> str:
+        """The path of the folder with the copies."""
+        return self.copies.name
+
     def delete(self) -> None:
         """Deletes the copies."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.copies.cleanup()
 
 
 def place_of(model: str) -> Location:
@@ -94,15 +99,15 @@ def take(place: Location) -> Snapshot:
         StorageError: the store cannot be used.
     """
     before = stamp(place)
-    with _new_folder() as folder, store_errors(place.uri):
+    with _new_folder() as copies, store_errors(place.uri):
         content: bytes = _present(place, MANIFEST, place.filesystem.cat_file)
         manifest = parse_manifest(content, str(place / MANIFEST))
-        with open(os.path.join(folder, MANIFEST), "wb") as file:
+        with open(os.path.join(copies.name, MANIFEST), "wb") as file:
             file.write(content)
         for name in manifest["files"]:
-            target = os.path.join(folder, name)
+            target = os.path.join(copies.name, name)
             _present(place, name, place.filesystem.get_file, target)
-    return Snapshot(folder, str(place), hashlib.sha256(content).hexdigest()[:12], before)
+    return Snapshot(copies, str(place), hashlib.sha256(content).hexdigest()[:12], before)
 
 
 def _present(place: Location, name: str, read: Any, *arguments: str) -> Any:
@@ -116,17 +121,18 @@ def _present(place: Location, name: str, read: Any, *arguments: str) -> Any:
 
 
 @contextmanager
-def _new_folder() -> Iterator[str]:
+def _new_folder() -> "Iterator[tempfile.TemporaryDirectory[str]]":
     """A temporary folder that stays, unless the block fails."""
-    folder = ""
+    copies = None
     try:
-        folder = tempfile.mkdtemp(prefix="fruits-model-")
-        yield folder
+        copies = tempfile.TemporaryDirectory(prefix="fruits-model-", ignore_cleanup_errors=True)
+        yield copies
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        if copies:
+            copies.cleanup()
         if isinstance(error, OSError):
             # Not gettempdir, which raises the same error if no folder can be written.
-            place = os.path.dirname(folder) or os.environ.get("TMPDIR", "/tmp")
+            place = os.path.dirname(copies.name) if copies else os.environ.get("TMPDIR", "/tmp")
             raise NoRoomError(
                 f"TMPDIR: wanted room for a copy of the model in {place}; got: "
                 f"{error.strerror}: make room there, or set TMPDIR to another folder"

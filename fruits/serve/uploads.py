@@ -60,10 +60,11 @@ class Uploads:
 
 
 def folder_of(label: str) -> str:
-    """The name of the folder of a label, from which the next run reads the same label.
+    """The name of the folder of a label.
 
-    Characters that the name of a folder cannot have are escaped as in URIs: slashes, characters
-    that are not printable, and a dot at the beginning, which would hide the folder. Long names are
+    The next run reads the name as the label. It is the same label, unless it has characters that
+    are escaped as in URIs, because the name of a folder cannot have them: slashes, characters that
+    are not printable, and a dot at the beginning, which would hide the folder. Long names are
     truncated.
     """
     letters = (

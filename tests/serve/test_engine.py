@@ -1,10 +1,15 @@
-"""The sizes of batches."""
+"""The sizes of batches, and photographs that are tried again."""
 
 import asyncio
+import sys
+import tempfile
 
 import pytest
 
+from fruits.serve import engine as engines
+from fruits.serve.child import Child
 from fruits.serve.engine import Engine, Job
+from fruits.serve.snapshot import Snapshot
 
 KB = 1000
 
@@ -47,3 +52,30 @@ def test_a_batch_has_many_small_photographs_or_a_few_large_ones(
 
 def test_cancelled_photographs_are_not_in_a_batch() -> None:
     assert batches([8000 * KB] + [5 * KB] * 40, gone=(0, 2)) == [[5 * KB] * 32, [5 * KB] * 7]
+
+
+def test_no_process_is_started_for_photographs_that_nobody_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "PAUSE_SECONDS", 0.01)
+
+    async def settle() -> list[str]:
+        engine = Engine(workers=1, queue=100, image_seconds=1)
+        # A folder without a model: no process can start.
+        engine.model = Snapshot(tempfile.TemporaryDirectory(), "place", "version", "stamp")
+        [slot] = engine._slots
+        dead = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "pass"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        slot.child = Child(dead, "version")
+        loop = asyncio.get_running_loop()
+        wanted = {"thumbnails": False, "components": False}
+        jobs = [Job(b"photograph", wanted, loop.create_future()) for _ in range(3)]
+        loop.call_later(1, lambda: [job.answer.cancel() for job in jobs])
+        await asyncio.wait_for(slot._settle(jobs), 60)
+        return [str(job.answer) for job in jobs]
+
+    assert all("cancelled" in answer for answer in asyncio.run(settle()))

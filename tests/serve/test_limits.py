@@ -1,6 +1,7 @@
 """Malicious and careless clients are refused, and do not affect others."""
 
 import io
+import os
 import random
 import re
 import socket
@@ -178,6 +179,18 @@ def test_photographs_of_clients_that_have_gone_are_not_looked_at(
     assert [strict.metric(name) for name in names] == counts
 
 
+def test_after_a_crash_photographs_of_clients_that_have_gone_are_not_tried_again(
+    strict: Server, photographs: list[bytes]
+) -> None:
+    deaths = strict.metric("fruits_predictor_deaths")
+    slow = photographs[0] + b"POISON hang"
+    files = [("files", (f"{n}.jpg", slow)) for n in range(3)]
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{strict.url}/predict", files=files, timeout=1)
+    assert strict.predict(photographs[1]).status_code == 200
+    assert strict.metric("fruits_predictor_deaths") == deaths + 1
+
+
 def test_clients_that_send_too_slowly_are_dropped(strict: Server) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
     with ThreadPoolExecutor(3) as pool:
@@ -332,6 +345,20 @@ def test_all_paths_but_the_page_and_the_probes_require_the_token(
         assert TOKEN not in server.log.read_text()
 
 
+def test_the_token_is_read_once_so_that_it_may_come_from_a_pipe(
+    model: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "token")
+    # The other end of the pipe is written once, as by `--token-file <(command)`.
+    writing = threading.Thread(target=lambda: (tmp_path / "token").write_text(TOKEN), daemon=True)
+    writing.start()
+    with served(model, tmp_path, "--token-file", str(tmp_path / "token")) as server:
+        assert "with a token" in server.log.read_text()
+        assert server.client.get("/model").status_code == 401
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert server.client.get("/model", headers=right).status_code == 200
+
+
 def test_logs_have_neither_file_names_nor_labels_nor_queries(
     server: Server, photographs: list[bytes]
 ) -> None:
@@ -358,6 +385,8 @@ def test_logs_have_neither_file_names_nor_labels_nor_queries(
         (["--name", "a/b"], "name: wanted at most 64 letters"),
         (["--workers", "0"], "workers: wanted 1 to"),
         (["--image-seconds", "nan"], "image_seconds: wanted"),
+        # No request gets a prediction after this time.
+        (["--image-seconds", "61"], "image_seconds: wanted 0.1 to 60; got 61"),
         (["--keep-uploads", "nothing://x"], "wanted a path, or a URI"),
         (["--port", "{busy}"], "choose another --port"),
         (["--host", "no.such.host.invalid", "--public"], "host: wanted an address"),

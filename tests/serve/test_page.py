@@ -141,12 +141,35 @@ def test_the_page_shows_the_model_and_its_evaluation(page: Page, server: Server)
     model = server.client.get("/model").json()
     for wanted in ("97.5 %", "93.1 %", "EfficientNetLite0", model["version"], model["credit"]):
         assert wanted in text
+    assert "2,000,000 photographs" in text
+    assert text.count("files with neighbouring names") == 1
     # Each figure names what it was measured on.
     facts = page.ask("document.getElementById('facts').innerText").split("Accuracy on ")
     assert [one.splitlines()[0] for one in facts[1:]] == ["the test side", "held-out groups"]
     assert "97.5 %" in facts[1]
     assert "93.1 %" in facts[2]
     assert page.ask("document.getElementById('consent').hidden") is True
+
+
+def test_only_a_full_queue_makes_the_page_send_a_photograph_again(
+    page: Page, server: Server, files: list[str]
+) -> None:
+    page.open(server.url)
+    wait_for(lambda: page.ask("document.getElementById('facts').children.length") == 5)
+    # The statuses of the server's next answers; then it answers itself.
+    page.ask(
+        "(() => { const fetched = window.fetch, statuses = [503, 429]; window.sent = 0;"
+        "window.fetch = (...asked) => { window.sent += 1; const status = statuses.shift();"
+        'return status ? Promise.resolve(new Response(\'{"error": "no prediction in time"}\','
+        "{status, headers: {'Retry-After': '1'}})) : fetched(...asked); }; })()"
+    )
+    choose(page, "#choose", files[:1])
+    [late] = done(page, 1)
+    assert page.ask("window.sent") == 1
+    assert (late["label"], late["sure"]) == ("There is no prediction", "No prediction in time.")
+    choose(page, "#choose", files[:1])
+    assert "failed" not in done(page, 2)[0]["style"]
+    assert page.ask("window.sent") == 3
 
 
 def test_everything_can_be_reached_by_keyboard_and_has_a_name(

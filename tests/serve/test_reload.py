@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from loads import Load, version
-from models import Server, served, wait_for
+from models import ROOT, Server, served, wait_for
 
 QUICK = ("--reload-seconds", "0.3")
 
@@ -116,6 +117,59 @@ def test_a_full_disk_delays_a_new_model_only(place: Path, other: Path, tmp_path:
         (tmp_path / "away").rename(temporary)
         wait_for(lambda: version(server) != before)
         wait_for(lambda: len(list(temporary.iterdir())) == 1)
+
+
+# Makes each copy of a file take long, as from a store.
+SLOW = """
+import time
+import fsspec.implementations.local as local
+get_file = local.LocalFileSystem.get_file
+def slow(*arguments, **options):
+    time.sleep(0.3)
+    return get_file(*arguments, **options)
+local.LocalFileSystem.get_file = slow
+"""
+
+
+def slowly(folder: Path) -> tuple[Path, dict[str, str]]:
+    """A folder for temporary files, and the environment of a server that copies slowly."""
+    (folder / "sitecustomize.py").write_text(SLOW)
+    (folder / "temporary").mkdir()
+    python_path = f"{folder}:{ROOT}"
+    return folder / "temporary", {
+        "TMPDIR": str(folder / "temporary"),
+        "PYTHONPATH": python_path,
+    }
+
+
+def test_no_copy_of_a_model_remains_if_the_server_stops_while_it_loads_another(
+    place: Path, other: Path, tmp_path: Path
+) -> None:
+    temporary, environment = slowly(tmp_path)
+    with served(place, tmp_path, *QUICK, environment=environment) as server:
+        replace(place, other)
+        wait_for(lambda: len(list(temporary.iterdir())) == 2)
+        assert server.end() == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_copy_of_a_model_remains_after_ctrl_c_during_the_first_copy(
+    place: Path, tmp_path: Path
+) -> None:
+    temporary, environment = slowly(tmp_path)
+    process = subprocess.Popen(
+        [*(sys.executable, "-m", "fruits.cli", "serve", "--model", str(place), "--port", "0")],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+        # Some shells start programs in the background with Ctrl-C turned off.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for(lambda: list(temporary.iterdir()))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "fruits: interrupted\n")
+    assert list(temporary.iterdir()) == []
 
 
 def predictors(server: Server) -> list[int]:

@@ -36,8 +36,7 @@ async function send(file) {
   if (limits.keeps_uploads && find("keep").checked) form.append("keep", "true");
   for (let tries = 1; ; tries += 1) {
     const answer = await ask("predict?thumbnails=true", { method: "POST", body: form });
-    const busy = answer.status === 429 || answer.status === 503;
-    if (!busy || tries === TRIES) return answer;
+    if (answer.status !== 429 || tries === TRIES) return answer;
     const seconds = Number(answer.headers.get("Retry-After")) || 1;
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   }
@@ -78,7 +77,7 @@ async function look(file, card) {
     const body = await answer.json();
     const prediction = body.predictions?.[0];
     if (prediction && !prediction.error) showPrediction(card, prediction, body.kept);
-    else showFailure(card, prediction?.error ?? body.error);
+    else showFailure(card, prediction?.error ?? body.error, [429, 503].includes(answer.status));
   } catch {
     showFailure(card, navigator.onLine ? "The server does not answer, or the file cannot be read." : "There is no network.");
   }
@@ -118,13 +117,14 @@ function showPrediction(card, prediction, kept) {
   say(prediction.unknown ? "I do not know this" : `${prediction.label}, ${percent(best.probability)} sure`);
 }
 
-function showFailure(card, reason) {
+function showFailure(card, reason, isBusy = false) {
+  const title = isBusy ? "There is no prediction" : "This file cannot be used";
   const text = reason ? sentence(reason) : "The server reported an error.";
   card.classList.remove("waiting");
   card.classList.add("failed");
-  card.querySelector(".label").textContent = "This file cannot be used";
+  card.querySelector(".label").textContent = title;
   card.querySelector(".sure").textContent = text;
-  say(`This file cannot be used. ${text}`);
+  say(`${title}. ${text}`);
 }
 
 function bar({ label, probability }) {
@@ -161,7 +161,7 @@ function showModel(model) {
   find("consent").hidden = !model.keeps_uploads;
   if (model.keeps_uploads) find("privacy").textContent = "Photographs are read in memory and not stored, unless you agree:";
   find("facts").replaceChildren(
-    ...model.evaluation.flatMap(accuracy),
+    ...model.evaluation.flatMap((one) => accuracy(one, model.groups_by ?? {})),
     ...fact("Training data", `${number(model.images)} photographs`, [kinds, model.data].filter(Boolean).join(", ")),
     ...fact("Network", model.backbone, model.computed_by),
     ...fact("Model", model.version, `served by fruits ${model.fruits}`),
@@ -169,12 +169,13 @@ function showModel(model) {
   find("credit").textContent = model.credit;
 }
 
-function accuracy({ scheme, images, accuracy: share, identical }) {
+function accuracy({ scheme, images, accuracy: share, identical }, { block }) {
   const [kind, side] = scheme.split(": ");
   const split = kind === "split";
   let what = split
     ? `on ${number(images)} photographs of the ${side} side of the data set`
     : `on ${number(images)} photographs, each from a group that was held out of the training`;
+  if (!split && block) what += "; some groups are only files with neighbouring names: if one fruit is in several of them, this figure is too high";
   if (identical) what += `; ${number(identical)} of them are also training photographs`;
   return fact(split ? `Accuracy on the ${side} side` : "Accuracy on held-out groups", percent(share), what, "figure");
 }
