@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,9 @@ FORMAT = "fruits predictor"
 VERSION = 1
 
 REMEDY = "restore it from a copy, or run fruits run there again, which extracts nothing again"
+
+KEPT_DAYS = 30
+"""The days after its last use for which a downloaded predictor stays in the cache."""
 
 _NAME = re.compile(r"[a-z]+\.[a-z]+")
 _MAX_MANIFEST_BYTES = 64 << 20
@@ -179,7 +185,8 @@ def _downloaded(place: Location, content: bytes, manifest: dict[str, Any]) -> Pa
     """Downloads the files of a store into the cache; files that are already there are kept."""
     folder = cache_folder() / "predictors" / hashlib.sha256(content).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / MANIFEST).write_bytes(content)
+    (folder / MANIFEST).write_bytes(content)  # Its time is that of the last use.
+    _delete_unused(folder.parent)
     for name, wanted in manifest["files"].items():
         target = folder / name
         if not _is_same(target, wanted["sha256"]):
@@ -191,6 +198,17 @@ def _downloaded(place: Location, content: bytes, manifest: dict[str, Any]) -> Pa
                     raise OutputError(f"predictor: {place / name} is missing: {REMEDY}") from None
                 part.replace(target)
     return folder
+
+
+def _delete_unused(cache: Path) -> None:
+    """Deletes predictors that nobody has loaded for :data:`KEPT_DAYS` days.
+
+    Processes that still use one have its files open, so that they are not affected.
+    """
+    for manifest in cache.glob(f"*/{MANIFEST}"):
+        with suppress(OSError):
+            if time.time() - manifest.stat().st_mtime > KEPT_DAYS * 86_400:
+                shutil.rmtree(manifest.parent)
 
 
 def _is_same(path: Path, sha256: str) -> bool:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,3 +270,29 @@ def test_a_damaged_file_in_a_store_is_refused(trained: Any, store: MemoryFileSys
     store.pipe_file("/bucket/predictor/reduction.npz", b"damaged")
     with pytest.raises(OutputError, match=r"bucket/predictor/reduction.npz is damaged"):
         Predictor.load("memory://bucket")
+
+
+def test_downloaded_predictors_are_deleted_some_weeks_after_their_last_use(
+    trained: Any, store: MemoryFileSystem, tmp_path: Path
+) -> None:
+    trained.write("memory://bucket/predictor")
+    used = Predictor.load("memory://bucket")
+    expected = used.predict(trained.contents[3])
+    [mine] = (tmp_path / "cache" / "predictors").iterdir()
+    others = [Path(shutil.copytree(mine, mine.with_name(name))) for name in ("new", "old")]
+    for folder, days in zip([mine, *others], (31, 29, 31), strict=True):
+        before = time.time() - days * 86_400
+        os.utime(folder / "predictor.json", (before, before))
+    # Loading it again is a use.
+    Predictor.load("memory://bucket")
+    assert sorted(mine.parent.iterdir()) == sorted([mine, others[0]])
+    before = time.time() - 31 * 86_400
+    os.utime(mine / "predictor.json", (before, before))
+    manifest = json.loads(store.cat_file("/bucket/predictor/predictor.json"))
+    manifest["about"]["counts"] = {"found": 0}
+    store.pipe_file("/bucket/predictor/predictor.json", json.dumps(manifest).encode())
+    Predictor.load("memory://bucket")
+    assert not mine.exists()
+    # A process that has loaded it can still use it.
+    again = used.predict(trained.contents[3])
+    assert (again.top, again.neighbours) == (expected.top, expected.neighbours)
