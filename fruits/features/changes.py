@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -110,23 +111,27 @@ def changed_rows(known: pa.Table, listing: pa.Table) -> pa.Table:
     Returns:
         Their `IDENTITY`, the values of `DERIVED` in the listing, and their ``file``.
     """
-    listed = listing.select([*IDENTITY, *DERIVED])
-    theirs = listed.take(pc.index_in(known["path"], listed["path"]))
-    alike = [pc.fill_null(pc.equal(known[name], theirs[name]), False) for name in IDENTITY]
+    theirs, alike = _listed(known, listing.select([*IDENTITY, *DERIVED]))
     same = [_equal(known[name].cast(pa.string()), theirs[name]) for name in DERIVED]
-    differ = pc.and_not(pc.and_(pc.and_(*alike[:2]), alike[2]), pc.and_(*same))
+    differ = pc.and_not(alike, pc.and_(*same))
     return theirs.append_column("file", known["file"]).filter(differ)
 
 
 def relabel_rows(file: Location, changed: pa.Table) -> None:
     """Rewrites a file with new values of `DERIVED`, from a table with `IDENTITY` and `DERIVED`."""
     rows = read_rows(file)
-    own = semi_join(changed, rows)
-    place = pc.index_in(rows["path"], own["path"])
+    theirs, alike = _listed(rows, changed)
     for name in DERIVED:
-        new = pc.if_else(pc.is_valid(place), own[name].take(place), rows[name])
+        new = pc.if_else(alike, theirs[name], rows[name])
         rows = rows.set_column(rows.schema.get_field_index(name), name, new)
     write_rows(file, rows)
+
+
+def _listed(rows: pa.Table, listing: pa.Table) -> tuple[pa.Table, pa.ChunkedArray]:
+    """The row of a listing for the path of each row, and whether both have the same identity."""
+    theirs = listing.take(pc.index_in(rows["path"], listing["path"]))
+    path, *rest = (pc.fill_null(pc.equal(rows[name], theirs[name]), False) for name in IDENTITY)
+    return theirs, reduce(pc.and_, rest, path)
 
 
 def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from fruits.errors import InputError
+from fruits.features.changes import changed_rows
+from fruits.features.kept_folds import delete_folds
 from fruits.features.rejects import UNREADABLE
 from fruits.features.rows import REJECTED
 from fruits.runs.boxes import boxes_in, photographs_in
@@ -20,7 +22,8 @@ from fruits.runs.context import RunContext
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import images_bar
 from fruits.runs.summary import Counts
-from fruits.sources.listing import anti_join, semi_join
+from fruits.sources import parts
+from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
 from fruits.tasks import measure
@@ -147,7 +150,6 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
 
 def _commit_copies(context: RunContext, copies: Copies, known: Parts) -> None:
     if context.session is None:
-        # A run without Spark has few new files, so few copies, too.
         commit_copies(context.workers, context.store, copies, [*known])
         return
     from fruits.spark import copies as spark_copies
@@ -164,7 +166,8 @@ def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:
     missing, rejected = Spread(context.listing.schema, bounds), Spread(REJECTED, bounds)
     both = zip(context.listing, known, refused.parts(), strict=True)
     for number, (listed, there, without) in enumerate(both):
-        own = semi_join(without, listed)
+        # Earlier versions rejected some images again in each run.
+        own = last_of_each(semi_join(without, listed))
         rejected.add_to(number, own)
         missing.add_to(number, anti_join(anti_join(listed, there), own))
     return missing.parts(), rejected
@@ -179,12 +182,29 @@ def _write_rejected(context: RunContext, rejected: Parts) -> None:
 
 def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.ChunkedArray] | None:
     """Drops rows of missing images and updates labels; returns :attr:`Extracted.dropped`."""
+    workers, store = context.workers, context.store
     dropped: list[pa.ChunkedArray] = []
+    stale: list[pa.Table] = []
+    changed: list[pa.Table] = []
+
+    def write() -> None:
+        measure.drop(workers, store, pa.concat_tables(stale))
+        measure.relabel(workers, store, pa.concat_tables(changed))
+        stale.clear()
+        changed.clear()
+
     for there, found in zip(known, listed, strict=True):
-        stale = anti_join(there, found)
-        measure.drop(context.workers, context.store, stale)
-        measure.relabel(context.workers, context.store, found, there)
-        dropped.append(stale["path"])
+        if len(pc.unique(there["path"])) < there.num_rows:
+            # An interrupted run left two versions of an image: it is not known which was measured.
+            delete_folds(store.root)
+        stale.append(anti_join(there, found))
+        changed.append(changed_rows(there, found))
+        dropped.append(stale[-1]["path"])
+        # Not part by part: a file of features may have rows of all parts.
+        if sum(table.num_rows for table in (*stale, *changed)) >= parts.IN_MEMORY:
+            write()
+    if stale:
+        write()
     return dropped if 5 * sum(map(len, dropped)) <= known.num_rows else None
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -49,15 +50,33 @@ def anti_join(files: pa.Table, others: pa.Table) -> pa.Table:
     """The files that are not among the others, or differ in length or modification time.
 
     Args:
-        files: a table with the columns :data:`IDENTITY`; the order of its rows is kept.
+        files: a table with the columns :data:`IDENTITY`; the order of its rows is kept. It may have
+            several versions of a file, with the same path.
         others: another table with these columns.
     """
-    if not files.num_rows or not others.num_rows:
-        return files
-    missing = files.select(IDENTITY).join(others.select(IDENTITY), IDENTITY, join_type="left anti")
-    return files.filter(pc.is_in(files["path"], missing["path"]))
+    return files.filter(pc.invert(_are_among(files, others)))
 
 
 def semi_join(files: pa.Table, others: pa.Table) -> pa.Table:
     """The files that are among the others with the same length and modification time."""
-    return anti_join(files, anti_join(files, others))
+    return files.filter(_are_among(files, others))
+
+
+def last_of_each(files: pa.Table) -> pa.Table:
+    """Of the rows with the same path, length and modification time, the last one; in order."""
+    rows = _numbered(files).group_by(IDENTITY).aggregate([("row", "max")])
+    return files.take(np.sort(rows["row_max"].to_numpy()))
+
+
+def _are_among(files: pa.Table, others: pa.Table) -> pa.Array:
+    """Whether each file is among the others with the same length and modification time."""
+    found = np.zeros(files.num_rows, bool)
+    if files.num_rows and others.num_rows:
+        same = _numbered(files).join(others.select(IDENTITY), IDENTITY, join_type="left semi")
+        found[same["row"].to_numpy()] = True
+    return pa.array(found)
+
+
+def _numbered(files: pa.Table) -> pa.Table:
+    """The identity of each file, and the number of its row."""
+    return files.select(IDENTITY).append_column("row", pa.array(np.arange(files.num_rows)))

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 from fruits.errors import OutputError
 from fruits.features.changes import (
     StoredMoments,
-    changed_rows,
     drop_rows,
     relabel_rows,
     rows_of,
@@ -23,7 +22,6 @@ from fruits.features.writer import STAGED, FeatureWriter
 from fruits.sources.listing import IDENTITY
 from fruits.storage.files import delete_files, move, paths_in, replace
 from fruits.storage.location import Location
-from fruits.tasks.known import known_rows
 from fruits.tasks.merge import merged
 from fruits.tasks.workers import Workers
 
@@ -70,9 +68,6 @@ def _keep_gone(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None
     kept = KeptFolds.read(writer.root)
     if not kept:
         return
-    if len(pc.unique(stale["path"])) < stale.num_rows:
-        delete_folds(writer.root)  # It is not known which of two versions of an image was measured.
-        return
     try:
         own = kept.measured_among(stale)
     except OutputError:
@@ -87,9 +82,7 @@ def _keep_gone(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None
     )
 
 
-def relabel(
-    workers: Workers, writer: FeatureWriter, listing: pa.Table, rows: pa.Table | None = None
-) -> int:
+def relabel(workers: Workers, writer: FeatureWriter, changed: pa.Table) -> None:
     """Gives committed rows the label and the split that they have in a listing.
 
     Each file is replaced as a whole, and the moments of its chunk are deleted first. If a call is
@@ -98,16 +91,10 @@ def relabel(
     Args:
         workers: The workers.
         writer: The features.
-        listing: A table with the columns of `IDENTITY`, ``label`` and ``split``.
-        rows: The result of :func:`fruits.tasks.known.known_rows`, if it is available.
-
-    Returns:
-        The number of changed rows.
+        changed: The result of :func:`fruits.features.changes.changed_rows`.
     """
-    rows = known_rows(workers, writer) if rows is None else rows
-    changed = changed_rows(rows, listing)
     if not changed.num_rows:
-        return 0
+        return
     writer.lock.require()
     names = set(pc.unique(changed["file"]).to_pylist())
     _forget(writer, [chunk for chunk in writer.chunks() if names & set(chunk.files)])
@@ -117,7 +104,6 @@ def relabel(
         [writer.root / name for name in sorted(names)],
         f"relabel: {changed.num_rows:,} images",
     )
-    return int(changed.num_rows)
 
 
 def moments(

@@ -8,29 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import OutputError
+from fruits.features import compaction
 from fruits.features.changes import rows_of as rows_of_file
 from fruits.features.moments import measured_by_label
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
-from fruits.runs import copies, publish, report_data
+from fruits.runs import classify, copies, publish, report_data
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.sources import parts
+from fruits.storage.lock import exclusive
+from fruits.tasks import folds, measure
+from fruits.tasks.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("spark", "graph")
 
 
 @contextmanager
 def in_parts() -> Iterator[None]:
-    """Listings with more than a few files are stored in parts on disk during the block."""
+    """In the block, listings with more than a few files are in parts, and runs join all chunks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "IN_MEMORY", 5)
         patch.setattr(parts, "PART_ROWS", 8)
+        patch.setattr(compaction, "MOST_SMALL", 2)
         yield
 
 
@@ -111,14 +117,22 @@ class _Refused(FeatureWriter):
     commits = 0
 
     def commit(self, *arguments: Any, **options: Any) -> Any:
-        type(self).commits += 1
+        self.commits += 1
         if self.commits == 2:
             raise OutputError("output: refused")
         return super().commit(*arguments, **options)
 
 
+def interrupted(tmp_path: Path, name: str, **options: Any) -> None:
+    """A run that ends after its first commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fruits.runs.context.FeatureWriter", _Refused)
+        with pytest.raises(OutputError, match="refused"):
+            go(tmp_path, name, **options)
+
+
 def test_listings_in_memory_and_in_parts_have_the_same_results(
-    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Training/Fig": 14, "Training/Kiwi": 9, "Test/Äpfel": 8})
     fig = root / "Training" / "Fig"
@@ -127,10 +141,8 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
     (fig / "twin.jpg").write_bytes((fig / "8_100.jpg").read_bytes())
 
     # An interrupted run in parts continues where it stopped.
-    with in_parts(), monkeypatch.context() as patch:
-        patch.setattr("fruits.runs.context.FeatureWriter", _Refused)
-        with pytest.raises(OutputError, match="refused"):
-            go(tmp_path, "parts")
+    with in_parts():
+        interrupted(tmp_path, "parts")
     assert len(FeatureTable(f"file:{tmp_path}/parts/features").chunks()) == 1
     first = compared(tmp_path)
     assert kept_moments(tmp_path / "parts")
@@ -159,6 +171,86 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
     for how in (as_it_is, in_parts):
         with how():
             assert "checked" in go(tmp_path, "parts", **options).report
+
+
+def test_changed_images_that_an_interrupted_run_has_committed_replace_the_old_ones(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Training/Fig": 12, "Training/Kiwi": 8, "Test/Kiwi": 4})
+    bad = root / "Training" / "Fig" / "0_100.jpg"
+    bad.write_text("no picture")
+    compared(tmp_path)
+
+    draw({"Training/Fig": 12}, seed=1)
+    bad.write_text("no picture either")
+    # Afterwards, one of the outputs has both versions of an image in one file.
+    for name, how in (("memory", as_it_is), ("parts", in_parts)):
+        with how():
+            interrupted(tmp_path, name, chunk=5)
+    grown = compared(tmp_path, chunk=5)
+    assert grown.pop("extracted") == [7, 7]
+    assert grown == results(tmp_path / "scratch", go(tmp_path, "scratch").report)
+
+    # A rejected image is not read and rejected again, even if it is listed several times.
+    for name in ("memory", "parts"):
+        assert refused_in(tmp_path / name) == 2
+        with exclusive(f"file:{tmp_path / name}/_lock") as lock:
+            store = FeatureWriter(f"file:{tmp_path / name}/features", lock)
+            store.commit([], pa.concat_tables(store.refused()))
+    (root / "Training" / "Kiwi" / "0_100.jpg").unlink()
+    less = compared(tmp_path)
+    assert (less["found"], len(less["rejected"]), less["extracted"]) == (23, 1, [0, 0])
+    assert [refused_in(tmp_path / name) for name in ("memory", "parts")] == [4, 4]
+
+
+def refused_in(output: Path) -> int:
+    """The number of rejects that the features of an output have."""
+    return sum(rows.num_rows for rows in FeatureTable(f"file:{output}/features").refused())
+
+
+def test_images_that_are_restored_after_an_interruption_count_as_they_were(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Even few images have stored folds.
+    monkeypatch.setattr(classify, "SCORED", 0)
+    monkeypatch.setattr(folds, "_BYTES_OF_A_SUM", 0)
+    root = draw({"Fig": 12, "Kiwi": 12})
+    names = ("model/_basis.classifier", "model/_basis.moments")
+    out = tmp_path / "out"
+
+    def model() -> list[bytes]:
+        go(tmp_path, "out", classifier="lda")
+        return [(out / name).read_bytes() for name in names]
+
+    before = model()
+    assert (out / "features" / "_folds").exists()
+    shutil.copytree(root, tmp_path / "copy")
+    draw({"Fig": 12}, seed=1)
+    interrupted(tmp_path, "out", classifier="lda", chunk=5)
+    shutil.rmtree(root)
+    shutil.copytree(tmp_path / "copy", root)
+    assert model() == before
+
+
+def test_files_are_rewritten_once_if_images_of_many_parts_are_gone(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw({"Fig": 30})
+    with in_parts():
+        go(tmp_path, "out")
+        for number in (0, 13, 18, 29):
+            (root / "Fig" / f"{number}_100.jpg").unlink()
+        dropped: list[int] = []
+        drop = measure.drop
+
+        def noted(workers: Workers, store: FeatureWriter, stale: pa.Table) -> None:
+            dropped.append(stale.num_rows)
+            drop(workers, store, stale)
+
+        monkeypatch.setattr(measure, "drop", noted)
+        go(tmp_path, "out")
+    assert dropped == [4]
+    assert len(rows_of(tmp_path / "out", "features")) == 26
 
 
 def test_only_a_sample_of_very_many_images_is_shown_and_compared(

@@ -9,6 +9,7 @@ import pytest
 from committed import commit
 from numpy.typing import NDArray
 
+from fruits.features.changes import changed_rows
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
@@ -169,6 +170,42 @@ def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
     assert staged(store) == []
 
 
+def with_versions(rows: pa.Table, count: int) -> pa.Table:
+    """The rows, followed by other versions of the first ones."""
+    new = rows.slice(0, count).set_column(4, "length", pa.array([11] * count))
+    x = np.random.default_rng(4).normal(size=(count, 6)).astype(np.float32)
+    return pa.concat_tables([rows, new.set_column(6, "features", lists(x)).cast(FEATURES)])
+
+
+def test_one_of_two_versions_of_an_image_in_a_file_is_dropped(
+    workers: Workers, store: FeatureWriter, rows: pa.Table
+) -> None:
+    both = with_versions(rows, 12)
+    commit(store, both, 1)
+    measure.moments(workers, store)
+
+    measure.drop(workers, store, known_rows(workers, store).slice(0, 12))
+
+    before = kept(store)
+    left = both.slice(12)
+    assert store.dataset().to_table().to_pylist() == left.to_pylist()
+    assert measure.moments(workers, store).to_bytes() == expected(left)
+    assert kept(store) == before  # nothing was measured again
+
+
+def test_one_of_two_versions_of_an_image_gets_another_label(
+    workers: Workers, store: FeatureWriter, rows: pa.Table
+) -> None:
+    both = with_versions(rows, 12)
+    commit(store, both, 1)
+    listing = both.slice(12).set_column(1, "label", pa.array(["Plum"] * ROWS))
+
+    measure.relabel(workers, store, changed_rows(known_rows(workers, store), listing))
+
+    labels = rows["label"].slice(0, 12).to_pylist() + ["Plum"] * ROWS
+    assert store.dataset().to_table()["label"].to_pylist() == labels
+
+
 def test_a_chunk_that_loses_most_of_its_rows_is_measured_again(
     workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
@@ -249,9 +286,12 @@ def test_rows_get_the_label_and_the_split_of_the_listing(
     other = listing.slice(50, 1).set_column(3, "label", pa.array(["Plum"]))
     other = other.set_column(1, "length", pa.array([11]))
 
-    count = measure.relabel(workers, store, pa.concat_tables([listing.slice(0, 50), other]))
+    changed = changed_rows(
+        known_rows(workers, store), pa.concat_tables([listing.slice(0, 50), other])
+    )
+    measure.relabel(workers, store, changed)
 
-    assert count == 3
+    assert changed.num_rows == 3
     assert sorted(kept(store)) == [
         f"{number:06}.{name}" for number in (1, 2) for name in ("moments", "train.moments")
     ]
@@ -261,7 +301,7 @@ def test_rows_get_the_label_and_the_split_of_the_listing(
     for name in ("sha256", "length", "modified", "features"):
         assert now[name].to_pylist() == rows[name].to_pylist()
     assert measure.moments(workers, store).to_bytes() == expected(now)
-    assert measure.relabel(workers, store, listing, known_rows(workers, store)) == 0
+    assert changed_rows(known_rows(workers, store), listing).num_rows == 0
 
 
 def test_files_of_earlier_versions_get_a_split(
@@ -272,7 +312,10 @@ def test_files_of_earlier_versions_get_a_split(
     pq.write_table(rows.drop_columns(["split"]), name)
     assert measure.moments(workers, store, "train").count == 0
 
-    assert measure.relabel(workers, store, rows) == ROWS - rows["split"].null_count
+    changed = changed_rows(known_rows(workers, store), rows)
+    measure.relabel(workers, store, changed)
+
+    assert changed.num_rows == ROWS - rows["split"].null_count
 
     assert pq.read_schema(name).names == FEATURES.names
     own = rows.filter(pc.equal(rows["split"], "train"))
