@@ -1,6 +1,7 @@
 """Collects files whose content already has features, and commits their rows.
 
-Workers of Spark commit any number of them, see :mod:`fruits.spark.copies`.
+The files are staged in tables of limited length, and each of them becomes one file of features.
+:mod:`fruits.spark.copies` does the same with a join in Spark.
 """
 
 import uuid
@@ -20,6 +21,11 @@ from fruits.tasks.workers import Workers
 
 DIGEST_LENGTH = 64
 """The number of hexadecimal digits of a SHA-256."""
+
+ROWS_OF_A_FILE = 4096
+"""The maximum number of copies in a file: 21 MB of features if each has 1,280."""
+
+_FOUND = pa.schema([FEATURES.field(name) for name in ("sha256", "features")])
 
 
 class Copies:
@@ -52,51 +58,57 @@ class Copies:
             return
         chosen = files.filter(pc.is_in(files["path"], pa.array(list(copies)))).select(LISTING.names)
         digests = pa.array([copies[path] for path in chosen["path"].to_pylist()])
-        file = self._store.staged / f"{uuid.uuid4().hex}.parquet"
-        write_rows(file, chosen.append_column("content", digests))
-        self.staged.append(file)
+        chosen = chosen.append_column("content", digests)
+        for start in range(0, chosen.num_rows, ROWS_OF_A_FILE):
+            file = self._store.staged / f"{uuid.uuid4().hex}.parquet"
+            write_rows(file, chosen.slice(start, ROWS_OF_A_FILE))
+            self.staged.append(file)
         self.count += chosen.num_rows
 
 
 def commit_copies(
     workers: Workers, store: FeatureWriter, copies: Copies, known: Sequence[pa.Table]
 ) -> None:
-    """Commits the rows of a few copies, with the features of their contents.
+    """Commits the rows of copies, with the features of their contents.
 
     Args:
-        workers: The workers, each of which reads the files of features that have these contents.
+        workers: The workers. Each task writes the rows of one staged file of copies, so the memory
+            does not depend on their number.
         store: The features.
-        copies: The copies, at least one. Their rows are in the memory of the driver.
+        copies: The copies, at least one.
         known: Tables with the columns ``digest`` and ``file`` of all committed rows, from
             :func:`fruits.tasks.known.known_parts`.
     """
-    columns = [*LISTING.names, "content"]
-    named = pa.concat_tables(read_rows(file, columns) for file in copies.staged)
-    contents = pc.unique(named["content"])
-    starts = digest_starts(contents)
-    names = {
-        name
-        for table in known
-        for name in table["file"].filter(pc.is_in(table["digest"], starts)).unique().to_pylist()
-    }
-    shared = workers.share(contents)
-    found = workers.run(
-        lambda file: _with_contents(file, shared.value),
-        [store.root / name for name in sorted(names)],
-        f"extract: {copies.count:,} copies of known images",
-    )
-    shared.destroy()
-    rows = _joined(named, pa.concat_tables(found))
-    name = f"{uuid.uuid4().hex}.parquet"
-    write_rows(store.staged / name, rows)
-    store.commit([name], REJECTED.empty_table())
+    names = [f"{uuid.uuid4().hex}.parquet" for _ in copies.staged]
+    jobs = [
+        (file, store.staged / name, [store.root / one for one in _files_with(file, known)])
+        for file, name in zip(copies.staged, names, strict=True)
+    ]
+    workers.run(_write, jobs, f"extract: {copies.count:,} copies of known images")
+    store.commit(names, REJECTED.empty_table())
     delete_files(store.root, [file.path for file in copies.staged])
 
 
-def _with_contents(file: Location, contents: pa.Array) -> pa.Table:
-    """The digest and the features of the rows of a file that have one of some contents."""
-    rows = read_rows(file, ["sha256", "features"])
-    return rows.filter(pc.is_in(_content(rows["sha256"]), contents))
+def _files_with(staged: Location, known: Sequence[pa.Table]) -> list[str]:
+    """The names of the files that may have the contents of the copies in a staged file."""
+    starts = digest_starts(pc.unique(read_rows(staged, ["content"])["content"]))
+    own = (table["file"].filter(pc.is_in(table["digest"], starts)).unique() for table in known)
+    return sorted({name for names in own for name in names.to_pylist()})
+
+
+def _write(job: tuple[Location, Location, list[Location]]) -> None:
+    """Writes the rows of the copies in a staged file, with features from some files."""
+    staged, target, files = job
+    named = read_rows(staged, [*LISTING.names, "content"])
+    contents = pc.unique(named["content"])
+    found = _FOUND.empty_table()
+    for file in files:
+        rows = read_rows(file, _FOUND.names).cast(_FOUND)
+        own = pc.is_in(_content(rows["sha256"]), contents)
+        # Many files may have the same content.
+        new = pc.invert(pc.is_in(rows["sha256"], found["sha256"]))
+        found = pa.concat_tables([found, rows.filter(pc.and_(own, new))])
+    write_rows(target, _joined(named, found))
 
 
 def _content(digests: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from committed import commit
 from pyspark.sql import SparkSession
@@ -15,6 +17,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import LISTING
 from fruits.spark import copies as spark_copies
 from fruits.storage.lock import exclusive
+from fruits.tasks import copies as copies_module
 from fruits.tasks.copies import Copies, commit_copies
 from fruits.tasks.known import known_parts
 from fruits.tasks.local import LocalWorkers
@@ -101,6 +104,52 @@ def test_the_copy_of_a_photograph_has_all_of_its_boxes(
         assert rows.loc[f"file:/copy.jpg{box}", "sha256"] == digest(20) + box
         both = [rows.loc[f"file:/{name}{box}", "features"] for name in ("copy.jpg", "boxes.jpg")]
         assert both[0] == both[1]
+
+
+def test_each_task_writes_a_few_copies_to_a_file(
+    commit_here: Callable[..., pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies_module, "ROWS_OF_A_FILE", 3)
+    answers: list[list[object]] = []
+    run = LocalWorkers.run
+
+    def noted(workers: LocalWorkers, *arguments: Any) -> list[object]:
+        answers.append(run(workers, *arguments))
+        return answers[-1]
+
+    monkeypatch.setattr(LocalWorkers, "run", noted)
+    contents = {f"new/{n:02}.jpg": digest(n % 12) for n in range(20)}
+    assert len(commit_here("out", contents, locally)) == 15 + 20
+    files = (tmp_path / "out/features").glob("*.parquet")
+    sizes = [pq.read_metadata(file).num_rows for file in files]
+    assert sorted(sizes) == sorted([5, 5, 5, 2, 3, 3, 3, 3, 3, 3])
+    assert answers == [[None] * 7]  # no features are sent to the driver
+
+
+@pytest.mark.spark
+def test_spark_sorts_and_writes_only_the_features_of_the_copies(
+    spark: SparkSession,
+    commit_here: Callable[..., pd.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spark_copies, "ROWS_OF_A_FILE", 5)
+    plans = []
+
+    def by_spark(_: LocalWorkers, store: FeatureWriter, copies: Copies) -> None:
+        named = spark_copies.read_parquet(spark, *copies.staged)
+        rows = spark_copies._rows(spark, store, named)
+        plans.append(rows._jdf.queryExecution().optimizedPlan().toString())
+        spark_copies.commit_copies(spark, store, copies)
+
+    contents = {f"new/{n:02}.jpg": digest(n % 12) for n in range(20)}
+    assert len(commit_here("out", contents, by_spark)) == 15 + 20
+    files = (tmp_path / "out/features").glob("*.parquet")
+    sizes = [pq.read_metadata(file).num_rows for file in files]
+    assert len(sizes) > 3 + 2
+    assert max(sizes) <= 10
+    # A plan is read from its end: the rows are selected before their contents are compared.
+    assert 0 < plans[0].index("Aggregate") < plans[0].index("LeftSemi")
 
 
 @pytest.mark.spark
