@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     # The import takes a quarter of a second, and a predictor does not need it.
     import pyarrow.dataset as pads
 
+Between = tuple[str | None, str | None]
+"""A range of paths: the lower bound, inclusive, and the upper bound, exclusive; None for none."""
+
 FEATURES = pa.schema(
     [
         ("path", pa.string()),
@@ -54,13 +57,18 @@ REJECTED = LISTING.append(pa.field("error", pa.string()))
 _REMEDY = "restore it from a copy, or run again with overwrite"
 
 
-def write_rows(place: str | Location, rows: pa.Table) -> None:
-    """Writes rows of features or components as one Parquet file, atomically."""
+def write_rows(place: str | Location, rows: pa.Table, group: int = SCANNED_ROWS) -> None:
+    """Writes rows of features or components as one Parquet file, atomically.
+
+    Args:
+        place: the location of the file.
+        rows: the rows.
+        group: the number of rows of a row group; readers decode whole row groups.
+    """
     buffer = io.BytesIO()
-    # A dictionary of numbers that are all different needs more space than the numbers. Readers
-    # decode a whole row group at once.
+    # A dictionary of numbers that are all different needs more space than the numbers.
     names = ["label", "split", "predicted"]
-    pq.write_table(rows, buffer, use_dictionary=names, row_group_size=SCANNED_ROWS)
+    pq.write_table(rows, buffer, use_dictionary=names, row_group_size=group)
     replace(place, buffer.getvalue())
 
 
@@ -68,10 +76,17 @@ def read_rows(
     place: str | Location,
     columns: list[str] | None = None,
     paths: pa.ChunkedArray | None = None,
+    between: Between | None = None,
 ) -> pa.Table:
     """Reads a file of features: all or some columns, and all rows or those of some paths.
 
     In files of earlier versions, which have no column ``split``, it is null.
+
+    Args:
+        place: the location of the file.
+        columns: the columns; None for all.
+        paths: the paths of the rows; None for all.
+        between: bounds of the paths; None for all. Row groups without such rows are not decoded.
 
     Raises:
         OutputError: the file is missing, damaged, or lacks a column.
@@ -81,18 +96,40 @@ def read_rows(
     # Unlike `pq.read_table`, this does not import pyarrow.dataset, and needs one request.
     with (
         _damages(location),
-        _opened(location, columns) as source,
+        _opened(location, columns, between) as source,
         pq.ParquetFile(source) as file,
     ):
         stored = file.schema_arrow.names
         wanted = stored if columns is None else columns
-        rows = file.read([name for name in wanted if name in stored], use_threads=False)
+        names = [name for name in wanted if name in stored]
+        if between is None:
+            rows = file.read(names, use_threads=False)
+        else:
+            rows = file.read_row_groups(_groups(file, *between), names, use_threads=False)
     if "split" not in stored:
         rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
         wanted = FEATURES.names if columns is None else columns
     _require_columns(location, wanted, rows.column_names)
     rows = rows.select(wanted)
+    if between is not None:
+        first, end = between
+        rows = rows if first is None else rows.filter(pc.greater_equal(rows["path"], first))
+        rows = rows if end is None else rows.filter(pc.less(rows["path"], end))
     return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
+
+
+def _groups(file: pq.ParquetFile, first: str | None, end: str | None) -> list[int]:
+    """The row groups of a file that may have paths between two bounds."""
+    groups = range(file.num_row_groups)
+    return [number for number in groups if _may_have(file.metadata.row_group(number), first, end)]
+
+
+def _may_have(group: pq.RowGroupMetaData, first: str | None, end: str | None) -> bool:
+    columns = (group.column(place) for place in range(group.num_columns))
+    known = next((one.statistics for one in columns if one.path_in_schema == "path"), None)
+    if known is None or not known.has_min_max:
+        return True  # The metadata leave out very long paths.
+    return (first is None or known.max >= first) and (end is None or known.min < end)
 
 
 def read_batches(place: Location, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -132,12 +169,17 @@ def _require_columns(location: Location, wanted: list[str], there: list[str]) ->
         raise OutputError(f"output: {location} has no column {', '.join(missing)}: {_REMEDY}")
 
 
-def _opened(location: Location, columns: list[str] | None) -> pa.NativeFile | BinaryIO:
+def _opened(
+    location: Location, columns: list[str] | None, between: Between | None
+) -> pa.NativeFile | BinaryIO:
     """A file of features; if the features are read, the whole file, which is little else.
+
+    A range of a local file is not read as a whole; from a store, more requests would cost more.
 
     Without Arrow's threads, see :mod:`fruits.storage.parquet`.
     """
-    if columns is None or "features" in columns:
+    most = columns is None or "features" in columns
+    if most and not (between and location.is_local):
         return pa.BufferReader(location.filesystem.cat_file(location.path))
     return location.filesystem.open(location.path, "rb")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.features.rows import read_rows, write_rows
+from fruits.features.rows import Between, read_rows, write_rows
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
 
@@ -19,7 +19,8 @@ from fruits.tasks.workers import Workers
 ROWS_OF_A_FILE = 16_384
 
 
-# The driver receives one path for this many rows of a sorted file.
+# The rows of a row group of a sorted file: a range decodes only the groups that it needs. The
+# driver receives the first path of each.
 ROWS_OF_A_SAMPLE = 512
 
 
@@ -86,11 +87,10 @@ class Range:
     rows: int | None = None
     gone: list[str] = field(default_factory=list)
 
-    def of(self, rows: pa.Table) -> pa.Table:
-        """The rows in the range."""
-        if self.first is not None:
-            rows = rows.filter(pc.greater_equal(rows["path"], self.first))
-        return rows if self.end is None else rows.filter(pc.less(rows["path"], self.end))
+    @property
+    def bounds(self) -> Between:
+        """The bounds, for :func:`fruits.features.rows.read_rows`."""
+        return self.first, self.end
 
 
 def old_files(workers: Workers, earlier: Earlier) -> list[Old]:
@@ -203,7 +203,8 @@ def write(
 def _stale(span: Range, folder: Location) -> pa.ChunkedArray:
     """The paths of outdated rows in the old file: dropped ones, and those with a new row."""
     found = [pa.chunked_array([pa.array(span.gone, pa.string())])]
-    found += [read_rows(folder / name, ["path"])["path"] for name in span.files]
+    new = [read_rows(folder / name, ["path"], between=span.bounds) for name in span.files]
+    found += [rows["path"] for rows in new]
     return pa.chunked_array([chunk for some in found for chunk in some.chunks], pa.string())
 
 
@@ -214,9 +215,9 @@ def _merged(
     earlier: Location | None,
     stale: pa.ChunkedArray | None,
 ) -> pa.Table:
-    found = [span.of(read_rows(folder / table / name)) for name in span.files]
+    found = [read_rows(folder / table / name, between=span.bounds) for name in span.files]
     if earlier and span.old:
-        old = span.of(read_rows(earlier / table / span.old))
+        old = read_rows(earlier / table / span.old, between=span.bounds)
         found.append(old.filter(pc.invert(pc.is_in(old["path"], stale))))
     return pa.concat_tables(found).sort_by("path")
 

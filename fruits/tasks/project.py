@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fruits.classify.rows import TablePredictor
 from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
-from fruits.features.rows import lists, matrix, read_rows, write_rows
+from fruits.features.rows import SCANNED_ROWS, lists, matrix, read_rows, write_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
@@ -48,7 +48,7 @@ class _Projection:
         listing: The paths of the images that count; None for all.
         folder: The folder of the sorted files.
         bounds: The first path of each file of the earlier run.
-        sample: The number of rows of a sorted file for each path that is sampled.
+        group: The number of rows of a row group of a sorted file; its first path is a sample.
     """
 
     reduction: Reduction
@@ -56,7 +56,7 @@ class _Projection:
     listing: pa.ChunkedArray | None
     folder: Location
     bounds: list[str]
-    sample: int
+    group: int
 
     def sort(self, job: tuple[int, list[Location]]) -> Sorted | None:
         """Writes the rows of some files of features as one sorted file per table.
@@ -71,8 +71,8 @@ class _Projection:
             return None
         name = f"{number:09}.parquet"
         for table, content in self._tables(rows).items():
-            write_rows(self.folder / table / name, content)
-        samples = [*range(0, rows.num_rows, self.sample), rows.num_rows - 1]
+            write_rows(self.folder / table / name, content, self.group)
+        samples = [*range(0, rows.num_rows, self.group), rows.num_rows - 1]
         paths = rows["path"].to_pylist()
         cuts = [0, *(bisect_left(paths, bound) for bound in self.bounds[1:]), len(paths)]
         counts = [end - start for start, end in pairwise(cuts)]
@@ -123,17 +123,19 @@ def project(
     old = ranges.old_files(workers, earlier) if earlier else []
     groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
     # A single sorted file needs no merge.
-    folder = place if len(groups) == 1 and not earlier else place / "unsorted"
+    single = len(groups) == 1 and not earlier
+    folder = place if single else place / "unsorted"
+    group = SCANNED_ROWS if single else ranges.ROWS_OF_A_SAMPLE
     tables = ["pca", *(["predictions", DIGESTS, SCORED] if prediction is not None else [])]
     paths = None if listing is None else listing["path"]
     bounds = [file.first for file in old] or [""]
-    projection = _Projection(reduction, prediction, paths, folder, bounds, ranges.ROWS_OF_A_SAMPLE)
+    projection = _Projection(reduction, prediction, paths, folder, bounds, group)
     shared = workers.share(projection)
     what = f"project: {len(files):,} files of features"
     done = workers.run(lambda job: shared.value.sort(job), list(enumerate(groups)), what)
     shared.destroy()
     written = [one for one in done if one]
-    if folder == place:
+    if single:
         return sum(file.rows for file in written)
     source = earlier.root if earlier else None
     spans = ranges.changed(old, written, earlier.gone) if earlier else ranges.of_all(written)

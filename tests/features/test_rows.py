@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits.features import rows
-from fruits.features.rows import SCANNED_ROWS, scan, write_rows
+from fruits.features.rows import SCANNED_ROWS, read_rows, scan, write_rows
 
 FILES, ROWS = 20, 40_000
 
@@ -74,3 +74,30 @@ def test_rows_with_some_paths_are_found_in_many_small_batches_with_few_filters(
     found = rows.rows_of_paths(table.to_batches(max_chunksize=7), paths)
     assert found["n"].to_pylist() == [3, 500, 999]
     assert filters == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "groups"),
+    [
+        (None, None, [0, 1, 2, 3, 4]),
+        (None, "é20", [0, 1]),
+        ("é19", "é21", [1, 2]),
+        ("é30", "é31", [3]),
+        ("é45", None, [4]),
+        ("é9", None, []),
+    ],
+)
+def test_a_range_of_paths_is_read_from_the_row_groups_that_have_it(
+    tmp_path: Path, first: str | None, end: str | None, groups: list[int]
+) -> None:
+    paths = [f"é{number:02}" for number in range(50)]
+    place = tmp_path / "rows.parquet"
+    write_rows(str(place), pa.table({"path": paths, "split": ["train"] * 50}), 10)
+    content = bytearray(place.read_bytes())
+    for number in {*range(5)} - {*groups}:
+        column = pq.read_metadata(place).row_group(number).column(0)
+        start = column.dictionary_page_offset or column.data_page_offset
+        content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    place.write_bytes(content)
+    wanted = [p for p in paths if (first is None or p >= first) and (end is None or p < end)]
+    assert read_rows(str(place), between=(first, end))["path"].to_pylist() == wanted

@@ -9,6 +9,7 @@ import pytest
 
 from fruits.classify.fit import fit_lda
 from fruits.classify.rows import PREDICTIONS, TablePredictor
+from fruits.features.changes import changed_rows
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.writer import FeatureWriter
@@ -117,6 +118,25 @@ def test_components_have_the_same_bits_for_any_commits(
     sizes = [pq.read_metadata(file).num_rows for file in (tmp_path / "many/pca").iterdir()]
     assert len(sizes) > 4
     assert max(sizes) < ROWS / 2
+
+
+def test_a_range_of_paths_needs_only_some_row_groups_of_the_sorted_files(
+    workers: Workers,
+    store: FeatureWriter,
+    features: pa.Table,
+    reduction: Reduction,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fruits.tasks.project.delete_folder", lambda folder: None)
+    commit(store, features, [50] * 4)
+    project(workers, store, reduction, Location.of(f"file:{tmp_path}/new"))
+    sorted_files = [*(tmp_path / "new" / "unsorted" / "pca").iterdir()]
+    assert len(sorted_files) == 2
+    for file in map(pq.read_metadata, sorted_files):
+        assert {file.row_group(n).num_rows for n in range(file.num_row_groups)} == {4}
+    for one in (tmp_path / "new" / "pca").iterdir():
+        assert pq.read_metadata(one).num_row_groups == 1
 
 
 def test_only_files_of_a_listing_have_components(
@@ -235,7 +255,7 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     other = by_path.slice(70, 5).select(["path", "length", "modified"])
     other = other.append_column("label", pa.array(["Fig"] * 5))
     other = other.append_column("split", pa.array(["test"] * 5))
-    assert measure.relabel(workers, store, other) == 5
+    measure.relabel(workers, store, changed_rows(known, other))
     moved = require_same("moved", less, later(less, "8-0.parquet"))
     assert taken_over(moved, less) >= 1
     scored = written(moved / SCORED)
