@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import fruits
+from fruits.errors import OutputError, one_line
 from fruits.features.table import FOLDER, FeatureTable
 from fruits.networks.processor import instruction_sets
 from fruits.predictor.files import MANIFEST
@@ -22,6 +23,7 @@ from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
 from fruits.runs.config import RunConfig
 from fruits.runs.versions import package_versions
 from fruits.sources.parts import Found, Parts
+from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
 # Options that do not change the results.
@@ -37,7 +39,9 @@ Fingerprint = dict[str, str]
 """The hexadecimal SHA-256 of each input, by name."""
 
 
-def fingerprint(config: RunConfig, found: Found, identity: dict[str, str]) -> Fingerprint:
+def fingerprint(
+    config: RunConfig, found: Found, identity: dict[str, str], model: str
+) -> Fingerprint:
     """The digests of everything that determines the results of a run.
 
     Args:
@@ -45,15 +49,17 @@ def fingerprint(config: RunConfig, found: Found, identity: dict[str, str]) -> Fi
         found: All images, including those that ``limit`` leaves out.
         identity: The identity of the backbone,
             :attr:`fruits.networks.graph.CompiledGraph.identity`.
+        model: The digest of the model that is used, from before it was read: :func:`model_digest`.
 
     Raises:
-        StorageError: The model that is to be used cannot be read.
+        StorageError: The features of the model cannot be read.
     """
     return {
         "images": _of_images(found.images),
         "options": options_digest(config),
         "network": _of(identity),
-        "model": _of(_model(config.model) if config.model else None),
+        "model": model,
+        "trained": _of(_trained(config.model) if config.model else None),
         "versions": _of(package_versions() | {name: _version(name) for name in _PACKAGES}),
         "code": _of_code(Path(fruits.__file__).parent),
         "processor": _of(instruction_sets()),
@@ -79,15 +85,47 @@ def _of_images(images: Parts) -> str:
     return digest.hexdigest()
 
 
-def _model(output: str) -> dict[str, str | None]:
-    """The digests of the files that a run takes from the run whose model it uses."""
-    place = Location.of(output)
-    table = FeatureTable(place / "features")
-    manifests = [name.rpartition("/")[2] for name in table.manifests()]
+def model_digest(config: RunConfig) -> str:
+    """The digest of the files of the model that a run uses.
+
+    Raises:
+        OutputError: A file cannot be read.
+        StorageError: The store cannot be used.
+    """
+    if config.model is None:
+        return _of(None)
+    place = Location.of(config.model)
     names = [SETTINGS_FILE, MOMENTS_FILE, CLASSIFIER_FILE, f"predictor/{MANIFEST}"]
-    return {name: _digest(place / name) for name in names} | {
-        name: _digest(table.root / FOLDER / name) for name in manifests
-    }
+    try:
+        with store_errors(place.uri):
+            return _of({name: _digest(place / name) for name in names})
+    except OSError as error:
+        raise OutputError(f"model: {place} cannot be read: {one_line(error)}") from error
+
+
+def require_same_model(config: RunConfig, had: Fingerprint) -> None:
+    """Checks that the model of a run is still the one with which the run began.
+
+    Args:
+        config: The options.
+        had: The fingerprint of the run.
+
+    Raises:
+        OutputError: The model was fitted again, or cannot be read.
+        StorageError: The store cannot be used.
+    """
+    if model_digest(config) != had["model"]:
+        raise OutputError(
+            f"model: wanted the one that was in {config.model} when this run began; it was fitted "
+            "again meanwhile: run again, which extracts nothing again"
+        )
+
+
+def _trained(output: str) -> dict[str, str | None]:
+    """The digests of the manifests of the features to which the model was fitted."""
+    table = FeatureTable(Location.of(output) / "features")
+    names = [name.rpartition("/")[2] for name in table.manifests()]
+    return {name: _digest(table.root / FOLDER / name) for name in names}
 
 
 def _digest(place: Location) -> str | None:

@@ -10,7 +10,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs.basis import Basis
 from fruits.runs.checks import chosen_basis, require_apart
 from fruits.runs.config import RunConfig
-from fruits.runs.fingerprint import Fingerprint, fingerprint
+from fruits.runs.fingerprint import Fingerprint, fingerprint, model_digest
 from fruits.runs.inputs import compile_network
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
@@ -63,6 +63,7 @@ def prepare_run(
     source, found, listing = listed
     graph = compile_network(config, stages)
     require_apart(config, found.linked)
+    model = model_digest(config)  # Before the model is read: see `require_same_model`.
     basis = chosen_basis(config, graph)
     if basis:
         config = replace(config, scaler=basis.scaler, components=basis.components)
@@ -71,7 +72,7 @@ def prepare_run(
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
         *(config, stages, source, found, listing, graph, basis, outputs),
-        fingerprint=fingerprint(config, found, graph.identity),
+        fingerprint=fingerprint(config, found, graph.identity, model),
     )
 
 

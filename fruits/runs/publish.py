@@ -23,7 +23,7 @@ from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.runs.fingerprint import options_digest
+from fruits.runs.fingerprint import options_digest, require_same_model
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
 from fruits.runs.output_record import PAGE
 from fruits.runs.outputs import Outputs
@@ -197,7 +197,12 @@ def write_page(
 
 
 def publish_results(context: RunContext, report: dict[str, Any]) -> None:
-    """Publishes all staged results, and adds the last seconds to run.json."""
+    """Publishes all staged results, and adds the last seconds to run.json.
+
+    Raises:
+        OutputError: The model that is used was fitted again during the run.
+    """
+    require_same_model(context.config, context.fingerprint)
     report["seconds"] = total_seconds(context.stages.seconds)
     context.outputs.publish(context.lock, *PUBLISHED, report=report)
 

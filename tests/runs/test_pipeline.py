@@ -23,7 +23,7 @@ from small_pictures import draw_pictures
 from fruits.errors import BackboneError, ConfigError, InputError, OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import what_ran
-from fruits.runs import publish
+from fruits.runs import publish, steps
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.runs.predict import predict_config
@@ -401,6 +401,28 @@ def test_a_model_of_other_settings_is_refused_in_one_line(
     with pytest.raises(ConfigError, match=r"scaler: wanted minmax, as in .*; got none"):
         go(**other, scaler="none")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_model_that_is_fitted_again_during_a_run_is_not_mixed_with_the_old_one(
+    go: Callable[..., Run],
+    copied: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw_plots = steps.draw_plots
+
+    def meanwhile(*arguments: Any) -> None:
+        settings = tmp_path / "out" / "model" / "_basis.json"
+        settings.write_text(settings.read_text().replace("minmax", "standard"))
+        draw_plots(*arguments)
+
+    monkeypatch.setattr(steps, "draw_plots", meanwhile)
+    options = copied | {"model": str(tmp_path / "out"), "output": str(tmp_path / "other")}
+    with pytest.raises(OutputError, match=r"model: wanted .*out when.*fitted again .*: run again"):
+        go(**options)
+    assert not (tmp_path / "other" / "run.json").exists()
+    monkeypatch.undo()
+    assert go(**options).report["parameters"]["scaler"] == "standard"
 
 
 @pytest.mark.parametrize("name", ["_basis.json", "_basis.moments"])

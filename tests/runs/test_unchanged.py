@@ -210,7 +210,9 @@ def test_options_without_effect_on_results_are_no_change(config: RunConfig, tmp_
 def test_another_network_has_another_fingerprint(config: RunConfig, graph: CompiledGraph) -> None:
     found = prepared(config).found
     other = graph.identity | {"weights_sha256": "0" * 64}
-    marks = [fingerprint.fingerprint(config, found, one) for one in (graph.identity, other)]
+    model = fingerprint.model_digest(config)
+    identities = (graph.identity, other)
+    marks = [fingerprint.fingerprint(config, found, one, model) for one in identities]
     assert {name for name in marks[0] if marks[0][name] != marks[1][name]} == {"network"}
 
 
@@ -284,14 +286,21 @@ def test_another_model_is_a_change(config: RunConfig, tmp_path: Path) -> None:
     identity = {"backbone": "any"}
     using = replace(config, model=str(tmp_path / "model"))
     finish(replace(config, output=str(tmp_path / "model")))
-    before = fingerprint.fingerprint(using, found, identity)
-    assert fingerprint.fingerprint(using, found, identity) == before
-    for name in ("model/_basis.json", "model/_basis.classifier", "predictor/predictor.json"):
+
+    def mark() -> dict[str, str]:
+        model = fingerprint.model_digest(using)
+        return fingerprint.fingerprint(using, found, identity, model)
+
+    before = mark()
+    assert mark() == before
+    files = ["model/_basis.json", "model/_basis.classifier", "predictor/predictor.json"]
+    for name in [*files, "features/_chunks/000000.json"]:
         file = tmp_path / "model" / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("fitted again")
-        after = fingerprint.fingerprint(using, found, identity)
-        assert {one for one in after if before[one] != after[one]} == {"model"}
+        after = mark()
+        expected = {"model" if name in files else "trained"}
+        assert {one for one in after if before[one] != after[one]} == expected
         before = after
 
 
