@@ -129,7 +129,7 @@ def _moments(
         names = [f"{chunk.number:06}.{suffix}" for chunk in filled]
         if there.issuperset(names):
             parts = [writer.root / FOLDER / name for name in names]
-            found.append((writer.staged / f"joined.{suffix}", parts))
+            found.append((writer.staged / f"{uuid.uuid4().hex}.{suffix}", parts))
     return found
 
 

@@ -155,6 +155,7 @@ def test_an_interrupted_compaction_neither_loses_nor_repeats_rows(
     ]
     assert len(paths) == len(set(paths)) == ROWS * commits
     again.sweep()
+    assert not Path(again.staged.path).exists()
     if done in ("files", "moments"):
         assert compact(again)
         require_all(again, commits)
