@@ -18,7 +18,7 @@ from fruits.sources.boxes import photographs
 from fruits.sources.parts import Parts, Read
 
 MOST_PARTS = 500
-"""The most parts of a table: while parts are written, a file is open for each."""
+"""The most parts of a table: with more, most additions to a part would be a few rows."""
 
 _SAMPLES = 200
 """The number of paths per part among which the bounds are chosen."""
@@ -170,31 +170,38 @@ class _Memory:
 
 
 class _File:
-    """Rows in an Arrow file, in a temporary folder that exists as long as its files are used."""
+    """Rows in an Arrow file, in a temporary folder that exists as long as its files are used.
+
+    Each addition is a stream of its own at the end of the file, which is open only meanwhile: some
+    tables with hundreds of parts are written at the same time, and systems limit open files.
+    """
 
     def __init__(self, schema: pa.Schema, folder: tempfile.TemporaryDirectory[str]) -> None:
         self.num_rows = 0
         self._schema = schema
         self._folder = folder
         self._path = Path(folder.name) / f"{uuid.uuid4().hex}.arrow"
-        self._writer: pa.RecordBatchStreamWriter | None = None
 
     def add(self, rows: pa.Table) -> None:
-        if self._writer is None:
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._writer = pa.ipc.new_stream(str(self._path), self._schema, options=options)
-        self._writer.write_table(rows.cast(self._schema))
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with (
+            pa.OSFile(str(self._path), "ab") as file,
+            pa.ipc.new_stream(file, self._schema, options=options) as stream,
+        ):
+            stream.write_table(rows.cast(self._schema))
         self.num_rows += rows.num_rows
 
     def close(self) -> Read:
-        if self._writer is None:
+        if not self.num_rows:
             empty = self._schema.empty_table()
             return lambda: empty
-        self._writer.close()
         folder, path = self._folder, self._path
 
         def read() -> pa.Table:
+            tables = []
             with pa.OSFile(str(Path(folder.name) / path.name)) as file:
-                return pa.ipc.open_stream(file).read_all()
+                while file.tell() < file.size():
+                    tables.append(pa.ipc.open_stream(file).read_all())
+            return pa.concat_tables(tables)
 
         return read

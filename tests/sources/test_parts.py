@@ -1,3 +1,4 @@
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,19 @@ def test_rows_of_another_table_are_in_the_part_of_their_path() -> None:
     for mine, theirs in zip(gathered, there, strict=True):
         both = pc.is_in(mine["path"], theirs["path"])
         assert pc.all(both).as_py()
+
+
+def test_parts_are_not_open_while_they_are_written() -> None:
+    bounds = [f"file:/{number:02}" for number in range(1, 13)]
+    spread = Spread(LISTING, bounds)
+    table = rows(160)
+    before = len(os.listdir("/dev/fd"))
+    for some in batches(table, 40):
+        spread.add(some)
+    assert len(os.listdir("/dev/fd")) == before
+    there = spread.parts()
+    assert sum(count > 0 for count in there.rows) > 4
+    assert there.table().sort_by("path") == table.sort_by("path")
 
 
 @pytest.mark.usefixtures("_small_parts")
