@@ -105,11 +105,11 @@ class Outputs:
             overwrite: Whether to delete earlier results.
 
         Raises:
-            OutputError: The folder cannot be written.
+            OutputError: The folder cannot be used.
         """
+        self.check(identity, overwrite)  # Again, since another run may have ended before the lock.
         with self.errors():
             record = self.record()
-            record.require_ours()
             for name in (*(RESULTS if overwrite else ()), STAGING):
                 record.delete(name)
             # An output of a version without a record gets one.

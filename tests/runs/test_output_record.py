@@ -14,6 +14,7 @@ from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.output_record import RECORD, OutputRecord
+from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import Run, run
 from fruits.storage.location import Location
 
@@ -133,3 +134,13 @@ def test_a_damaged_record_is_one_line(finished: tuple[Path, Run], tmp_path: Path
         (out / RECORD).write_text(damaged)
         with pytest.raises(OutputError, match=r"_fruits\.json is damaged"):
             run_on(folder / "images", out)
+
+
+def test_features_that_another_run_made_before_the_lock_are_not_mixed(tmp_path: Path) -> None:
+    ours, theirs = Outputs.of(str(tmp_path / "out")), Outputs.of(str(tmp_path / "out"))
+    ours.check({"backbone": "A"}, overwrite=False)
+    theirs.prepare({"backbone": "B"}, overwrite=False)
+    with pytest.raises(OutputError, match="has features of backbone B; wanted backbone A"):
+        ours.prepare({"backbone": "A"}, overwrite=False)
+    theirs.check({"backbone": "B"}, overwrite=False)
+    ours.prepare({"backbone": "A"}, overwrite=True)
