@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fruits.errors import OutputError
+from fruits.features.rows import sample_batches
+from fruits.features.table import open_features
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.held_out import read_held_out
 from fruits.runs.outputs import Outputs
@@ -19,6 +21,7 @@ from fruits.sources.boxes import box_of, photographs
 from fruits.sources.crop import CROPS
 from fruits.sources.listing import sample_evenly
 from fruits.sources.open_source import locate_members
+from fruits.sources.parts import IN_MEMORY
 from fruits.sources.reading import contents_of
 from fruits.sources.resize import InputSpec
 
@@ -100,8 +103,9 @@ class Run:
         Returns:
             Their pixels, uint8 RGB of shape (side, side, 3) each, and their labels or "no label".
         """
-        rows = self.table("features").select("path", "label", "length").toArrow().sort_by("path")
-        some = sample_evenly(rows, count)
+        features = open_features(str(self.outputs.root))
+        rows = sample_batches(features, IN_MEMORY, ["path", "label", "length"])
+        some = sample_evenly(pa.Table.from_batches(rows).sort_by("path"), count)
         taken = self._decoded(some, side)
         labels = dict(zip(some["path"].to_pylist(), some["label"].to_pylist(), strict=True))
         return list(taken.values()), [labels[path] or "no label" for path in taken]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fruits.classify.model import Classifier
 from fruits.classify.plane import Axes, discriminant_axes
 from fruits.features.digest_keys import digest_keys, is_in
-from fruits.features.rows import matrix, rows_of_paths, scan
+from fruits.features.rows import matrix, rows_of_paths, sample_batches, scan
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.report.data import IMAGES, Plane
@@ -22,6 +22,7 @@ from fruits.report.explore import map_frame
 from fruits.report.map_data import VECTOR
 from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.outputs import Outputs
+from fruits.sources.parts import IN_MEMORY
 from fruits.tasks.plane import coordinates
 from fruits.tasks.workers import Workers
 
@@ -159,17 +160,17 @@ def frame_of(
         A table of :func:`fruits.report.explore.map_frame`, and the names of the two columns that
         separate the labels best.
     """
+    # Imports pandas, which takes half a second.
+    import pyarrow.dataset as pads
+
     from fruits.spark.workers import SparkWorkers
 
-    rows = outputs.table(spark, "predictions" if classifier else "pca")
-    known = [name for name in IMAGES.names if name in rows.columns]
-    images = rows.select(*known).toArrow().sort_by("path")
-    for field in IMAGES:
-        if field.name not in known:
-            images = images.append_column(field, pa.nulls(images.num_rows, field.type))
-    store = FeatureTable(outputs.uri("features"))
-    found = map_images(
-        SparkWorkers(spark), store, reduction, classifier, images.select(IMAGES.names)
+    files = outputs.files("predictions" if classifier else "pca")
+    rows = pads.dataset(
+        [file.path for file in files], IMAGES, filesystem=outputs.root.filesystem, format="parquet"
     )
+    images = pa.Table.from_batches(sample_batches(rows, IN_MEMORY), IMAGES).sort_by("path")
+    store = FeatureTable(outputs.uri("features"))
+    found = map_images(SparkWorkers(spark), store, reduction, classifier, images)
     frame = map_frame(found.images, found.planes, thumbnails([store], found.digests))
     return frame, [title.partition(" (")[0] for title in found.planes[-1].titles]
