@@ -1,6 +1,6 @@
 """Commits the features of synthetic files without Spark, instead of a first run.
 
-For ten million files, the tasks of a first run would take hours on two cores. Afterwards,
+For ten million files, a first run takes half an hour on two cores, this ten minutes. Afterwards,
 :mod:`benchmarks.scale` measures runs that reuse these features.
 """
 

@@ -79,7 +79,7 @@ class Changes:
         """
         if kept.transforms != tuple(transforms):
             return None
-        dropped = kept.gone(["path"])["path"]
+        dropped = pa.chunked_array([*kept.gone().values()], pa.string()).drop_null()
         before, folds = Spread(_KEPT, images.bounds), set[int]()
         for rows in kept.images():
             folds |= set(pc.unique(rows["fold"]).to_pylist())
@@ -180,6 +180,14 @@ def measure_files(
     ]
     own = [read_rows(place, ENTRIES.names, rows["path"]).cast(ENTRIES) for place in near]
     return measure_rows(rows, pa.concat_tables([ENTRIES.empty_table(), *own]), prefix, transforms)
+
+
+def measure_dropped(
+    file: Location, paths: pa.Array, entries: pa.Table, prefix: Location, transforms: Sequence[str]
+) -> Part:
+    """Like :func:`measure_rows`, for a file of :meth:`KeptFolds.gone` and its paths."""
+    rows = read_rows(file, ["path", "features"]).filter(paths.is_valid())
+    return measure_rows(rows, entries, prefix, transforms)
 
 
 def measure_rows(

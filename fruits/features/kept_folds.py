@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -114,17 +115,21 @@ class KeptFolds:
             columns = own.select(["path", "features"])
             write_rows(prefix.extended(f"-{file.name}"), columns)
 
-    def gone(self, columns: Sequence[str] = ("path", "features")) -> pa.Table:
-        """The rows that were dropped since: ``path`` and ``features``, or one of the two.
+    def gone(self) -> dict[Location, pa.Array]:
+        """The files with rows that were dropped since, ``path`` and ``features``, with their paths.
 
-        If an image was dropped several times, the first version counts: that one was measured.
+        If an image was dropped several times, the first version counts: that one was measured. The
+        path of another version is null.
         """
-        schema = pa.schema([("path", pa.string()), ("features", pa.list_(pa.float32()))])
-        schema = pa.schema([schema.field(name) for name in columns])
-        tables = [read_rows(self.place / name, [*columns]).cast(schema) for name in self._gone()]
-        rows = pa.concat_tables([schema.empty_table(), *tables])
-        _, first = np.unique(rows["path"].to_numpy(), return_index=True)
-        return rows.take(np.sort(first))
+        files = [self.place / name for name in self._gone()]
+        columns = [read_rows(file, ["path"])["path"].combine_chunks() for file in files]
+        paths = pa.concat_arrays([pa.array([], pa.string()), *columns])
+        _, first = np.unique(paths.to_numpy(zero_copy_only=False), return_index=True)
+        counts = np.zeros(len(paths), bool)
+        counts[first] = True
+        counted = pc.if_else(pa.array(counts), paths, None)
+        ends = np.cumsum([0, *map(len, columns)]).tolist()
+        return {file: counted[a:b] for file, (a, b) in zip(files, pairwise(ends), strict=True)}
 
     def _gone(self) -> list[str]:
         return [name for name in _names(self.place) if name.startswith(f"{self.name}.gone-")]

@@ -11,7 +11,7 @@ go, their sums are added or subtracted, which gives the same bits as measuring a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,8 @@ from fruits.classify.changes import (
     Changes,
     Merge,
     Part,
+    measure_dropped,
     measure_files,
-    measure_rows,
     plan_merges,
     read_samples,
     write_entries,
@@ -170,21 +170,22 @@ def _parts(
     place: Location,
     transforms: Sequence[str],
 ) -> list[Part]:
-    """Measures the rows of the table in tasks, and the few deleted rows on the driver."""
+    """Measures the rows of the table, and the rows that were dropped from it, in tasks."""
     slots = workers.slots
     files = task_groups(table.root, table.files(), _TASK_BYTES, _TASK_FILES, slots)
-    groups = [(place / str(number), group) for number, group in enumerate(files)]
     # Not by a broadcast, which would send the entries of all rows to each task.
     entries = write_entries(changes.rows, place / "entries")
-    parts = workers.run(
-        lambda group: measure_files(group[1], entries, group[0], transforms),
-        groups,
-        f"classifier: moments of {changes.count:,} images, by fold",
-    )
-    if changes.kept and changes.gone.num_rows:
-        rows = changes.kept.gone()
-        parts.append(measure_rows(rows, changes.gone, place / "gone", transforms))
-    return parts
+    jobs: list[Callable[[], Part]] = [
+        partial(measure_files, group, entries, place / str(number), transforms)
+        for number, group in enumerate(files)
+    ]
+    dropped = changes.kept.gone() if changes.kept and changes.gone.num_rows else {}
+    for number, (file, paths) in enumerate(dropped.items()):
+        own = changes.gone.filter(pc.is_in(changes.gone["path"], paths.drop_null()))
+        prefix = place / f"gone-{number}"
+        jobs.append(partial(measure_dropped, file, paths, own, prefix, transforms))
+    what = f"classifier: moments of {changes.count:,} images, by fold"
+    return workers.run(lambda job: job(), jobs, what)
 
 
 def _to_keep(
