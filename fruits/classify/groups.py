@@ -61,9 +61,11 @@ def describe_groups(count: int, kinds: Mapping[str, int]) -> str:
         "folder": "folder",
         "film": "film (folder and leading letters of the file name)",
         "block": "block (neighbours by file name)",
+        "single": "nothing (one image)",
     }
     counts = ", ".join(
-        f"{own:,} label{'s' if own > 1 else ''} by {texts[kind]}" for kind, own in kinds.items()
+        f"{own:,} label{'s' if own > 1 else ''} grouped by {texts[kind]}"
+        for kind, own in kinds.items()
     )
     return f"{count:,} groups; {counts}"
 
@@ -175,6 +177,8 @@ def _divide(paths: list[str]) -> tuple[str, list[str]]:
         if len(set(groups)) > 1:
             return kind, groups
     order = sorted(dict.fromkeys(paths), key=_natural)
+    if len(order) == 1:
+        return "single", ["0"] * len(paths)
     block_of = {path: f"{place * FOLDS // len(order)}" for place, path in enumerate(order)}
     return "block", [block_of[path] for path in paths]
 

@@ -39,7 +39,11 @@ def add_cloud(
     upload.add_argument("folder", help="folder to upload, with its subfolders")
     upload.add_argument("uri", metavar="URI", help="destination: s3://bucket/prefix")
 
-    launch = action("launch", _launch, "make or change a stack; shows the cost and asks first")
+    launch = action(
+        "launch",
+        _launch,
+        "make a stack, or change one of emr or app; asks first",
+    )
     add_launch_options(launch)
 
     submit = action("submit", _submit, "run the package on a stack")
@@ -128,6 +132,12 @@ def _launch(
     proposal = propose(account, architecture, name, given, template, wheels, versioning)
     if proposal.is_launched:
         print(f"stack {name} exists with these parameters; it is not changed")
+        if proposal.bucket and proposal.enables_versioning:
+            bucket = proposal.parameters["Bucket"]
+            print(
+                "versioning is off, so a job can destroy results; to turn it on: aws s3api "
+                f"put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled"
+            )
         return
     print(proposal.text(), flush=True)
     ask("launch", yes)

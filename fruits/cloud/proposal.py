@@ -114,7 +114,7 @@ def propose(
     Args:
         account: The account.
         architecture: A key of :data:`fruits.cloud.templates.TEMPLATES`.
-        name: The name of the stack, which is changed if it exists.
+        name: The name of the stack; if it exists and is of EMR or the application, it is changed.
         given: The values of the template's parameters.
         file: A template to use instead of the package's template.
         wheels: The folder from deploy/emr/wheels.sh, for EMR.

@@ -100,12 +100,11 @@ def _of_all(
     distance = frechet_distance(now, before)
     reason = (
         f"the distance of the {now.count:,} images in {side or 'this run'} from the "
-        f"{before.count:,} in {other} is {distance / before.spread:.2f} times the spread of those "
-        f"in {other} (Fréchet distance {distance:.3g})"
+        f"{before.count:,} of {other} is {distance / before.spread:.2f} times the spread of those "
+        f"of {other} (Fréchet distance {distance:.3g})"
     )
     if chance is not None:
-        more = "more than" if distance / before.spread > chance else "no more than"
-        reason += f", {more} for random images of both ({chance:.2f})"
+        reason += f"; for a random part of both it would be {chance:.2f} times"
     score = distance / before.spread
     return [Finding("drift", None, None, side, None, None, other, score, reason)]
 
@@ -119,8 +118,8 @@ def _of_labels(
         score = _shift(one, another) / another.spread if another.spread else 0.0
         if score > 1:
             reason = (
-                f"the mean of {label} has moved by {score:.1f} times the spread of its images "
-                f"({one.count:,} images in {side or 'this run'}, {another.count:,} in {other})"
+                f"the means of {label} are {score:.1f} times the spread of a label's images apart "
+                f"({one.count:,} images in {side or 'this run'}, {another.count:,} of {other})"
             )
             found.append(Finding("drift", None, label, side, None, label, other, score, reason))
     return found

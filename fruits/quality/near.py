@@ -28,6 +28,8 @@ class SimilarContents:
         difference: The differences of the pairs, (p,) float64, see
             :class:`fruits.quality.similar.Pairs`.
         missing: The number of wanted contents without a thumbnail, which were not compared.
+        crowded: The number of contents that may have more pairs, see
+            :class:`fruits.quality.similar.Pairs`.
     """
 
     keys: Keys
@@ -35,6 +37,7 @@ class SimilarContents:
     other: Ints
     difference: NDArray[np.float64]
     missing: int
+    crowded: int
 
 
 def similar_contents(thumbnails: Iterable[pa.RecordBatch], wanted: Keys) -> SimilarContents:
@@ -54,6 +57,7 @@ def similar_contents(thumbnails: Iterable[pa.RecordBatch], wanted: Keys) -> Simi
         other=np.searchsorted(keys, others),
         difference=pairs.difference,
         missing=len(wanted) - len(signatures.keys),
+        crowded=pairs.crowded,
     )
 
 

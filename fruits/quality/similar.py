@@ -47,11 +47,13 @@ class Pairs:
         other: The indices of the second pictures, (p,) int64. Each pair is listed once.
         difference: The root mean square of the difference in luma, without the difference of the
             means, in levels from 0 to 255, (p,) float64.
+        crowded: The number of pictures that may have more pairs with pictures before them.
     """
 
     one: Ints
     other: Ints
     difference: NDArray[np.float64]
+    crowded: int
 
 
 def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
@@ -83,7 +85,9 @@ def similar_pairs(luma: Bytes, chroma: Bytes) -> Pairs:
             one, other, count = one[left], other[left], 2 * count
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     ones, others, differences = zip(nothing, *found, strict=True)
-    return Pairs(np.concatenate(ones), np.concatenate(others), np.concatenate(differences))
+    crowded = int(np.count_nonzero(room == 0))
+    joined = (np.concatenate(ones), np.concatenate(others), np.concatenate(differences))
+    return Pairs(*joined, crowded)
 
 
 def _candidates(luma: Bytes, room: Ints) -> Iterator[tuple[Ints, Ints]]:

@@ -82,8 +82,9 @@ KINDS = {
     "label_suspect": (
         "Labels that may be wrong",
         "Wrong labels",
-        "Another label is more probable for these photographs. Some have a wrong label, others are "
-        "hard to tell apart. The least probable labels come first.",
+        "For these photographs, the classifier is less sure of the given label than usual, and "
+        "sure enough of another one. Some have a wrong label, others are hard to tell apart. The "
+        "least probable labels come first.",
     ),
     "outlier": (
         "Outliers",

@@ -19,7 +19,8 @@ from fruits.quality.contents import Contents, rows_of
 from fruits.quality.copies import COLUMNS, most_serious_first
 from fruits.quality.duplicates import duplicates
 from fruits.quality.findings import MOST_LISTED, Finding
-from fruits.quality.near import near_duplicates, similar_contents
+from fruits.quality.near import SimilarContents, near_duplicates, similar_contents
+from fruits.quality.similar import PARTNERS
 from fruits.runs.context import RunContext
 from fruits.runs.reduce import TRAIN
 
@@ -86,16 +87,21 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
     similar = similar_contents(thumbnails, compared)
     others = trained.of(similar.keys) if trained else None
     alike = near_duplicates(similar, images.of(similar.keys), others)
-    reasons = _not_compared(len(compared), sum(left for _, left in samples), similar.missing)
+    reasons = _not_compared(len(compared), sum(left for _, left in samples), similar)
     if reasons:
         skipped["near-duplicate"] = "; ".join(reasons)
     return most_serious_first(found + alike)
 
 
-def _not_compared(compared: int, left_out: int, missing: int) -> list[str]:
+def _not_compared(compared: int, left_out: int, similar: SimilarContents) -> list[str]:
     reasons = []
-    if missing:
-        reasons.append(f"not looked for among {missing:,} images without a thumbnail")
+    if similar.missing:
+        reasons.append(f"not looked for among {similar.missing:,} images without a thumbnail")
+    if similar.crowded:
+        reasons.append(
+            f"{similar.crowded:,} images look like {PARTNERS} others or more, not all of which "
+            "were compared: copies on another side may be missing"
+        )
     if left_out:
         reasons.append(
             f"looked for among {compared:,} different contents, sampled evenly; {left_out:,} more "

@@ -25,7 +25,7 @@ def test_films_in_a_folder_are_groups() -> None:
     assert set(Counter(groups.names).values()) == {12}
     assert len(set(groups.names)) == 6
     rule = "film (folder and leading letters of the file name)"
-    assert groups.describe() == f"6 groups; 2 labels by {rule}"
+    assert groups.describe() == f"6 groups; 2 labels grouped by {rule}"
 
 
 def test_a_label_with_several_folders_is_grouped_by_folder() -> None:
@@ -47,6 +47,13 @@ def test_images_without_visible_groups_are_divided_into_blocks() -> None:
     assert groups.kinds == {"block": 1}
     assert list(Counter(groups.names).values()) == [20] * FOLDS
     assert len(set(groups.names[:20])) == 1  # 99 to 80: by number, not by letter
+
+
+def test_a_label_with_one_image_has_no_blocks() -> None:
+    groups = group_images(
+        ["Fig/1.jpg", *(f"Lime/r_{n}_100.jpg" for n in range(3))], ["Fig", *["Lime"] * 3]
+    )
+    assert groups.kinds == {"block": 1, "single": 1}
 
 
 def test_groups_by_expression_and_single_groups_without_a_match() -> None:
@@ -120,7 +127,7 @@ def test_groups_of_the_source_take_precedence_over_folders_but_not_over_an_expre
     paths, labels = ["a/1.jpg", "b/2.jpg", "c/3.jpg"], ["Fig"] * 3
     found = group_images(paths, labels, named=["tree 1", "tree 1", None])
     assert found.names == ["tree 1", "tree 1", "c/3.jpg"]
-    assert found.describe() == "2 groups; 1 label by the groups in the source"
+    assert found.describe() == "2 groups; 1 label grouped by the groups in the source"
     rules = Naming(group=r"(?P<group>\d)")
     assert group_images(paths, labels, rules, ["x", "x", "x"]).names == ["1", "2", "3"]
     assert group_images(paths, labels, named=[None] * 3).names == group_images(paths, labels).names

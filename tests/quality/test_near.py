@@ -188,6 +188,9 @@ def test_many_similar_pictures_have_few_pairs_but_each_has_some() -> None:
     found = similar_pairs(*frames(3000))
     assert len(found.one) == sum(min(before, PARTNERS) for before in range(3000))
     assert len({*found.one.tolist(), *found.other.tolist()}) == 3000
+    assert found.crowded == 3000 - PARTNERS
+    few = similar_pairs(*frames(PARTNERS))
+    assert (len(few.one), few.crowded) == (PARTNERS * (PARTNERS - 1) // 2, 0)
     assert len(similar_pairs(*frames(1)).one) == 0
 
 
@@ -195,7 +198,7 @@ def test_one_of_thousands_of_similar_pictures_is_kept() -> None:
     images = images_of({f"train/Fig/{n:04}.jpg": b"%d" % n for n in range(3000)})
     pairs = similar_pairs(*frames(3000))
     keys = digest_keys([images["sha256"]])
-    found = SimilarContents(keys, pairs.one, pairs.other, pairs.difference, 0)
+    found = SimilarContents(keys, pairs.one, pairs.other, pairs.difference, 0, pairs.crowded)
 
     listed = near_duplicates(found, images)
 

@@ -359,7 +359,7 @@ def test_other_rules_for_labels_reuse_the_features(
     for name in ("features", "pca", "predictions"):
         assert set(pd.read_parquet(tmp_path / "out" / name)["label"]) == {"Apple", "Fig"}
     # The groups of a kind are its varieties.
-    assert "2 labels by folder" in second.report["classifier"]["groups"]
+    assert "2 labels grouped by folder" in second.report["classifier"]["groups"]
 
 
 @pytest.mark.parametrize(

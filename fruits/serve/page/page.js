@@ -77,9 +77,9 @@ async function look(file, card) {
     const body = await answer.json();
     const prediction = body.predictions?.[0];
     if (prediction && !prediction.error) showPrediction(card, prediction, body.kept);
-    else showFailure(card, prediction?.error ?? body.error, [429, 503].includes(answer.status));
+    else showFailure(card, prediction?.error ?? body.error, answer.status >= 500 || [408, 429].includes(answer.status));
   } catch {
-    showFailure(card, navigator.onLine ? "The server does not answer, or the file cannot be read." : "There is no network.");
+    showFailure(card, navigator.onLine ? "The server does not answer, or the file cannot be read." : "There is no network.", true);
   }
 }
 
@@ -117,8 +117,8 @@ function showPrediction(card, prediction, kept) {
   say(prediction.unknown ? "I do not know this" : `${prediction.label}, ${percent(best.probability)} sure`);
 }
 
-function showFailure(card, reason, isBusy = false) {
-  const title = isBusy ? "There is no prediction" : "This file cannot be used";
+function showFailure(card, reason, isTemporary = false) {
+  const title = isTemporary ? "There is no prediction" : "This file cannot be used";
   const text = reason ? sentence(reason) : "The server reported an error.";
   card.classList.remove("waiting");
   card.classList.add("failed");
