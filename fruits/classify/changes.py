@@ -79,7 +79,7 @@ class Changes:
         """
         if kept.transforms != tuple(transforms):
             return None
-        dropped = pa.chunked_array([*kept.gone().values()], pa.string()).drop_null()
+        dropped = kept.gone()["path"]
         before, folds = Spread(_KEPT, images.bounds), set[int]()
         for rows in kept.images():
             folds |= set(pc.unique(rows["fold"]).to_pylist())
@@ -183,11 +183,15 @@ def measure_files(
 
 
 def measure_dropped(
-    file: Location, paths: pa.Array, entries: pa.Table, prefix: Location, transforms: Sequence[str]
+    file: Location,
+    rows: NDArray[np.int64],
+    entries: pa.Table,
+    prefix: Location,
+    transforms: Sequence[str],
 ) -> Part:
-    """Like :func:`measure_rows`, for a file of :meth:`KeptFolds.gone` and its paths."""
-    rows = read_rows(file, ["path", "features"]).filter(paths.is_valid())
-    return measure_rows(rows, entries, prefix, transforms)
+    """Like :func:`measure_rows`, for the rows of a file of :meth:`KeptFolds.gone`."""
+    found = read_rows(file, ["path", "features"]).take(rows)
+    return measure_rows(found, entries, prefix, transforms)
 
 
 def measure_rows(

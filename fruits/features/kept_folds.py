@@ -11,7 +11,6 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,11 @@ from fruits.storage.location import Location
 FOLDER = "_folds"
 _RECORD = "folds.json"
 _IMAGES = ["path", "label", "fold"]
+
+
+_GONE = pa.schema(
+    [("path", pa.string()), ("file", pa.dictionary(pa.int32(), pa.string())), ("row", pa.int64())]
+)
 
 
 @dataclass(frozen=True)
@@ -115,21 +119,19 @@ class KeptFolds:
             columns = own.select(["path", "features"])
             write_rows(prefix.extended(f"-{file.name}"), columns)
 
-    def gone(self) -> dict[Location, pa.Array]:
-        """The files with rows that were dropped since, ``path`` and ``features``, with their paths.
+    def gone(self) -> pa.Table:
+        """The rows that were dropped since: ``path``, the name of the ``file``, and ``row`` in it.
 
-        If an image was dropped several times, the first version counts: that one was measured. The
-        path of another version is null.
+        If an image was dropped several times, the first version counts: that one was measured.
         """
-        files = [self.place / name for name in self._gone()]
-        columns = [read_rows(file, ["path"])["path"].combine_chunks() for file in files]
-        paths = pa.concat_arrays([pa.array([], pa.string()), *columns])
-        _, first = np.unique(paths.to_numpy(zero_copy_only=False), return_index=True)
-        counts = np.zeros(len(paths), bool)
-        counts[first] = True
-        counted = pc.if_else(pa.array(counts), paths, None)
-        ends = np.cumsum([0, *map(len, columns)]).tolist()
-        return {file: counted[a:b] for file, (a, b) in zip(files, pairwise(ends), strict=True)}
+        found = [_GONE.empty_table()]
+        for name in self._gone():
+            paths = read_rows(self.place / name, ["path"])["path"]
+            columns = [paths, pa.repeat(name, len(paths)), np.arange(len(paths))]
+            found.append(pa.table(columns, _GONE.names).cast(_GONE))
+        rows = pa.concat_tables(found).unify_dictionaries()
+        _, first = np.unique(rows["path"].to_numpy(), return_index=True)
+        return rows.take(np.sort(first))
 
     def _gone(self) -> list[str]:
         return [name for name in _names(self.place) if name.startswith(f"{self.name}.gone-")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,12 @@ PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of Python and of the packages that affect results."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    """The versions of Python and of the installed packages that affect results."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):  # Networks of other origin need no Keras.
+            found[name] = version(name)
+    return found
 
 
 def spark_version(session: SparkSession | None) -> str:

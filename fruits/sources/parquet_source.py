@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
@@ -67,14 +68,16 @@ class ParquetImages:
         return Listing(list_parquet(self.place, self.naming))
 
 
-def open_parquet(location: Location, length: int) -> pq.ParquetFile:
+@contextmanager
+def open_parquet(location: Location, length: int) -> Iterator[pq.ParquetFile]:
     """Opens a Parquet file so that columns are read in small parts."""
     if location.is_local:
         # As bytes, because a name may not be UTF-8.
-        file = pa.OSFile(os.fsencode(location.path))
+        opened = pa.OSFile(os.fsencode(location.path))
     else:
-        file = pa.PythonFile(open_ranges(location, length), mode="r")
-    return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+        opened = pa.PythonFile(open_ranges(location, length), mode="r")
+    with opened, pq.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
+        yield file
 
 
 def list_parquet(place: str | Location, naming: Naming) -> pa.Table:

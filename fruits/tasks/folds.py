@@ -16,8 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fruits.classify.changes import (
     Changes,
@@ -179,13 +181,31 @@ def _parts(
         partial(measure_files, group, entries, place / str(number), transforms)
         for number, group in enumerate(files)
     ]
-    dropped = changes.kept.gone() if changes.kept and changes.gone.num_rows else {}
-    for number, (file, paths) in enumerate(dropped.items()):
-        own = changes.gone.filter(pc.is_in(changes.gone["path"], paths.drop_null()))
-        prefix = place / f"gone-{number}"
-        jobs.append(partial(measure_dropped, file, paths, own, prefix, transforms))
+    if changes.kept and changes.gone.num_rows:
+        for file, rows, own in _dropped(changes.kept, changes.gone):
+            prefix = place / f"gone-{len(jobs)}"
+            jobs.append(partial(measure_dropped, file, rows, own, prefix, transforms))
     what = f"classifier: moments of {changes.count:,} images, by fold"
     return workers.run(lambda job: job(), jobs, what)
+
+
+def _dropped(
+    kept: KeptFolds, entries: pa.Table
+) -> Iterator[tuple[Location, NDArray[np.int64], pa.Table]]:
+    """The files with dropped rows, with the rows that count and their entries.
+
+    The tables are copies of their own rows: a slice would be sent with all rows.
+    """
+    rows = kept.gone()
+    entries = entries.append_column("at", pc.index_in(entries["path"], rows["path"]))
+    entries = entries.filter(pc.is_valid(entries["at"])).sort_by("at").combine_chunks()
+    own = rows.take(entries["at"]).combine_chunks()
+    codes = own["file"].combine_chunks()
+    numbers, places = np.asarray(codes.indices), own["row"].to_numpy()
+    for number in np.unique(numbers):
+        some = np.flatnonzero(numbers == number)
+        name = codes.dictionary[int(number)].as_py()
+        yield kept.place / name, np.unique(places[some]), entries.drop_columns(["at"]).take(some)
 
 
 def _to_keep(

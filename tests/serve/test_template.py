@@ -58,26 +58,28 @@ def test_cfn_lint_finds_no_problem() -> None:
 
 def test_the_tasks_may_read_the_model_and_nothing_else(resources: dict[str, Any]) -> None:
     given = policies(resources, "TaskRole")
+    account = {"aws__ResourceAccount": "123456789012"}
     model = f"{BUCKET}/fruits/output/predictor/graph.bin"
-    assert allows(given, "s3:GetObject", model)
+    assert allows(given, "s3:GetObject", model, **account)
+    assert not allows(given, "s3:GetObject", model, aws__ResourceAccount="210987654321")
     for prefix in ("fruits/output", "fruits/output/predictor"):
-        assert allows(given, "s3:ListBucket", BUCKET, s3__prefix=prefix)
+        assert allows(given, "s3:ListBucket", BUCKET, s3__prefix=prefix, **account)
     for prefix in ("", "fruits", "fruits/output2/x"):
-        assert not allows(given, "s3:ListBucket", BUCKET, s3__prefix=prefix)
+        assert not allows(given, "s3:ListBucket", BUCKET, s3__prefix=prefix, **account)
     for other in (
         f"{BUCKET}/fruits/output2/x",
         f"{BUCKET}/other",
         "arn:aws:s3:::else/fruits/output/x",
     ):
-        assert not allows(given, "s3:GetObject", other)
+        assert not allows(given, "s3:GetObject", other, **account)
     for action in (
         "s3:PutObject",
         "s3:DeleteObject",
         "secretsmanager:GetSecretValue",
         "sts:AssumeRole",
     ):
-        assert not allows(given, action, model)
-        assert not allows(given, action, VALUES["TokenArn"])
+        assert not allows(given, action, model, **account)
+        assert not allows(given, action, VALUES["TokenArn"], **account)
 
 
 def test_the_role_that_starts_tasks_reads_the_token_and_no_photographs(
