@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from fruits.errors import StorageError
@@ -38,7 +38,8 @@ def statuses(uris: Iterable[str]) -> tuple[dict[str, Entry], StorageError | None
     folders: dict[str, list[str]] = defaultdict(list)
     for uri in uris:
         folders[uri.rpartition("/")[0]].append(uri)
-    found: dict[str, Entry | StorageError] = {}
+    found: dict[str, Entry] = {}
+    forbidden: StorageError | None = None
     unlisted: list[str] = []
     with ThreadPoolExecutor(_REQUESTS) as pool:
         parts = pool.map(lambda one: _of_folder(*one), folders.items())
@@ -46,16 +47,32 @@ def statuses(uris: Iterable[str]) -> tuple[dict[str, Entry], StorageError | None
             if part is None:
                 unlisted += names
             else:
-                found |= part
+                found |= part[0]
+                forbidden = forbidden or part[1]
         few = (unlisted[n : n + _FEW] for n in range(0, len(unlisted), _FEW))
-        for looked_up in pool.map(_of_each, few):
-            found |= looked_up
-    entries = {uri: one for uri, one in found.items() if isinstance(one, Entry)}
-    return entries, next((one for one in found.values() if isinstance(one, StorageError)), None)
+        for there, error in pool.map(_of_each, few):
+            found |= there
+            forbidden = forbidden or error
+    return found, forbidden
 
 
-def _of_folder(folder: str, uris: list[str]) -> Mapping[str, Entry | StorageError] | None:
-    """The entries of files of one folder; None if it may not be listed."""
+def refusal(uris: Iterable[str]) -> StorageError | None:
+    """The error of a file if the store forbids all of these files; the first other answer ends it.
+
+    Raises:
+        StorageError: a store cannot be used.
+    """
+    error = None
+    for uri in uris:
+        answer = _look(uri)
+        if not isinstance(answer, StorageError):
+            return None
+        error = error or answer
+    return error
+
+
+def _of_folder(folder: str, uris: list[str]) -> tuple[dict[str, Entry], StorageError | None] | None:
+    """The result of :func:`statuses` for files of one folder; None if it may not be listed."""
     if len(uris) <= _FEW or folder.startswith("file:"):
         return _of_each(uris)
     wanted, found = set(uris), {}
@@ -67,12 +84,22 @@ def _of_folder(folder: str, uris: list[str]) -> Mapping[str, Entry | StorageErro
         except PermissionError:
             return None
         except OSError:
-            return {}  # Its files count as missing; reading them raises the errors.
-    return found
+            return {}, None  # Its files count as missing; reading them raises the errors.
+    return found, None
 
 
-def _of_each(uris: Iterable[str]) -> dict[str, Entry | StorageError]:
-    return {uri: found for uri in uris if (found := _look(uri))}
+def _of_each(uris: Iterable[str]) -> tuple[dict[str, Entry], StorageError | None]:
+    """The result of :func:`statuses`, with a request for each file."""
+    found: dict[str, Entry] = {}
+    forbidden = None
+    for uri in uris:
+        answer = _look(uri)
+        if isinstance(answer, Entry):
+            found[uri] = answer
+        else:
+            # Only one is kept: each has a traceback and the response of the store, about 10 kB.
+            forbidden = forbidden or answer
+    return found, forbidden
 
 
 def _look(uri: str) -> Entry | StorageError | None:

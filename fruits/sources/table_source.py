@@ -25,12 +25,17 @@ from fruits.sources.columns import label_facts, path_column, path_texts, require
 from fruits.sources.listing import Listing
 from fruits.sources.members import AT, ITEMS, REFUSED, has_rules, prefer_source_values
 from fruits.sources.naming import Naming
-from fruits.sources.statuses import statuses
+from fruits.sources.statuses import refusal, statuses
 from fruits.storage.failures import store_errors
 from fruits.storage.files import read
 from fruits.storage.location import Location
 from fruits.storage.parquet import parquet_table
 from fruits.storage.walk import Entry
+
+# Of a table with more rows, some are looked up first, because a store that refuses them all would
+# be asked for each. If it has a tenth of the files, it almost certainly has one of these.
+_MANY = 1000
+_FIRST = 64
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,15 @@ def _looked_up(uris: list[str]) -> tuple[list[str], dict[str, Entry], StorageErr
     """The URIs, decoded if only the decoded name exists, and the entries of existing files.
 
     The last value is the error of a forbidden file, or None.
+
+    Raises:
+        StorageError: the store cannot be used, or refuses each of some files of a long table.
     """
+    if len(uris) > _MANY:
+        spread = uris[:: len(uris) // _FIRST]
+        # Without permission to list, a missing name is forbidden, too: the other one may exist.
+        if error := refusal(dict.fromkeys(n for uri in spread for n in (uri, unquote(uri)))):
+            raise error
     found, forbidden = statuses(dict.fromkeys(uris))
     decoded = {uri: unquote(uri) for uri in uris if "%" in uri and uri not in found}
     there, _ = statuses(dict.fromkeys(decoded.values()))

@@ -191,6 +191,42 @@ def test_a_store_that_refuses_every_object_of_a_table_is_reported(
         open_source(write(tmp_path / "t.csv", rows)).items()
 
 
+@pytest.mark.parametrize("folders", [1, 300])
+def test_a_store_that_refuses_a_long_table_is_reported_after_a_few_requests(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: int
+) -> None:
+    rows = [["path"], *[[f"s3://fruits/{n % folders}/a%20{n}.jpg"] for n in range(3000)]]
+    place = write(tmp_path / "t.csv", rows)
+    answer_for_a_role_without_listings(monkeypatch)
+    asked: list[str] = []
+    refuse = RetryingS3._call_s3
+
+    async def counted(self: RetryingS3, method: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(method)
+        return await refuse(self, method, *arguments, **options)
+
+    monkeypatch.setattr(RetryingS3, "_call_s3", counted)
+    with pytest.raises(StorageError, match="the store refuses the credentials"):
+        open_source(place).items()
+    assert 0 < len(asked) <= 200
+
+
+def test_a_long_table_without_permission_to_list_may_have_encoded_and_missing_names(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"photos/a {number}.jpg" for number in range(500, 1100, 2)]
+    for key in keys:
+        bucket.put_object(Key=key, Body=b"x")
+    rows = [["path"], *[[f"s3://fruits/photos/a%20{number}.jpg"] for number in range(1100)]]
+    place = write(tmp_path / "t.csv", rows)
+    answer_for_a_role_without_listings(monkeypatch, *keys)
+    images = open_source(place).items().images
+    lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
+    assert len(lengths) == 1100
+    there = {path for path, length in lengths.items() if length}
+    assert there == {f"s3a://fruits/{key}" for key in keys}
+
+
 def test_paths_that_are_lists_are_reported_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": [["a.jpg"]]}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"wanted texts or bytes in the column path.*has list<"):
