@@ -1,11 +1,12 @@
 """Collects files whose content already has features, and commits their rows.
 
-The files are staged in tables of limited length, and each of them becomes one file of features.
+The files are staged, and then divided into tables of limited length by the committed file that has
+their content, so that few tasks read the same file. Each table becomes one file of features.
 :mod:`fruits.spark.copies` does the same with a join in Spark.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -72,37 +73,59 @@ def commit_copies(
     """Commits the rows of copies, with the features of their contents.
 
     Args:
-        workers: The workers. Each task writes the rows of one staged file of copies, so the memory
-            does not depend on their number.
+        workers: The workers. Each task writes the rows of at most :data:`ROWS_OF_A_FILE` copies, so
+            the memory of workers does not depend on their number.
         store: The features.
         copies: The copies, at least one.
         known: Tables with the columns ``digest`` and ``file`` of all committed rows, from
             :func:`fruits.tasks.known.known_parts`.
     """
-    names = [f"{uuid.uuid4().hex}.parquet" for _ in copies.staged]
-    jobs = [
-        (file, store.staged / name, [store.root / one for one in _files_with(file, known)])
-        for file, name in zip(copies.staged, names, strict=True)
-    ]
+    columns = [*LISTING.names, "content"]
+    named = pa.concat_tables([read_rows(file, columns) for file in copies.staged])
+    names, jobs = [], []
+    for part, files in _divided(named, known):
+        names.append(f"{uuid.uuid4().hex}.parquet")
+        jobs.append((part, store.staged / names[-1], [store.root / name for name in files]))
     workers.run(_write, jobs, f"extract: {copies.count:,} copies of known images")
     store.commit(names, REJECTED.empty_table())
     delete_files(store.root, [file.path for file in copies.staged])
 
 
-def _files_with(staged: Location, known: Sequence[pa.Table]) -> list[str]:
-    """The names of the files that may have the contents of the copies in a staged file."""
-    starts = digest_starts(pc.unique(read_rows(staged, ["content"])["content"]))
-    own = (table["file"].filter(pc.is_in(table["digest"], starts)).unique() for table in known)
-    return sorted({name for names in own for name in names.to_pylist()})
+def _divided(named: pa.Table, known: Sequence[pa.Table]) -> Iterator[tuple[pa.Table, list[str]]]:
+    """Copies in tables of limited length, and the names of the files that may have their contents.
+
+    Copies whose content is in the same file are next to each other, in the order of the listing.
+    The files that suffice for contents without boxes come first.
+    """
+    starts = digest_starts(named["content"])
+    wanted = starts.unique()
+    own = [table.filter(pc.is_in(table["digest"], wanted)) for table in known]
+    digests = [table["digest"].cast(pa.binary()) for table in own]
+    files = [table["file"].cast(pa.string()) for table in own]
+    places = pa.concat_tables(
+        [pa.table({"digest": one, "file": name}) for one, name in zip(digests, files, strict=True)]
+    )
+    places = places.sort_by([("file", "ascending"), ("digest", "ascending")]).combine_chunks()
+    # Many files may have the same content; this is the first of them.
+    first = pc.index_in(starts, places["digest"].combine_chunks())
+    numbers = pc.rank(places["file"], tiebreaker="min").take(first)
+    order = np.argsort(numbers.fill_null(0).to_numpy(), kind="stable")
+    for start in range(0, len(order), ROWS_OF_A_FILE):
+        rows = order[start : start + ROWS_OF_A_FILE]
+        there = pc.is_in(places["digest"], starts.take(pa.array(rows)))
+        enough = places["file"].take(first.take(pa.array(rows)).drop_null()).unique().sort()
+        others = places["file"].filter(there).unique()
+        yield named.take(rows), [*dict.fromkeys(enough.to_pylist() + others.to_pylist())]
 
 
-def _write(job: tuple[Location, Location, list[Location]]) -> None:
-    """Writes the rows of the copies in a staged file, with features from some files."""
-    staged, target, files = job
-    named = read_rows(staged, [*LISTING.names, "content"])
+def _write(job: tuple[pa.Table, Location, list[Location]]) -> None:
+    """Writes the rows of some copies, with features from some files."""
+    named, target, files = job
     contents = pc.unique(named["content"])
     found = _FOUND.empty_table()
     for file in files:
+        if pc.all(pc.is_in(contents, found["sha256"])).as_py():
+            break  # The boxes of a photograph may be in several files, but its digest is in none.
         rows = read_rows(file, _FOUND.names).cast(_FOUND)
         own = pc.is_in(_content(rows["sha256"]), contents)
         # Many files may have the same content.

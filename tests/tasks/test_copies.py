@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,13 @@ from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import LISTING
 from fruits.spark import copies as spark_copies
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks import copies as copies_module
 from fruits.tasks.copies import Copies, commit_copies
 from fruits.tasks.known import known_parts
 from fruits.tasks.local import LocalWorkers
+from fruits.tasks.workers import Workers
 
 BOXES = ("#xywh=0,0,5,5", "#xywh=5,5,9,9")
 
@@ -124,6 +126,39 @@ def test_each_task_writes_a_few_copies_to_a_file(
     sizes = [pq.read_metadata(file).num_rows for file in files]
     assert sorted(sizes) == sorted([5, 5, 5, 2, 3, 3, 3, 3, 3, 3])
     assert answers == [[None] * 7]  # no features are sent to the driver
+
+
+def test_tasks_read_each_file_only_for_the_copies_of_its_contents(
+    commit_here: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies_module, "ROWS_OF_A_FILE", 4)
+    reads: list[str] = []
+    read = copies_module.read_rows
+
+    def counted(place: Location, columns: list[str]) -> pa.Table:
+        reads.extend([place.name] if "features" in columns else [])
+        return read(place, columns)
+
+    class Here:
+        """Runs tasks in this process, where their reads are counted."""
+
+        def run(self, work: Callable[[Any], None], items: list[Any], _: str) -> list[None]:
+            return [work(item) for item in items]
+
+    def here(workers: LocalWorkers, store: FeatureWriter, copies: Copies) -> None:
+        known = [*known_parts(workers, store, ())]
+        monkeypatch.setattr(copies_module, "read_rows", counted)
+        commit_copies(cast(Workers, Here()), store, copies, known)
+
+    # Neighbours in the listing have their contents in different files; 3 is in two files.
+    contents = {f"new/{n:02}.jpg": digest(n * 5 % 12) for n in range(36)}
+    rows = commit_here("out", contents, here).set_index("path")
+    assert len(rows) == 15 + 36
+    for name, content in contents.items():
+        assert rows.loc[f"file:/{name}", "sha256"] == content
+    # Nine tasks; two of them have contents of two files.
+    assert len(set(reads)) == 3
+    assert len(reads) <= 9 + 2
 
 
 @pytest.mark.spark
