@@ -78,13 +78,15 @@ def spark_errors() -> Iterator[None]:
     try:
         with store_errors("S3"):
             yield
-    except (*SparkError, WorkerDiedError, OSError) as error:
+    except Exception as error:
+        # Of any type: PySpark itself may fail while it handles an interruption.
         if _interrupted(error):
             raise KeyboardInterrupt from error
-        if found := _known(str(error)):
-            raise found from error
-        if java_ended():
-            raise WorkerError(_JAVA_ENDED) from error
+        if isinstance(error, (*SparkError, WorkerDiedError, OSError)):
+            if found := _known(str(error)):
+                raise found from error
+            if java_ended():
+                raise WorkerError(_JAVA_ENDED) from error
         raise
 
 

@@ -33,11 +33,18 @@ def test_a_java_that_was_killed_is_one_line() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_caused_by_an_interruption_is_raised_as_interruption() -> None:
-    refused = ConnectionRefusedError("[Errno 111] Connection refused")
-    refused.__context__ = KeyboardInterrupt()
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError("[Errno 111] Connection refused"),
+        # PySpark raises it if it is interrupted while it connects.
+        UnboundLocalError("cannot access local variable 'sockfile'"),
+    ],
+)
+def test_an_error_caused_by_an_interruption_is_raised_as_interruption(error: Exception) -> None:
+    error.__context__ = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt), spark_errors():
-        raise refused
+        raise error
 
 
 def test_an_error_of_unknown_cause_passes_unchanged() -> None:
