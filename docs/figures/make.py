@@ -77,7 +77,7 @@ def drawn(figure: Figure) -> Image.Image:
 
 
 def report(page: Page, document: Path) -> None:
-    """The map of a report: a lasso has chosen a label, and the mouse is on one of its points."""
+    """The map of a report, with a selected label and the mouse on one of its points."""
     size = {"width": 1180, "height": 1250, "deviceScaleFactor": 1, "mobile": False}
     page.call("Emulation.setDeviceMetricsOverride", **size)
     page.open(document.resolve().as_uri())
@@ -92,7 +92,7 @@ def report(page: Page, document: Path) -> None:
     for corner in corners[1:]:
         mouse(page, "mouseMoved", *corner, button="left", buttons=1)
     mouse(page, "mouseReleased", *corners[-1], button="left", clickCount=1)
-    wait_for(lambda: "chosen" in page.ask("document.getElementById('chosen-title').textContent"))
+    wait_for(lambda: "selected" in page.ask("document.getElementById('chosen-title').textContent"))
     mouse(page, "mouseMoved", *max(places))  # what it shows is on the right of the point
     time.sleep(1)  # until the thumbnails are shown
     page.picture(FIGURES / "report.png")
