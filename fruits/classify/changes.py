@@ -54,6 +54,7 @@ class Changes:
         gone: The actions for rows that were dropped from the table.
         kept: The stored moments; None if there are none.
         kept_folds: The folds that have stored moments.
+        dropped: The rows of :meth:`KeptFolds.gone`; None if nothing is stored.
     """
 
     images: Parts
@@ -62,6 +63,7 @@ class Changes:
     gone: pa.Table
     kept: KeptFolds | None
     kept_folds: frozenset[int] = frozenset()
+    dropped: pa.Table | None = None
 
     @classmethod
     def all_of(cls, images: Parts) -> Changes:
@@ -79,7 +81,8 @@ class Changes:
         """
         if kept.transforms != tuple(transforms):
             return None
-        dropped = kept.gone()["path"]
+        dropped_rows = kept.gone()
+        dropped = dropped_rows["path"]
         before, folds = Spread(_KEPT, images.bounds), set[int]()
         for rows in kept.images():
             folds |= set(pc.unique(rows["fold"]).to_pylist())
@@ -97,7 +100,8 @@ class Changes:
         if 2 * measured > images.num_rows:
             return None
         gone_rows = pa.concat_tables(lost)
-        return cls(images, entries.parts(), measured, gone_rows, kept, frozenset(folds))
+        folds_kept = frozenset(folds)
+        return cls(images, entries.parts(), measured, gone_rows, kept, folds_kept, dropped_rows)
 
 
 def _added(read: Read) -> pa.Table:

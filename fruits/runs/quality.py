@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fruits.features.digest_keys import is_in, sorted_keys
-from fruits.features.rows import scan, write_rows
+from fruits.features.rows import rows_of_paths, scan, write_rows
 from fruits.quality.copies import COLUMNS
 from fruits.quality.drift import drift_of_runs, drift_of_splits, farthest_first
 from fruits.quality.findings import Finding, by_kind, counts_of, file_name
@@ -74,11 +73,9 @@ def find_quality(
 def _left_out(context: RunContext, classified: Classified) -> pa.Table:
     """The held-out images of the cross-validation, of which there are at most some thousands."""
     paths = classified.held_out.paths if classified.held_out else []
-    chosen = sorted_keys([pa.array(paths, pa.string())])
-    # Not by a filter of Arrow, which would hash all paths again for each file.
-    batches = scan(context.store.dataset(), COLUMNS) if paths else ()
-    found = (batch.filter(pa.array(is_in(chosen, batch["path"]))) for batch in batches)
-    return pa.Table.from_batches(found, IMAGES)
+    if not paths:
+        return IMAGES.empty_table()
+    return rows_of_paths(scan(context.store.dataset(), COLUMNS), pa.array(paths, pa.string()))
 
 
 def _drift(context: RunContext, extracted: Extracted, reduced: Reduced) -> list[Finding]:

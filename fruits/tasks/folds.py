@@ -182,7 +182,8 @@ def _parts(
         for number, group in enumerate(files)
     ]
     if changes.kept and changes.gone.num_rows:
-        for file, rows, own in _dropped(changes.kept, changes.gone):
+        for name, rows, own in _dropped(changes.dropped, changes.gone):
+            file = changes.kept.place / name
             prefix = place / f"gone-{len(jobs)}"
             jobs.append(partial(measure_dropped, file, rows, own, prefix, transforms))
     what = f"classifier: moments of {changes.count:,} images, by fold"
@@ -190,13 +191,12 @@ def _parts(
 
 
 def _dropped(
-    kept: KeptFolds, entries: pa.Table
-) -> Iterator[tuple[Location, NDArray[np.int64], pa.Table]]:
-    """The files with dropped rows, with the rows that count and their entries.
+    rows: pa.Table, entries: pa.Table
+) -> Iterator[tuple[str, NDArray[np.int64], pa.Table]]:
+    """The names of the files with dropped rows, with the rows that count and their entries.
 
     The tables are copies of their own rows: a slice would be sent with all rows.
     """
-    rows = kept.gone()
     entries = entries.append_column("at", pc.index_in(entries["path"], rows["path"]))
     entries = entries.filter(pc.is_valid(entries["at"])).sort_by("at").combine_chunks()
     own = rows.take(entries["at"]).combine_chunks()
@@ -205,7 +205,7 @@ def _dropped(
     for number in np.unique(numbers):
         some = np.flatnonzero(numbers == number)
         name = codes.dictionary[int(number)].as_py()
-        yield kept.place / name, np.unique(places[some]), entries.drop_columns(["at"]).take(some)
+        yield name, np.unique(places[some]), entries.drop_columns(["at"]).take(some)
 
 
 def _to_keep(

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from fruits.sources import parquet_source
 from fruits.storage.s3 import RetryingS3
 
 
@@ -24,3 +25,17 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(RetryingS3, "_call_s3", counted)
     return called
+
+
+@pytest.fixture
+def row_groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collects the numbers of the row groups of Parquet sources that are read, in order."""
+    groups: list[int] = []
+    read_group = parquet_source._read_group
+
+    def watched(file: Any, group: int, *arguments: Any) -> Any:
+        groups.append(group)
+        return read_group(file, group, *arguments)
+
+    monkeypatch.setattr(parquet_source, "_read_group", watched)
+    return groups

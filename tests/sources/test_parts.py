@@ -12,7 +12,7 @@ import pytest
 
 from fruits.errors import InputError
 from fruits.features.digests import Digests, write_digests
-from fruits.sources import parquet_source, parts
+from fruits.sources import parts
 from fruits.sources.listing import LISTING, sample_evenly
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts, Totals
@@ -129,26 +129,18 @@ def test_totals_cover_all_rows() -> None:
 
 @pytest.mark.usefixtures("_small_parts")
 def test_in_a_part_each_row_group_of_a_parquet_file_is_decoded_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, row_groups: list[int]
 ) -> None:
     images = [bytes([number]) for number in range(120)]
     pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", row_group_size=5)
     found = open_source(str(tmp_path / "a.parquet")).found().images
-    groups: list[int] = []
-    read_group = parquet_source._read_group
-
-    def watched(file: Any, group: int, *arguments: Any) -> Any:
-        groups.append(group)
-        return read_group(file, group, *arguments)
-
-    monkeypatch.setattr(parquet_source, "_read_group", watched)
     contents = []
     for part, ordered in zip(found, found.in_file_order(), strict=True):
         # The names are the numbers of the rows: 0, 1, 10, 100, 101 ...
         assert sorted(part["path"].to_pylist()) == sorted(ordered["path"].to_pylist())
-        groups.clear()
+        row_groups.clear()
         contents += contents_of(ordered)
-        assert groups == sorted(set(groups))
+        assert row_groups == sorted(set(row_groups))
     assert sorted(contents) == images  # type: ignore[type-var]
     assert len(found.rows) > 3
 
