@@ -26,6 +26,10 @@ class ChildDied(Exception):
     """The process ended or was killed before it responded; the message is the reason."""
 
 
+class ModelRefused(ChildDied):
+    """The predictor cannot be loaded; the message is its error."""
+
+
 class Child:
     """A process that predicts, see :mod:`fruits.serve.worker`.
 
@@ -44,7 +48,8 @@ class Child:
         """Starts a process with the predictor of a local folder.
 
         Raises:
-            ChildDied: the predictor could not be loaded; the message has its error.
+            ModelRefused: the predictor cannot be loaded.
+            ChildDied: the process ended, or was too slow.
         """
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = await asyncio.create_subprocess_exec(
@@ -66,8 +71,13 @@ class Child:
             raise ChildDied(_NONSENSE)
         if "error" in child.about:
             await child.stop()
-            raise ChildDied(child.about["error"])
+            raise ModelRefused(child.about["error"])
         return child
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.returncode is not None
 
     async def answer(
         self, wanted: Sequence[dict[str, Any]], contents: Sequence[bytes], seconds: float
@@ -146,9 +156,12 @@ class Child:
 
 
 def _cause(code: int) -> str:
-    if code < 0:
-        return f"the process that decodes died of {signal.Signals(-code).name}"
-    return f"the process that decodes ended with status {code}"
+    if code >= 0:
+        return f"the process that decodes ended with status {code}"
+    name = f"signal {-code}"
+    with contextlib.suppress(ValueError):  # Most real-time signals have no name.
+        name = signal.Signals(-code).name
+    return f"the process that decodes died of {name}"
 
 
 def _are_answers(value: Any) -> bool:

@@ -93,7 +93,8 @@ class Engine:
         """Loads another model, and then replaces the present one between two batches.
 
         Raises:
-            ChildDied: the model cannot be loaded; the present one stays.
+            ModelRefused: the model cannot be loaded; the present one stays.
+            ChildDied: a process ended before it had loaded the model; the present one stays.
         """
         starts = [Child.start(model.folder, model.version) for _ in self._slots]
         children = await asyncio.gather(*starts, return_exceptions=True)
@@ -104,7 +105,7 @@ class Engine:
             if isinstance(error, ChildDied):
                 # The user knows the place of the model, not that of its copy.
                 reason = str(error).replace(f"file:{model.folder}", model.place)
-                error = ChildDied(reason.replace(model.folder, model.place))
+                error = type(error)(reason.replace(model.folder, model.place))
             raise error
         self.model, self.about = model, good[0].about
         await asyncio.gather(
@@ -217,6 +218,11 @@ class _Slot:
 
     async def _settle(self, jobs: Sequence[Job]) -> None:
         """Predicts every job; if the process dies, those still wanted are tried one by one."""
+        if self.child is not None and self.child.has_ended:
+            # It died between two batches, so none of these photographs is the cause.
+            self._lose("it ended while no photograph was there")
+        if not await self._has_child(jobs):
+            return
         reason = await self._try(jobs)
         if reason is None:
             return
@@ -224,19 +230,23 @@ class _Slot:
             jobs[0].settle({"error": reason, "version": ""})
             return
         for job in jobs:
-            while self.child is None and not job.answer.done():
-                await self._start()
-            if job.answer.done():
-                continue
-            alone = await self._try([job])
-            if alone is not None:
-                job.settle({"error": alone, "version": ""})
+            if await self._has_child([job]):
+                alone = await self._try([job])
+                if alone is not None:
+                    job.settle({"error": alone, "version": ""})
+
+    async def _has_child(self, jobs: Sequence[Job]) -> bool:
+        """Starts a process if there is none; returns whether any of the jobs is still wanted."""
+        while not all(job.answer.done() for job in jobs):
+            if self.child is not None:
+                return True
+            await self._start()
+        return False
 
     async def _try(self, jobs: Sequence[Job]) -> str | None:
         """Predicts the jobs; returns the reason if the process dies, otherwise None."""
         child, engine = self.child, self.engine
-        if child is None:
-            return None
+        assert child is not None
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
@@ -244,14 +254,17 @@ class _Slot:
                 [job.wanted for job in jobs], [job.content for job in jobs], engine.image_seconds
             )
         except ChildDied as death:
-            self.child = None
-            engine.restarts += 1
-            log.warning("a process died and is restarted: %s", death)
+            self._lose(str(death))
             return str(death)
         engine.measured(loop.time() - started, len(jobs))
         for job, answer in zip(jobs, answers, strict=True):
             job.settle(answer | {"version": child.version})
         return None
+
+    def _lose(self, reason: str) -> None:
+        self.child = None
+        self.engine.restarts += 1
+        log.warning("a process died and is restarted: %s", reason)
 
     async def _restart(self) -> None:
         async with self._lock:

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, OutputError
 from fruits.serve import snapshot
-from fruits.serve.child import ChildDied
+from fruits.serve.child import ChildDied, ModelRefused
 from fruits.serve.engine import Engine
 from fruits.serve.metrics import Metrics
 from fruits.storage.location import Location
 
 log = logging.getLogger(__name__)
+
+# Errors whose message says enough; others are logged with a traceback.
+_EXPECTED = (FruitsError, OSError, ChildDied)
 
 
 class Reload:
@@ -38,9 +41,10 @@ class Reload:
         """Loads a change after two checks with the same result: it may be incomplete before."""
         try:
             stamp = await asyncio.to_thread(snapshot.stamp, self._place)
-        except (FruitsError, OSError) as error:
+        except Exception as error:  # Clients of stores raise errors of many types.
             self._metrics.place.set(0)
-            log.warning("the location of the model cannot be read: %s", error)
+            reason = "the location of the model cannot be read: %s"
+            log.warning(reason, error, exc_info=not isinstance(error, _EXPECTED))
             return
         self._metrics.place.set(1)
         if stamp == self._seen and stamp != self._tried:
@@ -56,13 +60,15 @@ class Reload:
             new = await asyncio.to_thread(snapshot.take, self._place)
             if new.version != old.version:
                 await engine.swap(new)
-        except (snapshot.NoRoomError, OSError) as error:
-            # The model may be good: it is tried again at the next check.
-            self._tried = ""
-            log.error("a new model cannot be loaded now, model %s stays: %s", old.version, error)
-        except (FruitsError, ChildDied) as error:
+        except (OutputError, ModelRefused) as error:
             self._metrics.reloads.labels("refused").inc()
             log.error("a new model is refused, model %s stays: %s", old.version, error)
+        except Exception as error:
+            # The model may be good: it is tried again at the next check.
+            self._tried = ""
+            reason = "a new model cannot be loaded now, model %s stays: %s"
+            expected = isinstance(error, _EXPECTED)
+            log.error(reason, old.version, error, exc_info=not expected)
         if engine.model is new and new is not old:
             old.delete()
             self._metrics.reloads.labels("taken over").inc()

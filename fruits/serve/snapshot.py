@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fruits.errors import ConfigError, OutputError
+from fruits.errors import ConfigError, OutputError, StorageError
 from fruits.predictor.files import MANIFEST, parse_manifest
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
@@ -77,12 +77,19 @@ def place_of(model: str) -> Location:
 
 
 def stamp(place: Location) -> str:
-    """A digest of names, sizes, times and tags, which changes if any file in a folder changes."""
+    """A digest of names, sizes, times and tags, which changes if any file in a folder changes.
+
+    Raises:
+        StorageError: the store cannot be used, or the folder has no manifest.
+    """
     # The caller checks repeatedly, so retries are not needed.
     filesystem, path = filesystem_of(place.uri, retry=False)
     filesystem.invalidate_cache()
     with store_errors(place.uri):
         found = filesystem.find(path, detail=True)
+    # Of a missing folder, such as one on a disk that is not mounted, the listing is empty.
+    if f"{path}/{MANIFEST}" not in found:
+        raise StorageError(f"model: wanted the file {place / MANIFEST}; it is not there")
     marks = ("size", "mtime", "ino", "ETag", "LastModified")
     listing = sorted(
         (path, *(str(info.get(mark)) for mark in marks)) for path, info in found.items()
@@ -96,7 +103,7 @@ def take(place: Location) -> Snapshot:
     Raises:
         OutputError: the manifest is damaged, or a file is missing.
         NoRoomError: the copies cannot be written.
-        StorageError: the store cannot be used.
+        StorageError: the store cannot be used, or a file cannot be read now.
     """
     before = stamp(place)
     with _new_folder() as copies, store_errors(place.uri):
@@ -117,7 +124,10 @@ def _present(place: Location, name: str, read: Any, *arguments: str) -> Any:
     except OSError as error:
         if error.errno in _LOCAL:
             raise
-        raise OutputError(f"model: {place / name} cannot be read: {error}") from error
+        wanted = f"model: {place / name} cannot be read: {error}"
+        if isinstance(error, FileNotFoundError):
+            raise OutputError(wanted) from error
+        raise StorageError(wanted) from error
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def test_no_process_is_started_for_photographs_that_nobody_waits_for(
         engine.model = Snapshot(tempfile.TemporaryDirectory(), "place", "version", "stamp")
         [slot] = engine._slots
         dead = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "pass"),
+            # Ends when it gets the photographs.
+            *(sys.executable, "-c", "import sys; sys.stdin.read(1)"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -84,7 +84,6 @@ def test_a_damaged_or_incomplete_model_is_refused_and_the_old_one_remains(
             assert version(server) == before
         # A killed process is restarted with the old model, whatever is at the location.
         kill_predictors(server)
-        wait_for(lambda: server.metric("fruits_predictor_deaths") >= 1 or server.predict(b"x"))
         assert server.predict(photographs[0]).json() == expected
         assert version(server) == before
         assert str(place) in server.log.read_text()
@@ -97,11 +96,53 @@ def test_a_location_that_is_unreachable_for_a_while_changes_nothing(
 ) -> None:
     with served(place, tmp_path, *QUICK) as server:
         before = version(server)
-        place.rename(tmp_path / "away")
-        wait_for(lambda: "model" in server.log.read_text() and "stays" in server.log.read_text())
+        place.rename(tmp_path / "away")  # Like a disk that is not mounted any more.
+        wait_for(lambda: server.metric("fruits_model_place_readable") == 0)
+        assert "the location of the model cannot be read" in server.log.read_text()
         assert server.predict(photographs[0]).status_code == 200
         (tmp_path / "away").rename(place)
+        wait_for(lambda: server.metric("fruits_model_place_readable") == 1)
         assert version(server) == before
+        assert server.metric('fruits_model_loads_total{outcome="refused"}') == 0
+
+
+# The next call of a method of the file system fails if a file says so.
+FAILING = """
+import os
+import fsspec.implementations.local as local
+original = local.LocalFileSystem.{method}
+def failing(*arguments, **options):
+    if os.path.exists("{file}"):
+        os.remove("{file}")
+        raise {error}
+    return original(*arguments, **options)
+local.LocalFileSystem.{method} = failing
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("get_file", "OSError(5, 'no answer')"),
+        # As of a client of a store that has exceptions of its own.
+        ("get_file", "RuntimeError('no answer')"),
+        ("find", "RuntimeError('no answer')"),
+    ],
+)
+def test_a_new_model_is_loaded_after_a_request_to_its_store_has_failed(
+    place: Path, other: Path, tmp_path: Path, method: str, error: str
+) -> None:
+    file = tmp_path / "fail"
+    script = FAILING.format(method=method, error=error, file=file)
+    (tmp_path / "sitecustomize.py").write_text(script)
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with served(place, tmp_path, *QUICK, environment=environment) as server:
+        before = version(server)
+        file.touch()
+        replace(place, other)
+        wait_for(lambda: version(server) != before)
+        assert "no answer" in server.log.read_text()
+        assert server.metric('fruits_model_loads_total{outcome="refused"}') == 0
 
 
 def test_a_full_disk_delays_a_new_model_only(place: Path, other: Path, tmp_path: Path) -> None:
@@ -181,11 +222,13 @@ def predictors(server: Server) -> list[int]:
 
 
 def kill_predictors(server: Server) -> None:
-    for number in predictors(server):
+    numbers = predictors(server)
+    for number in numbers:
         os.kill(number, signal.SIGKILL)
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in numbers))
 
 
-def test_a_killed_process_is_restarted(
+def test_a_process_that_was_killed_between_two_photographs_is_restarted_for_the_next_one(
     model: Path, photographs: list[bytes], tmp_path: Path
 ) -> None:
     with served(model, tmp_path) as server:
@@ -193,7 +236,8 @@ def test_a_killed_process_is_restarted(
         first = predictors(server)
         kill_predictors(server)
         answers = [server.predict(photographs[0]) for _ in range(3)]
-        assert [answer.json() for answer in answers[1:]] == [expected] * 2
+        assert [answer.json() for answer in answers] == [expected] * 3
+        assert server.metric("fruits_predictor_deaths") == 1
         assert set(predictors(server)).isdisjoint(first)
 
 
