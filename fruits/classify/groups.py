@@ -37,23 +37,27 @@ class Groups:
     Attributes:
         names: The name of the group of each image.
         kinds: The number of labels that were grouped by "expression", "source", "folder", "film"
-            or "block".
+            or "block", or are a "single" image.
+        ungrouped: The number of images that are separate groups, because the expression does not
+            match them or the source has no group for them.
     """
 
     names: list[str]
     kinds: dict[str, int]
+    ungrouped: int = 0
 
     def describe(self) -> str:
         """Describes the groups in one line."""
-        return describe_groups(len(set(self.names)), self.kinds)
+        return describe_groups(len(set(self.names)), self.kinds, self.ungrouped)
 
 
-def describe_groups(count: int, kinds: Mapping[str, int]) -> str:
+def describe_groups(count: int, kinds: Mapping[str, int], ungrouped: int = 0) -> str:
     """Describes groups in one line.
 
     Args:
         count: the number of different groups.
         kinds: see :attr:`Groups.kinds`.
+        ungrouped: see :attr:`Groups.ungrouped`.
     """
     texts = {
         "expression": "the expression",
@@ -67,6 +71,8 @@ def describe_groups(count: int, kinds: Mapping[str, int]) -> str:
         f"{own:,} label{'s' if own > 1 else ''} grouped by {texts[kind]}"
         for kind, own in kinds.items()
     )
+    if ungrouped:
+        counts += f"; {ungrouped:,} image{'s' if ungrouped > 1 else ''} without a group"
     return f"{count:,} groups; {counts}"
 
 
@@ -97,13 +103,10 @@ def group_images(
         paths if isinstance(paths, pa.ChunkedArray) else pa.array(paths, pa.string())
     )
     if rules is not None and rules.group is not None:
-        found = [rules.group_of(path) or path for path in column.to_pylist()]
-        return Groups(found, {"expression": len(set(labels))})
+        found = [rules.group_of(path) for path in column.to_pylist()]
+        return _separated(column, found, {"expression": len(set(labels))})
     if named and any(name is not None for name in named):
-        both = zip(column.to_pylist(), named, strict=True)
-        return Groups(
-            [path if name is None else name for path, name in both], {"source": len(set(labels))}
-        )
+        return _separated(column, named, {"source": len(set(labels))})
     names, kinds = [""] * len(column), Counter[str]()
     for label, own in _members(labels):
         # One label at a time: Python strings need ten times the memory of the column.
@@ -152,6 +155,15 @@ def assign_folds(
     different = np.unique(place * folds + fold_of[owner])
     spread = np.bincount(different // folds, minlength=len(known))
     return np.where(spread[places[label]] > 1, fold_of[group], TRAIN_ONLY)
+
+
+def _separated(
+    paths: pa.ChunkedArray, found: Sequence[str | None], kinds: dict[str, int]
+) -> Groups:
+    """The groups that were found; an image without a group is a separate group."""
+    both = zip(paths.to_pylist(), found, strict=True)
+    names = [path if name is None else name for path, name in both]
+    return Groups(names, kinds, sum(name is None for name in found))
 
 
 def _numbered(names: Iterable[Label]) -> tuple[list[Label], NDArray[np.int64]]:

@@ -92,7 +92,14 @@ def _why(one: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 
 def _grouped(run: Mapping[str, Any]) -> str:
-    by_rule: Mapping[str, int] = (run.get("classifier") or {}).get("groups_by") or {}
+    about: Mapping[str, Any] = run.get("classifier") or {}
+    by_rule: Mapping[str, int] = about.get("groups_by") or {}
+    if ungrouped := about.get("ungrouped"):
+        return (
+            "Whole groups were held out of the training and then predicted. "
+            f"{counted(ungrouped, 'training image')} without a group {_are(ungrouped)} treated as "
+            "separate groups: if they show the same objects as others, the figure is too high."
+        )
     if not (blocks := by_rule.get("block")):
         return (
             "Whole groups, such as all frames of one film, were held out of the training and then "

@@ -69,10 +69,30 @@ def prepare_run(
         config = replace(config, scaler=basis.scaler, components=basis.components)
     else:
         _require_images(config, listing.num_rows, graph, found.passed_over)
+        _require_groups(config, listing)
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
         *(config, stages, source, found, listing, graph, basis, outputs),
         fingerprint=fingerprint(config, found, graph.identity, model),
+    )
+
+
+def _require_groups(config: RunConfig, listing: Parts) -> None:
+    """Refuses an expression for groups that matches no image, before any long computation.
+
+    Raises:
+        ConfigError: Every image would be a separate group.
+    """
+    if config.group is None or config.classifier == "none":
+        return
+    rules = config.naming
+    for part in listing:
+        if any(rules.group_of(path) for path in part["path"].to_pylist()):
+            return
+    example = next(path for part in listing for path in part["path"].to_pylist())
+    raise ConfigError(
+        f"group: wanted an expression that matches paths such as {example}; {config.group!r} "
+        f"matches none of {listing.num_rows:,} images: correct it, or leave out group"
     )
 
 

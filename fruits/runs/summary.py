@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fruits.classify.evaluate import FIGURES, Evaluation
+from fruits.classify.train import SCHEME
 from fruits.errors import FruitsError, OutputError, on_one_line, one_line
 from fruits.features.table import FeatureTable
 from fruits.networks.graph import CompiledGraph
@@ -185,7 +186,14 @@ def _evaluation_lines(report: dict[str, Any]) -> list[str]:
     if reason := about.get("skipped"):
         return [f"  no classifier: {reason}"]
     lines = [_evaluation_line(one) for one in report.get("evaluation", ())]
-    return lines or ([f"  {not_evaluated(report)}"] if about else [])
+    lines = lines or ([f"  {not_evaluated(report)}"] if about else [])
+    schemes = {one["scheme"] for one in report.get("evaluation", ())}
+    if SCHEME in schemes and (ungrouped := about.get("ungrouped")):
+        lines.append(
+            f"  {ungrouped:,} of {about['training_images']:,} training images have no group, so "
+            "each of them is a separate group: give them groups if they show the same objects"
+        )
+    return lines
 
 
 def not_evaluated(report: Mapping[str, Any]) -> str:

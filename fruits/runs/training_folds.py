@@ -34,18 +34,20 @@ def training_folds(images: Parts, naming: Naming) -> tuple[Parts, dict[str, Any]
         naming: The rules that read paths.
 
     Returns:
-        Parts of :data:`FOLDED`; and ``groups``, one line that describes the groups, and
-        ``groups_by``, the number of labels by rule (:attr:`Groups.kinds`).
+        Parts of :data:`FOLDED`; and ``groups``, one line that describes the groups, ``groups_by``,
+        the number of labels by rule (:attr:`Groups.kinds`), and ``ungrouped``, the number of images
+        without a group (:attr:`Groups.ungrouped`).
     """
     if len(images.reads) == 1:
         table, groups = _folded(next(iter(images)), naming)
-        return Parts.of(table), _about(groups.describe(), groups.kinds)
+        return Parts.of(table), _about(groups.describe(), groups.kinds, groups.ungrouped)
     if naming.group is None and not _has_groups(images):
         return _by_label(images, naming)
     table, groups = _folded(images.table(), naming)
     spread = Spread(FOLDED, images.bounds)
     spread.add(table)
-    return each_sorted(spread.parts()), _about(groups.describe(), groups.kinds)
+    about = _about(groups.describe(), groups.kinds, groups.ungrouped)
+    return each_sorted(spread.parts()), about
 
 
 def shared_objects(names: pa.ChunkedArray) -> list[Any]:
@@ -55,8 +57,8 @@ def shared_objects(names: pa.ChunkedArray) -> list[Any]:
     return [None if place is None else known[place] for place in coded.indices.to_pylist()]
 
 
-def _about(groups: str, kinds: Mapping[str, int]) -> dict[str, Any]:
-    return {"groups": groups, "groups_by": dict(kinds)}
+def _about(groups: str, kinds: Mapping[str, int], ungrouped: int = 0) -> dict[str, Any]:
+    return {"groups": groups, "groups_by": dict(kinds), "ungrouped": ungrouped}
 
 
 def _folded(images: pa.Table, naming: Naming) -> tuple[pa.Table, Groups]:

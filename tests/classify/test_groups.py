@@ -63,7 +63,8 @@ def test_groups_by_expression_and_single_groups_without_a_match() -> None:
 
     assert groups.kinds == {"expression": 2}
     assert Counter(groups.names)["r"] == Counter(groups.names)["r2"] == 24
-    assert sum(count == 1 for count in Counter(groups.names).values()) == 24
+    assert sum(count == 1 for count in Counter(groups.names).values()) == groups.ungrouped == 24
+    assert groups.describe().endswith("grouped by the expression; 24 images without a group")
 
 
 def test_few_images_make_few_blocks() -> None:
@@ -127,7 +128,9 @@ def test_groups_of_the_source_take_precedence_over_folders_but_not_over_an_expre
     paths, labels = ["a/1.jpg", "b/2.jpg", "c/3.jpg"], ["Fig"] * 3
     found = group_images(paths, labels, named=["tree 1", "tree 1", None])
     assert found.names == ["tree 1", "tree 1", "c/3.jpg"]
-    assert found.describe() == "2 groups; 1 label grouped by the groups in the source"
+    assert found.describe() == (
+        "2 groups; 1 label grouped by the groups in the source; 1 image without a group"
+    )
     rules = Naming(group=r"(?P<group>\d)")
     assert group_images(paths, labels, rules, ["x", "x", "x"]).names == ["1", "2", "3"]
     assert group_images(paths, labels, named=[None] * 3).names == group_images(paths, labels).names

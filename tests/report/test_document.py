@@ -320,6 +320,13 @@ def test_blocks_of_file_names_promise_nothing_about_new_objects(
     assert ("Set --group" in page) is not promised
 
 
+def test_images_without_a_group_promise_nothing_about_new_objects(report: ReportData) -> None:
+    about = {**report.run["classifier"], "groups_by": {"expression": 12}, "ungrouped": 7}
+    page = render(replace(report, run={**report.run, "classifier": about})).decode()
+    assert "7 training images without a group are treated as separate groups" in page
+    assert "expect this accuracy for new objects" not in page
+
+
 def measured(report: ReportData, **figures: object) -> str:
     """The page of a prediction with the model of another run."""
     evaluation = {**report.run["evaluation"][0], "scheme": "images given", **figures}

@@ -48,6 +48,16 @@ def test_findings_are_counted_by_kind_and_skipped_checks_are_named(tmp_path: Pat
     assert lines[1] == "  findings: none"
 
 
+def test_images_without_a_group_are_counted(tmp_path: Path) -> None:
+    figures = {"accuracy": 0.9, "most_frequent": 0.5, "nearest_mean": None, "identical": None}
+    figures |= {"images": 1200, "calibration_error": 0.1, "unseen_labels": {}}
+    evaluation = figures | {"scheme": "grouped cross-validation"}
+    about = {"training_images": 1200, "ungrouped": 1100}
+    report = REPORT | {"classifier": about, "evaluation": [evaluation]}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert lines[2].startswith("  1,100 of 1,200 training images have no group, so each of them")
+
+
 def test_the_last_line_is_the_address_of_the_report(tmp_path: Path) -> None:
     folder = tmp_path / "out of 2026"
     folder.mkdir()

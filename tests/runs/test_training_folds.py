@@ -45,4 +45,5 @@ def test_folds_of_parts_are_those_of_one_table(
     assert len(found.reads) > 3
     assert found.table().sort_by("path").to_pydict() == expected.sort_by("path").to_pydict()
     assert text == about
+    assert (about["ungrouped"] > 0) is (named or rules.group is not None)
     assert len(set(expected["fold"].to_pylist())) == 6

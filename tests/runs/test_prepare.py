@@ -1,0 +1,25 @@
+"""Runs that cannot succeed are refused before any long computation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prepared import prepared
+
+from fruits.errors import ConfigError
+from fruits.runs.config import RunConfig
+
+
+@pytest.mark.usefixtures("graph")
+def test_an_expression_for_groups_that_matches_no_image_is_refused(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    images, output = str(draw({"Fig": 3, "Lime": 3})), str(tmp_path / "out")
+    rules = {"images": images, "output": output, "backbone": "EfficientNetLite0"}
+    wrong = r"(?P<group>session \d+)"
+
+    with pytest.raises(ConfigError, match=r"matches paths such as .*jpg; .* none of 6 images"):
+        prepared(RunConfig(**rules, group=wrong))
+
+    assert prepared(RunConfig(**rules, group=wrong, classifier="none")).listing.num_rows == 6
+    assert prepared(RunConfig(**rules, group=r"Fig/(?P<group>\d)")).listing.num_rows == 6
