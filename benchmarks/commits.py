@@ -21,7 +21,7 @@ from fruits.features.compaction import (
     commit_compaction,
     join_files,
     join_moments,
-    plan_compaction,
+    plan_compactions,
 )
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import read_moments
@@ -62,13 +62,14 @@ def main() -> None:
 def grow(writer: FeatureWriter, number: int, rows: pa.Table, compacted: bool) -> Moments:
     """Does what a run with some new images does, except Spark jobs; returns all moments."""
     writer.sweep()
-    planned = plan_compaction(writer) if compacted else None
-    if planned:
-        for join in planned.joins:
-            join_files(writer.root, join)
-        for moments in planned.moments:
-            join_moments(moments)
-        commit_compaction(writer, planned)
+    while compacted and (planned := plan_compactions(writer)):
+        for one in planned:
+            for join in one.joins:
+                join_files(writer.root, join)
+            for moments in one.moments:
+                join_moments(moments)
+            commit_compaction(writer, one)
+        writer.sweep()
     name = f"{number:032x}.parquet"
     pictures = pa.table([rows["sha256"], [b"thumbnail" * 200] * rows.num_rows], schema=THUMBNAILS)
     write_rows(f"{writer.uri}/_thumbnails/{name}", pictures)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -28,12 +27,14 @@ class StoredMoments:
 
     Attributes:
         files: The files with the rows.
+        touched: The files that have stale rows.
         place: The location of the moments.
         staged: The location for new moments.
         side: The side of the split that the moments cover; None for all rows.
     """
 
     files: list[Location]
+    touched: list[Location]
     place: Location
     staged: Location
     side: str | None
@@ -48,7 +49,8 @@ class StoredMoments:
             False if nothing was staged, because the moments are of another version or damaged, or
             because measuring the remaining rows is less work.
         """
-        batches = (b for rows in self._rows() for b in semi_join(rows, stale).to_batches())
+        rows = (semi_join(rows_of(file, self.side), stale) for file in self.touched)
+        batches = (batch for some in rows for batch in some.to_batches())
         try:
             had = read_moments(self.place)
             gone = measured_by_label(batches)
@@ -66,7 +68,11 @@ class StoredMoments:
         """The minimum and the maximum of the rows of each label that are not stale."""
         found: dict[Label, tuple[Array, Array]] = {}
         wanted = pa.array(labels, pa.string())
-        for rows in self._rows() if labels else ():
+        for file in self.files if labels else ():
+            # Most files have images of a few labels only.
+            if not pc.any(pc.is_in(read_rows(file, ["label"])["label"], wanted)).as_py():
+                continue
+            rows = rows_of(file, self.side)
             rows = anti_join(rows.filter(pc.is_in(rows["label"], wanted)), stale)
             x = matrix(rows["features"].combine_chunks()).astype(np.float64)
             names = np.array(rows["label"].to_pylist(), object)
@@ -75,10 +81,6 @@ class StoredMoments:
                 low, high = found.get(label, (own[0], own[0]))
                 found[label] = np.minimum(low, own.min(axis=0)), np.maximum(high, own.max(axis=0))
         return found
-
-    def _rows(self) -> Iterator[pa.Table]:
-        for file in self.files:
-            yield rows_of(file, self.side)
 
 
 def rows_of(file: Location, side: str | None, paths: pa.ChunkedArray | None = None) -> pa.Table:

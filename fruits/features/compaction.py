@@ -2,9 +2,10 @@
 
 Chunks are sorted into tiers by their size, as a log-structured merge tree sorts its runs (O'Neil,
 Cheng, Gawlick and O'Neil, "The log-structured merge-tree", Acta Informatica 33, 1996). If a tier
-has many chunks, they become one chunk of a higher tier, so the number of chunks grows with the
-logarithm of the number of commits. In the lowest tier, small files become larger ones; in higher
-tiers, only the manifests and the moments are joined. The bits of rows and moments do not change.
+has many chunks, groups of them become one chunk each of a higher tier, so the number of chunks
+grows with the logarithm of the number of commits. In the lowest tier, small files become larger
+ones; in higher tiers, only the manifests and the moments are joined. The bits of rows and moments
+do not change.
 """
 
 from __future__ import annotations
@@ -56,24 +57,28 @@ class Compaction:
     moments: list[tuple[Location, list[Location]]]
 
 
-def plan_compaction(writer: FeatureWriter) -> Compaction | None:
-    """Chooses the chunks of a table to join; None if no tier has too many."""
+def plan_compactions(writer: FeatureWriter) -> list[Compaction]:
+    """Chooses groups of chunks of a table to join; none if no tier has too many."""
     chunks = writer.chunks()
     if len(chunks) < MOST_SMALL:
-        return None
+        return []
     sizes = file_sizes(writer.root)
     tiers: defaultdict[int, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         tiers[_tier(sum(sizes[name] for name in chunk.files))].append(chunk)
-    many = {tier for tier in tiers if len(tiers[tier]) >= (MOST_CHUNKS if tier else MOST_SMALL)}
-    if not many:
-        return None
-    joined = tiers[min(many)]
-    names = [name for chunk in joined for name in chunk.files]
-    groups = [[name] for name in names] if min(many) else group_files(names, sizes, FILE_BYTES)
-    kept = [group[0] for group in groups if len(group) == 1]
-    joins = [(f"{uuid.uuid4().hex}.parquet", group) for group in groups if len(group) > 1]
-    return Compaction(joined, kept, joins, _moments(writer, joined))
+    there = {path.rpartition("/")[2] for path in paths_in(writer.root / FOLDER)}
+    found = []
+    for tier, own in sorted(tiers.items()):
+        most = MOST_CHUNKS if tier else MOST_SMALL
+        # A first run may make a thousand chunks of a tier, which must not become a single one.
+        for start in range(0, len(own) - most + 1, most):
+            joined = own[start : start + most]
+            names = [name for chunk in joined for name in chunk.files]
+            groups = [[name] for name in names] if tier else group_files(names, sizes, FILE_BYTES)
+            kept = [group[0] for group in groups if len(group) == 1]
+            joins = [(f"{uuid.uuid4().hex}.parquet", group) for group in groups if len(group) > 1]
+            found.append(Compaction(joined, kept, joins, _moments(writer, joined, there)))
+    return found
 
 
 def join_files(root: Location, join: tuple[str, list[str]]) -> None:
@@ -103,7 +108,8 @@ def commit_compaction(writer: FeatureWriter, compaction: Compaction) -> Chunk:
     """Replaces the parts by the joined chunk, whose files must be staged.
 
     The manifest names the chunks that it replaces. So if this is interrupted, each row still counts
-    once, and the next run deletes the rest.
+    once. :meth:`FeatureWriter.sweep` deletes the rest; call it after the last compaction, because
+    it also deletes what is staged.
     """
     files = [*compaction.kept, *(name for name, _ in compaction.joins)]
     chunk = writer.replace_chunks(compaction.chunks, files, [name for name, _ in compaction.joins])
@@ -113,15 +119,19 @@ def commit_compaction(writer: FeatureWriter, compaction: Compaction) -> Chunk:
         if _exists(staged):
             target = writer.side_file(chunk.number, staged.name.partition(".")[2])
             staged.filesystem.mv(staged.path, target.path)
-    writer.sweep()
     return chunk
 
 
 def _moments(
-    writer: FeatureWriter, chunks: Sequence[Chunk]
+    writer: FeatureWriter, chunks: Sequence[Chunk], there: set[str]
 ) -> list[tuple[Location, list[Location]]]:
-    """The kinds of moments that all chunks have: their staged location, and their parts."""
-    there = {path.rpartition("/")[2] for path in paths_in(writer.root / FOLDER)}
+    """The kinds of moments that all chunks have: their staged location, and their parts.
+
+    Args:
+        writer: the features.
+        chunks: the chunks.
+        there: the names of the files next to the manifests.
+    """
     filled = [chunk for chunk in chunks if chunk.files]
     suffixes = {name.partition(".")[2] for name in there if name.endswith(".moments")}
     found = []

@@ -4,7 +4,7 @@ from fruits.features.compaction import (
     commit_compaction,
     join_files,
     join_moments,
-    plan_compaction,
+    plan_compactions,
 )
 from fruits.features.writer import FeatureWriter
 from fruits.tasks.workers import Workers
@@ -18,14 +18,19 @@ def compact(workers: Workers, writer: FeatureWriter) -> int:
         writer: The features, after :meth:`FeatureWriter.sweep`.
 
     Returns:
-        The number of chunks that were joined to one.
+        The number of chunks that were joined to larger ones.
     """
-    compaction = plan_compaction(writer)
-    if compaction is None:
-        return 0
-    root, chunks = writer.root, len(compaction.chunks)
-    what = f"compact: {chunks:,} chunks"
-    workers.run(lambda join: join_files(root, join), compaction.joins, what)
-    workers.run(join_moments, compaction.moments, f"{what}, moments")
-    commit_compaction(writer, compaction)
-    return chunks
+    root, joined = writer.root, 0
+    # Joined chunks may be enough for the next tier.
+    while planned := plan_compactions(writer):
+        chunks = sum(len(one.chunks) for one in planned)
+        what = f"compact: {chunks:,} chunks"
+        files = [join for one in planned for join in one.joins]
+        workers.run(lambda join: join_files(root, join), files, what)
+        moments = [join for one in planned for join in one.moments]
+        workers.run(join_moments, moments, f"{what}, moments")
+        for one in planned:
+            commit_compaction(writer, one)
+        writer.sweep()
+        joined += chunks
+    return joined

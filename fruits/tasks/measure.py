@@ -46,10 +46,11 @@ def drop(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
     gone = workers.share(stale.select(IDENTITY))
     chunks = [chunk for chunk in writer.chunks() if names & set(chunk.files)]
     # Staged until the files are rewritten: stored moments always belong to the rows in the files.
-    jobs = [
-        StoredMoments(_files(writer, chunk), file, _staged(writer, file), _side(file))
-        for chunk, file in _kept(writer, chunks)
-    ]
+    jobs = []
+    for chunk, file in _kept(writer, chunks):
+        files = _files(writer, chunk)
+        touched = [one for one in files if one.name in names]
+        jobs.append(StoredMoments(files, touched, file, _staged(writer, file), _side(file)))
     what = f"drop: moments of {stale.num_rows:,} removed images"
     subtracted = workers.run(lambda job: job.subtract(gone.value), jobs, what)
     _keep_gone(workers, writer, stale)

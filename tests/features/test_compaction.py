@@ -11,7 +11,7 @@ from fruits.features.compaction import (
     commit_compaction,
     join_files,
     join_moments,
-    plan_compaction,
+    plan_compactions,
 )
 from fruits.features.moments import measured_by_label
 from fruits.features.moments_file import read_moments
@@ -63,15 +63,17 @@ def measured(rows: pa.Table) -> bytes:
 
 def compact(store: FeatureWriter) -> bool:
     """Does the same as `fruits.tasks.compact`, in this process."""
-    planned = plan_compaction(store)
-    if planned is None:
-        return False
-    for join in planned.joins:
-        join_files(store.root, join)
-    for moments in planned.moments:
-        join_moments(moments)
-    commit_compaction(store, planned)
-    return True
+    done = False
+    while planned := plan_compactions(store):
+        for one in planned:
+            for join in one.joins:
+                join_files(store.root, join)
+            for moments in one.moments:
+                join_moments(moments)
+            commit_compaction(store, one)
+        store.sweep()
+        done = True
+    return done
 
 
 def require_all(store: FeatureWriter, commits: int) -> None:
@@ -120,6 +122,18 @@ def test_compaction_keeps_rows_and_moments_in_few_chunks_and_files(
     assert max(chunk.number for chunk in store.chunks()) == 79 + done
 
 
+def test_many_chunks_of_one_size_become_several_chunks(
+    store: FeatureWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MOST_CHUNKS", 8)
+    monkeypatch.setattr(compaction, "SMALL_CHUNK", 1_000)
+    for number in range(20):
+        grow(store, number)
+    assert compact(store)
+    require_all(store, 20)
+    assert [len(chunk.files) for chunk in store.chunks()] == [1, 1, 1, 1, 8, 8]
+
+
 def test_few_chunks_are_not_compacted(store: FeatureWriter) -> None:
     for number in range(compaction.MOST_SMALL - 1):
         grow(store, number)
@@ -135,8 +149,7 @@ def test_an_interrupted_compaction_neither_loses_nor_repeats_rows(
     commits = compaction.MOST_SMALL
     for number in range(commits):
         grow(store, number)
-    planned = plan_compaction(store)
-    assert planned
+    (planned,) = plan_compactions(store)
     for join in planned.joins:
         join_files(store.root, join)
     if done != "files":

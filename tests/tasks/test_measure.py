@@ -9,9 +9,10 @@ import pytest
 from committed import commit
 from numpy.typing import NDArray
 
+from fruits.errors import OutputError
 from fruits.features.changes import changed_rows
 from fruits.features.moments import Moments
-from fruits.features.rows import FEATURES, lists
+from fruits.features.rows import FEATURES, lists, read_rows
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY
 from fruits.tasks import measure, merge
@@ -218,6 +219,39 @@ def test_a_chunk_that_loses_most_of_its_rows_is_measured_again(
 
     assert list(kept(store)) == ["000001.moments"]
     assert measure.moments(workers, store).to_bytes() == expected(rows.slice(40))
+
+
+def test_removed_images_need_no_features_of_files_without_their_labels(
+    workers: Workers, store: FeatureWriter, rows: pa.Table
+) -> None:
+    by_label = rows.sort_by("label")
+    commit(store, by_label, 4)
+    measure.moments(workers, store)
+    damage_features(Path(store.files()[2].path))
+    known = known_rows(workers, store)
+    gone = by_label["path"].slice(0, 2)
+
+    measure.drop(workers, store, known.filter(pc.is_in(known["path"], gone)))
+
+    assert list(kept(store)) == ["000000.moments"]
+    assert measure.moments(workers, store).to_bytes() == expected(by_label.slice(2))
+
+
+def damage_features(file: Path) -> None:
+    """Makes the features of a file unreadable, but no other column."""
+    group = pq.read_metadata(file).row_group(0)
+    column = next(
+        one
+        for one in map(group.column, range(group.num_columns))
+        if one.path_in_schema.startswith("features")
+    )
+    content = bytearray(file.read_bytes())
+    start = column.data_page_offset
+    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    file.write_bytes(content)
+    with pytest.raises(OutputError, match="damaged"):
+        read_rows(file.as_uri(), ["features"])
+    assert read_rows(file.as_uri(), ["label"]).num_rows
 
 
 def test_damaged_moments_are_not_subtracted_from(
