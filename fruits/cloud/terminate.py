@@ -1,5 +1,8 @@
 """Deletes a stack, and lists what remains."""
 
+import shlex
+import sys
+
 from fruits.cloud import stacks
 from fruits.cloud.account import Account
 from fruits.cloud.failures import printable
@@ -56,10 +59,11 @@ def remaining(account: Account, stack: Stack) -> str:
     bucket = _bucket(stack)
     if bucket and account.bucket_region(bucket):
         # aws s3 rb --force does not delete old versions, and then fails.
+        python = shlex.quote(sys.executable)
         command = f"b = boto3.resource('s3').Bucket('{bucket}')"
         lines.append(
             f"still there, and billed: s3://{bucket}; to delete it with everything in it, old "
-            f'versions too: python -c "import boto3; {command}; b.object_versions.delete(); '
+            f'versions too: {python} -c "import boto3; {command}; b.object_versions.delete(); '
             'b.delete()"'
         )
     found = inventory(account)

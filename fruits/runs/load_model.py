@@ -11,6 +11,7 @@ from pyspark.ml import PipelineModel
 from fruits.errors import OutputError
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import report_of
+from fruits.spark.failures import spark_errors
 from fruits.storage.location import spark_path
 
 # The classes of the stages that a run saves, as in their metadata.
@@ -46,6 +47,7 @@ def load_model(output: str) -> PipelineModel:
     Raises:
         OutputError: The run is not finished; or a file of the model is missing, changed or added;
             or a stage is of another class.
+        FruitsError: Spark cannot read the model, for a reason that the caller can fix.
     """
     outputs = Outputs.of(output)
     digests: dict[str, str] = report_of(outputs).get("sha256") or {}
@@ -66,7 +68,8 @@ def load_model(output: str) -> PipelineModel:
             )
         if "/metadata/part-" in name and not name.rpartition("/")[2].startswith("."):
             _require_known_class(outputs.uri(name), contents[name])
-    return PipelineModel.load(spark_path(outputs.uri("model")))
+    with spark_errors():
+        return PipelineModel.load(spark_path(outputs.uri("model")))
 
 
 def _require_known_class(place: str, metadata: bytes) -> None:

@@ -48,6 +48,11 @@ _CAUSES: Causes = {
     **CAUSES,
     # Hadoop's message for a local folder without write permission.
     "Mkdirs failed to create": (OutputError, FORBIDDEN),
+    r"Class org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem not found": (
+        ConfigError,
+        "spark: wanted its jars for S3, which are not installed: add those of conf/jars/pom.xml to "
+        "PySpark, as the README shows, or use a local output",
+    ),
     # Errors of S3A and its client in the JVM.
     r"((?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk)[\w.$]+: [^\n]+)": (
         StorageError,

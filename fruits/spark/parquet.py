@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fruits.features.rows import FEATURES_DDL
 from fruits.features.table import FeatureTable
+from fruits.spark.failures import spark_errors
 from fruits.storage.location import Location, spark_path
 
 
@@ -19,11 +20,15 @@ def read_parquet(
         spark: The session.
         places: The folder, or its files. Special characters in names are not patterns.
         schema: The schema in Spark's DDL; that of the files by default.
+
+    Raises:
+        FruitsError: The files cannot be read, for a reason that the caller can fix.
     """
     reader = spark.read.options(
         ignoreCorruptFiles=False, ignoreMissingFiles=False, mergeSchema=False
     )
-    return (reader.schema(schema) if schema else reader).parquet(*map(spark_path, places))
+    with spark_errors():
+        return (reader.schema(schema) if schema else reader).parquet(*map(spark_path, places))
 
 
 def read_features(spark: SparkSession, table: FeatureTable) -> DataFrame:

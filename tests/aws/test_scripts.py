@@ -66,6 +66,13 @@ def test_user_data_holds_no_secret_and_opens_no_port_but_on_the_loopback(
     assert "--ServerApp.ip=127.0.0.1" in user_data["master"]
 
 
+def test_the_single_host_has_no_secret_which_local_spark_does_not_need(
+    user_data: dict[str, str],
+) -> None:
+    assert "secret" not in user_data["single"]
+    assert "secret" in user_data["master"]
+
+
 # ---- EMR
 
 

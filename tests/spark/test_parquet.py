@@ -3,11 +3,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
+from fruits.errors import ConfigError
 from fruits.spark.parquet import read_parquet
 
+JARS = Path(pyspark.__file__).parent / "jars"
 LENIENT = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
 
@@ -47,3 +50,9 @@ def test_a_missing_file_fails_the_query_in_a_lenient_session(
     (table / "1.parquet").unlink()
     with pytest.raises(Exception, match=r"1\.parquet"):
         rows.collect()
+
+
+@pytest.mark.skipif(any(JARS.glob("hadoop-aws-*")), reason="the jars for S3 are installed")
+def test_a_spark_without_its_jars_for_s3_is_reported_in_one_line(spark: SparkSession) -> None:
+    with pytest.raises(ConfigError, match=r"^spark: wanted its jars for S3, .*conf/jars/pom\.xml"):
+        read_parquet(spark, "s3://orchard/output/pca/0.parquet")
