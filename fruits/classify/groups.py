@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.sources.boxes import photographs
-from fruits.sources.naming import Naming, film_of, folder_of
+from fruits.sources.naming import Naming, film_of, folder_of, object_path
 
 FOLDS = 5
 """The number of folds, and of blocks of a label whose images have no visible groups."""
@@ -88,7 +88,8 @@ def group_images(
     these, the images of each label are divided by the first of these rules that gives several
     groups: by folder; by film, which is the folder and the leading letters of the file's name
     (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`); or into `FOLDS` blocks of neighbours by name.
-    An image that the expression does not match, or that has no group in its source, is a separate
+    Folders that name a side of the split, and numbers of shards, are left out of paths first. An
+    image that the expression does not match, or that has no group in its source, is a separate
     group.
 
     Boxes of one photograph are always in one group, which is derived from the photograph's path.
@@ -183,7 +184,9 @@ def _members(labels: Sequence[Label]) -> Iterator[tuple[Label, NDArray[np.int64]
 
 
 def _divide(paths: list[str]) -> tuple[str, list[str]]:
-    """The kind and the names of the groups of one label's images."""
+    """The kind and the names of the groups of one label's images; replaces the paths."""
+    for place, path in enumerate(paths):  # In place: a second list would need as much memory.
+        paths[place] = object_path(path)
     for kind, rule in (("folder", folder_of), ("film", film_of)):
         groups = [rule(path) for path in paths]
         if len(set(groups)) > 1:

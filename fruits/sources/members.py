@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from fruits.errors import InputError
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.listing import LISTING
-from fruits.sources.naming import COLUMN, SPLITS, Naming, partition_of
+from fruits.sources.naming import (
+    COLUMN,
+    NUMBERED,
+    SPLITS,
+    Naming,
+    partition_of,
+    split_of_archive,
+)
 from fruits.sources.selection import Selection
 from fruits.sources.text import original, storable
 
@@ -26,9 +33,6 @@ SEPARATOR = "!/"
 
 # The length of a file must be less than this, to fit in a column of int64.
 LONGEST = 1 << 63
-
-# Usual names of shards: train-000012, part-0-of-8.
-_NUMBERED = re.compile(r"(?:^|[-_.])\d{3,}$|[-_.]of[-_.]\d+$")
 
 # The kind of an item that is never read; its row has the reason.
 REFUSED = "refused"
@@ -185,12 +189,10 @@ def _named(
     folder = re.sub(r"(?<=[^/])\.[A-Za-z]+$", "", uri)
     paths = pa.array([f"{folder}/{name}" for name in names], pa.string())
     splits = naming.splits(paths)
-    if naming.split != "none" and (found := re.match(r"([A-Za-z]+)[-_.]\d", _base(folder))):
-        # Shards may be called train-00000-of-00008.
-        own = naming.split_of(f"{found[1]}/x")
-        splits = pc.fill_null(splits, own) if own else splits
+    if naming.split != "none" and (own := split_of_archive(_base(folder))):
+        splits = pc.fill_null(splits, own)
     # The name of a numbered shard is not a label.
-    is_folder = is_folder and not _NUMBERED.search(_base(folder))
+    is_folder = is_folder and not NUMBERED.search(_base(folder))
     if has_rules(naming) and naming.label != "grandparent":
         return naming.labels(keys), splits
     is_folder = is_folder or partition_of(uri, "label") is not None

@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -49,6 +50,13 @@ _FILM = re.compile(r"(?P<film>[^\W\d_]+\d+)[ _.-]\d+[ _.-]\d|(?P<letters>[^\W\d_
 Digits belong to the film only if two more numbers follow: in `apple12_100.jpg`, 12 is the number of
 the picture.
 """
+
+NUMBERED = re.compile(r"(?:^|[-_.])\d{3,}$|[-_.]of[-_.]\d+$")
+"""The end of usual names of shards, without suffix: train-000012, part-0-of-8."""
+
+_NUMBER = re.compile(r"[-_.]?\d+(?:[-_.]of[-_.]\d+)?$")
+
+_SIDE_AND_NUMBER = re.compile(r"([A-Za-z]+)[-_.]\d")
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,19 @@ def split_of(path: str) -> str | None:
     'validation'
     """
     for folder in reversed(path.split("/")[:-1]):
-        if side := SPLITS.get(folder.lower().removeprefix("split=")):
+        if side := _side_of(folder):
             return side
     return None
+
+
+def split_of_archive(name: str) -> str | None:
+    """The side of the split that the name of an archive without suffix begins with.
+
+    >>> split_of_archive("train-00000-of-00008"), split_of_archive("training")
+    ('train', None)
+    """
+    found = _SIDE_AND_NUMBER.match(name)
+    return _side_of(found[1]) if found else None
 
 
 def partition_of(path: str, column: str) -> str | None:
@@ -158,6 +176,40 @@ def partition_of(path: str, column: str) -> str | None:
     return None
 
 
+def object_path(path: str) -> str:
+    """The path without names that say nothing about the object: sides of the split, and shards.
+
+    Of a numbered archive, only the number is left out: the archives of a series are one folder. A
+    row of a Parquet file that has only a number keeps the file in its name.
+
+    >>> object_path("/data/Training/Fig/r_1.jpg")
+    '/data/Fig/r_1.jpg'
+    >>> object_path("/data/photos-00012.tar!/Fig/r_1.jpg"), object_path("/data/a.zip!/Fig/r_1.jpg")
+    ('/data/photos/Fig/r_1.jpg', '/data/a/Fig/r_1.jpg')
+    >>> object_path("/data/0003.parquet!/r_1.jpg"), object_path("/data/0003.parquet!/7")
+    ('/data/r_1.jpg', '/data/#0003.parquet#7')
+    """
+    folder, slash, name = path.rpartition("/")
+    if name.isdecimal() and folder.lower().endswith(".parquet!"):
+        folder, slash, file = folder.rpartition("/")
+        name = f"#{file[:-1]}#{name}"
+    return _object_folder(folder) + slash + name
+
+
+@lru_cache(1024)
+def _object_folder(folder: str) -> str:
+    kept = []
+    for name in folder.split("/"):
+        if name.endswith("!"):
+            stem = re.sub(r"\.[A-Za-z]+$", "", name[:-1])
+            if name.lower().endswith(".parquet!") or split_of_archive(stem):
+                continue
+            name = _NUMBER.sub("", stem) if NUMBERED.search(stem) else stem
+        if not _side_of(name):
+            kept.append(name)
+    return "/".join(kept)
+
+
 def folder_of(path: str) -> str:
     """The folder of an image, as a path."""
     return path.rpartition("/")[0]
@@ -172,6 +224,10 @@ def film_of(path: str) -> str:
     folder, slash, name = path.rpartition("/")
     found = _FILM.match(name)
     return folder + slash + (found["film"] or found["letters"] if found else "")
+
+
+def _side_of(folder: str) -> str | None:
+    return SPLITS.get(folder.lower().removeprefix("split="))
 
 
 def _folder(path: str, level: int) -> str | None:

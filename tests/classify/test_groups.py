@@ -39,6 +39,54 @@ def test_a_label_with_several_folders_is_grouped_by_folder() -> None:
     assert len(of_fig) == 2
 
 
+def test_frames_of_one_film_on_both_sides_of_a_split_are_in_one_group() -> None:
+    paths = [one.replace("Training", "Test") if n % 4 == 0 else one for n, one in enumerate(FILMS)]
+
+    groups = group_images(paths, parents(paths))
+
+    assert groups.kinds == {"film": 2}
+    assert set(Counter(groups.names).values()) == {12}
+    images = [f"/d/{side}/Fig/IMG_{n}.jpg" for n in range(50) for side in ("Test", "validation")]
+    blocks = group_images(images, ["Fig"] * 100)
+    assert blocks.kinds == {"block": 1}
+    assert blocks.names[::2] == blocks.names[1::2]
+
+
+@pytest.mark.parametrize(
+    "shard",
+    ["shard-{:05}.tar", "train-{:05}-of-00004.tar", "{:04}.zip", "part-{:05}-c000.parquet"],
+)
+def test_the_groups_of_a_folder_in_shards_are_those_of_the_folder(shard: str) -> None:
+    photographs = FILMS + [f"/d/Training/Kiwi/{n}.jpg" for n in range(40)]
+    photographs += [f"/d/Training/Plum/{place}/{n}.jpg" for place in "ab" for n in range(9)]
+    labels = [path.split("/")[3] for path in photographs]
+    expected = group_images(photographs, labels)
+    assert expected.kinds == {"block": 1, "film": 2, "folder": 1}
+
+    packed = [f"/shards/{shard.format(n // 31)}!/{path[3:]}" for n, path in enumerate(photographs)]
+    groups = group_images(packed, labels)
+
+    assert groups.kinds == expected.kinds
+    folds = assign_folds(groups.names, labels)
+    assert folds.tolist() == assign_folds(expected.names, labels).tolist()
+    assert len(set(zip(groups.names, expected.names, strict=True))) == len(set(expected.names))
+
+
+def test_archives_with_different_names_are_folders() -> None:
+    paths = [f"/d/{place}.zip!/Fig/{n}.jpg" for place in ("garden", "kitchen") for n in range(9)]
+
+    assert group_images(paths, ["Fig"] * 18).kinds == {"folder": 1}
+
+
+def test_rows_of_parquet_files_without_paths_are_divided_in_their_order() -> None:
+    paths = [f"/d/train-0000{shard}-of-00003.parquet!/{n}" for shard in range(3) for n in range(10)]
+
+    groups = group_images(paths, ["Fig"] * 30)
+
+    assert groups.kinds == {"block": 1}
+    assert groups.names == sorted(groups.names)
+
+
 def test_images_without_visible_groups_are_divided_into_blocks() -> None:
     paths = [f"/d/Fig/IMG_{n}.jpg" for n in range(100)]
 
