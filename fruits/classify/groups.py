@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.sources.boxes import photographs
-from fruits.sources.naming import Naming, film_of, folder_of, object_path
+from fruits.sources.naming import Naming, film_of, folder_of, is_like_a_hash, object_path
 
 FOLDS = 5
 """The number of folds, and of blocks of a label whose images have no visible groups."""
@@ -87,7 +87,8 @@ def group_images(
     Without an expression, groups from the source are used, such as a column of a table. Without
     these, the images of each label are divided by the first of these rules that gives several
     groups: by folder; by film, which is the folder and the leading letters of the file's name
-    (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`); or into `FOLDS` blocks of neighbours by name.
+    (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`), unless the names look like hashes or words; or
+    into `FOLDS` blocks of neighbours by name.
     Folders that name a side of the split, and numbers of shards, are left out of paths first. An
     image that the expression does not match, or that has no group in its source, is a separate
     group.
@@ -187,15 +188,26 @@ def _divide(paths: list[str]) -> tuple[str, list[str]]:
     """The kind and the names of the groups of one label's images; replaces the paths."""
     for place, path in enumerate(paths):  # In place: a second list would need as much memory.
         paths[place] = object_path(path)
-    for kind, rule in (("folder", folder_of), ("film", film_of)):
-        groups = [rule(path) for path in paths]
-        if len(set(groups)) > 1:
-            return kind, groups
+    folders = [folder_of(path) for path in paths]
+    if len(set(folders)) > 1:
+        return "folder", folders
+    films = [film_of(path) for path in paths]
+    if len(set(films)) > 1 and _are_films(paths, films):
+        return "film", films
     order = sorted(dict.fromkeys(paths), key=_natural)
     if len(order) == 1:
         return "single", ["0"] * len(paths)
     block_of = {path: f"{place * FOLDS // len(order)}" for place, path in enumerate(order)}
     return "block", [block_of[path] for path in paths]
+
+
+def _are_films(paths: Sequence[str], films: Sequence[str]) -> bool:
+    """Whether the letters of the names are those of films, and not of hashes, codes or words."""
+    images = len(set(paths))
+    if 2 * sum(is_like_a_hash(path) for path in set(paths)) > images:
+        return False
+    # If nearly each name has its own letters, each image would be a film.
+    return len(set(films)) <= max(FOLDS, images // 2)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

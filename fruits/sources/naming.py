@@ -51,6 +51,9 @@ Digits belong to the film only if two more numbers follow: in `apple12_100.jpg`,
 the picture.
 """
 
+_HASH = re.compile(r"[^\W\d_]*\d+[^\W\d_]")
+"""The beginning of names such as hashes: a letter directly after a digit, in the first word."""
+
 NUMBERED = re.compile(r"(?:^|[-_.])\d{3,}$|[-_.]of[-_.]\d+$")
 """The end of usual names of shards, without suffix: train-000012, part-0-of-8."""
 
@@ -220,10 +223,24 @@ def film_of(path: str) -> str:
 
     >>> [film_of(f"Fig/{name}").removeprefix("Fig/") for name in ("r2_1_100.jpg", "1_100.jpg")]
     ['r2', '']
+
+    A name like a hash has no film: its letters say nothing.
+
+    >>> film_of("Fig/a3f9c2.jpg")
+    'Fig/'
     """
     folder, slash, name = path.rpartition("/")
-    found = _FILM.match(name)
+    found = None if is_like_a_hash(path) else _FILM.match(name)
     return folder + slash + (found["film"] or found["letters"] if found else "")
+
+
+def is_like_a_hash(path: str) -> bool:
+    """Whether the first word of the file's name has a letter directly after a digit.
+
+    >>> [is_like_a_hash(f"Fig/{name}.jpg") for name in ("77be", "d9b2d63d-a233", "r2_12", "IMG1")]
+    [True, True, False, False]
+    """
+    return _HASH.match(path.rpartition("/")[2]) is not None
 
 
 def _side_of(folder: str) -> str | None:

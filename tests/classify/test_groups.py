@@ -1,4 +1,5 @@
 from collections import Counter
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -95,6 +96,31 @@ def test_images_without_visible_groups_are_divided_into_blocks() -> None:
     assert groups.kinds == {"block": 1}
     assert list(Counter(groups.names).values()) == [20] * FOLDS
     assert len(set(groups.names[:20])) == 1  # 99 to 80: by number, not by letter
+
+
+def drawn_names(kind: str) -> list[str]:
+    """300 names of images, of a kind that says nothing about films."""
+    rng = np.random.default_rng(5)
+    if kind == "uuid":
+        return [str(UUID(bytes=rng.bytes(16))) for _ in range(300)]
+    letters, size = {"hash": ("0123456789abcdef", 6), "word": ("abcdefghijklm", 7)}[kind]
+    return ["".join(rng.choice(list(letters), size)) for _ in range(300)]
+
+
+@pytest.mark.parametrize("kind", ["uuid", "hash", "word"])
+def test_the_letters_of_random_names_are_no_films(kind: str) -> None:
+    groups = group_images([f"/d/Fig/{name}.jpg" for name in drawn_names(kind)], ["Fig"] * 300)
+
+    assert groups.kinds == {"block": 1}
+
+
+def test_a_few_hashes_among_films_do_not_divide_the_films() -> None:
+    hashes = [f"/d/Training/Fig/{name}.jpg" for name in drawn_names("uuid")[:5]]
+
+    groups = group_images(FILMS + hashes, ["Fig"] * 36 + ["Lime"] * 36 + ["Fig"] * 5)
+
+    assert groups.kinds == {"film": 2}
+    assert groups.names[:72] == group_images(FILMS, parents(FILMS)).names
 
 
 def test_a_label_with_one_image_has_no_blocks() -> None:

@@ -100,6 +100,12 @@ def test_a_group_is_the_match_of_an_expression() -> None:
         ("apple12.jpg", "apple"),
         ("été-3.jpg", "été"),
         ("_5.jpg", ""),
+        ("apple-red-12.jpg", "apple"),
+        ("r_12_100_jpg.rf.3fa9.jpg", "r"),
+        ("IMG_2020_12.jpg", "IMG"),
+        ("a3f9c2.jpg", ""),
+        ("77be.jpg", ""),
+        ("d9b2d63d-a233-4123-847a-7090b2c3a3c1.jpg", ""),
     ],
 )
 def test_a_film_is_the_folder_and_the_leading_letters(name: str, film: str) -> None:
