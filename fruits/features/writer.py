@@ -13,10 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from fruits.errors import OutputError
 from fruits.features.own_files import STAGED_FILE, delete_own
 from fruits.features.rejects import REJECTED_FOLDER, Rejects, join_rejects, write_rejects
 from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
-from fruits.storage.files import delete_files, move, paths_in, replace
+from fruits.storage.files import create, delete_files, move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
@@ -113,9 +114,24 @@ class FeatureWriter(FeatureTable):
         return next(reversed(self._committed), -1) + 1
 
     def _write(self, chunk: Chunk) -> Chunk:
-        """Writes the manifest of a chunk, which commits it."""
+        """Writes the manifest of a chunk, which commits it.
+
+        Raises:
+            OutputError: another run took the lock, or has committed a chunk with the same number.
+        """
         committed = self._committed  # Read first, so that the new manifest is not read as well.
-        replace(self.side_file(chunk.number, "json"), _to_json(chunk))
+        place, content = self.side_file(chunk.number, "json"), _to_json(chunk)
+        self.lock.require()
+        if chunk.number in committed:
+            replace(place, content)
+        # This process may have been suspended since. If the response of a store was lost, the
+        # content is there already.
+        elif not create(place, content) and place.filesystem.cat_file(place.path) != content:
+            raise OutputError(
+                f"output: another run has written {place} since this run found it free, because "
+                "this run was suspended for a while; what it committed is kept: run again when "
+                "the other one has ended"
+            )
         for number in chunk.replaces:
             del committed[number]
         committed[chunk.number] = chunk
