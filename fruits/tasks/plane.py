@@ -48,13 +48,13 @@ def coordinates(
     files = store.files()
     groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
-    shared = workers.share((weights, offset, axes, paths))
+    # A set, since a filter of Arrow would hash all paths again for each file.
+    shared = workers.share((weights, offset, axes, frozenset(paths.to_pylist())))
 
     def work(group: list[Location]) -> pa.Table:
-        weights, offset, axes, paths = shared.value
-        columns = ["path", "sha256", "features"]
-        rows = pa.concat_tables([read_rows(file, columns, paths) for file in group])
-        rows = rows.combine_chunks()
+        weights, offset, axes, wanted = shared.value
+        tables = [read_rows(file, ["path", "sha256", "features"]) for file in group]
+        rows = pa.concat_tables([_of_paths(table, wanted) for table in tables]).combine_chunks()
         if not rows.num_rows:
             return COORDINATES.empty_table()
         features = matrix(rows["features"].chunk(0))
@@ -67,3 +67,7 @@ def coordinates(
     tables = workers.run(work, groups, f"report: {len(files):,} files of features")
     shared.destroy()
     return pa.concat_tables([COORDINATES.empty_table(), *tables])
+
+
+def _of_paths(rows: pa.Table, paths: frozenset[str]) -> pa.Table:
+    return rows.filter(pa.array([path in paths for path in rows["path"].to_pylist()], pa.bool_()))
