@@ -23,7 +23,7 @@ from fruits.storage.location import Location
 from fruits.storage.walk import Entry
 
 # Changes when indexes have other columns or other contents.
-_FORMAT = "4"
+_FORMAT = "5"
 
 # The key in the metadata of an index for the version of its file.
 _VERSION = b"fruits.version"

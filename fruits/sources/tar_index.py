@@ -279,10 +279,13 @@ def _check_end(file: File, end: int, length: int) -> None:
     """Checks that the archive really ends here, because a damaged header looks like an end.
 
     Raises:
-        tarfile.ReadError: more data follow.
+        tarfile.ReadError: it has no end, or more data follow.
     """
     file.seek(end)
     rest = file.read(_MOST_FILLING) or b""
+    if len(rest) < BLOCK:
+        # The standard wants two blocks of zeros; some programs write only one.
+        raise tarfile.ReadError(f"no end at byte {end:,}, as if it was cut off after a member")
     if rest[:BLOCK].strip(b"\0"):
         raise tarfile.ReadError(f"damaged header at byte {end:,} of {length:,}")
     if rest.strip(b"\0"):

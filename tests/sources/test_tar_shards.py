@@ -186,6 +186,7 @@ def test_a_damaged_or_truncated_archive_never_loses_images_silently(
     header = whole.index(b"Fig/5.jpg")
     cases = {
         "cut": whole[: header + 1000],
+        "cut between members": whole[:header],
         "damaged": whole[: header + 100] + b"9" + whole[header + 101 :],
         "goes on": whole + whole,
         "not a tar": b"x" * 20_000,
