@@ -92,7 +92,7 @@ def list_parquet(place: str | Location, naming: Naming) -> pa.Table:
         with store_errors(location.uri):
             entry = stat_file(location)
             index = cached_index(KIND, location, entry, lambda: _made(location, entry.length))
-            facts = label_facts(index, naming, location.uri)
+            facts = label_facts(index.drop_columns([_LENGTH, _PATH]), naming, location.uri)
     except FileNotFoundError:
         raise InputError(f"images: wanted a Parquet file; {place} does not exist") from None
     except (OSError, pa.ArrowException, UnicodeError) as error:
@@ -147,8 +147,13 @@ def _made(location: Location, length: int) -> pa.Table:
         path = name_column(schema)
         batches = [
             _index_rows(batch, image, path, others)
+            for group in range(file.metadata.num_row_groups)
+            for about in [file.metadata.row_group(group)]
             for batch in file.iter_batches(
-                _LONGEST_BATCH, columns=[image, *others], use_threads=False
+                _rows_at_once(about.total_byte_size, about.num_rows),
+                row_groups=[group],
+                columns=[image, *others],
+                use_threads=False,
             )
         ]
     kept = pa.schema([schema.field(name) for name in others], schema.metadata)
@@ -161,13 +166,19 @@ def _made(location: Location, length: int) -> pa.Table:
     return index
 
 
+def _rows_at_once(total: int, rows: int) -> int:
+    """How many of some rows with this total length in bytes are read together."""
+    return max(1, min(_LONGEST_BATCH, _BATCH_BYTES * rows // max(1, total)))
+
+
 def _index_rows(
     batch: pa.RecordBatch, image: str, path: str | None, others: list[str]
 ) -> pa.RecordBatch:
     values = batch[image]
-    paths: Any = batch[path] if path else pa.nulls(len(values), pa.string())
+    paths: Any = pc.cast(batch[path] if path else pa.nulls(len(values)), pa.string())
     if pa.types.is_struct(values.type) and values.type.get_field_index("path") >= 0:
-        paths = pc.cast(pc.struct_field(values, "path"), pa.string())
+        own = pc.cast(pc.struct_field(values, "path"), pa.string())
+        paths = pc.if_else(pc.equal(pc.fill_null(own, ""), ""), paths, own)
     lengths = pc.cast(pc.binary_length(_bytes_of(values)), pa.int64())
     columns = {name: batch[name] for name in others}
     return pa.record_batch({**columns, _LENGTH: lengths, _PATH: paths})
@@ -225,8 +236,7 @@ def _read_group(
     file: pq.ParquetFile, group: int, column: str, start: int, rows: list[Position]
 ) -> Iterator[list[bytes | OSError]]:
     """Yields rows of a row group in order; `start` is the number of its first row."""
-    mean = max(1, sum(row.length for row in rows) // len(rows))
-    size = max(1, min(_LONGEST_BATCH, _BATCH_BYTES // mean))
+    size = _rows_at_once(sum(row.length for row in rows), len(rows))
     done = 0
     for batch in file.iter_batches(size, row_groups=[group], columns=[column], use_threads=False):
         values, stop = _bytes_of(batch[column]), start + batch.num_rows

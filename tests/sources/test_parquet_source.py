@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +121,7 @@ def test_the_user_names_the_column_of_the_labels(tmp_path: Path) -> None:
     place = write(tmp_path / "a.parquet", {"image": [b"x"], "species": ["Fig"]})
     images = open_source(place, Naming(label="column:species")).items().images
     assert images["label"].to_pylist() == ["Fig"]
-    with pytest.raises(InputError, match=r"label: wanted a column .* has species.*column:kind"):
+    with pytest.raises(InputError, match=r"parquet, which has species; got column:kind$"):
         open_source(place, Naming(label="column:kind")).items()
 
 
@@ -131,6 +133,33 @@ def test_paths_that_are_not_unique_get_row_numbers(tmp_path: Path) -> None:
     names = [path.partition("!/")[2] for path in images["path"].to_pylist()]
     assert names == ["Fig/1.jpg#0", "Fig/1.jpg#1", "2"]
     assert images["label"].to_pylist() == ["Fig", "Fig", None]
+
+
+def test_names_are_those_of_a_column_where_images_have_no_path(tmp_path: Path) -> None:
+    image = [{"bytes": b"1", "path": path} for path in (None, "", "Lime/3.jpg")]
+    names = ["Fig/1.jpg", "Fig/2.jpg", "other/3.jpg"]
+    rows = open_source(write(tmp_path / "a.parquet", {"image": image, "file_name": names}))
+    images = rows.items().images
+    found = [path.partition("!/")[2] for path in images["path"].to_pylist()]
+    assert found == ["Fig/1.jpg", "Fig/2.jpg", "Lime/3.jpg"]
+    assert images["label"].to_pylist() == ["Fig", "Fig", "Lime"]
+
+
+def test_large_images_are_listed_a_few_at_a_time(tmp_path: Path) -> None:
+    images = [bytes([n]) * 1_000_000 for n in range(200)]
+    # Pages of one image each; a page is always read as a whole.
+    pages = {"use_dictionary": False, "write_batch_size": 1}
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", **pages)
+    program = (
+        "import sys; import pyarrow as pa; from fruits.sources.open_source import open_source; "
+        "print(open_source(sys.argv[1]).items().images.num_rows); "
+        "print(pa.default_memory_pool().max_memory())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.parquet")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    rows, memory = map(int, done.stdout.split())
+    assert rows == 200
+    assert memory < 60_000_000
 
 
 def test_the_column_of_images_is_found_among_several_with_bytes(tmp_path: Path) -> None:
