@@ -41,7 +41,8 @@ def converted(path: Path, output: str | None) -> Any:
         An ``openvino.Model`` from float32 (n, height, width, 3) with only the wanted output.
 
     Raises:
-        BackboneError: the archive is damaged, has custom code or layers, or lacks the layer.
+        BackboneError: the archive is damaged, has custom code or layers, or lacks the layer, or
+            OpenVINO lacks one of its operations.
     """
     _require_harmless(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -50,12 +51,22 @@ def converted(path: Path, output: str | None) -> Any:
 
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        inputs = model.inputs
     except Exception as error:  # Damaged files raise nearly anything.
         raise BackboneError(f"Keras cannot read {path.name}: {one_line(error)[:300]}") from error
-    if len(model.inputs) != 1:
-        names = ", ".join(tensor.name for tensor in model.inputs)
+    if len(inputs) != 1:
+        names = ", ".join(tensor.name for tensor in inputs)
         raise BackboneError(f"wanted a network whose only input is an image; got {names}")
-    return _openvino(_ending_at(model, output))
+    try:
+        return _openvino(_ending_at(model, output))
+    except BackboneError:
+        raise
+    except Exception as error:  # Keras, TensorFlow and OpenVINO raise different ones.
+        raise BackboneError(
+            f"{path.name} cannot be converted to OpenVINO up to the layer {output}: "
+            f"{one_line(error)[:300]}: name an earlier layer as output, or export the network as "
+            "an ONNX file or an OpenVINO IR"
+        ) from error
 
 
 def _ending_at(model: Any, output: str | None) -> Any:
@@ -70,11 +81,13 @@ def _ending_at(model: Any, output: str | None) -> Any:
             f'and {last.name}: write into input.json {{"output": "{before}"}}'
         )
     try:
-        chosen = model.get_layer(output).output
+        layer = model.get_layer(output)
     except ValueError:
         names = ", ".join(layer.name for layer in model.layers[-5:])
         raise BackboneError(f"wanted the layer {output}; the last ones are {names}") from None
-    return keras.Model(model.inputs, chosen)
+    # If the layer is a network itself, `layer.output` is inside of it, and not connected with the
+    # inputs of the outer network.
+    return keras.Model(model.inputs, layer._inbound_nodes[0].output_tensors)
 
 
 def _openvino(model: Any) -> Any:

@@ -66,6 +66,49 @@ def test_the_layer_of_the_features_must_be_named(
         graph_of(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_the_features_may_be_those_of_a_network_inside_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As in transfer learning: a network of Keras Applications, and a layer for own classes."""
+    import keras
+
+    monkeypatch.setattr(batch, "SECONDS", 0.01)
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 40, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(image))
+    inner = keras.Model(image, pooled, name="inner")
+    pixels, classes = keras.Input((32, 40, 3)), keras.layers.Dense(5)
+    twice = inner(keras.layers.Rescaling(2)(pixels))
+    whole = {
+        "sequential": keras.Sequential([pixels, inner, classes]),
+        "functional": keras.Model(pixels, classes(twice)),
+    }[kind]
+    whole.save(tmp_path / "model.keras")
+    (tmp_path / "input.json").write_text(json.dumps(DESCRIPTION | {"mean": [0] * 3}))
+    with pytest.raises(BackboneError, match=r"write into input.json \{\"output\": \"inner\"\}"):
+        graph_of(tmp_path)
+    said = DESCRIPTION | {"mean": [0] * 3, "std": [1] * 3, "rescale": 1, "output": "inner"}
+    (tmp_path / "input.json").write_text(json.dumps(said))
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 40, 3), np.uint8)
+    scale = 2 if kind == "functional" else 1
+    wanted = inner.predict(images[..., ::-1].astype(np.float32) * scale, verbose=0)
+    np.testing.assert_allclose(load(graph_of(tmp_path))(images), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_a_network_that_openvino_cannot_compute_is_refused_in_one_line(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((32, 32, 3))
+    values, _ = keras.ops.eigh(keras.ops.mean(image, axis=3))
+    keras.Model(image, keras.layers.Dense(3, name="last")(values)).save(tmp_path / "model.keras")
+    said = DESCRIPTION | {"width": 32, "output": "last"}
+    (tmp_path / "input.json").write_text(json.dumps(said))
+    with pytest.raises(BackboneError, match=r"up to the layer last: .*an ONNX file") as caught:
+        graph_of(tmp_path)
+    assert str(caught.value).isprintable()
+
+
 def changed(source: Path, target: Path, old: str, new: str, extra: str | None = None) -> None:
     with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as copy:
         for name in archive.namelist():
