@@ -125,7 +125,7 @@ def _pixels_to_boxes(model: Any, folder: NetworkFolder) -> tuple[Any, dict[str, 
     import openvino
     from openvino import opset13 as ops
 
-    meant, ports = _outputs(model, folder.detector or {})
+    meant, ports = _outputs(model, folder)
     port, layout = image_input(model, folder.recipe)
     results = [ops.result(one) for one in ports]
     model = openvino.Model(results, [port.get_node()], "detector")
@@ -140,18 +140,21 @@ def _pixels_to_boxes(model: Any, folder: NetworkFolder) -> tuple[Any, dict[str, 
     return with_preprocessing(model, layout, folder.recipe), meant
 
 
-def _outputs(model: Any, said: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+def _outputs(model: Any, folder: NetworkFolder) -> tuple[dict[str, Any], list[Any]]:
     """The format of the detector with the names of its outputs, and the outputs in order."""
+    said = folder.detector or {}
     format_ = said.get("format") or _recognised(model)
-    if format_ not in FORMATS:
+    if not isinstance(format_, str) or format_ not in FORMATS:
         raise BackboneError(
             f"wanted the format of the detector's outputs; there {shapes_of(model)}: "
             f'write into input.json {{"detector": {{"format": "yolov8"}}}}, or another one of '
             f"{', '.join(f'{name} ({what})' for name, what in FORMATS.items())}"
         )
-    names = list(said.get("outputs") or _known_names(model, format_))
+    named = said.get("outputs") or []
+    _detector(folder, {"format": format_, "outputs": named})  # checks all settings
+    names = list(named or _known_names(model, format_))
     if names:
-        ports = [named_output(model, str(name)) for name in names]
+        ports = [named_output(model, name) for name in names]
     elif len(model.outputs) == 1:
         ports = [model.outputs[0].get_node().input_value(0)]
     else:

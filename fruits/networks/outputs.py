@@ -54,6 +54,7 @@ def feature_output(
         if len(pooled) != 1 or SCORES & pooled[0].get_names():
             _refuse_scores(vectors, widths)
     if len(pooled) != 1:
+        _require_rank(model.outputs[0])
         raise BackboneError(
             f"wanted the name of the output with the features; there {_list(model.outputs)}: write "
             f"into input.json {_example(model.outputs[0])}"
@@ -77,6 +78,7 @@ def vector_of(port: Any, recipe: Recipe, layout: str) -> Any:
     """
     from openvino import opset13 as ops
 
+    _require_rank(port)
     pooling, rank = recipe.pooling or "none", _rank(port)
     ways = {2: ["none"], 3: ["class_token", "mean", "mean_patches"], 4: ["mean"]}.get(rank, [])
     if _is_vector(port):
@@ -116,6 +118,16 @@ def named_output(model: Any, name: str) -> Any:
     raise BackboneError(f"wanted the output {name}; there {_list(model.outputs)}")
 
 
+def _require_rank(port: Any) -> None:
+    """Checks that the number of dimensions of an output is known before the network runs."""
+    if not _rank(port):
+        raise BackboneError(
+            f"wanted an output with a fixed number of dimensions; {_name(port)} may have any: "
+            "export the network again, for example with flatten(1) instead of squeeze(), or name "
+            "another output in input.json"
+        )
+
+
 def _refuse_scores(ports: Collection[Any], widths: tuple[Collection[int], Collection[int]]) -> None:
     features, classes = widths
     for port in ports:
@@ -153,14 +165,17 @@ def _before_last_layer(port: Any) -> str | None:
 
 
 def _rank(port: Any) -> int:
-    return int(port.get_partial_shape().rank.get_length())
+    """The number of dimensions, 0 if it is not fixed."""
+    rank = port.get_partial_shape().rank
+    return int(rank.get_length()) if rank.is_static else 0
 
 
 def _is_vector(port: Any) -> bool:
     """Whether the shape is (n, d), or (n, d, 1, 1)."""
-    shape = port.get_partial_shape()
-    ones = all(side.is_static and side.get_length() == 1 for side in list(shape)[2:])
-    return _rank(port) == 2 or (_rank(port) > 2 and ones)
+    if _rank(port) < 2:
+        return False
+    others = list(port.get_partial_shape())[2:]
+    return all(side.is_static and side.get_length() == 1 for side in others)
 
 
 def _width(port: Any) -> int:
