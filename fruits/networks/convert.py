@@ -55,7 +55,11 @@ def read_network(folder: NetworkFolder, place: Path) -> Any:
 
         return converted(path, folder.recipe.output)
     if folder.kind == "openvino":
-        require_safe_openvino(path.read_bytes(), (place / folder.files[1]).read_bytes())
+        require_safe_openvino(
+            path.read_bytes(),
+            (place / folder.files[1]).read_bytes(),
+            "export the network without that, or copy its files again if they are damaged",
+        )
     try:
         return openvino.Core().read_model(path)
     except Exception as error:  # OpenVINO raises RuntimeError and others for unknown contents.
@@ -71,13 +75,10 @@ def _pixels_to_features(model: Any, folder: NetworkFolder) -> Any:
     recipe = folder.recipe
     port, layout = image_input(model, recipe)
     set_size(model, port, layout, recipe)
-    # From a Keras file, the wanted layer is already the only output.
-    output = recipe if folder.kind != "keras" or not recipe.output else None
-    feature = (
-        feature_output(model, recipe, (folder.features, folder.classes))
-        if output
-        else model.outputs[0].get_node().input_value(0)
-    )
+    if folder.kind == "keras":  # The wanted layer is already the only output.
+        feature = model.outputs[0].get_node().input_value(0)
+    else:
+        feature = feature_output(model, recipe, (folder.features, folder.classes))
     features = vector_of(feature, recipe, layout)
     features.output(0).set_names({"features"})
     model = openvino.Model([features], [port.get_node()], "fruits")

@@ -36,33 +36,49 @@ OPENVINO_REFUSED = frozenset(
 FILLED_BYTES = 1 << 20
 
 
-def require_safe_openvino(xml: bytes, constants: bytes) -> None:
+# What to do about a graph that this package made.
+_COMPILE_AGAIN = "delete it, so that it is compiled again"
+
+
+def require_safe_openvino(xml: bytes, constants: bytes, remedy: str = _COMPILE_AGAIN) -> None:
     """Checks that an OpenVINO model has only allowed operations, and constants in its file.
 
     Args:
         xml: the model.
         constants: the content of the file next to it.
+        remedy: what to do if it has anything else.
 
     Raises:
         BackboneError: it contains anything else.
     """
     try:
-        # Entities can make a small text very large, and another encoding could hide them.
-        if b"\0" in xml or re.search(rb"<!(DOCTYPE|ENTITY)", xml, re.IGNORECASE):
-            raise ValueError("a document type or an encoding that OpenVINO does not write")
-        root = ElementTree.fromstring(xml)
-        for layer in root.iter("layer"):
+        for layer in read_xml(xml).iter("layer"):
             kind, version = str(layer.get("type")), str(layer.get("version"))
             if not re.fullmatch(r"opset[0-9]{1,2}", version):
                 raise ValueError(f"the operation {kind} of {version}")
             if kind in OPENVINO_REFUSED:
                 raise ValueError(f"the operation {kind}")
             for data in layer.iter("data"):
-                offset, size = int(data.get("offset", 0)), int(data.get("size", 0))
-                if min(offset, size) < 0 or offset + size > len(constants):
-                    raise ValueError("a constant that is not in its file")
+                # Only constants have both. The offset of a PriorBox is a position in a picture.
+                if {"offset", "size"}.issubset(data.keys()):
+                    offset, size = int(data.get("offset", 0)), int(data.get("size", 0))
+                    if min(offset, size) < 0 or offset + size > len(constants):
+                        raise ValueError("a constant that is not in its file")
     except (ElementTree.ParseError, ValueError) as error:
-        raise BackboneError(_refused(one_line(error))) from error
+        raise BackboneError(_refused(one_line(error), remedy)) from error
+
+
+def read_xml(content: bytes) -> ElementTree.Element:
+    """Parses the XML of an OpenVINO model.
+
+    Raises:
+        ElementTree.ParseError: it is not XML.
+        ValueError: it has anything that OpenVINO does not write and that could be dangerous.
+    """
+    # Entities can make a small text very large, and another encoding could hide them.
+    if b"\0" in content or re.search(rb"<!(DOCTYPE|ENTITY)", content, re.IGNORECASE):
+        raise ValueError("a document type or an encoding that OpenVINO does not write")
+    return ElementTree.fromstring(content)
 
 
 def require_pure(model: Any) -> None:
@@ -103,8 +119,5 @@ def require_safe_tensorflow(definition: Any) -> None:
                 raise BackboneError(_refused(f"a constant of {bytes_} bytes that are not there"))
 
 
-def _refused(what: str) -> str:
-    return (
-        f"wanted a compiled graph of arithmetic; got one with {what}, which is not run: "
-        "delete it, so that it is compiled again"
-    )
+def _refused(what: str, remedy: str = _COMPILE_AGAIN) -> str:
+    return f"wanted a graph of arithmetic; got one with {what}, which is not run: {remedy}"

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 from fruits.errors import BackboneError, one_line
+from fruits.networks.graph_check import read_xml
 
 _RESIZES = {"standard": "squash", "fit_to_window_letterbox": "pad"}
 
@@ -74,9 +75,7 @@ def _size(root: ElementTree.Element) -> dict[str, Any]:
 
 def _root(xml: bytes) -> ElementTree.Element:
     try:
-        if b"\0" in xml or re.search(rb"<!(DOCTYPE|ENTITY)", xml, re.IGNORECASE):
-            raise ValueError("a document type, or an encoding that OpenVINO does not write")
-        return ElementTree.fromstring(xml)
+        return read_xml(xml)
     except (ElementTree.ParseError, ValueError) as error:
         raise BackboneError(f"wanted an OpenVINO IR; got {one_line(error)}") from error
 

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 from detectors import (
     DESCRIPTIONS,
+    SIDE,
     as_onnx,
     bright_halves,
+    halves,
     two_halves,
     write_description,
     write_detector,
 )
 from onnx_bytes import colours
+from openvino import opset13 as ops
 from PIL import Image
 
 from fruits.errors import BackboneError
@@ -261,6 +265,10 @@ def test_a_graph_with_a_detector_is_written_and_read(graph: CompiledGraph) -> No
         ("ssd", {"most": 0}, "wanted most as a whole number from 1 to 1000; got 0"),
         ("ssd", {"classes": ["apple"]}, "wanted classes as whole numbers"),
         ("ssd", {"empty": "skip"}, "wanted empty as one of reject or whole"),
+        ("yolov8", {"format": ["yolov8"]}, r"output0 \(n, 6, 2\): write into input.json .*yolov8"),
+        ("yolov8", {"outputs": "output0"}, "wanted outputs as a list; got 'output0'"),
+        ("yolov8", {"outputs": 5}, "wanted outputs as a list; got 5"),
+        ("yolov8", {"outputs": [5]}, r"wanted outputs as names; got \(5,\)"),
         ("ssd", {"threshold": 0.3}, "wanted the fields format.*; got threshold"),
         ("torchvision", {"outputs": ["boxes", "points"]}, "wanted the output points; there are"),
     ],
@@ -273,6 +281,33 @@ def test_missing_information_is_one_line_with_a_remedy(
         compile_detector(str(place))
     assert str(raised.value).startswith("crop: ")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize("kind", ["PriorBox", "PriorBoxClustered"])
+def test_an_openvino_detector_with_prior_boxes_is_supported(
+    graph: CompiledGraph, tmp_path: Path, kind: str
+) -> None:
+    place = write_detector(tmp_path / "ssd", "ssd")
+    model = halves("ssd")
+    [result] = model.get_results()
+    sizes = [ops.constant(np.array(pair, np.int64)) for pair in ([1, 2], [SIDE, SIDE])]
+    about = {"step": 16.0, "variance": [0.1] * 4, "offset": 0.5}
+    if kind == "PriorBox":
+        boxes = ops.prior_box(*sizes, about | {"min_size": [8.0]})
+    else:
+        boxes = ops.prior_box_clustered(*sizes, about | {"width": [8.0], "height": [8.0]})
+    # All boxes are the same with and without this zero.
+    zero = ops.multiply(ops.reduce_sum(boxes, [0, 1]), ops.constant(np.float32(0)))
+    found = ops.result(ops.add(result.input_value(0), zero))
+    found.output(0).set_names({"detection_out"})
+    whole = openvino.Model([found], model.get_parameters())
+    openvino.save_model(whole, place / "model.xml", compress_to_fp16=False)
+    assert b'offset="0.5"' in (place / "model.xml").read_bytes()
+    detector, parts = compile_detector(str(place))
+    other = replace(graph, detector=detector, parts=graph.parts | parts)
+    boxes = [one.boxes for one in featurize(map(png, PICTURES), other)]  # type: ignore[union-attr]
+    assert boxes == list(map(bright_halves, PICTURES))
 
 
 def test_folders_without_a_detector_are_refused(backbone: Path, tmp_path: Path) -> None:

@@ -180,6 +180,34 @@ def test_the_layout_of_an_openvino_ir_is_detected(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, mean_colours(PICTURES, tmp_path)[:, ::-1], rtol=1e-5)
 
 
+def test_an_ir_that_cannot_be_used_is_reported_with_what_to_do_about_the_users_file(
+    tmp_path: Path,
+) -> None:
+    pixels = ops.parameter([-1, 3, 32, 48], np.float32, "pixels")
+    mean = ops.reduce_mean(pixels, [2, 3])
+    network = openvino.Model([ops.add(mean, ops.constant(np.ones(3, np.float32)))], [pixels])
+    describe(tmp_path)
+    openvino.save_model(network, tmp_path / "network.xml")
+    xml, constants = tmp_path / "network.xml", tmp_path / "network.bin"
+    whole = xml.read_bytes()
+    export = "export the network without that, or copy its files again if they are damaged$"
+    xml.write_bytes(whole.replace(b'type="ReduceMean"', b'type="TensorIterator"'))
+    refused(tmp_path, f"got one with the operation TensorIterator, which is not run: {export}")
+    xml.write_bytes(whole[:-9])
+    refused(tmp_path, f"got one with .*: {export}")
+    xml.write_bytes(whole)
+    constants.write_bytes(constants.read_bytes()[:-1])
+    refused(tmp_path, f"a constant that is not in its file, which is not run: {export}")
+
+
+def test_an_output_that_may_have_any_number_of_dimensions_is_refused(folder: Path) -> None:
+    nodes = [node("GlobalAveragePool", ["image"], "mean"), node("Squeeze", ["mean"], "features")]
+    (folder / "model.onnx").write_bytes(model(nodes, [], {"features": ["n", 3]}))
+    for words in ({}, {"output": "features"}, {"pooling": "mean"}):
+        describe(folder, **words)
+        refused(folder, r"number of dimensions; features may have any: export .* flatten\(1\)")
+
+
 def test_values_in_a_separate_file_are_read(folder: Path) -> None:
     wanted = features(graph_of(folder), PICTURES)
     (folder / "model.onnx").write_bytes(colours(WEIGHTS, "values.bin"))
