@@ -72,7 +72,9 @@ def headline(run: Mapping[str, Any]) -> list[Figure]:
     if found:
         first = run["evaluation"][0]
         found.append(_calibration(first))
-        found.append(_unknown(run["evaluation"]))
+        # Without a threshold, no image is unknown.
+        if (run.get("classifier") or {}).get("unknown_above") is not None:
+            found.append(_unknown(run["evaluation"]))
     return found
 
 

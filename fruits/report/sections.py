@@ -57,7 +57,8 @@ class Section:
         about: One or two sentences on what the section shows.
         groups: The photographs, each alone or in a pair.
         lines: The findings without a photograph: label, sides of the split, reason.
-        total: The number of findings, including those that are not shown.
+        total: The number of findings, including those that are not shown; None if they were not
+            looked for.
         table: The path of the table with all findings, below the output.
         skipped: The checks that were not made, with the reason; a sentence without a full stop.
     """
@@ -68,7 +69,7 @@ class Section:
     about: str
     groups: list[tuple[Photo, ...]] = field(default_factory=list)
     lines: list[tuple[str, str, str]] = field(default_factory=list)
-    total: int = 0
+    total: int | None = 0
     table: str = ""
     skipped: str = ""
 
@@ -130,6 +131,7 @@ def _quality(report: ReportData, name: str) -> Section:
     title, short, about = KINDS[name]
     rows = report.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
+    was_made = _by_name(report.run.get("quality") or {}).get(name, 0) is not None
     if name == "outlier" and (called := _outliers_called_unknown(report)):
         about += f" Of those on the map, the predictions also report {called:,} as unknown."
     return Section(
@@ -139,17 +141,24 @@ def _quality(report: ReportData, name: str) -> Section:
         about,
         [_group(report, row) for row in first if row["path"]],
         [_line(row) for row in first if not row["path"]],
-        rows.num_rows,
+        rows.num_rows if was_made else None,
         f"quality/{name}.parquet",
         _skipped(report, name),
     )
 
 
 def _skipped(report: ReportData, name: str) -> str:
-    """The reason in run.json why a kind of findings was not searched; "" if it was."""
-    skipped: Mapping[str, str] = (report.run.get("quality") or {}).get("skipped") or {}
-    why = next((why for kind, why in skipped.items() if re.sub(r"\W", "_", kind) == name), "")
+    """The reasons in run.json why findings of a kind may be missing; "" if none are."""
+    skipped = _by_name((report.run.get("quality") or {}).get("skipped") or {})
+    # Copies on two sides are found together with the others, within the same limits.
+    names = (name, "duplicate", "near_duplicate") if name == "split_duplicate" else (name,)
+    why = "; ".join(skipped[one] for one in names if one in skipped)
     return why[:1].upper() + why[1:]
+
+
+def _by_name(kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of run.json by the names of the tables of their kinds."""
+    return {re.sub(r"\W", "_", kind): value for kind, value in kinds.items()}
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:

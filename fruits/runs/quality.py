@@ -28,11 +28,11 @@ class Quality:
     """The counts of the findings.
 
     Attributes:
-        counts: The number of findings by kind.
-        skipped: The reasons for checks that were not made, by kind.
+        counts: The number of findings by kind; None if a check was not made.
+        skipped: The reasons for checks that were not made, or not of all images, by kind.
     """
 
-    counts: dict[str, int]
+    counts: dict[str, int | None]
     skipped: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,7 +53,8 @@ def find_quality(
     """
     with context.stages("quality"):
         found: list[Finding] = []
-        skipped: dict[str, str] = {}
+        not_made = _not_made(reduced, classified)
+        skipped = dict(not_made)
         found += find_copies(context, skipped)
         return_freed_memory()
         if classified:
@@ -67,7 +68,23 @@ def find_quality(
             skipped[kind] = "; ".join([*reasons, f"{count:,} more findings are not listed"])
         for kind, table in tables.items():
             write_rows(context.staged.uri(f"{FOLDER}/{file_name(kind)}"), table)
-        return Quality(counts_of(tables), skipped)
+        return Quality(counts_of(tables) | dict.fromkeys(not_made), skipped)
+
+
+def _not_made(reduced: Reduced, classified: Classified | None) -> dict[str, str]:
+    """The reasons for checks that cannot be made, by kind."""
+    reasons: dict[str, str] = {}
+    if classified is None:
+        without = "not looked for without a classifier"
+        reasons |= {"label suspect": without, "outlier": without}
+    elif not 0 < classified.classifier.threshold < np.inf:
+        reasons["outlier"] = "not looked for: no distance is known above which an image is unknown"
+    if reduced.side is None and reduced.last is None:
+        reasons["drift"] = (
+            "not measured: there is neither a separate training side nor an earlier run to "
+            "compare with"
+        )
+    return reasons
 
 
 def _left_out(context: RunContext, classified: Classified) -> pa.Table:

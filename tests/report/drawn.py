@@ -45,7 +45,7 @@ def run_json(counts: dict[str, Any], evaluation: Sequence[Any] = ()) -> dict[str
         "ran": ["a processor"],
         "spark": {"master": "local[2]", "executors": 1},
         "split": {"images": {"train": 3, "test": 1}, "fitted_to": "train"},
-        "classifier": {"kind": "lda", "groups": "4 groups"},
+        "classifier": {"kind": "lda", "groups": "4 groups", "unknown_above": 22.0},
         "evaluation": [one.to_json() for one in evaluation],
     }
     return dict(json.loads(json.dumps(content)))

@@ -267,6 +267,37 @@ def test_what_was_not_looked_for_keeps_its_capital_letters(report: ReportData) -
     assert "<p>No LDA of Fig 1 was fitted.</p>" in render(replace(report, run=run)).decode()
 
 
+def test_a_check_that_was_not_made_is_not_said_to_have_found_nothing(report: ReportData) -> None:
+    quality = report.quality | {"outlier": report.quality["outlier"].slice(0, 0)}
+    found = {"outlier": None, "skipped": {"outlier": "not looked for without a classifier"}}
+    run = {**report.run, "quality": found}
+    page = render(replace(report, run=run, quality=quality)).decode()
+    assert '<h2 id="outlier">Outliers</h2>' in page
+    assert "<p>Not looked for without a classifier.</p>" in page
+    assert "None was found" not in page
+    tiles = page[page.index('<ul class="tiles">') :].partition("</ul>")[0]
+    assert "Outliers" not in tiles
+    assert "Near-duplicates" in tiles
+
+
+def test_limits_of_the_search_for_copies_are_also_those_of_copies_on_two_sides(
+    report: ReportData,
+) -> None:
+    skipped = {"duplicate": "3 more are not listed", "near-duplicate": "not looked for in 2 images"}
+    run = {**report.run, "quality": {"skipped": skipped}}
+    page = render(replace(report, run=run)).decode()
+    assert "<p>3 more are not listed; not looked for in 2 images.</p>" in page
+
+
+def test_without_a_threshold_there_is_no_share_of_unknown_images(
+    report: ReportData, page: str
+) -> None:
+    classifier = {**report.run["classifier"], "unknown_above": None}
+    without = render(replace(report, run={**report.run, "classifier": classifier})).decode()
+    assert "99 of 100 held-out training images (" in page
+    assert "99 of 100 held-out training images (" not in without
+
+
 def test_charts_name_both_axes(page: str) -> None:
     for name in (
         "components",

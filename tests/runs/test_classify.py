@@ -383,7 +383,11 @@ def test_a_run_without_a_classifier_says_why(
     there = {path.name for path in (tmp_path / "out").iterdir()}
     assert not there & {"predictions", "predictor", "atlas.parquet"}
     assert {"pca", "model", "features", "quality"} <= there
-    assert set(result.report["quality"]) == {*KINDS}
+    found = result.report["quality"]
+    assert set(found) == {*KINDS, "skipped"}
+    not_made = {"label suspect", "outlier", "drift"}
+    assert {kind for kind in KINDS if found[kind] is None} == set(found["skipped"]) == not_made
+    assert "  outlier: not looked for without a classifier" in result.summary().splitlines()
 
 
 @pytest.fixture(scope="module")
