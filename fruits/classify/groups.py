@@ -88,10 +88,9 @@ def group_images(
     these, the images of each label are divided by the first of these rules that gives several
     groups: by folder; by film, which is the folder and the leading letters of the file's name
     (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`), unless the names look like hashes or words; or
-    into `FOLDS` blocks of neighbours by name.
-    Folders that name a side of the split, and numbers of shards, are left out of paths first. An
-    image that the expression does not match, or that has no group in its source, is a separate
-    group.
+    into `FOLDS` blocks of neighbours by name. Folders that name a side of the split, and numbers of
+    shards, are left out of paths first. An image that the expression does not match, or that has no
+    group in its source, is a separate group.
 
     Boxes of one photograph are always in one group, which is derived from the photograph's path.
 
@@ -127,36 +126,48 @@ def assign_folds(
 
     The groups of a label are assigned in turn, sorted by name. The first fold depends on the name
     of the label, so that all folds have similar sizes, and that added or removed images of one
-    label do not change the folds of another. The order of the images has no influence.
+    label do not change the folds of another. Groups of several labels are assigned in turn, all
+    together: if each label had its own turn, two groups that have all labels could share a fold.
+    The order of the images has no influence.
 
     Args:
         groups: the names of the groups of n images.
-        labels: n labels. A group of several labels counts for its most frequent label.
-        folds: the number of folds.
+        labels: n labels.
+        folds: the number of folds, at least two.
 
     Returns:
         (n,) int64: the fold of each image, or `TRAIN_ONLY` if all groups of its label are in one
-        fold, because testing them would leave no images of the label for training.
+        fold, because testing them would leave no images of the label for training. If such an
+        image is in a group of several labels, only the images of the other labels are tested.
     """
     names, group = _numbered(groups)
     known, label = _numbered(labels)
     places = np.argsort(np.argsort(np.array(known, object)))  # The ranks of the labels by name.
-    pairs, counts = np.unique(group * len(known) + places[label], return_counts=True)
-    owner, place = np.divmod(pairs, max(len(known), 1))
-    # The first one of each group is its most frequent label; if several are equal, the first name.
-    best = np.lexsort((place, -counts, owner))
-    _, first = np.unique(owner[best], return_index=True)
-    most = place[best][first]
-    ordered = sorted(known)
+    pairs = np.unique(group * len(known) + places[label])
+    owner, place = np.divmod(pairs, max(len(known), 1))  # Each group with each of its labels.
     fold_of = np.empty(len(names), np.int64)
-    for number, own in _members(most.tolist()):
+    of_several = np.bincount(owner, minlength=len(names)) > 1
+    ranks = _ranked(np.flatnonzero(of_several), names)
+    fold_of[ranks] = np.arange(len(ranks)) % folds
+    alone = ~of_several[owner]
+    taken = np.full(len(known), -1)  # The last fold with a group of the label and of others.
+    np.maximum.at(taken, place[~alone], fold_of[owner[~alone]])
+    ordered = sorted(known)
+    for number, own in _members(place[alone].tolist()):
         start = int.from_bytes(hashlib.blake2b(ordered[number].encode(), digest_size=8).digest())
-        ranks = sorted(own.tolist(), key=lambda one: _natural(names[one]))
-        fold_of[ranks] = (start % folds + np.arange(len(own))) % folds
+        if taken[number] >= 0:
+            start = int(taken[number]) + 1 + start % (folds - 1)  # Another fold.
+        ranks = _ranked(owner[alone][own], names)
+        fold_of[ranks] = (start % folds + np.arange(len(ranks))) % folds
     # A group of several labels has one fold, so several groups of a label may share a fold.
     different = np.unique(place * folds + fold_of[owner])
     spread = np.bincount(different // folds, minlength=len(known))
     return np.where(spread[places[label]] > 1, fold_of[group], TRAIN_ONLY)
+
+
+def _ranked(numbers: NDArray[np.int64], names: Sequence[str]) -> list[int]:
+    """The numbers of some names, sorted by name."""
+    return sorted(numbers.tolist(), key=lambda one: _natural(names[one]))
 
 
 def _separated(
@@ -210,8 +221,8 @@ def _are_films(paths: Sequence[str], films: Sequence[str]) -> bool:
     return len(set(films)) <= max(FOLDS, images // 2)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """A sort key by which `9.jpg` comes before `10.jpg`, like the frames of a film."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
-    ]
+    parts = re.split(r"(\d+)", name)
+    # The name itself orders `01.jpg` and `1.jpg`.
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name

@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 from uuid import UUID
 
@@ -148,6 +149,14 @@ def test_few_images_make_few_blocks() -> None:
     assert assign_folds(groups.names, ["Fig", "Fig", "Lime"]).tolist()[2] == TRAIN_ONLY
 
 
+def test_the_order_of_equal_numbers_has_no_influence() -> None:
+    names = ["1", "01", "001", "2"]
+
+    folds = assign_folds(names, ["Fig"] * 4)
+
+    assert assign_folds(names[::-1], ["Fig"] * 4).tolist() == folds[::-1].tolist()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_group_is_in_one_fold_in_any_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -186,8 +195,27 @@ def test_a_label_whose_groups_are_all_in_one_fold_is_never_held_out() -> None:
     folds = assign_folds(groups, labels)
 
     assert folds[4] == folds[24] != TRAIN_ONLY  # Figs of the two sessions
+    # They train each model, also the one that is tested on the other labels of their groups.
     assert folds[-2:].tolist() == [TRAIN_ONLY, TRAIN_ONLY]
     assert TRAIN_ONLY not in folds[:-2]
+
+
+def test_groups_that_have_all_labels_are_in_different_folds() -> None:
+    names = [f"{kind} {number}" for kind in ("Apple", "Fig", "Kiwi") for number in range(10)]
+    for one, other in itertools.pairwise(names):
+        # A session of mostly one label, and a session of mostly the other.
+        labels = [one, one, other, one, other, other]
+        folds = assign_folds(["first"] * 3 + ["second"] * 3, labels)
+        assert folds.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_group_of_one_label_is_not_in_the_fold_of_its_group_with_others() -> None:
+    for number in range(20):
+        label = f"Fig {number}"
+        groups, labels = ["shared", "shared", "own"], [label, "Lime", label]
+        folds = assign_folds(groups, labels)
+        assert TRAIN_ONLY not in folds[[0, 2]]
+        assert folds[0] != folds[2]
 
 
 def test_a_group_with_several_labels_is_in_one_fold() -> None:
