@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from fruits.features.digest_keys import Keys, index_in
 from fruits.quality.findings import Finding
+from fruits.sources.naming import TRAIN
 
 COLUMNS = ["path", "label", "split", "sha256"]
 """The columns of a table of images."""
 
-SIDES = ("train", "validation", "test")
+SIDES = (TRAIN, "validation", "test")
 """The sides of the split. An image should not be a copy of an image on an earlier side."""
 
 
@@ -57,7 +58,7 @@ class Image:
     @classmethod
     def of(cls, row: dict[str, Any], trained: bool) -> Image:
         """The image of a row."""
-        split = row["split"] or ("train" if trained else None)
+        split = row["split"] or (TRAIN if trained else None)
         return cls(row["path"], row["label"], split, trained)
 
 
@@ -100,7 +101,7 @@ def copy_finding(
     reason = what
     if other.trained:
         reason += ", which the model was trained on"
-    elif follows and other.split == "train":
+    elif follows and other.split == TRAIN:
         reason += ", which is a training image: testing on it measures memory, not recognition"
     elif follows:
         reason += f", which is a {other.split} image: both sides are evaluated with it"

@@ -15,8 +15,7 @@ from fruits.quality.findings import Finding
 from fruits.quality.gaussian import Gaussian, frechet_distance
 from fruits.quality.sides import Side, sums_of_sides
 from fruits.reduction.blas import one_blas_thread
-
-TRAIN = "train"
+from fruits.sources.naming import TRAIN
 
 
 @dataclass(frozen=True, eq=False)

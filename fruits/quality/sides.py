@@ -11,8 +11,7 @@ import pyarrow as pa
 from fruits.classify.model import Array
 from fruits.features.rows import matrix
 from fruits.quality.gaussian import Gaussian
-
-TRAIN = "train"
+from fruits.sources.naming import TRAIN
 
 # The fractional parts of its multiples are evenly distributed: they select rows by their number.
 _GOLDEN = 0.6180339887498949

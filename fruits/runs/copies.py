@@ -22,7 +22,7 @@ from fruits.quality.findings import MOST_LISTED, Finding
 from fruits.quality.near import SimilarContents, near_duplicates, similar_contents
 from fruits.quality.similar import PARTNERS
 from fruits.runs.context import RunContext
-from fruits.runs.reduce import TRAIN
+from fruits.sources.naming import TRAIN
 
 MOST_COMPARED = 200_000
 """At most this many contents are compared by their pictures, with 400 bytes of memory for each."""

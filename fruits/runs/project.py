@@ -17,12 +17,10 @@ from fruits.features.rows import scan
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.runs.reduce import TRAIN, Reduced
+from fruits.runs.reduce import Reduced
 from fruits.runs.reused_rows import record_rows, reusable_rows
+from fruits.sources.naming import HELD_OUT, TRAIN
 from fruits.tasks.project import DIGESTS, SCORED, project
-
-HELD_OUT = frozenset(["test", "validation"])
-"""The sides of the split that are not used for fits."""
 
 
 def project_features(
@@ -70,7 +68,7 @@ def _scored_sides(context: RunContext, reduced: Reduced) -> frozenset[str] | Non
     """The sides of the split whose predictions are evaluated; None for all images."""
     if context.basis:
         return None
-    return HELD_OUT if reduced.side else frozenset()
+    return frozenset(HELD_OUT if reduced.side else ())
 
 
 def _identical(context: RunContext) -> dict[str | None, int] | None:
@@ -88,7 +86,7 @@ def _identical(context: RunContext) -> dict[str | None, int] | None:
     known = digest_keys(_digests(trained, pc.field("split") == TRAIN))
     if not len(known):
         known = digest_keys(_digests(trained, None))
-    sides = None if context.basis else pc.field("split").isin(sorted(HELD_OUT))
+    sides = None if context.basis else pc.field("split").isin(HELD_OUT)
     found = Counter[str | None]()
     for batch in scan(tested, ["split", "sha256"], sides):
         for side in pc.unique(batch["split"]).to_pylist():

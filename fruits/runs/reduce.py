@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fruits.features.moments import Moments
@@ -10,9 +9,8 @@ from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
+from fruits.sources.naming import training_side
 from fruits.tasks import measure
-
-TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,3 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
         turned = degrees_turned(last.moments, moments, reduction) if last else None
     before = last.moments if last else None
     return Reduced(fitted_to, reduction, side, moments, before, turned)
-
-
-def training_side(sides: Mapping[str | None, int]) -> str | None:
-    """The side of the split that is used for fits: "train", or None for all images.
-
-    All images are used if none of them, or all of them, are on the training side.
-
-    Args:
-        sides: The number of images on each side.
-    """
-    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None

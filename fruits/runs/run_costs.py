@@ -21,12 +21,12 @@ from fruits.runs.config import RunConfig
 from fruits.runs.copies import MOST_COMPARED
 from fruits.runs.image_map import POINTS
 from fruits.runs.probe import Probe
-from fruits.runs.reduce import training_side
 from fruits.runs.resources import (
     Resources,
 )
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
+from fruits.sources.naming import training_side
 from fruits.sources.parts import IN_MEMORY, Parts, Totals
 from fruits.tasks.image_ranges import image_ranges
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -25,9 +25,13 @@ import pyarrow.compute as pc
 
 from fruits.errors import ConfigError
 
+TRAIN = "train"
+HELD_OUT = ("test", "validation")
+"""The sides of the split that are not used for fits."""
+
 SPLITS = {
-    "train": "train",
-    "training": "train",
+    "train": TRAIN,
+    "training": TRAIN,
     "test": "test",
     "testing": "test",
     "val": "validation",
@@ -280,3 +284,14 @@ def _by_folder(paths: pa.Array | pa.ChunkedArray, rule: Callable[[str], str | No
         folders = folders.combine_chunks()
     encoded = folders.dictionary_encode()
     return _by_path(encoded.dictionary, rule).take(encoded.indices)
+
+
+def training_side(sides: Mapping[str | None, int]) -> str | None:
+    """The side of the split that is used for fits: "train", or None for all images.
+
+    All images are used if none of them, or all of them, are on the training side.
+
+    Args:
+        sides: The number of images on each side.
+    """
+    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None
