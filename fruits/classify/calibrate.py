@@ -20,6 +20,9 @@ _BOUNDS = (1e-3, 1e3)
 
 _STEPS = 60
 
+_BLOCK = 1 << 22
+"""The number of logits that are copied at a time."""
+
 
 def fit_temperature(logits: Array, truth: Ints) -> float:
     """The temperature with the smallest log loss.
@@ -34,28 +37,24 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     Returns:
         The temperature; 1 if there are no images.
     """
-    logits, truth = logits[truth >= 0], truth[truth >= 0]
-    count, labels = logits.shape
-    if count == 0 or labels < 2:
+    rows, labels = np.flatnonzero(truth >= 0), logits.shape[1]
+    if rows.size == 0 or labels < 2:
         return 1.0
-    # With many labels, an array of this shape is large: three of them, used again, are enough.
-    logits -= logits.max(axis=1, keepdims=True)
-    products = np.empty_like(logits)
-    rest = 1 / (count + 2) / (labels - 1)
-    true = logits[np.arange(count), truth]
-    wanted = float(((1 - rest * labels) * true + rest * logits.sum(axis=1)).sum())
+    # With many labels, a copy of all logits would be large.
+    size = max(1, _BLOCK // labels)
+    blocks = [rows[start : start + size] for start in range(0, rows.size, size)]
+    rest = 1 / (rows.size + 2) / (labels - 1)
+    wanted = 0.0
+    for block in blocks:
+        shifted = _shifted(logits[block])
+        true = shifted[np.arange(len(block)), truth[block]]
+        wanted += float(((1 - rest * labels) * true + rest * shifted.sum(axis=1)).sum())
     low, high = _BOUNDS
     inverse = 1.0
     for _ in range(_STEPS):
-        chances = softmax(np.multiply(logits, inverse, out=products))
-        np.multiply(chances, logits, out=products)
-        means = products.sum(axis=1)
-        slope = float(means.sum()) - wanted  # The slope of the log loss, which is convex.
+        mean, bend = np.sum([_derivatives(logits[block], inverse) for block in blocks], axis=0)
+        slope = float(mean) - wanted  # The slope of the log loss, which is convex.
         low, high = (inverse, high) if slope < 0 else (low, inverse)
-        np.square(logits, out=products)
-        products *= chances
-        del chances
-        bend = float(products.sum() - (means**2).sum())
         following = inverse - slope / bend if bend > 0 else math.inf
         if not low < following < high:
             following = math.sqrt(low * high)
@@ -63,6 +62,24 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
             break
         inverse = following
     return 1 / inverse
+
+
+def _shifted(logits: Array) -> Array:
+    """Subtracts the largest logit of each row, in place."""
+    logits -= logits.max(axis=1, keepdims=True)
+    return logits
+
+
+def _derivatives(logits: Array, inverse: float) -> tuple[float, float]:
+    """The sums of the mean and of the variance of each row's logits, which are overwritten."""
+    shifted = _shifted(logits)
+    products = shifted * inverse
+    chances = softmax(products)
+    np.multiply(chances, shifted, out=products)
+    means = products.sum(axis=1)
+    np.square(shifted, out=products)
+    products *= chances
+    return float(means.sum()), float(products.sum() - (means**2).sum())
 
 
 def fit_threshold(distances: Array, rate: float = FALSE_ALARMS) -> float:

@@ -34,6 +34,9 @@ TOP = 5
 
 _VERSION = 1
 
+_CHANCES = 1 << 22
+"""The number of probabilities that are in memory at once."""
+
 _ROWS_AT_ONCE = 32
 """Rows that are divided at once, so that they fit in the cache."""
 
@@ -91,6 +94,16 @@ class Predictions:
     distance: Array
     unknown: NDArray[np.bool_]
     likelihood: Array
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions for the images of all parts, in order."""
+    return Predictions(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(Predictions)
+        }
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,15 +188,10 @@ class Classifier:
         """
         places = np.full(len(features), -1, np.int64) if truth is None else truth
         # At least one block, so that the arrays have the correct types also without images.
-        starts = range(0, max(len(features), 1), BLOCK_ROWS)
-        blocks = [slice(start, start + BLOCK_ROWS) for start in starts]
+        size = max(1, min(BLOCK_ROWS, _CHANCES // len(self.labels)))
+        blocks = [slice(start, start + size) for start in range(0, max(len(features), 1), size)]
         parts = [self._predict(features[block], places[block]) for block in blocks]
-        return Predictions(
-            **{
-                field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                for field in fields(Predictions)
-            }
-        )
+        return joined(parts)
 
     def _predict(self, features: NDArray[np.floating[Any]], truth: Ints) -> Predictions:
         chances = self.probabilities(features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from fruits.classify.model import (
     Classifier,
     Ints,
     Predictions,
+    joined,
     label_indices,
     softmax,
     top_indices,
@@ -121,21 +123,14 @@ def _train(
     choice = choose(moments, list(usable.values()))
     chosen = choice.best
     discriminant = Discriminant.of(moments[chosen.transform])
-    scores = [
-        _hold_out(discriminant.labels, model, fold, choice, number, fit)
-        for (number, fold), model in zip(usable.items(), choice.models, strict=True)
-    ]
-    logits = np.concatenate([one.logits for one in scores])
-    truth = np.concatenate([one.truth for one in scores])
-    distances = np.concatenate([one.distance for one in scores])
+    scores = _hold_out(discriminant.labels, usable, choice, fit)
     classifier = discriminant.classifier(
         chosen.shrinkage,
         chosen.transform,
-        fit_temperature(logits, truth),
-        fit_threshold(distances),
+        fit_temperature(scores.logits, scores.truth),
+        fit_threshold(scores.distance),
         choice.distance_shrinkage,
     )
-    del logits  # As large as the predictions that follow.
     held_out = HeldOut(
         [path for fold in usable.values() for path in fold.paths],
         [label for fold in usable.values() for label in fold.labels],
@@ -144,7 +139,7 @@ def _train(
     return Training(
         _refitted(classifier, None, fit),
         choice.trials,
-        _evaluated(discriminant, held_out, np.concatenate([one.nearest for one in scores])),
+        _evaluated(discriminant, held_out, scores.nearest),
         discriminant.most_frequent,
         held_out,
     )
@@ -160,65 +155,80 @@ def _refitted(classifier: Classifier, without: int | None, fit: SoftmaxFit | Non
 
 @dataclass(frozen=True, eq=False)
 class _Scores:
-    """Scores of held-out images; indices are those of the labels of all images."""
+    """Scores of n held-out images; indices are those of the c labels of all images.
+
+    Attributes:
+        logits: (n, c), the only array of this size: with many labels, it is large.
+        truth: (n,), -1 for a label that only the fold of the image has.
+        distance: (n,), the distances to the nearest means of labels.
+        nearest: (n,), the labels with the nearest means.
+        folds: The rows of each fold.
+    """
 
     logits: Array
     truth: Ints
     distance: Array
     nearest: Ints
+    folds: list[slice]
 
 
 def _hold_out(
     labels: Sequence[str],
-    model: Discriminant,
-    fold: Fold,
+    usable: Mapping[int, Fold],
     choice: Choice,
-    number: int,
     fit: SoftmaxFit | None,
 ) -> _Scores:
+    """Scores the images of each fold with the model without it."""
     chosen = choice.best
-    own_classifier = model.classifier(
-        chosen.shrinkage, chosen.transform, distance_shrinkage=choice.distance_shrinkage
+    ends = np.cumsum([0, *(len(fold.labels) for fold in usable.values())]).tolist()
+    rows = [slice(*both) for both in pairwise(ends)]
+    count = ends[-1]
+    found = _Scores(
+        np.empty((count, len(labels))),
+        *(np.empty(count, np.int64), np.empty(count), np.empty(count, np.int64), rows),
     )
-    classifier = _refitted(own_classifier, number, fit)
-    features = fold.features()
-    own = classifier.logits(features)
-    columns = label_indices(labels, model.labels)
-    # A label that only this fold has gets the smallest logit.
-    logits = np.repeat(own.min(axis=1, keepdims=True), len(labels), axis=1)
-    logits[:, columns] = own
-    truth = label_indices(labels, fold.labels)
-    truth[~np.isin(truth, columns)] = -1
-    nearest = columns[model.nearest_mean(features, chosen.transform)]
-    return _Scores(logits, truth, classifier.distances(features), nearest)
-
-
-def _predictions(scores: Sequence[_Scores]) -> Predictions:
-    """Predicts each fold with the temperature and the threshold of the other folds."""
-    chances, unknown = [], []
-    for number, own in enumerate(scores):
-        others = [one for at, one in enumerate(scores) if at != number] or [own]
-        temperature = fit_temperature(
-            np.concatenate([one.logits for one in others]),
-            np.concatenate([one.truth for one in others]),
+    for (number, fold), model, own in zip(usable.items(), choice.models, rows, strict=True):
+        own_classifier = model.classifier(
+            chosen.shrinkage, chosen.transform, distance_shrinkage=choice.distance_shrinkage
         )
-        threshold = fit_threshold(np.concatenate([one.distance for one in others]))
-        chances.append(softmax(own.logits / temperature))
-        unknown.append(own.distance > threshold)
-    probabilities = np.concatenate(chances)
-    best = top_indices(probabilities, min(TOP, probabilities.shape[1]))
-    truth = np.concatenate([one.truth for one in scores])
-    rows = np.arange(len(truth))
-    top = np.take_along_axis(probabilities, best, axis=1)
-    return Predictions(
-        predicted=best[:, 0],
-        confidence=top[:, 0],
-        top=best,
-        top_probability=top,
-        distance=np.concatenate([one.distance for one in scores]),
-        unknown=np.concatenate(unknown),
-        likelihood=np.where(truth >= 0, probabilities[rows, truth], np.nan),
-    )
+        classifier = _refitted(own_classifier, number, fit)
+        features = fold.features()
+        logits = classifier.logits(features)
+        columns = label_indices(labels, model.labels)
+        # A label that only this fold has gets the smallest logit.
+        found.logits[own] = logits.min(axis=1, keepdims=True)
+        found.logits[own, columns] = logits
+        truth = label_indices(labels, fold.labels)
+        found.truth[own] = np.where(np.isin(truth, columns), truth, -1)
+        found.distance[own] = classifier.distances(features)
+        found.nearest[own] = columns[model.nearest_mean(features, chosen.transform)]
+    return found
+
+
+def _predictions(scores: _Scores) -> Predictions:
+    """Predicts each fold with the temperature and the threshold of the other folds."""
+    parts = []
+    for own in scores.folds:
+        others = np.ones(len(scores.truth), bool)
+        others[own] = len(scores.folds) == 1
+        temperature = fit_temperature(scores.logits, np.where(others, scores.truth, -1))
+        probabilities = softmax(scores.logits[own] / temperature)
+        best = top_indices(probabilities, min(TOP, probabilities.shape[1]))
+        top = np.take_along_axis(probabilities, best, axis=1)
+        truth, distance = scores.truth[own], scores.distance[own]
+        likelihood = probabilities[np.arange(len(truth)), truth]
+        parts.append(
+            Predictions(
+                predicted=best[:, 0],
+                confidence=top[:, 0],
+                top=best,
+                top_probability=top,
+                distance=distance,
+                unknown=distance > fit_threshold(scores.distance[others]),
+                likelihood=np.where(truth >= 0, likelihood, np.nan),
+            )
+        )
+    return joined(parts)
 
 
 def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> Evaluation:

@@ -31,6 +31,7 @@ class StoredMoments:
         place: The location of the moments.
         staged: The location for new moments.
         side: The side of the split that the moments cover; None for all rows.
+        by_label: Whether the moments have sums of each label.
     """
 
     files: list[Location]
@@ -38,6 +39,7 @@ class StoredMoments:
     place: Location
     staged: Location
     side: str | None
+    by_label: bool = True
 
     def subtract(self, stale: pa.Table) -> bool:
         """Stages the moments without stale rows; the bits equal those of measuring the others.
@@ -49,7 +51,7 @@ class StoredMoments:
             False if nothing was staged, because the moments are of another version or damaged, or
             because measuring the remaining rows is less work.
         """
-        rows = (semi_join(rows_of(file, self.side), stale) for file in self.touched)
+        rows = (semi_join(self._rows(file), stale) for file in self.touched)
         batches = (batch for some in rows for batch in some.to_batches())
         try:
             had = read_moments(self.place)
@@ -70,9 +72,9 @@ class StoredMoments:
         wanted = pa.array(labels, pa.string())
         for file in self.files if labels else ():
             # Most files have images of a few labels only.
-            if not pc.any(pc.is_in(read_rows(file, ["label"])["label"], wanted)).as_py():
+            if self.by_label and not _has_labels(file, wanted):
                 continue
-            rows = rows_of(file, self.side)
+            rows = self._rows(file)
             rows = anti_join(rows.filter(pc.is_in(rows["label"], wanted)), stale)
             x = matrix(rows["features"].combine_chunks()).astype(np.float64)
             names = np.array(rows["label"].to_pylist(), object)
@@ -82,20 +84,38 @@ class StoredMoments:
                 found[label] = np.minimum(low, own.min(axis=0)), np.maximum(high, own.max(axis=0))
         return found
 
+    def _rows(self, file: Location) -> pa.Table:
+        return rows_of(file, self.side, by_label=self.by_label)
 
-def rows_of(file: Location, side: str | None, paths: pa.ChunkedArray | None = None) -> pa.Table:
+
+def _has_labels(file: Location, wanted: pa.Array) -> bool:
+    return bool(pc.any(pc.is_in(read_rows(file, ["label"])["label"], wanted)).as_py())
+
+
+def rows_of(
+    file: Location,
+    side: str | None,
+    paths: pa.ChunkedArray | None = None,
+    by_label: bool = True,
+) -> pa.Table:
     """The rows of a file to measure.
 
     Args:
         file: a file of features.
         side: the side of the split, such as "train"; None for all rows.
         paths: the paths of the rows to measure; None for all.
+        by_label: False if no row is to have a label.
 
     Returns:
         Columns `IDENTITY`, `DERIVED` and ``features``.
     """
     rows = read_rows(file, [*IDENTITY, *DERIVED, "features"], paths)
-    return rows if side is None else rows.filter(pc.equal(rows["split"], side))
+    if side is not None:
+        rows = rows.filter(pc.equal(rows["split"], side))
+    if not by_label:
+        place = rows.schema.get_field_index("label")
+        rows = rows.set_column(place, "label", pa.nulls(rows.num_rows, pa.string()))
+    return rows
 
 
 def drop_rows(file: Location, stale: pa.Table) -> None:

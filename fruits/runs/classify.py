@@ -23,7 +23,7 @@ from fruits.runs.training_folds import training_folds
 from fruits.sources.parts import Parts
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
-from fruits.tasks.folds import SCORED, cross_validation
+from fruits.tasks.folds import SCORED, SCORES, cross_validation
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ def train_classifier(
         found = f"{labels[0]!r} only" if labels else "none"
         return f"wanted at least two labels among the training images; found {found}"
     with context.stages("classify"):
-        return _train(context, images)
+        return _train(context, images, len(labels))
 
 
-def _train(context: RunContext, images: Parts) -> Classified:
+def _train(context: RunContext, images: Parts, labels: int) -> Classified:
     folds, about_groups = training_folds(images, context.config.naming)
     chosen = context.config.transform
     transforms = TRANSFORMS if chosen == "auto" else (chosen,)
     place = context.staged.root / "folds"
-    moments, parts = _folds(context, folds, place, transforms)
+    moments, parts = _folds(context, folds, place, transforms, labels)
     if context.config.classifier == "softmax":
         from fruits.spark.parquet import read_features
         from fruits.spark.softmax import SoftmaxRegression
@@ -100,11 +100,11 @@ def _train(context: RunContext, images: Parts) -> Classified:
 
 
 def _folds(
-    context: RunContext, parts: Parts, place: Location, transforms: Sequence[str]
+    context: RunContext, parts: Parts, place: Location, transforms: Sequence[str], labels: int
 ) -> tuple[Mapping[str, Measured], Sequence[Fold]]:
     """The moments of the training images, and their folds. A few images need no tasks."""
-    if parts.num_rows > SCORED:
-        return cross_validation(context.workers, context.store, parts, place, transforms)
+    if parts.num_rows > min(SCORED, SCORES // labels):
+        return cross_validation(context.workers, context.store, parts, place, transforms, labels)
     folds = parts.table().sort_by("path").combine_chunks()
     rows = context.store.dataset().to_table(
         columns=["path", "features"], filter=pc.field("path").isin(folds["path"])

@@ -11,6 +11,7 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs.capacity import refusal
 from fruits.runs.config import RunConfig
 from fruits.runs.inputs import compile_network, list_images
+from fruits.runs.label_memory import labels_refusal
 from fruits.runs.plan import Plan
 from fruits.runs.probe import Probe, probe
 from fruits.runs.progress import Stages
@@ -84,7 +85,9 @@ def estimate_from_probe(
     """
     run = RunCosts(config, listing, graph, probe, resources, seconds)
     prices = json.loads((files("fruits") / "prices.json").read_text())
-    error = refusal(config, run.images, graph, resources, disk)
+    error = refusal(config, run.images, graph, resources, disk) or labels_refusal(
+        config, listing, graph.dimension, resources.memory
+    )
     return Plan(
         images=run.images,
         bytes=run.listed.bytes,

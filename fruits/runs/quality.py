@@ -17,6 +17,7 @@ from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.copies import IMAGES, find_copies
 from fruits.runs.extract import Extracted
+from fruits.runs.label_memory import most_labels
 from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
@@ -61,7 +62,7 @@ def find_quality(
             found += classifier_findings(
                 context, classified, _left_out(context, classified), reduced.side, skipped
             )
-        found += _drift(context, extracted, reduced)
+        found += _drift(context, extracted, reduced, skipped)
         tables, more = by_kind(found)
         for kind, count in more.items():
             reasons = [skipped[kind]] if kind in skipped else []
@@ -95,7 +96,9 @@ def _left_out(context: RunContext, classified: Classified) -> pa.Table:
     return rows_of_paths(scan(context.store.dataset(), COLUMNS), pa.array(paths, pa.string()))
 
 
-def _drift(context: RunContext, extracted: Extracted, reduced: Reduced) -> list[Finding]:
+def _drift(
+    context: RunContext, extracted: Extracted, reduced: Reduced, skipped: dict[str, str]
+) -> list[Finding]:
     reduction = reduced.reduction
     found: list[Finding] = []
     if reduced.side is not None:
@@ -107,4 +110,6 @@ def _drift(context: RunContext, extracted: Extracted, reduced: Reduced) -> list[
         name = "the model" if context.basis else "the last run"
         arrays = np.asarray(reduction.weights), np.asarray(reduction.offset)
         found += drift_of_runs(reduced.measured, reduced.last, *arrays, reduced.side, name)
+        if len(extracted.labels) > (most := most_labels(context.graph.dimension)):
+            skipped["drift"] = f"with more than {most:,} labels, they are not compared with {name}"
     return farthest_first(found)

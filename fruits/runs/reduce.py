@@ -9,6 +9,7 @@ from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
+from fruits.runs.label_memory import most_labels
 from fruits.sources.naming import training_side
 from fruits.tasks import measure
 
@@ -45,7 +46,8 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
     """
     side = training_side(extracted.sides)
     with context.stages("fit"):
-        moments = measure.moments(context.workers, context.store, side, context.chosen)
+        by_label = len(extracted.labels) <= most_labels(context.graph.dimension)
+        moments = measure.moments(context.workers, context.store, side, context.chosen, by_label)
         extracted.require_rows(moments.count, side)
         last = context.basis or context.outputs.basis()
         fitted_to = context.basis.moments if context.basis else moments

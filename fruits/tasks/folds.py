@@ -48,6 +48,9 @@ from fruits.tasks.workers import Workers
 SCORED = 20_000
 """The maximum number of images to score, in all folds together."""
 
+SCORES = 10**8
+"""The maximum number of scores: images times labels. Each takes 8 bytes."""
+
 _TASK_FILES = 32
 _TASK_BYTES = 128 * 2**20
 """The features of a task, which are in memory, in Parquet. With less, the time to write the moments
@@ -64,6 +67,7 @@ def cross_validation(
     folds: pa.Table | Parts,
     place: Location,
     transforms: Sequence[str] = TRANSFORMS,
+    labels: int = 1,
 ) -> tuple[dict[str, Moments], list[Fold]]:
     """Computes the arguments of :func:`fruits.classify.train.train`.
 
@@ -74,6 +78,7 @@ def cross_validation(
             `TRAIN_ONLY` if an image is never tested. One table, or parts.
         place: A folder for temporary files, which the folds read. The caller deletes it.
         transforms: The transforms to try.
+        labels: The number of labels. With thousands, fewer images are scored.
 
     Returns:
         The moments of all training images for each transform, and the folds in order. The folds
@@ -82,7 +87,8 @@ def cross_validation(
     Raises:
         ValueError: An image of `folds` has no features.
     """
-    images = sample_scored(Parts.of(folds) if isinstance(folds, pa.Table) else folds, SCORED)
+    parts = Parts.of(folds) if isinstance(folds, pa.Table) else folds
+    images = sample_scored(parts, min(SCORED, SCORES // labels))
     kept = KeptFolds.read(table.root)
     changes = None
     with suppress(OutputError):  # Stored moments are damaged: all images are measured again.
@@ -108,7 +114,7 @@ def _measured(
     parts = _parts(workers, table, changes, place, transforms)
     known = _Known.of(changes.images)
     width = max((part.width for part in parts), default=0)
-    keep = _to_keep(table, changes.images.num_rows, len(known.folds), transforms, width)
+    keep = _to_keep(table, changes.images.num_rows, known, transforms, width)
     prefix = keep.prefix if keep else place / "fold"
     jobs = plan_merges(parts, changes, known.folds, prefix, transforms)
     merged = workers.run(
@@ -209,11 +215,13 @@ def _dropped(
 
 
 def _to_keep(
-    table: FeatureTable, images: int, folds: int, transforms: Sequence[str], width: int
+    table: FeatureTable, images: int, known: _Known, transforms: Sequence[str], width: int
 ) -> KeptFolds | None:
     """Where to store the moments, if they take less space than the features; else None."""
-    sums = len(transforms) * folds * width * (width + 1) // 2
-    if width == 0 or sums * _BYTES_OF_A_SUM > images * width * 4:
+    of_labels = min(len(known.folds) * len(known.labels), images)
+    # The range of a label takes as much space as its sum.
+    sums = len(known.folds) * width * (width + 1) // 2 + 2 * of_labels * width
+    if width == 0 or len(transforms) * sums * _BYTES_OF_A_SUM > images * width * 4:
         return None
     return KeptFolds.new(table.root, transforms)
 

@@ -1,6 +1,8 @@
 """Tasks over the table of features: reading, dropping and relabelling rows, and moments."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import pyarrow as pa
@@ -24,6 +26,9 @@ from fruits.storage.files import delete_files, move, paths_in, replace
 from fruits.storage.location import Location
 from fruits.tasks.merge import merged
 from fruits.tasks.workers import Workers
+
+_UNLABELLED = "unlabelled"
+"""In the names of stored moments without sums of labels."""
 
 _FEWEST_FILES = 4
 """The minimum number of files of a task: packing its result takes as long as measuring two."""
@@ -50,7 +55,7 @@ def drop(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
     for chunk, file in _kept(writer, chunks):
         files = _files(writer, chunk)
         touched = [one for one in files if one.name in names]
-        jobs.append(StoredMoments(files, touched, file, _staged(writer, file), _side(file)))
+        jobs.append(StoredMoments(files, touched, file, _staged(writer, file), *_kind(file)))
     what = f"drop: moments of {stale.num_rows:,} removed images"
     subtracted = workers.run(lambda job: job.subtract(gone.value), jobs, what)
     _keep_gone(workers, writer, stale)
@@ -112,6 +117,7 @@ def moments(
     table: FeatureTable,
     side: str | None = None,
     listing: pa.Table | None = None,
+    by_label: bool = True,
 ) -> Moments:
     """The moments of all features, of one side of the split, or of some files.
 
@@ -124,16 +130,20 @@ def moments(
         table: The features.
         side: The side of the split, such as "train"; None for all rows.
         listing: A table with the ``path`` of the files to measure; None for all.
+        by_label: Whether to keep sums of each label. Otherwise, all rows count as rows without a
+            label, and everything about all rows has the same bits.
     """
     chunks = [chunk for chunk in table.chunks() if chunk.files]
-    suffix = f"{side}.moments" if side else "moments"
+    kind = [side] if side else []
+    suffix = ".".join([*kind, *([] if by_label else [_UNLABELLED]), "moments"])
     targets = {chunk.number: table.side_file(chunk.number, suffix) for chunk in chunks}
     if listing is not None:
         targets = {number: _staged(table, file) for number, file in targets.items()}
     paths = None if listing is None else listing["path"]
 
     def measure(some: list[Chunk]) -> None:
-        _measure(workers, table, {targets[chunk.number]: chunk for chunk in some}, side, paths)
+        own = {targets[chunk.number]: chunk for chunk in some}
+        _measure(workers, table, own, partial(rows_of, side=side, by_label=by_label), paths)
 
     measure([c for c in chunks if listing is not None or not _is_current(targets[c.number])])
     total = Moments.empty()
@@ -155,7 +165,7 @@ def _measure(
     workers: Workers,
     table: FeatureTable,
     chunks: dict[Location, Chunk],
-    side: str | None,
+    read: Callable[..., pa.Table],
     paths: pa.ChunkedArray | None,
 ) -> None:
     """Measures chunks, whose keys are the files for their moments, in groups of files."""
@@ -167,7 +177,7 @@ def _measure(
 
     def measure(part: tuple[Location, list[Location]]) -> None:
         target, files = part
-        batches = (b for file in files for b in rows_of(file, side, shared.value).to_batches())
+        batches = (b for file in files for b in read(file, paths=shared.value).to_batches())
         replace(target, measured_by_label(batches).to_bytes())
 
     jobs = [part for own in parts.values() for part in own]
@@ -209,10 +219,15 @@ def _forget(table: FeatureTable, chunks: list[Chunk]) -> None:
     delete_files(table.root, [file.path for _, file in _kept(table, chunks)])
 
 
-def _side(file: Location) -> str | None:
-    """The side of the split in the name of stored moments, such as ``000000.train.moments``."""
-    _, *side, _ = file.name.split(".")
-    return side[0] if side else None
+def _kind(file: Location) -> tuple[str | None, bool]:
+    """The side of the split, and whether there are sums of labels.
+
+    Both are in the name of stored moments, such as ``000000.train.unlabelled.moments``.
+    """
+    _, *kind, _ = file.name.split(".")
+    by_label = _UNLABELLED not in kind
+    side = kind if by_label else kind[:-1]
+    return (side[0] if side else None), by_label
 
 
 def _files(table: FeatureTable, chunk: Chunk) -> list[Location]:

@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
 )
 from sklearn.neighbors import NearestCentroid  # type: ignore[import-untyped]
 
+from fruits.classify import model as model_module
 from fruits.classify.fit import SHRINKAGES, Discriminant, fit_lda
-from fruits.classify.model import Classifier, transform_features
+from fruits.classify.model import Classifier, Predictions, transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 
@@ -219,6 +222,28 @@ def test_a_prediction_does_not_depend_on_other_images(model: Classifier) -> None
     for rows, part in parts:
         for name in vars(together):
             np.testing.assert_array_equal(getattr(part, name), getattr(together, name)[rows])
+
+
+def test_with_many_labels_few_images_are_predicted_at_a_time(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(2).normal(size=(50, model.mean.size)).astype(np.float32)
+    found = model.predict(x)
+    rows: list[int] = []
+    whole = Classifier.probabilities
+
+    def probabilities(self: Classifier, features: Any) -> Any:
+        rows.append(len(features))
+        return whole(self, features)
+
+    monkeypatch.setattr(model_module, "_CHANCES", 3 * len(model.labels))
+    monkeypatch.setattr(Classifier, "probabilities", probabilities)
+
+    again = model.predict(x)
+
+    assert max(rows) == 3
+    for field in fields(Predictions):
+        assert getattr(found, field.name).tobytes() == getattr(again, field.name).tobytes()
 
 
 def test_predictions_agree_with_their_probabilities(model: Classifier) -> None:

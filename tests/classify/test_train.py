@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
 )
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
+from fruits.classify import calibrate
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import FOLDS, assign_folds
@@ -260,6 +261,18 @@ def test_the_temperature_has_the_smallest_log_loss() -> None:
     unseen = np.append(truth, -1)
     with_other = np.vstack([logits, logits[:1]])
     assert fit_temperature(with_other, unseen) == fit_temperature(logits, truth)
+
+
+def test_logits_that_are_read_in_blocks_give_the_same_temperature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    logits, truth = rng.normal(size=(300, 7)) * 5, rng.integers(-1, 7, 300)
+    whole = fit_temperature(logits, truth)
+
+    monkeypatch.setattr(calibrate, "_BLOCK", 70)
+
+    assert fit_temperature(logits, truth) == pytest.approx(whole, rel=1e-12)
 
 
 def test_correct_images_do_not_make_the_classifier_certain() -> None:

@@ -361,6 +361,7 @@ def test_moments_that_take_more_space_than_the_features_are_not_kept(
     assert not Path(store.uri.removeprefix("file:"), "_folds").exists()
 
 
+@pytest.mark.parametrize("limit", [("SCORED", 80), ("SCORES", 3 * 80)])
 def test_a_sample_of_the_images_is_scored(
     workers: Workers,
     store: FeatureWriter,
@@ -368,12 +369,13 @@ def test_a_sample_of_the_images_is_scored(
     folds: pa.Table,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    limit: tuple[str, int],
 ) -> None:
-    monkeypatch.setattr(folds_module, "SCORED", 80)
+    monkeypatch.setattr(folds_module, *limit)
     commit(store, rows, 4)
 
     moments, found = cross_validation(
-        workers, store, folds, Location.of(f"{tmp_path}/folds"), ["none"]
+        workers, store, folds, Location.of(f"{tmp_path}/folds"), ["none"], 3
     )
 
     assert moments["none"].count == folds.num_rows

@@ -354,3 +354,36 @@ def test_files_of_earlier_versions_get_a_split(
     assert pq.read_schema(name).names == FEATURES.names
     own = rows.filter(pc.equal(rows["split"], "train"))
     assert measure.moments(workers, store, "train").to_bytes() == expected(own)
+
+
+def test_moments_without_sums_of_labels_have_the_same_bits_for_all_rows(
+    workers: Workers, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows.slice(0, 40), 3)
+    commit(store, rows.slice(40), 2)
+
+    for side in (None, "train"):
+        own = rows if side is None else rows.filter(pc.equal(rows["split"], side))
+        plain = measure.moments(workers, store, side, by_label=False)
+        assert plain.to_bytes() == Moments.of(features_of(own)).to_bytes()
+        by_label = measure.moments(workers, store, side)
+        assert by_label.to_bytes() == expected(own)
+        assert by_label.scatter.tobytes() == plain.scatter.tobytes()
+        assert by_label.maximum.tobytes() == plain.maximum.tobytes()
+
+    before = kept(store)
+    assert len(before) == 8
+    assert {"000000.moments", "000000.unlabelled.moments", "000001.train.unlabelled.moments"} <= {
+        *before
+    }
+    stale = known_rows(workers, store).take([*range(0, 120, 7)])
+    measure.drop(workers, store, stale)
+    left = rows.filter(pc.invert(pc.is_in(rows["path"], stale["path"])))
+    before = kept(store)
+    assert len(before) == 8
+    for side in (None, "train"):
+        own = left if side is None else left.filter(pc.equal(left["split"], side))
+        plain = measure.moments(workers, store, side, by_label=False)
+        assert plain.to_bytes() == Moments.of(features_of(own)).to_bytes()
+        assert measure.moments(workers, store, side).to_bytes() == expected(own)
+    assert kept(store) == before  # nothing was measured again

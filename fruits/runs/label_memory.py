@@ -1,0 +1,76 @@
+"""The memory of the driver for the sums of labels, which limits the number of labels."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from fruits.classify.groups import FOLDS
+from fruits.classify.model import TRANSFORMS
+from fruits.errors import ConfigError
+from fruits.runs.capacity import size
+from fruits.runs.config import RunConfig
+from fruits.sources.naming import training_side
+from fruits.sources.parts import Parts
+
+_MODELS = FOLDS + 3
+"""Arrays of (labels, features): a model without each fold, and the means and the coefficients of
+the classifier, and its centres."""
+
+
+def label_memory(dimension: int) -> int:
+    """The bytes of a label in moments: two words and the range of each feature, and objects."""
+    return 32 * dimension + 1000
+
+
+def most_labels(dimension: int) -> int:
+    """The most labels whose own sums are kept; a task has two or three of such moments."""
+    return 100 * 10**6 // label_memory(dimension)
+
+
+def labels_refusal(
+    config: RunConfig, listing: Parts, dimension: int, memory: int
+) -> ConfigError | None:
+    """The error of a run with too many labels for its classifier; None if they may fit in memory.
+
+    The driver has the exact sums of the labels for each transform, and their means in several
+    models: with a label for each of a million images, hundreds of gigabytes.
+
+    Args:
+        config: The options.
+        listing: The images, rows of :data:`fruits.sources.listing.LISTING`.
+        dimension: The number of features.
+        memory: The bytes of this machine or container.
+    """
+    if config.classifier == "none" or config.model:
+        return None
+    transforms = len(TRANSFORMS) if config.transform == "auto" else 1
+    models = _MODELS * 8 * dimension
+    if listing.num_rows * (transforms * label_memory(dimension) + models) <= memory:
+        return None  # There are not more labels than images.
+    from fruits.tasks.folds import SCORED  # Imports much that only classifiers need.
+
+    # Up to so many images, the sums are float64.
+    sums = label_memory(dimension) if listing.num_rows > SCORED else 8 * dimension
+    least = transforms * sums + models
+    labels = _training_labels(listing)
+    if labels * least <= memory:
+        return None
+    return ConfigError(
+        f"label: wanted at most {memory // least:,} labels for a classifier of {dimension:,} "
+        f"features; found {labels:,}, whose sums take {size(labels * least)} at least, and this "
+        f"machine, or its container, has {size(memory)}: choose larger labels (label=grandparent, "
+        "or an expression), or set classifier=none"
+    )
+
+
+def _training_labels(listing: Parts) -> int:
+    """The number of labels of the images that a classifier is fitted to."""
+    sides, labels = Counter[str | None](), defaultdict[str | None, set[str]](set)
+    for part in listing:
+        pairs = part.group_by(["split", "label"]).aggregate([([], "count_all")])
+        for one in pairs.to_pylist():
+            sides[one["split"]] += one["count_all"]
+            if one["label"] is not None:
+                labels[one["split"]].add(one["label"])
+    side = training_side(sides)
+    return len(labels[side]) if side else len(set[str]().union(*labels.values()))

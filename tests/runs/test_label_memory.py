@@ -1,0 +1,99 @@
+"""Labels are counted before a run starts, because their sums must fit in the driver's memory."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from estimates import CONFIG
+from test_parts import go, results
+
+from fruits.cli import main
+from fruits.networks.graph import CompiledGraph
+from fruits.runs import label_memory, prepare
+from fruits.runs.label_memory import labels_refusal
+from fruits.sources.listing import LISTING
+from fruits.sources.parts import Parts
+
+IMAGES = 120_000
+
+
+def listing_of(labels: int, test: int = 0) -> Parts:
+    """Images with this number of labels in two parts; the first ones are test images."""
+    columns = {
+        "path": [f"file:/{n}.jpg" for n in range(IMAGES)],
+        "label": [f"label {n % labels}" for n in range(IMAGES)],
+        "split": ["test"] * test + ["train" if test else None] * (IMAGES - test),
+        "length": [5000] * IMAGES,
+        "modified": [0] * IMAGES,
+    }
+    table, half = pa.table(columns, LISTING), IMAGES // 2
+    reads = [partial(table.slice, start, half) for start in (0, half)]
+    return Parts(LISTING, ("x",), [half, half], reads)
+
+
+def test_a_classifier_whose_labels_do_not_fit_in_memory_is_refused() -> None:
+    assert str(labels_refusal(CONFIG, listing_of(100_000), 1280, 16 * 10**9)) == (
+        "label: wanted at most 76,997 labels for a classifier of 1,280 features; found 100,000, "
+        "whose sums take 20.8 GB at least, and this machine, or its container, has 16.0 GB: choose "
+        "larger labels (label=grandparent, or an expression), or set classifier=none"
+    )
+
+
+def test_labels_that_fit_or_are_not_used_are_not_refused() -> None:
+    many = listing_of(100_000)
+    assert labels_refusal(CONFIG, many, 1280, 21 * 10**9) is None
+    assert labels_refusal(CONFIG, many, 16, 10**9) is None
+    assert labels_refusal(CONFIG, listing_of(131), 1280, 10**9) is None
+    assert labels_refusal(dataclasses.replace(CONFIG, classifier="none"), many, 1280, 1) is None
+    assert labels_refusal(dataclasses.replace(CONFIG, model="out"), many, 1280, 1) is None
+    one = dataclasses.replace(CONFIG, transform="sqrt")
+    assert labels_refusal(one, many, 1280, 13 * 10**9) is None
+
+
+def test_labels_that_only_the_test_side_has_do_not_count() -> None:
+    tested = listing_of(100_000, test=80_000)
+    assert "found 40,000" in str(labels_refusal(CONFIG, tested, 1280, 8 * 10**9))
+    assert labels_refusal(CONFIG, tested, 1280, 9 * 10**9) is None
+
+
+def test_a_run_with_too_many_labels_ends_with_one_line_and_no_output(
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(prepare, "available_memory", lambda: 200_000)
+    images, output = draw({"Fig": 2, "Lime": 2}), tmp_path / "out"
+    arguments = ["--images", str(images), "--output", str(output), "--backbone", graph.backbone]
+
+    assert main(["run", *arguments]) == 2
+
+    assert "fruits: label: wanted at most 1 labels" in capsys.readouterr().err.splitlines()[-1]
+    assert not output.exists()
+
+
+def test_without_sums_of_labels_a_run_has_the_same_results(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw({"Fig": 6, "Kiwi": 6})
+    with_sums = results(tmp_path / "with", go(tmp_path, "with").report)
+
+    monkeypatch.setattr(label_memory, "label_memory", lambda dimension: 10**9)
+    report = go(tmp_path, "without").report
+
+    assert results(tmp_path / "without", report) == with_sums
+    chunks = tmp_path / "without" / "features" / "_chunks"
+    assert [file.name for file in sorted(chunks.glob("*.moments"))] == [
+        "000000.unlabelled.moments",
+        "000001.unlabelled.moments",
+    ]
+    draw({"Plum": 1})
+    report = go(tmp_path, "without", components=2).report
+    assert "labels" in report["quality"]["skipped"]["drift"]
+    monkeypatch.undo()
+    go(tmp_path, "without", classifier="lda")
+    assert (tmp_path / "without" / "model" / "_basis.classifier").exists()
