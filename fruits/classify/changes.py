@@ -97,8 +97,8 @@ class Changes:
             entries.add_to(number, _signed(new, ADD))
             entries.add_to(number, old.filter(pc.invert(gone)))
             lost.append(old.filter(gone))
-        if 2 * measured > images.num_rows:
-            return None
+            if 2 * measured > images.num_rows:
+                return None
         gone_rows = pa.concat_tables(lost)
         folds_kept = frozenset(folds)
         return cls(images, entries.parts(), measured, gone_rows, kept, folds_kept, dropped_rows)

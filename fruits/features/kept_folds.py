@@ -130,7 +130,8 @@ class KeptFolds:
             columns = [paths, pa.repeat(name, len(paths)), np.arange(len(paths))]
             found.append(pa.table(columns, _GONE.names).cast(_GONE))
         rows = pa.concat_tables(found).unify_dictionaries()
-        _, first = np.unique(rows["path"].to_numpy(), return_index=True)
+        codes = rows["path"].cast(pa.large_string()).combine_chunks().dictionary_encode().indices
+        _, first = np.unique(codes.to_numpy(), return_index=True)
         return rows.take(np.sort(first))
 
     def _gone(self) -> list[str]:

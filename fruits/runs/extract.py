@@ -19,10 +19,10 @@ from fruits.runs.boxes import boxes_in, photographs_in
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext
+from fruits.runs.outdated import Outdated
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import images_bar
 from fruits.runs.summary import Counts
-from fruits.sources import parts
 from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.spread import Spread
@@ -33,6 +33,9 @@ from fruits.tasks.extract import Extraction, extract
 from fruits.tasks.known import known_digests, known_parts
 
 REASONS = ["path", "label", "error"]
+
+MOST_DROPPED = 1_000_000
+"""The maximum number of dropped rows whose paths are in memory, about 250 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Extracted:
         labels: The number of usable images with each label; the key None is for images without.
         unreadable: The number of images that could not be read. The next run tries them again.
         dropped: The paths of rows that this run dropped, in several columns. None if they are more
-            than a fifth of the images.
+            than a fifth of the images, or more than :data:`MOST_DROPPED`.
     """
 
     counts: Counts
@@ -183,29 +186,24 @@ def _write_rejected(context: RunContext, rejected: Parts) -> None:
 def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.ChunkedArray] | None:
     """Drops rows of missing images and updates labels; returns :attr:`Extracted.dropped`."""
     workers, store = context.workers, context.store
-    dropped: list[pa.ChunkedArray] = []
-    stale: list[pa.Table] = []
-    changed: list[pa.Table] = []
-
-    def write() -> None:
-        measure.drop(workers, store, pa.concat_tables(stale))
-        measure.relabel(workers, store, pa.concat_tables(changed))
-        stale.clear()
-        changed.clear()
-
+    outdated = Outdated([file.name for file in store.files()], known.num_rows)
+    dropped: list[pa.ChunkedArray] | None = []
+    count = 0
     for there, found in zip(known, listed, strict=True):
         if len(pc.unique(there["path"])) < there.num_rows:
             # An interrupted run left two versions of an image: it is not known which was measured.
             delete_folds(store.root)
-        stale.append(anti_join(there, found))
-        changed.append(changed_rows(there, found))
-        dropped.append(stale[-1]["path"])
-        # Not part by part: a file of features may have rows of all parts.
-        if sum(table.num_rows for table in (*stale, *changed)) >= parts.IN_MEMORY:
-            write()
-    if stale:
-        write()
-    return dropped if 5 * sum(map(len, dropped)) <= known.num_rows else None
+        gone = anti_join(there, found)
+        outdated.add(gone, changed_rows(there, found))
+        count += gone.num_rows
+        if count > min(MOST_DROPPED, known.num_rows // 5):
+            dropped = None
+        if dropped is not None:
+            dropped.append(gone["path"])
+    for stale, changed in outdated:
+        measure.drop(workers, store, stale)
+        measure.relabel(workers, store, changed)
+    return dropped
 
 
 def _described(

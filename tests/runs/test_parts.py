@@ -235,22 +235,33 @@ def test_images_that_are_restored_after_an_interruption_count_as_they_were(
 def test_files_are_rewritten_once_if_images_of_many_parts_are_gone(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = draw({"Fig": 30})
     with in_parts():
-        go(tmp_path, "out")
-        for number in (0, 13, 18, 29):
-            (root / "Fig" / f"{number}_100.jpg").unlink()
-        dropped: list[int] = []
-        drop = measure.drop
+        # The collection grows in all folders, so each file has images of all parts.
+        monkeypatch.setattr(compaction, "MOST_SMALL", 99)
+        for step in range(4):
+            for label in ("Fig", "Kiwi", "Lime"):
+                root = draw({label: 4}, seed=step)
+                for file in (root / label).glob("?_100.jpg"):
+                    file.rename(root / label / f"{file.stem}-{step}.jpg")
+            go(tmp_path, "out")
+        assert len(FeatureTable(f"file:{tmp_path}/out/features").chunks()) == 8
+        for file in root.glob("*/2_*.jpg"):
+            file.unlink()
+        written: dict[str, list[str]] = {"drop": [], "relabel": []}
 
-        def noted(workers: Workers, store: FeatureWriter, stale: pa.Table) -> None:
-            dropped.append(stale.num_rows)
-            drop(workers, store, stale)
+        def noted(name: str, change: Callable[..., None]) -> Callable[..., None]:
+            def changed(workers: Workers, store: FeatureWriter, rows: pa.Table) -> None:
+                written[name] += rows["file"].unique().to_pylist()
+                change(workers, store, rows)
 
-        monkeypatch.setattr(measure, "drop", noted)
-        go(tmp_path, "out")
-    assert dropped == [4]
-    assert len(rows_of(tmp_path / "out", "features")) == 26
+            return changed
+
+        for name in written:
+            monkeypatch.setattr(measure, name, noted(name, getattr(measure, name)))
+        go(tmp_path, "out", label="grandparent")
+    assert all(4 <= len(names) == len({*names}) for names in written.values())
+    rows = rows_of(tmp_path / "out", "features")
+    assert (len(rows), {row[1] for row in rows}) == (36, {"images"})
 
 
 def test_only_a_sample_of_very_many_images_is_shown_and_compared(
