@@ -164,7 +164,8 @@ class RunConfig:
         Raises:
             ConfigError: An expression is not valid, or does not have the named group.
         """
-        return Naming(self.label or "parent", self.split, self.group)
+        # A model of labelled tables is also for photographs that no table describes.
+        return Naming(self.label or "parent", self.split, self.group, bool(self.model))
 
     def as_dict(self) -> dict[str, Any]:
         """The options by name, ready for JSON."""

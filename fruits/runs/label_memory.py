@@ -9,8 +9,7 @@ from fruits.classify.model import TRANSFORMS
 from fruits.errors import ConfigError
 from fruits.runs.capacity import size
 from fruits.runs.config import RunConfig
-from fruits.sources.naming import training_side
-from fruits.sources.parts import Parts
+from fruits.sources.parts import Parts, training_side
 
 _MODELS = FOLDS + 3
 """Arrays of (labels, features): a model without each fold, and the means and the coefficients of

@@ -10,7 +10,7 @@ from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.label_memory import most_labels
-from fruits.sources.naming import training_side
+from fruits.sources.parts import training_side
 from fruits.tasks import measure
 
 

@@ -26,8 +26,7 @@ from fruits.runs.resources import (
 )
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
-from fruits.sources.naming import training_side
-from fruits.sources.parts import IN_MEMORY, Parts, Totals
+from fruits.sources.parts import IN_MEMORY, Parts, Totals, training_side
 from fruits.tasks.image_ranges import image_ranges
 
 # Seconds per image for its digest, Arrow and Parquet, in addition to decoding and the network; and

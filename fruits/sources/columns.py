@@ -116,7 +116,9 @@ def name_column(schema: pa.Schema) -> str | None:
     return next((texts[name] for name in PATHS if name in texts and name not in ADDRESSES), None)
 
 
-def find_column(name: str, rule: str | None, names: Sequence[str], place: str) -> str | None:
+def find_column(
+    name: str, rule: str | None, names: Sequence[str], place: str, optional: bool = False
+) -> str | None:
     """Finds the column for labels, splits or groups; None if the table has none.
 
     Args:
@@ -124,23 +126,25 @@ def find_column(name: str, rule: str | None, names: Sequence[str], place: str) -
         rule: the rule of the user; `column:species` names the column.
         names: the names of the table's columns.
         place: the location of the table, for messages.
+        optional: whether the default column is used if the named one is missing.
 
     Raises:
         InputError: the table does not have the column that the user named.
     """
-    if rule is None or not rule.startswith(COLUMN):
-        return next((one for one in names if one.lower() == name), None)
-    wanted = rule.removeprefix(COLUMN)
-    if wanted not in names:
+    wanted = rule.removeprefix(COLUMN) if rule and rule.startswith(COLUMN) else None
+    if wanted in names:
+        return wanted
+    if wanted is not None and not optional:
         raise InputError(
             f"{name}: wanted a column of {place}, which has {_list(names)}; got {rule}"
         )
-    return wanted
+    return next((one for one in names if one.lower() == name), None)
 
 
-def label_column(schema: pa.Schema, rule: str, place: str) -> str | None:
+def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
     """Finds the column with the labels: by its name, or as the only column of classes."""
-    if found := find_column("label", rule, schema.names, place):
+    optional = naming.optional_columns
+    if found := find_column("label", naming.label, schema.names, place, optional):
         return found
     classes = [name for name in schema.names if class_names(schema, name)]
     return classes[0] if len(classes) == 1 else None
@@ -151,11 +155,13 @@ def label_facts(table: pa.Table, naming: Naming, place: str) -> dict[str, list[s
 
     A column is not read if the user gave a rule that replaces it.
     """
-    names = table.column_names
+    names, optional = table.column_names, naming.optional_columns
     columns = {
-        "label": None if has_rules(naming) else label_column(table.schema, naming.label, place),
+        "label": None if has_rules(naming) else label_column(table.schema, naming, place),
         "split": (
-            None if naming.split == "none" else find_column("split", naming.split, names, place)
+            None
+            if naming.split == "none"
+            else find_column("split", naming.split, names, place, optional)
         ),
         "group": None if naming.group else find_column("group", None, names, place),
     }

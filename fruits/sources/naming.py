@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -80,6 +80,8 @@ class Naming:
             `column:fold` for the value of that column.
         group: A regular expression with a group named `group`, searched for in the path, or None
             for the default, see `fruits.classify.groups`.
+        optional_columns: Whether the images may lack the named columns; the default rules are used
+            for those that do.
 
     Raises:
         ConfigError: a rule is invalid.
@@ -88,6 +90,7 @@ class Naming:
     label: str = "parent"
     split: str = "auto"
     group: str | None = None
+    optional_columns: bool = False
 
     def __post_init__(self) -> None:
         if not self._is_by_folder:
@@ -99,7 +102,11 @@ class Naming:
 
     @property
     def is_of_table(self) -> bool:
-        """Whether a rule names a column, so that the source must be a table."""
+        """Whether a rule names a column that is required, so that the source must be a table."""
+        return not self.optional_columns and self._names_columns
+
+    @property
+    def _names_columns(self) -> bool:
         return self.label.startswith(COLUMN) or self.split.startswith(COLUMN)
 
     @property
@@ -284,14 +291,3 @@ def _by_folder(paths: pa.Array | pa.ChunkedArray, rule: Callable[[str], str | No
         folders = folders.combine_chunks()
     encoded = folders.dictionary_encode()
     return _by_path(encoded.dictionary, rule).take(encoded.indices)
-
-
-def training_side(sides: Mapping[str | None, int]) -> str | None:
-    """The side of the split that is used for fits: "train", or None for all images.
-
-    All images are used if none of them, or all of them, are on the training side.
-
-    Args:
-        sides: The number of images on each side.
-    """
-    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None

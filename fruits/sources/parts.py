@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from fruits.sources.listing import sample_evenly
 from fruits.sources.members import in_file_order
+from fruits.sources.naming import TRAIN
 
 IN_MEMORY = 200_000
 """The most rows of a table in memory; each row needs up to 1 kB while tables are compared."""
@@ -132,6 +133,17 @@ class Totals:
             labels.update(_counted(part["label"]))
             sides.update(_counted(part["split"]))
         return cls(rows, lengths, largest, dict(labels), dict(sides))
+
+
+def training_side(sides: Mapping[str | None, int]) -> str | None:
+    """The side of the split that is used for fits: "train", or None for all images.
+
+    All images are used if none of them, or all of them, are on the training side.
+
+    Args:
+        sides: The number of images on each side.
+    """
+    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str | None, int]:

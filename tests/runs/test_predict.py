@@ -1,12 +1,15 @@
 """The options of ``fruits predict``, some of which come from a finished run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fruits.errors import ConfigError
+from fruits.errors import ConfigError, InputError
 from fruits.runs.predict import predict_config
+from fruits.sources.naming import Naming
+from fruits.sources.open_source import open_source
 
 
 @pytest.fixture
@@ -63,3 +66,25 @@ def test_a_model_that_is_not_there_is_an_error_that_says_what_to_do(
 def test_the_results_of_the_model_are_not_replaced(finished: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="output: wanted another folder than the model's"):
         predict_config(str(finished), "images", f"{finished.parent}/{name}")
+
+
+def test_a_model_of_labels_in_a_table_predicts_images_without_these_columns(
+    finished: Path, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    rules = {"label": "column:species", "split": "column:fold"}
+    (finished / "run.json").write_text(json.dumps({"parameters": rules}))
+    draw({"Test/Fig": 1, "photos": 1})
+    table = tmp_path / "images.csv"
+
+    def listed(images: str) -> list[tuple[str, str]]:
+        config = predict_config(str(finished), images, str(tmp_path / "other"))
+        found = open_source(config.images, config.naming).items().images
+        return [(row["label"], row["split"]) for row in found.to_pylist()]
+
+    assert listed(str(tmp_path / "images")) == [("Fig", "test"), ("photos", None)]
+    table.write_text("file,label\nimages/Test/Fig/0_100.jpg,Ficus\n")
+    assert listed(str(table)) == [("Ficus", "test")]
+    with pytest.raises(InputError, match=r"wanted a column of .*, which has file, label"):
+        open_source(str(table), Naming(**rules)).items()
+    table.write_text("file,label,species,fold\nimages/Test/Fig/0_100.jpg,Ficus,Lime,train\n")
+    assert listed(str(table)) == [("Lime", "train")]
