@@ -1,11 +1,12 @@
 """Measures the costs of a run except decoding and the network, for up to a hundred million images.
 
     python -m benchmarks.scale [--files N] [--folders N] [--name-bytes N] [--growths N]
-                               [--phases NAME ...]
+                               [--chunk N] [--classifier NAME] [--phases NAME ...]
 
 The files are in a synthetic file system, and the network is a stub that takes no time. The
-remaining costs are listing, comparing with known files, committing, fitting and publishing. Each
-phase is a separate process, whose memory is measured from outside:
+remaining costs are listing, comparing with known files, committing, fitting and publishing. Runs
+keep two components and write no CSV file. Each phase is a separate process, whose memory is
+measured from outside:
 
     prepare     instead of a first run: commits features of all files, without Spark
     first       a run on all files

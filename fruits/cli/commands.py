@@ -62,8 +62,8 @@ def sample(**options: object) -> None:
     """``fruits sample``: draws a synthetic data set."""
     if find_spec("fruits.sample") is None:
         raise ConfigError(
-            "sample: wanted a workbench; this installation is for the nodes of a cluster or for "
-            "the application: use the project's folder or the image of the workbench"
+            "sample: this installation cannot draw the sample (it is for the nodes of a cluster, "
+            "or for the application): use the project folder or the image `fruits`"
         )
     from fruits.sample import draw_sample
 

@@ -147,6 +147,7 @@ def add_option(
         settings |= {"nargs": "+", "action": Several if several else Places}
     if default is MISSING:
         settings["required"] = True
+        settings["help"] = option.help.partition("; default: ")[0]
     else:
         settings["default"] = default
     if option.parse is bool:

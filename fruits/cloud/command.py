@@ -23,7 +23,10 @@ def add_cloud(
         add_run_options: A function that adds the options of ``fruits run`` to a parser.
         defaults: The defaults of these options.
     """
-    cloud = commands.add_parser("cloud", help="AWS: upload, launch, submit, status, terminate")
+    cloud = commands.add_parser(
+        "cloud",
+        help="run the package on AWS: upload, launch, submit, logs, status, tunnel, terminate",
+    )
     cloud.set_defaults(parser=cloud)
     actions = cloud.add_subparsers(metavar="COMMAND")
 
@@ -42,7 +45,7 @@ def add_cloud(
     launch = action(
         "launch",
         _launch,
-        "make a stack, or change one of emr or app; asks first",
+        "create a stack, or change an existing stack of emr or app; asks for confirmation",
     )
     add_launch_options(launch)
 
@@ -85,7 +88,7 @@ def ask(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CloudError(f"{question}: there is no terminal to answer on; scripts give --yes")
+        raise CloudError(f"{question}: wanted a terminal to confirm; in a script, add --yes")
     try:
         answer = input(f"{question}? [y/N] ")
     except EOFError:

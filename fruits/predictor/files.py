@@ -23,7 +23,7 @@ MANIFEST = "predictor.json"
 FORMAT = "fruits predictor"
 VERSION = 1
 
-REMEDY = "restore it from a copy, or run fruits run there again, which extracts nothing again"
+REMEDY = "restore it from a copy, or run fruits run there again; the features are reused"
 
 KEPT_DAYS = 30
 """The days after its last use for which a downloaded predictor stays in the cache."""

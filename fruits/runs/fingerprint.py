@@ -117,7 +117,7 @@ def require_same_model(config: RunConfig, had: Fingerprint) -> None:
     if model_digest(config) != had["model"]:
         raise OutputError(
             f"model: wanted the one that was in {config.model} when this run began; it was fitted "
-            "again meanwhile: run again, which extracts nothing again"
+            "again meanwhile: run again; the features are reused"
         )
 
 

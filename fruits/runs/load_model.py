@@ -54,7 +54,7 @@ def load_model(output: str) -> PipelineModel:
     if not digests:
         raise OutputError(
             f"model: wanted a run.json with the digests of the model; that in {output} is of an "
-            "earlier version: run fruits run there again, which extracts nothing again"
+            "earlier version: run fruits run there again; the features are reused"
         )
     record = outputs.record()
     # Spark reads every file with the name of a part in these folders.
@@ -64,7 +64,7 @@ def load_model(output: str) -> PipelineModel:
         if name not in contents or hashlib.sha256(contents[name]).hexdigest() != digests.get(name):
             raise OutputError(
                 f"model: {outputs.uri(name)} is not the file that the run wrote: run fruits run "
-                "there again, which extracts nothing again"
+                "there again; the features are reused"
             )
         if "/metadata/part-" in name and not name.rpartition("/")[2].startswith("."):
             _require_known_class(outputs.uri(name), contents[name])

@@ -68,8 +68,9 @@ class Plan:
     def _unchanged(self) -> Iterator[str]:
         if self.unchanged:
             yield (
-                "unchanged nothing has changed since the last run: another one ends after about "
-                f"{self.unchanged['total']:.1f} s and makes nothing again; from scratch it takes:"
+                "unchanged nothing has changed since the last run: another run would end after "
+                f"about {self.unchanged['total']:.1f} s and compute nothing. "
+                "A run from scratch takes:"
             )
 
     def _inputs(self) -> Iterator[str]:

@@ -182,6 +182,12 @@ def test_help_and_bad_usage_import_no_spark_and_no_network_runtime() -> None:
         assert done.stderr.splitlines()[-1] == "[]", done.stderr
 
 
+def test_the_help_names_no_default_of_a_required_option(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = answer(["predict", "--help"], capsys)
+    words = " ".join(out.split())
+    assert "use the scaler, PCA and classifier of this finished run --allow-removed" in words
+
+
 def without(module: str, *arguments: str) -> str:
     """The only line of a command in an installation without a module, which has status 2."""
     hidden = (
@@ -195,7 +201,7 @@ def without(module: str, *arguments: str) -> str:
 
 
 def test_an_installation_without_the_sample_says_where_it_is() -> None:
-    assert "the image of the workbench" in without("fruits.sample", "sample", "--output", "x")
+    assert "the image `fruits`" in without("fruits.sample", "sample", "--output", "x")
 
 
 def test_a_package_that_is_not_installed_is_one_line_that_names_the_extra() -> None:
