@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
+from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,12 +22,16 @@ from fruits.cloud.account import CONNECTIONS, Account
 from fruits.cloud.buckets import bucket_and_key
 from fruits.cloud.failures import aws_errors
 from fruits.errors import CloudError, InputError
+from fruits.storage.location import Location
+from fruits.storage.walk import Entry, walk
 
 # Files of this size or more are sent in parts of this size, like in the AWS CLI. S3 accepts at most
 # 10,000 parts, so s3transfer uses larger parts for files of more than 80 GB.
 PART_BYTES = 8 * 2**20
 # The maximum number of files in the queue.
 WAITING = 16 * CONNECTIONS
+# What is sent, or refused. Linked folders are entered, and their files follow.
+_SENT = ("file", "special file", "broken link")
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,12 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
 
     Args:
         account: An account with the right to list and write the bucket.
-        folder: The folder. Symbolic links to files are followed, links to folders are not.
+        folder: The folder. Symbolic links are followed, as when it is listed for a run.
         uri: ``s3://bucket/prefix``. The key of a file is its path below the folder.
 
     Raises:
-        InputError: The folder is empty, or files cannot be read; the others are sent.
+        InputError: The folder is empty or has something else than files and folders, or files
+            cannot be read; the others are sent.
         CloudError: S3 refuses. Sent files stay, and the same command continues.
     """
     bucket, prefix = bucket_and_key(uri)
@@ -125,25 +131,28 @@ def upload(account: Account, folder: str, uri: str) -> Uploaded:
 
 def _folders(folder: Path, prefix: str) -> Iterator[list[_File]]:
     """The files of each folder, in order."""
-    for root, names, files in os.walk(folder, onerror=_raise_input_error):
-        names.sort()
-        below = Path(root).relative_to(folder)
-        found = []
-        for name in sorted(files):
-            path = Path(root, name)
-            try:
-                key = "/".join(part for part in (prefix, *below.parts, name) if part)
-                key.encode()
-                size = path.stat().st_size
-            except (OSError, UnicodeEncodeError) as error:
-                raise InputError(f"{path!a}: wanted a readable file; {error}") from None
-            found.append(_File(path, key, size))
-        if found:
-            yield found
+    entries = walk(Location.of(os.path.abspath(folder)), enters=lambda name: True)
+    try:
+        for _, inside in groupby(entries, key=lambda one: one.name.rpartition("/")[0]):
+            found = [_file(folder, prefix, one) for one in inside if one.kind in _SENT]
+            if found:
+                yield found
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be listed: {error.strerror}") from None
 
 
-def _raise_input_error(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be listed: {error.strerror}")
+def _file(folder: Path, prefix: str, entry: Entry) -> _File:
+    path = folder / entry.name
+    if entry.kind != "file":
+        raise InputError(
+            f"{str(path)!a}: wanted a readable file; it is a {entry.kind}: move it away"
+        )
+    key = f"{prefix}/{entry.name}" if prefix else entry.name
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{str(path)!a}: wanted a readable file; {error}") from None
+    return _File(path, key, entry.length)
 
 
 def _with_etags(

@@ -78,6 +78,26 @@ def test_every_file_arrives_under_its_path_with_its_content(
     assert done == Uploaded(6, 0, sum(map(len, files.values())))
 
 
+def test_the_files_of_linked_folders_are_sent_as_a_run_lists_them(
+    bucket: str, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/2.jpg").write_bytes(b"linked")
+    (folder / "Fig").symlink_to(tmp_path / "elsewhere")
+    (folder / "Pear/round").symlink_to(folder)  # It would never end.
+    assert upload(Account.of(), str(folder), f"s3://{bucket}/p").sent == 7
+    assert objects(bucket)["p/Fig/2.jpg"] == b"linked"
+
+
+def test_a_pipe_is_refused_in_one_line(
+    bucket: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(folder / "Pear/pipe.jpg")
+    line = refused(capsys, "upload", str(folder), f"s3://{bucket}")
+    assert line.endswith("pipe.jpg': wanted a readable file; it is a special file: move it away")
+    assert objects(bucket) == {}
+
+
 def test_s3_has_the_sha256_of_the_local_file(bucket: str, folder: Path) -> None:
     upload(Account.of(), str(folder), f"s3://{bucket}")
     head = boto3.client("s3").head_object(Bucket=bucket, Key="top.jpg", ChecksumMode="ENABLED")
