@@ -54,6 +54,9 @@ def _upload_software(account: Account, proposal: Proposal) -> None:
 def _start(account: Account, proposal: Proposal, given: Mapping[str, str]) -> Stack:
     begin = datetime.now(UTC)
     stack_id = stacks.start(account, proposal.name, proposal.body, given, proposal.summary)
+    if stack_id is None:
+        print(f"stack {proposal.name} exists with these parameters; it is not changed")
+        return stacks.require(account, proposal.name)
     with Progress("launch", sum(proposal.summary.resources.values())) as show:
         return stacks.wait(account, stack_id, begin, show)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+
 from fruits.cloud.account import Account
 from fruits.cloud.failures import aws_errors, line, of_resource, plain, printable
 from fruits.cloud.templates import TEMPLATES, Summary, summarize_stack
@@ -163,8 +165,10 @@ def has_our_template(account: Account, stack: Stack) -> bool:
 
 def start(
     account: Account, name: str, body: str, given: Mapping[str, str], summary: Summary
-) -> str:
-    """Starts to create a stack, or to change the one with that name; returns its ARN.
+) -> str | None:
+    """Starts to create a stack, or to change the one with that name.
+
+    Returns its ARN, or None if the stack has this template and these parameters already.
 
     Args:
         account: The account.
@@ -192,7 +196,13 @@ def start(
             for key in summary.defaults
             if key in existing.parameters and key not in given
         ]
-        client.update_stack(**request)
+        try:
+            client.update_stack(**request)
+        except ClientError as error:
+            # CloudFormation has no specific error code for this.
+            if "No updates are to be performed" in str(error):
+                return None
+            raise
     return existing.id
 
 

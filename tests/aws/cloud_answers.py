@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
@@ -33,6 +34,25 @@ def answer(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> list[tuple[str,
 
     monkeypatch.setattr(BaseClient, "_make_api_call", call)
     return calls
+
+
+def update_or_refuse(true: Callable[[], Any], arguments: dict[str, Any]) -> Any:
+    """UpdateStack as in AWS, which refuses a request that changes nothing; moto accepts it.
+
+    Otherwise, nothing is done, because moto cannot change a stack of the templates.
+    """
+    client, name = boto3.client("cloudformation"), arguments["StackName"]
+    there = client.describe_stacks(StackName=name)["Stacks"][0]["Parameters"]
+    values = {one["ParameterKey"]: one["ParameterValue"] for one in there}
+    same = all(
+        one.get("UsePreviousValue") or one["ParameterValue"] == values.get(one["ParameterKey"])
+        for one in arguments["Parameters"]
+    )
+    template = client.get_template(StackName=name)["TemplateBody"]
+    if same and template == arguments["TemplateBody"]:
+        text = "No updates are to be performed."
+        raise refusal("UpdateStack", "ValidationError", text)
+    return {}
 
 
 def refusal(operation: str, code: str, message: str = "refused", status: int = 400) -> ClientError:

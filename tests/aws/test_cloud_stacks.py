@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from cloud_answers import answer, output_of, refusal, refused
+from cloud_answers import answer, output_of, refusal, refused, update_or_refuse
 from stacks import NAMES, ROOT, load
 
 from fruits.cloud import launch, stacks, templates
@@ -377,6 +377,17 @@ def test_launch_changes_an_existing_stack_and_keeps_other_parameters(
     assert given.pop("Workers") == "3"
     assert {"Bucket", "Prefix", "SubnetId", "WheelsSha256"} <= given.keys()
     assert set(given.values()) == {True}
+
+
+def test_a_repeated_launch_changes_nothing_and_says_so(
+    aws: str, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, {"UpdateStack": update_or_refuse})
+    launched(capsys, "emr", name, "--workers", "1")
+    out = launched(capsys, "emr", name, "--workers", "1")
+    assert f"stack {name} exists with these parameters; it is not changed" in out
+    assert f"stack {name} is CREATE_COMPLETE" in out
+    assert "not changed" not in launched(capsys, "emr", name, "--workers", "2")
 
 
 @pytest.mark.parametrize("kind", ["single", "cluster"])
