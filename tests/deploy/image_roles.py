@@ -18,6 +18,7 @@ sys.path.insert(0, {str(ROOT / "deploy/docker/roles")!r})
 import pods, settings
 folder = Path(os.environ["TEST_FOLDER"])
 settings.CONF = Path({str(ROOT / "conf")!r})
+settings.SECRET = folder / "secret"
 pods.CONF = folder / "spark"
 pods.PASSWD = folder / "passwd"
 os.geteuid = lambda: 1000
@@ -25,6 +26,8 @@ source = Path({str(ROOT / "deploy/docker/roles/__main__.py")!r})
 roles = {{"__name__": "roles"}}
 exec(compile(source.read_text(), str(source), "exec"), roles)
 roles["ROLE"] = folder / "role"
+roles["EXECUTED"] = folder / "notebooks/runs"
+roles["RECOVERY"] = folder / "spark-master/recovery"
 roles["main"](sys.argv[1:])
 """
 # The variables that Spark sets in the pod of an executor.

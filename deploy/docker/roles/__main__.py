@@ -39,9 +39,13 @@ NOTEBOOK = Path("/opt/fruits/notebooks/fruits_pca.ipynb")
 SPARK_CLASS = f"{os.environ.get('SPARK_HOME')}/bin/spark-class"
 HOME = Path("/home/fruits")
 EXECUTED = HOME / "notebooks/runs"
+RECOVERY = Path("/var/lib/spark/recovery")
 DATA = Path("/data")
 MEMORY_ONLY = Path("/dev/shm")
 ROLE = MEMORY_ONLY / "role"
+
+# The user of the image, who owns its folders and new volumes.
+USER = 1000
 
 UI_PORTS = {"notebook": 8888, "master": 8080, "worker": 8081, "history": 18080}
 
@@ -70,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
         pods.decommission()
         return
     if role in known and os.geteuid() == 0:
-        fail(role, "refuses to run as root; leave out --user, or give another user")
+        fail(role, "refuses to run as root; leave out --user")
     given = pods.own_configuration() if role in settings.POD_ROLES else None
     settings.configure(role)
     pods.add_configuration(given)
@@ -109,7 +113,7 @@ def run(arguments: Sequence[str]) -> NoReturn:
     """Runs the notebook with papermill; prints its error in one line, and keeps the notebook."""
     require_images(arguments)
     require_cluster("run")
-    EXECUTED.mkdir(parents=True, exist_ok=True)
+    require_writable("run", EXECUTED)
     if not (HOME / "data").exists():
         # The home folder is in memory. The default paths of the notebook begin with "data".
         (HOME / "data").symlink_to(DATA)
@@ -146,7 +150,7 @@ def run(arguments: Sequence[str]) -> NoReturn:
 
 def master(arguments: Sequence[str]) -> None:
     """Starts Spark's master, whose UI gives access to those of workers and applications."""
-    Path("/var/lib/spark/recovery").mkdir(exist_ok=True)
+    require_writable("master", RECOVERY)
     spark_class("deploy.master.Master", "--host", socket.gethostname(), *arguments)
 
 
@@ -259,6 +263,19 @@ def require_images(arguments: Sequence[str]) -> None:
         )
 
 
+def require_writable(role: str, folder: Path) -> None:
+    """Makes a folder of a volume; exits with one line if this user cannot write to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        user = os.geteuid()
+        other = "leave out --user" if user != USER else f"give the volume to user {USER}"
+        fail(role, f"user {user} cannot write to {folder}: {reason}; {other}")
+
+
 def spark_class(name: str, *arguments: str) -> None:
     """Replaces this process by one of Spark's daemons."""
     os.environ.setdefault("SPARK_DAEMON_MEMORY", f"{settings.DAEMON}m")
@@ -278,9 +295,8 @@ def raised(notebook: Path) -> tuple[str, str]:
 def is_user_error(name: str) -> bool:
     """Whether an error is one that the user can fix."""
     import fruits.errors
-    import fruits.storage
 
-    found = getattr(fruits.errors, name, None) or getattr(fruits.storage, name, None)
+    found = getattr(fruits.errors, name, None)
     return isinstance(found, type) and issubclass(found, fruits.errors.FruitsError)
 
 
