@@ -52,6 +52,13 @@ def test_user_data_is_whole_and_small_enough(user_data: dict[str, str], machine:
     assert "None" not in script
 
 
+def test_a_stop_that_aws_refuses_is_tried_again(user_data: dict[str, str]) -> None:
+    [unit] = re.findall(r"printf '(.*)' >\S*/fruits-stop\.service", user_data["master"])
+    lines = unit.split(r"\n")
+    assert {"Restart=on-failure", "RestartSec=60"} <= set(lines)
+    assert "set -euo pipefail" in user_data["master"].partition("sbin/fruits-stop <<")[2][:60]
+
+
 def test_user_data_holds_no_secret_and_opens_no_port_but_on_the_loopback(
     user_data: dict[str, str],
 ) -> None:
