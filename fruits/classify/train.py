@@ -113,7 +113,7 @@ def _train(
     usable = {
         number: fold
         for number, fold in enumerate(folds)
-        if len(fold.labels) and _leaves_two_labels(moments, fold)
+        if len(fold.labels) and _leaves_a_model(moments, fold)
     }
     first = next(iter(moments))
     if not usable:
@@ -247,12 +247,18 @@ def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> 
     )
 
 
-def _leaves_two_labels(moments: Mapping[str, Measured], fold: Fold) -> bool:
-    """Whether a model can be fitted without the fold, which needs two labels."""
+def _leaves_a_model(moments: Mapping[str, Measured], fold: Fold) -> bool:
+    """Whether a model can be fitted without the fold: to two labels, and to images that differ."""
     total, gone = next(iter(moments.values())), next(iter(fold.moments.values()))
-    left = [
-        label
-        for label, sums in total.labels.items()
-        if label not in gone.labels or gone.labels[label].count < sums.count
-    ]
-    return len(left) >= 2
+    first: Array | None = None
+    labels = 0
+    for label, sums in total.labels.items():
+        less = gone.labels.get(label)
+        count = sums.count - (less.count if less else 0)
+        if count:
+            left = sums.total.to_float() - (less.total.to_float() if less else 0)
+            first = left / count if first is None else first
+            labels += 1
+            if not np.allclose(left / count, first):
+                return True
+    return labels >= 2 and float(np.trace(total.subtract(gone).scatter)) > 0

@@ -16,7 +16,8 @@ from fruits.classify import calibrate
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import FOLDS, assign_folds
-from fruits.classify.model import softmax, transform_features
+from fruits.classify.in_memory import folds_in_memory
+from fruits.classify.model import TRANSFORMS, softmax, transform_features
 from fruits.classify.train import SCHEME, train, train_softmax
 from fruits.errors import InputError
 from fruits.features.moments import Moments
@@ -232,6 +233,21 @@ def test_a_label_that_is_missing_without_a_fold_counts_as_wrong_but_has_no_likel
     assert evaluation.log_loss == pytest.approx(-np.log(likelihood[~rare]).mean())
     assert evaluation.images == len(x)
     assert [one.recall for one in evaluation.labels if one.label == "rare"] == [0]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_fold_with_all_images_that_differ_is_not_tested(in_memory: bool) -> None:
+    x = np.repeat([[1, 2, 3], [3, 1, 2]], [5, 1], axis=0).astype(np.float32)
+    names, numbers = ["Fig"] * 3 + ["Lime"] * 3, np.array([0, 1, 2, 0, 1, 3])
+    paths = [f"{number}.jpg" for number in range(6)]
+    if in_memory:
+        training = train(*folds_in_memory(x, names, paths, numbers, TRANSFORMS))
+    else:
+        training = train(*folds_of(x, names, paths, TRANSFORMS, numbers))
+
+    assert training.evaluation is not None
+    assert training.evaluation.images == 5
+    assert training.classifier.labels == ("Fig", "Lime")
 
 
 def test_one_label_is_one_clear_error() -> None:
