@@ -1,12 +1,12 @@
-"""Derives the label, the side of the split and the group of an image from its path.
+"""Derives the label and the side of the split of an image from its path, and its group by a rule.
 
 These are pure functions of the path, for one path or for an Arrow column of paths. `Naming` has the
 rules that the user chose; a path is a URI, or a plain path with `/`.
 
     >>> rules = Naming()
     >>> path = "file:/data/Training/Apple Golden 2/r_12_100.jpg"
-    >>> rules.label_of(path), rules.split_of(path), film_of(path)
-    ('Apple Golden 2', 'train', 'file:/data/Training/Apple Golden 2/r')
+    >>> rules.label_of(path), rules.split_of(path)
+    ('Apple Golden 2', 'train')
     >>> Naming(label=r"/(?P<label>[^/ ]+)[^/]*/[^/]+$").label_of(path)
     'Apple'
 """
@@ -17,7 +17,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -46,22 +45,13 @@ COLUMN = "column:"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 """The value in the name of a folder of a partitioned table for rows without a value."""
 
-_LEVELS = {"parent": -2, "grandparent": -3}
-
-_FILM = re.compile(r"(?P<film>[^\W\d_]+\d+)[ _.-]\d+[ _.-]\d|(?P<letters>[^\W\d_]*)")
-"""The film in a file's name: `r2` of `r2_12_100.jpg`, `r` of `r_12_100.jpg`, `IMG` of `IMG1.jpg`.
-
-Digits belong to the film only if two more numbers follow: in `apple12_100.jpg`, 12 is the number of
-the picture.
-"""
-
-_HASH = re.compile(r"[^\W\d_]*\d+[^\W\d_]")
-"""The beginning of names such as hashes: a letter directly after a digit, in the first word."""
+_LEVELS = {"parent": -1, "grandparent": -2}
 
 NUMBERED = re.compile(r"(?:^|[-_.])\d{3,}$|[-_.]of[-_.]\d+$")
 """The end of usual names of shards, without suffix: train-000012, part-0-of-8."""
 
-_NUMBER = re.compile(r"[-_.]?\d+(?:[-_.]of[-_.]\d+)?$")
+_HOST = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+"""The scheme and the host of a URI, such as a bucket."""
 
 _SIDE_AND_NUMBER = re.compile(r"([A-Za-z]+)[-_.]\d")
 
@@ -158,8 +148,8 @@ def split_of(path: str) -> str | None:
     >>> split_of("/data/split=val/label=Apple/1.jpg")
     'validation'
     """
-    for folder in reversed(path.split("/")[:-1]):
-        if side := _side_of(folder):
+    for folder in reversed(_folders(path)):
+        if side := side_of_folder(folder):
             return side
     return None
 
@@ -171,7 +161,7 @@ def split_of_archive(name: str) -> str | None:
     ('train', None)
     """
     found = _SIDE_AND_NUMBER.match(name)
-    return _side_of(found[1]) if found else None
+    return side_of_folder(found[1]) if found else None
 
 
 def partition_of(path: str, column: str) -> str | None:
@@ -183,85 +173,27 @@ def partition_of(path: str, column: str) -> str | None:
     Returns:
         "" if the value is missing, None if no folder has this column.
     """
-    for folder in reversed(path.split("/")[:-1]):
+    for folder in reversed(_folders(path)):
         name, equals, value = folder.partition("=")
         if equals and name.lower() == column:
             return "" if value == _NO_VALUE else unquote(value)
     return None
 
 
-def object_path(path: str) -> str:
-    """The path without names that say nothing about the object: sides of the split, and shards.
-
-    Of a numbered archive, only the number is left out: the archives of a series are one folder. A
-    row of a Parquet file that has only a number keeps the file in its name.
-
-    >>> object_path("/data/Training/Fig/r_1.jpg")
-    '/data/Fig/r_1.jpg'
-    >>> object_path("/data/photos-00012.tar!/Fig/r_1.jpg"), object_path("/data/a.zip!/Fig/r_1.jpg")
-    ('/data/photos/Fig/r_1.jpg', '/data/a/Fig/r_1.jpg')
-    >>> object_path("/data/0003.parquet!/r_1.jpg"), object_path("/data/0003.parquet!/7")
-    ('/data/r_1.jpg', '/data/#0003.parquet#7')
-    """
-    folder, slash, name = path.rpartition("/")
-    if name.isdecimal() and folder.lower().endswith(".parquet!"):
-        folder, slash, file = folder.rpartition("/")
-        name = f"#{file[:-1]}#{name}"
-    return _object_folder(folder) + slash + name
-
-
-@lru_cache(1024)
-def _object_folder(folder: str) -> str:
-    kept = []
-    for name in folder.split("/"):
-        if name.endswith("!"):
-            stem = re.sub(r"\.[A-Za-z]+$", "", name[:-1])
-            if name.lower().endswith(".parquet!") or split_of_archive(stem):
-                continue
-            name = _NUMBER.sub("", stem) if NUMBERED.search(stem) else stem
-        if not _side_of(name):
-            kept.append(name)
-    return "/".join(kept)
-
-
-def folder_of(path: str) -> str:
-    """The folder of an image, as a path."""
-    return path.rpartition("/")[0]
-
-
-def film_of(path: str) -> str:
-    """The film of a frame: its folder and the leading letters of the file's name.
-
-    >>> [film_of(f"Fig/{name}").removeprefix("Fig/") for name in ("r2_1_100.jpg", "1_100.jpg")]
-    ['r2', '']
-
-    A name like a hash has no film: its letters say nothing.
-
-    >>> film_of("Fig/a3f9c2.jpg")
-    'Fig/'
-    """
-    folder, slash, name = path.rpartition("/")
-    found = None if is_like_a_hash(path) else _FILM.match(name)
-    return folder + slash + (found["film"] or found["letters"] if found else "")
-
-
-def is_like_a_hash(path: str) -> bool:
-    """Whether the first word of the file's name has a letter directly after a digit.
-
-    >>> [is_like_a_hash(f"Fig/{name}.jpg") for name in ("77be", "d9b2d63d-a233", "r2_12", "IMG1")]
-    [True, True, False, False]
-    """
-    return _HASH.match(path.rpartition("/")[2]) is not None
-
-
-def _side_of(folder: str) -> str | None:
+def side_of_folder(folder: str) -> str | None:
+    """The side of the split that the name of a folder means, or None."""
     return SPLITS.get(folder.lower().removeprefix("split="))
 
 
+def _folders(path: str) -> list[str]:
+    """The names of the folders of a path, without the host of a URI."""
+    return _HOST.sub("", path).split("/")[:-1]
+
+
 def _folder(path: str, level: int) -> str | None:
-    parts = path.split("/")
-    name = parts[level] if len(parts) >= -level else ""
-    # The first parts of a URI are its scheme and its host, not folders.
+    folders = _folders(path)
+    name = folders[level] if len(folders) >= -level else ""
+    # The first part of file:/a/b is not a folder.
     return None if name.endswith(":") or name in (".", "..") else name or None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fruits.errors import ConfigError
 from fruits.sources import naming
-from fruits.sources.naming import Naming, film_of, folder_of, split_of
+from fruits.sources.naming import Naming, split_of
 
 PATHS = [
     "file:/data/Training/Apple Golden 2/r_12_100.jpg",
@@ -37,6 +37,8 @@ def test_the_examples_in_docstrings_are_correct() -> None:
         ("/data/tests/Apple/1.jpg", None),
         ("/data/my test/Apple/1.jpg", None),
         ("/data/Apple/test", None),
+        ("s3a://test/Apple/1.jpg", None),
+        ("s3a://test/train/Apple/1.jpg", "train"),
         ("test", None),
     ],
 )
@@ -59,6 +61,22 @@ def test_the_label_is_a_folder_or_the_match_of_an_expression(
     rule: str, labels: list[str | None]
 ) -> None:
     assert [Naming(label=rule).label_of(path) for path in PATHS] == labels
+
+
+@pytest.mark.parametrize(
+    ("path", "parent", "grandparent"),
+    [
+        ("s3a://fruit/1.jpg", None, None),
+        ("s3a://fruit/Apple/1.jpg", "Apple", None),
+        ("s3a://fruit/Apple/Golden/1.jpg", "Golden", "Apple"),
+        ("file:///1.jpg", None, None),
+        ("Apple/1.jpg", "Apple", None),
+        ("A:B/1.jpg", "A:B", None),
+    ],
+)
+def test_a_bucket_is_no_label(path: str, parent: str | None, grandparent: str | None) -> None:
+    assert Naming().label_of(path) == parent
+    assert Naming(label="grandparent").label_of(path) == grandparent
 
 
 @pytest.mark.parametrize(
@@ -87,31 +105,6 @@ def test_a_group_is_the_match_of_an_expression() -> None:
 
     assert rules.groups(pa.array(PATHS)).to_pylist() == ["Apple", "Apple", "Cherry", *[None] * 3]
     assert Naming().group_of(PATHS[0]) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "film"),
-    [
-        ("r_12_100.jpg", "r"),
-        ("12_100.jpg", ""),
-        ("r2_12_100.jpg", "r2"),
-        ("IMG_20240131.jpg", "IMG"),
-        ("apple12_100.jpg", "apple"),
-        ("apple12.jpg", "apple"),
-        ("été-3.jpg", "été"),
-        ("_5.jpg", ""),
-        ("apple-red-12.jpg", "apple"),
-        ("r_12_100_jpg.rf.3fa9.jpg", "r"),
-        ("IMG_2020_12.jpg", "IMG"),
-        ("a3f9c2.jpg", ""),
-        ("77be.jpg", ""),
-        ("d9b2d63d-a233-4123-847a-7090b2c3a3c1.jpg", ""),
-    ],
-)
-def test_a_film_is_the_folder_and_the_leading_letters(name: str, film: str) -> None:
-    assert film_of(f"s3a://b/Fig/{name}") == f"s3a://b/Fig/{film}"
-    assert film_of(name) == film
-    assert folder_of(f"s3a://b/Fig/{name}") == "s3a://b/Fig"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
