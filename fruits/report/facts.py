@@ -8,6 +8,7 @@ from typing import Any
 
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.train import SCHEME
+from fruits.classify.unevaluated import not_evaluated
 from fruits.report.data import ReportData
 from fruits.sources.selection import described
 
@@ -61,6 +62,13 @@ def passed_over_text(run: Mapping[str, Any]) -> str:
 def reasons(report: ReportData) -> list[tuple[str, int]]:
     """The reasons of rejected images with their number, the most frequent first."""
     return report.rejected.reasons.most_common()
+
+
+def missing(run: Mapping[str, Any]) -> list[str]:
+    """The evaluations that a run with a classifier does not have, with the reasons."""
+    about = run.get("classifier") or {}
+    found = [] if not about or about.get("skipped") else not_evaluated(run)
+    return [f"{one[0].upper()}{one[1:]}" for one in found]
 
 
 def headline(run: Mapping[str, Any]) -> list[Figure]:

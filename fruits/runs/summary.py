@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fruits.classify.evaluate import FIGURES, Evaluation
-from fruits.classify.train import SCHEME
 from fruits.errors import FruitsError, OutputError, on_one_line, one_line
 from fruits.features.table import FeatureTable
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
+from fruits.runs.evaluation_lines import evaluation_lines
 from fruits.runs.output_record import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
 from fruits.runs.versions import package_versions, spark_version
@@ -170,54 +170,11 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
             + "; ".join(report["ran"])
         )
     there = [name for name in RESULTS if name != PAGE and outputs.exists(name)]
-    lines += [*_evaluation_lines(report), *_quality_lines(report)]
+    lines += [*evaluation_lines(report), *_quality_lines(report)]
     lines += [f"  {name:11} {outputs.uri(name)}" for name in there]
     # The report is on the last line, where users look first.
     page = [f"  report      {outputs.link(PAGE)}"] if outputs.exists(PAGE) else []
     return "\n".join(map(on_one_line, [*lines, *page]))
-
-
-def _evaluation_lines(report: dict[str, Any]) -> list[str]:
-    """A line for each evaluation, or the reason why there is no classifier.
-
-    Outputs of earlier versions have no line.
-    """
-    about = report.get("classifier") or {}
-    if reason := about.get("skipped"):
-        return [f"  no classifier: {reason}"]
-    lines = [_evaluation_line(one) for one in report.get("evaluation", ())]
-    lines = lines or ([f"  {not_evaluated(report)}"] if about else [])
-    schemes = {one["scheme"] for one in report.get("evaluation", ())}
-    if SCHEME in schemes and (ungrouped := about.get("ungrouped")):
-        lines.append(
-            f"  {ungrouped:,} of {about['training_images']:,} training images have no group, so "
-            "each of them is a separate group: give them groups if they show the same objects"
-        )
-    return lines
-
-
-def not_evaluated(report: Mapping[str, Any]) -> str:
-    """The reason why a run with a classifier has no evaluation."""
-    if report["parameters"].get("model"):
-        return "the classifier was not evaluated: no image has a label that the model knows"
-    return "the classifier was not evaluated: no label has images that can be held out"
-
-
-def _evaluation_line(one: dict[str, Any]) -> str:
-    line = (
-        f"  accuracy {one['accuracy']:.1%} on {one['images']:,} images, {one['scheme']}"
-        f" (most frequent label: {one['most_frequent']:.1%}"
-    )
-    if (nearest := one["nearest_mean"]) is not None:
-        line += f", nearest mean: {nearest:.1%}"
-    line += f"); calibration error {one['calibration_error']:.3f}"
-    if identical := one["identical"]:
-        line += f"; {identical:,} are equal to training images, byte for byte"
-    if unseen := one["unseen_labels"]:
-        names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
-        more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
-        line += f"; labels without training images count as wrong: {names}{more}"
-    return line
 
 
 def _quality_lines(report: dict[str, Any]) -> list[str]:

@@ -20,11 +20,11 @@ from fruits.classify import review
 from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
+from fruits.classify.unevaluated import not_evaluated
 from fruits.quality.findings import file_name
 from fruits.runs.output_record import PAGE
 from fruits.runs.pipeline import Run
 from fruits.runs.quality import FOLDER
-from fruits.runs.summary import not_evaluated
 
 if TYPE_CHECKING:
     from IPython.display import DisplayObject
@@ -146,8 +146,7 @@ def _nothing(run: Run) -> Note:
     reason = run.report["classifier"].get("skipped")
     if reason:
         return Note(f"No classifier: {reason}.")
-    reason = not_evaluated(run.report)
-    return Note(f"{reason[0].upper()}{reason[1:]}.")
+    return Note(" ".join(f"{one[0].upper()}{one[1:]}." for one in not_evaluated(run.report)))
 
 
 def _confusions(run: Run, count: int) -> list[Confusion]:

@@ -12,6 +12,7 @@ from fruits.runs.summary import interruption, summary_of
 from fruits.storage.lock import exclusive
 
 REPORT: dict[str, Any] = {
+    "parameters": {"model": None},
     "counts": {"found": 1200, "extracted": 1000, "reused": 190, "rejected": 10},
     "images_per_second": 50.0,
     "components": 2,
@@ -48,12 +49,45 @@ def test_findings_are_counted_by_kind_and_skipped_checks_are_named(tmp_path: Pat
     assert lines[1] == "  findings: none"
 
 
+EVALUATION: dict[str, Any] = {
+    "scheme": "grouped cross-validation",
+    "images": 1200,
+    "accuracy": 0.9,
+    "balanced_accuracy": 0.85,
+    "top5": 0.99,
+    "log_loss": 0.25,
+    "calibration_error": 0.1,
+    "most_frequent": 0.5,
+    "nearest_mean": 0.75,
+    "identical": None,
+    "unseen_labels": {},
+}
+
+
+def test_each_evaluation_is_a_line_with_its_figures_and_its_groups(tmp_path: Path) -> None:
+    about = {"training_images": 1200, "groups": "7 groups; 2 labels grouped by folder"}
+    test = EVALUATION | {"scheme": "split: test", "log_loss": None, "nearest_mean": None}
+    report = REPORT | {"classifier": about, "evaluation": [EVALUATION, test]}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert lines[1:3] == [
+        "  accuracy 90.0% on 1,200 images, grouped cross-validation (most frequent label: 50.0%, "
+        "nearest mean: 75.0%); mean over the labels 85.0%, top 5 99.0%, log loss 0.250, "
+        "calibration error 0.100; 7 groups; 2 labels grouped by folder",
+        "  accuracy 90.0% on 1,200 images, split: test (most frequent label: 50.0%); mean over the "
+        "labels 85.0%, top 5 99.0%, calibration error 0.100",
+    ]
+
+
+def test_a_missing_evaluation_is_a_line_with_its_reason(tmp_path: Path) -> None:
+    split = {"images": {"train": 1000, "test": 190}, "fitted_to": "train"}
+    report = REPORT | {"classifier": {"labels": 2}, "split": split, "evaluation": [EVALUATION]}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert lines[2].startswith("  split: test: none of its 190 images has a label of the training")
+
+
 def test_images_without_a_group_are_counted(tmp_path: Path) -> None:
-    figures = {"accuracy": 0.9, "most_frequent": 0.5, "nearest_mean": None, "identical": None}
-    figures |= {"images": 1200, "calibration_error": 0.1, "unseen_labels": {}}
-    evaluation = figures | {"scheme": "grouped cross-validation"}
     about = {"training_images": 1200, "ungrouped": 1100}
-    report = REPORT | {"classifier": about, "evaluation": [evaluation]}
+    report = REPORT | {"classifier": about, "evaluation": [EVALUATION]}
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
     assert lines[2].startswith("  1,100 of 1,200 training images have no group, so each of them")
 
@@ -99,13 +133,7 @@ def test_no_report_is_no_finished_run(tmp_path: Path) -> None:
 
 def test_nothing_in_a_report_controls_the_terminal(tmp_path: Path) -> None:
     evil = "\x1b]0;title\x07\u202e\ud800\nline"
-    evaluation = {
-        **dict.fromkeys(("accuracy", "most_frequent", "nearest_mean", "calibration_error"), 0.5),
-        "images": 3,
-        "scheme": evil,
-        "identical": 1,
-        "unseen_labels": {evil: 2},
-    }
+    evaluation = EVALUATION | {"scheme": evil, "identical": 1, "unseen_labels": {evil: 2}}
     report = REPORT | {
         "ran": [evil, "b"],
         "finished": evil,

@@ -177,6 +177,6 @@ def test_without_held_out_images_no_label_is_a_suspect(
     result = go(draw({"Fig": 1, "Lime": 1}), tmp_path / "out")
     assert result.evaluations == []
     assert str(views.evaluations(result)).startswith(
-        "The classifier was not evaluated: no label has images that can be held out."
+        "The classifier was not evaluated by grouped cross-validation: no label has images that can"
     )
     assert "2 training images were not predicted" in str(views.suspects(result))

@@ -1,0 +1,56 @@
+"""The lines of the terminal about the classifier of a run and its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fruits.classify.train import SCHEME
+from fruits.classify.unevaluated import not_evaluated
+
+
+def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
+    """A line for each evaluation and each missing one, or the reason why there is no classifier.
+
+    Outputs of earlier versions have no line.
+
+    Args:
+        report: The content of run.json.
+    """
+    about: Mapping[str, Any] = report.get("classifier") or {}
+    if not about:
+        return []
+    if reason := about.get("skipped"):
+        return [f"  no classifier: {reason}"]
+    evaluations = report.get("evaluation") or ()
+    lines = [_evaluation_line(one, about) for one in evaluations]
+    lines += [f"  {reason}" for reason in not_evaluated(report)]
+    ungrouped = about.get("ungrouped")
+    if ungrouped and SCHEME in {one["scheme"] for one in evaluations}:
+        lines.append(
+            f"  {ungrouped:,} of {about['training_images']:,} training images have no group, so "
+            "each of them is a separate group: give them groups if they show the same objects"
+        )
+    return lines
+
+
+def _evaluation_line(one: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    line = (
+        f"  accuracy {one['accuracy']:.1%} on {one['images']:,} images, {one['scheme']}"
+        f" (most frequent label: {one['most_frequent']:.1%}"
+    )
+    if (nearest := one["nearest_mean"]) is not None:
+        line += f", nearest mean: {nearest:.1%}"
+    line += f"); mean over the labels {one['balanced_accuracy']:.1%}, top 5 {one['top5']:.1%}"
+    if (loss := one["log_loss"]) is not None:
+        line += f", log loss {loss:.3f}"
+    line += f", calibration error {one['calibration_error']:.3f}"
+    if one["scheme"] == SCHEME and (groups := about.get("groups")):
+        line += f"; {groups}"
+    if identical := one["identical"]:
+        line += f"; {identical:,} are equal to training images, byte for byte"
+    if unseen := one["unseen_labels"]:
+        names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
+        more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
+        line += f"; labels without training images count as wrong: {names}{more}"
+    return line

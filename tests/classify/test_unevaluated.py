@@ -1,0 +1,60 @@
+from typing import Any
+
+import pytest
+
+from fruits.classify.unevaluated import not_evaluated
+
+GROUPED, TEST = {"scheme": "grouped cross-validation"}, {"scheme": "split: test"}
+
+
+def report(sides: dict[str, int], evaluation: list[Any], model: str | None = None) -> Any:
+    fitted_to = "train" if 0 < sides.get("train", 0) < sum(sides.values()) else "all"
+    return {
+        "parameters": {"model": model},
+        "split": {"images": sides, "fitted_to": fitted_to},
+        "evaluation": evaluation,
+    }
+
+
+@pytest.mark.parametrize(
+    ("sides", "evaluation", "model"),
+    [
+        ({"train": 90, "test": 10}, [GROUPED, TEST], None),
+        ({"train": 90}, [GROUPED], None),
+        ({"test": 90}, [GROUPED], None),
+        ({"none": 90}, [GROUPED], None),
+        ({"none": 10, "test": 10}, [{"scheme": "images given"}, TEST], "out"),
+    ],
+)
+def test_complete_evaluations_need_no_reason(
+    sides: dict[str, int], evaluation: list[Any], model: str | None
+) -> None:
+    assert not_evaluated(report(sides, evaluation, model)) == []
+
+
+def test_a_side_without_a_known_label_is_named() -> None:
+    sides = {"train": 90, "test": 1000, "validation": 10}
+    line = "split: test: none of its 1,000 images has a label of the training images"
+    for model in (None, "out"):
+        done = [GROUPED, {"scheme": "split: validation"}]
+        (found,) = not_evaluated(report(sides, done, model))
+        assert found.startswith(line)
+
+
+def test_without_a_cross_validation_the_confidence_is_not_calibrated() -> None:
+    (found,) = not_evaluated(report({"train": 90, "test": 10}, [TEST]))
+    assert found.startswith(
+        "the classifier was not evaluated by grouped cross-validation: no label"
+    )
+    assert found.endswith("so its confidence is not calibrated, and no image is unknown")
+
+
+def test_a_model_that_was_also_fitted_to_the_held_out_sides_is_reported() -> None:
+    (found,) = not_evaluated(report({"none": 90, "test": 10, "validation": 2}, [GROUPED]))
+    assert found.startswith("no image is on the training side, so the model was fitted to all")
+    assert "including those of test and validation: name the folder" in found
+
+
+def test_a_model_that_knows_no_label_is_reported_once() -> None:
+    (found,) = not_evaluated(report({"none": 90, "test": 10}, [], "out"))
+    assert found.endswith("no image has a label that the model knows")
