@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -49,13 +50,27 @@ class Sorted:
         name: The name of the file.
         rows: The number of rows.
         samples: Sampled paths of the file, with the first and the last one.
-        counts: The number of rows in the range of each earlier file.
+        counts: The number of rows in the range of each earlier file that has any, by its place.
     """
 
     name: str
     rows: int
     samples: list[str]
-    counts: list[int] = field(default_factory=list)
+    counts: dict[int, int]
+
+    @classmethod
+    def of(cls, name: str, paths: Sequence[str], group: int, bounds: Sequence[str]) -> Sorted:
+        """Describes a sorted file.
+
+        Args:
+            name: The name of the file.
+            paths: Its paths, at least one.
+            group: The number of rows of a row group; its first path is a sample.
+            bounds: The first path of each earlier file; the first file also has all paths before.
+        """
+        samples = [paths[row] for row in (*range(0, len(paths), group), len(paths) - 1)]
+        counts = Counter(max(0, bisect_right(bounds, path) - 1) for path in paths)
+        return cls(name, len(paths), samples, dict(counts))
 
 
 @dataclass(frozen=True)
@@ -119,11 +134,15 @@ def changed(old: Sequence[Old], files: Sequence[Sorted], gone: Sequence[str]) ->
         gone: The sorted paths of dropped rows.
     """
     bounds: list[str | None] = [None, *(file.first for file in old[1:]), None]
+    of_old: defaultdict[int, list[Sorted]] = defaultdict(list)
+    for one in files:
+        for number in one.counts:
+            of_old[number].append(one)
     found: list[Range] = []
     for number, (file, first, end) in enumerate(zip(old, bounds, bounds[1:], strict=False)):
         start = 0 if first is None else bisect_left(gone, first)
         lost = [*gone[start : len(gone) if end is None else bisect_left(gone, end)]]
-        own = [one for one in files if one.counts[number]]
+        own = of_old[number]
         new = sum(one.counts[number] for one in own)
         if not new and not lost:
             found.append(Range(first, end, [], file.name, file.rows))

@@ -8,9 +8,7 @@ and files without changes are reused.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import pairwise
 
 import pyarrow as pa
 
@@ -72,11 +70,7 @@ class _Projection:
         name = f"{number:09}.parquet"
         for table, content in self._tables(rows).items():
             write_rows(self.folder / table / name, content, self.group)
-        samples = [*range(0, rows.num_rows, self.group), rows.num_rows - 1]
-        paths = rows["path"].to_pylist()
-        cuts = [0, *(bisect_left(paths, bound) for bound in self.bounds[1:]), len(paths)]
-        counts = [end - start for start, end in pairwise(cuts)]
-        return Sorted(name, rows.num_rows, [paths[n] for n in samples], counts)
+        return Sorted.of(name, rows["path"].to_pylist(), self.group, self.bounds)
 
     def _tables(self, rows: pa.Table) -> dict[str, pa.Table]:
         features = matrix(rows["features"].chunk(0))
@@ -128,7 +122,7 @@ def project(
     group = SCANNED_ROWS if single else ranges.ROWS_OF_A_SAMPLE
     tables = ["pca", *(["predictions", DIGESTS, SCORED] if prediction is not None else [])]
     paths = None if listing is None else listing["path"]
-    bounds = [file.first for file in old] or [""]
+    bounds = [file.first for file in old]
     projection = _Projection(reduction, prediction, paths, folder, bounds, group)
     shared = workers.share(projection)
     what = f"project: {len(files):,} files of features"

@@ -19,7 +19,7 @@ from fruits.storage.lock import exclusive
 from fruits.tasks import measure
 from fruits.tasks import path_ranges as ranges
 from fruits.tasks.known import known_rows
-from fruits.tasks.path_ranges import Earlier
+from fruits.tasks.path_ranges import Earlier, Sorted
 from fruits.tasks.project import DIGESTS, SCORED, project
 from fruits.tasks.workers import Workers
 
@@ -137,6 +137,13 @@ def test_a_range_of_paths_needs_only_some_row_groups_of_the_sorted_files(
         assert {file.row_group(n).num_rows for n in range(file.num_row_groups)} == {4}
     for one in (tmp_path / "new" / "pca").iterdir():
         assert pq.read_metadata(one).num_row_groups == 1
+
+
+def test_a_sorted_file_lists_only_earlier_files_that_get_rows_from_it() -> None:
+    one = Sorted.of("one", ["A", "B", "C", "D", "E", "X"], 4, ["B", "D", "F"])
+    assert (one.rows, one.samples, one.counts) == (6, ["A", "E", "X"], {0: 3, 1: 2, 2: 1})
+    assert Sorted.of("two", ["D", "E"], 4, ["B", "D", "F"]).counts == {1: 2}
+    assert Sorted.of("three", ["A"], 4, []).counts == {0: 1}
 
 
 def test_only_files_of_a_listing_have_components(
