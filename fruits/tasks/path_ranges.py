@@ -219,6 +219,30 @@ def write(
     return count
 
 
+def merge(
+    span: Range,
+    tables: Sequence[str],
+    folder: Location,
+    name: str,
+    bounds: Sequence[str],
+    group: int,
+) -> Sorted:
+    """Merges a range of sorted files, which has rows, to one sorted file for each table.
+
+    Args:
+        span: The range.
+        tables: The names of the tables.
+        folder: The folder of the sorted files.
+        name: The name of the new files.
+        bounds: The first path of each earlier file, see :meth:`Sorted.of`.
+        group: The number of rows of a row group.
+    """
+    merged = {table: _merged(span, table, folder, None, None) for table in tables}
+    for table, rows in merged.items():
+        write_rows(folder / table / name, rows, group)
+    return Sorted.of(name, merged[tables[0]]["path"].to_pylist(), group, bounds)
+
+
 def _stale(span: Range, folder: Location) -> pa.ChunkedArray:
     """The paths of outdated rows in the old file: dropped ones, and those with a new row."""
     found = [pa.chunked_array([pa.array(span.gone, pa.string())])]

@@ -2,12 +2,13 @@
 
 Workers read, multiply and write. The order does not depend on how the features were committed: the
 tasks of a first job each write a sorted file, and those of a second job each merge one range of
-paths from these files. With the tables of an earlier run, only rows that may differ are projected,
-and files without changes are reused.
+paths from these files. If a range is in very many of them, they are merged first. With the tables
+of an earlier run, only rows that may differ are projected, and files without changes are reused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,7 +22,8 @@ from fruits.reduction.transform import affine
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
 from fruits.tasks import path_ranges as ranges
-from fruits.tasks.path_ranges import Earlier, Sorted
+from fruits.tasks.merge_sorted import few_files
+from fruits.tasks.path_ranges import Earlier, Range, Sorted
 from fruits.tasks.workers import Workers
 
 # The columns of features that a task reads.
@@ -132,7 +134,11 @@ def project(
     if single:
         return sum(file.rows for file in written)
     source = earlier.root if earlier else None
-    spans = ranges.changed(old, written, earlier.gone) if earlier else ranges.of_all(written)
+
+    def spans_of(files: Sequence[Sorted]) -> list[Range]:
+        return ranges.changed(old, files, earlier.gone) if earlier else ranges.of_all(files)
+
+    spans = few_files(workers, written, spans_of, tables, folder, bounds)
     rows = workers.run(
         lambda job: ranges.write(job[1], tables, folder, place, job[0], source),
         list(enumerate(spans)),

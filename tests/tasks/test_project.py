@@ -16,10 +16,10 @@ from fruits.features.writer import FeatureWriter
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks import measure
+from fruits.tasks import measure, merge_sorted
 from fruits.tasks import path_ranges as ranges
 from fruits.tasks.known import known_rows
-from fruits.tasks.path_ranges import Earlier, Sorted
+from fruits.tasks.path_ranges import Earlier, Range, Sorted
 from fruits.tasks.project import DIGESTS, SCORED, project
 from fruits.tasks.workers import Workers
 
@@ -120,6 +120,36 @@ def test_components_have_the_same_bits_for_any_commits(
     assert max(sizes) < ROWS / 2
 
 
+def test_sorted_files_are_merged_until_a_range_of_paths_needs_few(
+    workers: Workers,
+    store: FeatureWriter,
+    features: pa.Table,
+    reduction: Reduction,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_chance = features.take(np.random.default_rng(1).permutation(ROWS))
+    commit(store, by_chance, [4] * 50)
+    project(workers, store, reduction, Location.of(f"file:{tmp_path}/many"))
+    monkeypatch.setattr(merge_sorted, "MOST_FILES", 5)
+    monkeypatch.setattr(merge_sorted, "MERGED", 3)
+    read: list[float] = []
+    of_all = ranges.of_all
+
+    def noted(files: list[Sorted]) -> list[Range]:
+        spans = of_all(files)
+        read.append(np.mean([len(span.files) for span in spans]))
+        return spans
+
+    monkeypatch.setattr(ranges, "of_all", noted)
+    project(workers, store, reduction, Location.of(f"file:{tmp_path}/few"))
+    assert read[0] > 15
+    assert read[-1] <= 5
+    many, few = written(tmp_path / "many/pca"), written(tmp_path / "few/pca")
+    assert few.combine_chunks().equals(many.combine_chunks())
+    assert [path.name for path in (tmp_path / "few").iterdir()] == ["pca"]
+
+
 def test_a_range_of_paths_needs_only_some_row_groups_of_the_sorted_files(
     workers: Workers,
     store: FeatureWriter,
@@ -137,13 +167,6 @@ def test_a_range_of_paths_needs_only_some_row_groups_of_the_sorted_files(
         assert {file.row_group(n).num_rows for n in range(file.num_row_groups)} == {4}
     for one in (tmp_path / "new" / "pca").iterdir():
         assert pq.read_metadata(one).num_row_groups == 1
-
-
-def test_a_sorted_file_lists_only_earlier_files_that_get_rows_from_it() -> None:
-    one = Sorted.of("one", ["A", "B", "C", "D", "E", "X"], 4, ["B", "D", "F"])
-    assert (one.rows, one.samples, one.counts) == (6, ["A", "E", "X"], {0: 3, 1: 2, 2: 1})
-    assert Sorted.of("two", ["D", "E"], 4, ["B", "D", "F"]).counts == {1: 2}
-    assert Sorted.of("three", ["A"], 4, []).counts == {0: 1}
 
 
 def test_only_files_of_a_listing_have_components(
@@ -194,13 +217,18 @@ def files(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_ino for file in folder.glob("*.parquet")}
 
 
+@pytest.mark.parametrize("most", [64, 1])
 def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     workers: Workers,
     store: FeatureWriter,
     features: pa.Table,
     reduction: Reduction,
     tmp_path: Path,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(merge_sorted, "MOST_FILES", most)
+    monkeypatch.setattr(merge_sorted, "MERGED", 2)
     labelled = features.filter(pc.is_valid(features["label"]))
     x = np.array(labelled["features"].to_pylist(), np.float32)
     classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
