@@ -1,6 +1,7 @@
 """The command ``fruits serve``."""
 
 import os
+import signal
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -36,6 +37,8 @@ def serve(**options: Any) -> None:
     settings = Settings(**options)
     from fruits.serve.server import serve
 
+    # SIGTERM acts like Ctrl-C while the first model is loaded, so no copy of it remains.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(settings)
 
 

@@ -184,7 +184,7 @@ def _add_protocol(api: FastAPI, own: Application) -> None:
     @api.get(place, tags=tags)
     async def metadata() -> Response:
         """The tensors of the model."""
-        return respond(inference.metadata(name, own.version))
+        return respond(inference.metadata(name, own.version, own.engine.about["engine"]))
 
     @api.get(f"{place}/ready", tags=tags, responses={503: {}})
     async def model_ready() -> Response:

@@ -98,12 +98,15 @@ class Application:
             components = "components" in inference.wanted(asked)
             wanted = {"thumbnails": False, "components": components}
             answers = await self.answers(request, images, **wanted)
+            # While the model changes, two are in use; a tensor has the results of one.
+            while len({one["version"] for one in answers if "error" not in one}) > 1:
+                answers = await self.answers(request, images, **wanted)
         finally:
             buffered.release()
-        about = self.engine.about
-        widths = {"top": min(5, len(about["labels"])), "components": about["components"]}
-        version = next((one["version"] for one in answers if one["version"]), self.version)
-        return respond(inference.response(asked, answers, self.settings.name, version, widths))
+        version = next((one["version"] for one in answers if "error" not in one), self.version)
+        return respond(
+            inference.response(asked, answers, self.settings.name, version, self.engine.about)
+        )
 
     def _require_few(self, images: list[bytes]) -> None:
         limit = self.settings.max_files

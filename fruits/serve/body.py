@@ -11,13 +11,10 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from fruits.serve.refusal import Refused
-from fruits.serve.settings import MIB, Settings
+from fruits.serve.settings import MAX_BUFFERED, Settings
 
 # After this many seconds without data, the upload is aborted.
 MAX_GAP = 10.0
-
-# The most buffered bytes of all requests; above it, clients must retry later.
-MAX_BUFFERED = 256 * MIB
 
 # The most fields of a form that are not files, and the most bytes of one.
 MAX_FIELDS = 8
@@ -182,6 +179,7 @@ class _Form:
         self._limit = bodies.settings.max_files
         self._header: list[bytes] = [b"", b""]
         self._current = Upload()
+        self._unchosen = 0
         self.uploads: list[Upload] = []
         self.ended = False
         self.parser = MultipartParser(
@@ -229,12 +227,13 @@ class _Form:
 
     def _part_end(self) -> None:
         if self._current.name == "" and not self._current.content:
-            return  # A browser's field for files where none was chosen.
-        self.uploads.append(self._current)
+            self._unchosen += 1  # A browser's field for files where none was chosen.
+        else:
+            self.uploads.append(self._current)
         files = sum(one.name is not None for one in self.uploads)
         if files > self._limit:
             raise _too_much("files", f"{self._limit} photographs")
-        if len(self.uploads) - files > MAX_FIELDS:
+        if len(self.uploads) - files + self._unchosen > MAX_FIELDS:
             raise _too_much("fields", f"{MAX_FIELDS} fields")
 
     def _end(self) -> None:

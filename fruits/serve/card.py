@@ -42,9 +42,10 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
     }
 
 
-def _folders(uri: str) -> str:
-    """The last two folders of a URI, because the rest may be private."""
-    return "/".join([part for part in uri.split("/") if part.strip(":")][-2:])
+def _folders(uris: str) -> str:
+    """The last two folders of each URI, because the rest may be private."""
+    sources = [[part for part in uri.split("/") if part.strip(":")] for uri in uris.split(",")]
+    return ", ".join("/".join(parts[-2:]) for parts in sources)
 
 
 def _evaluations(found: Any) -> list[Mapping[str, Any]]:

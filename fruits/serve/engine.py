@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 # The most photographs of a batch: any photographs, or small ones with at most this many bytes
 # together. Batches share fixed costs, but large photographs could exceed the time limit of a batch.
+# With a slow network, batches are smaller.
 BATCH, SMALL_BATCH, SMALL_BYTES = 8, 32, 2**20
 
 # The pause before another try if a process does not start, in seconds.
@@ -55,7 +56,7 @@ class Engine:
     Args:
         workers: the number of processes.
         queue: the most photographs that may wait.
-        image_seconds: the limit of CPU seconds for a photograph.
+        image_seconds: the limit of CPU seconds for a photograph, or for a batch.
     """
 
     def __init__(self, workers: int, queue: int, image_seconds: float) -> None:
@@ -170,7 +171,9 @@ class Engine:
     def _batch(self) -> list[Job]:
         batch: list[Job] = []
         size = 0
-        while self._waiting:
+        # The limit of time is for the whole batch, so an average batch must not come near to it.
+        most = max(1, int(self.image_seconds / 2 / self._image_time))
+        while self._waiting and len(batch) < most:
             size += len(self._waiting[0].content)
             if len(batch) >= (SMALL_BATCH if size <= SMALL_BYTES else BATCH):
                 break

@@ -9,7 +9,7 @@ import binascii
 import json
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,8 +17,6 @@ from pydantic import ValidationError
 from fruits.serve.engine import Answer
 from fruits.serve.refusal import Refused
 from fruits.serve.schemas import InferRequest, Tensor
-
-PLATFORM = "fruits_openvino"
 
 # Name, datatype, and the other dimensions of one row; -1 if they depend on the model.
 OUTPUTS: tuple[tuple[str, str, list[int]], ...] = (
@@ -42,12 +40,12 @@ MOST_VALUES = 10_000
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
-def metadata(name: str, version: str) -> dict[str, Any]:
-    """The metadata of a model."""
+def metadata(name: str, version: str, engine: str) -> dict[str, Any]:
+    """The metadata of a model, whose network runs in an engine such as "openvino"."""
     return {
         "name": name,
         "versions": [version],
-        "platform": PLATFORM,
+        "platform": f"fruits_{engine}",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1, *shape]}
@@ -100,17 +98,21 @@ def response(
     answers: Sequence[Answer],
     name: str,
     version: str,
-    widths: dict[str, int],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Makes the response to a request.
 
     Args:
         request: the request.
-        answers: the results of the images, in order.
+        answers: the results of the images, in order, all of one model.
         name: the name of the model.
         version: the version of the model.
-        widths: the numbers of ``top`` labels and of ``components``, for rejected images.
+        about: the information from the predictor, which has the shapes if no image is usable.
     """
+    widths = {"top": min(5, len(about["labels"])), "components": about["components"]}
+    if good := next((one for one in answers if "error" not in one), None):
+        # The model may have changed after these results.
+        widths = {name: len(good.get(name, ())) for name in widths}
     outputs = {output: (datatype, shape) for output, datatype, shape in OUTPUTS}
     tensors = []
     for output in wanted(request):

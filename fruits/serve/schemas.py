@@ -20,7 +20,7 @@ class Neighbour(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The prediction of one photograph; only `file` and `error` if it cannot be used."""
+    """The prediction of one photograph; only `file`, `error` and `version` if it cannot be used."""
 
     file: str = Field(description="name of the file, as sent")
     error: str | None = Field(None, description="why there is no prediction")

@@ -55,6 +55,10 @@ def listen(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server(address, family=family, backlog=1024)
+    except UnicodeError:  # Two dots in a row, or a very long part.
+        raise ConfigError(
+            f"host: wanted an address to listen on; got {settings.host}: choose another --host"
+        ) from None
     except OSError as error:
         name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
         raise ConfigError(

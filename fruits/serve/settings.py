@@ -12,6 +12,9 @@ TOKEN_VARIABLE = "FRUITS_TOKEN"
 
 MIB = 1 << 20
 
+# The most buffered bytes of all requests; above it, clients must retry later.
+MAX_BUFFERED = 256 * MIB
+
 # The timeout for the prediction of one request, in seconds.
 ANSWER_SECONDS = 60
 
@@ -70,6 +73,12 @@ class Settings:
         _require("image_seconds", self.image_seconds, 0.1, ANSWER_SECONDS)
         _require("upload_seconds", self.upload_seconds, 0.1, 3600)
         _require("reload_seconds", self.reload_seconds, 0, 86400)
+        if not self.max_file <= self.max_body <= MAX_BUFFERED:
+            raise ConfigError(
+                f"max_body: wanted at least the {self.max_file} bytes of one photograph, and at "
+                f"most the {MAX_BUFFERED} of all requests; got {self.max_body}: change max_body or "
+                "max_file"
+            )
         if self.queue < self.max_files:
             raise ConfigError(
                 f"queue: wanted at least the {self.max_files} photographs of one request; got "

@@ -11,8 +11,8 @@ import logging
 from typing import Any
 from urllib.parse import quote
 
-from fruits.errors import FruitsError
 from fruits.sources.formats import SUFFIXES_BY_FORMAT, format_of
+from fruits.storage.failures import store_errors
 from fruits.storage.files import create
 from fruits.storage.location import Location
 
@@ -31,7 +31,8 @@ class Uploads:
     """
 
     def __init__(self, place: str) -> None:
-        self._place = Location.of(place)
+        # Requests do not wait for a store that does not respond.
+        self._place = Location.of(place, retry=False)
 
     async def keep(self, contents: list[bytes], answers: list[dict[str, Any]]) -> int:
         """Stores the photographs that could be used, and returns their number.
@@ -45,18 +46,23 @@ class Uploads:
         ]
         for kept, (content, label) in enumerate(good):
             try:
-                await asyncio.to_thread(create, self._uri(content, label), bytes(content))
-            except (FruitsError, OSError) as error:
+                await asyncio.to_thread(_write, self._file(content, label), bytes(content))
+            except Exception as error:  # The prediction is returned, whatever a store raises.
                 # Without the label: logs contain nothing about the photographs.
                 reason = str(error).replace(f"/{folder_of(label)}", "")
                 log.error("photographs could not be kept: %s", reason)
                 return kept
         return len(good)
 
-    def _uri(self, content: bytes, label: str) -> str:
+    def _file(self, content: bytes, label: str) -> Location:
         suffix = SUFFIXES_BY_FORMAT[format_of(content) or "JPEG"][0]
         name = f"{hashlib.sha256(content).hexdigest()}{suffix}"
-        return (self._place / folder_of(label) / name).uri
+        return self._place / folder_of(label) / name
+
+
+def _write(file: Location, content: bytes) -> None:
+    with store_errors(file.uri):
+        create(file, content)
 
 
 def folder_of(label: str) -> str:

@@ -15,6 +15,8 @@ import fruits
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Prediction, Predictor
+from fruits.serve.card import card
+from fruits.serve.settings import Settings
 
 FORM = "multipart/form-data"
 
@@ -175,6 +177,13 @@ def test_the_model_describes_itself_with_both_evaluations(server: Server) -> Non
     assert model["fruits"] == fruits.__version__
 
 
+def test_of_several_sources_of_images_each_is_named_without_the_folders_above() -> None:
+    images = "data/Training,s3://bucket/private/fruits/more.tar,Test"
+    about = {"backbone": "x", "labels": [], "neighbours": 0, "threshold": 1.0, "computed_by": ""}
+    found = card(about | {"images": images}, "1", Settings("unused"))
+    assert found["data"] == "data/Training, fruits/more.tar, Test"
+
+
 def test_the_paths_of_sagemaker_exist(
     server: Server, photographs: list[bytes], expected: list[Prediction]
 ) -> None:
@@ -245,6 +254,7 @@ def test_the_protocol_describes_the_model_and_its_health(server: Server) -> None
     assert client.get("/v2").json()["name"] == "fruits"
     described = client.get("/v2/models/fruits").json()
     assert described["versions"] == [client.get("/model").json()["version"]]
+    assert described["platform"] == "fruits_openvino"
     assert described["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
     assert client.get("/v2/models/other").status_code == 404
 

@@ -14,11 +14,21 @@ from fruits.serve.snapshot import Snapshot
 KB = 1000
 
 
-def batches(sizes: list[int], gone: tuple[int, ...] = ()) -> list[list[int]]:
-    """The sizes of the photographs in each batch from a queue."""
+def batches(
+    sizes: list[int], gone: tuple[int, ...] = (), seconds: float | None = None
+) -> list[list[int]]:
+    """The sizes of the photographs in each batch from a queue.
+
+    Args:
+        sizes: the sizes of the photographs.
+        gone: those of cancelled requests.
+        seconds: the time that each earlier photograph took; None if there were none.
+    """
 
     async def take() -> list[list[int]]:
-        engine = Engine(workers=0, queue=100, image_seconds=1)
+        engine = Engine(workers=0, queue=100, image_seconds=10)
+        for _ in range(100 if seconds else 0):
+            engine.measured(seconds or 0, 1)
         jobs = [Job(bytes(n), {}, asyncio.get_running_loop().create_future()) for n in sizes]
         for place in gone:
             jobs[place].answer.cancel()
@@ -48,6 +58,15 @@ def test_a_batch_has_many_small_photographs_or_a_few_large_ones(
     found = batches(sizes)
     assert [len(batch) for batch in found] == counts
     assert [size for batch in found for size in batch] == sizes
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.01, 32), (0.35, 14), (3.0, 1), (9.0, 1)])
+def test_an_average_batch_needs_at_most_half_of_the_time_after_which_it_is_ended(
+    seconds: float, count: int
+) -> None:
+    found = batches([5 * KB] * 64, seconds=seconds)
+    assert max(map(len, found)) == count
+    assert sum(map(len, found)) == 64
 
 
 def test_cancelled_photographs_are_not_in_a_batch() -> None:

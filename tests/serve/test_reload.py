@@ -194,8 +194,9 @@ def test_no_copy_of_a_model_remains_if_the_server_stops_while_it_loads_another(
     assert list(temporary.iterdir()) == []
 
 
-def test_no_copy_of_a_model_remains_after_ctrl_c_during_the_first_copy(
-    place: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_no_copy_of_a_model_remains_after_a_signal_during_the_first_copy(
+    place: Path, tmp_path: Path, number: int
 ) -> None:
     temporary, environment = slowly(tmp_path)
     process = subprocess.Popen(
@@ -207,7 +208,7 @@ def test_no_copy_of_a_model_remains_after_ctrl_c_during_the_first_copy(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: list(temporary.iterdir()))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "fruits: interrupted\n")
     assert list(temporary.iterdir()) == []

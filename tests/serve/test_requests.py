@@ -62,6 +62,14 @@ def test_a_field_of_a_form_in_which_no_file_was_chosen_is_no_photograph(
     assert names == [("b.jpg", None), ("b.jpg", "not an image: empty file")]
 
 
+def test_empty_fields_for_files_are_counted(server: Server, photographs: list[bytes]) -> None:
+    none = b'Content-Disposition: form-data; name="a"; filename=""'
+    one = b'Content-Disposition: form-data; name="b"; filename="b.jpg"'
+    for count, status in ((8, 200), (9, 413)):
+        parts = [part(none, b"")] * count
+        assert send(server, *parts, part(one, photographs[0])).status_code == status
+
+
 def test_a_compressed_body_is_refused_in_words(server: Server, photographs: list[bytes]) -> None:
     for path in ("/predict", "/v2/models/fruits/infer"):
         content, headers = gzip.compress(photographs[0]), {"Content-Encoding": "gzip"}

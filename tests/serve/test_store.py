@@ -13,6 +13,7 @@ from models import Server, served, wait_for
 from ports import free_port
 
 from fruits import Predictor
+from fruits.storage.s3 import RETRY_SECONDS
 
 URI = "s3://fruits/runs/output"
 QUICK = ("--reload-seconds", "0.3", "--workers", "2")
@@ -142,6 +143,34 @@ def test_the_server_works_while_the_store_is_unreachable_and_finds_a_later_model
         assert version(server) == before
         put(bucket, other)
         wait_for(lambda: version(server) != before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:{port}"},
+        {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+    ],
+)
+def test_a_photograph_that_its_store_does_not_take_is_predicted_without_retries(
+    store: Store,
+    model: Path,
+    photographs: list[bytes],
+    tmp_path: Path,
+    changes: dict[str, str],
+) -> None:
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    environment = nothing | {
+        name: value.format(port=free_port()) for name, value in changes.items()
+    }
+    options = ("--keep-uploads", "s3://fruits/kept")
+    with served(model, tmp_path, *options, environment=environment) as server:
+        # The time after which the client gives up is less than the minute of all retries.
+        answer = server.client.post(
+            "/predict?keep=true", content=photographs[0], timeout=RETRY_SECONDS * 0.75
+        )
+        assert (answer.status_code, answer.json()["kept"]) == (200, 0)
+        assert "photographs could not be kept" in server.log.read_text()
 
 
 def ready(server: Server) -> bool:
