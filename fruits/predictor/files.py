@@ -127,7 +127,8 @@ def write_manifest(folder: Path, about: dict[str, Any]) -> None:
             files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     content = {"format": FORMAT, "version": VERSION, **about, "files": files}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / MANIFEST).write_text(text + "\n", "utf-8")
+    # A surrogate, as in the name of a folder that is not UTF-8, becomes an escape of JSON.
+    (folder / MANIFEST).write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def upload(folder: Path, place: Location) -> None:

@@ -43,6 +43,8 @@ def render(report: ReportData) -> bytes:
     marks = {name: secrets.token_hex(16) for name in ("data", "pictures", "count")}
     context = _context(report, marks)
     page = _environment().get_template("page.html").render(context)
+    # The name of a folder of images may have surrogates, which cannot be encoded.
+    page = page.encode("utf-8", "backslashreplace").decode()
     # Thumbnails get the remaining bytes, minus 50 kB for their description.
     room = min(THUMBNAILS, LARGEST - 50_000 - len(page.encode()))
     return _with_map(page, marks, report, room).encode()

@@ -113,6 +113,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("images", "output", "weights"):
             _require(bool(getattr(self, name)), name, "a path or URI", getattr(self, name))
+        # Arrow, which writes the results, refuses other names.
+        _require(_is_unicode(self.output), "output", "a path or URI in UTF-8", self.output)
         for about in options(RunConfig):
             value = getattr(self, about.name)
             if about.choices:
@@ -174,6 +176,10 @@ class RunConfig:
 
 def _names_detector(crop: str) -> bool:
     return crop.startswith(PREFIX) and crop != PREFIX
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
 def _is_int(value: object, least: int) -> bool:

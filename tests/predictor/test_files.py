@@ -18,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from fruits.errors import FruitsError, OutputError
 from fruits.predictor import Predictor
+from fruits.predictor.files import parse_manifest, write_manifest
 
 FILES = [
     *("classifier.npz", "graph.bin", "graph.xml", "model.bin", "model.xml"),
@@ -56,6 +57,13 @@ def test_the_manifest_names_each_file_with_its_digest(folder: Path) -> None:
     for name, file in files.items():
         content = (folder / name).read_bytes()
         assert file == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_a_name_that_is_not_utf_8_is_in_the_manifest(tmp_path: Path) -> None:
+    images = os.fsdecode(b"/photos \xff")
+    write_manifest(tmp_path, {"about": {"images": images}})
+    content = (tmp_path / "predictor.json").read_bytes()
+    assert parse_manifest(content, "manifest")["about"]["images"] == images
 
 
 def test_the_arrays_can_be_read_by_numpy_and_arrow(trained: Any, folder: Path) -> None:

@@ -42,6 +42,7 @@ def test_components_are_a_count_or_a_share(value: float) -> None:
     [
         ("images", "", "a path or URI"),
         ("output", "", "a path or URI"),
+        ("output", "out \udcff", "a path or URI in UTF-8"),
         ("backbone", "MobileNet9", "MobileNetV2"),
         ("engine", "torch", "openvino, tensorflow"),
         ("precision", "f16", "f32, bf16"),
