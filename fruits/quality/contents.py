@@ -50,6 +50,13 @@ class Contents:
         kept[order[np.cumsum(counts[order]) <= most]] = True
         return values[kept], int((counts[~kept] - 1).sum())
 
+    def shared_with(self, others: Contents) -> Contents:
+        """The contents of those images that have one of the contents of others."""
+        if not len(others.keys):
+            return others
+        places = np.searchsorted(others.keys, self.keys)
+        return Contents(self.keys[others.keys.take(places, mode="clip") == self.keys])
+
     def sample(self, most: int) -> tuple[Keys, int]:
         """An even sample of the contents.
 

@@ -32,6 +32,7 @@ class Answers:
         probability: The probabilities of these labels, (n, k) float64.
         likelihood: The probabilities of the given labels, (n,) float64. NaN if the classifier does
             not know the label.
+        are_limits: Whether the likelihood of a label that is not in ``top`` is only an upper limit.
     """
 
     paths: Sequence[str]
@@ -40,6 +41,7 @@ class Answers:
     top: Ints
     probability: Array
     likelihood: Array
+    are_limits: bool = False
 
     def take(self, places: Ints) -> Answers:
         """The predictions of some images, by their indices."""
@@ -47,7 +49,7 @@ class Answers:
         some = ([column[place] for place in places.tolist()] for column in columns)
         paths, labels, splits = some
         arrays = self.top[places], self.probability[places], self.likelihood[places]
-        return Answers(paths, labels, splits, *arrays)
+        return Answers(paths, labels, splits, *arrays, self.are_limits)
 
     def followed_by(self, other: Answers) -> Answers:
         """The predictions of these images, followed by those of others."""
@@ -58,6 +60,7 @@ class Answers:
             np.concatenate([self.top, other.top]),
             np.concatenate([self.probability, other.probability]),
             np.concatenate([self.likelihood, other.likelihood]),
+            self.are_limits,
         )
 
 
@@ -95,12 +98,13 @@ def label_suspects(
         by: The name of the classifier in the reason of a finding.
 
     Returns:
-        Findings. The score is 1 minus the probability of the given label.
+        Findings. The score is 1 minus the probability of the given label, or minus the upper limit
+        of that probability.
     """
     predicted, confidence, places = _suspects(answers, names, needed)
     order = np.lexsort((-confidence[places], answers.likelihood[places]))
     return [
-        _finding(answers, place, names[predicted[place]], float(confidence[place]), by)
+        _finding(answers, place, names, names[predicted[place]], float(confidence[place]), by)
         for place in places[order].tolist()
     ]
 
@@ -154,8 +158,17 @@ def _predicted(answers: Answers, needed: Array) -> tuple[Ints, NDArray[np.float6
     return predicted, answers.probability[rows, first]
 
 
-def _finding(answers: Answers, place: int, predicted: str, confidence: float, by: str) -> Finding:
+def _finding(
+    answers: Answers,
+    place: int,
+    names: Sequence[str],
+    predicted: str,
+    confidence: float,
+    by: str,
+) -> Finding:
     likelihood, label = float(answers.likelihood[place]), answers.labels[place]
+    ranked = label in [names[top] for top in answers.top[place]]
+    at_most = "at most " if answers.are_limits and not ranked else ""
     return Finding(
         kind="label suspect",
         path=answers.paths[place],
@@ -165,5 +178,8 @@ def _finding(answers: Answers, place: int, predicted: str, confidence: float, by
         other_label=predicted,
         other_split=None,
         score=1 - likelihood,
-        reason=f"taken for {predicted} ({confidence:.0%}) by {by}; {label} has {likelihood:.1%}",
+        reason=(
+            f"taken for {predicted} ({confidence:.0%}) by {by}; "
+            f"{label} has {at_most}{likelihood:.1%}"
+        ),
     )

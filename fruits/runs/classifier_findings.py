@@ -125,7 +125,7 @@ def _answers(rows: pa.RecordBatch, classified: Classified) -> Answers:
     likelihood = np.where(among, likelihood, probability[:, -1])
     likelihood[own < 0] = np.nan
     columns = rows["path"].to_pylist(), labels, rows["split"].to_pylist()
-    return Answers(*columns, top, probability, likelihood)
+    return Answers(*columns, top, probability, likelihood, are_limits=True)
 
 
 def _outliers(

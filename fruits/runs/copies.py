@@ -74,14 +74,16 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
             stores.append(context.trained)
     own = images.contents()
     theirs = Contents(np.empty(0, np.uint64)) if trained is None else trained.contents()
-    both = own if trained is None else Contents(merged_keys([own.keys, theirs.keys]))
+    # Copies among the training images of a model are no findings of this run.
+    shared = theirs.shared_with(own)
+    both = own if trained is None else Contents(merged_keys([own.keys, shared.keys]))
 
     copies, more = both.repeated(MOST_LISTED)
     if more:
         skipped["duplicate"] = f"{more:,} more images with the bytes of another one are not listed"
     found = duplicates(images.of(copies), trained.of(copies) if trained else None)
     samples = [some.sample(MOST_COMPARED) for some in (own, theirs)]
-    del own, theirs, both
+    del own, theirs, shared, both
     compared = unique_keys(merged_keys(keys for keys, _ in samples))
     thumbnails = (batch for store in stores for batch in store.thumbnails())
     similar = similar_contents(thumbnails, compared)

@@ -1,6 +1,7 @@
 """The findings of the classifier, made from stored predictions without Spark."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from drawing import drawn, folds_of
 
 from fruits.classify.groups import assign_folds
-from fruits.classify.rows import TablePredictor
+from fruits.classify.model import label_indices
+from fruits.classify.rows import PREDICTIONS, TablePredictor
 from fruits.classify.train import train
 from fruits.features.rows import write_rows
 from fruits.quality.labels import Answers, confidence_needed, label_suspects
 from fruits.runs.classifier_findings import classifier_findings
 from fruits.runs.classify import Classified
+from fruits.runs.copies import IMAGES
 from fruits.runs.outputs import Outputs
 from fruits.storage.location import Location
 
@@ -90,6 +93,29 @@ def test_suspects_of_the_test_side_are_those_of_its_probabilities(made: Any) -> 
     np.testing.assert_allclose([one.score for one in found], [one.score for one in expected])
     planted = {f"{n}" for n in PLANTED}
     assert len(planted & {one.path for one in found}) >= 5
+
+
+def test_of_eight_labels_the_probability_of_the_sixth_is_known_only_as_a_limit(
+    tmp_path: Path,
+) -> None:
+    names = [f"fruit {n}" for n in range(8)]
+    ranked = [{"label": names[n], "probability": p} for n, p in enumerate((0.9, 0.04, 0.03, 0.02))]
+    ranked.append({"label": names[4], "probability": 0.008})
+    paths = ["a", "b", "c"]
+    rows = {"path": paths, "label": [names[0], names[7], names[3]], "split": ["test"] * 3}
+    unused = {"predicted": [names[0]] * 3, "confidence": [0.9] * 3, "unknown": [False] * 3}
+    table = pa.table(rows | unused | {"distance": [1.0] * 3, "top5": [ranked] * 3}, PREDICTIONS)
+    write_rows(f"{tmp_path}/predictions/0.parquet", table)
+    context = SimpleNamespace(staged=Outputs(Location.of(str(tmp_path))), basis=True)
+    classifier = SimpleNamespace(
+        labels=names, threshold=np.inf, label_indices=lambda labels: label_indices(names, labels)
+    )
+    known: Any = SimpleNamespace(classifier=classifier, held_out=None, about={})
+    found = classifier_findings(context, known, IMAGES.empty_table(), None, {})  # type: ignore[arg-type]
+    assert {one.path: one.reason.partition("; ")[2] for one in found} == {
+        "b": "fruit 7 has at most 0.8%",
+        "c": "fruit 3 has 2.0%",
+    }
 
 
 def test_suspects_of_the_training_side_are_held_out_images(made: Any) -> None:
