@@ -12,12 +12,14 @@ from fruits.classify.unevaluated import not_evaluated
 from fruits.report.data import ReportData
 from fruits.sources.selection import described
 
+_SIDE = (
+    "The {} side of the data set. If it shows the same objects as the training side, its accuracy "
+    "is higher than the accuracy for new objects."
+)
+
 _WHY = {
-    "split: test": (
-        "The test side of the data set. If it shows the same objects as the training side, its "
-        "accuracy is higher than the accuracy for new objects."
-    ),
-    "split: validation": "The validation side of the data set; see the test side.",
+    "split: test": _SIDE.format("test"),
+    "split: validation": _SIDE.format("validation"),
     "split: train": "Images that the model may have been trained on: the figure is too high.",
     "images given": "All labelled images of this run.",
 }
@@ -84,6 +86,14 @@ def headline(run: Mapping[str, Any]) -> list[Figure]:
         if (run.get("classifier") or {}).get("unknown_above") is not None:
             found.append(_unknown(run["evaluation"]))
     return found
+
+
+def measured(scheme: str) -> str:
+    """How the figures of an evaluation were measured."""
+    if scheme == SCHEME:
+        return f"Measured by {scheme}."
+    kind, _, side = scheme.partition(": ")
+    return f"Measured on the {side} side of the split." if side else f"Measured on the {kind}."
 
 
 def _why(one: Mapping[str, Any], run: Mapping[str, Any]) -> str:

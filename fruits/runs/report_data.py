@@ -16,7 +16,7 @@ from fruits.classify.rows import scheme_of
 from fruits.features.rows import sample_batches
 from fruits.features.table import FeatureTable
 from fruits.report.data import IMAGES, REJECTED, Rejected, ReportData
-from fruits.report.sections import paths_of
+from fruits.report.sections import KINDS, paths_of
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
@@ -29,8 +29,6 @@ PAIRS = 12
 
 MOST_IMAGES = 200_000
 """The maximum number of images in the report, since their paths are in the driver's memory."""
-
-_TABLES = ("label_suspect", "outlier", "split_duplicate", "duplicate", "near_duplicate", "drift")
 
 
 def collect_report_data(
@@ -120,7 +118,7 @@ def _evaluated(scheme: str, images: pa.Table) -> pa.Table:
 
 def _quality(context: RunContext) -> dict[str, pa.Table]:
     """The staged tables of findings, by name."""
-    files = {name: f"quality/{name}.parquet" for name in _TABLES}
+    files = {name: f"quality/{name}.parquet" for name in KINDS}
     return {
         name: context.staged.dataset(file).to_table()
         for name, file in files.items()

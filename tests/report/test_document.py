@@ -125,6 +125,12 @@ def test_labels_and_paths_are_escaped_everywhere() -> None:
     assert sorted(map_of(page)["labels"]) == sorted(evil)
 
 
+def test_a_folder_of_images_whose_name_is_not_utf_8_is_escaped(report: ReportData) -> None:
+    parameters = {**report.run["parameters"], "images": "/photos \udcff"}
+    page = render(replace(report, run={**report.run, "parameters": parameters})).decode()
+    assert "<code>/photos \\udcff</code>" in page
+
+
 def large_pictures(count: int) -> list[bytes]:
     """Thumbnails with more bytes than those of photographs."""
     rng = np.random.default_rng(0)
@@ -368,13 +374,20 @@ def measured(report: ReportData, **figures: object) -> str:
     ("figures", "text"),
     [
         ({"identical": 0}, "All labelled images of this run.</p>"),
+        ({}, "<p>Measured on the images given. A row"),
+        ({"scheme": "split: validation"}, "<p>The validation side of the data set. If it shows"),
+        ({"scheme": "split: validation"}, "<p>Measured on the validation side of the split. A row"),
+        (
+            {"scheme": "grouped cross-validation"},
+            "<p>Measured by grouped cross-validation. A row",
+        ),
         ({"identical": 1}, "1 of these images is also in the training, byte for byte"),
         ({"identical": 7}, "7 of these images are also in the training, byte for byte"),
         ({"unseen_labels": {"Fig": 1}}, "1 image with labels that have no training images is"),
         ({"unseen_labels": {"Fig": 1, "Kiwi": 2}}, "3 images with labels that have no training"),
     ],
 )
-def test_figures_of_other_images_say_how_many_the_model_knows(
+def test_figures_say_how_they_were_measured_and_how_many_images_the_model_knows(
     report: ReportData, figures: dict[str, object], text: str
 ) -> None:
     page = measured(report, **figures)
