@@ -170,10 +170,12 @@ class FeatureTable:
         Raises:
             OutputError: a manifest or a file is damaged.
         """
+        folder = self.root / THUMBNAILS_FOLDER
+        # One listing, because a store needs a request to look for each file.
+        there = {path.rpartition("/")[2] for path in paths_in(folder)}
         for name in (name for chunk in self.chunks() for name in chunk.files):
-            place = self.root / THUMBNAILS_FOLDER / name
-            if place.filesystem.exists(place.path):
-                yield from read_batches(place, THUMBNAILS.names)
+            if name in there:
+                yield from read_batches(folder / name, THUMBNAILS.names)
 
     def manifests(self) -> list[str]:
         """The paths of the manifests, in the order of the commits."""
