@@ -67,7 +67,11 @@ def train_classifier(
     labels = sorted({label for part in images for label in pc.unique(part["label"]).to_pylist()})
     if len(labels) < 2:
         found = f"{labels[0]!r} only" if labels else "none"
-        return f"wanted at least two labels among the training images; found {found}"
+        other = "parent" if context.config.label == "grandparent" else "grandparent"
+        return (
+            f"wanted at least two labels among the training images; found {found}: if the labels "
+            f"are in another part of the paths, set label, for example to {other}"
+        )
     with context.stages("classify"):
         return _train(context, images, len(labels))
 

@@ -87,7 +87,7 @@ class RunConfig:
     group: str | None = option(
         None,
         metavar="EXPRESSION",
-        help="regular expression with (?P<group>...) for images of one object; default: guessed",
+        help="expression with (?P<group>...) for images of one object; default: guessed from paths",
     )
     chunk: int = option(10_000, metavar="N", help="maximum number of images to commit together")
     max_rejected: float = option(

@@ -65,7 +65,8 @@ class Naming:
             group named `label`, searched for in the path. For a table of images, `column:species`
             for the value of that column; if it is empty, the name of the folder. With "parent", a
             folder `label=Fig`, as written by Spark's `partitionBy("label")`, gives the label `Fig`
-            also to images in its subfolders.
+            also to images in its subfolders. With the split "auto", a folder that names a side of
+            the split is no label.
         split: "auto" to use the folders of the path, "none" for no split. For a table of images,
             `column:fold` for the value of that column.
         group: A regular expression with a group named `group`, searched for in the path, or None
@@ -112,6 +113,8 @@ class Naming:
             name = found or None
         elif self._is_by_folder:
             name = _folder(path, _LEVELS.get(self.label, _LEVELS["parent"]))
+            if name and self.split == "auto" and side_of_folder(name):
+                name = None  # In Training/1.jpg.
         else:
             name = _search(self.label, "label", path)
         return None if name is None else unicodedata.normalize("NFC", name)

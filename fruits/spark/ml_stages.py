@@ -93,7 +93,7 @@ class PathToLabel(
             return dataset
         rule = self.getOrDefault(self.rule)
         path = F.col(self.getInputCol())
-        return dataset.withColumn(self.getOutputCol(), label_of(path, Naming(rule)))
+        return dataset.withColumn(self.getOutputCol(), label_of(path, Naming(rule, "none")))
 
 
 class ImageFeaturizer(

@@ -368,6 +368,11 @@ def test_other_rules_for_labels_reuse_the_features(
         ({"Fig": 4}, {}, "wanted at least two labels among the training images; found 'Fig' only"),
         ({"Fig": 3, "Lime": 3}, {"classifier": "none"}, "the option classifier is none"),
         ({"Fig": 4}, {"label": "(?P<label>[0-9]{20})"}, "found none"),
+        (
+            {"train": 4},
+            {},
+            "found none: if the labels are in another part of the paths, set label, for example",
+        ),
     ],
 )
 def test_a_run_without_a_classifier_says_why(

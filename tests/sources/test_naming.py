@@ -52,7 +52,7 @@ def test_a_folder_names_the_side_of_the_split(path: str, side: str | None) -> No
     ("rule", "labels"),
     [
         ("parent", ["Apple Golden 2", "Apple Golden 2", "x", "Fig", None, None]),
-        ("grandparent", ["Training", "Test", "Cherry", "data", None, None]),
+        ("grandparent", [None, None, "Cherry", "data", None, None]),
         (r"/(?P<label>[^/ ]+)[^/]*/[^/]+$", ["Apple", "Apple", "x", "Fig", None, None]),
         (r"(?P<label>\d*)_\d+\.jpg", ["12", "12", None, None, None, None]),
     ],
@@ -61,6 +61,12 @@ def test_the_label_is_a_folder_or_the_match_of_an_expression(
     rule: str, labels: list[str | None]
 ) -> None:
     assert [Naming(label=rule).label_of(path) for path in PATHS] == labels
+
+
+@pytest.mark.parametrize("path", ["/d/Training/1.jpg", "/d/Apple/TEST/1.jpg", "split=val/1.jpg"])
+def test_a_folder_that_names_a_side_of_the_split_is_no_label(path: str) -> None:
+    assert Naming().label_of(path) is None
+    assert Naming(split="none").label_of(path) == path.split("/")[-2]
 
 
 @pytest.mark.parametrize(

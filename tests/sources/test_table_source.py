@@ -68,7 +68,7 @@ def test_columns_of_label_split_and_group_take_precedence_over_names(
     naming = Naming(label="column:species", split="none")
     told = open_source(place, naming).items().images.select(["label", "split"]).to_pylist()
     assert [tuple(row.values()) for row in told] == [("Ficus", None), ("P\u00eache", None)]
-    naming = Naming(label="grandparent")
+    naming = Naming(label="grandparent", split="none")
     assert open_source(place, naming).items().images["label"].to_pylist() == ["Test", "Test"]
 
 
