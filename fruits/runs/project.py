@@ -72,10 +72,12 @@ def _scored_sides(context: RunContext, reduced: Reduced) -> frozenset[str] | Non
 
 
 def _identical(context: RunContext) -> dict[str | None, int] | None:
-    """The number of images on each side that are also training images; None if not known.
+    """The number of evaluated images on each side that are training images; None if not known.
 
-    Images count as the same if their files are equal byte for byte.
+    Images count as the same if their files are equal byte for byte. Those without a label are
+    neither evaluated nor training images.
     """
+    labelled = pc.field("label").is_valid()
     tested = context.staged.dataset(DIGESTS)
     trained: pads.Dataset = tested
     if context.trained is not None:
@@ -83,17 +85,17 @@ def _identical(context: RunContext) -> dict[str | None, int] | None:
             trained = context.trained.dataset()
         except OutputError:  # The features of that run were deleted.
             return None
-    known = digest_keys(_digests(trained, pc.field("split") == TRAIN))
+    known = digest_keys(_digests(trained, labelled & (pc.field("split") == TRAIN)))
     if not len(known):
-        known = digest_keys(_digests(trained, None))
-    sides = None if context.basis else pc.field("split").isin(HELD_OUT)
+        known = digest_keys(_digests(trained, labelled))
+    chosen = labelled if context.basis else labelled & pc.field("split").isin(HELD_OUT)
     found = Counter[str | None]()
-    for batch in scan(tested, ["split", "sha256"], sides):
+    for batch in scan(tested, ["split", "sha256"], chosen):
         for side in pc.unique(batch["split"]).to_pylist():
             of_side = pc.is_null(batch["split"]) if side is None else pc.equal(batch["split"], side)
             found[side] += int(is_in(known, batch.filter(of_side)["sha256"]).sum())
     return dict(found)
 
 
-def _digests(rows: pads.Dataset, chosen: pc.Expression | None) -> Iterator[pa.Array]:
+def _digests(rows: pads.Dataset, chosen: pc.Expression) -> Iterator[pa.Array]:
     return (batch["sha256"] for batch in scan(rows, ["sha256"], chosen))

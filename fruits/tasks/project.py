@@ -81,7 +81,7 @@ class _Projection:
         tables = {"pca": plain.append_column("pca", lists(components))}
         if self.prediction is not None:
             predictions, scores = self.prediction.tables(plain, features)
-            digests = rows.select(["path", "split", "sha256"])
+            digests = rows.select(["path", "label", "split", "sha256"])
             tables |= {"predictions": predictions, DIGESTS: digests, SCORED: scores}
         return tables
 
@@ -105,7 +105,7 @@ def project(
             pca ``array<float>``. Rows are ordered by path over all files, by code points, as
             Python compares strings. With a prediction, there are files of the same names in
             ``predictions``, of :data:`fruits.classify.rows.PREDICTIONS`; in :data:`DIGESTS`, of
-            path, split and sha256; and in :data:`SCORED`, with the evaluated images, of
+            path, label, split and sha256; and in :data:`SCORED`, with the evaluated images, of
             :data:`fruits.classify.rows.SCORES`.
         listing: A table with the ``path`` of the files that count; None for all.
         prediction: The predictor of images; None to write ``pca`` only.

@@ -276,6 +276,27 @@ def test_softmax_is_trained_on_the_same_images_and_evaluated_by_the_same_folds(
     assert (ours.label, ours.confidence) == (row["predicted"], row["confidence"])
 
 
+def test_images_without_a_label_do_not_count_as_identical(
+    graph: CompiledGraph, fruit: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(fruit, images)
+    for side, name in (("Training", "strange"), ("Test", "strange")):
+        draw_film(images / side, name, "r", 1, 7)
+    for place in ("Test/Fig/of_an_unlabelled.jpg", "Test/strange/of_an_unlabelled.jpg"):
+        shutil.copy(images / "Training/strange/r_0_100.jpg", images / place)
+    shutil.copy(images / "Training/Fig/r_0_100.jpg", images / "Test/strange/copy.jpg")
+    labels = "|".join(COLOURS)
+
+    result = go(images, tmp_path / "out", label=f"/(?P<label>{labels})/[^/]+$", classifier="lda")
+
+    split = result.evaluations[1]
+    assert (split.scheme, split.images, split.identical) == ("split: test", 17, 1)
+    model = predict_config(str(tmp_path / "out"), str(images / "Test"), str(tmp_path / "again"))
+    (again,) = run(model).evaluations
+    assert (again.images, again.identical) == (17, 1)
+
+
 def test_another_folder_is_predicted_and_evaluated_by_the_model_of_a_finished_run(
     finished: tuple[Run, Path], fruit: Path, tmp_path: Path
 ) -> None:
