@@ -274,6 +274,11 @@ def _errors(location: Location, place: str, sought: Sought) -> Iterator[None]:
     except BackboneError as error:
         raise BackboneError(f"{sought.option}: {place}: {error}") from None
     except OSError as error:
+        if posixpath.splitext(location.path)[1].lower() in KINDS:
+            raise BackboneError(
+                f"{sought.option}: wanted {sought.wanted}; got the name of a file, {place}: give "
+                f"the folder, {posixpath.dirname(place) or '.'}"
+            ) from None
         missing = getattr(error, "filename", None) or place
         reason = getattr(error, "strerror", None) or one_line(error)
         raise BackboneError(

@@ -342,6 +342,17 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "nowhere cannot be read: No such file")
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "other.keras"])
+def test_a_file_instead_of_its_folder_is_one_line_that_names_the_folder(
+    folder: Path, name: str
+) -> None:
+    refused(
+        folder / name, f"a folder with one; got the name of a file, .*: give the folder, {folder}$"
+    )
+    with pytest.raises(BackboneError, match=f"^crop: .* give the folder, {folder}$"):
+        compile_detector(str(folder / name))
+
+
 def test_a_folder_needs_one_network(folder: Path) -> None:
     shutil.copy(folder / "model.onnx", folder / "second.onnx")
     refused(folder, r'got model.onnx, second.onnx: write \{"file": "model.onnx"\}')
