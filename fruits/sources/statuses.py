@@ -75,6 +75,8 @@ def _of_folder(folder: str, uris: list[str]) -> tuple[dict[str, Entry], StorageE
     """The result of :func:`statuses` for files of one folder; None if it may not be listed."""
     if len(uris) <= _FEW or folder.startswith("file:"):
         return _of_each(uris)
+    if folder.startswith(("http:", "https:")):
+        return None  # It is a page, or nothing.
     wanted, found = set(uris), {}
     with store_errors(folder):
         try:

@@ -1,5 +1,8 @@
 import csv
+import functools
+import threading
 from collections.abc import Callable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,26 @@ def test_a_table_has_the_same_keys_and_identities_as_the_folder_it_names(
     assert [one for _, one in sorted(read(str(place)).items())] == [
         one for _, one in sorted(files_of(root).items())
     ]
+
+
+def test_the_files_of_a_web_server_are_found_also_if_there_are_many(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = draw({"Fig": 30})
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(root.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        start = f"http://127.0.0.1:{server.server_port}/"
+        names = [*files_of(root), "images/Fig/missing.jpg"]
+        found = read(write(tmp_path / "a.csv", [["url"], *([start + name] for name in names)]))
+        server.shutdown()
+    assert "missing.jpg" in str(found.pop(f"{start}images/Fig/missing.jpg"))
+    assert found == {start + name: content for name, content in files_of(root).items()}
 
 
 def test_relative_paths_start_at_the_table_and_names_are_literal(
