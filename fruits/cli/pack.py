@@ -1,5 +1,6 @@
 """The command ``fruits pack``."""
 
+import signal
 from typing import Any
 
 from fruits.cli.parser import Parser
@@ -13,6 +14,8 @@ def pack(images: str, output: str, format: str, shard_bytes: int) -> None:
     from fruits.sources.packing import pack
     from fruits.sources.selection import described
 
+    # SIGTERM acts like Ctrl-C: the unfinished shard is deleted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with image_bar("packing") as progress:
         packed = pack(images, output, format, shard_bytes, progress)
     kept = packed.shards - packed.written

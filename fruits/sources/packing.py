@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import IO
 
 import pyarrow as pa
@@ -38,6 +38,8 @@ SHARD_BYTES = 500_000_000
 
 # The approximate overhead of a member in bytes: its header, and padding or a directory entry.
 _OVERHEAD = 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The first and the last time that zip can store.
 _FIRST_TIME, _LAST_TIME = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
@@ -87,6 +89,12 @@ def pack(
     """
     _check(images, output, format, shard_bytes)
     source, target = Location.of(images), Location.of(output)
+    if not Selection().enters(source.name):
+        raise InputError(
+            f"images: wanted a folder whose images can be found in shards; those of {images} would "
+            f"be hidden, because the names begin with {source.name}/: rename the folder, or give a "
+            "link to it that has another name"
+        )
     found = Folder(images).items()
     if format == "zip":
         _require_unicode(source, found.images)
@@ -200,14 +208,15 @@ def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, 
     Raises:
         InputError: an image cannot be read.
     """
-    times = part["modified"].to_pylist()
+    # Not as datetimes: while Arrow looks for the time zone, it swallows an interruption.
+    times = part["modified"].cast(pa.int64()).to_pylist()
     for name, time, content in zip(_names(source, part), times, contents_of(part), strict=True):
         if isinstance(content, OSError):
             raise InputError(
                 f"images: {storable(name)} cannot be read ({one_line(content)}): make it readable "
                 "or move it out of the images, and pack again; the shards before it are kept"
             )
-        yield name, time, content
+        yield name, _EPOCH + timedelta(microseconds=time), content
 
 
 def _names(source: Location, part: pa.Table) -> list[str]:

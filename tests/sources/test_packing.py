@@ -1,5 +1,8 @@
 import errno
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +102,34 @@ def test_names_that_are_not_utf_8_are_packed_into_tar_files(tmp_path: Path) -> N
     in_folder = open_source(str(root)).items().images
     assert in_shards.select(columns) == in_folder.select(columns)
     assert set(read(str(output)).values()) == set(read(str(root)).values())
+
+
+@pytest.mark.parametrize("name", [".photos", "@eaDir"])
+def test_a_folder_whose_name_hides_its_images_is_refused_before_anything_is_written(
+    draw: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    root, output = draw({"Apple": 2}, name), tmp_path / "shards"
+    with pytest.raises(InputError, match=rf"the names begin with {name}/: rename .* a link"):
+        pack(str(root), str(output))
+    assert not output.exists()
+    (tmp_path / "photos").symlink_to(root)
+    assert pack(str(tmp_path / "photos"), str(output)).images == 2
+
+
+def test_a_stopped_packing_leaves_no_part_of_a_shard(tmp_path: Path) -> None:
+    root, output = tmp_path / "images", tmp_path / "shards"
+    root.mkdir()
+    for number in range(200):
+        with (root / f"{number}.jpg").open("wb") as file:
+            file.truncate(10_000_000)
+    command = [sys.executable, "-m", "fruits.cli", "pack", "--shard-bytes", "1"]
+    packing = subprocess.Popen([*command, "--images", str(root), "--output", str(output)])
+    while not list(output.glob(".packing-*")):
+        assert packing.poll() is None
+        time.sleep(0.01)
+    packing.terminate()
+    assert packing.wait(60) == 130
+    assert not list(output.glob(".packing-*"))
 
 
 def test_an_output_that_cannot_be_written_is_an_error_of_one_line(
