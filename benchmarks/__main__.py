@@ -4,7 +4,8 @@
 
 Each contender runs alone in a separate process, whose memory is measured. All contenders use the
 same network, the same random weights and the same machine; slow ones process fewer images. At the
-end, the classifier is fitted in several ways. All files are written below data/bench.
+end, the classifier is fitted in several ways: to random features and, if the folder contains
+Training and Test, like the sample, to its photographs. All files are written below data/bench.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def main() -> None:
         print(f"  {row.get('error') or row['seconds']}", flush=True)
     report = {"cores": CORES, "components": options.components, "cold_compile": cold, "rows": rows}
     if options.classifier:
-        report["classifier"] = _classifier()
+        report["classifier"] = _classifier(source)
     print("\n" + describe(report))
     write_json(report, DATA / "compare.json")
     plot(rows, DATA / "compare.png")
@@ -109,6 +110,10 @@ def describe(report: dict[str, Any]) -> str:
     for row in report.get("classifier", []):
         size = f" to {row['size']} labels" if "size" in row else ""
         result = f"{row['seconds']:.2f} s" if "seconds" in row else row["error"]
+        if "grouped" in row:
+            result += (
+                f"; accuracy {row['split']:.1%} on Test, {row['grouped']:.1%} on held-out films"
+            )
         notes.append(f"classifier, fit{size}: {row['title']}: {result}")
     notes.append(
         "MB: peak proportional set size (PSS) of the largest process of each kind, and of all"
@@ -181,15 +186,18 @@ def _measure(
     return {"images": len(task.paths), **figures, "memory_mb": watched.memory}
 
 
-def _classifier() -> list[Row]:
-    """The fits of :mod:`benchmarks.classify` to random features."""
+def _classifier(source: Path) -> list[Row]:
+    """The fits of :mod:`benchmarks.classify`, to random features and to photographs."""
     log = DATA / "classify.txt"
-    if run_watched([sys.executable, "-m", "benchmarks.classify"], log).status:
+    command = [sys.executable, "-m", "benchmarks.classify"]
+    if all((source / side).is_dir() for side in ("Training", "Test")):
+        command += ["--images", str(source)]
+    if run_watched(command, log).status:
         return [
             {"title": "benchmarks.classify", "error": f"{last_line(log)} (the whole log is {log})"}
         ]
-    rows: list[Row] = json.loads((DATA / "classify.json").read_text())["drawn"]
-    return rows
+    parts: dict[str, list[Row]] = json.loads((DATA / "classify.json").read_text())
+    return [row for rows in parts.values() for row in rows]
 
 
 def _options() -> argparse.Namespace:

@@ -6,7 +6,8 @@ There are two parts. The first one measures the seconds of a fit to synthetic fe
 in a run. Our fit starts from moments, which a run already has; for Spark the table is cached, and
 for scikit-learn it is in memory. The second part uses photographs in folders Training and Test. It
 also measures the accuracy on Test, and in a cross-validation on Training that keeps the frames of
-each film together.
+each film together. There, transform and shrinkage are chosen anew for each fold, without its films.
+Each rival has one setting.
 """
 
 import argparse
@@ -23,17 +24,16 @@ from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from sklearn import linear_model  # type: ignore[import-untyped]
-from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
-    LinearDiscriminantAnalysis,
-)
+from sklearn import linear_model
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from benchmarks.inputs import DATA, ROOT
 from benchmarks.report import Row, table, write_json
+from fruits.classify.choose import Fold
 from fruits.classify.fit import Discriminant
 from fruits.classify.groups import TRAIN_ONLY, assign_folds, group_images
 from fruits.classify.model import TRANSFORMS, transform_features
-from fruits.classify.train import Fold, Training, train
+from fruits.classify.train import Training, train
 from fruits.features.moments import Moments
 from fruits.features.rows import lists, write_rows
 from fruits.networks.compile import compile_backbone
@@ -51,7 +51,9 @@ RANK = 200
 STEPS = 100
 """The maximum number of iterations of a logistic regression."""
 PENALTY = 0.01
-"""The weight of the squared coefficients in a logistic regression by Spark."""
+"""The weight of the squared coefficients in a logistic regression by Spark, for features that it
+scales to the same variance. With the settings of ``--classifier softmax``, Spark ends far from the
+optimum that scikit-learn finds: 0.65 instead of 0.87 on held-out films."""
 
 
 def main() -> None:
@@ -117,7 +119,7 @@ def photographs(spark: SparkSession, images: Path) -> list[Row]:
     predict, seconds = _from_moments(moments, chosen.shrinkage, chosen.transform)
     row = _row("fruits, LDA from moments", x[train_rows], labels[train_rows], predict, seconds)
     row["split"] = float((known[predict(x[test_rows])] == labels[test_rows]).mean())
-    row["grouped"] = training.evaluation.accuracy if training.evaluation else None
+    row["grouped"] = _chosen_without_fold(x[train_rows], own, fold_of)
     row["chosen"] = {"transform": chosen.transform, "shrinkage": chosen.shrinkage}
     rows = [row]
     for title, fit in fits.items():
@@ -160,6 +162,18 @@ def _held_out(
         held = fold_of == number
         predict, _ = fit(x[~held], labels[~held])
         right += int((predict(x[held]) == labels[held]).sum())
+    return right / int((fold_of != TRAIN_ONLY).sum())
+
+
+def _chosen_without_fold(x: Features, labels: list[str], fold_of: Places) -> float:
+    """The accuracy in a cross-validation that chooses the settings without the held-out fold."""
+    names = np.array(labels)
+    right = 0
+    for number in sorted(set(fold_of.tolist()) - {TRAIN_ONLY}):
+        held = fold_of == number
+        chosen = _trained(x[~held], names[~held].tolist(), fold_of[~held]).classifier
+        found = np.array(chosen.labels)[chosen.logits(x[held]).argmax(axis=1)]
+        right += int((found == names[held]).sum())
     return right / int((fold_of != TRAIN_ONLY).sum())
 
 

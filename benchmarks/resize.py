@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -41,7 +42,7 @@ def main() -> None:
     images = [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
     size = images[0].size
     images = [image for image in images if image.size == size]
-    decoding = _milliseconds(lambda: [_decoded(content) for content in contents], len(contents))
+    decoding = _milliseconds(lambda: list(map(_decoded, contents)), len(contents))
     lines: list[list[object]] = [["decoding a JPEG, for comparison", decoding, ""]]
     expected = [_pillow(options.side)(image, np.asarray(image)) for image in images]
     for name, make in _CONTENDERS.items():
@@ -76,7 +77,7 @@ def weights(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return first, found
 
 
-def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bicubic(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Keys' cubic convolution with a = -0.5 (IEEE Trans. ASSP 29, 1981), as in Pillow."""
     a, x = -0.5, np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import fsspec
@@ -93,14 +94,18 @@ def featurize(
         if keep:
             keep(None)
         digest = hashlib.sha256(content if isinstance(content, bytes) else b"").digest()
-        yield np.frombuffer(digest, np.uint16).astype(np.float32)[:DIMENSION] / 2**16
+        yield np.frombuffer(digest, np.uint16).astype(np.float32)[:DIMENSION] / np.float32(2**16)
 
 
 def _name_what_runs() -> None:
     """Lets a worker name the processor's instructions without loading a network."""
     from fruits.tasks import extract
 
-    extract.what_ran = lambda graph: "stub"
+    _replace(extract, "what_ran", lambda graph: "stub")
+
+
+def _replace(module: ModuleType, name: str, stub: Any) -> None:
+    setattr(module, name, stub)
 
 
 def install() -> None:
@@ -111,15 +116,15 @@ def install() -> None:
     from fruits.tasks import extract
 
     fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)
-    inputs.open_source = lambda images, naming: SyntheticSources((images,), naming)
+    _replace(inputs, "open_source", lambda images, naming: SyntheticSources((images,), naming))
     for module in (estimate, prepare):
-        module.compile_network = lambda config, stages: graph()
+        _replace(module, "compile_network", lambda config, stages: graph())
     numbers = dict.fromkeys(("read", "decode", "network", "load"), 0.0)
     probed = Probe(images=48, rejected=0, memory=0, row=160, pixels=1, most_pixels=1, **numbers)
-    estimate.probe = lambda listing, graph: probed
-    extract.featurize = featurize
+    _replace(estimate, "probe", lambda listing, graph: probed)
+    _replace(extract, "featurize", featurize)
     # OpenVINO would read the network, which does not exist.
-    write.classification_model = lambda graph, classifier: {}
+    _replace(write, "classification_model", lambda graph, classifier: {})
 
 
 def timed(work: Any, *arguments: Any) -> tuple[Any, float]:

@@ -77,7 +77,7 @@ class Plain:
 
         def predict(z: Array) -> list[Names]:
             found = []
-            for logits in model.logits(mapping(z), "none", SHRINKAGES):
+            for logits, _ in model.scores(mapping(z), "none", SHRINKAGES):
                 scores = np.exp(logits - logits.max(axis=1, keepdims=True))
                 sums = np.stack([scores[:, owner == n].sum(axis=1) for n in range(len(every))])
                 found.append(every[sums.argmax(axis=0)])

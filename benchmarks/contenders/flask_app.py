@@ -22,7 +22,8 @@ app = Flask(__name__)
 def predict() -> dict[str, str]:
     """The label of the photograph in the body of the request."""
     frame = spark.createDataFrame([(request.get_data(),)], "content binary")
-    return {"label": model.transform(frame).select("predictedLabel").first()[0]}
+    (row,) = model.transform(frame).select("predictedLabel").collect()
+    return {"label": row[0]}
 
 
 app.run("127.0.0.1", int(port))

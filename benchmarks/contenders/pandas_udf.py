@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from benchmarks.contenders.notebook import read_labelled, reduce, write
 from benchmarks.contenders.task import (
@@ -29,11 +29,11 @@ def run(task: Task, stage: Stages) -> None:
     spark = get_spark()
     weights = spark.sparkContext.broadcast(load_weights(task.weights))
 
-    @F.pandas_udf("array<float>")
+    @pandas_udf("array<float>")  # type: ignore[call-overload]
     def featurize(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         model = build_model(weights.value)
         for contents in batches:
-            pixels = np.stack(contents.map(pixels_of))
+            pixels = np.stack(contents.map(pixels_of).tolist())
             yield pd.Series(list(model.predict(preprocess(pixels), verbose=0)))
 
     with stage("extract"):

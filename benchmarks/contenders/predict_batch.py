@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pyspark.ml.functions import predict_batch_udf
-from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, FloatType
 
 from benchmarks.contenders.notebook import read_labelled, reduce, write
@@ -29,7 +29,7 @@ def run(task: Task, stage: Stages) -> None:
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", BATCH)
     weights = task.weights
 
-    @F.pandas_udf("array<float>")
+    @pandas_udf("array<float>")  # type: ignore[call-overload]
     def decode(contents: pd.Series) -> pd.Series:
         return contents.map(lambda content: pixels_of(content).astype(np.float32).ravel())
 
