@@ -14,8 +14,19 @@ from fruits.classify.changes import IMAGES
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.sources.parts import Parts, Read
 
+SCORED = 20_000
+"""The maximum number of images to score, in all folds together."""
+
+SCORES = 10**8
+"""The maximum number of scores: images times labels. Each takes 8 bytes."""
+
 _HASHED = 65_536
 """The number of paths that are Python objects at the same time."""
+
+
+def most_scored(labels: int) -> int:
+    """The maximum number of images to score; up to so many are trained in memory, without tasks."""
+    return min(SCORED, SCORES // labels)
 
 
 def sample_scored(folds: Parts, most: int) -> Parts:

@@ -38,8 +38,9 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             if scheme_of(side) not in there
         ]
     elif held_out and len(sides) > 1:
+        remedy = "the folder of the others" if sides.get("none") else "one of these folders"
         found.append(
             "no image is on the training side, so the model was fitted to all images, including "
-            f"those of {' and '.join(held_out)}: name the folder of the others train, or set split"
+            f"those of {' and '.join(held_out)}: name {remedy} train, or set split"
         )
     return found

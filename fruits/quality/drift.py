@@ -168,5 +168,7 @@ def _clouds_of_moments(
 
 def _same(one: Moments, other: Moments) -> bool:
     """Whether both are moments of the same images: equal counts and equal means."""
-    counts = ({label: s.count for label, s in m.labels.items()} for m in (one, other))
-    return next(counts) == next(counts) and np.array_equal(one.mean, other.mean)
+    counts, others = ({label: s.count for label, s in m.labels.items()} for m in (one, other))
+    if {None} in (counts.keys(), others.keys()):  # One of them has no sums of labels.
+        counts, others = {None: one.count}, {None: other.count}
+    return counts == others and np.array_equal(one.mean, other.mean)

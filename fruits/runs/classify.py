@@ -14,6 +14,7 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
 from fruits.classify.in_memory import folds_in_memory
 from fruits.classify.model import TRANSFORMS, Array, Classifier
+from fruits.classify.scored import most_scored
 from fruits.classify.train import HeldOut, Training, train, train_softmax
 from fruits.features.rows import matrix
 from fruits.runs.context import RunContext
@@ -23,7 +24,7 @@ from fruits.runs.training_folds import training_folds
 from fruits.sources.parts import Parts
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
-from fruits.tasks.folds import SCORED, SCORES, cross_validation
+from fruits.tasks.folds import cross_validation
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _folds(
     context: RunContext, parts: Parts, place: Location, transforms: Sequence[str], labels: int
 ) -> tuple[Mapping[str, Measured], Sequence[Fold]]:
     """The moments of the training images, and their folds. A few images need no tasks."""
-    if parts.num_rows > min(SCORED, SCORES // labels):
+    if parts.num_rows > most_scored(labels):
         return cross_validation(context.workers, context.store, parts, place, transforms, labels)
     folds = parts.table().sort_by("path").combine_chunks()
     rows = context.store.dataset().to_table(

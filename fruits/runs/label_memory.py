@@ -9,6 +9,7 @@ from fruits.classify.model import TRANSFORMS
 from fruits.errors import ConfigError
 from fruits.runs.capacity import size
 from fruits.runs.config import RunConfig
+from fruits.runs.resources import available_memory
 from fruits.sources.parts import Parts, training_side
 
 _MODELS = FOLDS + 3
@@ -24,6 +25,16 @@ def label_memory(dimension: int) -> int:
 def most_labels(dimension: int) -> int:
     """The most labels whose own sums are kept; a task has two or three of such moments."""
     return 100 * 10**6 // label_memory(dimension)
+
+
+def require_label_memory(config: RunConfig, listing: Parts, dimension: int) -> None:
+    """Refuses a run with too many labels for its classifier.
+
+    Raises:
+        ConfigError: Their sums do not fit in the memory of this machine or container.
+    """
+    if error := labels_refusal(config, listing, dimension, available_memory()):
+        raise error
 
 
 def labels_refusal(
@@ -46,12 +57,12 @@ def labels_refusal(
     models = _MODELS * 8 * dimension
     if listing.num_rows * (transforms * label_memory(dimension) + models) <= memory:
         return None  # There are not more labels than images.
-    from fruits.tasks.folds import SCORED  # Imports much that only classifiers need.
+    from fruits.classify.scored import most_scored  # Imports much that only classifiers need.
 
-    # Up to so many images, the sums are float64.
-    sums = label_memory(dimension) if listing.num_rows > SCORED else 8 * dimension
+    labels, images = _training_labels(listing)
+    # The sums of a few images are float64.
+    sums = label_memory(dimension) if images > most_scored(max(labels, 1)) else 8 * dimension
     least = transforms * sums + models
-    labels = _training_labels(listing)
     if labels * least <= memory:
         return None
     return ConfigError(
@@ -62,14 +73,15 @@ def labels_refusal(
     )
 
 
-def _training_labels(listing: Parts) -> int:
-    """The number of labels of the images that a classifier is fitted to."""
-    sides, labels = Counter[str | None](), defaultdict[str | None, set[str]](set)
+def _training_labels(listing: Parts) -> tuple[int, int]:
+    """The number of labels of the images that a classifier is fitted to, and of these images."""
+    sides, labels = Counter[str | None](), defaultdict[str | None, Counter[str]](Counter)
     for part in listing:
         pairs = part.group_by(["split", "label"]).aggregate([([], "count_all")])
         for one in pairs.to_pylist():
             sides[one["split"]] += one["count_all"]
             if one["label"] is not None:
-                labels[one["split"]].add(one["label"])
+                labels[one["split"]][one["label"]] += one["count_all"]
     side = training_side(sides)
-    return len(labels[side]) if side else len(set[str]().union(*labels.values()))
+    counts = labels[side] if side else sum(labels.values(), Counter[str]())
+    return len(counts), counts.total()

@@ -13,6 +13,7 @@ from fruits.runs.checks import require_apart
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
 from fruits.runs.inputs import list_images
+from fruits.runs.label_memory import require_label_memory
 from fruits.runs.prepare import prepare_run
 from fruits.runs.progress import Stages
 from fruits.runs.summary import interruption
@@ -62,6 +63,7 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
             if "PYSPARK_GATEWAY_PORT" in os.environ:
                 _ = found.spark  # YARN reports an application that never had a session as failed.
             return found
+        require_label_memory(prepared.config, prepared.listing, prepared.graph.dimension)
         start()
         # These modules take a second to import. Java or the workers start at the same time.
         from fruits.runs.context import open_context

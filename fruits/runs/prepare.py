@@ -12,10 +12,8 @@ from fruits.runs.checks import chosen_basis, require_apart
 from fruits.runs.config import RunConfig
 from fruits.runs.fingerprint import Fingerprint, fingerprint, model_digest
 from fruits.runs.inputs import compile_network
-from fruits.runs.label_memory import labels_refusal
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
-from fruits.runs.resources import available_memory
 from fruits.sources.parts import Found, Parts
 from fruits.sources.selection import other_files
 from fruits.sources.source import Source
@@ -72,8 +70,6 @@ def prepare_run(
     else:
         _require_images(config, listing.num_rows, graph, found.passed_over)
         _require_groups(config, listing)
-    if error := labels_refusal(config, listing, graph.dimension, available_memory()):
-        raise error
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
         *(config, stages, source, found, listing, graph, basis, outputs),

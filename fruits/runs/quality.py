@@ -110,6 +110,9 @@ def _drift(
         name = "the model" if context.basis else "the last run"
         arrays = np.asarray(reduction.weights), np.asarray(reduction.offset)
         found += drift_of_runs(reduced.measured, reduced.last, *arrays, reduced.side, name)
-        if len(extracted.labels) > (most := most_labels(context.graph.dimension)):
+        most = most_labels(context.graph.dimension)
+        if len(extracted.labels) > most:
             skipped["drift"] = f"with more than {most:,} labels, they are not compared with {name}"
+        elif extracted.labels.keys() != {None} and reduced.last.labels.keys() == {None}:
+            skipped["drift"] = f"labels are not compared with {name}, which has no sums of labels"
     return farthest_first(found)

@@ -20,6 +20,7 @@ from fruits.runs.capacity import LIKELY, moments_memory
 from fruits.runs.config import RunConfig
 from fruits.runs.copies import MOST_COMPARED
 from fruits.runs.image_map import POINTS
+from fruits.runs.label_memory import most_labels
 from fruits.runs.probe import Probe
 from fruits.runs.resources import (
     Resources,
@@ -212,10 +213,10 @@ class RunCosts:
     def output(self) -> dict[str, int]:
         """Bytes written."""
         d, k = self.graph.dimension, self.components
-        rows, moments = self.usable, self._moments()
+        rows, moments = self.usable, self._moments(self.images)
         weight = sum(map(len, self.graph.parts.values()))
         # Moments of some of the images are not stored.
-        kept = moments * self.chunks if self.config.limit is None else 0
+        kept = self._moments(self.chunk) * self.chunks if self.config.limit is None else 0
         output = {
             "features": rows * self.probe.row + kept,
             "pca": rows * (4 * k + 10),
@@ -232,8 +233,10 @@ class RunCosts:
         output["total"] = sum(output.values())
         return {name: round(count) for name, count in output.items()}
 
-    def _moments(self) -> int:
+    def _moments(self, images: int) -> int:
+        """The bytes of the moments of so many images."""
         d, labels = self.graph.dimension, len(self.listed.labels)
+        labels = min(labels, images) if labels <= most_labels(d) else 1
         return PRODUCT_BYTES * d * (d + 1) // 2 + LABEL_BYTES * d * labels
 
     def offer(

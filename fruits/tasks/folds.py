@@ -34,7 +34,7 @@ from fruits.classify.changes import (
 from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS
-from fruits.classify.scored import sample_scored
+from fruits.classify.scored import most_scored, sample_scored
 from fruits.errors import OutputError
 from fruits.features.file_groups import task_groups
 from fruits.features.kept_folds import KeptFolds, delete_folds
@@ -44,12 +44,6 @@ from fruits.features.table import FeatureTable
 from fruits.sources.parts import Parts
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
-
-SCORED = 20_000
-"""The maximum number of images to score, in all folds together."""
-
-SCORES = 10**8
-"""The maximum number of scores: images times labels. Each takes 8 bytes."""
 
 _TASK_FILES = 32
 _TASK_BYTES = 128 * 2**20
@@ -88,7 +82,7 @@ def cross_validation(
         ValueError: An image of `folds` has no features.
     """
     parts = Parts.of(folds) if isinstance(folds, pa.Table) else folds
-    images = sample_scored(parts, min(SCORED, SCORES // labels))
+    images = sample_scored(parts, most_scored(labels))
     kept = KeptFolds.read(table.root)
     changes = None
     with suppress(OutputError):  # Stored moments are damaged: all images are measured again.
@@ -131,8 +125,10 @@ def _measured(
         return None
     if keep:
         keep.write(changes.images)
-    elif not changes.kept:
-        delete_folds(table.root)  # Moments of other transforms, or of mostly other images.
+    else:
+        delete_folds(
+            table.root
+        )  # Moments of other transforms, of mostly other images, or too large.
     samples = {fold: [file for part in parts for file in part.sample(fold)] for fold in folds}
     return total, [
         Fold(moments[fold], partial(read_samples, samples[fold]), *known.scored_in(fold))

@@ -55,6 +55,11 @@ def test_a_model_that_was_also_fitted_to_the_held_out_sides_is_reported() -> Non
     assert "including those of test and validation: name the folder" in found
 
 
+def test_the_remedy_names_no_other_images_if_there_are_none() -> None:
+    (found,) = not_evaluated(report({"test": 90, "validation": 10}, [GROUPED]))
+    assert "including those of test and validation: name one of these folders train" in found
+
+
 def test_a_model_that_knows_no_label_is_reported_once() -> None:
     (found,) = not_evaluated(report({"none": 90, "test": 10}, [], "out"))
     assert found.endswith("no image has a label that the model knows")

@@ -121,6 +121,13 @@ def test_drift_of_runs_is_that_of_the_components_of_their_images() -> None:
     assert drift_of_runs(few, before, weights, offset, None, "the last run") == []
 
 
+def test_the_same_images_without_sums_of_labels_have_no_drift() -> None:
+    x, labels, _ = drawn()
+    now, before = Moments.of(x, [None] * len(x)), Moments.of(x, labels)
+    for one, other in ((now, before), (before, now)):
+        assert drift_of_runs(one, other, np.eye(5), np.zeros(5), None, "the last run") == []
+
+
 def test_images_without_a_label_do_not_hide_that_a_label_has_moved() -> None:
     x, labels, _ = drawn()
     moved = x.copy()

@@ -43,6 +43,15 @@ def test_a_run_without_spark_has_no_jvm_and_starts_sooner() -> None:
         assert local.seconds[stage] < spark.seconds[stage]
 
 
+@pytest.mark.parametrize("labels", [1000, 30_000])
+def test_a_chunk_has_no_more_sums_of_labels_than_images_and_none_of_very_many(labels: int) -> None:
+    config = dataclasses.replace(CONFIG, chunk=100)
+    output = predicted(30_000, config, labels=labels).output
+    products = 11 * 1280 * 1281 // 2
+    own = 20 * 1280 * 100 if labels == 1000 else 0
+    assert output["features"] == pytest.approx(30_000 * 4000 + 300 * (products + own), rel=0.01)
+
+
 def test_output_counts_only_images_with_features() -> None:
     output = predicted(48_000, rejected=12).output
     moments = 5 * 11 * 1280 * 1281 // 2  # for each chunk, the products of two features

@@ -12,7 +12,7 @@ from test_parts import go, results
 
 from fruits.cli import main
 from fruits.networks.graph import CompiledGraph
-from fruits.runs import label_memory, prepare
+from fruits.runs import label_memory
 from fruits.runs.label_memory import labels_refusal
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
@@ -59,6 +59,14 @@ def test_labels_that_only_the_test_side_has_do_not_count() -> None:
     assert labels_refusal(CONFIG, tested, 1280, 9 * 10**9) is None
 
 
+def test_the_sums_of_few_training_images_are_smaller_unless_they_have_thousands_of_labels() -> None:
+    # 20,000 images of 4,000 labels are trained in memory; of 20,000 labels, in tasks.
+    few, many = (listing_of(labels, test=IMAGES - 20_000) for labels in (4_000, 20_000))
+    assert "take 450.6 MB" in str(labels_refusal(CONFIG, few, 1280, 10**8))
+    assert labels_refusal(CONFIG, few, 1280, 451 * 10**6) is None
+    assert "take 4.2 GB" in str(labels_refusal(CONFIG, many, 1280, 3 * 10**9))
+
+
 def test_a_run_with_too_many_labels_ends_with_one_line_and_no_output(
     graph: CompiledGraph,
     draw: Callable[..., Path],
@@ -66,7 +74,7 @@ def test_a_run_with_too_many_labels_ends_with_one_line_and_no_output(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(prepare, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(label_memory, "available_memory", lambda: 200_000)
     images, output = draw({"Fig": 2, "Lime": 2}), tmp_path / "out"
     arguments = ["--images", str(images), "--output", str(output), "--backbone", graph.backbone]
 
@@ -95,5 +103,7 @@ def test_without_sums_of_labels_a_run_has_the_same_results(
     report = go(tmp_path, "without", components=2).report
     assert "labels" in report["quality"]["skipped"]["drift"]
     monkeypatch.undo()
-    go(tmp_path, "without", classifier="lda")
+    draw({"Fig": 1})
+    drift = go(tmp_path, "without", classifier="lda").report["quality"]["skipped"]["drift"]
+    assert drift == "labels are not compared with the last run, which has no sums of labels"
     assert (tmp_path / "without" / "model" / "_basis.classifier").exists()

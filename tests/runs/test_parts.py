@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fruits.classify import scored
 from fruits.errors import OutputError
 from fruits.features import compaction
 from fruits.features.changes import rows_of as rows_of_file
@@ -19,7 +20,7 @@ from fruits.features.moments import measured_by_label
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
-from fruits.runs import classify, copies, publish, report_data
+from fruits.runs import copies, publish, report_data
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
 from fruits.sources import parts
@@ -212,7 +213,7 @@ def test_images_that_are_restored_after_an_interruption_count_as_they_were(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Even few images have stored folds.
-    monkeypatch.setattr(classify, "SCORED", 0)
+    monkeypatch.setattr(scored, "SCORED", 0)
     monkeypatch.setattr(folds, "_BYTES_OF_A_SUM", 0)
     root = draw({"Fig": 12, "Kiwi": 12})
     names = ("model/_basis.classifier", "model/_basis.moments")

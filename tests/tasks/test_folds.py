@@ -15,6 +15,7 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
 )
 from sklearn.preprocessing import Normalizer  # type: ignore[import-untyped]
 
+from fruits.classify import scored
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS, transform_features
@@ -155,7 +156,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(folds_module, "SCORED", 100)
+    monkeypatch.setattr(scored, "SCORED", 100)
     rng = np.random.default_rng(len(cuts))
     with exclusive(f"file:{tmp_path}/plain/_lock") as lock:
         plain = FeatureWriter(f"file:{tmp_path}/plain/features", lock)
@@ -251,7 +252,7 @@ def grown(
     at_once: dict[str, Any],
 ) -> Grown:
     monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 0)  # even a small table stores moments
-    monkeypatch.setattr(folds_module, "SCORED", 100)
+    monkeypatch.setattr(scored, "SCORED", 100)
     grown = Grown(workers, store, tmp_path / "grown", at_once)
     monkeypatch.setattr(workers, "run", grown.note)
     return grown
@@ -371,7 +372,7 @@ def test_a_sample_of_the_images_is_scored(
     monkeypatch: pytest.MonkeyPatch,
     limit: tuple[str, int],
 ) -> None:
-    monkeypatch.setattr(folds_module, *limit)
+    monkeypatch.setattr(scored, *limit)
     commit(store, rows, 4)
 
     moments, found = cross_validation(
