@@ -25,6 +25,10 @@ Kind = Literal["file", "special file", "broken link", "linked folder", "repeated
 _BROKEN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
+# Device and inode.
+_Identity = tuple[int, int]
+
+
 class Entry(NamedTuple):
     """A file or a link that a walk found.
 
@@ -89,56 +93,84 @@ def files_in(folder: Location) -> Iterator[Entry]:
 
 
 class _Folder(NamedTuple):
-    """A local folder that is not listed yet.
+    """A local folder.
 
     Attributes:
         name: The name, see :class:`Entry`; "" for the root.
         path: The path.
-        above: The identities (device, inode) of this folder and of all folders that contain it.
+        above: The identities of this folder and of all folders that contain it.
         reached: Inside a linked folder, the identities of the folders already reached through that
             link; otherwise None.
     """
 
     name: str
     path: str
-    above: frozenset[tuple[int, int]]
-    reached: set[tuple[int, int]] | None = None
+    above: frozenset[_Identity]
+    reached: set[_Identity] | None = None
+
+    def name_of(self, name: str) -> str:
+        """The name of an entry of this folder, see :class:`Entry`."""
+        return f"{self.name}/{name}" if self.name else name
 
 
 def _walk_local(root: str, enters: Callable[[str], bool]) -> Iterator[Entry]:
-    pending = [_Folder("", root, _containing(root))]
-    while pending:
-        folder = pending.pop()
-        found: list[_Folder] = []
-        with os.scandir(folder.path) as entries:
-            for entry in sorted(entries, key=lambda one: one.name):
-                name = f"{folder.name}/{entry.name}" if folder.name else entry.name
-                try:
-                    one = _look(entry, name, folder, enters)
-                except FileNotFoundError:
-                    continue  # It was deleted after the folder was listed.
-                except PermissionError as error:
-                    # The folder can be read but not entered: the folder is reported, not the file.
-                    at_fault = entry.path if entry.is_symlink() else folder.path
-                    raise PermissionError(error.errno, error.strerror, at_fault) from None
-                if isinstance(one, _Folder):
-                    found.append(one)
-                    if entry.is_symlink():
-                        yield Entry(name, "linked folder", target=os.path.realpath(one.path))
-                elif one:
-                    yield one
-        # The last entry of the stack is listed next: reverse, to keep the order of the names.
-        pending += reversed(found)
+    folder = _Folder("", root, _containing(root))
+    # Only names, because there may be a million; those of each folder are sorted in reverse, and
+    # the last one is listed next.
+    pending: list[tuple[_Folder, list[str]]] = []
+    while True:
+        subfolders: list[str] = []
+        yield from _scan(folder, enters, subfolders)
+        subfolders.sort(reverse=True)
+        pending.append((folder, subfolders))
+        while not pending[-1][1]:
+            pending.pop()
+            if not pending:
+                return
+        parent, names = pending[-1]
+        folder = _enter(parent, names.pop())
 
 
-def _look(
-    entry: os.DirEntry[str], name: str, folder: _Folder, enters: Callable[[str], bool]
-) -> Entry | _Folder | None:
-    """The entry of a file, or a folder to list; None for a folder that must not be entered."""
+def _scan(folder: _Folder, enters: Callable[[str], bool], subfolders: list[str]) -> Iterator[Entry]:
+    """Yields the files of a folder, which are not kept, and then its links to folders.
+
+    The names of the subfolders and of the links that must be entered are added to `subfolders`.
+    """
+    linked: list[tuple[str, _Identity]] = []
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            name = folder.name_of(entry.name)
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if enters(name):
+                        subfolders.append(entry.name)
+                    continue
+                one = _look(entry, name)
+            except FileNotFoundError:
+                continue  # It was deleted after the folder was listed.
+            except PermissionError as error:
+                # The folder can be read but not entered: the folder is reported, not the file.
+                at_fault = entry.path if entry.is_symlink() else folder.path
+                raise PermissionError(error.errno, error.strerror, at_fault) from None
+            if isinstance(one, Entry):
+                yield one
+            elif enters(name):
+                linked.append((entry.name, one))
+    # Of several links to the same folder, the first one by name is entered.
+    for link, identity in sorted(linked):
+        name = folder.name_of(link)
+        if identity in folder.above or identity in (folder.reached or ()):
+            yield Entry(name, "repeated folder")
+            continue
+        if folder.reached is not None:
+            folder.reached.add(identity)
+        subfolders.append(link)
+        yield Entry(name, "linked folder", target=os.path.realpath(os.path.join(folder.path, link)))
+
+
+def _look(entry: os.DirEntry[str], name: str) -> Entry | _Identity:
+    """The entry of a file or of a link to a file; of a link to a folder, the folder's identity."""
     if not entry.is_symlink():
-        if entry.is_dir(follow_symlinks=False):
-            above = folder.above | {_identity(entry.stat(follow_symlinks=False))}
-            return _Folder(name, entry.path, above, folder.reached) if enters(name) else None
         return _file(name, entry.stat(follow_symlinks=False))
     try:
         status = os.stat(entry.path)
@@ -147,16 +179,23 @@ def _look(
             raise
         own = entry.stat(follow_symlinks=False)
         return _file(name, own)._replace(kind="broken link")
-    if not stat.S_ISDIR(status.st_mode):
-        return _file(name, status)
-    if not enters(name):
-        return None
-    identity = _identity(status)
-    reached = set() if folder.reached is None else folder.reached
-    if identity in folder.above or identity in reached:
-        return Entry(name, "repeated folder")
-    reached.add(identity)
-    return _Folder(name, entry.path, folder.above | _containing(entry.path), reached)
+    return _identity(status) if stat.S_ISDIR(status.st_mode) else _file(name, status)
+
+
+def _enter(parent: _Folder, name: str) -> _Folder:
+    """A subfolder or a linked folder of a folder."""
+    path = os.path.join(parent.path, name)  # A root may end in a slash.
+    try:
+        status = os.lstat(path)
+    except PermissionError as error:
+        # The parent can be read but not entered.
+        raise PermissionError(error.errno, error.strerror, parent.path) from None
+    if not stat.S_ISLNK(status.st_mode):
+        above = parent.above | {_identity(status)}
+        return _Folder(parent.name_of(name), path, above, parent.reached)
+    above = parent.above | _containing(path)
+    reached = {_identity(os.stat(path))} if parent.reached is None else parent.reached
+    return _Folder(parent.name_of(name), path, above, reached)
 
 
 def _file(name: str, status: os.stat_result) -> Entry:
@@ -164,7 +203,7 @@ def _file(name: str, status: os.stat_result) -> Entry:
     return Entry(name, kind, status.st_size, status.st_mtime_ns // 1000)
 
 
-def _containing(path: str) -> frozenset[tuple[int, int]]:
+def _containing(path: str) -> frozenset[_Identity]:
     """The identities of a folder and of all folders that contain it, by its real path."""
     path = os.path.realpath(path)
     found = {_identity(os.stat(path))}
@@ -174,7 +213,7 @@ def _containing(path: str) -> frozenset[tuple[int, int]]:
     return frozenset(found)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
 
 

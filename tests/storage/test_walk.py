@@ -1,3 +1,5 @@
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -9,6 +11,7 @@ from fruits.sources.folder import find_images, read_contents
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location
 from fruits.storage.s3 import RetryingS3
+from fruits.storage.walk import walk
 
 
 def keys(bucket: Any) -> list[str]:
@@ -144,3 +147,23 @@ def test_a_location_in_s3_is_s3(bucket: Any) -> None:
     assert Location.of("s3a://fruits/a").is_s3
     assert not Location.of("memory://a").is_s3
     assert not Location.of("/a").is_s3
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("{}.jpg", 20), ("{}/a.jpg", 150)], ids=["files", "folders"]
+)
+def test_files_are_not_kept_and_of_folders_only_the_names(
+    tmp_path: Path, name: str, most: int
+) -> None:
+    count = 3_000
+    for number in range(count):
+        file = tmp_path / name.format(f"{number:020}")
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in walk(Location.of(str(tmp_path)), lambda _: True)) == count
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < most * count
