@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fruits.errors import ConfigError, InputError
 from fruits.features.moments import Moments
@@ -17,16 +18,12 @@ from fruits.reduction.fit import Reduction, turned_degrees
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.config import RunConfig
 from fruits.runs.output_record import RESULTS, STAGING
-from fruits.sources.listing import IDENTITY
 from fruits.sources.open_source import places_of
-from fruits.sources.parts import Parts
+from fruits.sources.parts import Parts, Read
 from fruits.storage.location import Location
 
 # A listing without more than this share of the known images is most likely a mistake.
 MOST_REMOVED = 0.2
-
-# The name, length and modification time of a file, which stay the same if it moves.
-Mark = tuple[str, int, int]
 
 
 def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
@@ -78,23 +75,23 @@ def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
     Raises:
         InputError: More than :data:`MOST_REMOVED` of the known images are gone.
     """
-    pairs = zip(known, listing, strict=True)
-    if sum(_others(mine, found).num_rows for mine, found in pairs) <= MOST_REMOVED * known.num_rows:
+    most = MOST_REMOVED * known.num_rows
+    gone = new = 0
+    for mine, found in zip(known, listing, strict=True):
+        gone += _others(mine, found).num_rows
+        new += _others(found, mine).num_rows
+    if gone <= most:
         return
-    pairs = zip(known, listing, strict=True)
-    gone = pa.concat_tables(_others(mine, found).select(IDENTITY) for mine, found in pairs)
-    pairs = zip(known, listing, strict=True)
-    new = pa.concat_tables(_others(found, mine) for mine, found in pairs)
-    missing = _marks(gone) - _marks(new)
-    if "at" in new.column_names:
-        missing = _timeless(missing) - _timeless(_marks(new.filter(pc.is_valid(new["at"]))))
-    removed = missing.total()
-    if removed > MOST_REMOVED * known.num_rows:
+    # Each new image may be one of the missing ones, under another path.
+    removed, at_least = gone - new, "at least " if new else ""
+    if removed <= most:
+        removed, at_least = _not_moved(known, listing), ""
+    if removed > most:
         raise InputError(
-            f"images: wanted those of the earlier runs on {config.output}; {removed:,} of "
-            f"{known.num_rows:,} are not in {config.images}, and their results would be dropped: "
-            "check that the folder is complete and mounted, give another output, or allow it "
-            "(allow_removed)"
+            f"images: wanted those of the earlier runs on {config.output}; {at_least}{removed:,} "
+            f"of {known.num_rows:,} are not in {config.images}, and their results would be "
+            "dropped: check that the folder is complete and mounted, give another output, or "
+            "allow it (allow_removed)"
         )
 
 
@@ -141,15 +138,47 @@ def _others(files: pa.Table, those: pa.Table) -> pa.Table:
     return files.filter(pc.invert(pc.is_in(files["path"], those["path"])))
 
 
-def _timeless(marks: Counter[Mark]) -> Counter[Mark]:
-    found: Counter[Mark] = Counter()
-    for (name, length, _), count in marks.items():
-        found[name, length, 0] += count
-    return found
+def _not_moved(known: Parts, listing: Parts) -> int:
+    """The number of known images that are neither listed nor under another path."""
+    pairs = zip(known.reads, listing.reads, strict=True)
+    gone = [partial(_others_of, mine, found) for mine, found in pairs]
+    pairs = zip(known.reads, listing.reads, strict=True)
+    new = [partial(_others_of, found, mine) for mine, found in pairs]
+    left = _unmatched(_marks(gone), _marks(new))
+    if "at" in listing.schema.names:
+        packed = [partial(_packed, read) for read in new]
+        left = _unmatched(_marks(gone, timeless=True)[left], _marks(packed, timeless=True))
+    return len(left)
 
 
-def _marks(files: pa.Table) -> Counter[Mark]:
-    """The names, lengths and times of files, which a move to another folder does not change."""
-    names = pc.replace_substring_regex(files["path"], "^.*/", "").to_pylist()
-    times = files["modified"].cast(pa.int64()).to_pylist()
-    return Counter(zip(names, files["length"].to_pylist(), times, strict=True))
+def _others_of(files: Read, those: Read) -> pa.Table:
+    return _others(files(), those())
+
+
+def _packed(files: Read) -> pa.Table:
+    """The files that are members of archives."""
+    return files().filter(pc.is_valid(pc.field("at")))
+
+
+def _marks(tables: Sequence[Read], timeless: bool = False) -> NDArray[np.int64]:
+    """A hash of name, length and time of each file, which a move to another folder does not change.
+
+    With `timeless`, of name and length only.
+    """
+    found = [np.empty(0, np.int64)]
+    for files in (read() for read in tables):
+        names = pc.replace_substring_regex(files["path"], "^.*/", "").to_pylist()
+        marks = [names, files["length"].to_pylist()]
+        if not timeless:
+            marks.append(files["modified"].cast(pa.int64()).to_pylist())
+        found.append(np.fromiter(map(hash, zip(*marks, strict=True)), np.int64))
+    return np.concatenate(found)
+
+
+def _unmatched(marks: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The places of the marks that are left if each of the others takes away an equal one."""
+    order = np.argsort(marks)
+    marks, others = marks[order], np.sort(others)
+    earlier = np.arange(len(marks)) - np.searchsorted(marks, marks)
+    taken = np.searchsorted(others, marks, "right") - np.searchsorted(others, marks)
+    return order[earlier >= taken]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,12 +26,12 @@ from fruits.runs.progress import images_bar
 from fruits.runs.summary import Counts
 from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
-from fruits.sources.spread import Spread
+from fruits.sources.spread import Spread, divide
 from fruits.tasks import measure
 from fruits.tasks.compact import compact
 from fruits.tasks.copies import Copies, commit_copies
 from fruits.tasks.extract import Extraction, extract
-from fruits.tasks.known import known_digests, known_parts
+from fruits.tasks.known import divided_by_known, known_digests, known_parts
 
 REASONS = ["path", "label", "error"]
 
@@ -108,7 +109,9 @@ def extract_features(context: RunContext) -> Extracted:
     with context.stages("extract"):
         context.store.sweep()
         compact(context.workers, context.store)
-        known = known_parts(context.workers, context.store, context.found.images.bounds)
+        known = divided_by_known(context.workers, context.store, context.found.images)
+        if known.bounds != context.found.images.bounds:
+            context = _divided(context, known.bounds)
         # A photograph has a row for each box. All of them are new, known or gone together.
         images = photographs_in(known) if context.graph.detector else known
         if not context.config.allow_removed:
@@ -132,6 +135,12 @@ def extract_features(context: RunContext) -> Extracted:
         return _of_boxes(
             described, known_parts(context.workers, context.store, context.listing.bounds)
         )
+
+
+def _divided(context: RunContext, bounds: Sequence[str]) -> RunContext:
+    """The same context, with its images divided by other bounds."""
+    found = replace(context.found, images=divide(context.found.images, bounds))
+    return replace(context, found=found, listing=divide(context.listing, bounds))
 
 
 def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:

@@ -115,6 +115,14 @@ def each_sorted(unsorted: Parts) -> Parts:
     return spread.parts()
 
 
+def divide(rows: Parts, bounds: Sequence[str]) -> Parts:
+    """The same rows, divided by other bounds, and sorted by path within each part."""
+    spread = Spread(rows.schema, bounds)
+    for part in rows:
+        spread.add(part)
+    return each_sorted(spread.parts())
+
+
 def _blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """Yields the same rows in tables of about `rows` rows."""
     buffered: list[pa.Table] = []

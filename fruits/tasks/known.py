@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -21,7 +21,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.sources import parts
 from fruits.sources.listing import IDENTITY, LISTING
 from fruits.sources.parts import Parts
-from fruits.sources.spread import Spread
+from fruits.sources.spread import Spread, gather
 from fruits.storage.files import delete
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
@@ -96,12 +96,33 @@ def known_parts(workers: Workers, table: FeatureTable, bounds: Sequence[str]) ->
     if not bounds:
         return Parts.of(known_rows(workers, table))
     spread = Spread(KNOWN, bounds)
-    # The workers read the next rows while this process divides the last ones.
-    for rows in one_ahead(known_rows(workers, table, files) for files in _groups(table)):
-        for start in range(0, rows.num_rows, parts.PART_ROWS):
-            some = rows.slice(start, parts.PART_ROWS)
-            spread.add(some.select(KNOWN.names).cast(KNOWN))
+    for rows in _slices(workers, table, _groups(table)):
+        spread.add(rows)
     return spread.parts()
+
+
+def divided_by_known(workers: Workers, table: FeatureTable, listing: Parts) -> Parts:
+    """The rows of :func:`known_rows`, in the parts of a listing, or in their own if it is short.
+
+    Args:
+        workers: The workers.
+        table: The features.
+        listing: The listing. A short one has no bounds, but there may be many known rows.
+    """
+    groups = [] if listing.bounds else list(_groups(table))
+    if len(groups) * parts.PART_ROWS <= parts.IN_MEMORY:
+        return known_parts(workers, table, listing.bounds)
+    return gather(_slices(workers, table, groups), KNOWN)
+
+
+def _slices(
+    workers: Workers, table: FeatureTable, groups: Iterable[list[Location]]
+) -> Iterator[pa.Table]:
+    """The rows of :data:`KNOWN` in groups of files, in tables of a limited length."""
+    # The workers read the next rows while this process divides the last ones.
+    for rows in one_ahead(known_rows(workers, table, files) for files in groups):
+        for start in range(0, rows.num_rows, parts.PART_ROWS):
+            yield rows.slice(start, parts.PART_ROWS).select(KNOWN.names).cast(KNOWN)
 
 
 @contextmanager

@@ -20,10 +20,12 @@ from fruits.features.moments import measured_by_label
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
-from fruits.runs import copies, publish, report_data
+from fruits.runs import copies, extract, publish, report_data
 from fruits.runs.config import RunConfig
+from fruits.runs.context import RunContext
 from fruits.runs.pipeline import Run, run
 from fruits.sources import parts
+from fruits.sources.parts import Parts
 from fruits.storage.lock import exclusive
 from fruits.tasks import folds, measure
 from fruits.tasks.workers import Workers
@@ -172,6 +174,30 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
     for how in (as_it_is, in_parts):
         with how():
             assert "checked" in go(tmp_path, "parts", **options).report
+
+
+def test_a_short_listing_is_compared_with_many_known_images_part_by_part(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw({"Training/Fig": 20, "Test/Kiwi": 9})
+    (root / "Training" / "Fig" / "3_100.jpg").write_text("no picture")
+    compared(tmp_path)
+
+    lengths: list[int] = []
+    update = extract._update
+
+    def noted(context: RunContext, known: Parts, listed: Parts) -> Any:
+        lengths.append(len(known.rows))
+        return update(context, known, listed)
+
+    monkeypatch.setattr(extract, "_update", noted)
+    for number in range(4, 20):
+        (root / "Training" / "Fig" / f"{number}_100.jpg").unlink()
+    shutil.rmtree(root / "Test")
+    draw({"Training/Lime": 1}, seed=1)
+    few = compared(tmp_path)
+    assert (few["found"], len(few["rejected"]), few["extracted"]) == (5, 1, [1, 1])
+    assert [length > 2 for length in lengths] == [False, True]
 
 
 def test_changed_images_that_an_interrupted_run_has_committed_replace_the_old_ones(

@@ -2,11 +2,14 @@
 
 import csv
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from forms import as_tar, as_zip
 from prepared import prepared
@@ -17,7 +20,11 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import Run, run
+from fruits.sources import parts
+from fruits.sources.listing import LISTING
 from fruits.sources.open_source import open_source
+from fruits.sources.parts import Parts
+from fruits.sources.spread import divide, gather
 
 
 @pytest.mark.parametrize("make", [as_zip, as_tar])
@@ -32,6 +39,49 @@ def test_packed_images_are_recognised_as_those_of_earlier_runs(
     place = str(make(root, tmp_path / f"b.{make.__name__[3:]}"))
     with pytest.raises(InputError, match=r"6 of 12 are not in .*/b\."):
         require_most(known, open_source(place).found().images, RunConfig(images=place, output=out))
+
+
+def files(paths: list[str], rng: np.random.Generator) -> pa.Table:
+    """Files with few different lengths and times."""
+    lengths, times = rng.integers(5, size=(2, len(paths)))
+    columns = [pa.array(paths), pa.array(lengths), pa.array(times).cast(LISTING.field(4).type)]
+    return pa.table(columns, ["path", "length", "modified"])
+
+
+def marks(table: pa.Table, those: pa.Table) -> Counter[Any]:
+    """The name, length and time of each file that is not among those."""
+    others = set(those["path"].to_pylist())
+    rows = [row for row in table.to_pylist() if row["path"] not in others]
+    return Counter((row["path"][-1], row["length"], row["modified"]) for row in rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_new_image_explains_one_missing_image_with_its_name_length_and_time(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(parts, "IN_MEMORY", 30)
+    monkeypatch.setattr(parts, "PART_ROWS", 10)
+    rng = np.random.default_rng(seed)
+    names = [f"{folder}/{name}" for folder in range(90) for name in "abc"]
+    known = files(sorted(rng.choice(names, 100, replace=False)), rng)
+    listed = files(sorted(rng.choice(names, 90, replace=False)), rng)
+    divided = gather([known], known.schema)
+    assert len(divided.rows) > 5
+    missing = (marks(known, listed) - marks(listed, known)).total()
+    with pytest.raises(InputError, match=f"; {missing} of 100 are not in /images,"):
+        require_most(
+            divided,
+            divide(Parts.of(listed), divided.bounds),
+            RunConfig(images="/images", output="/out"),
+        )
+
+
+def test_missing_images_that_the_new_ones_cannot_explain_are_only_counted() -> None:
+    rng = np.random.default_rng(0)
+    known = files([f"old/{number}" for number in range(50)], rng)
+    listed = files(["old/0", "new/1", "new/2"], rng)
+    with pytest.raises(InputError, match="; at least 47 of 50 are not in /images,"):
+        require_most(Parts.of(known), Parts.of(listed), RunConfig(images="/images", output="/out"))
 
 
 def test_an_archive_of_archives_is_refused_in_one_line(
