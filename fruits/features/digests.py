@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.storage.location import Location
+from fruits.storage.temporary import temporary_folder
 
 Numbers = NDArray[np.uint64]
 
@@ -100,7 +101,7 @@ def write_digests(
         place: the location of the file, which all machines must be able to read.
         folder: see :attr:`DigestFile.folder`; called on each machine.
     """
-    with tempfile.TemporaryDirectory(prefix="fruits-") as name:
+    with temporary_folder() as name:
         path = Path(name) / "digests"
         _write_sorted(tables, path)
         place.filesystem.makedirs(place.path.rpartition("/")[0], exist_ok=True)
@@ -110,7 +111,7 @@ def write_digests(
 
 def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
     """Writes the numbers in sorted order, with memory for one bucket."""
-    with tempfile.TemporaryDirectory(prefix="fruits-") as folder:
+    with temporary_folder() as folder:
         buckets = [Path(folder) / str(number) for number in range(_BUCKETS)]
         bounds = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(56)
         for numbers in map(_numbers, tables):

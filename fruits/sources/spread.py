@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from fruits.sources import parts
 from fruits.sources.boxes import photographs
 from fruits.sources.parts import Parts, Read
+from fruits.storage.temporary import temporary_folder
 
 MOST_PARTS = 500
 """The most parts of a table: with more, most additions to a part would be a few rows."""
@@ -37,7 +38,7 @@ class Spread:
         self._bounds = tuple(bounds)
         self._parts: list[_Memory | _File]
         if bounds:
-            folder = tempfile.TemporaryDirectory(prefix="fruits-")
+            folder = temporary_folder()
             self._parts = [_File(schema, folder) for _ in range(len(bounds) + 1)]
         else:
             self._parts = [_Memory(schema)]
@@ -85,7 +86,7 @@ def gather(tables: Iterable[pa.Table], schema: pa.Schema, sort: bool = False) ->
 
 def _sorted(tables: Iterable[pa.Table], schema: pa.Schema) -> Parts:
     """Divides a long table into parts, and sorts each part."""
-    folder = tempfile.TemporaryDirectory(prefix="fruits-")
+    folder = temporary_folder()
     runs: list[Read] = []
     samples: list[str] = []
     count = 0
