@@ -47,7 +47,7 @@ def test_a_whole_bucket_is_a_folder_with_the_same_rules_as_on_disk(bucket: Any) 
     assert listing.images["path"].to_pylist() == [
         *("s3a://fruits/2.jpg", "s3a://fruits/Fig/_DSC1.JPG", "s3a://fruits/_Kiwi/1.heic"),
     ]
-    assert listing.images["label"].to_pylist() == ["fruits", "Fig", "_Kiwi"]
+    assert listing.images["label"].to_pylist() == [None, "Fig", "_Kiwi"]
     assert listing.passed_over == {".txt": 1, "@eaDir": 1, "hidden": 1}
 
 
