@@ -139,11 +139,12 @@ class _Range:
         """
         assert self.tried
         (bound, length), self.tried = self.tried, None
-        found = page.get("Contents", []) if page else []
+        found = [] if page is None else page.get("Contents", [])
         if page is None or (found and found[0]["Key"] <= bound):
             self.divisible = False  # The store does not know StartAfter.
+            return None
         if not self.divisible or not self.left or self.last >= bound:
-            return None  # Or its own pages have passed the bound meanwhile.
+            return None  # Its own pages have passed the bound meanwhile.
         if not found or (self.until is not None and found[0]["Key"] > self.until):
             self.shortest, self.near = length + 1, False
             return None
