@@ -12,6 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fruits.classify.entries import (
+    ADD,
+    ENTRIES,
+    IMAGES,
+    SCORE,
+    SUBTRACT,
+    EntriesFile,
+    entries_of,
+)
 from fruits.classify.model import transform_features
 from fruits.features.kept_folds import KeptFolds, fold_moments
 from fruits.features.moments import Moments
@@ -22,24 +31,7 @@ from fruits.sources.spread import Spread
 from fruits.storage.files import replace
 from fruits.storage.location import Location
 
-ADD, SUBTRACT, SCORE = 1, -1, 0
-"""The actions for a row: add its moments, subtract them, or only score it."""
-
-
-IMAGES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("fold", pa.int64()),
-        ("scored", pa.bool_()),
-    ]
-)
-"""The columns of images; ``scored`` says whether the features are read to score the image."""
-
 _KEPT = pa.schema([IMAGES.field(number) for number in range(3)])
-
-ENTRIES = IMAGES.append(pa.field("sign", pa.int64()))
-"""Images with the action: ``sign`` is one of `ADD`, `SUBTRACT` and `SCORE`."""
 
 
 @dataclass(frozen=True)
@@ -147,26 +139,6 @@ class Part:
         return [_sample_file(self.prefix, fold)] if fold in self.samples else []
 
 
-@dataclass(frozen=True)
-class EntriesFile:
-    """A file of :data:`ENTRIES`, and the first and the last path in it."""
-
-    place: Location
-    first: str
-    last: str
-
-
-def write_entries(rows: Parts, place: Location) -> list[EntriesFile]:
-    """Writes entries, part by part, to a location that all tasks can read."""
-    found = []
-    for number, part in enumerate(rows):
-        if part.num_rows:
-            ends = pc.min_max(part["path"]).as_py()
-            found.append(EntriesFile(place / f"{number:06}.parquet", ends["min"], ends["max"]))
-            write_rows(found[-1].place, part)
-    return found
-
-
 def measure_files(
     files: Iterable[Location],
     entries: Sequence[EntriesFile],
@@ -176,14 +148,7 @@ def measure_files(
     """Measures files of features, see `measure_rows`."""
     # Reads all rows: filtering each file by path would be slower the more rows are needed.
     rows = pa.concat_tables(read_rows(file, ["path", "features"]) for file in files)
-    ends = pc.min_max(rows["path"]).as_py()
-    near = [
-        file.place
-        for file in entries
-        if rows.num_rows and file.first <= ends["max"] and file.last >= ends["min"]
-    ]
-    own = [read_rows(place, ENTRIES.names, rows["path"]).cast(ENTRIES) for place in near]
-    return measure_rows(rows, pa.concat_tables([ENTRIES.empty_table(), *own]), prefix, transforms)
+    return measure_rows(rows, entries_of(rows["path"], entries), prefix, transforms)
 
 
 def measure_dropped(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fruits.classify.changes import IMAGES
+from fruits.classify.entries import IMAGES
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.sources.parts import Parts, Read
 
@@ -40,7 +40,7 @@ def sample_scored(folds: Parts, most: int) -> Parts:
         most: the number of images to score.
 
     Returns:
-        Parts of :data:`fruits.classify.changes.IMAGES`.
+        Parts of :data:`fruits.classify.entries.IMAGES`.
     """
     kept, numbers, before = np.empty(0, np.uint64), np.empty(0, np.int64), 0
     for part in map(_sorted, folds.reads):
