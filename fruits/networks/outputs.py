@@ -54,10 +54,13 @@ def feature_output(
         if len(pooled) != 1 or SCORES & pooled[0].get_names():
             _refuse_scores(vectors, widths)
     if len(pooled) != 1:
-        _require_rank(model.outputs[0])
+        usable = [port for port in model.outputs if _rank(port) > 1]
+        if not usable:
+            for port in model.outputs:
+                _require_rank(port)
         raise BackboneError(
             f"wanted the name of the output with the features; there {_list(model.outputs)}: write "
-            f"into input.json {_example(model.outputs[0])}"
+            f"into input.json {_example((usable or model.outputs)[0])}"
         )
     return pooled[0].get_node().input_value(0)
 
@@ -120,7 +123,7 @@ def named_output(model: Any, name: str) -> Any:
 
 def _require_rank(port: Any) -> None:
     """Checks that the number of dimensions of an output is known before the network runs."""
-    if not _rank(port):
+    if port.get_partial_shape().rank.is_dynamic:
         raise BackboneError(
             f"wanted an output with a fixed number of dimensions; {_name(port)} may have any: "
             "export the network again, for example with flatten(1) instead of squeeze(), or name "
@@ -165,7 +168,7 @@ def _before_last_layer(port: Any) -> str | None:
 
 
 def _rank(port: Any) -> int:
-    """The number of dimensions, 0 if it is not fixed."""
+    """The number of dimensions; 0 also if it is not fixed."""
     rank = port.get_partial_shape().rank
     return int(rank.get_length()) if rank.is_static else 0
 
@@ -192,7 +195,7 @@ def _shape(port: Any) -> str:
     if port.get_partial_shape().rank.is_dynamic:
         return "(any shape)"
     sides = [str(s.get_length()) if s.is_static else "n" for s in port.get_partial_shape()]
-    return f"({', '.join(['n', *sides[1:]])})"
+    return f"({', '.join(['n', *sides[1:]][: len(sides)])})"
 
 
 def shapes_of(model: Any) -> str:

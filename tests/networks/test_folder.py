@@ -13,7 +13,7 @@ import fsspec
 import numpy as np
 import openvino
 import pytest
-from onnx_bytes import colours, model, node, tensor
+from onnx_bytes import colours, field, model, node, tensor
 from openvino import opset13 as ops
 from pictures import SIZES, drawn, places, png
 
@@ -206,6 +206,29 @@ def test_an_output_that_may_have_any_number_of_dimensions_is_refused(folder: Pat
     for words in ({}, {"output": "features"}, {"pooling": "mean"}):
         describe(folder, **words)
         refused(folder, r"number of dimensions; features may have any: export .* flatten\(1\)")
+
+
+def test_of_several_outputs_those_that_cannot_be_used_do_not_hide_the_others(folder: Path) -> None:
+    def with_outputs(**more: list[int | str]) -> bytes:
+        keepdims = field(1, "keepdims") + field(3, 0) + field(20, 2)
+        nodes = [
+            node("GlobalAveragePool", ["image"], "mean"),
+            node("Squeeze", ["mean"], "any"),
+            node("Flatten", ["mean"], "one"),
+            node("Flatten", ["mean"], "two"),
+            # The field 5 is an attribute: its name, its number and its type.
+            node("ReduceMean", ["image"], "number", attributes=field(5, keepdims)),
+        ]
+        return model(nodes, [], more)
+
+    describe(folder)
+    several = with_outputs(any=["n", 3], one=["n", 3], two=["n", 3])
+    (folder / "model.onnx").write_bytes(several)
+    refused(folder, r'there are any \(any shape\), one \(n, 3\), two .* \{"output": "one"\}$')
+    (folder / "model.onnx").write_bytes(with_outputs(number=[]))
+    refused(folder, r"wanted the name of the output with the features; there is number \(\)")
+    describe(folder, output="number")
+    refused(folder, r"none for this shape, for the output number of shape \(\)")
 
 
 def test_values_in_a_separate_file_are_read(folder: Path) -> None:
