@@ -97,10 +97,8 @@ class Application:
             self._require_few(images)
             components = "components" in inference.wanted(asked)
             wanted = {"thumbnails": False, "components": components}
-            answers = await self.answers(request, images, **wanted)
-            # While the model changes, two are in use; a tensor has the results of one.
-            while len({one["version"] for one in answers if "error" not in one}) > 1:
-                answers = await self.answers(request, images, **wanted)
+            # A tensor has the results of one model.
+            answers = await self.answers(request, images, one_model=True, **wanted)
         finally:
             buffered.release()
         version = next((one["version"] for one in answers if "error" not in one), self.version)

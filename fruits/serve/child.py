@@ -75,9 +75,10 @@ class Child:
         return child
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the process has ended."""
-        return self._process.returncode is not None
+    def ended(self) -> str | None:
+        """How the process ended; None if it runs."""
+        code = self._process.returncode
+        return None if code is None else _cause(code)
 
     async def answer(
         self, wanted: Sequence[dict[str, Any]], contents: Sequence[bytes], seconds: float

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,34 +131,41 @@ class Engine:
             reason = "too many photographs are waiting: try again later"
             raise Refused(429, "busy", reason, max(1, seconds))
 
-    async def predict(self, contents: Sequence[bytes], **wanted: bool) -> list[Answer]:
+    async def predict(
+        self, contents: Sequence[bytes], *, one_model: bool = False, **wanted: bool
+    ) -> list[Answer]:
         """Predicts photographs; each result has the ``version`` of its model.
 
         Args:
             contents: the contents of the files.
+            one_model: whether all results must have the same version.
             wanted: whether ``thumbnails`` and ``components`` are wanted.
 
         Raises:
             Refused: the queue is full, or the request timed out.
         """
         self.require_room(len(contents))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answers = await self._answers(contents, wanted)
+                # While the model changes, two are in use.
+                while one_model and len({a["version"] for a in answers if "error" not in a}) > 1:
+                    answers = await self._answers(contents, wanted)
+                return answers
+        except TimeoutError:
+            raise Refused(503, "late", "no prediction in time: try again later", 5) from None
+
+    async def _answers(self, contents: Sequence[bytes], wanted: dict[str, bool]) -> list[Answer]:
         loop = asyncio.get_running_loop()
         jobs = [Job(content, wanted, loop.create_future()) for content in contents]
         self._waiting.extend(jobs)
         self._arrived.set()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return list(await asyncio.gather(*(job.answer for job in jobs)))
-        except TimeoutError:
-            raise Refused(503, "late", "no prediction in time: try again later", 5) from None
+            return list(await asyncio.gather(*(job.answer for job in jobs)))
         finally:
-            self._forget(jobs)
-
-    def _forget(self, jobs: Sequence[Job]) -> None:
-        """Removes the jobs of a finished request from the queue."""
-        for job in jobs:
-            if job in self._waiting:
-                self._waiting.remove(job)
+            for job in jobs:  # Those of a cancelled request may still wait.
+                if job in self._waiting:
+                    self._waiting.remove(job)
 
     async def take(self) -> list[Job]:
         """The next batch, without jobs of cancelled requests."""
@@ -221,9 +228,9 @@ class _Slot:
 
     async def _settle(self, jobs: Sequence[Job]) -> None:
         """Predicts every job; if the process dies, those still wanted are tried one by one."""
-        if self.child is not None and self.child.has_ended:
-            # It died between two batches, so none of these photographs is the cause.
-            self._lose("it ended while no photograph was there")
+        if self.child is not None and self.child.ended:
+            # None of these photographs is the cause.
+            self._lose(f"between two batches, {self.child.ended}")
         if not await self._has_child(jobs):
             return
         reason = await self._try(jobs)
@@ -282,17 +289,3 @@ class _Slot:
         except (ChildDied, OSError) as error:
             log.error("a process did not start and is retried: %s", error)
             await asyncio.sleep(PAUSE_SECONDS)
-
-
-def counts(answers: Iterable[Answer]) -> tuple[int, int, list[str]]:
-    """The numbers of known and unknown photographs, and the reasons for the rejected ones."""
-    known = unknown = 0
-    reasons = []
-    for answer in answers:
-        if "error" in answer:
-            reasons.append(answer["error"])
-        elif answer["unknown"]:
-            unknown += 1
-        else:
-            known += 1
-    return known, unknown, reasons

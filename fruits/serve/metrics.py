@@ -69,7 +69,7 @@ class Metrics:
         )
         self.kept = Counter("fruits_kept_uploads", "Photographs stored with consent.", **own)
         self.reloads = Counter(
-            "fruits_model_loads", "New models: taken over or refused.", ["outcome"], **own
+            "fruits_model_loads", "New models: taken over, refused or failed.", ["outcome"], **own
         )
         self.place = Gauge(
             "fruits_model_place_readable",

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 # Errors whose message says enough; others are logged with a traceback.
 _EXPECTED = (FruitsError, OSError, ChildDied)
 
+# The most checks from one try to the next, if a model cannot be loaded again and again.
+MOST_CHECKS = 32
+
 
 class Reload:
     """Checks for a new model.
@@ -29,6 +32,7 @@ class Reload:
         self._engine, self._place, self._metrics = engine, place, metrics
         assert engine.model is not None
         self._seen = self._tried = engine.model.stamp
+        self._wait = self._pause = 0
         metrics.model(engine.model.version)
 
     async def run(self, seconds: float) -> None:
@@ -38,7 +42,10 @@ class Reload:
             await self.look()
 
     async def look(self) -> None:
-        """Loads a change after two checks with the same result: it may be incomplete before."""
+        """Loads a change after two checks with the same result: it may be incomplete before.
+
+        If it cannot be loaded, it is tried again at the next check, then after 2, 4, 8 checks.
+        """
         try:
             stamp = await asyncio.to_thread(snapshot.stamp, self._place)
         except Exception as error:  # Clients of stores raise errors of many types.
@@ -47,7 +54,11 @@ class Reload:
             log.warning(reason, error, exc_info=not isinstance(error, _EXPECTED))
             return
         self._metrics.place.set(1)
-        if stamp == self._seen and stamp != self._tried:
+        if stamp != self._seen:
+            self._wait = self._pause = 0
+        elif self._wait > 1:
+            self._wait -= 1
+        elif stamp != self._tried:
             self._tried = stamp
             await self._take_over()
         self._seen = stamp
@@ -57,15 +68,17 @@ class Reload:
         assert old is not None
         new = old
         try:
-            new = await asyncio.to_thread(snapshot.take, self._place)
+            new = await snapshot.take(self._place)
             if new.version != old.version:
                 await engine.swap(new)
         except (OutputError, ModelRefused) as error:
             self._metrics.reloads.labels("refused").inc()
             log.error("a new model is refused, model %s stays: %s", old.version, error)
         except Exception as error:
-            # The model may be good: it is tried again at the next check.
+            # The model may be good: it is tried again. Each try costs a copy and processes.
             self._tried = ""
+            self._wait = self._pause = min(2 * self._pause or 1, MOST_CHECKS)
+            self._metrics.reloads.labels("failed").inc()
             reason = "a new model cannot be loaded now, model %s stays: %s"
             expected = isinstance(error, _EXPECTED)
             log.error(reason, old.version, error, exc_info=not expected)

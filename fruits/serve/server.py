@@ -73,7 +73,7 @@ def listen(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, token: str | None, listener: socket.socket) -> None:
     place = await asyncio.to_thread(snapshot.place_of, settings.model)
-    model = await asyncio.to_thread(snapshot.take, place)
+    model = await snapshot.take(place)
     engine = Engine(settings.workers, settings.queue, settings.image_seconds)
     try:
         # In parallel, because the import takes as long as the start of the processes.

@@ -3,10 +3,12 @@
 Processes that die are restarted from it, even if the original files were changed or deleted.
 """
 
+import asyncio
 import errno
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,35 +99,51 @@ def stamp(place: Location) -> str:
     return hashlib.sha256(repr(listing).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def take(place: Location) -> Snapshot:
-    """Copies a predictor's files; they are verified when they are loaded.
+async def take(place: Location) -> Snapshot:
+    """Copies a predictor's files in a thread; they are verified when they are loaded.
+
+    If the task is cancelled, the thread ends after the present file.
 
     Raises:
         OutputError: the manifest is damaged, or a file is missing.
         NoRoomError: the copies cannot be written.
         StorageError: the store cannot be used, or a file cannot be read now.
     """
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(_copy, place, stop)
+    finally:
+        stop.set()
+
+
+def _copy(place: Location, stop: threading.Event) -> Snapshot:
     before = stamp(place)
     with _new_folder() as copies, store_errors(place.uri):
-        content: bytes = _present(place, MANIFEST, place.filesystem.cat_file)
+        content: bytes = _present(place, before, MANIFEST, place.filesystem.cat_file)
         manifest = parse_manifest(content, str(place / MANIFEST))
         with open(os.path.join(copies.name, MANIFEST), "wb") as file:
             file.write(content)
         for name in manifest["files"]:
+            if stop.is_set():
+                raise asyncio.CancelledError
             target = os.path.join(copies.name, name)
-            _present(place, name, place.filesystem.get_file, target)
+            _present(place, before, name, place.filesystem.get_file, target)
     return Snapshot(copies, str(place), hashlib.sha256(content).hexdigest()[:12], before)
 
 
-def _present(place: Location, name: str, read: Any, *arguments: str) -> Any:
-    """Calls ``read`` for a file, and raises a clear error if it fails."""
+def _present(place: Location, before: str, name: str, read: Any, *arguments: str) -> Any:
+    """Calls ``read`` for a file, and raises a clear error if it fails.
+
+    A model is incomplete only if its stamp is still the one `before`: otherwise, it has changed, or
+    its disk is gone, and may come back with the same stamp.
+    """
     try:
         return read(f"{place.path}/{name}", *arguments)
     except OSError as error:
         if error.errno in _LOCAL:
             raise
         wanted = f"model: {place / name} cannot be read: {error}"
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) and stamp(place) == before:
             raise OutputError(wanted) from error
         raise StorageError(wanted) from error
 

@@ -11,6 +11,7 @@ from starlette.types import Message
 
 from fruits.serve import inference
 from fruits.serve.application import Application
+from fruits.serve.engine import Engine, Job
 from fruits.serve.metrics import Metrics
 from fruits.serve.settings import Settings
 
@@ -33,23 +34,17 @@ def about(labels: int, components: int) -> dict[str, Any]:
     return {"labels": [f"label {n}" for n in range(labels)], "components": components}
 
 
-class Changing:
-    """An engine whose model changes during a request: it has the new description already."""
+def infer(*passes: list[dict[str, Any]]) -> tuple[dict[str, Any], Metrics]:
+    """The response to a request for components and top labels, and the metrics after it.
 
-    def __init__(self, *answers: list[dict[str, Any]]) -> None:
-        self.about = about(3, 2) | {"threshold": None}
-        self.model, self.waiting, self.restarts = None, 0, 0
-        self._answers = iter(answers)
+    The model changes during the request: the engine has the new description already.
 
-    def require_room(self, count: int) -> None:
-        pass
-
-    async def predict(self, contents: list[bytes], **wanted: bool) -> list[dict[str, Any]]:
-        return next(self._answers)
-
-
-def infer(engine: Changing, images: int) -> dict[str, Any]:
-    """The response to a request for components and top labels."""
+    Args:
+        passes: the results for the photographs of the request, and for the same ones again; before
+            these, photographs of other requests fill the queue.
+    """
+    images = len(passes[0])
+    metrics = Metrics()
     image = {"name": "image", "shape": [images], "datatype": "BYTES"}
     data = [base64.b64encode(b"photograph").decode()] * images
     outputs = [{"name": name} for name in ("components", "top_label", "error")]
@@ -63,30 +58,43 @@ def infer(engine: Changing, images: int) -> dict[str, Any]:
                 await asyncio.Event().wait()
             return parts.pop()
 
-        own = Application(Settings("unused"), engine, Metrics())  # type: ignore[arg-type]
+        engine = Engine(workers=1, queue=images, image_seconds=10)
+        engine.about = about(3, 2) | {"threshold": None}
+        own = Application(Settings("unused"), engine, metrics)
         request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-        return dict(json.loads((await own.infer(request)).body))
+        asking = asyncio.create_task(own.infer(request))
+        for answers in passes:
+            jobs: list[Job] = []
+            while len(jobs) < images:
+                jobs += [job for job in await engine.take() if job.content == b"photograph"]
+            for job, one in zip(jobs, answers, strict=True):
+                job.settle(one)
+            future = asyncio.get_running_loop().create_future
+            engine._waiting.extend(Job(b"other", {}, future()) for _ in range(images))
+            await asyncio.sleep(0.01)
+        return dict(json.loads(bytes((await asking).body)))
 
-    return asyncio.run(ask())
+    return asyncio.run(ask()), metrics
 
 
 def test_a_result_keeps_the_shape_of_its_own_model() -> None:
     rejected = {"error": "not an image: text file", "version": "old"}
-    found = infer(Changing([answer("old", 5, 4), rejected]), 2)
+    found, _ = infer([answer("old", 5, 4), rejected])
     assert found["model_version"] == "old"
     assert [one["shape"] for one in found["outputs"]] == [[2, 4], [2, 5], [2]]
     assert found["outputs"][0]["data"] == [0.5] * 4 + [0.0] * 4
 
 
-def test_results_of_two_models_are_not_in_one_tensor() -> None:
+def test_results_of_two_models_are_not_in_one_tensor_and_each_photograph_counts_once() -> None:
     mixed = [answer("old", 5, 4), answer("new", 3, 2)]
-    found = infer(Changing(mixed, [answer("new", 3, 2)] * 2), 2)
+    found, metrics = infer(mixed, [answer("new", 3, 2)] * 2)
     assert found["model_version"] == "new"
     assert [one["shape"] for one in found["outputs"]] == [[2, 2], [2, 3], [2]]
+    assert metrics.registry.get_sample_value("fruits_images_total", {"outcome": "known"}) == 2
 
 
 def test_without_any_usable_image_the_shape_is_that_of_the_present_model() -> None:
-    found = infer(Changing([{"error": "crashed", "version": ""}]), 1)
+    found, _ = infer([{"error": "crashed", "version": ""}])
     assert [one["shape"] for one in found["outputs"]] == [[1, 2], [1, 3], [1]]
 
 

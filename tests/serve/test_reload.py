@@ -145,6 +145,60 @@ def test_a_new_model_is_loaded_after_a_request_to_its_store_has_failed(
         assert server.metric('fruits_model_loads_total{outcome="refused"}') == 0
 
 
+def test_a_new_model_is_loaded_after_its_disk_was_away_during_the_copy(
+    place: Path, other: Path, tmp_path: Path
+) -> None:
+    file, away = tmp_path / "fail", tmp_path / "away"
+    # The error is the real one of a folder that is not there.
+    leave = f"os.rename('{place}', '{away}') or open('{place}/predictor/graph.bin')"
+    script = FAILING.format(method="get_file", error=leave, file=file)
+    (tmp_path / "sitecustomize.py").write_text(script)
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with served(place, tmp_path, *QUICK, environment=environment) as server:
+        before = version(server)
+        file.touch()
+        replace(place, other)
+        wait_for(lambda: server.metric("fruits_model_place_readable") == 0)
+        away.rename(place)
+        wait_for(lambda: version(server) != before)
+        assert server.metric('fruits_model_loads_total{outcome="refused"}') == 0
+        assert server.metric('fruits_model_loads_total{outcome="failed"}') == 1
+
+
+# Kills a process while it loads a model, and adds the time to a file.
+CRASHING = """
+import os, signal, time
+import fruits.predictor as predictor
+if os.path.exists("{file}"):
+    def crash(folder):
+        with open("{file}", "a") as file:
+            file.write(f"{{time.monotonic()}}\\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    predictor.Predictor.load = crash
+"""
+
+
+def test_a_new_model_whose_processes_crash_is_tried_again_after_longer_and_longer_pauses(
+    place: Path, other: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tries"
+    (tmp_path / "sitecustomize.py").write_text(CRASHING.format(file=file))
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    failed = 'fruits_model_loads_total{outcome="failed"}'
+    with served(place, tmp_path, "--reload-seconds", "0.1", environment=environment) as server:
+        before = version(server)
+        file.touch()
+        replace(place, other)
+        wait_for(lambda: server.metric(failed) == 5)
+        times = [float(line) for line in file.read_text().split()]
+        # The fifth try comes 8 checks after the fourth one.
+        assert times[4] - times[3] > 0.8
+        assert "died of SIGKILL" in server.log.read_text()
+        assert version(server) == before
+        file.unlink()
+        wait_for(lambda: version(server) != before)
+
+
 def test_a_full_disk_delays_a_new_model_only(place: Path, other: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -166,15 +220,15 @@ import time
 import fsspec.implementations.local as local
 get_file = local.LocalFileSystem.get_file
 def slow(*arguments, **options):
-    time.sleep(0.3)
+    time.sleep({seconds})
     return get_file(*arguments, **options)
 local.LocalFileSystem.get_file = slow
 """
 
 
-def slowly(folder: Path) -> tuple[Path, dict[str, str]]:
+def slowly(folder: Path, seconds: float) -> tuple[Path, dict[str, str]]:
     """A folder for temporary files, and the environment of a server that copies slowly."""
-    (folder / "sitecustomize.py").write_text(SLOW)
+    (folder / "sitecustomize.py").write_text(SLOW.format(seconds=seconds))
     (folder / "temporary").mkdir()
     python_path = f"{folder}:{ROOT}"
     return folder / "temporary", {
@@ -186,7 +240,7 @@ def slowly(folder: Path) -> tuple[Path, dict[str, str]]:
 def test_no_copy_of_a_model_remains_if_the_server_stops_while_it_loads_another(
     place: Path, other: Path, tmp_path: Path
 ) -> None:
-    temporary, environment = slowly(tmp_path)
+    temporary, environment = slowly(tmp_path, 0.3)
     with served(place, tmp_path, *QUICK, environment=environment) as server:
         replace(place, other)
         wait_for(lambda: len(list(temporary.iterdir())) == 2)
@@ -195,10 +249,10 @@ def test_no_copy_of_a_model_remains_if_the_server_stops_while_it_loads_another(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_no_copy_of_a_model_remains_after_a_signal_during_the_first_copy(
+def test_a_signal_during_the_first_copy_ends_it_after_the_present_file_and_no_copy_remains(
     place: Path, tmp_path: Path, number: int
 ) -> None:
-    temporary, environment = slowly(tmp_path)
+    temporary, environment = slowly(tmp_path, 2)
     process = subprocess.Popen(
         [*(sys.executable, "-m", "fruits.cli", "serve", "--model", str(place), "--port", "0")],
         stderr=subprocess.PIPE,
@@ -209,7 +263,10 @@ def test_no_copy_of_a_model_remains_after_a_signal_during_the_first_copy(
     )
     wait_for(lambda: list(temporary.iterdir()))
     process.send_signal(number)
+    started = time.monotonic()
     _, errors = process.communicate(timeout=60)
+    # Less than half of the time of the files after the first one.
+    assert time.monotonic() - started < len(list((place / "predictor").iterdir()))
     assert (process.returncode, errors) == (130, "fruits: interrupted\n")
     assert list(temporary.iterdir()) == []
 
@@ -239,6 +296,9 @@ def test_a_process_that_was_killed_between_two_photographs_is_restarted_for_the_
         answers = [server.predict(photographs[0]) for _ in range(3)]
         assert [answer.json() for answer in answers] == [expected] * 3
         assert server.metric("fruits_predictor_deaths") == 1
+        assert "between two batches, the process that decodes died of SIGKILL" in (
+            server.log.read_text()
+        )
         assert set(predictors(server)).isdisjoint(first)
 
 
