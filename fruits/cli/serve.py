@@ -24,7 +24,7 @@ OPTIONS = {
     "max_body": ("BYTES", "maximum size of a request"),
     "max_files": ("N", "maximum number of photographs in a request"),
     "queue": ("N", "maximum number of photographs that wait"),
-    "image_seconds": ("SECONDS", "maximum CPU time for one photograph"),
+    "image_seconds": ("SECONDS", "maximum CPU time for one photograph or one batch"),
     "upload_seconds": ("SECONDS", "maximum time to receive one request"),
     "reload_seconds": ("SECONDS", "time between two checks for a new model; 0: no checks"),
     "credit": ("TEXT", "credit line for the training photographs, shown on the page"),

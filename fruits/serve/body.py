@@ -114,7 +114,7 @@ class Bodies:
         Raises:
             Refused: the photograph is too large.
         """
-        limit = self.settings.max_file
+        limit = self.settings.most_of_a_file
         if size > limit:
             raise _too_much("file size", f"{limit} bytes per photograph")
 

@@ -1,5 +1,6 @@
 """The description of the model for the API."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ CREDIT = (
     "The thumbnails are from the training data of the model, and are under the licence of that "
     "data."
 )
+
+# Between two sources. A comma may also be in the name of a folder, before which nothing is shown.
+_BETWEEN = re.compile(r",\s*(?=/|[a-z][a-z0-9+.-]*:/)", re.IGNORECASE)
 
 
 def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str, Any]:
@@ -36,7 +40,7 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
         "fruits": fruits.__version__,
         "credit": settings.credit or CREDIT,
         "keeps_uploads": settings.keep_uploads is not None,
-        "max_file": settings.max_file,
+        "max_file": settings.most_of_a_file,
         "max_files": settings.max_files,
         "max_body": settings.max_body,
     }
@@ -44,7 +48,7 @@ def card(about: Mapping[str, Any], version: str, settings: Settings) -> dict[str
 
 def _folders(uris: str) -> str:
     """The last two folders of each URI, because the rest may be private."""
-    sources = [[part for part in uri.split("/") if part.strip(":")] for uri in uris.split(",")]
+    sources = [[part for part in uri.split("/") if part.strip(":")] for uri in _BETWEEN.split(uris)]
     return ", ".join("/".join(parts[-2:]) for parts in sources)
 
 

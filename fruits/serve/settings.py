@@ -34,11 +34,11 @@ class Settings:
         workers: The number of processes that predict.
         token_file: A file with the bearer token that requests must have.
         public: Whether everyone who can reach the address may use it without a token.
-        max_file: The most bytes of one photograph.
+        max_file: The most bytes of one photograph; see :attr:`most_of_a_file`.
         max_body: The most bytes of one request.
         max_files: The most photographs of one request.
         queue: The most photographs that may wait.
-        image_seconds: The limit of CPU seconds for one photograph.
+        image_seconds: The limit of CPU seconds for one photograph or one batch.
         upload_seconds: The timeout for the body of one request, in seconds.
         reload_seconds: The interval for checking for a new model, in seconds; 0 for never.
         credit: A line on the page about the licence of the training photographs.
@@ -68,17 +68,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         _require("port", self.port, 0, 65535)
-        for name in ("workers", "max_file", "max_body", "max_files", "queue"):
+        for name in ("workers", "max_file", "max_files", "queue"):
             _require(name, getattr(self, name), 1, 1 << 40)
+        _require("max_body", self.max_body, 1, MAX_BUFFERED)
         _require("image_seconds", self.image_seconds, 0.1, ANSWER_SECONDS)
         _require("upload_seconds", self.upload_seconds, 0.1, 3600)
         _require("reload_seconds", self.reload_seconds, 0, 86400)
-        if not self.max_file <= self.max_body <= MAX_BUFFERED:
-            raise ConfigError(
-                f"max_body: wanted at least the {self.max_file} bytes of one photograph, and at "
-                f"most the {MAX_BUFFERED} of all requests; got {self.max_body}: change max_body or "
-                "max_file"
-            )
         if self.queue < self.max_files:
             raise ConfigError(
                 f"queue: wanted at least the {self.max_files} photographs of one request; got "
@@ -90,6 +85,11 @@ class Settings:
             )
         for place in filter(None, (self.model, self.keep_uploads)):
             Location.of(place)
+
+    @property
+    def most_of_a_file(self) -> int:
+        """The most bytes of one photograph: `max_file`, but no more than one request."""
+        return min(self.max_file, self.max_body)
 
     @property
     def is_loopback(self) -> bool:

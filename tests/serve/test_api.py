@@ -15,7 +15,9 @@ import fruits
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Prediction, Predictor
+from fruits.serve.body import Bodies
 from fruits.serve.card import card
+from fruits.serve.refusal import Refused
 from fruits.serve.settings import Settings
 
 FORM = "multipart/form-data"
@@ -178,10 +180,26 @@ def test_the_model_describes_itself_with_both_evaluations(server: Server) -> Non
 
 
 def test_of_several_sources_of_images_each_is_named_without_the_folders_above() -> None:
-    images = "data/Training,s3://bucket/private/fruits/more.tar,Test"
+    images = "data/Training,s3://bucket/private/fruits/more.tar, /mnt/data/Test"
     about = {"backbone": "x", "labels": [], "neighbours": 0, "threshold": 1.0, "computed_by": ""}
     found = card(about | {"images": images}, "1", Settings("unused"))
-    assert found["data"] == "data/Training, fruits/more.tar, Test"
+    assert found["data"] == "data/Training, fruits/more.tar, data/Test"
+
+
+def test_of_a_source_whose_name_has_a_comma_the_folders_above_are_not_shown() -> None:
+    about = {"backbone": "x", "labels": [], "neighbours": 0, "threshold": 1.0, "computed_by": ""}
+    images = "/home/anna/private, old/photos"
+    found = card(about | {"images": images}, "1", Settings("unused"))
+    assert found["data"] == "private, old/photos"
+
+
+def test_the_limit_of_a_photograph_is_that_of_a_request_if_this_is_smaller() -> None:
+    settings = Settings("unused", max_body=10_000_000)
+    about = {"backbone": "x", "labels": [], "neighbours": 0, "threshold": 1.0, "computed_by": ""}
+    assert card(about, "1", settings)["max_file"] == 10_000_000
+    Bodies(settings).require_size(10_000_000)
+    with pytest.raises(Refused, match="at most 10000000 bytes per photograph"):
+        Bodies(settings).require_size(10_000_001)
 
 
 def test_the_paths_of_sagemaker_exist(
