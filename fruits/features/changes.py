@@ -103,7 +103,7 @@ def rows_of(
     Args:
         file: a file of features.
         side: the side of the split, such as "train"; None for all rows.
-        paths: the paths of the rows to measure; None for all.
+        paths: the paths of the rows to measure, sorted; None for all.
         by_label: False if no row is to have a label.
 
     Returns:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fruits.errors import InputError, OutputError, one_line
 from fruits.features.ahead import one_ahead
-from fruits.sources.listing import LISTING
+from fruits.sources.listing import LISTING, in_sorted
 from fruits.storage.files import replace
 from fruits.storage.location import Location
 
@@ -85,7 +85,7 @@ def read_rows(
     Args:
         place: the location of the file.
         columns: the columns; None for all.
-        paths: the paths of the rows; None for all.
+        paths: the paths of the rows, sorted; None for all.
         between: bounds of the paths; None for all. Row groups without such rows are not decoded.
 
     Raises:
@@ -115,7 +115,7 @@ def read_rows(
         first, end = between
         rows = rows if first is None else rows.filter(pc.greater_equal(rows["path"], first))
         rows = rows if end is None else rows.filter(pc.less(rows["path"], end))
-    return rows if paths is None else rows.filter(pc.is_in(rows["path"], paths))
+    return rows if paths is None else rows.filter(in_sorted(rows["path"], paths))
 
 
 def _groups(file: pq.ParquetFile, first: str | None, end: str | None) -> list[int]:

@@ -63,7 +63,7 @@ class RunContext(PreparedRun):
 
     @cached_property
     def chosen(self) -> pa.Table | None:
-        """The paths of the images that ``limit`` selects, in memory; None if it selects all.
+        """The sorted paths of the images that ``limit`` selects; None if it selects all.
 
         With a detector, these are the paths of boxes, which are known after the extraction.
         """
@@ -72,7 +72,7 @@ class RunContext(PreparedRun):
         images = self.listing
         if self.graph.detector:
             images = boxes_in(images, known_parts(self.workers, self.store, images.bounds))
-        return images.table(["path"])
+        return images.table(["path"]).sort_by("path").combine_chunks()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from fruits.quality.findings import MOST_LISTED, Finding
 from fruits.quality.near import SimilarContents, near_duplicates, similar_contents
 from fruits.quality.similar import PARTNERS
 from fruits.runs.context import RunContext
+from fruits.sources.listing import in_sorted
 from fruits.sources.naming import TRAIN
 
 MOST_COMPARED = 200_000
@@ -118,7 +119,7 @@ def _own(context: RunContext) -> _Images:
     if context.chosen is None:
         return _Images(rows)
     chosen = context.chosen["path"]
-    return _Images(rows, is_wanted=lambda batch: pc.is_in(batch["path"], chosen))
+    return _Images(rows, is_wanted=lambda batch: in_sorted(batch["path"], chosen))
 
 
 def _training_images(rows: pads.Dataset, images: _Images) -> _Images:

@@ -1,5 +1,6 @@
 """Tables of files: their schema, and the set operations on them."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,6 +67,20 @@ def last_of_each(files: pa.Table) -> pa.Table:
     """Of the rows with the same path, length and modification time, the last one; in order."""
     rows = _numbered(files).group_by(IDENTITY).aggregate([("row", "max")])
     return files.take(np.sort(rows["row_max"].to_numpy()))
+
+
+def in_sorted(paths: pa.ChunkedArray | pa.Array, wanted: pa.ChunkedArray) -> pa.Array:
+    """Whether each path is among some sorted ones.
+
+    Arrow hashes all wanted paths in each call, so it gets only those in the range of `paths`: a
+    file of features has a few hundred neighbouring paths, and there may be millions of wanted ones.
+    """
+    ends = pc.min_max(paths).as_py()
+    if ends["min"] is None:
+        return pc.is_in(paths, wanted.slice(0, 0))
+    start = bisect_left(range(len(wanted)), ends["min"], key=lambda n: wanted[n].as_py())
+    stop = bisect_right(range(len(wanted)), ends["max"], key=lambda n: wanted[n].as_py())
+    return pc.is_in(paths, wanted.slice(start, stop - start))
 
 
 def _are_among(files: pa.Table, others: pa.Table) -> pa.Array:

@@ -129,7 +129,7 @@ def moments(
         workers: The workers.
         table: The features.
         side: The side of the split, such as "train"; None for all rows.
-        listing: A table with the ``path`` of the files to measure; None for all.
+        listing: A table with the ``path`` of the files to measure, sorted; None for all.
         by_label: Whether to keep sums of each label. Otherwise, all rows count as rows without a
             label, and everything about all rows has the same bits.
     """

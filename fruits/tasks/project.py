@@ -45,7 +45,7 @@ class _Projection:
     Attributes:
         reduction: The reduction from features to components.
         prediction: The predictor of images; None to write ``pca`` only.
-        listing: The paths of the images that count; None for all.
+        listing: The paths of the images that count, sorted; None for all.
         folder: The folder of the sorted files.
         bounds: The first path of each file of the earlier run.
         group: The number of rows of a row group of a sorted file; its first path is a sample.
@@ -107,7 +107,7 @@ def project(
             ``predictions``, of :data:`fruits.classify.rows.PREDICTIONS`; in :data:`DIGESTS`, of
             path, label, split and sha256; and in :data:`SCORED`, with the evaluated images, of
             :data:`fruits.classify.rows.SCORES`.
-        listing: A table with the ``path`` of the files that count; None for all.
+        listing: A table with the ``path`` of the files that count, sorted; None for all.
         prediction: The predictor of images; None to write ``pca`` only.
         earlier: The tables of an earlier run with the same reduction and prediction, whose rows
             are reused; None to project all rows.

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from fruits.sources.listing import LISTING, anti_join, last_of_each, semi_join
+from fruits.sources.listing import LISTING, anti_join, in_sorted, last_of_each, semi_join
 
 OLD, NEW, OTHER = ("file:/a.jpg", 10), ("file:/a.jpg", 11), ("file:/b.jpg", 10)
 
@@ -45,3 +45,10 @@ def test_versions_of_a_file_are_different_files(
 def test_the_last_of_equal_rows_stays() -> None:
     assert rows_of(last_of_each(files(OLD, OTHER, NEW, OLD, OTHER))) == ["2", "3", "4"]
     assert rows_of(last_of_each(files())) == []
+
+
+@pytest.mark.parametrize("wanted", [[], ["b"], ["a", "b", "é", "\U0001f600"], ["0", "zz"]])
+def test_paths_are_looked_up_among_sorted_ones(wanted: list[str]) -> None:
+    for paths in ([], ["b"], ["é", "a", "c"], ["\U0001f600", "zz", "0", "b"], ["zzz"]):
+        found = in_sorted(pa.array(paths, pa.string()), pa.chunked_array([wanted], pa.string()))
+        assert found.to_pylist() == [path in wanted for path in paths]
