@@ -65,7 +65,7 @@ class Sources:
     def found(self) -> Found:
         """Lists all images in parts: a folder of any size is listed with little memory.
 
-        The images of archives and tables are first listed in memory.
+        The images of archives and tables, and those of several places, are first listed in memory.
 
         Raises:
             InputError, StorageError: see :meth:`items`.
