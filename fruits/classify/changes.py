@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +56,13 @@ class Changes:
     kept_folds: frozenset[int] = frozenset()
     dropped: pa.Table | None = None
 
+    def sample(self, fold: int) -> Location | None:
+        """The file of a stored fold with features of scored images; None if there is none."""
+        if self.kept is None or fold not in self.kept_folds:
+            return None
+        place = self.kept.sample(fold)
+        return place if place.filesystem.exists(place.path) else None
+
     @classmethod
     def all_of(cls, images: Parts) -> Changes:
         """Measures all images, because nothing is stored."""
@@ -80,12 +86,14 @@ class Changes:
             folds |= set(pc.unique(rows["fold"]).to_pylist())
             before.add(rows.cast(_KEPT))
         entries, lost = Spread(ENTRIES, images.bounds), [ENTRIES.empty_table()]
+        sampled = kept.sampled()
         measured = 0
         for number, (now, then) in enumerate(zip(images, before.parts(), strict=True)):
             stay, new, old = _compared(now, then, dropped)
             measured += new.num_rows + old.num_rows
             gone = pc.is_in(old["path"], dropped)
-            entries.add_to(number, _signed(stay.filter(stay["scored"]), SCORE))
+            scored = pc.and_not(stay["scored"], pc.is_in(stay["path"], sampled))
+            entries.add_to(number, _signed(stay.filter(scored), SCORE))
             entries.add_to(number, _signed(new, ADD))
             entries.add_to(number, old.filter(pc.invert(gone)))
             lost.append(old.filter(gone))
@@ -144,8 +152,20 @@ def measure_files(
     entries: Sequence[EntriesFile],
     prefix: Location,
     transforms: Sequence[str],
+    few: bool = False,
 ) -> Part:
-    """Measures files of features, see `measure_rows`."""
+    """Measures files of features, see `measure_rows`.
+
+    If `few` have entries, features are only read from their files.
+    """
+    if few:
+        paths = [read_rows(file, ["path"])["path"] for file in files]
+        whole = pa.chunked_array([c for one in paths for c in one.chunks], pa.string())
+        own = entries_of(whole, entries)
+        both = zip(files, paths, strict=True)
+        files = [file for file, some in both if pc.any(pc.is_in(some, own["path"])).as_py()]
+        if not files:
+            return Part(prefix, [], [], 0)
     # Reads all rows: filtering each file by path would be slower the more rows are needed.
     rows = pa.concat_tables(read_rows(file, ["path", "features"]) for file in files)
     return measure_rows(rows, entries_of(rows["path"], entries), prefix, transforms)
@@ -191,12 +211,6 @@ def measure_rows(
         columns = {"path": rows["path"].take(sample), "features": lists(x[sample])}
         write_rows(_sample_file(prefix, of_fold), pa.table(columns))
     return part
-
-
-def read_samples(files: Sequence[Location]) -> NDArray[np.floating[Any]]:
-    """Reads the features to score, sorted by path."""
-    tables = [read_rows(file, ["path", "features"]) for file in files]
-    return matrix(pa.concat_tables(tables).sort_by("path")["features"].combine_chunks())
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Stores the moments of the folds of a cross-validation, to update them when images change.
 
-The folder ``features/_folds`` has the moments for each fold and transform, the list of their
-images, and a record that names these files and is written last. Rows that are dropped later are
+The folder ``features/_folds`` has the moments for each fold and transform, the features of the
+images that are scored, the list of all images, and a record that names these files and is written
+last. Rows that are dropped later are
 kept until they are subtracted.
 """
 
@@ -25,6 +26,7 @@ from fruits.storage.location import Location
 FOLDER = "_folds"
 _RECORD = "folds.json"
 _IMAGES = ["path", "label", "fold"]
+_SAMPLE = ".sample.parquet"
 
 
 _GONE = pa.schema(
@@ -69,6 +71,21 @@ class KeptFolds:
     def prefix(self) -> Location:
         """The common prefix of the files' locations, see `fold_moments`."""
         return self.place / self.name
+
+    def sample(self, fold: int) -> Location:
+        """The file with ``path`` and ``features`` of the images of a fold that are scored."""
+        return self.prefix.extended(f"-{fold}{_SAMPLE}")
+
+    def sampled(self) -> pa.ChunkedArray:
+        """The paths of the images in all files of :meth:`sample`.
+
+        Raises:
+            OutputError: a file is damaged.
+        """
+        names = [name for name in _names(self.place) if name.startswith(f"{self.name}-")]
+        files = [self.place / name for name in names if name.endswith(_SAMPLE)]
+        chunks = [c for file in files for c in read_rows(file, ["path"])["path"].chunks]
+        return pa.chunked_array(chunks, pa.string())
 
     def images(self) -> Iterator[pa.Table]:
         """Yields ``path``, ``label`` and ``fold`` of each image, file by file.

@@ -4,8 +4,9 @@ One pass over the features is enough: each task measures all folds in some files
 merge the moments of each fold. The sums are exact, so the moments of all images are the sum of the
 moments of the folds, and do not depend on how images are divided into files and tasks.
 
-If the moments take less space than the features, they are stored next to them. When images come or
-go, their sums are added or subtracted, which gives the same bits as measuring all images again.
+If the moments take less space than the features, they are stored next to them, with the features of
+the images to score. When images come or go, their sums are added or subtracted, which gives the
+same bits as measuring all images again, and other features are not read.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from fruits.classify.changes import (
     measure_dropped,
     measure_files,
     plan_merges,
-    read_samples,
 )
 from fruits.classify.choose import Fold
 from fruits.classify.entries import EntriesFile, divided, write_entries
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS
+from fruits.classify.samples import Sample
 from fruits.classify.scored import most_scored, sample_scored
 from fruits.errors import OutputError
 from fruits.features.file_groups import task_groups
@@ -126,17 +127,32 @@ def _measured(
     total = {name: _total(list(moments.values()), name) for name in transforms}
     if any(_counts(own) != known.labels for own in total.values()):
         return None
-    if keep:
-        keep.write(changes.images)
-    else:
-        delete_folds(
-            table.root
-        )  # Moments of other transforms, of mostly other images, or too large.
-    samples = {fold: [file for part in parts for file in part.sample(fold)] for fold in folds}
+    tested = [fold for fold in folds if fold != TRAIN_ONLY]
+    scored = {fold: known.scored_in(fold) for fold in tested}
+    samples = [
+        Sample(
+            [file for part in parts for file in part.sample(fold)],
+            changes.sample(fold),
+            scored[fold][1],
+        )
+        for fold in tested
+    ]
+    if width:  # Otherwise nothing has changed since the sums were stored.
+        targets = [(keep.sample(n) if keep else place / f"sample-{n}.parquet") for n in tested]
+        what = f"classifier: features of {known.scored.num_rows:,} images to score"
+        both = list(zip(samples, targets, strict=True))
+        written = workers.run(lambda job: job[0].keep(job[1]), both, what)
+        samples = [one for one in written if one]
+        if len(samples) < len(written):
+            return None
+        if keep:
+            keep.write(changes.images)
+        else:
+            # Moments of other transforms, of mostly other images, or too large.
+            delete_folds(table.root)
     return total, [
-        Fold(moments[fold], partial(read_samples, samples[fold]), *known.scored_in(fold))
-        for fold in folds
-        if fold != TRAIN_ONLY
+        Fold(moments[fold], sample.features, *scored[fold])
+        for fold, sample in zip(tested, samples, strict=True)
     ]
 
 
@@ -183,8 +199,9 @@ def _parts(
     # Not by a broadcast, which would send the entries of all rows to each task.
     entries = write_entries(changes.rows, place / "entries")
     needed = _needed(workers, files, entries, changes.images.num_rows, place / "own")
+    few = 4 * changes.count < changes.images.num_rows
     jobs: list[Callable[[], Part]] = [
-        partial(measure_files, group, own, place / str(number), transforms)
+        partial(measure_files, group, own, place / str(number), transforms, few)
         for number, (group, own) in enumerate(zip(files, needed, strict=True))
     ]
     if changes.kept and changes.gone.num_rows:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from committed import commit
 from numpy.typing import NDArray
@@ -285,6 +286,22 @@ def test_only_images_that_come_or_go_are_measured(
     assert grown.measured == [225, 45, 0, 9, 4 + 2 * 3]
 
 
+def test_features_of_images_that_stay_are_not_read_again(
+    store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown
+) -> None:
+    commit(store, rows.slice(0, 250), 3)
+    grown.check(rows.slice(0, 250), of(rows.slice(0, 250), folds))
+    for file in store.files():
+        table = pq.read_table(file.path)
+        zeros = lists(np.zeros((table.num_rows, 8), np.float32))
+        pq.write_table(table.set_column(6, "features", zeros), file.path)
+    commit(store, rows.slice(250), 1)
+
+    grown.check(rows, folds)
+
+    assert grown.measured == [225, 45]
+
+
 def test_an_image_that_is_replaced_twice_is_subtracted_as_it_was(
     store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown
 ) -> None:
@@ -301,14 +318,19 @@ def test_an_image_that_is_replaced_twice_is_subtracted_as_it_was(
     assert grown.measured == [270, 6]
 
 
-@pytest.mark.parametrize("damage", ["moments", "record", "images"])
+@pytest.mark.parametrize("damage", ["moments", "record", "images", "sample"])
 def test_kept_folds_that_are_damaged_are_measured_again(
     store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown, damage: str
 ) -> None:
     commit(store, rows, 3)
     grown.check(rows, folds)
     files = Path(store.uri.removeprefix("file:"), "_folds").iterdir()
-    suffix = {"moments": "-2.sqrt.moments", "record": ".json", "images": ".000002.parquet"}[damage]
+    suffix = {
+        "moments": "-2.sqrt.moments",
+        "record": ".json",
+        "images": ".000002.parquet",
+        "sample": "-2.sample.parquet",
+    }[damage]
     damaged = [file for file in files if file.name.endswith(suffix)]
     assert len(damaged) == 1
     damaged[0].write_bytes(b"no such thing")
@@ -317,7 +339,7 @@ def test_kept_folds_that_are_damaged_are_measured_again(
 
     assert grown.measured == [270, 270]
     names = [file.name for file in damaged[0].parent.iterdir()]
-    assert len(names) == 1 + 4 + len(TRANSFORMS) * 5
+    assert len(names) == 1 + 4 + 4 + len(TRANSFORMS) * 5
     assert len({name[:32] for name in names if name != "folds.json"}) == 1
 
 
