@@ -168,7 +168,8 @@ def measure_files(
             return Part(prefix, [], [], 0)
     # Reads all rows: filtering each file by path would be slower the more rows are needed.
     rows = pa.concat_tables(read_rows(file, ["path", "features"]) for file in files)
-    return measure_rows(rows, entries_of(rows["path"], entries), prefix, transforms)
+    own = own if few else entries_of(rows["path"], entries)
+    return measure_rows(rows, own, prefix, transforms)
 
 
 def measure_dropped(

@@ -56,7 +56,8 @@ def entries_of(paths: pa.ChunkedArray, entries: Sequence[EntriesFile]) -> pa.Tab
     for file in _near(paths, entries):
         # Arrow hashes the given paths again for each file, so only those that may be in it.
         inside = pc.and_(pc.greater_equal(paths, file.first), pc.less_equal(paths, file.last))
-        found.append(read_rows(file.place, ENTRIES.names, paths.filter(inside)).cast(ENTRIES))
+        rows = read_rows(file.place, ENTRIES.names)
+        found.append(rows.filter(pc.is_in(rows["path"], paths.filter(inside))).cast(ENTRIES))
     return pa.concat_tables(found)
 
 

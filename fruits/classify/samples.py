@@ -52,8 +52,10 @@ class Sample:
         tables = [read_rows(file, columns) for file in self.files]
         if self.kept is not None:
             new = pa.array([path for table in tables for path in table["path"].to_pylist()])
-            old = read_rows(self.kept, columns, pa.array(self.paths, pa.string()))
-            tables.append(old.filter(pc.invert(pc.is_in(old["path"], new.cast(pa.string())))))
+            old = read_rows(self.kept, columns)
+            own = pc.is_in(old["path"], pa.array(self.paths, pa.string()))
+            changed = pc.is_in(old["path"], new.cast(pa.string()))
+            tables.append(old.filter(pc.and_not(own, changed)))
         rows = pa.concat_tables(tables).sort_by("path")
         if rows["path"].to_pylist() != self.paths:
             raise ValueError(f"wanted features of {len(self.paths):,} images; got {rows.num_rows}")

@@ -134,7 +134,8 @@ def _folders(folder: Path, prefix: str) -> Iterator[list[_File]]:
     entries = walk(Location.of(os.path.abspath(folder)), enters=lambda name: True)
     try:
         for _, inside in groupby(entries, key=lambda one: one.name.rpartition("/")[0]):
-            found = [_file(folder, prefix, one) for one in inside if one.kind in _SENT]
+            own = sorted(inside, key=lambda one: one.name)
+            found = [_file(folder, prefix, one) for one in own if one.kind in _SENT]
             if found:
                 yield found
     except OSError as error:

@@ -13,7 +13,7 @@ from fruits.features.moments import Label, measured_by_label
 from fruits.features.moments_file import read_moments
 from fruits.features.products import Array
 from fruits.features.rows import matrix, read_rows, write_rows
-from fruits.sources.listing import IDENTITY, anti_join, semi_join
+from fruits.sources.listing import IDENTITY, anti_join, in_sorted, semi_join
 from fruits.storage.files import replace
 from fruits.storage.location import Location
 
@@ -109,7 +109,9 @@ def rows_of(
     Returns:
         Columns `IDENTITY`, `DERIVED` and ``features``.
     """
-    rows = read_rows(file, [*IDENTITY, *DERIVED, "features"], paths)
+    rows = read_rows(file, [*IDENTITY, *DERIVED, "features"])
+    if paths is not None:
+        rows = rows.filter(in_sorted(rows["path"], paths))
     if side is not None:
         rows = rows.filter(pc.equal(rows["split"], side))
     if not by_label:

@@ -130,8 +130,7 @@ class KeptFolds:
 
     def keep_dropped(self, prefix: Location, file: Location, stale: pa.Table) -> None:
         """Keeps the rows of a file that are about to be dropped and are in the moments."""
-        rows = read_rows(file, [*IDENTITY, "features"], stale["path"])
-        own = semi_join(rows, stale)
+        own = semi_join(read_rows(file, [*IDENTITY, "features"]), stale)
         if own.num_rows:
             columns = own.select(["path", "features"])
             write_rows(prefix.extended(f"-{file.name}"), columns)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fruits.errors import InputError, OutputError, one_line
 from fruits.features.ahead import one_ahead
-from fruits.sources.listing import LISTING, in_sorted
+from fruits.sources.listing import LISTING
 from fruits.storage.files import replace
 from fruits.storage.location import Location
 
@@ -75,17 +75,15 @@ def write_rows(place: str | Location, rows: pa.Table, group: int = SCANNED_ROWS)
 def read_rows(
     place: str | Location,
     columns: list[str] | None = None,
-    paths: pa.ChunkedArray | None = None,
     between: Between | None = None,
 ) -> pa.Table:
-    """Reads a file of features: all or some columns, and all rows or those of some paths.
+    """Reads a file of features: all or some columns, and all rows or those of a range of paths.
 
     In files of earlier versions, which have no column ``split``, it is null.
 
     Args:
         place: the location of the file.
         columns: the columns; None for all.
-        paths: the paths of the rows, sorted; None for all.
         between: bounds of the paths; None for all. Row groups without such rows are not decoded.
 
     Raises:
@@ -115,7 +113,7 @@ def read_rows(
         first, end = between
         rows = rows if first is None else rows.filter(pc.greater_equal(rows["path"], first))
         rows = rows if end is None else rows.filter(pc.less(rows["path"], end))
-    return rows if paths is None else rows.filter(in_sorted(rows["path"], paths))
+    return rows
 
 
 def _groups(file: pq.ParquetFile, first: str | None, end: str | None) -> list[int]:

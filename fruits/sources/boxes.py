@@ -57,7 +57,7 @@ def photographs_of(rows: pa.Table) -> pa.Table:
         rows: a table with the columns :data:`fruits.sources.listing.IDENTITY`.
     """
     rows = rows.select(IDENTITY).set_column(0, "path", photographs(rows["path"]))
-    return rows.group_by(IDENTITY).aggregate([])
+    return rows.group_by(IDENTITY, use_threads=False).aggregate([])
 
 
 def with_boxes(files: pa.Table, rows: pa.Table) -> pa.Table:

@@ -39,6 +39,8 @@ TIMED_OUT, TOO_MANY, NOT_IMPLEMENTED = 408, 429, 501
 
 
 TRANSIENT_ERRORS = (*S3_RETRYABLE_ERRORS, NoConnectionError, ConnectionError, TimeoutError)
+# A conditional write conflicts with one that S3 has not finished, such as a first try of its own.
+_TRANSIENT_CODES = ("RequestTimeout", "ConditionalRequestConflict")
 
 
 class RetryingS3(S3FileSystem):  # type: ignore[misc]
@@ -156,6 +158,6 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed later."""
     status, code = status_of(error)
     if status:
-        transient = status >= 500 or status in (TIMED_OUT, TOO_MANY) or code == "RequestTimeout"
+        transient = status >= 500 or status in (TIMED_OUT, TOO_MANY) or code in _TRANSIENT_CODES
         return transient and status != NOT_IMPLEMENTED
     return isinstance(error, TRANSIENT_ERRORS)

@@ -234,5 +234,5 @@ def _or_none(page: Future[Object]) -> Object | None:
     """A page; None if it cannot be listed: the pages that are needed report an error."""
     try:
         return page.result()
-    except OSError:
+    except (OSError, StorageError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -13,6 +14,7 @@ from contextlib import suppress
 
 # With the name of the machine: if machines share a folder, not all of them may see a lock.
 _PREFIX = f"fruits-parts-{socket.gethostname()}-"
+_NAME = re.compile(re.escape(_PREFIX) + "[^-]+")
 
 _NEW = 60
 """The seconds after which a folder without a lock belongs to nobody: its owner locks it at once."""
@@ -31,8 +33,11 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
 
 def _sweep(place: str) -> None:
     """Deletes the folders of processes of this user that have ended."""
-    with os.scandir(place) as entries:
-        folders = [one.path for one in entries if one.name.startswith(_PREFIX)]
+    try:
+        with os.scandir(place) as entries:
+            folders = [one.path for one in entries if _NAME.fullmatch(one.name)]
+    except OSError:
+        return  # A folder may be open for new files only.
     for folder in folders:
         with suppress(OSError):
             status = os.lstat(folder)

@@ -19,6 +19,7 @@ from fruits.features.rows import SCANNED_ROWS, lists, matrix, read_rows, write_r
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
 from fruits.reduction.transform import affine
+from fruits.sources.listing import in_sorted
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
 from fruits.tasks import path_ranges as ranges
@@ -65,7 +66,9 @@ class _Projection:
             The description of the sorted file; None if there are no rows.
         """
         number, group = job
-        read = [read_rows(file, COLUMNS, self.listing) for file in group]
+        read = [read_rows(file, COLUMNS) for file in group]
+        if self.listing is not None:
+            read = [rows.filter(in_sorted(rows["path"], self.listing)) for rows in read]
         rows = pa.concat_tables(read).sort_by("path").combine_chunks()
         if not rows.num_rows:
             return None

@@ -14,9 +14,10 @@ def test_transient_errors_are_retried(store: Store) -> None:
     store.answers["a.jpg"] = [
         *[(500, "InternalError"), (503, "SlowDown"), (503, "ServiceUnavailable")],
         *["lost", "torn", (429, "TooManyRequests"), (400, "RequestTimeout")],
+        (409, "ConditionalRequestConflict"),
     ]
     assert read("s3a://fruits/a.jpg") == CONTENT
-    assert store.asked["a.jpg"] == 8
+    assert store.asked["a.jpg"] == 9
 
 
 def test_an_object_is_read_with_one_request(store: Store) -> None:

@@ -44,14 +44,16 @@ def test_temporary_files_of_a_killed_process_are_deleted_by_the_next_one(place: 
     killed.wait()
     other = place / f"fruits-parts-{socket.gethostname()}-other"
     other.symlink_to(place.parent)
+    elsewhere = place / f"fruits-parts-{socket.gethostname()}-1-abcdefgh"  # Of the host "...-1".
+    elsewhere.mkdir()
     new = temporary_folder()
     assert old.exists()  # Its owner might not have locked it yet.
-    for folder in (old, used, Path(new.name)):
+    for folder in (old, used, elsewhere, Path(new.name)):
         os.utime(folder, (0, 0))
     newer = temporary_folder()
     running.kill()
     running.wait()
-    kept = {used, Path(new.name), Path(newer.name), other}
+    kept = {used, Path(new.name), Path(newer.name), other, elsewhere}
     assert set(place.iterdir()) == kept
 
 

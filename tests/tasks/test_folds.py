@@ -318,6 +318,27 @@ def test_an_image_that_is_replaced_twice_is_subtracted_as_it_was(
     assert grown.measured == [270, 6]
 
 
+def test_replaced_images_of_files_in_any_order_are_subtracted_as_they_were(
+    store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown
+) -> None:
+    lime, kiwi, fig = (
+        rows.filter(pc.equal(rows["label"], label)) for label in ("Lime", "Kiwi", "Fig")
+    )
+    for some in (lime, kiwi, fig):
+        commit(store, some, 1)
+    grown.check(rows, folds)
+    old = pa.concat_tables([some.slice(5, 1) for some in (lime, kiwi, fig)])
+    grown.drop(old)
+    other = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    new = old.set_column(6, "features", lists(other)).cast(FEATURES)
+    commit(store, new, 1)
+
+    kept = [rows for some in (lime, kiwi, fig) for rows in (some.slice(0, 5), some.slice(6))]
+    grown.check(pa.concat_tables([*kept, new]), folds)
+
+    assert grown.measured == [270, 2 * 3]
+
+
 @pytest.mark.parametrize("damage", ["moments", "record", "images", "sample"])
 def test_kept_folds_that_are_damaged_are_measured_again(
     store: FeatureWriter, rows: pa.Table, folds: pa.Table, grown: Grown, damage: str
