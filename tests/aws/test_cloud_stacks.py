@@ -89,7 +89,7 @@ def test_nothing_is_spent_without_a_yes(
         assert statuses(name) == ["CREATE_COMPLETE"]
         return
     line = refused(capsys, *arguments)
-    assert ("scripts give --yes" if typed is None else "nothing was done") in line
+    assert ("in a script, add --yes" if typed is None else "nothing was done") in line
     assert statuses(name) == []
     assert name not in [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]]
 
