@@ -34,12 +34,12 @@ pytestmark = pytest.mark.usefixtures("spark", "graph")
 
 
 @contextmanager
-def in_parts() -> Iterator[None]:
-    """In the block, listings with more than a few files are in parts, and runs join all chunks."""
+def in_parts(small: int = 2) -> Iterator[None]:
+    """In the block, listings with more than a few files are in parts, and few chunks are joined."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "IN_MEMORY", 5)
         patch.setattr(parts, "PART_ROWS", 8)
-        patch.setattr(compaction, "MOST_SMALL", 2)
+        patch.setattr(compaction, "MOST_SMALL", small)
         yield
 
 
@@ -262,9 +262,8 @@ def test_images_that_are_restored_after_an_interruption_count_as_they_were(
 def test_files_are_rewritten_once_if_images_of_many_parts_are_gone(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with in_parts():
+    with in_parts(small=99):
         # The collection grows in all folders, so each file has images of all parts.
-        monkeypatch.setattr(compaction, "MOST_SMALL", 99)
         for step in range(4):
             for label in ("Fig", "Kiwi", "Lime"):
                 root = draw({label: 4}, seed=step)
