@@ -2,8 +2,9 @@
 
     python -m benchmarks.commits [--growths N] [--rows N] [--features N] [--plain]
 
-The features are random, and everything runs in this process without Spark, so only the costs that
-grow with the number of commits are measured. ``--plain`` leaves out the compaction.
+The features are random, and everything runs without Spark: the compaction in a local process, the
+rest in this one. So only the costs that grow with the number of commits are measured. ``--plain``
+leaves out the compaction.
 """
 
 import argparse
@@ -17,12 +18,6 @@ import pyarrow as pa
 
 from benchmarks.inputs import DATA, ROOT
 from benchmarks.report import table
-from fruits.features.compaction import (
-    commit_compaction,
-    join_files,
-    join_moments,
-    plan_compactions,
-)
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import read_moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
@@ -30,6 +25,8 @@ from fruits.features.table import THUMBNAILS
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
 from fruits.storage.lock import exclusive
+from fruits.tasks.compact import compact
+from fruits.tasks.local import LocalWorkers
 
 FOLDER = DATA / "commits"
 LABELS = 131
@@ -40,12 +37,13 @@ def main() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     seconds: list[float] = []
     lines = []
-    with exclusive(f"file:{FOLDER}/_lock") as lock:
+    with exclusive(f"file:{FOLDER}/_lock") as lock, LocalWorkers(1) as workers:
+        workers.start()
         writer = FeatureWriter(f"file:{FOLDER}/features", lock)
         for number in range(options.growths):
             rows = drawn(number, options.rows, options.features)
             begin = time.perf_counter()
-            grow(writer, number, rows, compacted=not options.plain)
+            grow(writer, number, rows, None if options.plain else workers)
             seconds.append(time.perf_counter() - begin)
             if (number + 1) % max(1, options.growths // 10) == 0:
                 recent = seconds[-max(1, options.growths // 10) :]
@@ -59,17 +57,16 @@ def main() -> None:
     print("\n" + table(lines, head))
 
 
-def grow(writer: FeatureWriter, number: int, rows: pa.Table, compacted: bool) -> Moments:
-    """Does what a run with some new images does, except Spark jobs; returns all moments."""
+def grow(
+    writer: FeatureWriter, number: int, rows: pa.Table, workers: LocalWorkers | None
+) -> Moments:
+    """Does what a run with some new images does, except Spark jobs; returns all moments.
+
+    Without workers, chunks are not compacted.
+    """
     writer.sweep()
-    while compacted and (planned := plan_compactions(writer)):
-        for one in planned:
-            for join in one.joins:
-                join_files(writer.root, join)
-            for moments in one.moments:
-                join_moments(moments)
-            commit_compaction(writer, one)
-        writer.sweep()
+    if workers:
+        compact(workers, writer)
     name = f"{number:032x}.parquet"
     pictures = pa.table([rows["sha256"], [b"thumbnail" * 200] * rows.num_rows], schema=THUMBNAILS)
     write_rows(f"{writer.uri}/_thumbnails/{name}", pictures)

@@ -2,8 +2,7 @@
 
 The folder ``features/_folds`` has the moments for each fold and transform, the features of the
 images that are scored, the list of all images, and a record that names these files and is written
-last. Rows that are dropped later are
-kept until they are subtracted.
+last. Rows that are dropped later are kept until they are subtracted.
 """
 
 from __future__ import annotations

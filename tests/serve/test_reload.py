@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -120,6 +121,22 @@ local.LocalFileSystem.{method} = failing
 """
 
 
+@contextmanager
+def failing(
+    place: Path, other: Path, tmp_path: Path, method: str, error: str
+) -> Iterator[tuple[Server, str]]:
+    """A server whose file system fails once while it takes over a new model; its old version."""
+    file = tmp_path / "fail"
+    script = FAILING.format(method=method, error=error, file=file)
+    (tmp_path / "sitecustomize.py").write_text(script)
+    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with served(place, tmp_path, *QUICK, environment=environment) as server:
+        before = version(server)
+        file.touch()
+        replace(place, other)
+        yield server, before
+
+
 @pytest.mark.parametrize(
     ("method", "error"),
     [
@@ -132,14 +149,7 @@ local.LocalFileSystem.{method} = failing
 def test_a_new_model_is_loaded_after_a_request_to_its_store_has_failed(
     place: Path, other: Path, tmp_path: Path, method: str, error: str
 ) -> None:
-    file = tmp_path / "fail"
-    script = FAILING.format(method=method, error=error, file=file)
-    (tmp_path / "sitecustomize.py").write_text(script)
-    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    with served(place, tmp_path, *QUICK, environment=environment) as server:
-        before = version(server)
-        file.touch()
-        replace(place, other)
+    with failing(place, other, tmp_path, method, error) as (server, before):
         wait_for(lambda: version(server) != before)
         assert "no answer" in server.log.read_text()
         assert server.metric('fruits_model_loads_total{outcome="refused"}') == 0
@@ -148,16 +158,10 @@ def test_a_new_model_is_loaded_after_a_request_to_its_store_has_failed(
 def test_a_new_model_is_loaded_after_its_disk_was_away_during_the_copy(
     place: Path, other: Path, tmp_path: Path
 ) -> None:
-    file, away = tmp_path / "fail", tmp_path / "away"
+    away = tmp_path / "away"
     # The error is the real one of a folder that is not there.
     leave = f"os.rename('{place}', '{away}') or open('{place}/predictor/graph.bin')"
-    script = FAILING.format(method="get_file", error=leave, file=file)
-    (tmp_path / "sitecustomize.py").write_text(script)
-    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    with served(place, tmp_path, *QUICK, environment=environment) as server:
-        before = version(server)
-        file.touch()
-        replace(place, other)
+    with failing(place, other, tmp_path, "get_file", leave) as (server, before):
         wait_for(lambda: server.metric("fruits_model_place_readable") == 0)
         away.rename(place)
         wait_for(lambda: version(server) != before)
