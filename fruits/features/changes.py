@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fruits.features.label_sums import Array
 from fruits.features.moments import Label, measured_by_label
 from fruits.features.moments_file import read_moments
-from fruits.features.products import Array
 from fruits.features.rows import matrix, read_rows, write_rows
 from fruits.sources.listing import IDENTITY, anti_join, in_sorted, semi_join
 from fruits.storage.files import replace

@@ -20,8 +20,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.features.exact import Exact, carry, to_float
+from fruits.features.label_sums import Array, LabelSums
 from fruits.features.moments_bytes import pack, unpack
-from fruits.features.products import BLOCK_ROWS, Array, LabelSums, ProductSums
+from fruits.features.products import BLOCK_ROWS, ProductSums
 from fruits.features.rows import check_widths, matrix
 
 Label = str | None

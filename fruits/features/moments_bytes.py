@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.features.exact import WORD_BITS, Exact, Ints
-from fruits.features.products import LabelSums
+from fruits.features.label_sums import LabelSums
 
 _MAGIC = b"moments2"
 _OLD = b"moments1"

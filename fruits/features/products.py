@@ -18,7 +18,6 @@ routines of matrix multiplication", Numerical Algorithms 59 (2012), pp. 95-118.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,7 @@ from numpy.typing import NDArray
 
 from fruits.errors import InputError
 from fruits.features.exact import Exact, Ints
-
-Array = NDArray[np.float64]
+from fruits.features.label_sums import Array, LabelSums, add_ranges
 
 BLOCK_ROWS = 2048
 """Rows that are multiplied at once: 2^11 products of 2 x 20 bits, and two signs, fit in 2^53."""
@@ -38,6 +36,9 @@ _STEP = float(1 << _LIMB)
 
 _BLOCKS = 32
 """Blocks that int64 can add up: each is at most 2^57."""
+
+_HEADROOM = 1
+"""The bits of a new `top` above the largest feature, so that a larger one seldom needs another."""
 
 _SLACK = 8
 """If `top` is this many bits above the largest feature of a block, a new `top` is chosen."""
@@ -51,18 +52,11 @@ _COLUMNS_AT_ONCE = 64
 _ROWS_AT_ONCE = 32
 """Rows that are divided into limbs at once, so that they fit in the cache."""
 
+_STRIP = 64
+"""Rows of the upper triangle that are added at once."""
+
 _RANGE = 400
 """The size of float64 features must be 0 or in [2^-400, 2^400], so that squares are finite."""
-
-
-@dataclass
-class LabelSums:
-    """Count, sums (d,), and minimum and maximum, (d,) float64, of the rows of one label."""
-
-    count: int
-    total: Exact
-    minimum: Array
-    maximum: Array
 
 
 class ProductSums:
@@ -82,7 +76,7 @@ class ProductSums:
         self._top = 0
         self._blocks = 0
         self._dense = np.zeros((3, width, width), np.int64)
-        """The squares of the first limb, of the second limb, and of their sum."""
+        """The squares of the first limb, of the second limb, and of their sum: upper triangles."""
         self._squares: dict[int, Ints] = {}
         """(d, d) sums of products of other limbs k and l, by k + l."""
         self._buffers: list[Array] = []
@@ -117,7 +111,7 @@ class ProductSums:
         for place, limb in enumerate(limbs):
             self._sum_dense(bounds, place, limb)
         self._square(high, low)
-        self._range(x, bounds)
+        add_ranges(self.labels, x, bounds)
 
     def _cut(self, x: NDArray[np.floating[Any]]) -> list[Array]:
         """The first two limbs and the remainder in units of the third limb, (n, d) each."""
@@ -153,7 +147,7 @@ class ProductSums:
         if self._blocks == _BLOCKS or not fits:
             if self._blocks:
                 self._flush()
-            self._top, self._blocks = needed, 0
+            self._top, self._blocks = needed + _HEADROOM, 0
         self._blocks += 1
 
     def _further_limbs(self, z: Array, limbs: list[Array]) -> list[tuple[int, Ints, Ints, Array]]:
@@ -186,9 +180,9 @@ class ProductSums:
         """Adds the products of the first two limbs; `low` is overwritten by their sum."""
         for number, limb in enumerate((high, low)):
             # The transpose of itself: numpy calls BLAS syrk, which takes half of the time.
-            _add(self._dense[number], np.matmul(limb.T, limb, out=self._product))
+            _add_upper(self._dense[number], np.matmul(limb.T, limb, out=self._product))
         low += high
-        _add(self._dense[2], np.matmul(low.T, low, out=self._product))
+        _add_upper(self._dense[2], np.matmul(low.T, low, out=self._product))
 
     def _add_sparse(
         self, limbs: list[Array], place: int, rows: Ints, columns: Ints, values: Array
@@ -252,20 +246,6 @@ class ProductSums:
             by_place[place] = np.zeros(self.width, np.int64)
         return by_place[place]
 
-    def _range(self, x: NDArray[np.floating[Any]], bounds: dict[str | None, slice]) -> None:
-        for label, rows in bounds.items():
-            # Adding zero turns -0.0 into 0.0, whose choice would depend on the order.
-            minimum = x[rows].min(axis=0).astype(np.float64) + 0.0
-            maximum = x[rows].max(axis=0).astype(np.float64) + 0.0
-            count = rows.stop - rows.start
-            if known := self.labels.get(label):
-                known.count += count
-                known.minimum = np.minimum(known.minimum, minimum)
-                known.maximum = np.maximum(known.maximum, maximum)
-            else:
-                zeros = Exact.zeros(self.width)
-                self.labels[label] = LabelSums(count, zeros, minimum, maximum)
-
     def _flush(self) -> None:
         """Adds the int64 sums to the exact sums, and resets them."""
         unit = self._top - _HALF
@@ -293,6 +273,13 @@ def _peel(z: Array, limb: Array) -> Array:
 def _add(total: Ints, product: Array) -> None:
     # Without `dtype`, NumPy would add in float64.
     np.add(total, product, out=total, dtype=np.int64, casting="unsafe")
+
+
+def _add_upper(total: Ints, product: Array) -> None:
+    """Adds the upper triangle of a product, strip by strip, with a few entries below it."""
+    for start in range(0, len(total), _STRIP):
+        strip = slice(start, start + _STRIP)
+        _add(total[strip, start:], product[strip, start:])
 
 
 def packed(square: NDArray[Any]) -> NDArray[Any]:

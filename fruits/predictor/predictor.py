@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fruits.classify.model import Classifier
 from fruits.errors import BackboneError, ConfigError, InputError
-from fruits.features.products import Array
+from fruits.features.label_sums import Array
 from fruits.networks.graph import (
     ENGINES,
     PRECISIONS,

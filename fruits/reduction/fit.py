@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fruits.errors import ConfigError, InputError
+from fruits.features.label_sums import Array
 from fruits.features.moments import Moments
-from fruits.features.products import Array
 from fruits.reduction.blas import one_blas_thread
 
 SCALERS = ("minmax", "standard", "none")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.features.products import Array
+from fruits.features.label_sums import Array
 
 _ROWS, _COLUMNS = 16, 64
 """Products have this many rows and a multiple of this many columns, see `rowwise_product`."""
