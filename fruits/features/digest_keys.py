@@ -1,12 +1,14 @@
 """Looks up digests among millions of others, with 8 bytes of memory for each.
 
-Two digests count as equal if their keys of 8 bytes are equal: among ten million different contents,
-the probability that any two have the same key is 3 in a million.
+The key of a SHA-256 in hexadecimal is its first 8 bytes. Any other text, such as the digest of a
+box or a path, is hashed. Two digests count as equal if their keys are equal: among ten million
+different contents, the probability that any two have the same key is 3 in a million.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,7 +18,18 @@ from numpy.typing import NDArray
 Keys = NDArray[np.uint64]
 
 _ROWS = 8192
-"""The number of digests that are Python objects at the same time."""
+"""The number of digests that are Python objects, or numbers for each digit, at the same time."""
+
+_DIGITS = 64
+"""The number of hexadecimal digits of a SHA-256."""
+
+_SHA256 = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
+
+_NOT_A_DIGIT = 16
+
+_VALUES = np.full(256, _NOT_A_DIGIT, np.uint8)
+_VALUES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+"""The value of each byte as a hexadecimal digit."""
 
 
 def sorted_keys(digests: Iterable[pa.Array | pa.ChunkedArray]) -> Keys:
@@ -69,11 +82,25 @@ def index_in(keys: Keys, digests: pa.Array | pa.ChunkedArray) -> NDArray[np.int6
 
 def keys_of(digests: pa.Array | pa.ChunkedArray) -> Keys:
     """The key of each digest, (n,); the key of null has no meaning."""
-    parts = [digests[start : start + _ROWS] for start in range(0, len(digests), _ROWS)]
+    chunks = digests.chunks if isinstance(digests, pa.ChunkedArray) else [digests]
+    parts = [one[start : start + _ROWS] for one in chunks for start in range(0, len(one), _ROWS)]
     return np.concatenate([np.empty(0, np.uint64), *map(_keys, parts)])
 
 
-def _keys(digests: pa.Array | pa.ChunkedArray) -> Keys:
-    texts = ((one or "").encode() for one in digests.to_pylist())
-    made = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(made), np.uint64)
+def _keys(digests: pa.StringArray) -> Keys:
+    """The keys of some digests, without a Python object for each if all are SHA-256."""
+    _, offsets, data = digests.buffers()
+    ends = np.frombuffer(offsets, np.int32)[digests.offset :][: len(digests) + 1]
+    if (np.diff(ends) == _DIGITS).all():
+        texts = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].reshape(-1, _DIGITS)
+        values = _VALUES[texts]
+        if (values < _NOT_A_DIGIT).all():
+            first = values[:, :16:2] << 4 | values[:, 1:16:2]
+            return first.view(">u8")[:, 0].astype(np.uint64)
+    return np.array([_key(text or "") for text in digests.to_pylist()], np.uint64)
+
+
+def _key(text: str) -> int:
+    if _SHA256.fullmatch(text):
+        return int(text[:16], 16)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,5 +1,6 @@
 """Streaming many training images writes the same as having all of them in memory."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from fruits.predictor.write_images import NAMES, write_images
 ROWS = 50
 
 
+def digest(number: int) -> str:
+    return hashlib.sha256(bytes([number])).hexdigest()
+
+
 def drawn() -> tuple[pa.Table, pa.Table]:
     """Images, some with the same bytes, and thumbnails of some of them and of other images."""
     rng = np.random.default_rng(2)
-    digests = [f"{n % 45:064}" for n in range(ROWS)]
+    digests = [digest(n % 45) for n in range(ROWS)]
     rows = pa.table(
         {
             "path": [f"{n:03}" for n in range(ROWS)],
@@ -27,7 +32,7 @@ def drawn() -> tuple[pa.Table, pa.Table]:
             "pca": lists(rng.standard_normal((ROWS, 6)).astype(np.float32)),
         }
     )
-    known = [f"{n:064}" for n in rng.permutation(60) if n % 9]
+    known = [digest(n) for n in rng.permutation(60) if n % 9]
     pictures = [None if n % 11 == 0 else rng.bytes(n + 1) for n in range(len(known))]
     return rows, pa.table([known, pictures], schema=THUMBNAILS)
 
