@@ -17,7 +17,7 @@ from fruits.classify.evaluate import Evaluation
 from fruits.report import charts, facts, sections
 from fruits.report.data import ReportData
 from fruits.report.figure import map_figure
-from fruits.report.map_data import map_data
+from fruits.report.map_data import MapData
 from fruits.report.matrix import matrix
 from fruits.report.thumbnails import data_uri, evenly_by_label, pack
 
@@ -73,12 +73,13 @@ def _with_map(page: str, marks: Mapping[str, str], report: ReportData, room: int
     order = evenly_by_label(report.images["label"]).tolist()
     first = set(sections.shown_paths(report))
     order.sort(key=lambda place: paths[place] not in first)
-    bare = map_data(report, pack(paths, (), {}, 0), _root(report))
+    data = MapData.of(report, _root(report))
+    bare = data.packed(pack(paths, (), {}, 0))
     room = min(room, LARGEST - 100_000 - len(page.encode()) - len(bare) - 4 * len(paths))
     packed = pack(paths, order, report.thumbnails, max(0, room) // 4 * 3)
     pictures = data_uri(packed.bodies).partition(",")[2]
     texts = {
-        "data": map_data(report, packed, _root(report)),
+        "data": data.packed(packed),
         "pictures": pictures,
         "count": f"{packed.count:,} of {len(paths):,}",
     }

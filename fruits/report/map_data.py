@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,52 +27,75 @@ _NONE = 0xFFFFFFFF
 """The code of a missing text."""
 
 
-def map_data(report: ReportData, packed: Packed, root: str) -> str:
-    """Packs the data of the map without the thumbnails; see :mod:`fruits.report.package`.
+@dataclass(frozen=True, eq=False)
+class MapData:
+    """The data of the map, which :func:`fruits.report.package.package` packs with the thumbnails.
 
-    Args:
-        report: The data of the report.
-        packed: The packed thumbnails.
-        root: The common beginning of all paths, which is stored once.
+    Attributes:
+        about: The description.
+        arrays: The arrays by name; those of the thumbnails have no values yet.
     """
-    images = report.images
-    labels, codes = _codes(images["label"])
-    predicted, guesses = _codes(images["predicted"])
-    splits, sides = _codes(images["split"])
-    names = sorted({*labels, *predicted})
-    place = {name: number for number, name in enumerate(names)}
-    shown = {"label": _moved(codes, labels, place), "predicted": _moved(guesses, predicted, place)}
-    folders, inside, files = _paths(images["path"].to_pylist())
-    findings, finding = _findings(report)
-    vectors, scales = quantised(report.vectors[:, :VECTOR])
-    about = {
-        "count": images.num_rows,
-        "total": report.total,
-        "labels": names,
-        "splits": splits,
-        "findings": findings,
-        "root": root,
-        "folders": folders,
-        "files": files,
-        "colours": palette(names, shown["label"]),
-        "planes": [_about(plane) for plane in report.planes],
-        "start": start(report.planes, codes, sides),
-        "scales": scales.tolist(),
-        "classifier": images["predicted"].null_count != images.num_rows,
-        "thumbnails": packed.describe(),
-    }
-    arrays: dict[str, NDArray[Any]] = {
-        **{f"plane{number}": plane.points for number, plane in enumerate(report.planes)},
-        **shown,
-        "split": sides,
-        "finding": finding,
-        "folder": inside,
-        "vectors": vectors,
-        "offsets": packed.offsets,
-        "sizes": packed.sizes,
-        **_scores(images),
-    }
-    return package(about, arrays)
+
+    about: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, report: ReportData, root: str) -> MapData:
+        """Collects the data, except the thumbnails.
+
+        Args:
+            report: The data of the report.
+            root: The common beginning of all paths, which is stored once.
+        """
+        images = report.images
+        labels, codes = _codes(images["label"])
+        predicted, guesses = _codes(images["predicted"])
+        splits, sides = _codes(images["split"])
+        names = sorted({*labels, *predicted})
+        place = {name: number for number, name in enumerate(names)}
+        shown = {
+            "label": _moved(codes, labels, place),
+            "predicted": _moved(guesses, predicted, place),
+        }
+        folders, inside, files = _paths(images["path"].to_pylist())
+        findings, finding = _findings(report)
+        vectors, scales = quantised(report.vectors[:, :VECTOR])
+        about = {
+            "count": images.num_rows,
+            "total": report.total,
+            "labels": names,
+            "splits": splits,
+            "findings": findings,
+            "root": root,
+            "folders": folders,
+            "files": files,
+            "colours": palette(names, shown["label"]),
+            "planes": [_about(plane) for plane in report.planes],
+            "start": start(report.planes, codes, sides),
+            "scales": scales.tolist(),
+            "classifier": images["predicted"].null_count != images.num_rows,
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            **{f"plane{number}": plane.points for number, plane in enumerate(report.planes)},
+            **shown,
+            "split": sides,
+            "finding": finding,
+            "folder": inside,
+            "vectors": vectors,
+            "offsets": np.empty(0, np.uint32),
+            "sizes": np.empty(0, np.uint8),
+            **_scores(images),
+        }
+        return cls(about, arrays)
+
+    def packed(self, thumbnails: Packed) -> str:
+        """Packs the data with the places of the thumbnails, whose bytes are not included."""
+        about = {**self.about, "thumbnails": thumbnails.describe()}
+        places: dict[str, NDArray[Any]] = {
+            "offsets": thumbnails.offsets,
+            "sizes": thumbnails.sizes,
+        }
+        return package(about, {**self.arrays, **places})
 
 
 def start(planes: Sequence[Plane], labels: NDArray[np.uint32], sides: NDArray[np.uint32]) -> int:
