@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fruits.errors import InputError, OutputError, one_line
-from fruits.features.ahead import one_ahead
 from fruits.sources.listing import LISTING
+from fruits.storage.ahead import one_ahead
 from fruits.storage.files import replace
 from fruits.storage.location import Location
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TypeVar
 
 import pyarrow as pa
 
 from fruits.sources.folder import READ_AHEAD_BYTES
 from fruits.sources.members import Position, positions
 from fruits.sources.neighbours import Block, Run, refusal, runs
-
-Result = TypeVar("Result")
+from fruits.storage.ahead import read_ahead
 
 # Extracts one member from the bytes of the archive that contain it.
 Cut = Callable[[Position, memoryview], bytes | OSError]
@@ -43,35 +39,6 @@ def read_members(items: pa.Table, cut: Cut) -> Iterator[bytes | OSError]:
         with closing(read_ahead(jobs(), READS, READ_AHEAD_BYTES)) as ahead:
             for contents in ahead:
                 yield from contents
-
-
-def read_ahead(
-    jobs: Iterable[tuple[int, Callable[[], Result]]], threads: int, most: int
-) -> Generator[Result]:
-    """Yields the results of jobs in order, while the next jobs already run.
-
-    Jobs start in order.
-
-    Args:
-        jobs: the memory that each job needs, in bytes, and the job.
-        threads: the number of jobs that run in parallel.
-        most: the memory limit in bytes, for running jobs and results that are not consumed yet.
-    """
-    pending: deque[tuple[Future[Result], int]] = deque()
-    ahead = 0
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for cost, job in jobs:
-                while pending and (len(pending) > threads or ahead + cost > most):
-                    future, taken = pending.popleft()
-                    ahead -= taken
-                    yield future.result()
-                pending.append((pool.submit(job), cost))
-                ahead += cost
-            while pending:
-                yield pending.popleft()[0].result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def damaged(reason: str) -> OSError:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from fruits.sources.listing import LISTING, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
 from fruits.sources.text import original, storable
+from fruits.storage.ahead import read_ahead
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe, read
 from fruits.storage.location import Location
@@ -210,18 +210,8 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
     Raises:
         StorageError: the store cannot be used; this is not an error of one file.
     """
-    pending: deque[tuple[Future[bytes | OSError], int]] = deque()
-    ahead = 0
-    with ThreadPoolExecutor(READS) as pool:
-        for path, length in paths:
-            while pending and (len(pending) >= READS or ahead + length > READ_AHEAD_BYTES):
-                future, read = pending.popleft()
-                ahead -= read
-                yield future.result()
-            pending.append((pool.submit(_read, path, length), length))
-            ahead += length
-        while pending:
-            yield pending.popleft()[0].result()
+    jobs = ((length, partial(_read, path, length)) for path, length in paths)
+    return read_ahead(jobs, READS, READ_AHEAD_BYTES)
 
 
 def _read(path: str, length: int) -> bytes | OSError:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import InputError, one_line
-from fruits.sources.archive import READS, read_ahead
+from fruits.sources.archive import READS
 from fruits.sources.columns import image_column
 from fruits.sources.folder import Folder, FolderListing
 from fruits.sources.formats import SUFFIXES
@@ -32,6 +32,7 @@ from fruits.sources.table_source import Table
 from fruits.sources.tar_shards import TarShard
 from fruits.sources.text import original
 from fruits.sources.zip_archive import ZipArchive
+from fruits.storage.ahead import read_ahead
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
 from fruits.storage.location import Location

@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +35,7 @@ from fruits.sources.listing import Listing
 from fruits.sources.members import Member, Position, listed, positions
 from fruits.sources.naming import Naming
 from fruits.sources.neighbours import refusal
+from fruits.storage.ahead import one_ahead
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
@@ -47,8 +47,6 @@ KIND = "parquet"
 _BUFFER_BYTES = 4 << 20
 
 _LONGEST_BATCH, _BATCH_BYTES = 256, 8 << 20
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def read_rows(items: pa.Table) -> Iterator[bytes | OSError]:
         items: rows of :data:`fruits.sources.members.ITEMS`.
     """
     for uri, rows in groupby(positions(items), key=lambda row: row.uri):
-        for contents in _one_ahead(_read_file(uri, list(rows))):
+        for contents in one_ahead(_read_file(uri, list(rows))):
             yield from contents
 
 
@@ -267,13 +265,3 @@ def _bytes_of(values: Any) -> Any:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.large_binary())
-
-
-def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yields the items, and makes the next one in a thread meanwhile."""
-    end: Any = object()
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(next, items, end)
-        while (item := future.result()) is not end:
-            future = pool.submit(next, items, end)
-            yield item

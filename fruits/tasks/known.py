@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits.features.ahead import one_ahead
 from fruits.features.changes import DERIVED
 from fruits.features.digests import DigestFile, Digests, digest_starts, write_digests
 from fruits.features.file_groups import file_sizes, group_files
@@ -22,6 +21,7 @@ from fruits.sources import parts
 from fruits.sources.listing import IDENTITY, LISTING
 from fruits.sources.parts import Parts
 from fruits.sources.spread import Spread, gather
+from fruits.storage.ahead import one_ahead
 from fruits.storage.files import delete
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
