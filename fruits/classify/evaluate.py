@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The content for run.json."""
-        return asdict(self) | {"confusion": [list(row) for row in self.confusion]}
+        # Without the confusion, of which `asdict` would copy each value.
+        about = asdict(replace(self, confusion=[]))
+        return about | {"confusion": [list(row) for row in self.confusion]}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Evaluation:

@@ -1,10 +1,11 @@
-"""Arrays -> matplotlib figures. Nothing is shown or saved here, and pyplot is not used."""
+"""Arrays -> matplotlib figures -> PNG. Nothing is shown here, and pyplot is not used."""
 
 from fruits.plots.calibration import calibration
 from fruits.plots.confusion import confusion
 from fruits.plots.multiples import PANELS, scatter_groups
 from fruits.plots.palette import COLOURS
 from fruits.plots.pictures import image_grid, pairs, suspects
+from fruits.plots.png import png
 from fruits.plots.scatter import LEGEND_LABELS, NAMED_LABELS, scatter
 from fruits.plots.seconds import stage_seconds
 from fruits.plots.tradeoff import tradeoff
@@ -20,6 +21,7 @@ __all__ = [
     "confusion",
     "image_grid",
     "pairs",
+    "png",
     "scatter",
     "scatter_groups",
     "scree",

@@ -16,7 +16,8 @@ def name_places(figure: Figure, axes: Axes, centres: Array, texts: Sequence[str]
     """Writes texts near their centres (n, 2), where they overlap earlier texts least."""
     letters = font(6.5)
     # The offsets depend on the size of the axes, so the layout must not change afterwards.
-    figure.draw_without_rendering()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
     to_points = 72 / figure.dpi
     room = axes.get_window_extent().get_points() * to_points

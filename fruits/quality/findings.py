@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -71,7 +71,7 @@ def file_name(kind: str) -> str:
 
 def table_of(findings: Iterable[Finding]) -> pa.Table:
     """The findings as a table of :data:`SCHEMA`, in the same order."""
-    return pa.Table.from_pylist([asdict(one) for one in findings], SCHEMA)
+    return pa.Table.from_pylist([vars(one) for one in findings], SCHEMA)
 
 
 def by_kind(findings: Iterable[Finding]) -> tuple[dict[str, pa.Table], dict[str, int]]:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import pyarrow.compute as pc
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fruits.classify.evaluate import Evaluation
@@ -42,7 +42,7 @@ def render(report: ReportData) -> bytes:
     # Random, so that no label can contain a mark.
     marks = {name: secrets.token_hex(16) for name in ("data", "pictures", "count")}
     context = _context(report, marks)
-    page = _environment().get_template("page.html").render(context)
+    page = template().render(context)
     # The name of a folder of images may have surrogates, which cannot be encoded.
     page = page.encode("utf-8", "backslashreplace").decode()
     # Thumbnails get the remaining bytes, minus 50 kB for their description.
@@ -51,8 +51,8 @@ def render(report: ReportData) -> bytes:
 
 
 @cache
-def _environment() -> Environment:
-    """The environment of the template; it keeps the compiled template for the next run."""
+def template() -> Template:
+    """The template of the page, compiled once; a run does it earlier, in the background."""
     environment = Environment(
         loader=PackageLoader("fruits.report", _FOLDER),
         autoescape=True,
@@ -62,7 +62,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = lambda value: f"{value:,}"
     environment.filters["counted"] = facts.counted
-    return environment
+    return environment.get_template("page.html")
 
 
 def _with_map(page: str, marks: Mapping[str, str], report: ReportData, room: int) -> str:

@@ -291,7 +291,7 @@ def _write(outputs: Outputs, comparison: Comparison) -> None:
     if points:
         best = comparison.best
         figure = plots.tradeoff(points, best.name if best else None)
-        outputs.write_figure(figure, PLOT)
+        outputs.write(PLOT, plots.png(figure))
     elif outputs.exists(PLOT):
         delete(outputs.uri(PLOT))
     replace_file(outputs.uri(JSON), comparison.to_json())

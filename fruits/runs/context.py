@@ -91,6 +91,7 @@ def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> It
         # Each of these imports takes a second. The workers start at the same time.
         for name in ("fruits.runs.steps", "fruits.plots", "bokeh.plotting", "bokeh.embed"):
             background.submit(import_module, name)
+        background.submit(_compile_page)
         session: SparkSession | None = None
         workers: Workers
         if local:
@@ -121,6 +122,12 @@ def _spark_errors() -> AbstractContextManager[None]:
     from fruits.spark.failures import spark_errors
 
     return spark_errors()
+
+
+def _compile_page() -> None:
+    from fruits.report.document import template
+
+    template()
 
 
 def _session(prepared: PreparedRun) -> SparkSession:

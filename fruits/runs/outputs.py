@@ -6,7 +6,6 @@ Results are written to ``_staging`` and then replace the old ones; run.json is w
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import uuid
@@ -32,7 +31,6 @@ from fruits.storage.lock import Lock
 if TYPE_CHECKING:
     # Importing them takes a second, and a run that finds nothing changed does not need them.
     import pyarrow.dataset as pads
-    from matplotlib.figure import Figure
     from pyspark.sql import DataFrame, SparkSession
 
 # The backbone of the features. Readers of Parquet ignore names with a leading underscore.
@@ -254,12 +252,6 @@ class Outputs:
                 writer.write(flat)
             if writer is not None:
                 writer.close()
-
-    def write_figure(self, figure: Figure, name: str) -> None:
-        """Writes a picture as PNG."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-        self.write(name, buffer.getvalue())
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file."""

@@ -136,15 +136,18 @@ def draw_plots(
     with context.stages("plots"):
         variance = reduced.reduction.explained_variance
         components = reduced.reduction.components
-        context.staged.write_figure(plots.scree(variance, components), "plots/scree.png")
+        scree = plots.scree(variance, components)
+        context.staged.write("plots/scree.png", plots.png(scree))
         points, labels = pc1_pc2(context.staged)
-        context.staged.write_figure(plots.scatter(points, labels, variance), "plots/pc1_pc2.png")
+        scatter = plots.scatter(points, labels, variance)
+        context.staged.write("plots/pc1_pc2.png", plots.png(scatter))
         if classified and evaluations:
             order = labels_by_similarity(classified.classifier)
             # The first evaluation is the one on held-out groups, if there is one.
             confusion = plots.confusion(evaluations[0], order)
-            context.staged.write_figure(confusion, "plots/confusion.png")
-            context.staged.write_figure(plots.calibration(evaluations), "plots/calibration.png")
+            context.staged.write("plots/confusion.png", plots.png(confusion))
+            calibration = plots.calibration(evaluations)
+            context.staged.write("plots/calibration.png", plots.png(calibration))
         # The parts of a figure refer to each other, so reference counts alone do not free them.
         gc.collect()
 
