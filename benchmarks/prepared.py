@@ -26,7 +26,7 @@ ROWS = 512
 
 def prepare(config: RunConfig, stages: Stages) -> None:
     """Commits features for all files of :mod:`benchmarks.synthetic`, which must be installed."""
-    _, _, listing = list_images(config, stages)
+    _, listing = list_images(config, stages)
     outputs = Outputs.of(config.output)
     outputs.prepare(graph().identity, False)
     with exclusive(f"file:{outputs.root.path}/_lock") as lock, stages("prepare"):

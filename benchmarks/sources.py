@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from psutil import Process  # type: ignore[import-untyped]
 
 from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 from fruits.tasks.image_ranges import MOST_IMAGES
 from tests.ports import free_port
 
@@ -73,7 +74,7 @@ def measured(place: str, busy: float) -> dict[str, float]:
     images = open_source(place).items().images
     waited, began, core = 0.0, time.perf_counter(), time.process_time()
     for start in range(0, images.num_rows, TASK):
-        contents = open_source(place).contents(images.slice(start, TASK))
+        contents = contents_of(images.slice(start, TASK))
         while True:
             asked = time.perf_counter()
             content = next(contents, None)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from fruits.networks.graph import CompiledGraph, InputSpec
 from fruits.networks.runtime import Keep
-from fruits.sources.open_source import Sources
 
 PROTOCOL = "synthetic"
 PLACE = f"{PROTOCOL}://images"
@@ -71,12 +71,9 @@ def _about(folder: str, number: int, name_bytes: int) -> dict[str, Any]:
     return {"name": f"{folder}/{name}", "size": size, "type": "file", "mtime": CHANGED}
 
 
-@dataclass(frozen=True)
-class SyntheticSources(Sources):
-    """The files of :class:`SyntheticFiles`; the content of each file is its name."""
-
-    def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        yield from (path.encode() for path in items["path"].to_pylist())
+def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
+    """Instead of the contents of :class:`SyntheticFiles`, which have none, their names."""
+    return (path.encode() for path in items["path"].to_pylist())
 
 
 def graph() -> CompiledGraph:
@@ -111,18 +108,19 @@ def _replace(module: ModuleType, name: str, stub: Any) -> None:
 def install() -> None:
     """Installs the file system and the network in this process, before a run begins."""
     from fruits.predictor import write
-    from fruits.runs import estimate, inputs, prepare
+    from fruits.runs import estimate, prepare
+    from fruits.runs import extract as runs_extract
     from fruits.runs.probe import Probe
     from fruits.tasks import extract
 
     fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)
-    _replace(inputs, "open_source", lambda images, naming: SyntheticSources((images,), naming))
     for module in (estimate, prepare):
         _replace(module, "compile_network", lambda config, stages: graph())
     numbers = dict.fromkeys(("read", "decode", "network", "load"), 0.0)
     probed = Probe(images=48, rejected=0, memory=0, row=160, pixels=1, most_pixels=1, **numbers)
     _replace(estimate, "probe", lambda listing, graph: probed)
     _replace(extract, "featurize", featurize)
+    _replace(runs_extract, "extract", partial(extract.extract, contents=contents_of))
     # OpenVINO would read the network, which does not exist.
     _replace(write, "classification_model", lambda graph, classifier: {})
 

@@ -39,13 +39,12 @@ from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.steps import finish
 from fruits.runs.summary import figures
 from fruits.sources.parts import Found, Parts
-from fruits.sources.source import Source
 from fruits.spark.failures import java_ended, spark_errors
 from fruits.storage.files import delete
 from fruits.storage.files import replace as replace_file
 from fruits.storage.lock import exclusive, is_free_or_lock
 
-Listed = tuple[Source, Found, Parts]
+Listed = tuple[Found, Parts]
 
 
 def compare(
@@ -93,11 +92,11 @@ def _networks(config: RunConfig, grid: ComparisonGrid, progress: TextIO) -> Iter
     before = _comparison_there(outputs)
     require_apart(config)
     listed = list_images(config, Stages(progress))
-    require_apart(config, listed[1].linked)
+    require_apart(config, listed[0].linked)
     known = {one.backbone: before.get(one.backbone) for one in grid.runs}
     with exclusive(outputs.uri(LOCK)):
         new = [one for one in grid.runs if not _is_finished(known[one.backbone], config)]
-        planned = plan_comparison(new, grid, listed[2], progress)
+        planned = plan_comparison(new, grid, listed[1], progress)
         for line in planned.lines():
             print(line, file=progress)
         for number, run in enumerate(grid.runs, 1):

@@ -153,7 +153,6 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
         done = extract(
             *(workers, missing, digests, context.graph, store, context.config.chunk),
             progress=partial(_advance, bar),
-            contents=context.source.contents,
         )
     if done.copies.count:
         _commit_copies(context, done.copies, known)

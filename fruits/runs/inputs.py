@@ -8,20 +8,18 @@ from fruits.runs.config import RunConfig
 from fruits.runs.progress import Stages
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Found, Parts
-from fruits.sources.source import Source
 
 
-def list_images(config: RunConfig, stages: Stages) -> tuple[Source, Found, Parts]:
-    """The source, all of its images, and the images that the run uses (see ``limit``).
+def list_images(config: RunConfig, stages: Stages) -> tuple[Found, Parts]:
+    """All images of the source, and the images that the run uses (see ``limit``).
 
     Raises:
         InputError: There is no image, or a part of the source cannot be listed.
         StorageError: The store cannot be used.
     """
     with stages("list"):
-        source = open_source(config.images, config.naming)
-        found = source.found()
-        return source, found, found.images.sample_evenly(config.limit)
+        found = open_source(config.images, config.naming).found()
+        return found, found.images.sample_evenly(config.limit)
 
 
 def compile_network(config: RunConfig, stages: Stages) -> CompiledGraph:

@@ -16,7 +16,6 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
 from fruits.sources.parts import Found, Parts
 from fruits.sources.selection import other_files
-from fruits.sources.source import Source
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class PreparedRun:
     Attributes:
         config: The options. With ``model``, scaler and components are those of the model.
         stages: The seconds of the steps, and the stream for lines about the progress.
-        source: The source of the images.
         found: All images of the source.
         listing: The images that the run uses; ``limit`` may select some of them.
         graph: The compiled backbone.
@@ -37,7 +35,6 @@ class PreparedRun:
 
     config: RunConfig
     stages: Stages
-    source: Source
     found: Found
     listing: Parts
     graph: CompiledGraph
@@ -46,9 +43,7 @@ class PreparedRun:
     fingerprint: Fingerprint
 
 
-def prepare_run(
-    config: RunConfig, stages: Stages, listed: tuple[Source, Found, Parts]
-) -> PreparedRun:
+def prepare_run(config: RunConfig, stages: Stages, listed: tuple[Found, Parts]) -> PreparedRun:
     """Compiles the network, and refuses a run that cannot succeed.
 
     Args:
@@ -60,7 +55,7 @@ def prepare_run(
         FruitsError: The caller can fix the problem; the message is one line.
     """
     outputs = Outputs.of(config.output)
-    source, found, listing = listed
+    found, listing = listed
     graph = compile_network(config, stages)
     require_apart(config, found.linked)
     model = model_digest(config)  # Before the model is read: see `require_same_model`.
@@ -72,7 +67,7 @@ def prepare_run(
         _require_groups(config, listing)
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
-        *(config, stages, source, found, listing, graph, basis, outputs),
+        *(config, stages, found, listing, graph, basis, outputs),
         fingerprint=fingerprint(config, found, graph.identity, model),
     )
 

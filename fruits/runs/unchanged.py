@@ -16,7 +16,6 @@ from fruits.runs.progress import Stages
 from fruits.runs.summary import describe_unchanged, total_seconds
 from fruits.sources.open_source import places_of
 from fruits.sources.parts import Found, Parts
-from fruits.sources.source import Source
 from fruits.storage.files import probe
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
@@ -43,7 +42,7 @@ def may_be_unchanged(config: RunConfig) -> bool:
 
 
 def seconds_if_unchanged(
-    config: RunConfig, listed: tuple[Source, Found, Parts], stages: Stages
+    config: RunConfig, listed: tuple[Found, Parts], stages: Stages
 ) -> dict[str, float] | None:
     """The seconds of a run that finds nothing changed; None if there is something to do.
 

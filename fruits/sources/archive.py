@@ -22,7 +22,7 @@ READS = 8
 
 
 def read_members(items: pa.Table, cut: Cut) -> Iterator[bytes | OSError]:
-    """Yields the contents of members of archives, in order, see :meth:`Source.contents`.
+    """Yields the contents of members of archives, in order.
 
     Args:
         items: rows of :data:`fruits.sources.members.ITEMS`.

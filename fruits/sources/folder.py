@@ -42,7 +42,7 @@ _ROWS = 16_384
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of images with its subfolders: a :class:`fruits.sources.source.Source`.
+    """A folder of images with its subfolders: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
         place: The path or URI of the folder.
@@ -63,10 +63,6 @@ class Folder:
             archives: see :class:`FolderListing`.
         """
         return FolderListing(self.place, self.naming, archives)
-
-    def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        """The contents of some images, see :func:`read_contents`."""
-        return contents_of(items)
 
 
 def find_images(place: str | Location, naming: Naming | None = None) -> Listing:

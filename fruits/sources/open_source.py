@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,6 @@ from fruits.sources.members import AT, ITEMS, SEPARATOR
 from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.parquet_source import ParquetImages, open_parquet
 from fruits.sources.parts import Found
-from fruits.sources.reading import contents_of
 from fruits.sources.selection import other_files
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
@@ -49,7 +48,7 @@ _LISTED_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Sources:
-    """The source of the option ``--images``: a :class:`fruits.sources.source.Source`.
+    """The source of the option ``--images``: a :class:`fruits.sources.source.Lister`.
 
     Attributes:
         places: Paths or URIs of folders, or of files that :func:`lister_of` supports.
@@ -60,7 +59,7 @@ class Sources:
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image: see :meth:`fruits.sources.source.Source.items`."""
+        """Every image: see :meth:`fruits.sources.source.Lister.items`."""
         return self._checked(merge_listings([_list(place, self.naming) for place in self.places]))
 
     def found(self) -> Found:
@@ -95,10 +94,6 @@ class Sources:
                 f"there are none in {', '.join(self.places)}{others}"
             )
         return listing
-
-    def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        """The contents of some images, see :meth:`fruits.sources.source.Source.contents`."""
-        return contents_of(items)
 
 
 def open_source(images: str | Sequence[str], naming: Naming | None = None) -> Sources:

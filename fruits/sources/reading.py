@@ -15,10 +15,16 @@ Reader = Callable[[pa.Table], Iterator[bytes | OSError]]
 
 
 def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
-    """Yields the contents of items in order, see :meth:`fruits.sources.source.Source.contents`.
+    """Yields the contents of items in order, and reads several items ahead.
 
     Args:
-        items: rows of a listing; they may belong to several sources.
+        items: rows of a listing, with `path` and `length`; they may belong to several sources.
+
+    Yields:
+        The bytes, or the error of reading them.
+
+    Raises:
+        StorageError: the store cannot be used; this is not an error of one item.
     """
     if "at" not in items.column_names:
         yield from folder.contents_of(items)

@@ -5,10 +5,7 @@ Label, split and group are derived from the key by rules (:mod:`fruits.sources.n
 does not need to provide them.
 """
 
-from collections.abc import Iterator
 from typing import Protocol
-
-import pyarrow as pa
 
 from fruits.sources.listing import Listing
 
@@ -25,21 +22,4 @@ class Lister(Protocol):
         Raises:
             InputError: there are no images, or a part of the source cannot be listed.
             StorageError: the store cannot be used.
-        """
-
-
-class Source(Lister, Protocol):
-    """A source of images. It must be small and picklable, because it is sent to workers."""
-
-    def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-        """Yields the contents of items in order, and reads several items ahead.
-
-        Args:
-            items: rows of the listing of :meth:`items`, with `path` and `length`.
-
-        Yields:
-            The bytes, or the error of reading them.
-
-        Raises:
-            StorageError: the store cannot be used; this is not an error of one item.
         """

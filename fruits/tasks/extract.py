@@ -22,20 +22,16 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
 from fruits.networks.objects import Part, Result, featurize, parts_of
 from fruits.networks.runtime import Keep, what_ran
-from fruits.sources.folder import contents_of
 from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
+from fruits.sources.reading import Reader, contents_of
 from fruits.sources.spread import Spread
 from fruits.tasks import commits
 from fruits.tasks.commits import Commits, Outcome, with_reasons
 from fruits.tasks.copies import Copies
 from fruits.tasks.image_ranges import MOST_IMAGES, image_ranges
 from fruits.tasks.workers import Shared, WorkerDiedError, Workers
-
-# Reads the contents of items: :meth:`fruits.sources.source.Source.contents`.
-Contents = Callable[[pa.Table], Iterator[bytes | OSError]]
-
 
 # The digests of contents that are committed already.
 Known = Digests | DigestFile
@@ -77,7 +73,7 @@ def extract(
     store: FeatureWriter,
     chunk: int,
     progress: Callable[[int], object] = lambda done: None,
-    contents: Contents = contents_of,
+    contents: Reader = contents_of,
 ) -> Extraction:
     """Extracts the features of files and commits them, chunk by chunk and at least once a minute.
 
@@ -91,7 +87,7 @@ def extract(
         store: The committed features, to which the new ones are added.
         chunk: The maximum number of files in a chunk.
         progress: Called with the number of finished files, from time to time.
-        contents: Reads items of their source; files by default.
+        contents: Reads items of their source.
     """
     shared = workers.share((graph, known))
     rejected, copies = Spread(REJECTED, files.bounds), Copies(store)
@@ -129,7 +125,7 @@ def _extract_chunk(
     files: pa.Table,
     shared: Inputs,
     store: FeatureWriter,
-    contents: Contents,
+    contents: Reader,
     chunk: Commits,
     most: int,
 ) -> None:
@@ -156,7 +152,7 @@ def _extract(
     files: pa.Table,
     shared: Inputs,
     store: FeatureWriter,
-    contents: Contents,
+    contents: Reader,
     featurize: Featurize,
     most: int,
     outcomes: list[Outcome],
@@ -193,7 +189,7 @@ def _rows(
     files: pa.Table,
     graph: CompiledGraph,
     known: Known,
-    read: Contents,
+    read: Reader,
     featurize: Featurize,
     seconds: float,
 ) -> tuple[pa.Table, Outcome]:

@@ -23,7 +23,8 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import Keep, featurize
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
-from fruits.sources.folder import Folder, find_images
+from fruits.sources.folder import find_images
+from fruits.sources.reading import contents_of
 from fruits.tasks import extract as features
 
 pytestmark = pytest.mark.spark
@@ -262,8 +263,9 @@ def test_files_of_the_same_content_cost_one_cnn_pass_and_are_rejected_together(
 
         return featurize(passing(), graph, keep)
 
-    read = Folder(str(root)).contents
-    table, outcome = features._rows(listing, graph, np.empty(0, np.uint64), read, counting, 600.0)
+    table, outcome = features._rows(
+        listing, graph, np.empty(0, np.uint64), contents_of, counting, 600.0
+    )
     rows = table.to_pandas().set_index("path")
     assert rows["thumbnail"].notna().all()
     assert seen.count(picture) == 1

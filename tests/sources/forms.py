@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 
 Contents = dict[str, bytes | str]
 
@@ -28,7 +29,7 @@ def read(place: str | list[str]) -> Contents:
     images = source.items().images
     return {
         path: content if isinstance(content, bytes) else str(content)
-        for path, content in zip(images["path"].to_pylist(), source.contents(images), strict=True)
+        for path, content in zip(images["path"].to_pylist(), contents_of(images), strict=True)
     }
 
 

@@ -10,6 +10,7 @@ from forms import as_parquet, as_tar, as_zip, files_of
 
 from fruits.errors import InputError
 from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 
 MAKERS: dict[str, Callable[[Path, Path], Path]] = {
     "stored.zip": lambda root, target: as_zip(root, target, zipfile.ZIP_STORED),
@@ -42,7 +43,7 @@ def test_damaged_archives_raise_only_expected_errors(
         except InputError as error:
             refused.append(str(error))
             continue
-        contents = list(source.contents(images))
+        contents = list(contents_of(images))
         assert len(contents) == images.num_rows
         rejected += sum(isinstance(one, OSError) for one in contents)
         if name.endswith(".zip"):  # Other formats have no checksum of the content.

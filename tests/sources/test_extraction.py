@@ -19,12 +19,12 @@ from fruits.tasks.known import known_parts
 
 
 def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) -> Extraction:
-    source, workers = open_source(place), SparkWorkers(spark)
+    workers = SparkWorkers(spark)
     with exclusive(f"file:{out}/_lock") as lock:
         store = FeatureWriter(f"file:{out}/features", lock)
         known = Digests.of(known_parts(workers, store, ()))
-        images = source.found().images
-        made = extract(*(workers, images, known, graph, store, 7), contents=source.contents)
+        images = open_source(place).found().images
+        made = extract(*(workers, images, known, graph, store, 7))
         if made.copies.count:
             commit_copies(spark, store, made.copies)
     return made

@@ -13,6 +13,7 @@ import pytest
 from fruits.errors import InputError
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def rows_of(place: Path, naming: Naming | None = None) -> list[tuple[Any, ...]]:
     images = source.items().images
     return list(
         zip(
-            source.contents(images),
+            contents_of(images),
             *(images[name].to_pylist() for name in ("label", "split")),
             strict=True,
         )

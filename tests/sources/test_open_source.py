@@ -23,7 +23,7 @@ def test_a_folder_is_listed_as_by_folder_itself(draw: Callable[..., Path]) -> No
     root = draw({"Apple": 3, "Fig": 2})
     ours, before = open_source(str(root)).items(), Folder(str(root)).items()
     assert ours == before
-    assert list(open_source(str(root)).contents(ours.images)) == list(files_of(root).values())
+    assert list(contents_of(ours.images)) == list(files_of(root).values())
 
 
 def test_several_sources_are_read_as_one(draw: Callable[..., Path], tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_several_sources_are_read_as_one(draw: Callable[..., Path], tmp_path: Pa
     # Tasks may read rows in any order.
     mixed = images.take([14, 0, 7, 3, 9, 4, 1, 13])
     wanted = [found[path] for path in mixed["path"].to_pylist()]
-    assert list(source.contents(mixed)) == wanted
+    assert list(contents_of(mixed)) == wanted
 
 
 def test_contents_are_found_by_path_alone(draw: Callable[..., Path], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from forms import as_parquet, files_of, read
 from fruits.errors import InputError
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 
 
 def write(target: Path, columns: dict[str, Any], about: dict[str, Any] | None = None) -> str:
@@ -178,11 +179,11 @@ def test_each_row_group_is_read_once_for_a_task(tmp_path: Path, row_groups: list
     )
     source = open_source(str(place))
     images = source.items().images
-    assert list(source.contents(images.slice(25, 70))) == [bytes([n]) * 50 for n in range(25, 95)]
+    assert list(contents_of(images.slice(25, 70))) == [bytes([n]) * 50 for n in range(25, 95)]
     assert row_groups == [0, 1, 2, 3]
     # An interrupted task may continue with rows in any order.
     some = images.take([70, 3, 3, 99])
-    assert list(source.contents(some)) == [bytes([n]) * 50 for n in (70, 3, 3, 99)]
+    assert list(contents_of(some)) == [bytes([n]) * 50 for n in (70, 3, 3, 99)]
 
 
 def test_a_file_changed_after_the_listing_never_yields_wrong_bytes(
@@ -193,9 +194,9 @@ def test_a_file_changed_after_the_listing_never_yields_wrong_bytes(
     source = open_source(str(place))
     images = source.items().images
     pq.write_table(pa.table({"image": [b"y" * 90] * 3}), place)
-    assert ["another image" in str(one) for one in source.contents(images)][:3] == [True] * 3
+    assert ["another image" in str(one) for one in contents_of(images)][:3] == [True] * 3
     place.write_bytes(b"PAR1 cut")
-    assert all("cannot be read" in str(one) for one in source.contents(images))
+    assert all("cannot be read" in str(one) for one in contents_of(images))
     with pytest.raises(InputError, match="wanted a complete Parquet file"):
         source.items()
 
@@ -208,7 +209,7 @@ def test_a_file_on_s3_is_read_in_large_parts(
     source = open_source("s3a://fruits/data")
     images = source.items().images
     listing = len(requests)
-    contents = list(source.contents(images))
+    contents = list(contents_of(images))
     names = (path.partition("!/")[2] for path in images["path"].to_pylist())
     assert dict(zip(names, contents, strict=True)) == files_of(root)
     assert len(requests) - listing <= 6

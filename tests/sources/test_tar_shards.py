@@ -15,6 +15,7 @@ from fruits.errors import InputError
 from fruits.sources import tar_index
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
+from fruits.sources.reading import contents_of
 
 
 def by_name(found: dict[str, bytes | str]) -> dict[str, bytes | str]:
@@ -235,7 +236,7 @@ def test_an_archive_changed_after_the_listing_never_yields_wrong_bytes(
     source = open_source(str(place))
     images = source.items().images
     place.write_bytes(tar_of({f"Fig/{n}.jpg": bytes([n]) * 900 for n in range(2)}))
-    assert all(isinstance(one, OSError) for one in source.contents(images))
+    assert all(isinstance(one, OSError) for one in contents_of(images))
 
 
 def test_a_shard_on_s3_needs_few_requests(
@@ -247,7 +248,7 @@ def test_a_shard_on_s3_needs_few_requests(
     source = open_source("s3a://fruits/shards/fruit.tar")
     images = source.items().images
     indexing = len(requests)
-    contents = list(source.contents(images))
+    contents = list(contents_of(images))
     assert dict(
         zip((p.partition("!/")[2] for p in images["path"].to_pylist()), contents, strict=True)
     ) == files_of(root)

@@ -1,7 +1,6 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
-from fruits.sources.folder import Folder, find_images
-from fruits.sources.listing import LISTING, Listing, anti_join
+from fruits.sources.folder import find_images
+from fruits.sources.listing import LISTING, anti_join
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of as read_items
-from fruits.sources.source import Source
 from fruits.spark.copies import commit_copies
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks import commits
@@ -178,39 +176,26 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
 def test_extraction_takes_items_of_any_source(
     workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    @dataclass(frozen=True)
-    class Numbered:
-        """A source that is not a folder: its items are numbered pictures."""
+    folder = draw({"Fig": 5})
+    pictures = [file.read_bytes() for file in sorted(folder.rglob("*.jpg"))]
+    columns = {
+        "path": [f"numbered:/Fig/{number}" for number in range(5)],
+        "label": ["Fig"] * 5,
+        "split": [None] * 5,
+        "length": [len(picture) for picture in pictures],
+        "modified": [0] * 5,
+    }
 
-        pictures: tuple[bytes, ...]
+    def numbered(items: pa.Table) -> Iterator[bytes | OSError]:
+        for path in items["path"].to_pylist():
+            number = int(path.rpartition("/")[2])
+            yield pictures[number] if number else OSError("number 0 cannot be read")
 
-        def items(self) -> Listing:
-            count = len(self.pictures)
-            columns = {
-                "path": [f"numbered:/Fig/{number}" for number in range(count)],
-                "label": ["Fig"] * count,
-                "split": [None] * count,
-                "length": [len(picture) for picture in self.pictures],
-                "modified": [0] * count,
-            }
-            return Listing(pa.table(columns, schema=LISTING))
-
-        def contents(self, items: pa.Table) -> Iterator[bytes | OSError]:
-            for path in items["path"].to_pylist():
-                number = int(path.rpartition("/")[2])
-                yield self.pictures[number] if number else OSError("number 0 cannot be read")
-
-    folder: Source = Folder(str(draw({"Fig": 5})))
-    listed = folder.items().images
-    pictures = tuple(content for content in folder.contents(listed) if isinstance(content, bytes))
-    numbered: Source = Numbered(pictures)
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
         known = Digests.of(known_parts(workers, store, ()))
-        listing = numbered.items().images
-        made = extract_files(
-            *(workers, Parts.of(listing), known, graph, store, 10), contents=numbered.contents
-        )
+        listing = Parts.of(pa.table(columns, schema=LISTING))
+        made = extract_files(*(workers, listing, known, graph, store, 10), contents=numbered)
     assert (made.extracted, made.rejected.table()["path"].to_pylist()) == (4, ["numbered:/Fig/0"])
     assert "number 0 cannot be read" in made.rejected.table()["error"][0].as_py()
     rows = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
