@@ -243,8 +243,6 @@ class Classifier:
             raise ValueError(f"wanted a classifier's file; got another: {error}") from None
         if (version := plain.pop("version")) != _VERSION:
             raise ValueError(f"wanted a classifier of version {_VERSION}; got {version}")
-        # Earlier versions had one shrinkage for both.
-        plain.setdefault("distance_shrinkage", plain["shrinkage"])
         return cls(**plain | {"labels": tuple(plain["labels"])}, **arrays)
 
     def _check(self, features: NDArray[np.floating[Any]]) -> None:

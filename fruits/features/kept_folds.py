@@ -62,7 +62,7 @@ class KeptFolds:
         try:
             record = json.loads(record_file.filesystem.cat_file(record_file.path))
             name, transforms = str(record["name"]), tuple(map(str, record["transforms"]))
-            return cls(place, name, transforms, int(record.get("parts", 1)))
+            return cls(place, name, transforms, int(record["parts"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # The moments are measured again.
 

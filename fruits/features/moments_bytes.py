@@ -34,11 +34,6 @@ class OldMoments(ValueError):
     """An earlier version wrote these moments and stored less; measure the features again."""
 
 
-def is_current(start: bytes) -> bool:
-    """Whether a file with these first bytes (8 or more) has moments of this version."""
-    return start.startswith(_MAGIC)
-
-
 def pack(width: int, labels: dict[str | None, LabelSums], products: Exact) -> bytes:
     """Packs the attributes of `fruits.features.moments.Moments`.
 

@@ -9,8 +9,7 @@ from fruits.storage.location import Location
 _PARTIAL = r"(_[0-9a-f]{32}\.)?"
 _BY_RUN = r"[0-9a-f]{32}[-.\w]*"
 
-# Earlier versions named the moments of a compaction "joined".
-STAGED_FILE = rf"{_PARTIAL}({_BY_RUN}|(\d{{6,}}[-.\w]*|joined(\.\w+)*)\.moments(\.\w+)*)"
+STAGED_FILE = rf"{_PARTIAL}({_BY_RUN}|\d{{6,}}[-.\w]*\.moments(\.\w+)*)"
 """Files of rows and moments that are not committed yet."""
 
 FOLDS_FILE = rf"{_PARTIAL}({_BY_RUN}|folds\.json(\.tmp)?)"

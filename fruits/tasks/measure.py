@@ -17,7 +17,6 @@ from fruits.features.changes import (
 )
 from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments, measured_by_label
-from fruits.features.moments_bytes import is_current
 from fruits.features.moments_file import merge_files, read_moments
 from fruits.features.table import FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
@@ -123,7 +122,8 @@ def moments(
 
     The sums are exact, so the result depends only on the set of rows: neither on the cluster, nor
     on commits, nor on interruptions. The moments of each chunk are stored, so old features are not
-    read again when the table grows. Damaged moments are measured again.
+    read again when the table grows. Damaged moments, and those of an earlier version, are
+    measured again.
 
     Args:
         workers: The workers.
@@ -145,7 +145,8 @@ def moments(
         own = {targets[chunk.number]: chunk for chunk in some}
         _measure(workers, table, own, partial(rows_of, side=side, by_label=by_label), paths)
 
-    measure([c for c in chunks if listing is not None or not _is_current(targets[c.number])])
+    stored = set(_stored(table) if listing is None else ())
+    measure([chunk for chunk in chunks if targets[chunk.number].name not in stored])
     total = Moments.empty()
     own = {targets[chunk.number]: chunk for chunk in chunks}
     few = merged(workers, list(own), table.root / STAGED)
@@ -203,13 +204,17 @@ def _parts(
     ]
 
 
+def _stored(table: FeatureTable) -> list[str]:
+    """The names of the files in the folder of commits, which also has the stored moments."""
+    return sorted(path.rpartition("/")[2] for path in paths_in(table.root / FOLDER))
+
+
 def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, Location]]:
     """The stored moments of chunks: those of all rows, and those of sides of the split."""
-    found = sorted(path.rpartition("/")[2] for path in paths_in(table.root / FOLDER))
     of_number = {f"{chunk.number:06}": chunk for chunk in chunks}
     return [
         (of_number[number], table.root / FOLDER / name)
-        for name in found
+        for name in _stored(table)
         if (number := name.partition(".")[0]) in of_number and name.endswith(".moments")
     ]
 
@@ -236,11 +241,3 @@ def _files(table: FeatureTable, chunk: Chunk) -> list[Location]:
 
 def _staged(table: FeatureTable, file: Location) -> Location:
     return table.root / STAGED / file.name
-
-
-def _is_current(file: Location) -> bool:
-    """Whether moments are stored, and not by an earlier version."""
-    try:
-        return is_current(file.filesystem.cat_file(file.path, start=0, end=8))
-    except FileNotFoundError:
-        return False
