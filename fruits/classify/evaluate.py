@@ -7,14 +7,13 @@ scheme: the side of a split, or a cross-validation that keeps groups together.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import Array, Classifier, Ints
+from fruits.classify.model import Array, Classifier
 from fruits.classify.tally import Tally
 from fruits.errors import InputError
 
@@ -138,43 +137,6 @@ class Evaluation:
         """The confusions with the most images: true label, predicted label, images."""
         wrong = [row for row in self.confusion if row[0] != row[1]]
         return sorted(wrong, key=lambda row: (-row[2], row[0], row[1]))[:count]
-
-
-def evaluate(
-    scheme: str,
-    labels: Sequence[str],
-    truth: Sequence[str],
-    predicted: Ints,
-    confidence: Array,
-    top: Ints,
-    likelihood: Array,
-    *,
-    most_frequent: str,
-    unknown: NDArray[np.bool_] | None = None,
-    nearest: Ints | None = None,
-    identical: int | None = None,
-) -> Evaluation:
-    """Compares predictions with the true labels.
-
-    Args:
-        scheme: "grouped cross-validation", or a side such as "split: test".
-        labels: the c labels of the classifier.
-        truth: the n true labels; labels that the classifier does not know count as wrong.
-        predicted: (n,) the indices of the predicted labels.
-        confidence: (n,) float64, their probabilities.
-        top: (n, k) the indices of the most probable labels.
-        likelihood: (n,) float64, the probabilities of the true labels; NaN for unseen labels.
-        most_frequent: the label with the most training images.
-        unknown: (n,) bool, whether the image is reported as unknown.
-        nearest: (n,) the indices of the labels with the nearest means.
-        identical: the number of images that are byte-identical to training images.
-
-    Raises:
-        InputError: there are no images.
-    """
-    tally = Tally(labels)
-    tally.add(truth, predicted, confidence, top, likelihood, unknown, nearest)
-    return evaluation_of(tally, scheme, most_frequent=most_frequent, identical=identical)
 
 
 def evaluation_of(

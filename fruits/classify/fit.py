@@ -249,20 +249,6 @@ def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:
     return variances.clip(min=0), space @ axes
 
 
-def fit_lda(moments: Measured, shrinkage: float, transform: str = "none") -> Classifier:
-    """Fits a classifier with a given shrinkage, without calibration.
-
-    Args:
-        moments: the moments of the transformed features of images that all have a label.
-        shrinkage: 0 to 1.
-        transform: one of `fruits.classify.model.TRANSFORMS`.
-
-    Raises:
-        InputError: there are fewer than two labels, or all images have the same features.
-    """
-    return Discriminant.of(moments).classifier(shrinkage, transform)
-
-
 def _labels_of(moments: Measured) -> tuple[str, ...]:
     labels = tuple(label for label in moments.labels if label is not None)
     if len(labels) < len(moments.labels):

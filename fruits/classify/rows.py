@@ -131,8 +131,8 @@ def _score_rows(
     return pa.table(columns, SCORES)
 
 
-def evaluate_scores(
-    scores: pa.Table,
+def evaluate_sides(
+    batches: Iterable[pa.RecordBatch],
     labels: Sequence[str],
     most_frequent: str,
     identical: Mapping[str | None, int] | None,
@@ -140,7 +140,7 @@ def evaluate_scores(
     """Evaluates each side of the split; images on no side count as another side.
 
     Args:
-        scores: a table of :data:`SCORES`, in any order.
+        batches: batches with the columns of :data:`SCORES` (``path`` is optional), sorted by path.
         labels: the labels of the classifier.
         most_frequent: the label with the most training images.
         identical: the number of images of each side that are byte-identical to training images;
@@ -149,24 +149,6 @@ def evaluate_scores(
     Returns:
         An evaluation of each side with at least one label that the classifier knows, sorted by
         side.
-    """
-    batches = scores.sort_by("path").to_batches()
-    return evaluate_sides(batches, labels, most_frequent, identical)
-
-
-def evaluate_sides(
-    batches: Iterable[pa.RecordBatch],
-    labels: Sequence[str],
-    most_frequent: str,
-    identical: Mapping[str | None, int] | None,
-) -> list[Evaluation]:
-    """Like :func:`evaluate_scores`, batch by batch.
-
-    Args:
-        batches: batches with the columns of :data:`SCORES` (``path`` is optional), sorted by path.
-        labels: the labels of the classifier.
-        most_frequent: the label with the most training images.
-        identical: see :func:`evaluate_scores`.
     """
     tallies: dict[str | None, Tally] = {}
     for batch in batches:

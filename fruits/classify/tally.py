@@ -46,7 +46,17 @@ class Tally:
         unknown: NDArray[np.bool_] | None,
         nearest: Ints | None,
     ) -> None:
-        """Adds images; the arguments are those of :func:`fruits.classify.evaluate.evaluate`."""
+        """Adds images.
+
+        Args:
+            truth: the n true labels; labels that the classifier does not know count as wrong.
+            predicted: (n,) the indices of the predicted labels.
+            confidence: (n,) float64, their probabilities.
+            top: (n, k) the indices of the most probable labels.
+            likelihood: (n,) float64, the probabilities of the true labels; NaN for unseen labels.
+            unknown: (n,) bool, whether the image is reported as unknown; None if that is not known.
+            nearest: (n,) the indices of the labels with the nearest means; None if not known.
+        """
         true = label_indices(self.labels, truth)
         self.images += len(truth)
         self.pairs.update(zip(truth, predicted.tolist(), strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from fruits.classify.calibrate import fit_temperature, fit_threshold
 from fruits.classify.choose import Choice, Fold, Trial, choose
-from fruits.classify.evaluate import Evaluation, evaluate
+from fruits.classify.evaluate import Evaluation, evaluation_of
 from fruits.classify.fit import Discriminant, Measured
 from fruits.classify.model import (
     TOP,
@@ -23,6 +23,7 @@ from fruits.classify.model import (
     softmax,
     top_indices,
 )
+from fruits.classify.tally import Tally
 from fruits.reduction.blas import one_blas_thread
 
 SCHEME = "grouped cross-validation"
@@ -233,18 +234,17 @@ def _predictions(scores: _Scores) -> Predictions:
 
 def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> Evaluation:
     predictions = held_out.predictions
-    return evaluate(
-        SCHEME,
-        discriminant.labels,
+    tally = Tally(discriminant.labels)
+    tally.add(
         held_out.labels,
-        predicted=predictions.predicted,
-        confidence=predictions.confidence,
-        top=predictions.top,
-        likelihood=predictions.likelihood,
-        most_frequent=discriminant.most_frequent,
-        unknown=predictions.unknown,
-        nearest=nearest,
+        predictions.predicted,
+        predictions.confidence,
+        predictions.top,
+        predictions.likelihood,
+        predictions.unknown,
+        nearest,
     )
+    return evaluation_of(tally, SCHEME, most_frequent=discriminant.most_frequent)
 
 
 def _leaves_a_model(moments: Mapping[str, Measured], fold: Fold) -> bool:

@@ -10,7 +10,6 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated
 from fruits.report.data import ReportData
-from fruits.sources.selection import described
 
 _SIDE = (
     "The {} side of the data set. If it shows the same objects as the training side, its accuracy "
@@ -54,11 +53,6 @@ def passed_over(run: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The number of files that are no images, by kind, the most frequent first."""
     found: Mapping[str, int] = run["counts"].get("passed_over") or {}
     return sorted(found.items(), key=lambda one: (-one[1], one[0]))
-
-
-def passed_over_text(run: Mapping[str, Any]) -> str:
-    """The files that are no images, in one line."""
-    return described(dict(run["counts"].get("passed_over") or {}))
 
 
 def reasons(report: ReportData) -> list[tuple[str, int]]:

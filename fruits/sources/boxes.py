@@ -5,8 +5,8 @@ pixels of the upright photograph, as defined by W3C's Media Fragments URI 1.0.
 
     >>> fragment((10, 20, 110, 70))
     '#xywh=10,20,100,50'
-    >>> photograph_of("file:/data/Fig/1.jpg#xywh=10,20,100,50")
-    'file:/data/Fig/1.jpg'
+    >>> box_of("file:/data/Fig/1.jpg#xywh=10,20,100,50")
+    (10, 20, 110, 70)
 """
 
 from __future__ import annotations
@@ -30,11 +30,6 @@ def fragment(box: Box) -> str:
     return f"{_PREFIX}{left},{top},{right - left},{bottom - top}"
 
 
-def photograph_of(path: str) -> str:
-    """The path of the photograph; the path of a whole photograph is not changed."""
-    return _FRAGMENT.sub("", path)
-
-
 def box_of(path: str) -> Box | None:
     """The box that a path names; None for a whole photograph."""
     if not (found := _FRAGMENT.search(path)):
@@ -44,7 +39,7 @@ def box_of(path: str) -> Box | None:
 
 
 def photographs(paths: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """:func:`photograph_of` for a column of strings."""
+    """The paths of the photographs; paths of whole photographs are not changed."""
     if not pc.any(pc.match_substring(paths, _PREFIX)).as_py():
         return paths  # The expression needs four times as long.
     return pc.replace_substring_regex(paths, _FRAGMENT.pattern, "")

@@ -138,10 +138,6 @@ class Naming:
         """`split_of` for a column of strings: a column of strings, null if there is none."""
         return _by_folder(paths, self.split_of)
 
-    def groups(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """`group_of` for a column of strings: a column of strings, null if there is none."""
-        return _by_path(paths, self.group_of)
-
 
 def split_of(path: str) -> str | None:
     """The side of the split that the nearest folder of the path names, in upper or lower case.

@@ -7,9 +7,10 @@ import pyarrow.compute as pc
 import pytest
 from sklearn import metrics  # type: ignore[import-untyped]
 
-from fruits.classify.evaluate import Evaluation, evaluate, similarity_order
+from fruits.classify.evaluate import Evaluation, evaluation_of, similarity_order
 from fruits.classify.model import top_indices
-from fruits.classify.rows import SCORES, evaluate_scores, evaluate_sides
+from fruits.classify.rows import SCORES, evaluate_sides
+from fruits.classify.tally import Tally
 from fruits.errors import InputError
 from fruits.features.rows import lists
 
@@ -28,19 +29,11 @@ def drawn_evaluation(
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     best = top_indices(chances, 5)
     places = np.array([LABELS.index(t) if t in LABELS else -1 for t in truth])
-    evaluation = evaluate(
-        "split",
-        LABELS,
-        truth,
-        predicted=best[:, 0],
-        confidence=chances.max(axis=1),
-        top=best,
-        likelihood=np.where(places >= 0, chances[np.arange(rows), places], np.nan),
-        most_frequent="l2",
-        unknown=np.arange(rows) < 5,
-        nearest=best[:, 1],
-    )
-    return evaluation, truth, chances
+    likelihood = np.where(places >= 0, chances[np.arange(rows), places], np.nan)
+    few, confidence = np.arange(rows) < 5, chances.max(axis=1)
+    tally = Tally(LABELS)
+    tally.add(truth, best[:, 0], confidence, best, likelihood, few, best[:, 1])
+    return evaluation_of(tally, "split", most_frequent="l2"), truth, chances
 
 
 def test_figures_agree_with_scikit_learn() -> None:
@@ -111,16 +104,10 @@ def test_unseen_labels_count_as_wrong_and_are_listed() -> None:
 
 
 def test_without_known_labels_there_is_no_log_loss() -> None:
-    result = evaluate(
-        "split",
-        ["a", "b"],
-        ["x", "y"],
-        np.zeros(2, np.int64),
-        np.ones(2),
-        np.zeros((2, 2), np.int64),
-        np.full(2, np.nan),
-        most_frequent="a",
-    )
+    tally, none = Tally(["a", "b"]), np.full(2, np.nan)
+    first = np.zeros((2, 2), np.int64)
+    tally.add(["x", "y"], first[:, 0], np.ones(2), first, none, None, None)
+    result = evaluation_of(tally, "split", most_frequent="a")
 
     assert result.log_loss is None
     assert result.accuracy == 0
@@ -144,18 +131,8 @@ def test_an_evaluation_can_be_stored_as_json() -> None:
 
 
 def test_evaluating_no_images_is_one_clear_error() -> None:
-    nothing = np.empty(0, np.int64)
     with pytest.raises(InputError, match=r"wanted labelled images to evaluate \(split\)"):
-        evaluate(
-            "split",
-            ["a"],
-            [],
-            nothing,
-            np.empty(0),
-            nothing.reshape(0, 1),
-            np.empty(0),
-            most_frequent="a",
-        )
+        evaluation_of(Tally(["a"]), "split", most_frequent="a")
 
 
 def test_neighbours_in_the_similarity_order_are_similar() -> None:
@@ -180,8 +157,7 @@ def test_sides_are_evaluated_in_batches_as_in_one_table() -> None:
         "unknown": chances.max(axis=1) < 0.3,
     }
     scores = pa.table(columns, SCORES)
-    order = rng.permutation(rows)
-    whole = evaluate_scores(scores.take(order), LABELS, "l2", {"test": 3})
+    whole = evaluate_sides(scores.to_batches(), LABELS, "l2", {"test": 3})
 
     batches = scores.drop_columns(["path"]).to_batches(max_chunksize=13)
     assert evaluate_sides(batches, LABELS, "l2", {"test": 3}) == whole
@@ -190,18 +166,9 @@ def test_sides_are_evaluated_in_batches_as_in_one_table() -> None:
     assert [one.identical for one in whole] == [0, 3, 0]
     assert sum(one.images for one in whole) == rows
     own = scores.filter(pc.equal(scores["split"], "test"))
-    assert whole[1] == evaluate(
-        "split: test",
-        LABELS,
-        own["label"].to_pylist(),
-        own["predicted"].to_numpy(),
-        own["confidence"].to_numpy(),
-        np.array(own["top"].to_pylist()),
-        own["likelihood"].to_numpy(),
-        most_frequent="l2",
-        unknown=own["unknown"].to_numpy(),
-        nearest=own["nearest"].to_numpy(),
-        identical=3,
-    )
+    names = ("predicted", "confidence", "top", "likelihood", "unknown", "nearest")
+    tally = Tally(LABELS)
+    tally.add(own["label"].to_pylist(), *(np.array(own[name].to_pylist()) for name in names))
+    assert whole[1] == evaluation_of(tally, "split: test", most_frequent="l2", identical=3)
     nothing = scores.filter(pc.equal(scores["label"], "new"))
-    assert evaluate_scores(nothing, LABELS, "l2", None) == []
+    assert evaluate_sides(nothing.to_batches(), LABELS, "l2", None) == []

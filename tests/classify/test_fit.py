@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
 from sklearn.neighbors import NearestCentroid  # type: ignore[import-untyped]
 
 from fruits.classify import model as model_module
-from fruits.classify.fit import SHRINKAGES, Discriminant, fit_lda
+from fruits.classify.fit import SHRINKAGES, Discriminant
 from fruits.classify.model import Classifier, Predictions, transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
@@ -24,7 +24,7 @@ def test_lda_agrees_with_scikit_learn(labels: int, width: int, rows: int, shrink
     exact = x.astype(np.float64)
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(exact, names)
 
-    ours = fit_lda(Moments.of(x, names), shrinkage)
+    ours = Discriminant.of(Moments.of(x, names)).classifier(shrinkage)
 
     assert list(ours.labels) == theirs.classes_.tolist()
     close = {"rtol": 1e-8, "atol": 1e-8}
@@ -54,7 +54,7 @@ def test_the_distance_is_the_mahalanobis_distance_to_the_nearest_label() -> None
         for row in exact
     ]
 
-    distances = fit_lda(Moments.of(x, names), shrinkage).distances(x)
+    distances = Discriminant.of(Moments.of(x, names)).classifier(shrinkage).distances(x)
 
     np.testing.assert_allclose(distances, expected, rtol=1e-9)
 
@@ -91,18 +91,18 @@ def test_order_and_division_of_images_do_not_change_the_bits() -> None:
     parts = [Moments.of(x[some], [names[n] for n in some]) for some in np.split(order, [7, 300])]
     grown = parts[2].merge(parts[0]).merge(parts[1])
 
-    whole = fit_lda(Moments.of(x, names), 0.1)
+    whole = Discriminant.of(Moments.of(x, names)).classifier(0.1)
 
-    assert fit_lda(grown, 0.1).to_bytes() == whole.to_bytes()
+    assert Discriminant.of(grown).classifier(0.1).to_bytes() == whole.to_bytes()
 
 
 def test_subtracting_a_part_equals_fitting_the_rest() -> None:
     x, names, _ = drawn(500)
     left = Moments.of(x, names).subtract(Moments.of(x[:100], names[:100]))
 
-    rest = fit_lda(Moments.of(x[100:], names[100:]), 0.1)
+    rest = Discriminant.of(Moments.of(x[100:], names[100:])).classifier(0.1)
 
-    assert fit_lda(left, 0.1).to_bytes() == rest.to_bytes()
+    assert Discriminant.of(left).classifier(0.1).to_bytes() == rest.to_bytes()
 
 
 def test_the_nearest_mean_agrees_with_scikit_learn() -> None:
@@ -124,7 +124,7 @@ def test_a_classifier_is_fitted_to_transformed_features() -> None:
         roots.astype(np.float64), names
     )
 
-    ours = fit_lda(Moments.of(transform_features(x, "sqrt"), names), 0.1, "sqrt")
+    ours = Discriminant.of(Moments.of(transform_features(x, "sqrt"), names)).classifier(0.1, "sqrt")
 
     np.testing.assert_allclose(
         ours.probabilities(x), theirs.predict_proba(roots.astype(np.float64)), atol=1e-8
@@ -138,7 +138,7 @@ def test_a_label_with_one_image_is_learned() -> None:
         x.astype(np.float64), names
     )
 
-    ours = fit_lda(Moments.of(x, names), 0.1)
+    ours = Discriminant.of(Moments.of(x, names)).classifier(0.1)
 
     assert "rare" in ours.labels
     np.testing.assert_allclose(ours.coefficients, theirs.coef_, rtol=1e-8, atol=1e-8)
@@ -148,7 +148,7 @@ def test_with_one_image_of_each_label_the_nearest_mean_decides() -> None:
     x, _, _ = drawn(30)
     names = [str(n) for n in range(30)]
 
-    ours = fit_lda(Moments.of(x, names), 0.1)
+    ours = Discriminant.of(Moments.of(x, names)).classifier(0.1)
 
     assert [ours.labels[place] for place in ours.predict(x).predicted] == names
     assert np.isfinite(ours.coefficients).all()
@@ -158,7 +158,7 @@ def test_thousands_of_labels() -> None:
     x, _, _ = drawn(9000, 10)
     names = [f"{n % 3000:04}" for n in range(9000)]
 
-    ours = fit_lda(Moments.of(x, names), 0.1)
+    ours = Discriminant.of(Moments.of(x, names)).classifier(0.1)
 
     assert ours.coefficients.shape == (3000, 10)
     assert ours.predict(x[:100]).top.shape == (100, 5)
@@ -175,18 +175,18 @@ def test_fewer_than_two_labels_are_one_clear_error(names: list[str], message: st
     moments = Moments.of(np.ones((9, 3)), names) if names else Moments.empty()
 
     with pytest.raises(InputError, match=message) as caught:
-        fit_lda(moments, 0.1)
+        Discriminant.of(moments).classifier(0.1)
     assert "\n" not in str(caught.value)
 
 
 def test_identical_images_are_one_clear_error() -> None:
     with pytest.raises(InputError, match="wanted images that differ; got 9 with the same"):
-        fit_lda(Moments.of(np.ones((9, 3)), ["a"] * 4 + ["b"] * 5), 0.1)
+        Discriminant.of(Moments.of(np.ones((9, 3)), ["a"] * 4 + ["b"] * 5)).classifier(0.1)
 
 
 def test_images_without_a_label_are_refused() -> None:
     with pytest.raises(ValueError, match="all have a label"):
-        fit_lda(Moments.of(drawn(9)[0], ["a", "b", None] * 3), 0.1)
+        Discriminant.of(Moments.of(drawn(9)[0], ["a", "b", None] * 3)).classifier(0.1)
 
 
 # The classifier

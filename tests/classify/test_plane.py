@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
 
-from fruits.classify.fit import Discriminant, fit_lda
+from fruits.classify.fit import Discriminant
 from fruits.classify.plane import discriminant_axes
 from fruits.features.moments import Moments
 
@@ -22,7 +22,7 @@ def test_the_axes_agree_with_scikit_learn(labels: int) -> None:
     x, names, _ = drawn(300, 20, labels)
     exact = x.astype(np.float64)
     theirs = LinearDiscriminantAnalysis(solver="eigen", n_components=2).fit(exact, names)
-    axes = discriminant_axes(fit_lda(Moments.of(x, names), 0.0))
+    axes = discriminant_axes(Discriminant.of(Moments.of(x, names)).classifier(0.0))
     ours = axes.coordinates(x)
     expected = theirs.transform(exact)
     expected = signed(ours, expected - expected.mean(axis=0))
@@ -32,7 +32,7 @@ def test_the_axes_agree_with_scikit_learn(labels: int) -> None:
 
 def test_shrunk_axes_solve_the_same_eigenproblem() -> None:
     x, names, _ = drawn(300, 20, 5)
-    classifier = fit_lda(Moments.of(x, names), 0.3)
+    classifier = Discriminant.of(Moments.of(x, names)).classifier(0.3)
     exact = x.astype(np.float64)
     means = np.stack(
         [exact[[n == label for n in names]].mean(axis=0) for label in sorted(set(names))]
@@ -60,14 +60,14 @@ def test_axes_use_the_shrinkage_of_the_distances() -> None:
 
 def test_two_labels_have_one_axis() -> None:
     x, names, _ = drawn(100, 10, 2)
-    axes = discriminant_axes(fit_lda(Moments.of(x, names), 0.1))
+    axes = discriminant_axes(Discriminant.of(Moments.of(x, names)).classifier(0.1))
     assert axes.coordinates(x).shape == (100, 1)
     assert axes.shares.tolist() == pytest.approx([1.0])
 
 
 def test_a_softmax_regression_gives_each_label_the_same_weight() -> None:
     x, names, _ = drawn(200, 10, 3)
-    classifier = replace(fit_lda(Moments.of(x, names), 0.1), kind="softmax")
+    classifier = replace(Discriminant.of(Moments.of(x, names)).classifier(0.1), kind="softmax")
     axes = discriminant_axes(classifier)
     centred = classifier.centres - classifier.centres.mean(axis=0)
     np.testing.assert_allclose(
@@ -78,6 +78,6 @@ def test_a_softmax_regression_gives_each_label_the_same_weight() -> None:
 
 def test_the_signs_of_axes_are_reproducible() -> None:
     x, names, _ = drawn(200, 10, 4)
-    axes = discriminant_axes(fit_lda(Moments.of(x, names), 0.1))
+    axes = discriminant_axes(Discriminant.of(Moments.of(x, names)).classifier(0.1))
     largest = np.abs(axes.weights).argmax(axis=0)
     assert (axes.weights[largest, [0, 1]] > 0).all()

@@ -6,7 +6,7 @@ from drawing import Rows, drawn, folds_of
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import Normalizer
 
-from fruits.classify.fit import Discriminant, fit_lda
+from fruits.classify.fit import Discriminant
 from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import train
 from fruits.errors import InputError
@@ -70,7 +70,8 @@ def test_the_classifier_agrees_with_scikit_learn() -> None:
     units = by_scikit_learn(x)
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(units, names)
 
-    ours = fit_lda(Moments.of(transform_features(x, "sqrt-l2"), names), 0.1, "sqrt-l2")
+    moments = Moments.of(transform_features(x, "sqrt-l2"), names)
+    ours = Discriminant.of(moments).classifier(0.1, "sqrt-l2")
 
     np.testing.assert_allclose(ours.coefficients, theirs.coef_, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(ours.probabilities(x), theirs.predict_proba(units), atol=1e-6)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from fruits.classify.evaluate import evaluate
+from fruits.classify.evaluate import evaluation_of
 from fruits.classify.model import softmax, top_indices
+from fruits.classify.tally import Tally
 
 
 def guesses(labels, images, seed=0, sure=2.0):
@@ -21,13 +22,7 @@ def evaluated(names, images, scheme="split", seed=0, new=0, sure=2.0):
     best = top_indices(chances, min(5, len(names)))
     rows = np.arange(images)
     given = ["new"] * new + [names[place] for place in truth[new:]]
-    return evaluate(
-        scheme,
-        names,
-        given,
-        best[:, 0],
-        chances[rows, best[:, 0]],
-        best,
-        np.where(rows < new, np.nan, chances[rows, truth]),
-        most_frequent=names[0],
-    )
+    likelihood = np.where(rows < new, np.nan, chances[rows, truth])
+    tally = Tally(names)
+    tally.add(given, best[:, 0], chances[rows, best[:, 0]], best, likelihood, None, None)
+    return evaluation_of(tally, scheme, most_frequent=names[0])

@@ -11,7 +11,7 @@ import numpy as np
 import openvino
 import pytest
 
-from fruits.classify.fit import fit_lda
+from fruits.classify.fit import Discriminant
 from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 from fruits.networks.graph import InputSpec
@@ -43,9 +43,8 @@ def test_features_of_any_sign_and_size_give_the_probabilities_of_the_classifier(
 ) -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(60, 40)) * np.exp(rng.normal(size=(60, 1)))).astype(np.float32)
-    classifier = fit_lda(
-        Moments.of(transform_features(x, transform), ["a", "b", "c"] * 20), 0.5, transform
-    )
+    moments = Moments.of(transform_features(x, transform), ["a", "b", "c"] * 20)
+    classifier = Discriminant.of(moments).classifier(0.5, transform)
     x[0], x[1], x[2], x[3, ::2] = 0, -x[2], x[2] * 1e-20, 0
     features = openvino.opset13.parameter([-1, 40], np.float32)
     model = openvino.Model([probabilities_of(features, classifier)], [features], "classifier")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fruits.classify.evaluate import evaluate
+from fruits.classify.evaluate import evaluation_of
 from fruits.classify.review import Confusion
+from fruits.classify.tally import Tally
 from fruits.quality.findings import SCHEMA
 from fruits.report.data import IMAGES, Plane, Rejected, ReportData
 from fruits.sources.thumbnail import thumbnail
@@ -83,12 +84,10 @@ def drawn(
         IMAGES,
     )
     likelihood = np.where(guess == truth, confidence, 1 - confidence)
+    tally = Tally(labels)
+    tally.add(named, guess, confidence, guess[:, None], likelihood, distance > 22, None)
     evaluations = [
-        evaluate(
-            *(scheme, labels, named, guess, confidence, guess[:, None], likelihood),
-            most_frequent=labels[0],
-            unknown=distance > 22,
-        )
+        evaluation_of(tally, scheme, most_frequent=labels[0])
         for scheme in ("grouped cross-validation", "split: test")
     ]
     few = pictures(64, seed)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from fruits.sources.boxes import box_of, fragment, photograph_of, photographs, with_boxes
+from fruits.sources.boxes import box_of, fragment, photographs, with_boxes
 from fruits.sources.spread import Spread
 
 
@@ -14,8 +14,7 @@ def test_path_and_box_can_be_recovered_from_the_path_of_a_box(path: str) -> None
     box = (3, 0, 120, 99)
     whole = path + fragment(box)
     assert whole == f"{path}#xywh=3,0,117,99"
-    assert (photograph_of(whole), box_of(whole)) == (path, box)
-    assert (photograph_of(path), box_of(path)) == (path, None)
+    assert (box_of(whole), box_of(path)) == (box, None)
     assert photographs(pa.array([whole, path])).to_pylist() == [path, path]
 
 
@@ -44,4 +43,4 @@ def test_a_box_is_in_the_part_of_its_photograph() -> None:
             spread.add(pa.table({"path": paths}))
             tables.append([part["path"].to_pylist() for part in spread.parts()])
         for own, theirs in zip(*tables, strict=True):
-            assert {photograph_of(path) for path in theirs} == set(own)
+            assert {path.partition("#")[0] for path in theirs} == set(own)

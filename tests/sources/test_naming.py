@@ -109,7 +109,7 @@ def test_folders_of_a_partitioned_table_give_label_and_split(
 def test_a_group_is_the_match_of_an_expression() -> None:
     rules = Naming(group=r"(?P<group>Apple|Cherry)")
 
-    assert rules.groups(pa.array(PATHS)).to_pylist() == ["Apple", "Apple", "Cherry", *[None] * 3]
+    assert [rules.group_of(path) for path in PATHS] == ["Apple", "Apple", "Cherry", *[None] * 3]
     assert Naming().group_of(PATHS[0]) is None
 
 
@@ -121,14 +121,10 @@ def test_a_group_is_the_match_of_an_expression() -> None:
 def test_columns_of_paths_give_the_same_as_single_paths(
     label: str, split: str, chunked: bool
 ) -> None:
-    rules = Naming(label=label, split=split, group="(?P<group>a)")
+    rules = Naming(label=label, split=split)
     paths = pa.chunked_array([PATHS[:2], PATHS[2:]]) if chunked else pa.array(PATHS)
 
-    for column, single in (
-        (rules.labels, rules.label_of),
-        (rules.splits, rules.split_of),
-        (rules.groups, rules.group_of),
-    ):
+    for column, single in ((rules.labels, rules.label_of), (rules.splits, rules.split_of)):
         result = column(paths)
         assert result.type == pa.string()
         assert result.to_pylist() == [single(path) for path in PATHS]

@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from saved_model import write, written_and_loaded
 
-from fruits.classify.fit import fit_lda
+from fruits.classify.fit import Discriminant
 from fruits.classify.model import TRANSFORMS, Classifier
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
@@ -77,7 +77,8 @@ def features() -> np.ndarray:
 
 def fitted(scaler: str, components: int | float, transform: str) -> tuple[Reduction, Classifier]:
     moments = Moments.of(features(), LABELS)
-    return fit_reduction(moments, scaler, components), fit_lda(moments, 0.1, transform)
+    classifier = Discriminant.of(moments).classifier(0.1, transform)
+    return fit_reduction(moments, scaler, components), classifier
 
 
 def models(graph: CompiledGraph) -> list[list[SavedStage]]:

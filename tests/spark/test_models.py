@@ -11,7 +11,7 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 from saved_model import written_and_loaded
 
-from fruits.classify.fit import fit_lda
+from fruits.classify.fit import Discriminant
 from fruits.classify.model import TRANSFORMS, Classifier, transform_features
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
@@ -40,7 +40,7 @@ def features_of(graph: CompiledGraph, images: Path) -> tuple[list[str], np.ndarr
 def classifier_of(labels: list[str], features: np.ndarray, transform: str) -> Classifier:
     """A classifier with some errors, so that there are large and small probabilities."""
     moments = Moments.of(transform_features(features[::2], transform), labels[::2])
-    return replace(fit_lda(moments, 0.9, transform), temperature=40.0)
+    return replace(Discriminant.of(moments).classifier(0.9, transform), temperature=40.0)
 
 
 def model_of(
@@ -140,7 +140,7 @@ def test_two_labels_have_two_probabilities(spark: SparkSession, tmp_path: Path) 
     """Spark's own binary models have one row of coefficients instead."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(30, 5)).astype(np.float32)
-    classifier = fit_lda(Moments.of(features, ["a", "b", "b"] * 10), 0.1)
+    classifier = Discriminant.of(Moments.of(features, ["a", "b", "b"] * 10)).classifier(0.1)
     vectors = spark.createDataFrame(
         [(n, Vectors.dense(row)) for n, row in enumerate(features)], ["path", "features"]
     )

@@ -7,7 +7,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from fruits.classify.fit import fit_lda
+from fruits.classify.fit import Discriminant
 from fruits.classify.rows import PREDICTIONS, TablePredictor
 from fruits.features.changes import changed_rows
 from fruits.features.moments import Moments
@@ -195,7 +195,7 @@ def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
 ) -> None:
     labelled = features.filter(pc.is_valid(features["label"]))
     x = np.array(labelled["features"].to_pylist(), np.float32)
-    classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
+    classifier = Discriminant.of(Moments.of(x, labelled["label"].to_pylist())).classifier(0.1)
     commit(store, features, sizes)
     prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
     place = Location.of(f"{tmp_path}/new")
@@ -231,7 +231,7 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     monkeypatch.setattr(merge_sorted, "MERGED", 2)
     labelled = features.filter(pc.is_valid(features["label"]))
     x = np.array(labelled["features"].to_pylist(), np.float32)
-    classifier = fit_lda(Moments.of(x, labelled["label"].to_pylist()), 0.1)
+    classifier = Discriminant.of(Moments.of(x, labelled["label"].to_pylist())).classifier(0.1)
     prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
 
     def made(name: str, earlier: Earlier | None = None) -> Path:
