@@ -110,19 +110,19 @@ def write_digests(
 
 
 def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
-    """Writes the numbers in sorted order, with memory for one bucket."""
-    with temporary_folder() as folder:
-        buckets = [Path(folder) / str(number) for number in range(_BUCKETS)]
-        bounds = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(56)
-        for numbers in map(_numbers, tables):
-            numbers = np.sort(numbers)
-            parts = np.split(numbers, np.searchsorted(numbers, bounds))
-            for bucket, part in zip(buckets, parts, strict=True):
-                with bucket.open("ab") as file:
-                    part.tofile(file)
-        with path.open("wb") as file:
-            for bucket in buckets:
-                np.sort(np.fromfile(bucket, np.uint64)).tofile(file)
+    """Writes the numbers in sorted order, with memory for one bucket, and files next to it."""
+    buckets = [path.with_suffix(f".{number}") for number in range(_BUCKETS)]
+    bounds = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(56)
+    for numbers in map(_numbers, tables):
+        numbers = np.sort(numbers)
+        parts = np.split(numbers, np.searchsorted(numbers, bounds))
+        for bucket, part in zip(buckets, parts, strict=True):
+            with bucket.open("ab") as file:
+                part.tofile(file)
+    with path.open("wb") as file:
+        for bucket in buckets:
+            np.sort(np.fromfile(bucket, np.uint64)).tofile(file)
+            bucket.unlink()
 
 
 def _numbers(table: pa.Table) -> Numbers:

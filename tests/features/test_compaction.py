@@ -1,5 +1,6 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,6 @@ import pytest
 
 from fruits.features import compaction
 from fruits.features.compaction import (
-    commit_compaction,
     join_files,
     join_moments,
     plan_compactions,
@@ -20,6 +20,8 @@ from fruits.features.table import THUMBNAILS, FeatureTable, open_features
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
 from fruits.storage.lock import exclusive
+from fruits.tasks import compact as tasks
+from fruits.tasks.workers import Workers
 
 ROWS = 3
 
@@ -61,19 +63,15 @@ def measured(rows: pa.Table) -> bytes:
     return measured_by_label(iter(columns.to_batches())).to_bytes()
 
 
-def compact(store: FeatureWriter) -> bool:
-    """Does the same as `fruits.tasks.compact`, in this process."""
-    done = False
-    while planned := plan_compactions(store):
-        for one in planned:
-            for join in one.joins:
-                join_files(store.root, join)
-            for moments in one.moments:
-                join_moments(moments)
-            commit_compaction(store, one)
-        store.sweep()
-        done = True
-    return done
+class InThisProcess:
+    """Runs tasks one after the other."""
+
+    def run(self, work: Callable[[Any], Any], items: Sequence[Any], description: str) -> list[Any]:
+        return [work(item) for item in items]
+
+
+def compact(store: FeatureWriter) -> int:
+    return tasks.compact(cast(Workers, InThisProcess()), store)
 
 
 def require_all(store: FeatureWriter, commits: int) -> None:
