@@ -38,11 +38,6 @@ FEATURES = pa.schema(
     ]
 )
 
-FEATURES_DDL = (
-    "path string, label string, split string, sha256 string, length long, modified timestamp, "
-    "features array<float>"
-)
-
 SCANNED_ROWS = 16_384
 """The maximum number of rows of a batch, if rows are not wide and become few Python objects."""
 

@@ -130,13 +130,13 @@ class RunConfig:
             self.crop,
         )
         _require(
-            _is_int(self.components, 1)
+            _is_count(self.components)
             or (isinstance(self.components, float) and 0 < self.components <= 1),
             "components",
             "a whole number of components from 1, or a share of variance in (0, 1] such as 0.97",
             self.components,
         )
-        _require(_is_int(self.chunk, 1), "chunk", "a whole number of images from 1", self.chunk)
+        _require(_is_count(self.chunk), "chunk", "a whole number of images from 1", self.chunk)
         _require(
             _is_number(self.max_rejected) and 0 <= self.max_rejected <= 1,
             "max_rejected",
@@ -144,7 +144,7 @@ class RunConfig:
             self.max_rejected,
         )
         _require(
-            self.limit is None or _is_int(self.limit, 1),
+            self.limit is None or _is_count(self.limit),
             "limit",
             "a whole number of images from 1, or nothing for all",
             self.limit,
@@ -182,8 +182,8 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
-def _is_int(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_number(value: object) -> bool:

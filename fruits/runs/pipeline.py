@@ -22,8 +22,6 @@ from fruits.runs.workers import local_processes
 from fruits.spark.early_start import start_java_early
 from fruits.tasks.local import LocalWorkers
 
-__all__ = ["Run", "run"]
-
 
 def run(config: RunConfig, progress: TextIO | None = None) -> Run:
     """Extracts the features of all images, reduces and classifies them, and writes the results.

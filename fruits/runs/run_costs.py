@@ -22,9 +22,7 @@ from fruits.runs.copies import MOST_COMPARED
 from fruits.runs.image_map import POINTS
 from fruits.runs.label_memory import most_labels
 from fruits.runs.probe import Probe
-from fruits.runs.resources import (
-    Resources,
-)
+from fruits.runs.resources import Resources
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.parts import IN_MEMORY, Parts, Totals, training_side

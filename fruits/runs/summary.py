@@ -152,7 +152,7 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
     counts, seconds = report["counts"], report["seconds"]
     boxes = f"; {counts['boxes']:,} boxes" if "boxes" in counts else ""
     explain = "component explains" if report["components"] == 1 else "components explain"
-    figures = (
+    line = (
         f"{counts['found']:,} images: {counts['extracted']:,} extracted "
         f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
         f"{counts['rejected']:,} rejected{boxes}; {report['components']} {explain} "
@@ -160,10 +160,10 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
     )
     if "checked" in report:
         since = report["finished"].replace("T", " ").replace("+00:00", " UTC")
-        figures = f"nothing has changed since {since}: {figures}"
+        line = f"nothing has changed since {since}: {line}"
     if passed_over := counts.get("passed_over"):
-        figures += f"; other files, skipped: {described(passed_over)}"
-    lines = [figures]
+        line += f"; other files, skipped: {described(passed_over)}"
+    lines = [line]
     if len(report.get("ran", ())) > 1:
         lines.append(
             "  the features come from different kinds of processors and differ in the last bits: "

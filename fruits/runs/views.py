@@ -22,8 +22,8 @@ from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
 from fruits.classify.unevaluated import not_evaluated
 from fruits.quality.findings import file_name
+from fruits.runs.finished import Run
 from fruits.runs.output_record import PAGE
-from fruits.runs.pipeline import Run
 from fruits.runs.quality import FOLDER
 
 if TYPE_CHECKING:

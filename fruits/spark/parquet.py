@@ -2,10 +2,15 @@
 
 from pyspark.sql import DataFrame, SparkSession
 
-from fruits.features.rows import FEATURES_DDL
 from fruits.features.table import FeatureTable
 from fruits.spark.failures import spark_errors
 from fruits.storage.location import Location, spark_path
+
+# fruits.features.rows.FEATURES
+_FEATURES = (
+    "path string, label string, split string, sha256 string, length long, modified timestamp, "
+    "features array<float>"
+)
 
 
 def read_parquet(
@@ -34,4 +39,4 @@ def read_parquet(
 def read_features(spark: SparkSession, table: FeatureTable) -> DataFrame:
     """All committed features."""
     # By name, since other programs may have put files into the folder.
-    return read_parquet(spark, *table.files(), schema=FEATURES_DDL)
+    return read_parquet(spark, *table.files(), schema=_FEATURES)

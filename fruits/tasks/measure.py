@@ -9,12 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import OutputError
-from fruits.features.changes import (
-    StoredMoments,
-    drop_rows,
-    relabel_rows,
-    rows_of,
-)
+from fruits.features.changes import StoredMoments, drop_rows, relabel_rows, rows_of
 from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import merge_files, read_moments

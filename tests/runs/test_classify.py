@@ -30,8 +30,9 @@ from fruits.quality.atlas import ATLAS
 from fruits.quality.findings import KINDS, SCHEMA, file_name
 from fruits.quality.gaussian import Gaussian, frechet_distance
 from fruits.runs.config import RunConfig
+from fruits.runs.finished import Run
 from fruits.runs.load_model import load_model
-from fruits.runs.pipeline import Run, run
+from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.sources.folder import find_images
 from fruits.spark.read_images import read_images

@@ -20,7 +20,8 @@ from fruits.runs.compare import compare
 from fruits.runs.compare_plan import ComparisonPlan
 from fruits.runs.comparison import Comparison, Network
 from fruits.runs.config import RunConfig
-from fruits.runs.pipeline import Run, run
+from fruits.runs.finished import Run
+from fruits.runs.pipeline import run
 from fruits.sources.folder import find_images
 
 SMALL = Path(__file__).parents[1] / "data" / "networks" / "dinov2"

@@ -16,8 +16,9 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.predictor import Predictor
 from fruits.runs.config import RunConfig
+from fruits.runs.finished import Run
 from fruits.runs.load_model import load_model
-from fruits.runs.pipeline import Run, run
+from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.spark.read_images import read_images
 

@@ -28,8 +28,9 @@ from fruits.errors import ConfigError, OutputError
 from fruits.networks import batch
 from fruits.networks.compile import compile_backbone
 from fruits.predictor import Predictor
+from fruits.runs.finished import Run
 from fruits.runs.load_model import load_model
-from fruits.runs.pipeline import Run, run
+from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.runs.probe import probe
 from fruits.runs.summary import interruption

@@ -13,9 +13,10 @@ from small_pictures import draw_pictures
 from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
+from fruits.runs.finished import Run
 from fruits.runs.output_record import RECORD, OutputRecord
 from fruits.runs.outputs import Outputs
-from fruits.runs.pipeline import Run, run
+from fruits.runs.pipeline import run
 from fruits.storage.location import Location
 
 

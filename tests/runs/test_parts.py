@@ -23,7 +23,8 @@ from fruits.networks.graph import CompiledGraph
 from fruits.runs import copies, extract, publish, report_data
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext
-from fruits.runs.pipeline import Run, run
+from fruits.runs.finished import Run
+from fruits.runs.pipeline import run
 from fruits.sources import parts
 from fruits.sources.parts import Parts
 from fruits.storage.lock import exclusive

@@ -25,7 +25,8 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import what_ran
 from fruits.runs import publish, steps
 from fruits.runs.config import RunConfig
-from fruits.runs.pipeline import Run, run
+from fruits.runs.finished import Run
+from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.spark.read_images import read_images
 from fruits.storage.location import spark_path

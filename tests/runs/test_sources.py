@@ -19,7 +19,8 @@ from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
-from fruits.runs.pipeline import Run, run
+from fruits.runs.finished import Run
+from fruits.runs.pipeline import run
 from fruits.sources import parts
 from fruits.sources.listing import LISTING
 from fruits.sources.open_source import open_source

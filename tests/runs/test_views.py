@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from fruits.predictor import Predictor
 from fruits.runs import views
 from fruits.runs.config import RunConfig
-from fruits.runs.pipeline import Run, run
+from fruits.runs.finished import Run
+from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.runs.publish import pc1_pc2
 from fruits.sample import draw_sample
