@@ -19,8 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.sources.boxes import photographs
-from fruits.sources.films import film_of, folder_of, is_like_a_hash, object_path
 from fruits.sources.naming import Naming
+from fruits.sources.object_names import film_of, folder_of, is_like_a_hash, object_path
 
 FOLDS = 5
 """The number of folds, and of blocks of a label whose images have no visible groups."""

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fruits.classify.axes import Axes, discriminant_axes
 from fruits.classify.model import Classifier
-from fruits.classify.plane import Axes, discriminant_axes
 from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.rows import matrix, rows_of_paths, sample_batches, scan
 from fruits.features.table import FeatureTable
@@ -23,7 +23,7 @@ from fruits.report.map_data import VECTOR
 from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.outputs import Outputs
 from fruits.sources.parts import IN_MEMORY
-from fruits.tasks.plane import coordinates
+from fruits.tasks.map_coordinates import coordinates
 from fruits.tasks.workers import Workers
 
 if TYPE_CHECKING:

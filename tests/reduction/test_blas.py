@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
+from fruits.classify.axes import discriminant_axes
 from fruits.classify.fit import Discriminant
-from fruits.classify.plane import discriminant_axes
 from fruits.features.moments import Moments
 from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.fit import fit_reduction

@@ -22,7 +22,7 @@ from sklearn.preprocessing import MinMaxScaler, Normalizer
 from small_pictures import draw_pictures
 from unpacked import map_of, thumbnails_of
 
-from fruits.classify.plane import discriminant_axes
+from fruits.classify.axes import discriminant_axes
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Predictor

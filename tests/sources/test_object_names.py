@@ -2,13 +2,13 @@ import doctest
 
 import pytest
 
-from fruits.sources import films
-from fruits.sources.films import film_of, folder_of
+from fruits.sources import object_names
+from fruits.sources.object_names import film_of, folder_of
 
 
 def test_the_examples_in_docstrings_are_correct() -> None:
-    assert doctest.testmod(films).attempted > 0
-    assert doctest.testmod(films).failed == 0
+    assert doctest.testmod(object_names).attempted > 0
+    assert doctest.testmod(object_names).failed == 0
 
 
 @pytest.mark.parametrize(

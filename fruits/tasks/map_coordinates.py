@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from fruits.classify.plane import Axes
+from fruits.classify.axes import Axes
 from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
 from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable

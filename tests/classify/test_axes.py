@@ -8,8 +8,8 @@ from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
 
+from fruits.classify.axes import discriminant_axes
 from fruits.classify.fit import Discriminant
-from fruits.classify.plane import discriminant_axes
 from fruits.features.moments import Moments
 
 
