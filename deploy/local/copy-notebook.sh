@@ -2,7 +2,7 @@
 # Makes a copy of the notebook that you may change, with the options of make demo: a network with
 # installed weights, and the sample. The notebook that git tracks is not changed.
 #
-#   deploy/local/copy-notebook.sh NOTEBOOK COPY      COPY is two folders below the project folder
+#   deploy/local/copy-notebook.sh NOTEBOOK COPY      COPY is below the project folder
 #
 # An existing copy is kept, unless NOTEBOOK is newer: then it is renamed, and a new copy is made.
 set -euo pipefail
@@ -15,5 +15,4 @@ if [ -e "$copy" ]; then
     echo "the notebook has changed since your copy was made; your copy is now $old"
 fi
 mkdir -p "$(dirname "$copy")"
-sed -e 's/backbone = \\"MobileNetV2\\"/backbone = \\"EfficientNetLite0\\"/' \
-    -e 's/os\.chdir(\\"\.\.\\")/os.chdir(\\"..\/..\\")/' "$notebook" >"$copy"
+sed 's/backbone = \\"MobileNetV2\\"/backbone = \\"EfficientNetLite0\\"/' "$notebook" >"$copy"

@@ -6,6 +6,7 @@ demo.py NOTEBOOK COPY NAME=VALUE...      COPY receives the results; NAME is a pa
 import logging
 import signal
 import sys
+from pathlib import Path
 from typing import TextIO
 
 import papermill
@@ -49,6 +50,8 @@ def main(notebook: str, copy: str, *options: str) -> int:
             notebook,
             copy,
             parameters=dict(option.split("=", 1) for option in options),
+            # JupyterLab, too, starts a notebook in its folder, to which the links are relative.
+            cwd=Path(copy).parent,
             progress_bar=False,
             stdout_file=Screen(sys.stdout),
             stderr_file=Screen(sys.stderr),

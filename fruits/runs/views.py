@@ -6,6 +6,8 @@ Each function returns an object that a cell displays, or a line that says why th
 from __future__ import annotations
 
 import os
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -39,6 +41,23 @@ class Note(str):
         return str(self)
 
 
+def enter_project() -> str:
+    """Changes the current folder to the project folder, in which relative paths start.
+
+    JupyterLab starts a notebook in the notebook's folder, papermill in its current folder. The
+    project folder is the checkout around it; in the image, which has none, the folder above
+    ``notebooks`` and ``notebooks/runs``. Elsewhere, the current folder stays.
+
+    Returns:
+        The folder in which the notebook was started.
+    """
+    start = Path.cwd()
+    around = [one for one in (start, *start.parents) if _is_checkout(one)]
+    copies = start.parent if start.match("notebooks/runs") else start
+    os.chdir([*around, copies.parent if copies.name == "notebooks" else start][0])
+    return str(start)
+
+
 def page(run: Run, start: str = ".") -> DisplayObject | Note:
     """A link to the report of a run, and the report itself below it.
 
@@ -51,9 +70,11 @@ def page(run: Run, start: str = ".") -> DisplayObject | Note:
     root = run.outputs.root
     if not root.is_local:
         return Note(f"The report is {run.outputs.uri(PAGE)}.")
-    place = quote(os.path.relpath((root / PAGE).path, os.path.abspath(start)))
+    file = (root / PAGE).path
+    place = quote(os.path.relpath(file, os.path.abspath(start)))
     return HTML(  # type: ignore[no-untyped-call]
-        f'<a href="{place}" target="_blank">Open the report in a tab of its own</a>'
+        f'<a href="{place}" target="_blank">Open the report in a tab of its own</a> '
+        f"(<code>{escape(file)}</code>)"
         f'<iframe src="{place}" title="Report" width="100%" height="640"></iframe>'
     )
 
@@ -132,13 +153,21 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
     rows = table.orderBy(F.desc("distance"), "path").limit(count).toArrow()
     pictures = run.pictures_of(rows["path"].to_pylist())
     if not pictures:
-        return Note("No image is unknown.")
+        if run.report["parameters"].get("model"):
+            return Note("No image is unknown.")
+        fitted = "which was fitted to the training images"
+        return Note(f"By the final classifier, {fitted}, no image is unknown.")
     texts = [
         f"{row['label'] or 'no label'}, distance {row['distance']:.0f}"
         for row in rows.to_pylist()
         if row["path"] in pictures
     ]
     return plots.image_grid(list(pictures.values()), texts)
+
+
+def _is_checkout(folder: Path) -> bool:
+    # Other projects have a pyproject.toml, too.
+    return (folder / "pyproject.toml").is_file() and (folder / "fruits/runs").is_dir()
 
 
 def _nothing(run: Run) -> Note:

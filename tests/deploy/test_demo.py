@@ -45,6 +45,14 @@ def test_only_the_output_of_the_cells_is_shown(command: list[str]) -> None:
     assert executed.cells[-1].outputs[0].data["text/plain"] == "2"
 
 
+def test_a_notebook_starts_in_the_folder_of_its_copy(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    command[3] = str(tmp_path / "demo/copy.ipynb")
+    write(command, "import os\nprint(os.getcwd())")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == f"{(tmp_path / 'demo').resolve()}\n"
+
+
 def test_an_error_of_the_user_is_one_line(command: list[str]) -> None:
     write(command, "import fruits\nfruits.RunConfig(images='in', output='')")
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,5 +1,6 @@
 """The sections about a classifier in the notebook: figures and tables, or why there are none."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,18 @@ def test_without_held_out_images_no_label_is_a_suspect(
         "The classifier was not evaluated by grouped cross-validation: no label has images that can"
     )
     assert "2 training images were not predicted" in str(views.suspects(result))
+
+
+def test_the_examples_about_findings_list_the_suspect(
+    finished: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished[1])
+    text = (Path(__file__).parents[2] / "docs/quality.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        assert '"OUTPUT/quality"' in example
+        exec(example.replace('"OUTPUT/quality"', '"out/quality"'), {})
+        shown = capsys.readouterr().out
+        assert "Banana" in shown
+        assert "score" in shown
