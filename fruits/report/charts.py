@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from fruits.report.facts import counted
 
 WIDTH, HEIGHT = 640, 300
+_RADIUS, _SMALLEST, _LARGEST = 4.0, 1.5, 9.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 28, 12, 44
 
 
@@ -20,12 +22,12 @@ class Line:
 
     Attributes:
         points: The value of the attribute ``points`` of an SVG polyline.
-        dots: The x, y and tooltip of each dot.
+        dots: Each dot's x, y, radius and tooltip.
         name: The name of the line.
     """
 
     points: str
-    dots: list[tuple[float, float, str]]
+    dots: list[tuple[float, float, float, str]]
     name: str
 
 
@@ -68,15 +70,14 @@ def scree(explained_variance: Sequence[float]) -> Chart | None:
     line = _line(shown / count, total[shown], "variance")
     few = count <= 40
     dots = [
-        (_x(n / count), _y(total[n]), f"{counted(n, 'component')}: {total[n]:.1%}")
+        (_x(n / count), _y(total[n]), _RADIUS, f"{counted(n, 'component')}: {total[n]:.1%}")
         for n in range(1, count + 1)
         if few or n in {1, 2, 5, 10, 20, 50, 100, 200, 500, count}
     ]
-    ticks = np.unique(np.linspace(0, count, 6).astype(int))
     return Chart(
         f"{counted(count, 'component')}: {total[-1]:.1%} of the variance; the first {total[1]:.1%}",
         [Line(line.points, dots, line.name)],
-        [(_x(n / count), f"{n:,}") for n in ticks.tolist()],
+        [(_x(n / count), f"{n:,}") for n in _round_ticks(count)],
         _percents(),
         "components",
         "share of the variance",
@@ -84,8 +85,12 @@ def scree(explained_variance: Sequence[float]) -> Chart | None:
 
 
 def calibration(evaluations: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """The share of right labels by the confidence of the classifier."""
+    """The share of right labels by the confidence of the classifier.
+
+    The area of a dot is the number of its images: the share of a few images is mostly chance.
+    """
     lines = []
+    most = max((b["images"] for one in evaluations for b in one.get("bins") or []), default=1)
     for one in evaluations:
         bins = one.get("bins") or []
         if bins:
@@ -95,6 +100,7 @@ def calibration(evaluations: Sequence[Mapping[str, Any]]) -> Chart | None:
                 (
                     _x(b["confidence"]),
                     _y(b["accuracy"]),
+                    _radius(b["images"] / most),
                     f"{counted(b['images'], 'image')}, confidence {b['confidence']:.0%}: "
                     f"{b['accuracy']:.0%} correct",
                 )
@@ -112,6 +118,18 @@ def calibration(evaluations: Sequence[Mapping[str, Any]]) -> Chart | None:
         "confidence",
         "share of correct predictions",
     )
+
+
+def _round_ticks(largest: int) -> range:
+    """At most six round numbers from 0 to the largest one: multiples of 1, 2 or 5 times 10^k."""
+    steps = (digit * 10**zeros for zeros in range(len(str(largest))) for digit in (1, 2, 5))
+    step = next(step for step in steps if largest // step < 6)
+    return range(0, largest + 1, step)
+
+
+def _radius(share: float) -> float:
+    """The radius of a dot whose area is a share of the largest dot's, but can be seen."""
+    return round(max(_SMALLEST, _LARGEST * math.sqrt(share)), 1)
 
 
 def _percents() -> list[tuple[float, str]]:

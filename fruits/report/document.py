@@ -131,7 +131,9 @@ def _seconds(run: Any) -> list[tuple[str, float, float]]:
     """The stages with their seconds and their share of the total."""
     seconds = {name: value for name, value in (run.get("seconds") or {}).items() if name != "total"}
     total = sum(seconds.values()) or 1.0
-    return [(name, value, value / total) for name, value in seconds.items()]
+    # With a model, nothing is fitted: the terminal shows this name, too.
+    shown = {"fit": "measure"} if run.get("parameters", {}).get("model") else {}
+    return [(shown.get(name, name), value, value / total) for name, value in seconds.items()]
 
 
 def _read(name: str) -> str:

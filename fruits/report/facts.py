@@ -10,6 +10,7 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated
 from fruits.report.data import ReportData
+from fruits.sources.selection import explained
 
 _SIDE = (
     "The {} side of the data set. If it shows the same objects as the training side, its accuracy "
@@ -52,7 +53,24 @@ def counts(run: Mapping[str, Any]) -> list[tuple[str, int]]:
 def passed_over(run: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The number of files that are no images, by kind, the most frequent first."""
     found: Mapping[str, int] = run["counts"].get("passed_over") or {}
-    return sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    ordered = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    return [(explained(reason), count) for reason, count in ordered]
+
+
+def sides(run: Mapping[str, Any]) -> str:
+    """The number of images on each side of the split, in sentences; "" if there is no split."""
+    split = run.get("split") or {}
+    images: dict[str, int] = dict(split.get("images") or {})
+    without = images.pop("none", 0)
+    if not images:
+        return ""
+    named = " and ".join(f"{side} with {counted(n, 'image')}" for side, n in images.items())
+    text = f"The split has {named}"
+    text += f"; {counted(without, 'image')} {_are(without)} on no side." if without else "."
+    if (run.get("parameters") or {}).get("model"):
+        return text
+    side = "all images" if split["fitted_to"] == "all" else split["fitted_to"]
+    return f"{text} The model was fitted to {side}."
 
 
 def reasons(report: ReportData) -> list[tuple[str, int]]:
@@ -65,6 +83,11 @@ def missing(run: Mapping[str, Any]) -> list[str]:
     about = run.get("classifier") or {}
     found = [] if not about or about.get("skipped") else not_evaluated(run)
     return [f"{one[0].upper()}{one[1:]}" for one in found]
+
+
+def is_grouped(run: Mapping[str, Any]) -> bool:
+    """Whether groups of images were held out in an evaluation."""
+    return any(one["scheme"] == SCHEME for one in run.get("evaluation") or [])
 
 
 def headline(run: Mapping[str, Any]) -> list[Figure]:
@@ -142,11 +165,14 @@ def _calibration(one: Mapping[str, Any]) -> Figure:
 
 def _unknown(evaluations: list[Mapping[str, Any]]) -> Figure:
     shares = "; ".join(f"{one['scheme']}: {one['unknown']:.1%}" for one in evaluations)
+    held_out = ""
+    if any(one["scheme"] == SCHEME for one in evaluations):
+        held_out = " In the cross-validation, the limit of a group comes from the other groups."
     return Figure(
         f"{evaluations[-1]['unknown']:.1%}",
         f"unknown, {evaluations[-1]['scheme']}",
         "Images that are farther from every label than 99 of 100 held-out training images "
-        f"({shares}).",
+        f"({shares}).{held_out}",
     )
 
 

@@ -53,7 +53,6 @@ class Section:
     Attributes:
         id: The id of the heading.
         title: The title.
-        name: The title in one or two words.
         about: One or two sentences on what the section shows.
         groups: The photographs, each alone or in a pair.
         lines: The findings without a photograph: label, sides of the split, reason.
@@ -65,7 +64,6 @@ class Section:
 
     id: str
     title: str
-    name: str
     about: str
     groups: list[tuple[Photo, ...]] = field(default_factory=list)
     lines: list[tuple[str, str, str]] = field(default_factory=list)
@@ -82,43 +80,38 @@ class Section:
 KINDS = {
     "label_suspect": (
         "Labels that may be wrong",
-        "Wrong labels",
         "For these photographs, the classifier is less sure of the given label than usual, and "
         "sure enough of another one. Some have a wrong label, others are hard to tell apart. The "
         "least probable labels come first.",
     ),
     "outlier": (
         "Outliers",
-        "Outliers",
         "Photographs that are far from the mean of every label: they show something else, are "
-        "damaged, or are rare views. The farthest come first.",
+        "damaged, or are rare views. A training photograph is measured by a classifier that was "
+        "trained without it. The farthest come first.",
     ),
     "split_duplicate": (
         "Photographs on two sides of the split",
-        "On two sides",
         "The same photograph is on two sides of the split. If one of them is the training side, "
         "the accuracy on the other side is too high.",
     ),
     "duplicate": (
-        "Duplicates",
         "Duplicates",
         "Files with the same bytes on one side of the split; the second one of each pair is the "
         "one to keep. Those whose labels differ come first.",
     ),
     "near_duplicate": (
         "Near-duplicates",
-        "Near-duplicates",
         "The same picture in files with other bytes: saved again, in another size or format. "
         "Other views of the same object are not listed.",
     ),
     "drift": (
         "Drift",
-        "Drift",
         "How far the sides of the split, or this run and the last one, are from each other: 0 for "
         "equal sets, 1 where they are as far apart as single images are from their mean.",
     ),
 }
-"""The title, the short name and the description of the section of each kind of findings."""
+"""The title and the description of the section of each kind of findings."""
 
 
 def quality_sections(report: ReportData) -> list[Section]:
@@ -128,7 +121,7 @@ def quality_sections(report: ReportData) -> list[Section]:
 
 
 def _quality(report: ReportData, name: str) -> Section:
-    title, short, about = KINDS[name]
+    title, about = KINDS[name]
     rows = report.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
     was_made = _by_name(report.run.get("quality") or {}).get(name, 0) is not None
@@ -137,7 +130,6 @@ def _quality(report: ReportData, name: str) -> Section:
     return Section(
         name.replace("_", "-"),
         title,
-        short,
         about,
         [_group(report, row) for row in first if row["path"]],
         [_line(row) for row in first if not row["path"]],
@@ -209,8 +201,9 @@ def unknown(report: ReportData) -> Section:
         for row in rows.slice(0, SHOWN).to_pylist()
     ]
     about = (
-        "The predictions also report these as unknown, although they are not listed as outliers: "
-        "they are farther from the mean of every label than 99 of 100 held-out training images. "
+        "The final classifier also reports these as unknown, although they are not listed as "
+        "outliers: they are farther from the mean of every label than 99 of 100 held-out training "
+        "images. "
         "The most distant come first."
     )
     if report.images.num_rows < report.total:
@@ -218,7 +211,6 @@ def unknown(report: ReportData) -> Section:
     return Section(
         "unknown",
         "Unknown photographs",
-        "Unknown",
         about,
         groups,
         total=rows.num_rows,

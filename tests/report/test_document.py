@@ -12,6 +12,7 @@ import pytest
 from drawn import drawn, names, run_json
 from unpacked import map_of, thumbnails_of
 
+from fruits.report.charts import calibration, scree
 from fruits.report.data import IMAGES, ReportData
 from fruits.report.document import LARGEST, render
 from fruits.sources.thumbnail import thumbnail
@@ -51,7 +52,7 @@ def test_the_counts_of_the_page_add_up(page: str) -> None:
     reasons = re.findall(r'<th scope="row">([^<]+)</th><td class="n">(\d+)</td></tr>', page)
     assert ("truncated: the JPEG ends before its pixels", "2") in reasons
     assert ("empty file", "1") in reasons
-    assert {(".txt", "2"), ("hidden", "1")} <= set(reasons)
+    assert {(".txt", "2"), ("hidden (name starts with a dot)", "1")} <= set(reasons)
 
 
 def test_each_accuracy_has_its_scheme_and_says_why_they_differ(
@@ -304,6 +305,69 @@ def test_without_a_threshold_there_is_no_share_of_unknown_images(
     assert "99 of 100 held-out training images (" not in without
 
 
+def test_groups_are_named_only_below_an_evaluation_that_held_them_out(report: ReportData) -> None:
+    text = "Groups that were left out together: 4 groups."
+    assert text in render(report).decode()
+    given = [{**report.run["evaluation"][1], "scheme": "images given"}]
+    assert text not in render(replace(report, run={**report.run, "evaluation": given})).decode()
+
+
+def test_the_sides_of_the_split_are_a_sentence(report: ReportData) -> None:
+    def page(**images: int) -> str:
+        split = {"images": images, "fitted_to": "train"}
+        return render(replace(report, run={**report.run, "split": split})).decode()
+
+    text = "The split has train with 1,200 images and test with 1 image"
+    assert f"{text}. The model was fitted to train." in page(train=1200, test=1)
+    text += "; 2 images are on no side. The model was fitted to train."
+    assert text in page(none=2, train=1200, test=1)
+
+
+def test_links_at_the_top_have_the_words_of_the_headings(report: ReportData, page: str) -> None:
+    empty = render(replace(report, quality=dict(report.quality))).decode()
+    for one in (page, empty):
+        links = re.findall(r'<li><a href="#([\w-]+)">([^<]+)</a></li>', one)
+        assert len(links) > 8
+        for name, text in links:
+            heading = re.search(rf'<h2 id="{name}">([^<]+?)\s*<', one)
+            assert heading
+            assert heading[1] == text
+
+
+@pytest.mark.parametrize(
+    ("components", "ticks"),
+    [
+        (1, ["0", "1"]),
+        (5, ["0", "1", "2", "3", "4", "5"]),
+        (133, ["0", "50", "100"]),
+        (1280, ["0", "500", "1,000"]),
+    ],
+)
+def test_the_axis_of_components_has_round_numbers(components: int, ticks: list[str]) -> None:
+    chart = scree([1 / components] * components)
+    assert chart
+    assert [text for _, text in chart.x_ticks] == ticks
+    width = chart.right - chart.left
+    shares = [(x - chart.left) / width for x, _ in chart.x_ticks]
+    numbers = [int(text.replace(",", "")) / components for text in ticks]
+    assert shares == pytest.approx(numbers, abs=1e-3)
+
+
+def test_a_point_of_the_calibration_is_as_large_as_its_number_of_images(
+    report: ReportData, page: str
+) -> None:
+    bins = [
+        {"images": images, "confidence": share, "accuracy": share}
+        for images, share in ((100, 0.9), (25, 0.5), (1, 0.1))
+    ]
+    chart = calibration([{**report.run["evaluation"][0], "bins": bins}])
+    assert chart
+    largest, quarter, smallest = (radius for _, _, radius, _ in chart.lines[1].dots)
+    assert (quarter / largest) ** 2 == pytest.approx(1 / 4)
+    assert 1 <= smallest < quarter / 2
+    assert "The larger a point, the more images" in page
+
+
 def test_charts_name_both_axes(page: str) -> None:
     for name in (
         "components",
@@ -319,7 +383,10 @@ def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows
 ) -> None:
     parameters = {**report.run["parameters"], "model": "data/other"}
     other = render(replace(report, run={**report.run, "parameters": parameters})).decode()
-    for note in ("the final classifier, which was fitted to them", "; fitted to train."):
+    for note in (
+        "the final classifier, which was fitted to them",
+        "The model was fitted to train.",
+    ):
         assert note in render(report).decode()
         assert note not in other
 
@@ -334,7 +401,7 @@ def test_without_a_split_no_side_is_named_and_all_points_are_training_images(
     report: ReportData,
 ) -> None:
     page = render(without_split(report)).decode()
-    assert "Sides of the split" not in page
+    assert "The split has" not in page
     assert "come from the final classifier, which was fitted to them" in page
 
 
