@@ -19,13 +19,17 @@ def pack(images: str, output: str, format: str, shard_bytes: int) -> None:
     with image_bar("packing") as progress:
         packed = pack(images, output, format, shard_bytes, progress)
     kept = packed.shards - packed.written
-    shards = "shard" if packed.shards == 1 else "shards"
+    were = "was" if kept == 1 else "were"
     line = (
-        f"{packed.images:,} images in {packed.shards:,} {shards} in {output}"
-        + (f" ({kept:,} of them were there already)" if kept else "")
+        f"{packed.images:,} images in {_shards(packed.shards)} in {output}"
+        + (f" ({_shards(kept)} {were} there already)" if kept else "")
         + (f"; not packed: {described(packed.passed_over)}" if packed.passed_over else "")
     )
     print(on_one_line(line))
+
+
+def _shards(count: int) -> str:
+    return f"{count:,} shard" if count == 1 else f"{count:,} shards"
 
 
 def add_pack(commands: Any, parser: Parser) -> None:

@@ -42,7 +42,9 @@ class Sought:
     wanted: str
 
 
-BACKBONE = Sought("backbone", "a network of the catalogue, or a folder with one")
+BACKBONE = Sought(
+    "backbone", "the name of a network (see `fruits run --help`) or a folder with a network"
+)
 DETECTOR = Sought("crop", "a folder with a detector")
 
 

@@ -43,8 +43,8 @@ def outliers(
             other_split=None,
             score=float(distances[place]) / threshold,
             reason=(
-                f"{distances[place] / threshold:.2f} times the distance to the nearest label that "
-                "99% of the known images do not exceed"
+                f"distance to the nearest label: {distances[place] / threshold:.2f} times the "
+                "limit; 99% of the known images are below the limit"
             ),
         )
         for place in far[np.argsort(-distances[far], kind="stable")].tolist()

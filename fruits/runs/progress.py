@@ -13,6 +13,8 @@ from fruits.runs.memory import return_freed_memory
 # Seconds between two lines about the images in a log, where they do not replace each other.
 LOG_SECONDS = 30.0
 
+_WIDTH = len("predictor")  # The longest name of a stage.
+
 
 class Stages:
     """Times the stages of a run, and prints the current stage and the seconds of each.
@@ -35,11 +37,17 @@ class Stages:
         return_freed_memory()
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Times the body of a ``with`` statement as the stage ``name``."""
+    def __call__(self, name: str, shown: str | None = None) -> Iterator[None]:
+        """Times the body of a ``with`` statement as a stage.
+
+        Args:
+            name: The name in :attr:`seconds`.
+            shown: The name in the lines; by default, the same.
+        """
+        shown = shown or name
         begin = time.perf_counter()
         announced = threading.Event()
-        timer = threading.Timer(self._after, self._announce, [name, announced])
+        timer = threading.Timer(self._after, self._announce, [shown, announced])
         timer.daemon = True
         timer.start()
         try:
@@ -48,13 +56,13 @@ class Stages:
             _stop(timer)
             if announced.is_set() and replaces_lines(self.progress):
                 # Clear the line for the message of the error.
-                self._print(f"\r{' ' * len(_under_way(name))}\r")
+                self._print(f"\r{' ' * len(_under_way(shown))}\r")
             raise
         # Otherwise the next stage would start with the memory that this one has freed.
         return_freed_memory()
         self.seconds[name] = round(time.perf_counter() - begin, 3)
         _stop(timer)
-        self._print(f"{name:8} {self.seconds[name]:8.1f} s\n")
+        self._print(f"{shown:{_WIDTH}} {self.seconds[name]:8.1f} s\n")
 
     def _announce(self, name: str, announced: threading.Event) -> None:
         # The carriage return lets the next line or a progress bar replace it.

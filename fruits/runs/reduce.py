@@ -45,7 +45,8 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
         ConfigError: The number of components is too large.
     """
     side = training_side(extracted.sides)
-    with context.stages("fit"):
+    # With a model, only the sums of the new images are new.
+    with context.stages("fit", "measure" if context.basis else None):
         by_label = len(extracted.labels) <= most_labels(context.graph.dimension)
         moments = measure.moments(context.workers, context.store, side, context.chosen, by_label)
         extracted.require_rows(moments.count, side)

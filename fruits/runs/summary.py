@@ -152,9 +152,10 @@ def summary(report: dict[str, Any], outputs: Outputs) -> str:
     counts, seconds = report["counts"], report["seconds"]
     boxes = f"; {counts['boxes']:,} boxes" if "boxes" in counts else ""
     explain = "component explains" if report["components"] == 1 else "components explain"
+    speed = f" ({report['images_per_second']:,.0f} images/s)" if counts["extracted"] else ""
     line = (
-        f"{counts['found']:,} images: {counts['extracted']:,} extracted "
-        f"({report['images_per_second']:,.0f} images/s), {counts['reused']:,} reused, "
+        f"{counts['found']:,} images: {counts['extracted']:,} extracted{speed}, "
+        f"{counts['reused']:,} reused, "
         f"{counts['rejected']:,} rejected{boxes}; {report['components']} {explain} "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"
     )

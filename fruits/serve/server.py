@@ -96,4 +96,7 @@ def _say_ready(
     version = engine.model.version if engine.model else ""
     access = "with a token" if token else "without a token"
     log.info("model %s of %s", version, settings.model)
-    log.info("serving at http://%s:%d, %s; TLS is for a proxy in front", shown, port, access)
+    log.info(
+        "serving at http://%s:%d, %s; plain HTTP: for HTTPS, put a proxy in front",
+        *(shown, port, access),
+    )

@@ -21,6 +21,8 @@ SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
 # images with the label "plots".
 PLOTS = frozenset(("scree.png", "pc1_pc2.png", "confusion.png", "calibration.png", "compare.png"))
 
+HIDDEN = "hidden"
+"""The reason for a file or a folder whose name starts with a dot."""
 
 # The most reasons in a message; files such as scan.0001 have many different suffixes.
 MOST_DESCRIBED = 10
@@ -80,7 +82,7 @@ class Selection:
         return True
 
     def described(self, before: str = "") -> str:
-        """The skipped files for a message, such as "3 .txt, 2 hidden"; "" if there are none.
+        """The skipped files for a message, such as "3 .txt, 2 .xml"; "" if there are none.
 
         Args:
             before: a prefix, which is left out if there are none.
@@ -89,12 +91,17 @@ class Selection:
 
 
 def described(passed_over: Mapping[str, int]) -> str:
-    """The counts of :attr:`Selection.passed_over` in words: "3 .txt, 2 hidden", largest first."""
+    """The counts of :attr:`Selection.passed_over` in words: "3 .txt, 2 .xml", largest first."""
     ordered = sorted(passed_over.items(), key=lambda one: (-one[1], one[0]))
-    words = [f"{count:,} {reason}" for reason, count in ordered[:MOST_DESCRIBED]]
+    words = [f"{count:,} {explained(reason)}" for reason, count in ordered[:MOST_DESCRIBED]]
     if others := sum(count for _, count in ordered[MOST_DESCRIBED:]):
         words.append(f"{others:,} others")
     return ", ".join(words)
+
+
+def explained(reason: str) -> str:
+    """A key of :attr:`Selection.passed_over` in words: without them, "hidden" may be anything."""
+    return "hidden (name starts with a dot)" if reason == HIDDEN else reason
 
 
 def other_files(passed_over: Mapping[str, int], before: str) -> str:
@@ -114,4 +121,4 @@ def _reason(name: str) -> str | None:
     """The reason to skip a file or a folder whatever its suffix, or None."""
     if name in SYSTEM_FOLDERS:
         return name
-    return "hidden" if name.startswith(".") else None
+    return HIDDEN if name.startswith(".") else None

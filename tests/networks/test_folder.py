@@ -362,7 +362,8 @@ def refused(place: Path, words: str) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "nowhere cannot be read: No such file")
+    wanted = r"wanted the name of a network \(see `fruits run --help`\) or a folder with a network"
+    refused(tmp_path / "nowhere", f"{wanted}; .*nowhere cannot be read: No such file")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "other.keras"])
@@ -370,7 +371,8 @@ def test_a_file_instead_of_its_folder_is_one_line_that_names_the_folder(
     folder: Path, name: str
 ) -> None:
     refused(
-        folder / name, f"a folder with one; got the name of a file, .*: give the folder, {folder}$"
+        folder / name,
+        f"or a folder with a network; got the name of a file, .*: give the folder, {folder}$",
     )
     with pytest.raises(BackboneError, match=f"^crop: .* give the folder, {folder}$"):
         compile_detector(str(folder / name))

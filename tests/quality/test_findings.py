@@ -40,7 +40,7 @@ def test_outliers_are_beyond_the_threshold_and_the_farthest_comes_first() -> Non
         ("d", None, None, 4.5),
         ("b", "Fig", "test", 2.5),
     ]
-    assert "4.50 times the distance" in found[0].reason
+    assert found[0].reason.startswith("distance to the nearest label: 4.50 times the limit; 99%")
     assert outliers(*columns, distances, np.inf) == []
 
 

@@ -58,6 +58,25 @@ def test_a_fast_stage_is_one_line() -> None:
     assert screen.getvalue().startswith("list ")
 
 
+def test_the_seconds_of_all_stages_are_below_each_other() -> None:
+    screen = Screen()
+    stages = Stages(screen, after=3600)
+    for name in ("list", "predictor", "model"):
+        with stages(name):
+            pass
+    assert len({line.rindex(".") for line in screen.shown() if line}) == 1
+
+
+def test_a_stage_can_be_shown_under_another_name_than_that_of_its_seconds() -> None:
+    screen = Screen()
+    stages = Stages(screen, after=0)
+    with stages("fit", "measure"):
+        assert screen.written.wait(60)
+        assert screen.shown() == ["measure ..."]
+    assert screen.shown()[0].split()[0] == "measure"
+    assert list(stages.seconds) == ["fit"]
+
+
 @pytest.mark.parametrize("after", [0, 3600])
 def test_a_failed_stage_leaves_an_empty_line_and_no_time(after: float) -> None:
     screen = Screen()
@@ -87,7 +106,7 @@ def test_a_log_has_complete_lines_only(fails: bool) -> None:
     except OSError:
         assert log.getvalue() == "fit ...\n"
     else:
-        assert log.getvalue() == f"fit ...\nfit      {stages.seconds['fit']:8.1f} s\n"
+        assert log.getvalue() == f"fit ...\nfit       {stages.seconds['fit']:8.1f} s\n"
 
 
 def test_a_bar_in_a_log_is_complete_lines_and_not_many(monkeypatch: pytest.MonkeyPatch) -> None:

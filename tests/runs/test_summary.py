@@ -35,6 +35,14 @@ def test_the_summary_has_one_line_of_figures_and_the_paths_of_results(tmp_path: 
     assert place.split() == ["run.json", f"file:{tmp_path}/run.json"]
 
 
+def test_without_extracted_images_there_is_no_speed(tmp_path: Path) -> None:
+    counts = {"found": 1200, "extracted": 0, "reused": 1190, "rejected": 10}
+    report = REPORT | {"counts": counts, "images_per_second": 0.0}
+    assert summary_of(write(tmp_path, json.dumps(report))).startswith(
+        "1,200 images: 0 extracted, 1,190 reused, 10 rejected; 2 components"
+    )
+
+
 def test_findings_are_counted_by_kind_and_skipped_checks_are_named(tmp_path: Path) -> None:
     found = {"duplicate": 1, "near-duplicate": 0, "outlier": 2000, "drift": 2}
     skipped = {"near-duplicate": "not looked for among 3 images without a thumbnail"}

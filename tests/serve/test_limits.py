@@ -343,7 +343,7 @@ def test_the_token_is_read_once_so_that_it_may_come_from_a_pipe(
     writing = threading.Thread(target=lambda: (tmp_path / "token").write_text(TOKEN), daemon=True)
     writing.start()
     with served(model, tmp_path, "--token-file", str(tmp_path / "token")) as server:
-        assert "with a token" in server.log.read_text()
+        assert "with a token; plain HTTP: for HTTPS, put a proxy in front" in server.log.read_text()
         assert server.client.get("/model").status_code == 401
         right = {"Authorization": f"Bearer {TOKEN}"}
         assert server.client.get("/model", headers=right).status_code == 200

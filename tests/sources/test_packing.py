@@ -40,6 +40,20 @@ def test_shards_contain_every_image_once_with_its_label_and_split(
     assert in_shards.select(columns) == in_folder.select(columns)
 
 
+def test_the_command_says_what_was_there_already_and_what_is_not_packed(
+    draw: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = draw({"Apple": 9})
+    (root / ".note.json").write_text("{}")
+    arguments = ["pack", "--images", str(root), "--output", str(tmp_path / "shards")]
+    ends = "; not packed: 1 hidden (name starts with a dot)\n"
+    assert main(arguments) == 0
+    packed = f"9 images in 1 shard in {tmp_path / 'shards'}"
+    assert capsys.readouterr().out == packed + ends
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{packed} (1 shard was there already){ends}"
+
+
 def test_an_interrupted_packing_continues_and_a_changed_image_is_packed_again(
     draw: Callable[..., Path], tmp_path: Path
 ) -> None:

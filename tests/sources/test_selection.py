@@ -68,7 +68,7 @@ def test_hidden_files_and_system_folders_are_counted_and_names_of_cameras_are_im
         "hidden": 4,
         "no suffix": 2,
     }
-    assert described(listing.passed_over).startswith("4 hidden, 2 .txt")
+    assert described(listing.passed_over).startswith("4 hidden (name starts with a dot), 2 .txt")
 
 
 def test_the_rule_is_the_same_for_names_in_an_archive() -> None:
