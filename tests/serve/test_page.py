@@ -65,6 +65,22 @@ def cards(page: Page) -> list[dict[str, Any]]:
     return found
 
 
+def lines_of_a_word(page: Page, word: str) -> int:
+    """The number of lines that a word takes in the caption of a similar photograph."""
+    return int(
+        page.ask(
+            f"""(() => {{
+            const caption = document.querySelector(".neighbours span");
+            caption.textContent = "{word} 1";
+            const range = document.createRange();
+            range.setStart(caption.firstChild, 0);
+            range.setEnd(caption.firstChild, {len(word)});
+            return new Set([...range.getClientRects()].map(one => one.top)).size;
+            }})()"""
+        )
+    )
+
+
 def done(page: Page, count: int) -> list[dict[str, Any]]:
     wait_for(lambda: len(cards(page)) == count and "waiting" not in str(cards(page)))
     return cards(page)
@@ -129,6 +145,14 @@ def test_a_phone_can_take_a_photograph(page: Page, server: Server, files: list[s
         done(page, 1)
         # No element is wider than the screen.
         assert page.ask("document.documentElement.scrollWidth") == 390
+        assert lines_of_a_word(page, "Strawberry") == 1
+        assert (
+            page.ask(
+                "new Set([...document.querySelectorAll('.neighbours li')]"
+                ".map(item => item.offsetTop)).size"
+            )
+            == 2
+        )
     finally:
         page.call("Emulation.clearDeviceMetricsOverride")
         page.call("Emulation.setTouchEmulationEnabled", enabled=False)
