@@ -64,8 +64,8 @@ def sides(run: Mapping[str, Any]) -> str:
     without = images.pop("none", 0)
     if not images:
         return ""
-    named = " and ".join(f"{side} with {counted(n, 'image')}" for side, n in images.items())
-    text = f"The split has {named}"
+    named = (f"the side {side} has {counted(n, 'image')}" for side, n in images.items())
+    text = f"In the split, {' and '.join(named)}"
     text += f"; {counted(without, 'image')} {_are(without)} on no side." if without else "."
     if (run.get("parameters") or {}).get("model"):
         return text

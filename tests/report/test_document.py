@@ -317,7 +317,7 @@ def test_the_sides_of_the_split_are_a_sentence(report: ReportData) -> None:
         split = {"images": images, "fitted_to": "train"}
         return render(replace(report, run={**report.run, "split": split})).decode()
 
-    text = "The split has train with 1,200 images and test with 1 image"
+    text = "In the split, the side train has 1,200 images and the side test has 1 image"
     assert f"{text}. The model was fitted to train." in page(train=1200, test=1)
     text += "; 2 images are on no side. The model was fitted to train."
     assert text in page(none=2, train=1200, test=1)
@@ -401,7 +401,7 @@ def test_without_a_split_no_side_is_named_and_all_points_are_training_images(
     report: ReportData,
 ) -> None:
     page = render(without_split(report)).decode()
-    assert "The split has" not in page
+    assert "In the split" not in page
     assert "come from the final classifier, which was fitted to them" in page
 
 
