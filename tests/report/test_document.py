@@ -389,6 +389,8 @@ def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows
     ):
         assert note in render(report).decode()
         assert note not in other
+    assert ">fit</th>" in render(report).decode()
+    assert ">measure</th>" in other
 
 
 def without_split(report: ReportData) -> ReportData:

@@ -1,5 +1,6 @@
 """The sections about a classifier in the notebook: figures and tables, or why there are none."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable
@@ -108,7 +109,12 @@ def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
     surest = predictions[predictions["label"] == banana.name].nlargest(1, "confidence")
     shutil.copy(surest["path"].iloc[0].removeprefix("file:"), apple / "banana.jpg")
 
-    result = run(predict_config(str(folder / "out"), str(given), str(tmp_path / "out")))
+    progress = io.StringIO()
+    result = run(predict_config(str(folder / "out"), str(given), str(tmp_path / "out")), progress)
+    stages = {line.split()[0] for line in progress.getvalue().splitlines() if line}
+    assert "measure" in stages  # Nothing is fitted.
+    assert "fit" not in stages
+    assert {"fit", "extract"} <= result.report["seconds"].keys()
 
     for section in (views.suspects, views.confused_pairs):
         _, first, *_ = texts(section(result))
