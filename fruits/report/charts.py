@@ -12,7 +12,7 @@ import numpy as np
 from fruits.report.facts import counted
 
 WIDTH, HEIGHT = 640, 300
-_RADIUS, _SMALLEST, _LARGEST = 4.0, 1.5, 9.0
+_RADIUS, _SMALLEST, _LARGEST = 4.0, 2.0, 9.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 28, 12, 44
 
 
