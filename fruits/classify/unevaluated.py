@@ -14,9 +14,14 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     """The reasons for missing evaluations, as sentences without a capital and a full stop.
 
     Args:
-        report: The content of run.json of a run with a classifier. Outputs of earlier versions have
-            less.
+        report: The content of run.json. Outputs of earlier versions have less.
+
+    Returns:
+        The reasons; none for a run without a classifier.
     """
+    about: Mapping[str, Any] = report.get("classifier") or {}
+    if not about or about.get("skipped"):
+        return []
     split = report.get("split") or {}
     sides: Mapping[str, int] = split.get("images") or {}
     there = {one["scheme"] for one in report.get("evaluation") or ()}

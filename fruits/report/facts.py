@@ -80,9 +80,7 @@ def reasons(report: ReportData) -> list[tuple[str, int]]:
 
 def missing(run: Mapping[str, Any]) -> list[str]:
     """The evaluations that a run with a classifier does not have, with the reasons."""
-    about = run.get("classifier") or {}
-    found = [] if not about or about.get("skipped") else not_evaluated(run)
-    return [f"{one[0].upper()}{one[1:]}" for one in found]
+    return [f"{one[0].upper()}{one[1:]}" for one in not_evaluated(run)]
 
 
 def is_grouped(run: Mapping[str, Any]) -> bool:

@@ -18,8 +18,6 @@ def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
         report: The content of run.json.
     """
     about: Mapping[str, Any] = report.get("classifier") or {}
-    if not about:
-        return []
     if reason := about.get("skipped"):
         return [f"  no classifier: {reason}"]
     evaluations = report.get("evaluation") or ()

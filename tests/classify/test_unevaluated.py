@@ -13,6 +13,7 @@ def report(sides: dict[str, int], evaluation: list[Any], model: str | None = Non
         "parameters": {"model": model},
         "split": {"images": sides, "fitted_to": fitted_to},
         "evaluation": evaluation,
+        "classifier": {"kind": "lda"},
     }
 
 
@@ -58,6 +59,11 @@ def test_a_model_that_was_also_fitted_to_the_held_out_sides_is_reported() -> Non
 def test_the_remedy_names_no_other_images_if_there_are_none() -> None:
     (found,) = not_evaluated(report({"test": 90, "validation": 10}, [GROUPED]))
     assert "including those of test and validation: name one of these folders train" in found
+
+
+@pytest.mark.parametrize("classifier", [None, {}, {"skipped": "there is one label"}])
+def test_a_run_without_a_classifier_misses_no_evaluation(classifier: Any) -> None:
+    assert not_evaluated(report({"none": 90}, []) | {"classifier": classifier}) == []
 
 
 def test_a_model_that_knows_no_label_is_reported_once() -> None:
