@@ -116,8 +116,8 @@ def install() -> None:
     fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)
     for module in (estimate, prepare):
         _replace(module, "compile_network", lambda config, stages: graph())
-    numbers = dict.fromkeys(("read", "decode", "network", "load"), 0.0)
-    probed = Probe(images=48, rejected=0, memory=0, row=160, pixels=1, most_pixels=1, **numbers)
+    costs = {"read": 0.0, "decode": 0.0, "network": 0.0, "load": 0.0, "row": 160.0}
+    probed = Probe(48, 0, memory=0, thumbnail=0.0, pixels=1, most_pixels=1, **costs)
     _replace(estimate, "probe", lambda listing, graph: probed)
     _replace(extract, "featurize", featurize)
     _replace(runs_extract, "extract", partial(extract.extract, contents=contents_of))

@@ -56,7 +56,7 @@ class MemoryModel:
         driver: The bytes of the driver's Python process.
         driver_graphs: The number of copies of the graph in the driver's Python process.
         driver_image: The bytes of the driver's Python process for each image: its row in the
-            listing, which is a dictionary for a while, its name, its digest and its thumbnail.
+            listing, its name and its digest. The thumbnails of the report are not included.
         pca_matrices: The number of d x d matrices of float64 that the PCA needs.
         worker: The bytes of a Python worker with PySpark, Arrow and their imports.
         worker_graphs: The number of copies of the graph in a Python worker.
@@ -106,7 +106,7 @@ LIKELY = MemoryModel(
     jvm_outside_heap=400 * MB,
     driver=235 * MB,
     driver_graphs=1,
-    driver_image=2000,
+    driver_image=600,
     pca_matrices=5,
     worker=232 * MB,
     worker_graphs=1,

@@ -47,10 +47,12 @@ class Probe:
         rejected: The number of these images without features.
         read: The seconds to read one image, with several reads at once.
         decode: The seconds to decode one image to pixels of the wanted size.
-        network: The seconds of one image in the network, from pixels to features.
+        network: The seconds of one image in the network, from pixels to features, and for its
+            thumbnail.
         load: The seconds to load the network.
         memory: The bytes by which the process grew, including the largest file of all.
         row: The bytes of one row of features in Parquet.
+        thumbnail: The mean bytes of a thumbnail; 0 if there are none.
         pixels: The width times the height of the median image.
         most_pixels: The width times the height of the largest image.
         boxes: The mean number of boxes of an image that is not rejected; 1 without a detector.
@@ -64,6 +66,7 @@ class Probe:
     load: float
     memory: int
     row: float
+    thumbnail: float
     pixels: int
     most_pixels: int
     boxes: float = 1.0
@@ -124,6 +127,7 @@ def _probe(files: pa.Table, graph: CompiledGraph) -> Probe:
         load=loading,
         memory=_resident("VmHWM") - before,
         row=_row_bytes(trial.features),
+        thumbnail=sum(map(len, trial.thumbnails)) / max(1, len(trial.thumbnails)),
         pixels=int(median(trial.pixels)),
         most_pixels=max(trial.pixels),
         boxes=round(len(trial.features) / trial.good, 2) if trial.good else 1.0,
@@ -138,8 +142,9 @@ class _Trial:
         graph: The backbone.
         read: The seconds to read the images.
         decode: The seconds to decode the images.
-        network: The seconds in the network.
+        network: The seconds in the network, and for the thumbnail.
         features: The features of each image, or box, that has some.
+        thumbnails: The thumbnail of each image, or box, that has features.
         good: The number of images with features.
         pixels: The width times the height of each image; 0 if it cannot be opened.
     """
@@ -149,19 +154,26 @@ class _Trial:
     decode: float = 0.0
     network: float = 0.0
     features: list[Any] = field(default_factory=list)
+    thumbnails: list[bytes] = field(default_factory=list)
     good: int = 0
     pixels: list[int] = field(default_factory=list)
 
     def add(self, files: pa.Table) -> None:
         contents, read = _timed(lambda: list(contents_of(files)))
         _, decoding = _timed(lambda: _decode(contents, self.graph))
-        results, both = _timed(lambda: list(featurize(contents, self.graph)))
+        pictures: list[bytes | None] = []
+        results, both = _timed(lambda: list(featurize(contents, self.graph, pictures.append)))
         self.read += read
         self.decode += decoding
         self.network += max(both - decoding, 0)
-        made = [parts_of(result, None) for result in results if not isinstance(result, str)]
+        made = [
+            parts_of(result, picture)
+            for result, picture in zip(results, pictures, strict=True)
+            if not isinstance(result, str)
+        ]
         self.good += len(made)
         self.features += [part.features for parts in made for part in parts]
+        self.thumbnails += [part.thumbnail or b"" for parts in made for part in parts]
         self.pixels += map(_pixels, contents)
 
 

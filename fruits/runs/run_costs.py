@@ -1,18 +1,21 @@
 """The costs of a run from scratch: memory by process, seconds by stage, bytes written, dollars.
 
-Constants are from ``run.json`` of runs of 64 to 5,000 images on two cores (EfficientNetLite0,
-MobileNetV2, ResNet50); those of memory are in :mod:`fruits.runs.capacity`.
+Constants are from ``run.json`` of runs on two cores: of 64 to 5,000 images with EfficientNetLite0,
+MobileNetV2 and ResNet50, and of 100,000 to 1,000,000 files with :mod:`benchmarks.scale`. Those of
+memory are in :mod:`fruits.runs.capacity`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from fruits.classify.choose import THREADS
 from fruits.classify.groups import FOLDS
 from fruits.classify.model import TRANSFORMS
+from fruits.classify.scored import most_scored
 from fruits.networks.graph import CompiledGraph
+from fruits.predictor.write_images import MOST_NEIGHBOURS
 from fruits.quality.signature import DECODERS
 from fruits.report.document import LARGEST
 from fruits.runs.atlas import MOST_IMAGES as MAPPED
@@ -28,23 +31,30 @@ from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.parts import IN_MEMORY, Parts, Totals, training_side
 from fruits.tasks.image_ranges import image_ranges
 
-# Seconds per image for its digest, Arrow and Parquet, in addition to decoding and the network; and
-# for the comparison with committed images on the driver.
-IMAGE, COMPARE = 0.5e-3, 20e-6
+# Seconds per image for its digest, Arrow and Parquet, in addition to decoding, the network and the
+# thumbnail; and for the comparison with committed images on the driver.
+IMAGE, COMPARE = 0.05e-3, 20e-6
 # Seconds of the first job, which starts the workers, and of each further chunk: a job and a commit.
 FIRST_JOB, JOB = 4.0, 0.5
 # Seconds of the first job, and of a job of another stage, without Spark.
 FIRST_LOCAL_JOB, LOCAL_JOB = 1.0, 0.1
 # Seconds of the other stages with very few rows. The model is written in the background.
 FIT, PROJECT, PLOTS = 0.6, 0.5, 1.9
+# Seconds of each further chunk in the fit. Seconds of a core for each row: to read its features and
+# its fold, and to write its components, prediction and digest. Seconds of the driver for each row:
+# to write it for the predictor, and to compare its digest.
+FIT_CHUNK, FOLD_ROW, PROJECT_ROW, PREDICTOR_ROW, QUALITY_ROW = 0.035, 26e-6, 31e-6, 3e-6, 4e-6
 # Seconds to decode a thumbnail on a core of the driver; float32 operations per second.
 THUMBNAIL, FLOAT32_FLOPS = 0.2e-3, 80e9
 CSV_SECONDS = 130e-9
-# The report: seconds and bytes with very few images, and for each image on its map.
-REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 40e-6, 2_600_000, 1450
-# The classifier: seconds with very few rows. Spark's softmax regression: steps, of which most
-# features need all; seconds of each step; operations of one core per second, in Java.
-CLASSIFY, STEPS, STEP, JAVA_FLOPS = 0.5, 200, 0.065, 12e9
+# The report: seconds and bytes with very few images, and for each image on its map; and seconds for
+# each image that it reads.
+REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 15e-6, 2_600_000, 1450
+REPORT_ROW = 13e-6
+# The classifier: seconds with very few rows, and for each score of its calibration. Spark's softmax
+# regression: steps, of which most features need all; seconds of each step; operations of one core
+# per second, in Java.
+CLASSIFY, SCORE, STEPS, STEP, JAVA_FLOPS = 0.5, 1.5e-6, 200, 0.065, 12e9
 # Bytes of the neighbours' components that are written and hashed in a second.
 NEIGHBOUR_BYTES = 150e6
 # One core in float64: operations of a product per second; seconds of an eigendecomposition over
@@ -125,6 +135,8 @@ class RunCosts:
         work = self.probe.memory + ahead + moments_memory(self.graph.dimension, self.chunk)
         rows = min(self.images, IN_MEMORY)  # Longer listings are read in parts.
         likely = LIKELY.footprint(self.graph, rows, self.resources.heap, work)
+        pictures = self.probe.thumbnail * min(self.usable, POINTS)  # of the report
+        likely = replace(likely, driver=likely.driver + pictures)
         figures = {
             **({} if self.local else {"driver JVM": likely.jvm}),
             "driver Python": likely.driver + likely.pca,
@@ -142,8 +154,8 @@ class RunCosts:
             "project": self._project(cores),
             "predictor": self._predictor(),
             "plots": PLOTS,
-            "quality": THUMBNAIL * min(self.usable, MOST_COMPARED) / min(cores, DECODERS),
-            "report": REPORT + REPORT_IMAGE * min(self.usable, POINTS),
+            "quality": self._quality(cores),
+            "report": REPORT + REPORT_IMAGE * min(self.usable, POINTS) + REPORT_ROW * self.usable,
         }
         if self.config.atlas:
             parts["atlas"] = self._atlas(cores)
@@ -162,6 +174,7 @@ class RunCosts:
         rows_in_turn = self.chunk * math.ceil(self.chunks / cores)
         return (
             (LOCAL_JOB if self.local else FIT)
+            + FIT_CHUNK * (self.chunks - 1)
             + MEASURE * 2 * d * d / FLOPS * rows_in_turn
             + EIGH * d**3
         )
@@ -189,7 +202,15 @@ class RunCosts:
         if self.config.classifier == "softmax":
             step = 4 * n * d * self.labels / JAVA_FLOPS / cores
             seconds += (FOLDS + 1) * STEPS * (step + STEP)
-        return CLASSIFY + seconds
+        # The cross-validation scores a sample of more images, and measures the folds in tasks.
+        most = most_scored(self.labels)
+        tasks = FOLD_ROW * n / cores if n > most else 0.0
+        return CLASSIFY + SCORE * min(n, most) * self.labels + tasks + seconds
+
+    def _quality(self, cores: int) -> float:
+        """Seconds to compare digests and thumbnails."""
+        pictures = min(self.usable, MOST_COMPARED) if self.probe.thumbnail else 0
+        return QUALITY_ROW * self.usable + THUMBNAIL * pictures / min(cores, DECODERS)
 
     def _atlas(self, cores: int) -> float:
         """Seconds of the map, which compares all images with each other."""
@@ -198,14 +219,17 @@ class RunCosts:
 
     def _predictor(self) -> float:
         """Seconds to write and hash the neighbours."""
-        return self.training * 4 * self.components / NEIGHBOUR_BYTES if self.labels else 0.0
+        if not self.labels:
+            return 0.0
+        rows = min(self.training, MOST_NEIGHBOURS)
+        return rows * (PREDICTOR_ROW + 4 * self.components / NEIGHBOUR_BYTES)
 
     def _project(self, cores: int) -> float:
         d, k = self.graph.dimension, self.components
         # The distance of an image to the labels takes a product with a column for each feature.
         columns = k + d + self.labels if self.labels else k
         seconds = LOCAL_JOB if self.local else PROJECT
-        seconds += self.usable * 2 * d * columns / FLOPS / cores
+        seconds += self.usable * (PROJECT_ROW + 2 * d * columns / FLOPS) / cores
         return seconds + self.usable * k * CSV_SECONDS if self.config.csv else seconds
 
     def output(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from fruits.classify.axes import Axes
-from fruits.features.file_groups import TASK_BYTES, TASK_FILES, task_groups
+from fruits.features.file_groups import task_groups
 from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable
 from fruits.reduction.fit import Reduction
@@ -21,6 +21,10 @@ COORDINATES = pa.schema(
         ("axes", pa.list_(pa.float32())),
     ]
 )
+
+_TASK_FILES = 32
+_TASK_BYTES = 128 * 2**20
+"""What a task reads, one file after the other; it keeps only the images on the map."""
 
 
 def coordinates(
@@ -46,15 +50,16 @@ def coordinates(
         A table of :data:`COORDINATES`, in any order.
     """
     files = store.files()
-    groups = task_groups(store.root, files, TASK_BYTES, TASK_FILES)
+    groups = task_groups(store.root, files, _TASK_BYTES, _TASK_FILES, workers.slots)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
     # A set, since a filter of Arrow would hash all paths again for each file.
     shared = workers.share((weights, offset, axes, frozenset(paths.to_pylist())))
 
     def work(group: list[Location]) -> pa.Table:
         weights, offset, axes, wanted = shared.value
-        tables = [read_rows(file, ["path", "sha256", "features"]) for file in group]
-        rows = pa.concat_tables([_of_paths(table, wanted) for table in tables]).combine_chunks()
+        names = ["path", "sha256", "features"]
+        tables = [_of_paths(read_rows(file, names), wanted) for file in group]
+        rows = pa.concat_tables(tables).combine_chunks()
         if not rows.num_rows:
             return COORDINATES.empty_table()
         features = matrix(rows["features"].chunk(0))

@@ -24,6 +24,7 @@ PROBE = Probe(
     load=1.0,
     memory=150_000_000,
     row=4000,
+    thumbnail=2000,
     pixels=10_000,
     most_pixels=20_000,
 )

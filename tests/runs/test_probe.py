@@ -7,6 +7,7 @@ import pytest
 
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
+from fruits.networks.runtime import featurize
 from fruits.runs.probe import probe
 from fruits.sources.folder import find_images
 from fruits.sources.parts import Parts
@@ -28,6 +29,12 @@ def test_a_probe_measures_some_images_and_counts_the_bad_ones(
     assert 0 < probed.read < probed.read + probed.decode + probed.network < 5
     assert 20_000_000 < probed.memory < 1_000_000_000
     assert 0.3 * 4 * graph.dimension < probed.row < 1.1 * 4 * graph.dimension + 100
+    contents = [file.read_bytes() for file in root.glob("*/*.jpg")]
+    pictures: list[bytes | None] = []
+    list(featurize(contents, graph, pictures.append))
+    lengths = [len(picture) for picture in pictures if picture]
+    assert probed.thumbnail == pytest.approx(sum(lengths) / len(lengths))
+    assert len(lengths) == 34
 
 
 def test_an_image_that_crashes_a_probe_ends_the_plan_with_one_line(
