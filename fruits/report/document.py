@@ -90,7 +90,7 @@ def _with_map(page: str, marks: Mapping[str, str], report: ReportData, room: int
 
 def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
     run = report.run
-    evaluation = (run.get("evaluation") or [None])[0]
+    evaluation = (run["evaluation"] or [None])[0]
     figure = map_figure() if report.images.num_rows else None
     sampled, unsampled = sections.samples(report)
     return {
@@ -107,8 +107,8 @@ def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
         "sampled": sampled,
         "unsampled": unsampled,
         "sections": [*sections.quality_sections(report), sections.unknown(report)],
-        "scree": charts.scree(run.get("explained_variance") or []),
-        "calibration": charts.calibration(run.get("evaluation") or []),
+        "scree": charts.scree(run["explained_variance"]),
+        "calibration": charts.calibration(run["evaluation"]),
         "seconds": _seconds(run),
         "static_map": data_uri(report.static_map, "png") if report.static_map else None,
         "style": Markup(_read("style.css")),
@@ -129,10 +129,10 @@ def _root(report: ReportData) -> str:
 
 def _seconds(run: Any) -> list[tuple[str, float, float]]:
     """The stages with their seconds and their share of the total."""
-    seconds = {name: value for name, value in (run.get("seconds") or {}).items() if name != "total"}
+    seconds = {name: value for name, value in run["seconds"].items() if name != "total"}
     total = sum(seconds.values()) or 1.0
     # With a model, nothing is fitted: the terminal shows this name, too.
-    shown = {"fit": "measure"} if run.get("parameters", {}).get("model") else {}
+    shown = {"fit": "measure"} if run["parameters"].get("model") else {}
     return [(shown.get(name, name), value, value / total) for name, value in seconds.items()]
 
 

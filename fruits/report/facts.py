@@ -59,15 +59,15 @@ def passed_over(run: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 def sides(run: Mapping[str, Any]) -> str:
     """The number of images on each side of the split, in sentences; "" if there is no split."""
-    split = run.get("split") or {}
-    images: dict[str, int] = dict(split.get("images") or {})
+    split = run["split"]
+    images: dict[str, int] = dict(split["images"])
     without = images.pop("none", 0)
     if not images:
         return ""
     named = (f"the side {side} has {counted(n, 'image')}" for side, n in images.items())
     text = f"In the split, {' and '.join(named)}"
     text += f"; {counted(without, 'image')} {_are(without)} on no side." if without else "."
-    if (run.get("parameters") or {}).get("model"):
+    if run["parameters"].get("model"):
         return text
     side = "all images" if split["fitted_to"] == "all" else split["fitted_to"]
     return f"{text} The model was fitted to {side}."
@@ -85,20 +85,20 @@ def missing(run: Mapping[str, Any]) -> list[str]:
 
 def is_grouped(run: Mapping[str, Any]) -> bool:
     """Whether groups of images were held out in an evaluation."""
-    return any(one["scheme"] == SCHEME for one in run.get("evaluation") or [])
+    return any(one["scheme"] == SCHEME for one in run["evaluation"])
 
 
 def headline(run: Mapping[str, Any]) -> list[Figure]:
     """The figures that matter most: accuracies, calibration and unknown images."""
     found = []
-    for one in run.get("evaluation") or []:
+    for one in run["evaluation"]:
         name = f"accuracy on {counted(one['images'], 'image')}, {one['scheme']}"
         found.append(Figure(f"{one['accuracy']:.1%}", name, _why(one, run)))
     if found:
         first = run["evaluation"][0]
         found.append(_calibration(first))
         # Without a threshold, no image is unknown.
-        if (run.get("classifier") or {}).get("unknown_above") is not None:
+        if run["classifier"].get("unknown_above") is not None:
             found.append(_unknown(run["evaluation"]))
     return found
 
@@ -127,7 +127,7 @@ def _why(one: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 
 def _grouped(run: Mapping[str, Any]) -> str:
-    about: Mapping[str, Any] = run.get("classifier") or {}
+    about: Mapping[str, Any] = run["classifier"]
     by_rule: Mapping[str, int] = about.get("groups_by") or {}
     if ungrouped := about.get("ungrouped"):
         return (
@@ -176,5 +176,5 @@ def _unknown(evaluations: list[Mapping[str, Any]]) -> Figure:
 
 def table(run: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """All figures of all evaluations: a name, and a value for each scheme."""
-    shown = [Evaluation.from_json(one).shown() for one in run.get("evaluation") or []]
+    shown = [Evaluation.from_json(one).shown() for one in run["evaluation"]]
     return [(name, [one[name] for one in shown]) for name in (shown[0] if shown else ())]

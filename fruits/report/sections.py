@@ -124,7 +124,7 @@ def _quality(report: ReportData, name: str) -> Section:
     title, about = KINDS[name]
     rows = report.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
-    was_made = _by_name(report.run.get("quality") or {}).get(name, 0) is not None
+    was_made = _by_name(report.run["quality"]).get(name, 0) is not None
     if name == "outlier" and (called := _outliers_called_unknown(report)):
         about += f" Of those on the map, the predictions also report {called:,} as unknown."
     return Section(
@@ -141,7 +141,7 @@ def _quality(report: ReportData, name: str) -> Section:
 
 def _skipped(report: ReportData, name: str) -> str:
     """The reasons in run.json why findings of a kind may be missing; "" if none are."""
-    skipped = _by_name((report.run.get("quality") or {}).get("skipped") or {})
+    skipped = _by_name(report.run["quality"].get("skipped", {}))
     # Copies on two sides are found together with the others, within the same limits.
     names = (name, "duplicate", "near_duplicate") if name == "split_duplicate" else (name,)
     why = "; ".join(skipped[one] for one in names if one in skipped)

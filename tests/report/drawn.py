@@ -48,6 +48,7 @@ def run_json(counts: dict[str, Any], evaluation: Sequence[Any] = ()) -> dict[str
         "split": {"images": {"train": 3, "test": 1}, "fitted_to": "train"},
         "classifier": {"kind": "lda", "groups": "4 groups", "unknown_above": 22.0},
         "evaluation": [one.to_json() for one in evaluation],
+        "quality": {},
     }
     return dict(json.loads(json.dumps(content)))
 

@@ -199,7 +199,8 @@ def test_a_run_without_classifier_labels_and_thumbnails_has_a_page() -> None:
 
 def test_no_images_at_all_have_a_page() -> None:
     run = run_json({"found": 2, "extracted": 0, "reused": 0, "rejected": 2})
-    del run["classifier"], run["evaluation"], run["split"]
+    run["classifier"] = {"skipped": "no label has two images"}
+    run["split"] = {"images": {}, "fitted_to": "all"}
     empty = ReportData(run, drawn(names(2), 2).written, IMAGES.empty_table(), 0)
     page = render(empty).decode()
     assert "<strong>2</strong> found" in page
