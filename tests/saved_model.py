@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyspark
 from pyspark.ml import PipelineModel
 
+from fruits.sources.row_counts import RowCounts
 from fruits.spark.model_files import model_files
 from fruits.spark.saved_stage import SavedStage
+
+
+def label_counts(labels: Sequence[str]) -> pa.Table:
+    """The number of images with each label, from the label of each image."""
+    counts = RowCounts("label")
+    counts.add(pa.table({"label": labels}))
+    return counts.table()
 
 
 def write(stages: Sequence[SavedStage], folder: Path, version: str = pyspark.__version__) -> None:

@@ -34,21 +34,25 @@ class Cloud:
 
 
 @one_blas_thread()
-def drift_of_splits(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, int]) -> list[Finding]:
+def drift_of_splits(
+    batches: Iterable[pa.RecordBatch], sizes: Mapping[str, int], by_label: bool = True
+) -> list[Finding]:
     """Measures how far the other sides of the split are from the training side.
 
     Args:
         batches: The label, split and components of the table ``pca``. They are read once.
         sizes: The number of images on each side.
+        by_label: Whether the labels are compared, whose sums are in memory.
 
     Returns:
-        A finding for each other side; and for each label whose mean is farther from the training
-        mean than the training images of the label are on average. The farthest are first.
+        A finding for each other side; and, with `by_label`, for each label whose mean is farther
+        from the training mean than the training images of the label are on average. The farthest
+        are first.
     """
     others = [side for side, count in sizes.items() if side != TRAIN and count > 1]
     if sizes.get(TRAIN, 0) < 2 or not others:
         return []
-    sums = sums_of_sides(batches, {side: sizes[side] / sizes[TRAIN] for side in others})
+    sums = sums_of_sides(batches, {side: sizes[side] / sizes[TRAIN] for side in others}, by_label)
     train = sums.sides[TRAIN]
     found: list[Finding] = []
     for name in others:

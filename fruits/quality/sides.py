@@ -93,12 +93,15 @@ class Sums:
     by_chance: dict[str, tuple[Side, Side]]
 
 
-def sums_of_sides(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, float]) -> Sums:
+def sums_of_sides(
+    batches: Iterable[pa.RecordBatch], sizes: Mapping[str, float], by_label: bool = True
+) -> Sums:
     """Adds up the components of the training side and of others.
 
     Args:
         batches: The label, split and pca of images.
         sizes: The sizes of the other sides, each divided by the size of the training side.
+        by_label: Whether to add up the components of each label, too.
     """
     names = [TRAIN, *sizes]
     sums: Sums | None = None
@@ -115,7 +118,8 @@ def sums_of_sides(batches: Iterable[pa.RecordBatch], sizes: Mapping[str, float])
         for name in names:
             own = splits == name
             sums.sides[name].add(x[own])
-            sums.sides[name].add_labels(x[own], batch["label"].filter(pa.array(own)))
+            if by_label:
+                sums.sides[name].add_labels(x[own], batch["label"].filter(pa.array(own)))
         for name, (part, rest) in sums.by_chance.items():
             both = (splits == name) | (splits == TRAIN)
             chosen = drawn < sizes[name] / (1 + sizes[name])

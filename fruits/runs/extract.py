@@ -49,7 +49,8 @@ class Extracted:
             a detector, these are boxes.
         sides: The number of usable images on each side of the split; the key None is for images on
             no side.
-        labels: The number of usable images with each label; the key None is for images without.
+        labels: The number of usable images with each label, as
+            :attr:`fruits.sources.parts.Totals.labels`.
         unreadable: The number of images that could not be read. The next run tries them again.
         dropped: The paths of rows that this run dropped, in several columns. None if they are more
             than a fifth of the images, or more than :data:`MOST_DROPPED`.
@@ -58,7 +59,7 @@ class Extracted:
     counts: Counts
     usable: Parts
     sides: dict[str | None, int]
-    labels: dict[str | None, int]
+    labels: pa.Table
     unreadable: int
     dropped: list[pa.ChunkedArray] | None
 

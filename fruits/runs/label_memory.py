@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import pyarrow.compute as pc
 
 from fruits.classify.groups import FOLDS
 from fruits.classify.model import TRANSFORMS
@@ -11,6 +11,10 @@ from fruits.runs.capacity import size
 from fruits.runs.config import RunConfig
 from fruits.runs.resources import available_memory
 from fruits.sources.parts import Parts, training_side
+from fruits.sources.row_counts import COUNT, RowCounts
+
+_SUMS = 100 * 10**6
+"""The most bytes of the sums of labels that only serve to compare them."""
 
 _MODELS = FOLDS + 3
 """Arrays of (labels, features): a model without each fold, and the means and the coefficients of
@@ -24,7 +28,15 @@ def label_memory(dimension: int) -> int:
 
 def most_labels(dimension: int) -> int:
     """The most labels whose own sums are kept; a task has two or three of such moments."""
-    return 100 * 10**6 // label_memory(dimension)
+    return _SUMS // label_memory(dimension)
+
+
+def most_compared(components: int, sides: int) -> int:
+    """The most labels that are compared between the sides of the split.
+
+    Each of them has, on each side, a sum and a mean of its components, and objects.
+    """
+    return _SUMS // (sides * (16 * components + 700))
 
 
 def require_label_memory(config: RunConfig, listing: Parts, dimension: int) -> None:
@@ -75,13 +87,12 @@ def labels_refusal(
 
 def _training_labels(listing: Parts) -> tuple[int, int]:
     """The number of labels of the images that a classifier is fitted to, and of these images."""
-    sides, labels = Counter[str | None](), defaultdict[str | None, Counter[str]](Counter)
+    counted = RowCounts("split", "label")
     for part in listing:
-        pairs = part.group_by(["split", "label"]).aggregate([([], "count_all")])
-        for one in pairs.to_pylist():
-            sides[one["split"]] += one["count_all"]
-            if one["label"] is not None:
-                labels[one["split"]][one["label"]] += one["count_all"]
-    side = training_side(sides)
-    counts = labels[side] if side else sum(labels.values(), Counter[str]())
-    return len(counts), counts.total()
+        counted.add(part)
+    counts = counted.table()
+    sides = counts.group_by("split").aggregate([(COUNT, "sum")])
+    side = training_side(dict(zip(*sides.to_pydict().values(), strict=True)))
+    wanted = pc.is_valid(pc.field("label"))
+    own = counts.filter(wanted if side is None else wanted & (pc.field("split") == side))
+    return pc.count_distinct(own["label"]).as_py(), pc.sum(own[COUNT]).as_py() or 0

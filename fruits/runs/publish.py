@@ -67,7 +67,7 @@ def save_model(
         kept,
     )
     stages = pipeline_stages(
-        {label: count for label, count in extracted.labels.items() if label is not None},
+        extracted.labels,
         context.graph,
         reduced.reduction,
         classified.classifier if classified else None,

@@ -17,7 +17,7 @@ from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.copies import IMAGES, find_copies
 from fruits.runs.extract import Extracted
-from fruits.runs.label_memory import most_labels
+from fruits.runs.label_memory import most_compared, most_labels
 from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
@@ -99,20 +99,27 @@ def _left_out(context: RunContext, classified: Classified) -> pa.Table:
 def _drift(
     context: RunContext, extracted: Extracted, reduced: Reduced, skipped: dict[str, str]
 ) -> list[Finding]:
-    reduction = reduced.reduction
+    reduction, labels = reduced.reduction, extracted.labels
     found: list[Finding] = []
+    reasons: list[str] = []
     if reduced.side is not None:
         table = context.staged.dataset("pca")
         sizes = {side: count for side, count in extracted.sides.items() if side}
         columns = ["label", "split", "pca"]
-        found += drift_of_splits(scan(table, columns, rows=8192), sizes)
+        most = most_compared(reduction.components, len(sizes))
+        by_label = labels.num_rows <= most
+        found += drift_of_splits(scan(table, columns, rows=8192), sizes, by_label)
+        if not by_label:
+            reasons.append(f"with more than {most:,} labels, they are not compared between sides")
     if reduced.last is not None:
         name = "the model" if context.basis else "the last run"
         arrays = np.asarray(reduction.weights), np.asarray(reduction.offset)
         found += drift_of_runs(reduced.measured, reduced.last, *arrays, reduced.side, name)
         most = most_labels(context.graph.dimension)
-        if len(extracted.labels) > most:
-            skipped["drift"] = f"with more than {most:,} labels, they are not compared with {name}"
-        elif extracted.labels.keys() != {None} and reduced.last.labels.keys() == {None}:
-            skipped["drift"] = f"labels are not compared with {name}, which has no sums of labels"
+        if labels.num_rows > most:
+            reasons.append(f"with more than {most:,} labels, they are not compared with {name}")
+        elif labels["label"].null_count < labels.num_rows and reduced.last.labels.keys() == {None}:
+            reasons.append(f"labels are not compared with {name}, which has no sums of labels")
+    if reasons:
+        skipped["drift"] = "; ".join(reasons)
     return farthest_first(found)

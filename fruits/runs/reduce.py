@@ -47,7 +47,7 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
     side = training_side(extracted.sides)
     # With a model, only the sums of the new images are new.
     with context.stages("fit", "measure" if context.basis else None):
-        by_label = len(extracted.labels) <= most_labels(context.graph.dimension)
+        by_label = extracted.labels.num_rows <= most_labels(context.graph.dimension)
         moments = measure.moments(context.workers, context.store, side, context.chosen, by_label)
         extracted.require_rows(moments.count, side)
         last = context.basis or context.outputs.basis()

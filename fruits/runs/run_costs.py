@@ -182,7 +182,7 @@ class RunCosts:
     @cached_property
     def labels(self) -> int:
         """The number of labels of the classifier; 0 if there is none."""
-        found = len(self.listed.labels.keys() - {None})
+        found = self.listed.different_labels
         return found if found > 1 and self.config.classifier != "none" else 0
 
     @property
@@ -257,7 +257,7 @@ class RunCosts:
 
     def _moments(self, images: int) -> int:
         """The bytes of the moments of so many images."""
-        d, labels = self.graph.dimension, len(self.listed.labels)
+        d, labels = self.graph.dimension, self.listed.labels.num_rows
         labels = min(labels, images) if labels <= most_labels(d) else 1
         return PRODUCT_BYTES * d * (d + 1) // 2 + LABEL_BYTES * d * labels
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from fruits.sources.listing import sample_evenly
 from fruits.sources.members import in_file_order
 from fruits.sources.naming import TRAIN
+from fruits.sources.row_counts import RowCounts
 
 IN_MEMORY = 200_000
 """The most rows of a table in memory; each row needs up to 1 kB while tables are compared."""
@@ -111,28 +112,34 @@ class Totals:
         rows: The number of rows of each part.
         bytes: The length of all files together.
         largest: The length of the largest file in bytes; 0 if there is none.
-        labels: The number of files by label; None for files without a label.
+        labels: The number of files by label, a table with the columns ``label`` and ``images``;
+            null for files without a label.
         sides: The number of files by side of the split; None for files on no side.
     """
 
     rows: list[int]
     bytes: int
     largest: int
-    labels: dict[str | None, int]
+    labels: pa.Table
     sides: dict[str | None, int]
 
     @classmethod
     def of(cls, parts: Iterable[pa.Table]) -> Totals:
         """Computes the sums in one pass."""
         rows, lengths, largest = [], 0, 0
-        labels, sides = Counter[str | None](), Counter[str | None]()
+        labels, sides = RowCounts("label"), Counter[str | None]()
         for part in parts:
             rows.append(part.num_rows)
             lengths += pc.sum(part["length"]).as_py() or 0
             largest = max(largest, pc.max(part["length"]).as_py() or 0)
-            labels.update(_counted(part["label"]))
+            labels.add(part)
             sides.update(_counted(part["split"]))
-        return cls(rows, lengths, largest, dict(labels), dict(sides))
+        return cls(rows, lengths, largest, labels.table(), dict(sides))
+
+    @property
+    def different_labels(self) -> int:
+        """The number of different labels."""
+        return self.labels.num_rows - self.labels["label"].null_count
 
 
 def training_side(sides: Mapping[str | None, int]) -> str | None:

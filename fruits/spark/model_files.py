@@ -103,7 +103,8 @@ def _parquet(columns: Columns, version: str) -> bytes:
 
 def _file(table: pa.Table, schema: StructType, version: str) -> bytes:
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, table.schema, store_schema=False) as writer:
+    # No value is there twice, so a dictionary of a million labels would only take memory.
+    with pq.ParquetWriter(buffer, table.schema, store_schema=False, use_dictionary=False) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({_SCHEMA: schema.json(), _VERSION: version})
     return buffer.getvalue()

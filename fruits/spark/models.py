@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.feature import (
     IndexToString,
@@ -26,7 +26,7 @@ from fruits.spark.saved_stage import SavedStage, matrix, own_stage, spark_stage,
 
 
 def pipeline_stages(
-    labels: Mapping[str, int],
+    labels: pa.Table,
     graph: CompiledGraph,
     reduction: Reduction,
     classifier: Classifier | None = None,
@@ -39,17 +39,19 @@ def pipeline_stages(
     image without features, ``error`` has the reason and all computed columns are null.
 
     Args:
-        labels: The number of images with each label. The most frequent label has index 0; equally
+        labels: The number of images with each label: columns ``label`` and ``images``, without or
+            with a row for images without a label. The most frequent label has index 0; equally
             frequent labels are in alphabetical order, as in Spark ML's ``StringIndexer``.
         graph: The backbone.
         reduction: The fitted scaler and PCA.
         classifier: The classifier of the features.
         label: The rule that gives the label of a path, see `PathToLabel`.
     """
-    order = sorted(labels, key=lambda label: (-labels[label], label))
+    order = labels.filter(pc.is_valid(labels["label"]))
+    order = order.sort_by([("images", "descending"), ("label", "ascending")])
     index = spark_stage(
         StringIndexerModel,
-        {"labelsArray": (ArrayType(ArrayType(StringType())), True, [order])},
+        {"labelsArray": (ArrayType(ArrayType(StringType())), True, [order["label"]])},
         inputCol="label",
         outputCol="labelIndex",
         handleInvalid="keep",

@@ -108,6 +108,22 @@ def test_scatter_draws_labels_with_many_images_first():
     assert [len(line.get_xdata()) for line in axes.get_lines()] == [50, 9, 3]
 
 
+def test_scatter_draws_all_images_of_very_many_labels_with_few_lines():
+    names = [f"{word} {number:04d}" for word in ("Apple", "Fig") for number in range(600)]
+    points, labels = cloud(1500, names)  # The first 300 labels have two images, the others one.
+    figure = plots.scatter(points, labels, shares(9))
+    lines = figure.axes[0].get_lines()
+    assert len(lines) < 100
+    label_of = dict(zip(map(tuple, points.tolist()), labels, strict=True))
+    drawn = [[label_of[one] for one in zip(*line.get_data(), strict=True)] for line in lines]
+    in_order = [label for line in drawn for label in line]
+    assert sorted(in_order) == sorted(labels)
+    # As with few labels, a line has one colour, and those with many images come first.
+    assert all(len({label.split()[0] for label in line}) == 1 for line in drawn)
+    assert {labels.count(label) for label in in_order[:600]} == {2}
+    assert legend(figure) == ["Apple (600 labels)", "Fig (600 labels)"]
+
+
 def test_scatter_takes_the_groups_that_it_is_given():
     groups = {name: "red" if "1" in name else "green" for name in LABELS[:30]}
     figure = plots.scatter(*cloud(300, LABELS[:30]), shares(9), groups)

@@ -89,6 +89,7 @@ def test_a_label_whose_mean_has_moved_is_found() -> None:
     assert everything.label is None
     assert everything.score > 0.5
     assert (label.label, label.split, label.other_split) == ("Fig", "test", "train")
+    assert drift_of_splits(batches(*drawn(shift=6)), sides, by_label=False) == [everything]
     # For five features of variance 1, the root mean squared distance is the square root of five.
     assert label.score == pytest.approx(6 / np.sqrt(5), rel=0.1)
 

@@ -107,3 +107,20 @@ def test_without_sums_of_labels_a_run_has_the_same_results(
     drift = go(tmp_path, "without", classifier="lda").report["quality"]["skipped"]["drift"]
     assert drift == "labels are not compared with the last run, which has no sums of labels"
     assert (tmp_path / "without" / "model" / "_basis.classifier").exists()
+
+
+def test_very_many_labels_are_not_compared_between_the_sides_of_the_split(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = {"Training/Fig": 5, "Training/Kiwi": 5, "Test/Fig": 3, "Test/Kiwi": 3}
+    draw(sides)
+    assert "drift" not in go(tmp_path, "with", classifier="lda").report["quality"].get(
+        "skipped", {}
+    )
+
+    # Two labels on two sides: a sum and a mean of two components, and 700 bytes of objects.
+    monkeypatch.setattr(label_memory, "_SUMS", 2 * 2 * (16 * 2 + 700) - 1)
+    report = go(tmp_path, "without", classifier="lda").report
+    drift = report["quality"]["skipped"]["drift"]
+    assert drift == "with more than 1 labels, they are not compared between sides"
+    assert report["quality"]["drift"] == 1

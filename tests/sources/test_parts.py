@@ -123,7 +123,9 @@ def test_totals_cover_all_rows() -> None:
     assert totals.bytes == sum(table["length"].to_pylist())
     assert totals.largest == max(table["length"].to_pylist())
     labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
-    assert totals.labels == {label: labels.count(label) for label in labels}
+    counts = {one["label"]: one["images"] for one in totals.labels.to_pylist()}
+    assert counts == {label: labels.count(label) for label in labels}
+    assert totals.different_labels == len(set(labels))
     assert totals.sides == {side: splits.count(side) for side in splits}
 
 

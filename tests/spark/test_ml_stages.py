@@ -1,4 +1,3 @@
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from pyspark.ml.feature import StringIndexer
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
-from saved_model import written_and_loaded
+from saved_model import label_counts, written_and_loaded
 
 from fruits.classify.model import transform_features
 from fruits.features.moments import Moments
@@ -72,7 +71,7 @@ def test_labels_have_the_indices_that_spark_gives_them(
 ) -> None:
     labels = ["Kiwi", "fig", "Kiwi", "Äpfel", "Fig", "fig", "Lemon", "Lemon", "Lemon", "été"]
     moments = Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
-    stages = pipeline_stages(Counter(labels), graph, fit_reduction(moments, "minmax", 2))
+    stages = pipeline_stages(label_counts(labels), graph, fit_reduction(moments, "minmax", 2))
     model = written_and_loaded(stages[1:2], tmp_path / "model")
     rows = spark.createDataFrame([(label,) for label in [*labels, "new"]], "label string")
     learned = StringIndexer(inputCol="label", outputCol="learned", handleInvalid="keep").fit(
@@ -127,7 +126,7 @@ def test_unit_rows_are_those_that_the_classifier_has(spark: SparkSession) -> Non
 def small_model(graph: CompiledGraph, folder: Path, scaler: str = "minmax") -> PipelineModel:
     """A model that is loaded from a folder."""
     moments = Moments.of(np.random.default_rng(0).normal(size=(9, graph.dimension)))
-    stages = pipeline_stages({"Fig": 1}, graph, fit_reduction(moments, scaler, 3))
+    stages = pipeline_stages(label_counts(["Fig"]), graph, fit_reduction(moments, scaler, 3))
     return written_and_loaded(stages, folder)
 
 

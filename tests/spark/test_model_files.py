@@ -24,7 +24,7 @@ from pyspark.ml.feature import (
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from saved_model import write, written_and_loaded
+from saved_model import label_counts, write, written_and_loaded
 
 from fruits.classify.fit import Discriminant
 from fruits.classify.model import TRANSFORMS, Classifier
@@ -82,7 +82,7 @@ def fitted(scaler: str, components: int | float, transform: str) -> tuple[Reduct
 
 
 def models(graph: CompiledGraph) -> list[list[SavedStage]]:
-    whole = pipeline_stages({"a": 1, "ä 1": 1, "b": 1}, graph, *fitted("minmax", 3, "none"))
+    whole = pipeline_stages(label_counts(LABELS), graph, *fitted("minmax", 3, "none"))
     reduction, classifier = fitted("standard", 0.9, "sqrt-l2")
     return [whole, reduction_stages(reduction) + classifier_stages(classifier)]
 
@@ -124,7 +124,7 @@ def test_each_file_has_the_schema_and_the_values_of_the_one_that_spark_writes(
 def test_stages_have_the_parameters_defaults_and_schemas_of_those_that_spark_fits(
     spark: SparkSession, graph: CompiledGraph, tmp_path: Path
 ) -> None:
-    index = pipeline_stages({"a": 10, "ä 1": 10, "b": 10}, graph, *fitted("none", 3, "none"))[1]
+    index = pipeline_stages(label_counts(LABELS), graph, *fitted("none", 3, "none"))[1]
     reduction, classifier = fitted("minmax", 3, "sqrt-l2")
     standard = reduction_stages(fitted("standard", 3, "none")[0])[0]
     signed_root, *classified = classifier_stages(classifier)

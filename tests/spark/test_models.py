@@ -1,4 +1,3 @@
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
-from saved_model import written_and_loaded
+from saved_model import label_counts, written_and_loaded
 
 from fruits.classify.fit import Discriminant
 from fruits.classify.model import TRANSFORMS, Classifier, transform_features
@@ -52,7 +51,7 @@ def model_of(
 ) -> PipelineModel:
     """The model, loaded from a folder that is written."""
     reduction = fit_reduction(Moments.of(features), "minmax", 3)
-    stages = pipeline_stages(Counter(labels), graph, reduction, classifier)
+    stages = pipeline_stages(label_counts(labels), graph, reduction, classifier)
     return written_and_loaded(stages, folder)
 
 
