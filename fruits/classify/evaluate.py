@@ -6,13 +6,22 @@ scheme: the side of a split, or a cross-validation that keeps groups together.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fruits.classify.label_figures import (
+    LISTED_CONFUSIONS,
+    LISTED_LABELS,
+    LabelFigures,
+    figures_of,
+    images_in,
+    largest,
+)
 from fruits.classify.model import Array, Classifier
 from fruits.classify.tally import Tally
 from fruits.errors import InputError
@@ -48,18 +57,6 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class LabelFigures:
-    """The figures of one label: true images, predicted images, and scores from 0 to 1."""
-
-    label: str
-    images: int
-    predicted: int
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(frozen=True)
 class Bin:
     """A bin of confidence: the number of images, the mean confidence, and the accuracy."""
 
@@ -91,6 +88,9 @@ class Evaluation:
         labels: The figures of each label.
         confusion: Rows of true label, predicted label and number of images, without zeros.
         bins: The calibration by confidence.
+        left_out: If there are more than :data:`LISTED_LABELS` labels, or :data:`LISTED_CONFUSIONS`
+            rows, those with the most images are listed. The number of the others, by the name of
+            the list; ``unseen_images`` is the number of images of unseen labels among the others.
     """
 
     scheme: str
@@ -108,12 +108,14 @@ class Evaluation:
     labels: list[LabelFigures]
     confusion: list[tuple[str, str, int]]
     bins: list[Bin]
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The content for run.json."""
+        """The content for run.json; without ``left_out`` if it is empty."""
         # Without the confusion, of which `asdict` would copy each value.
-        about = asdict(replace(self, confusion=[]))
-        return about | {"confusion": [list(row) for row in self.confusion]}
+        content = asdict(replace(self, confusion=[]))
+        content["confusion"] = [list(row) for row in self.confusion]
+        return content if self.left_out else {k: v for k, v in content.items() if k != "left_out"}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Evaluation:
@@ -124,6 +126,16 @@ class Evaluation:
             "bins": [Bin(**one) for one in content["bins"]],
         }
         return cls(**content | parts)
+
+    @property
+    def wrong_images(self) -> int:
+        """The number of images with a wrong label."""
+        return self.images - round(self.accuracy * self.images)
+
+    @property
+    def unseen_images(self) -> int:
+        """The number of images whose labels have no training images."""
+        return sum(self.unseen_labels.values()) + self.left_out.get("unseen_images", 0)
 
     def shown(self) -> dict[str, str]:
         """The figures as texts, by their names for people."""
@@ -156,29 +168,41 @@ def evaluation_of(
     count = tally.images
     if count == 0:
         raise InputError(f"wanted labelled images to evaluate ({scheme}); got none: add labels")
-    labels, truth, right = tally.labels, tally.truth(), tally.right()
-    figures = _figures(tally)
-    bins = _bins(tally.confidence(), right)
+    right = tally.right()
+    pairs, bins = tally.pairs(), _bins(tally.confidence(), right)
+    figures = figures_of(pairs)
+    seen = figures.filter(pc.greater(figures["images"], 0))
+    new = seen.filter(pc.invert(pc.is_in(seen["label"], pa.array(tally.labels, pa.string()))))
+    frequent = figures.filter(pc.equal(figures["label"], most_frequent))
+    listed, unseen = (largest(rows, LISTED_LABELS) for rows in (figures, new))
+    confusion = largest(pairs, LISTED_CONFUSIONS)
+    left_out = {
+        "labels": figures.num_rows - listed.num_rows,
+        "confusion": pairs.num_rows - confusion.num_rows,
+        "unseen_labels": new.num_rows - unseen.num_rows,
+        "unseen_images": images_in(new) - images_in(unseen),
+    }
     return Evaluation(
         scheme=scheme,
         images=count,
         accuracy=float(right.mean()),
-        balanced_accuracy=float(np.mean([f.recall for f in figures if f.images])),
+        balanced_accuracy=float(np.mean(seen["recall"].to_numpy())),
         top5=tally.top5 / count,
         log_loss=_log_loss(tally.likelihood()),
         calibration_error=float(
             sum(abs(one.confidence - one.accuracy) * one.images for one in bins) / count
         ),
         unknown=tally.unknown / count,
-        most_frequent=truth[most_frequent] / count,
+        most_frequent=images_in(frequent) / count,
         nearest_mean=None if tally.nearest is None else tally.nearest / count,
         identical=identical,
-        unseen_labels={x: truth[x] for x in sorted(truth.keys() - set(labels))},
-        labels=figures,
-        confusion=sorted(
-            (label, labels[guess], images) for (label, guess), images in tally.pairs.items()
+        unseen_labels=dict(
+            zip(*unseen.select(["label", "images"]).to_pydict().values(), strict=True)
         ),
+        labels=[LabelFigures(**one) for one in listed.to_pylist()],
+        confusion=list(zip(*confusion.to_pydict().values(), strict=True)),
         bins=bins,
+        left_out={name: number for name, number in left_out.items() if number},
     )
 
 
@@ -207,20 +231,6 @@ def similarity_order(centres: Array) -> list[int]:
 def labels_by_similarity(classifier: Classifier) -> list[str]:
     """The labels of a classifier in the order of :func:`similarity_order`."""
     return [classifier.labels[place] for place in similarity_order(classifier.centres)]
-
-
-def _figures(tally: Tally) -> list[LabelFigures]:
-    images, given, hits = tally.truth(), Counter[str](), Counter[str]()
-    for (label, place), count in tally.pairs.items():
-        guess = tally.labels[place]
-        given[guess] += count
-        hits[label] += count if guess == label else 0
-    result = []
-    for label in sorted(images.keys() | given.keys()):
-        hit, wanted, got = hits[label], images[label], given[label]
-        precision, recall = hit / got if got else 0.0, hit / wanted if wanted else 0.0
-        result.append(LabelFigures(label, wanted, got, precision, recall, 2 * hit / (wanted + got)))
-    return result
 
 
 def _log_loss(likelihood: Array) -> float | None:

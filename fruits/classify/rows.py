@@ -163,7 +163,7 @@ def evaluate_sides(
             identical=None if identical is None else identical.get(side, 0),
         )
         for side in sorted(tallies, key=lambda side: side or "")
-        if tallies[side].truth().keys() & set(labels)
+        if tallies[side].known
     ]
 
 

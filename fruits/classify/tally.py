@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fruits.classify.model import TOP, Array, Ints, label_indices
+from fruits.sources.row_counts import RowCounts
 
 
 class Tally:
@@ -20,7 +21,7 @@ class Tally:
     Attributes:
         labels: The labels of the classifier.
         images: The number of images.
-        pairs: The number of images by true label and index of the predicted label.
+        known: The number of images whose true label is one of them.
         top5: The number of images whose label is among the five most probable.
         unknown: The number of images that are reported as unknown.
         nearest: The number of images whose label has the nearest mean; None if that is unknown.
@@ -29,8 +30,9 @@ class Tally:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = list(labels)
         self.images = 0
-        self.pairs: Counter[tuple[str, int]] = Counter()
-        self.top5 = self.unknown = 0
+        self._names = pa.array(self.labels, pa.string())
+        self._pairs = RowCounts("label", "predicted")
+        self.known = self.top5 = self.unknown = 0
         self.nearest: int | None = 0
         self._confidence = [np.empty(0)]
         self._likelihood = [np.empty(0)]
@@ -59,7 +61,10 @@ class Tally:
         """
         true = label_indices(self.labels, truth)
         self.images += len(truth)
-        self.pairs.update(zip(truth, predicted.tolist(), strict=True))
+        guesses = self._names.take(pa.array(predicted))
+        columns = {"label": pa.array(truth, pa.string()), "predicted": guesses}
+        self._pairs.add(pa.table(columns))
+        self.known += int((true >= 0).sum())
         self.top5 += int((top[:, :TOP] == true[:, np.newaxis]).any(axis=1).sum())
         self.unknown += 0 if unknown is None else int(unknown.sum())
         if nearest is None or self.nearest is None:
@@ -70,12 +75,12 @@ class Tally:
         self._likelihood.append(likelihood[~np.isnan(likelihood)])
         self._right.append(predicted == true)
 
-    def truth(self) -> Counter[str]:
-        """The number of images of each label."""
-        counts: Counter[str] = Counter()
-        for (label, _), images in self.pairs.items():
-            counts[label] += images
-        return counts
+    def pairs(self) -> pa.Table:
+        """The number of images by true and predicted label: ``label``, ``predicted``, ``images``.
+
+        The rows are sorted by the labels.
+        """
+        return self._pairs.table().sort_by([("label", "ascending"), ("predicted", "ascending")])
 
     def confidence(self) -> Array:
         """(n,) float64, the probabilities of the predicted labels."""

@@ -88,7 +88,8 @@ def _cells(evaluation: Evaluation, labels: Sequence[str]) -> _Cells:
     blocks = [labels[start : start + size] for start in range(0, len(labels), size)]
     images = np.zeros((len(blocks), len(blocks)))
     for true, predicted, found in evaluation.confusion:
-        images[row[true], row[predicted]] += found
+        if true in row and predicted in row:  # Not all of very many labels are listed.
+            images[row[true], row[predicted]] += found
     return _Cells([_block_name(block) for block in blocks], images, size)
 
 
@@ -140,9 +141,8 @@ def _write_numbers(axes: Axes, images: Array, shares: Array, size: float) -> Non
 
 def _list_worst(axes: Axes, evaluation: Evaluation, height: float) -> None:
     """Lists the confusions with the most images, in axes with a height in inches."""
-    wrong = sum(found for true, predicted, found in evaluation.confusion if true != predicted)
+    wrong, unseen = evaluation.wrong_images, evaluation.unseen_images
     lines = [_line(evaluation, *row) for row in evaluation.worst()]
-    unseen = sum(evaluation.unseen_labels.values())
     if unseen:
         lines.append(("*", f"label without training images: {count(unseen, 'image')}"))
     title = f"Most frequent of {count(wrong, 'wrong image')}" if wrong else "No image is wrong"

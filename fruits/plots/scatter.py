@@ -105,7 +105,7 @@ def draw_points(
         lines.setdefault((images[place], styles[place], own), []).append(place)
     order = np.argsort(inverse, kind="stable")
     parts = np.split(order, np.cumsum(images)[:-1])
-    handles = {}
+    handles: dict[int, Line2D] = {}
     for (_, (colour, marker), _), places in lines.items():
         (line,) = axes.plot(
             *points[np.concatenate([parts[place] for place in places])].T,

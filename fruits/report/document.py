@@ -99,6 +99,7 @@ def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
         "run": run,
         "facts": facts,
         "evaluation": evaluation,
+        "unlisted": evaluation.get("left_out", {}).get("labels", 0) if evaluation else 0,
         "figure": figure and {"library": Markup(figure.library), "item": Markup(figure.item)},
         "marks": marks,
         "matrix": matrix(evaluation, report.order) if evaluation else None,

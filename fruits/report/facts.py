@@ -118,7 +118,8 @@ def _why(one: Mapping[str, Any], run: Mapping[str, Any]) -> str:
             f" {identical:,} of these images {_are(identical)} also in the training, byte for "
             "byte, which raises the figure."
         )
-    if unseen := sum((one.get("unseen_labels") or {}).values()):
+    not_listed = one.get("left_out", {}).get("unseen_images", 0)
+    if unseen := sum((one.get("unseen_labels") or {}).values()) + not_listed:
         text += (
             f" {counted(unseen, 'image')} with labels that have no training images {_are(unseen)} "
             "counted as wrong."

@@ -49,6 +49,7 @@ def _evaluation_line(one: Mapping[str, Any], about: Mapping[str, Any]) -> str:
         line += f"; {identical:,} are equal to training images, byte for byte"
     if unseen := one["unseen_labels"]:
         names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
-        more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
+        others = len(unseen) - 3 + one.get("left_out", {}).get("unseen_labels", 0)
+        more = f" and {others:,} more" if others > 0 else ""
         line += f"; labels without training images count as wrong: {names}{more}"
     return line

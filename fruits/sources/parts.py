@@ -139,7 +139,7 @@ class Totals:
     @property
     def different_labels(self) -> int:
         """The number of different labels."""
-        return self.labels.num_rows - self.labels["label"].null_count
+        return len(self.labels["label"].drop_null())
 
 
 def training_side(sides: Mapping[str | None, int]) -> str | None:

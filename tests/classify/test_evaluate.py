@@ -13,6 +13,7 @@ from fruits.classify.rows import SCORES, evaluate_sides
 from fruits.classify.tally import Tally
 from fruits.errors import InputError
 from fruits.features.rows import lists
+from fruits.plots import confusion
 
 LABELS = [f"l{n}" for n in range(8)]
 
@@ -112,6 +113,37 @@ def test_without_known_labels_there_is_no_log_loss() -> None:
     assert result.log_loss is None
     assert result.accuracy == 0
     assert result.unseen_labels == {"x": 1, "y": 1}
+
+
+def test_of_very_many_labels_those_with_the_most_images_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extra = ("Fig", *["Kiwi"] * 3, *["Plum"] * 2, "Quince")
+    whole = drawn_evaluation(extra=extra)[0]
+    assert whole.left_out == {}
+    assert "left_out" not in whole.to_json()
+
+    monkeypatch.setattr("fruits.classify.evaluate.LISTED_LABELS", 2)
+    monkeypatch.setattr("fruits.classify.evaluate.LISTED_CONFUSIONS", 10)
+    result = drawn_evaluation(extra=extra)[0]
+
+    assert result.unseen_labels == {"Kiwi": 3, "Plum": 2}
+    by_images = sorted(whole.labels, key=lambda one: -one.images)
+    assert result.labels == sorted(by_images[:2], key=lambda one: one.label)
+    counts = sorted((row[2] for row in whole.confusion), reverse=True)
+    assert sorted((row[2] for row in result.confusion), reverse=True) == counts[:10]
+    assert set(result.confusion) < set(whole.confusion)
+    assert result.left_out == {
+        "labels": len(whole.labels) - 2,
+        "confusion": len(whole.confusion) - 10,
+        "unseen_labels": 2,
+        "unseen_images": 2,
+    }
+    assert result.unseen_images == whole.unseen_images == 7
+    assert result.wrong_images == sum(n for a, b, n in whole.confusion if a != b)
+    assert result.balanced_accuracy == whole.balanced_accuracy
+    assert Evaluation.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert confusion(result, LABELS).get_suptitle() == confusion(whole, LABELS).get_suptitle()
 
 
 def test_an_evaluation_can_be_stored_as_json() -> None:
