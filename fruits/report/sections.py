@@ -246,12 +246,13 @@ def samples(report: ReportData) -> tuple[list[tuple[str, int, list[Photo]]], int
     labels, places = codes.dictionary.to_pylist(), np.asarray(codes.indices)
     wanted = _in_order(labels, report.order)
     each = int(np.clip(SAMPLED_IMAGES // max(1, min(len(wanted), SAMPLED_LABELS)), 3, 12))
-    by_label = np.split(
-        np.argsort(places, kind="stable"), np.cumsum(np.bincount(places, minlength=len(labels)))
-    )
+    by_label = np.argsort(places, kind="stable")
+    counts = np.bincount(places, minlength=len(labels))
+    ends = np.cumsum(counts)
     rows = []
     for label in wanted[:SAMPLED_LABELS]:
-        own = by_label[labels.index(label)]
+        number = labels.index(label)
+        own = by_label[ends[number] - counts[number] : ends[number]]
         some = own[np.unique(np.linspace(0, len(own) - 1, each).astype(int))]
         found = images.take(pa.array(some)).to_pylist()
         photos = [_photo(report, row["path"], row["label"], row["split"]) for row in found]

@@ -162,12 +162,11 @@
 
   function byLabel(codes) {
     const { labels, marks, groups } = data.colours, muted = style("--muted");
-    const few = data.labels.map((name, n) => ({
+    const legend = data.labels.length <= NAMED ? data.labels.map((name, n) => ({
       name, colour: labels[n], mark: marks[n], has: (i) => codes[i] === n,
-    }));
-    const legend = data.labels.length <= NAMED ? few : groups.map((group) => {
+    })) : groups.map((group) => {
       const members = new Set(group.members);
-      const count = members.size > 1 ? ` (${members.size} labels)` : "";
+      const count = members.size > 1 ? ` (${members.size.toLocaleString("en")} labels)` : "";
       return { name: group.name + count, colour: group.colour, mark: 0, has: (i) => members.has(codes[i]) };
     });
     if (codes.includes(NONE)) {
