@@ -57,7 +57,7 @@ class MapData:
             "label": _moved(codes, labels, place),
             "predicted": _moved(guesses, predicted, place),
         }
-        folders, inside, files = _paths(images["path"].to_pylist())
+        folders, inside, files = _paths(images["path"])
         findings, finding = _findings(report)
         vectors, scales = quantised(report.vectors[:, :VECTOR])
         about = {
@@ -168,13 +168,11 @@ def _moved(
     return table[np.minimum(codes, len(names))]
 
 
-def _paths(paths: Sequence[str]) -> tuple[list[str], NDArray[np.uint32], list[str]]:
+def _paths(paths: pa.ChunkedArray) -> tuple[list[str], NDArray[np.uint32], list[str]]:
     """The folders with their last slash, and the folder index and the name of each image."""
-    splits = [path.rpartition("/") for path in paths]
-    different = dict.fromkeys(above + slash for above, slash, _ in splits)
-    folders = {folder: number for number, folder in enumerate(different)}
-    inside = np.array([folders[above + slash] for above, slash, _ in splits], np.uint32)
-    return list(folders), inside, [name for *_, name in splits]
+    parts = pc.extract_regex(paths.combine_chunks(), "(?s)^(?P<folder>.*/)?(?P<name>[^/]*)$")
+    folders, inside = _codes(pa.chunked_array([parts.field("folder")]))
+    return folders, inside, parts.field("name").to_pylist()
 
 
 def quantised(

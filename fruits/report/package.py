@@ -33,10 +33,10 @@ def package(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str
         parts.append(content)
         at += len(content)
     text = json.dumps({**about, "arrays": places}, ensure_ascii=False).encode()
-    head = _padded(bytes(4) + text, b" ")
-    head = (len(head) - 4).to_bytes(4, "little") + head[4:]
+    padding = b" " * (-(4 + len(text)) % _ALIGNED)
+    head = [(len(text) + len(padding)).to_bytes(4, "little"), text, padding]
     # The fastest level, since coordinates cannot be compressed much.
-    packed = gzip.compress(b"".join([head, *parts]), compresslevel=1, mtime=0)
+    packed = gzip.compress(b"".join([*head, *parts]), compresslevel=1, mtime=0)
     return base64.b64encode(packed).decode()
 
 

@@ -68,7 +68,7 @@ def map_images(
         classifier: The classifier, whose axes are the second plane; None for no second plane.
         rows: All images, rows of :data:`fruits.report.data.IMAGES`.
     """
-    images = _sampled(rows)
+    images = sampled(rows)
     axes = discriminant_axes(classifier) if classifier else None
     count = min(VECTOR, reduction.components)
     found = coordinates(workers, store, reduction, axes, images["path"], count)
@@ -112,7 +112,7 @@ def _digests(store: FeatureTable, paths: Sequence[str]) -> dict[str, str]:
     return dict(zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
 
 
-def _sampled(images: pa.Table) -> pa.Table:
+def sampled(images: pa.Table) -> pa.Table:
     """At most :data:`POINTS` images, in their order, evenly by label."""
     if images.num_rows <= POINTS:
         return images

@@ -20,7 +20,7 @@ from fruits.report.sections import KINDS, paths_of
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.runs.image_map import map_images, thumbnails
+from fruits.runs.image_map import map_images, sampled, thumbnails
 from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
@@ -54,6 +54,7 @@ def collect_report_data(
     quality = _quality(context)
     classifier = classified.classifier if classified else None
     shown = paths_of(confusions, quality.values())
+    images = sampled(images)
     mapped = map_images(context.workers, context.store, reduced.reduction, classifier, images)
     del images
     return_freed_memory()

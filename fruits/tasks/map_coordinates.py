@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from fruits.classify.axes import Axes
+from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.file_groups import task_groups
 from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable
@@ -47,19 +48,20 @@ def coordinates(
         components: The number of leading components.
 
     Returns:
-        A table of :data:`COORDINATES`, in any order.
+        A table of :data:`COORDINATES`, in any order. It may have further images, whose paths have
+        the same key; see :mod:`fruits.features.digest_keys`.
     """
     files = store.files()
     groups = task_groups(store.root, files, _TASK_BYTES, _TASK_FILES, workers.slots)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
-    # A set, since a filter of Arrow would hash all paths again for each file.
-    shared = workers.share((weights, offset, axes, frozenset(paths.to_pylist())))
+    # Of keys, since a filter of Arrow would hash all paths again for each file.
+    shared = workers.share((weights, offset, axes, digest_keys([paths])))
 
     def work(group: list[Location]) -> pa.Table:
         weights, offset, axes, wanted = shared.value
-        names = ["path", "sha256", "features"]
-        tables = [_of_paths(read_rows(file, names), wanted) for file in group]
-        rows = pa.concat_tables(tables).combine_chunks()
+        tables = (read_rows(file, ["path", "sha256", "features"]) for file in group)
+        own = [table.filter(pa.array(is_in(wanted, table["path"]))) for table in tables]
+        rows = pa.concat_tables(own).combine_chunks()
         if not rows.num_rows:
             return COORDINATES.empty_table()
         features = matrix(rows["features"].chunk(0))
@@ -72,7 +74,3 @@ def coordinates(
     tables = workers.run(work, groups, f"report: {len(files):,} files of features")
     shared.destroy()
     return pa.concat_tables([COORDINATES.empty_table(), *tables])
-
-
-def _of_paths(rows: pa.Table, paths: frozenset[str]) -> pa.Table:
-    return rows.filter(pa.array([path in paths for path in rows["path"].to_pylist()], pa.bool_()))
