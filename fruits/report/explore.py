@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 PICTURE = "picture"
 
+COLOURS = 256
+"""The most categories that a plot of jupyter-scatter colours; with more, it cannot be made."""
+
+_COLOURED = "colour"
+"""The column of categories in which all but the most frequent ones are :data:`OTHERS`."""
+
+OTHERS = "others"
+
 _MISSING = {"label": "no label", "split": "no split", "predicted": "no prediction"}
 """The columns that a plot colours by category, and their texts for missing values."""
 
@@ -50,7 +58,9 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
         frame: The table of :func:`map_frame`.
         x: The column of the x axis.
         y: The column of the y axis.
-        color_by: The column for the colours; None for one colour.
+        color_by: The column for the colours; None for one colour. If it has more than
+            :data:`COLOURS` categories, the most frequent ones have a colour, and the others share
+            one.
 
     Returns:
         A ``jscatter.Scatter``: ``show()`` displays it, ``selection()`` returns the selected rows.
@@ -72,6 +82,8 @@ def scatter_map(frame: pd.DataFrame, x: str, y: str, color_by: str | None = "lab
             if name in frame
         }
     )
+    if color_by in texts and _categories(texts[color_by]) > COLOURS:
+        texts, color_by = texts.assign(**{_COLOURED: _most_frequent(texts[color_by])}), _COLOURED
     scatter = Scatter(data=texts, x=x, y=y, height=560, **_colours(texts, color_by))
     shown = [name for name in ("label", "split", "predicted", "confidence") if name in frame]
     scatter.tooltip(True, properties=shown, preview=PICTURE, preview_type="image")
@@ -82,9 +94,23 @@ def chosen(scatter: Any) -> pd.DataFrame:
     """The rows of a plot of :func:`scatter_map` that the lasso has selected, without pictures."""
     # scatter.data() returns the plot (jupyter-scatter 1.0.1); the widget has the table.
     frame: pd.DataFrame = scatter.widget.data
-    rows: pd.DataFrame = frame.iloc[scatter.selection()].drop(columns=PICTURE)
+    rows: pd.DataFrame = frame.iloc[scatter.selection()].drop(
+        columns=[PICTURE, _COLOURED], errors="ignore"
+    )
     return rows
 
 
 def _colours(frame: pd.DataFrame, column: str | None) -> dict[str, Any]:
     return {"color_by": column} if column and column in frame else {}
+
+
+def _categories(column: pd.Series) -> int:
+    """The number of categories of a column; 0 for numbers."""
+    return len(column.cat.categories) if column.dtype == "category" else 0
+
+
+def _most_frequent(column: pd.Series) -> pd.Series:
+    """The column with :data:`OTHERS` in place of all but the most frequent categories."""
+    frequent = column.value_counts().index[: COLOURS - 1]
+    texts: pd.Series = column.astype(object).where(column.isin(frequent), OTHERS)
+    return texts.astype("category")

@@ -1,9 +1,11 @@
 """The map in a notebook, tested with the real widget."""
 
+import numpy as np
+import pandas as pd
 import pytest
 from drawn import drawn, names
 
-from fruits.report.explore import chosen, map_frame, scatter_map
+from fruits.report.explore import COLOURS, chosen, map_frame, scatter_map
 
 pytest.importorskip("jscatter")
 
@@ -42,3 +44,17 @@ def test_missing_labels_are_named_as_on_the_map() -> None:
     frame.loc[3, ["label", "split"]] = None
     scatter = scatter_map(frame, "PC1", "PC2", "label")
     assert scatter.widget.data.loc[3, ["label", "split"]].tolist() == ["no label", "no split"]
+
+
+def test_of_very_many_labels_the_most_frequent_have_a_colour() -> None:
+    labels = ["frequent"] * 3 + [f"label {number}" for number in range(1000)]
+    x = np.arange(len(labels), dtype=np.float32)
+    frame = pd.DataFrame({"path": labels, "label": labels, "x": x, "y": x, "picture": ""})
+    scatter = scatter_map(frame, "x", "y", "label")
+    coloured = scatter.widget.data[scatter.color()["by"]].astype(str)
+    assert coloured.nunique() == COLOURS
+    assert set(coloured[:3]) == {"frequent"}
+    assert set(coloured) - set(labels) == {"others"}
+    scatter.selection([3, 500])
+    assert chosen(scatter)["label"].tolist() == ["label 0", "label 497"]
+    assert chosen(scatter).columns.tolist() == ["path", "label", "x", "y"]
