@@ -100,6 +100,26 @@ def figure_box(page: Page) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
+@pytest.mark.parametrize("width", [390, 800, 1110, 1300])
+def test_a_link_at_the_top_leads_to_a_heading_that_is_not_covered(
+    page: Page, place: Path, width: int
+) -> None:
+    metrics = {"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+    page.call("Emulation.setDeviceMetricsOverride", **metrics)
+    try:
+        show(page, place)
+        page.ask("location.hash = 'near-duplicate'")
+        heights = page.ask(
+            "(() => { const range = document.createRange();"
+            "range.selectNodeContents(document.getElementById('near-duplicate'));"
+            "return [document.querySelector('nav').getBoundingClientRect().bottom,"
+            "range.getBoundingClientRect().top]; })()"
+        )
+        assert heights[0] <= heights[1] < 300
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_the_page_opens_from_a_file_without_any_request(page: Page, place: Path) -> None:
     show(page, place)
     asked = page.ask("JSON.stringify(performance.getEntriesByType('resource').map(e => e.name))")
