@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -282,7 +283,17 @@ def softmax(logits: Array) -> Array:
 
 
 def top_indices(chances: Array, count: int) -> Ints:
-    """(n, count) the indices of the largest values of each row, descending; stable if equal."""
-    order: Ints = np.argsort(-chances, axis=1, kind="stable")
-    # A copy, since a view would keep the indices of all values in memory.
-    return order[:, :count].copy()
+    """(n, count) the indices of the largest values of each row, descending; stable if equal.
+
+    Args:
+        chances: (n, c) float64, finite.
+        count: at most c.
+    """
+    left, rows = chances.copy(), np.arange(len(chances))
+    best = np.empty((len(chances), count), np.int64)
+    for rank in range(count):
+        # The first of several equal values. For a few ranks, this is faster than a sort of c
+        # values, and unlike a partition, it is stable.
+        best[:, rank] = left.argmax(axis=1)
+        left[rows, best[:, rank]] = -math.inf
+    return best
