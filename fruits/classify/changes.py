@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,8 +17,6 @@ from fruits.classify.entries import (
     IMAGES,
     SCORE,
     SUBTRACT,
-    EntriesFile,
-    entries_of,
 )
 from fruits.classify.model import transform_features
 from fruits.features.kept_folds import KeptFolds, fold_moments
@@ -148,28 +146,25 @@ class Part:
 
 
 def measure_files(
-    files: Iterable[Location],
-    entries: Sequence[EntriesFile],
+    files: Sequence[Location],
+    entries: Sequence[Location],
     prefix: Location,
     transforms: Sequence[str],
-    few: bool = False,
 ) -> Part:
     """Measures files of features, see `measure_rows`.
 
-    If `few` have entries, features are only read from their files.
+    Args:
+        files: the files of features.
+        entries: files of :data:`ENTRIES` with a column ``file``: those of `files`, and others.
+        prefix: the common prefix of the locations of the results.
+        transforms: the transforms of the features to measure.
     """
-    if few:
-        paths = [read_rows(file, ["path"])["path"] for file in files]
-        whole = pa.chunked_array([c for one in paths for c in one.chunks], pa.string())
-        own = entries_of(whole, entries)
-        both = zip(files, paths, strict=True)
-        files = [file for file, some in both if pc.any(pc.is_in(some, own["path"])).as_py()]
-        if not files:
-            return Part(prefix, [], [], 0)
+    names = pa.array([file.name for file in files])
+    tables = [read_rows(place, [*ENTRIES.names, "file"]) for place in entries]
+    own = pa.concat_tables(some.filter(pc.is_in(some["file"], names)) for some in tables)
     # Reads all rows: filtering each file by path would be slower the more rows are needed.
     rows = pa.concat_tables(read_rows(file, ["path", "features"]) for file in files)
-    own = own if few else entries_of(rows["path"], entries)
-    return measure_rows(rows, own, prefix, transforms)
+    return measure_rows(rows, own.select(ENTRIES.names), prefix, transforms)
 
 
 def measure_dropped(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fruits.features.changes import DERIVED
 from fruits.sources import parts
 from fruits.sources.listing import IDENTITY, LISTING
-from fruits.sources.spread import MOST_PARTS, Spread
+from fruits.sources.spread import FileSpread
 
 _FILE = pa.field("file", pa.string())
 _STALE = pa.schema([*map(LISTING.field, IDENTITY), _FILE])
@@ -30,22 +29,13 @@ class Outdated:
     """
 
     def __init__(self, files: Sequence[str], rows: int) -> None:
-        self._files = pa.array(files, pa.string())
-        wanted = -(-rows // parts.PART_ROWS) if rows > parts.IN_MEMORY else 1
-        self._parts = max(1, min(wanted, MOST_PARTS, len(files)))
-        bounds = [files[len(files) * number // self._parts] for number in range(1, self._parts)]
-        self._stale, self._changed = Spread(_STALE, bounds), Spread(_CHANGED, bounds)
+        self._stale = FileSpread(_STALE, files, rows)
+        self._changed = FileSpread(_CHANGED, files, rows)
 
     def add(self, stale: pa.Table, changed: pa.Table) -> None:
         """Adds rows to drop, and the result of :func:`fruits.features.changes.changed_rows`."""
-        self._add(self._stale, stale.select(_STALE.names).cast(_STALE))
-        self._add(self._changed, changed.select(_CHANGED.names).cast(_CHANGED))
-
-    def _add(self, spread: Spread, rows: pa.Table) -> None:
-        places = pc.multiply(pc.index_in(rows["file"], self._files), self._parts)
-        numbers = pc.divide(places, len(self._files))
-        for number in pc.unique(numbers).to_pylist():
-            spread.add_to(number, rows.filter(pc.equal(numbers, number)))
+        self._stale.add(stale.select(_STALE.names).cast(_STALE))
+        self._changed.add(changed.select(_CHANGED.names).cast(_CHANGED))
 
     def __iter__(self) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yields all rows to drop and to change of some files each; no more rows can be added."""

@@ -64,6 +64,40 @@ class Spread:
         return Parts(self._schema, self._bounds, rows, [part.close() for part in self._parts])
 
 
+class FileSpread:
+    """Distributes rows over parts by the file of features that has them, also in temporary files.
+
+    Rows that are found in the order of the paths may be in any file. In this way, what concerns a
+    file is in one part.
+
+    Args:
+        schema: the schema of the rows, with the column ``file``, the name of the file.
+        files: the names of the files. Neighbours are in the same part.
+        rows: the number of rows, at most; a few of them stay in memory.
+    """
+
+    def __init__(self, schema: pa.Schema, files: Sequence[str], rows: int) -> None:
+        self._files = pa.array(files, pa.string())
+        wanted = -(-rows // parts.PART_ROWS) if rows > parts.IN_MEMORY else 1
+        self._count = max(1, min(wanted, MOST_PARTS, len(files)))
+        bounds = [files[len(files) * number // self._count] for number in range(1, self._count)]
+        self._spread = Spread(schema, bounds)
+
+    def add(self, rows: pa.Table) -> None:
+        """Adds rows in any order; all their files must be known."""
+        places = pc.index_in(rows["file"], self._files).to_numpy()
+        numbers = places.astype(np.int64) * self._count // max(len(self._files), 1)
+        order = np.argsort(numbers, kind="stable")
+        cuts = np.searchsorted(numbers[order], np.arange(self._count + 1))
+        rows = rows.take(order)
+        for number, (start, stop) in enumerate(itertools.pairwise(cuts.tolist())):
+            self._spread.add_to(number, rows.slice(start, stop - start))
+
+    def parts(self) -> Parts:
+        """The parts, in the order of the files; no more rows can be added."""
+        return self._spread.parts()
+
+
 def gather(tables: Iterable[pa.Table], schema: pa.Schema, sort: bool = False) -> Parts:
     """Collects a stream of tables: one part if they are short, otherwise parts sorted by path.
 

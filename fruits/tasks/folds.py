@@ -31,7 +31,6 @@ from fruits.classify.changes import (
     plan_merges,
 )
 from fruits.classify.choose import Fold
-from fruits.classify.entries import EntriesFile, divided, write_entries
 from fruits.classify.groups import TRAIN_ONLY
 from fruits.classify.model import TRANSFORMS
 from fruits.classify.samples import Sample
@@ -42,12 +41,10 @@ from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments
 from fruits.features.moments_file import read_moments
 from fruits.features.table import FeatureTable
-from fruits.sources.parts import PART_ROWS, Parts
+from fruits.sources.parts import Parts
 from fruits.storage.location import Location
+from fruits.tasks.entries import entries_by_file
 from fruits.tasks.workers import Workers
-
-MOST_ENTRIES = 16
-"""The most files of entries that each task may read; more are divided first."""
 
 _TASK_FILES = 32
 _TASK_BYTES = 128 * 2**20
@@ -194,16 +191,15 @@ def _parts(
     transforms: Sequence[str],
 ) -> list[Part]:
     """Measures the rows of the table, and the rows that were dropped from it, in tasks."""
-    slots = workers.slots
-    files = task_groups(table.root, table.files(), _TASK_BYTES, _TASK_FILES, slots)
     # Not by a broadcast, which would send the entries of all rows to each task.
-    entries = write_entries(changes.rows, place / "entries")
-    needed = _needed(workers, files, entries, changes.images.num_rows, place / "own")
-    few = 4 * changes.count < changes.images.num_rows
-    jobs: list[Callable[[], Part]] = [
-        partial(measure_files, group, own, place / str(number), transforms, few)
-        for number, (group, own) in enumerate(zip(files, needed, strict=True))
-    ]
+    entries = entries_by_file(workers, table, changes.rows, place / "entries")
+    files = [file for file in table.files() if file.name in entries]
+    groups = task_groups(table.root, files, _TASK_BYTES, _TASK_FILES, workers.slots)
+    jobs: list[Callable[[], Part]] = []
+    for group in groups:
+        own = dict.fromkeys(entries[file.name] for file in group)
+        prefix = place / str(len(jobs))
+        jobs.append(partial(measure_files, group, [*own], prefix, transforms))
     if changes.kept and changes.gone.num_rows:
         for name, rows, own in _dropped(changes.dropped, changes.gone):
             file = changes.kept.place / name
@@ -211,30 +207,6 @@ def _parts(
             jobs.append(partial(measure_dropped, file, rows, own, prefix, transforms))
     what = f"classifier: moments of {changes.count:,} images, by fold"
     return workers.run(lambda job: job(), jobs, what)
-
-
-def _needed(
-    workers: Workers,
-    groups: list[list[Location]],
-    entries: list[EntriesFile],
-    images: int,
-    place: Location,
-) -> list[list[EntriesFile]]:
-    """The files of entries that the task of each group of files must read."""
-    if len(entries) <= MOST_ENTRIES:
-        return [entries] * len(groups)
-    # Groups with a few hundred thousand rows together: their paths are in the memory of a task.
-    some = max(1, 2 * PART_ROWS * len(groups) // max(images, 1))
-    jobs = [
-        ([file for group in groups[start : start + some] for file in group], place / str(start))
-        for start in range(0, len(groups), some)
-    ]
-    found = workers.run(
-        lambda job: divided(job[0], entries, job[1].extended(".parquet")),
-        jobs,
-        f"classifier: divide the list of {images:,} images",
-    )
-    return [found[number // some] for number in range(len(groups))]
 
 
 def _dropped(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -63,15 +63,46 @@ def known_rows(
         and ``digest`` has 8 bytes.
     """
     files = table.files() if files is None else files
+    found = _read_all(workers, table, files, _read_known, "extract")
+    return pa.concat_tables([ROWS.empty_table(), *found]).unify_dictionaries()
+
+
+def paths_by_file(workers: Workers, table: FeatureTable) -> Iterator[pa.Table]:
+    """Yields the ``path`` and the name of the ``file`` of all committed rows, in limited tables.
+
+    Args:
+        workers: The workers.
+        table: The features.
+    """
+    both = (_read_all(workers, table, some, _read_paths, "classifier") for some in _groups(table))
+    for found in one_ahead(both):
+        yield from _limited(pa.concat_tables(found))
+
+
+def _read_all(
+    workers: Workers,
+    table: FeatureTable,
+    files: Sequence[Location],
+    read: Callable[[Sequence[Location]], pa.Table],
+    stage: str,
+) -> list[pa.Table]:
+    """Reads a few columns of files, in groups."""
     share = min(_READ_FILES, math.ceil(len(files) / workers.slots))
     groups = [files[start : start + share] for start in range(0, len(files), share or 1)]
     if table.root.is_local:
         # Workers would need longer to send the rows than this process needs to read them.
         with ThreadPoolExecutor(workers.slots) as threads:
-            found = [*threads.map(_read_known, groups)]
-    else:
-        found = workers.run(_read_known, groups, f"extract: rows of {len(files):,} files")
-    return pa.concat_tables([ROWS.empty_table(), *found]).unify_dictionaries()
+            return [*threads.map(read, groups)]
+    return workers.run(read, groups, f"{stage}: rows of {len(files):,} files")
+
+
+def _read_paths(files: Sequence[Location]) -> pa.Table:
+    """The rows of :func:`paths_by_file` of some files."""
+    found = []
+    for file in files:
+        paths = read_rows(file, ["path"])
+        found.append(paths.append_column("file", pa.repeat(file.name, paths.num_rows)))
+    return pa.concat_tables(found)
 
 
 def _read_known(files: Sequence[Location]) -> pa.Table:
@@ -121,8 +152,14 @@ def _slices(
     """The rows of :data:`KNOWN` in groups of files, in tables of a limited length."""
     # The workers read the next rows while this process divides the last ones.
     for rows in one_ahead(known_rows(workers, table, files) for files in groups):
-        for start in range(0, rows.num_rows, parts.PART_ROWS):
-            yield rows.slice(start, parts.PART_ROWS).select(KNOWN.names).cast(KNOWN)
+        for some in _limited(rows):
+            yield some.select(KNOWN.names).cast(KNOWN)
+
+
+def _limited(rows: pa.Table) -> Iterator[pa.Table]:
+    """The same rows in tables of a limited length."""
+    for start in range(0, rows.num_rows, parts.PART_ROWS):
+        yield rows.slice(start, parts.PART_ROWS)
 
 
 @contextmanager

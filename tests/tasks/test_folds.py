@@ -170,7 +170,6 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     # One listing is a single table, and the others are in parts.
     monkeypatch.setattr(parts, "IN_MEMORY", ROWS if len(cuts) == 1 else 40)
     monkeypatch.setattr(parts, "PART_ROWS", 40)
-    monkeypatch.setattr(folds_module, "MOST_ENTRIES", 3)
     other = gather([folds.take(rng.permutation(folds.num_rows))], folds.schema)
     found = content(cross_validation(workers, store, other, Location.of(f"{tmp_path}/other")))
 
