@@ -77,7 +77,8 @@ class Plain:
 
         def predict(z: Array) -> list[Names]:
             found = []
-            for logits, _ in model.scores(mapping(z), "none", SHRINKAGES):
+            for likelihoods, _ in model.scores(mapping(z), "none", SHRINKAGES):
+                logits = likelihoods + model.prior
                 scores = np.exp(logits - logits.max(axis=1, keepdims=True))
                 sums = np.stack([scores[:, owner == n].sum(axis=1) for n in range(len(every))])
                 found.append(every[sums.argmax(axis=0)])

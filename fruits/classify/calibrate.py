@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fruits.classify.model import Array, Ints, softmax
+from fruits.classify.model import Array, Ints, row_blocks
 
 FALSE_ALARMS = 0.01
 """The share of images of known labels that may be reported as unknown."""
@@ -52,7 +52,7 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     low, high = _BOUNDS
     inverse = 1.0
     for _ in range(_STEPS):
-        mean, bend = np.sum([_derivatives(logits[block], inverse) for block in blocks], axis=0)
+        mean, bend = np.sum([_derivatives(logits, block, inverse) for block in blocks], axis=0)
         slope = float(mean) - wanted  # The slope of the log loss, which is convex.
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         following = inverse - slope / bend if bend > 0 else math.inf
@@ -70,16 +70,17 @@ def _shifted(logits: Array) -> Array:
     return logits
 
 
-def _derivatives(logits: Array, inverse: float) -> tuple[float, float]:
-    """The sums of the mean and of the variance of each row's logits, which are overwritten."""
-    shifted = _shifted(logits)
-    products = shifted * inverse
-    chances = softmax(products)
-    np.multiply(chances, shifted, out=products)
-    means = products.sum(axis=1)
-    np.square(shifted, out=products)
-    products *= chances
-    return float(means.sum()), float(products.sum() - (means**2).sum())
+def _derivatives(logits: Array, block: Ints, inverse: float) -> tuple[float, float]:
+    """The sums of the mean and of the variance of the logits of some rows."""
+    means, squares = np.empty(len(block)), np.empty((len(block), logits.shape[1]))
+    for rows in row_blocks(*squares.shape):
+        shifted = _shifted(logits[block[rows]])
+        chances = np.exp(shifted * inverse)  # The largest exponent is 0.
+        chances /= chances.sum(axis=1, keepdims=True)
+        means[rows] = (chances * shifted).sum(axis=1)
+        np.square(shifted, out=shifted)
+        np.multiply(shifted, chances, out=squares[rows])
+    return float(means.sum()), float(squares.sum() - (means**2).sum())
 
 
 def fit_threshold(distances: Array, rate: float = FALSE_ALARMS) -> float:

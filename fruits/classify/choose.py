@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fruits.classify.calibrate import fit_threshold
 from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
-from fruits.classify.model import Array, Ints, label_indices, softmax
+from fruits.classify.model import Array, Ints, label_indices, row_blocks, softmax
 from fruits.errors import InputError
 
 THREADS = 4
@@ -166,16 +166,22 @@ class _FoldScores:
 def _score_fold(total: Measured, transform: str, fold: Fold) -> _FoldScores:
     model = Discriminant.of(total.subtract(fold.moments[transform]))
     truth = label_indices(model.labels, fold.labels)
-    known = np.flatnonzero(truth >= 0)
-    own = np.arange(len(known)), truth[known]
+    known, prior = np.flatnonzero(truth >= 0), model.prior
     right, loss = np.zeros(len(SHRINKAGES), np.int64), np.zeros(len(SHRINKAGES))
     nearest, nearest_other = np.empty((2, len(SHRINKAGES), len(known)))
     scores = model.scores(fold.features(), transform, SHRINKAGES)
-    for number, (logits, distances) in enumerate(scores):
-        right[number] = np.count_nonzero(logits.argmax(axis=1) == truth)
-        loss[number] = -np.log(softmax(logits[known])[own].clip(min=1e-300)).sum()
-        distances = distances[known]
-        nearest[number] = distances.min(axis=1)
-        distances[own] = math.inf
-        nearest_other[number] = distances.min(axis=1)
+    chances, highest, highest_other = np.empty((3, len(truth)))
+    for number, (likelihoods, lengths) in enumerate(scores):
+        for rows in row_blocks(*likelihoods.shape):
+            some, own = likelihoods[rows], (np.arange(len(truth[rows])), truth[rows])
+            logits = some + prior
+            right[number] += np.count_nonzero(logits.argmax(axis=1) == truth[rows])
+            chances[rows] = softmax(logits)[own]
+            highest[rows] = some.max(axis=1)
+            some[own] = -math.inf
+            highest_other[rows] = some.max(axis=1)
+        loss[number] = -np.log(chances[known].clip(min=1e-300)).sum()
+        # The highest likelihood is that of the nearest mean.
+        nearest[number] = (lengths - 2 * highest)[known]
+        nearest_other[number] = (lengths - 2 * highest_other)[known]
     return _FoldScores(model, right, loss, nearest, nearest_other)

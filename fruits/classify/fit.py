@@ -20,7 +20,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import Array, Classifier, Ints, nearest_mean, transform_features
+from fruits.classify.model import (
+    Array,
+    Classifier,
+    Ints,
+    nearest_mean,
+    row_blocks,
+    transform_features,
+)
 from fruits.errors import InputError
 from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import rowwise_product
@@ -135,6 +142,12 @@ class Discriminant:
         """The label with the most images; the first one if several are equal."""
         return self.labels[int(self.counts.argmax())]
 
+    @property
+    def prior(self) -> Array:
+        """(c,) float64, the logarithms of the shares of the labels."""
+        prior: Array = np.log(self.counts / self.counts.sum())
+        return prior
+
     def precisions(self, shrinkage: float) -> tuple[Array, float]:
         """Eigenvalues of the inverse of the shrunk covariance: (r,) float64, and all others."""
         average = self.variances.sum() / self.mean.size
@@ -201,22 +214,24 @@ class Discriminant:
         """Scores images with each shrinkage.
 
         Yields:
-            (n, c) float64 logits, up to a constant for each image, and (n, c) float64 squared
-            distances to the means of the labels.
+            (n, c) float64 log likelihoods, up to a constant for each image: with `prior`, they are
+            the logits. And (n,) float64 lengths: a length minus twice the likelihood is the squared
+            distance to the mean of the label. The caller may change both.
         """
         f, centred = transform_features(features, transform), self.means - self.mean
         z = rowwise_product(f, self.axes, shift=self.mean)
         products = rowwise_product(f, centred.T, shift=self.mean)
         lengths = (z * z, np.square(f - self.mean).sum(axis=1))
         centres, squares = centred @ self.axes, (centred * centred).sum(axis=1)
-        prior = np.log(self.counts / self.counts.sum())
         for shrinkage in shrinkages:
             precisions, rest = self.precisions(shrinkage)
             scaled = centres * (precisions - rest)
-            likelihoods = z @ scaled.T + rest * products
-            likelihoods -= 0.5 * ((centres * scaled).sum(axis=1) + rest * squares)
-            length = lengths[0] @ (precisions - rest) + rest * lengths[1]
-            yield likelihoods + prior, length[:, None] - 2 * likelihoods
+            constants = 0.5 * ((centres * scaled).sum(axis=1) + rest * squares)
+            likelihoods = z @ scaled.T
+            for rows in row_blocks(*likelihoods.shape):
+                likelihoods[rows] += rest * products[rows]
+                likelihoods[rows] -= constants
+            yield likelihoods, lengths[0] @ (precisions - rest) + rest * lengths[1]
 
     def nearest_mean(self, features: NDArray[np.floating[Any]], transform: str = "none") -> Ints:
         """(n,) the indices of the labels with the nearest means, by Euclidean distance."""

@@ -153,12 +153,12 @@ def assign_folds(
     alone = ~of_several[owner]
     taken = np.full(len(known), -1)  # The last fold with a group of the label and of others.
     np.maximum.at(taken, place[~alone], fold_of[owner[~alone]])
-    ordered = sorted(known)
+    ordered, owners = sorted(known), owner[alone]
     for number, own in _members(place[alone].tolist()):
         start = int.from_bytes(hashlib.blake2b(ordered[number].encode(), digest_size=8).digest())
         if taken[number] >= 0:
             start = int(taken[number]) + 1 + start % (folds - 1)  # Another fold.
-        ranks = _ranked(owner[alone][own], names)
+        ranks = _ranked(owners[own], names)
         fold_of[ranks] = (start % folds + np.arange(len(ranks))) % folds
     # A group of several labels has one fold, so several groups of a label may share a fold.
     different = np.unique(place * folds + fold_of[owner])

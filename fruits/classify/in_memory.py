@@ -63,10 +63,11 @@ class RowMoments:
     def labels(self) -> dict[str | None, RowsOfLabel]:
         """Count and sum of the rows of each label, sorted by label."""
         names, rows = self.names[self.chosen], self._rows()
+        order = np.argsort(names, kind="stable")
+        known, starts = np.unique(names[order], return_index=True)
         found: dict[str | None, RowsOfLabel] = {}
-        for label in np.unique(names).tolist():
-            own = rows[names == label]
-            found[label] = RowsOfLabel(len(own), RowTotal(own.sum(axis=0)))
+        for label, own in zip(known.tolist(), np.split(order, starts[1:]), strict=False):
+            found[label] = RowsOfLabel(len(own), RowTotal(rows[own].sum(axis=0)))
         return found
 
     @property

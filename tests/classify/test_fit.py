@@ -65,8 +65,10 @@ def test_scores_of_many_shrinkages_equal_those_of_single_ones() -> None:
 
     together = discriminant.scores(x, "none", SHRINKAGES)
 
-    for shrinkage, (logits, distances) in zip(SHRINKAGES, together, strict=True):
+    for shrinkage, (likelihoods, lengths) in zip(SHRINKAGES, together, strict=True):
         own = discriminant.classifier(shrinkage)
+        distances = lengths[:, np.newaxis] - 2 * likelihoods
+        logits = likelihoods + discriminant.prior
         np.testing.assert_allclose(np.sqrt(distances.min(axis=1)), own.distances(x), rtol=1e-8)
         difference = own.logits(x) - logits
         np.testing.assert_allclose(difference, difference[:, :1].repeat(4, axis=1), atol=1e-8)
