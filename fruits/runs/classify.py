@@ -78,7 +78,7 @@ def train_classifier(
 
 
 def _train(context: RunContext, images: Parts, labels: int) -> Classified:
-    folds, about_groups = training_folds(images, context.config.naming)
+    folds, about = training_folds(images, context.config.naming)
     chosen = context.config.transform
     transforms = TRANSFORMS if chosen == "auto" else (chosen,)
     place = context.staged.root / "folds"
@@ -91,6 +91,7 @@ def _train(context: RunContext, images: Parts, labels: int) -> Classified:
         features = read_features(context.session, context.store)
         fit = SoftmaxRegression(features, folds.table())
         training = train_softmax(moments, parts, fit)
+        about["unconverged"] = fit.unconverged
     else:
         training = train(moments, parts)
     delete_folder(place)
@@ -100,7 +101,7 @@ def _train(context: RunContext, images: Parts, labels: int) -> Classified:
         _means(moments[training.classifier.transform]),
         training.evaluation,
         training.held_out,
-        _about(training, about_groups, moments),
+        _about(training, about, moments),
     )
 
 
@@ -133,7 +134,7 @@ def _means(moments: Measured) -> Array:
 
 
 def _about(
-    training: Training, groups: Mapping[str, Any], moments: Mapping[str, Measured]
+    training: Training, others: Mapping[str, Any], moments: Mapping[str, Measured]
 ) -> dict[str, Any]:
     """How the classifier was chosen, for run.json."""
     classifier = training.classifier
@@ -147,7 +148,7 @@ def _about(
         "temperature": classifier.temperature,
         # JSON has no infinity.
         "unknown_above": classifier.threshold if np.isfinite(classifier.threshold) else None,
-        **groups,
+        **others,
         "trials": [
             {"transform": one.transform, "shrinkage": one.shrinkage, "accuracy": one.accuracy}
             for one in training.trials

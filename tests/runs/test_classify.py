@@ -268,6 +268,7 @@ def test_softmax_is_trained_on_the_same_images_and_evaluated_by_the_same_folds(
     monkeypatch.setattr("fruits.spark.softmax.MAX_ITER", 5)
     result = go(fruit, tmp_path / "out", classifier="softmax")
     assert result.report["classifier"]["kind"] == "softmax"
+    assert result.report["classifier"]["unconverged"] > 1
     assert [one.scheme for one in result.evaluations] == [one.scheme for one in lda.evaluations]
     assert [one.images for one in result.evaluations] == [45, 16]
     assert result.evaluations[1].accuracy > 0.8

@@ -100,6 +100,14 @@ def test_images_without_a_group_are_counted(tmp_path: Path) -> None:
     assert lines[2].startswith("  1,100 of 1,200 training images have no group, so each of them")
 
 
+def test_a_regression_that_did_not_converge_is_a_line(tmp_path: Path) -> None:
+    report = REPORT | {"classifier": {"unconverged": 2}, "evaluation": [EVALUATION]}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert lines[2].startswith("  the softmax regression did not converge in 2 of its fits: ")
+    converged = REPORT | {"classifier": {"unconverged": 0}, "evaluation": [EVALUATION]}
+    assert "converge" not in summary_of(write(tmp_path, json.dumps(converged)))
+
+
 def test_the_last_line_is_the_address_of_the_report(tmp_path: Path) -> None:
     folder = tmp_path / "out of 2026"
     folder.mkdir()

@@ -56,6 +56,20 @@ def test_coefficients_agree_with_scikit_learn(
     np.testing.assert_allclose(chances, expected, atol=2e-3)
 
 
+def test_features_of_different_variances_converge(spark: SparkSession) -> None:
+    x, labels, _ = drawn()
+    x = x * np.geomspace(1, 0.001, x.shape[1], dtype=np.float32)
+    fit = regression(spark, x, labels, np.zeros(len(x), np.int64))
+
+    coefficients, intercept = fit(None, sorted(set(labels)))
+
+    chances = softmax(x.astype(np.float64) @ coefficients.T + intercept)
+    np.testing.assert_allclose(chances, reference(x, labels, x), atol=2e-3)
+    assert len(fit.steps) == 1
+    assert fit.steps[0] < 60
+    assert fit.unconverged == 0
+
+
 def test_places_of_folds_are_counted_without_those_that_are_never_tested(
     spark: SparkSession,
 ) -> None:
@@ -84,9 +98,12 @@ def test_it_is_trained_and_evaluated_like_the_discriminant_analysis(
     folds = assign_folds(groups, labels)
     moments, parts = folds_of(x, labels, groups, ("none", "sqrt"))
 
-    training = train_softmax(moments, parts, regression(spark, x, labels, folds))
+    fit = regression(spark, x, labels, folds)
+    training = train_softmax(moments, parts, fit)
     lda = train(moments, parts)
 
+    assert fit.steps == [15] * 6
+    assert fit.unconverged == 6
     own, theirs = training.classifier, lda.classifier
     assert own.kind == "softmax"
     assert (own.transform, own.threshold) == (theirs.transform, theirs.threshold)
