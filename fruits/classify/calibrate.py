@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from fruits.classify.model import Array, Ints, row_blocks
+from fruits.classify.blocks import row_blocks
+from fruits.classify.model import Array, Ints
 
 FALSE_ALARMS = 0.01
 """The share of images of known labels that may be reported as unknown."""

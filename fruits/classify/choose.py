@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.classify.blocks import row_blocks
 from fruits.classify.calibrate import fit_threshold
 from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
-from fruits.classify.model import Array, Ints, label_indices, row_blocks, softmax
+from fruits.classify.model import Array, Ints, label_indices, softmax
 from fruits.errors import InputError
 
 THREADS = 4

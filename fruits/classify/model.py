@@ -38,9 +38,6 @@ _VERSION = 1
 _CHANCES = 1 << 22
 """The number of probabilities that are in memory at once."""
 
-_IN_CACHE = 1 << 15
-"""Scores that fit in the cache of a core, with a few intermediate results."""
-
 _ROWS_AT_ONCE = 32
 """Rows that are divided at once, so that they fit in the cache."""
 
@@ -275,16 +272,6 @@ def nearest_mean(features: NDArray[np.floating[Any]], means: Array, centre: Arra
     products = rowwise_product(features, centred.T, shift=centre)
     nearest: Ints = np.argmin((centred**2).sum(axis=1) - 2 * products, axis=1)
     return nearest
-
-
-def row_blocks(rows: int, columns: int) -> list[slice]:
-    """Divides the rows of an array of scores, so that those of a block fit in the cache.
-
-    With many labels, several operations on a block are much faster than each of them on all rows,
-    with the same results.
-    """
-    size = max(1, _IN_CACHE // max(columns, 1))
-    return [slice(start, start + size) for start in range(0, rows, size)]
 
 
 def softmax(logits: Array) -> Array:

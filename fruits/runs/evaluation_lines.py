@@ -25,8 +25,8 @@ def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
     lines += [f"  {reason}" for reason in not_evaluated(report)]
     if unconverged := about.get("unconverged"):
         lines.append(
-            f"  the softmax regression did not converge in {unconverged:,} of its fits: its accuracy "
-            "may be too low; compare it with classifier=lda"
+            f"  the softmax regression did not converge in {unconverged:,} of its fits: its "
+            "accuracy may be too low; compare it with classifier=lda"
         )
     ungrouped = about.get("ungrouped")
     if ungrouped and SCHEME in {one["scheme"] for one in evaluations}:
