@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fruits.classify.groups import Groups, assign_folds, describe_groups, group_images
 from fruits.sources import parts
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Parts
+from fruits.sources.row_counts import counted
 from fruits.sources.spread import Spread, each_sorted
 
 FOLDED = pa.schema([("path", pa.string()), ("label", pa.string()), ("fold", pa.int64())])
@@ -92,8 +92,7 @@ def _labels_together(images: Parts) -> Parts:
     """The same images in parts by label: all images of a label are in one part, by path."""
     counts: Counter[str] = Counter()
     for part in images:
-        values, numbers = pc.value_counts(part["label"]).flatten()
-        counts.update(dict(zip(values.to_pylist(), numbers.to_pylist(), strict=True)))
+        counts.update(counted(part["label"]))
     labels = sorted(counts)
     before = itertools.accumulate((counts[label] for label in labels), initial=0)
     firsts: dict[int, str] = {}

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from fruits.sources.listing import sample_evenly
 from fruits.sources.members import in_file_order
 from fruits.sources.naming import TRAIN
-from fruits.sources.row_counts import RowCounts
+from fruits.sources.row_counts import RowCounts, counted
 
 IN_MEMORY = 200_000
 """The most rows of a table in memory; each row needs up to 1 kB while tables are compared."""
@@ -133,7 +133,7 @@ class Totals:
             lengths += pc.sum(part["length"]).as_py() or 0
             largest = max(largest, pc.max(part["length"]).as_py() or 0)
             labels.add(part)
-            sides.update(_counted(part["split"]))
+            sides.update(counted(part["split"]))
         return cls(rows, lengths, largest, labels.table(), dict(sides))
 
     @property
@@ -151,10 +151,6 @@ def training_side(sides: Mapping[str | None, int]) -> str | None:
         sides: The number of images on each side.
     """
     return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None
-
-
-def _counted(column: pa.ChunkedArray) -> dict[str | None, int]:
-    return {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ The counts are an Arrow table: with a million labels, a dictionary needs five ti
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 COUNT = "images"
@@ -49,3 +51,9 @@ class RowCounts:
         groups = both.group_by(self._columns, use_threads=False)
         sums = groups.aggregate([(COUNT, "sum")])
         self._sums = sums.rename_columns([*self._columns, COUNT]).combine_chunks()
+
+
+def counted(column: pa.ChunkedArray) -> dict[Any, int]:
+    """The number of rows with each value of a column; None is null."""
+    values, counts = column.value_counts().flatten()
+    return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))

@@ -42,6 +42,7 @@ from fruits.features.moments import Moments
 from fruits.features.moments_file import read_moments
 from fruits.features.table import FeatureTable
 from fruits.sources.parts import Parts
+from fruits.sources.row_counts import counted
 from fruits.storage.location import Location
 from fruits.tasks.entries import entries_by_file
 from fruits.tasks.workers import Workers
@@ -171,8 +172,7 @@ class _Known:
     def of(cls, images: Parts) -> _Known:
         labels, folds, scored = Counter[str](), set[int](), []
         for part in images:
-            values, counts = pc.value_counts(part["label"]).flatten()
-            labels.update(dict(zip(values.to_pylist(), counts.to_pylist(), strict=True)))
+            labels.update(counted(part["label"]))
             folds |= set(pc.unique(part["fold"]).to_pylist())
             scored.append(part.filter(part["scored"]))
         return cls(dict(labels), folds, pa.concat_tables(scored).sort_by("path"))
