@@ -52,9 +52,9 @@ CSV_SECONDS = 130e-9
 REPORT, REPORT_IMAGE, PAGE_BYTES, PAGE_IMAGE = 0.8, 15e-6, 2_600_000, 1450
 REPORT_ROW = 13e-6
 # The classifier: seconds with very few rows, and for each score of its calibration. Spark's softmax
-# regression: steps, of which most features need all; seconds of each step; operations of one core
-# per second, in Java.
-CLASSIFY, SCORE, STEPS, STEP, JAVA_FLOPS = 0.5, 1.5e-6, 200, 0.065, 12e9
+# regression: steps, as many as features of EfficientNetLite0 need; seconds of each step; operations
+# of one core per second, in Java.
+CLASSIFY, SCORE, STEPS, STEP, JAVA_FLOPS = 0.5, 1.5e-6, 110, 0.065, 12e9
 # Bytes of the neighbours' components that are written and hashed in a second.
 NEIGHBOUR_BYTES = 150e6
 # One core in float64: operations of a product per second; seconds of an eigendecomposition over
