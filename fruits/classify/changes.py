@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from fruits.classify.entries import (
     ADD,
     ENTRIES,
-    IMAGES,
     SCORE,
     SUBTRACT,
 )
 from fruits.classify.model import transform_features
-from fruits.features.kept_folds import KeptFolds, fold_moments
+from fruits.features.kept_folds import FOLDED, KeptFolds, fold_moments
 from fruits.features.moments import Moments
 from fruits.features.moments_file import merge_files
 from fruits.features.rows import lists, matrix, read_rows, write_rows
@@ -27,8 +26,6 @@ from fruits.sources.parts import Parts, Read
 from fruits.sources.spread import Spread
 from fruits.storage.files import replace
 from fruits.storage.location import Location
-
-_KEPT = pa.schema([IMAGES.field(number) for number in range(3)])
 
 
 @dataclass(frozen=True)
@@ -79,10 +76,10 @@ class Changes:
             return None
         dropped_rows = kept.gone()
         dropped = dropped_rows["path"]
-        before, folds = Spread(_KEPT, images.bounds), set[int]()
+        before, folds = Spread(FOLDED, images.bounds), set[int]()
         for rows in kept.images():
             folds |= set(pc.unique(rows["fold"]).to_pylist())
-            before.add(rows.cast(_KEPT))
+            before.add(rows.cast(FOLDED))
         entries, lost = Spread(ENTRIES, images.bounds), [ENTRIES.empty_table()]
         sampled = kept.sampled()
         measured = 0

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-IMAGES = pa.schema(
-    [
-        ("path", pa.string()),
-        ("label", pa.string()),
-        ("fold", pa.int64()),
-        ("scored", pa.bool_()),
-    ]
-)
+from fruits.features.kept_folds import FOLDED
+
+IMAGES = FOLDED.append(pa.field("scored", pa.bool_()))
 """The columns of images; ``scored`` says whether the features are read to score the image."""
 
 ADD, SUBTRACT, SCORE = 1, -1, 0

@@ -24,9 +24,10 @@ from fruits.storage.location import Location
 
 FOLDER = "_folds"
 _RECORD = "folds.json"
-_IMAGES = ["path", "label", "fold"]
 _SAMPLE = ".sample.parquet"
 
+FOLDED = pa.schema([("path", pa.string()), ("label", pa.string()), ("fold", pa.int64())])
+"""The columns of the training images with their folds."""
 
 _GONE = pa.schema(
     [("path", pa.string()), ("file", pa.dictionary(pa.int32(), pa.string())), ("row", pa.int64())]
@@ -92,7 +93,7 @@ class KeptFolds:
         Raises:
             OutputError: a file is missing or damaged.
         """
-        return (read_rows(self._images_file(number), _IMAGES) for number in range(self.parts))
+        return (read_rows(self._images_file(number), FOLDED.names) for number in range(self.parts))
 
     def write(self, images: Iterable[pa.Table]) -> None:
         """Makes these moments the current ones, and deletes all others.
@@ -103,7 +104,7 @@ class KeptFolds:
         """
         parts = 0
         for rows in images:
-            write_rows(self._images_file(parts), rows.select(_IMAGES))
+            write_rows(self._images_file(parts), rows.select(FOLDED.names))
             parts += 1
         record = {"name": self.name, "transforms": self.transforms, "parts": parts}
         replace(self.place / _RECORD, json.dumps(record).encode())

@@ -12,14 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from fruits.classify.groups import Groups, assign_folds, describe_groups, group_images
+from fruits.features.kept_folds import FOLDED
 from fruits.sources import parts
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Parts
 from fruits.sources.row_counts import counted
 from fruits.sources.spread import Spread, each_sorted
-
-FOLDED = pa.schema([("path", pa.string()), ("label", pa.string()), ("fold", pa.int64())])
-"""The columns of the training images with their folds."""
 
 
 def training_folds(images: Parts, naming: Naming) -> tuple[Parts, dict[str, Any]]:
@@ -34,9 +32,9 @@ def training_folds(images: Parts, naming: Naming) -> tuple[Parts, dict[str, Any]
         naming: The rules that read paths.
 
     Returns:
-        Parts of :data:`FOLDED`; and ``groups``, one line that describes the groups, ``groups_by``,
-        the number of labels by rule (:attr:`Groups.kinds`), and ``ungrouped``, the number of images
-        without a group (:attr:`Groups.ungrouped`).
+        Parts of :data:`fruits.features.kept_folds.FOLDED`; and ``groups``, one line that describes
+        the groups, ``groups_by``, the number of labels by rule (:attr:`Groups.kinds`), and
+        ``ungrouped``, the number of images without a group (:attr:`Groups.ungrouped`).
     """
     if len(images.reads) == 1:
         table, groups = _folded(next(iter(images)), naming)
