@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -150,14 +150,17 @@ def label_column(schema: pa.Schema, naming: Naming, place: str) -> str | None:
     return classes[0] if len(classes) == 1 else None
 
 
-def label_facts(table: pa.Table, naming: Naming, place: str) -> dict[str, list[str | None]]:
-    """Labels, splits and groups of the rows of a table, as strings; None if missing.
+def fact_columns(schema: pa.Schema, naming: Naming, place: str) -> dict[str, str | None]:
+    """The columns with the label, the split and the group of each row of a table; None if missing.
 
-    A column is not read if the user gave a rule that replaces it.
+    A column is not used if the user gave a rule that replaces it.
+
+    Raises:
+        InputError: a column that the user named is missing, or has values of another kind.
     """
-    names, optional = table.column_names, naming.optional_columns
+    names, optional = schema.names, naming.optional_columns
     columns = {
-        "label": None if has_rules(naming) else label_column(table.schema, naming, place),
+        "label": None if has_rules(naming) else label_column(schema, naming, place),
         "split": (
             None
             if naming.split == "none"
@@ -167,7 +170,20 @@ def label_facts(table: pa.Table, naming: Naming, place: str) -> dict[str, list[s
     }
     for name, column in columns.items():
         if column:
-            _require_scalar(table.schema.field(column), name, place)
+            _require_scalar(schema.field(column), name, place)
+    return columns
+
+
+def facts_of(
+    table: pa.Table, columns: Mapping[str, str | None], place: str
+) -> dict[str, list[str | None]]:
+    """Labels, splits and groups of some rows of a table, as strings; None if missing.
+
+    Args:
+        table: the rows.
+        columns: the result of :func:`fact_columns`.
+        place: the location of the table, for messages.
+    """
     found: dict[str, list[str | None]] = {
         name: texts(table, column) if column else [None] * table.num_rows
         for name, column in columns.items()

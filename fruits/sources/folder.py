@@ -20,7 +20,9 @@ from fruits.sources.formats import SUFFIXES
 from fruits.sources.limits import too_long
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.naming import Naming
+from fruits.sources.parts import Found
 from fruits.sources.selection import Selection
+from fruits.sources.spread import gather
 from fruits.sources.text import original, storable
 from fruits.storage.ahead import read_ahead
 from fruits.storage.failures import store_errors
@@ -56,6 +58,10 @@ class Folder:
         """Lists all images, see :func:`find_images`."""
         return find_images(self.place, self.naming)
 
+    def found(self) -> Found:
+        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
+        return self.batches().found()
+
     def batches(self, archives: tuple[str, ...] = ()) -> FolderListing:
         """The same images, in tables of some thousand rows.
 
@@ -85,7 +91,8 @@ def find_images(place: str | Location, naming: Naming | None = None) -> Listing:
             subfolders cannot be listed.
         StorageError: the store cannot be used.
     """
-    return FolderListing(place, naming or Naming()).listing()
+    found = FolderListing(place, naming or Naming()).found()
+    return Listing(found.images.table(), found.passed_over, found.linked)
 
 
 class FolderListing:
@@ -132,10 +139,10 @@ class FolderListing:
                 f"{count} files in {self._place}{self._selection.described(': ')}"
             )
 
-    def listing(self) -> Listing:
-        """The whole listing in memory, sorted by path."""
-        images = pa.concat_tables([LISTING.empty_table(), *self])
-        return Listing(images.sort_by("path").combine_chunks(), self.passed_over, self.linked)
+    def found(self) -> Found:
+        """The whole listing, sorted by path."""
+        images = gather(self, LISTING, sort=True)
+        return Found(images, self.passed_over, self.linked)
 
     def _entries(self, location: Location) -> Iterator[Entry]:
         """Yields the entries that are images."""

@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.storage.cache import cache_folder
 from fruits.storage.location import Location
+from fruits.storage.temporary import temporary_folder
 from fruits.storage.walk import Entry
 
 # Changes when indexes have other columns or other contents.
@@ -28,10 +32,36 @@ _FORMAT = "5"
 # The key in the metadata of an index for the version of its file.
 _VERSION = b"fruits.version"
 
+ROWS = 16_384
+"""The number of rows that are read or written together."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index in a local file, which is open, so that another process may replace it.
+
+    Attributes:
+        file: The open file.
+        folder: The temporary folder that has the file, or None if it is in the cache.
+    """
+
+    file: pq.ParquetFile
+    folder: TemporaryDirectory[str] | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the index."""
+        return self.file.schema_arrow
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Reads the rows in order, some thousand at a time."""
+        for batch in self.file.iter_batches(ROWS, use_threads=False):
+            yield pa.table(batch).replace_schema_metadata(self.schema.metadata)
+
 
 def cached_index(
-    kind: str, location: Location, entry: Entry, make: Callable[[], pa.Table]
-) -> pa.Table:
+    kind: str, location: Location, entry: Entry, make: Callable[[], Iterator[pa.Table]]
+) -> Index:
     """The cached index of a file, or a new one if the file changed or is not cached.
 
     A new index replaces that of an earlier version of the file.
@@ -40,27 +70,58 @@ def cached_index(
         kind: the kind of index.
         location: the location of the file.
         entry: the length and the time of the file, which identify its version.
-        make: reads the file and makes the index.
+        make: reads the file, and yields the rows of the index, at least one table.
     """
     name = hashlib.sha256(json.dumps([kind, location.uri]).encode()).hexdigest()[:32]
     path = cache_folder() / "indexes" / f"{name}.parquet"
     version = json.dumps([_FORMAT, entry.length, str(entry.modified)]).encode()
     with suppress(OSError, pa.ArrowException):  # It is missing or damaged.
-        kept: pa.Table = pq.read_table(path, partitioning=None)
+        kept = Index(_opened(path))
         if (kept.schema.metadata or {}).get(_VERSION) == version:
+            for _ in kept.tables():
+                pass
             return kept
-    made = make()
-    about = (made.schema.metadata or {}) | {_VERSION: version}
+    index = new_index(make, {_VERSION: version})
     with suppress(OSError):  # The next run makes it again.
-        _keep(made.replace_schema_metadata(about), path)
-    return made
+        _keep(index, path)
+    return index
 
 
-def _keep(table: pa.Table, path: Path) -> None:
+def new_index(
+    make: Callable[[], Iterator[pa.Table]], about: dict[bytes, bytes] | None = None
+) -> Index:
+    """A new index, which is not cached.
+
+    Args:
+        make: see :func:`cached_index`.
+        about: metadata to add to those of the tables.
+    """
+    folder = temporary_folder()
+    path = _path_in(folder)
+    tables = make()
+    first = next(tables)
+    schema = first.schema.with_metadata((first.schema.metadata or {}) | (about or {}))
+    with pq.ParquetWriter(path, schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+    return Index(_opened(path), folder)
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)))
+
+
+def _path_in(folder: TemporaryDirectory[str]) -> Path:
+    return Path(folder.name) / "index.parquet"
+
+
+def _keep(index: Index, path: Path) -> None:
+    assert index.folder
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{uuid.uuid4().hex}.part")
     try:
-        pq.write_table(table, part)
+        shutil.copyfile(_path_in(index.folder), part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -5,17 +5,17 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
+import itertools
 import json
-import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 from urllib.parse import unquote_plus
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -23,18 +23,27 @@ import pyarrow.csv as pacsv
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import READS
 from fruits.sources.columns import require_different
-from fruits.sources.listing import Listing
+from fruits.sources.named_files import NAMED, described, last_of_each_path
 from fruits.sources.naming import Naming
+from fruits.sources.parquet_index import open_parquet
+from fruits.sources.parts import Found
 from fruits.sources.selection import Selection
-from fruits.sources.table_source import Row, listed_files
+from fruits.sources.spread import gather
 from fruits.sources.text import storable
+from fruits.storage.ahead import read_ahead
 from fruits.storage.failures import store_errors
-from fruits.storage.files import read
+from fruits.storage.files import local_file, read
 from fruits.storage.location import Location
-from fruits.storage.parquet import parquet_table
 
 _BUCKET, _KEY, _SIZE, _MODIFIED = "bucket", "key", "size", "lastmodifieddate"
 _LATEST, _DELETED = "islatest", "isdeletemarker"
+_USED = {_BUCKET, _KEY, _SIZE, _MODIFIED, _LATEST, _DELETED}
+
+ROWS = 16_384
+"""The rows of a batch of Parquet."""
+
+# Not for security: a file may be incomplete.
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 @dataclass(frozen=True)
@@ -49,24 +58,25 @@ class Inventory:
     place: str
     naming: Naming = field(default_factory=Naming)
 
-    def items(self) -> Listing:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
+    def found(self) -> Found:
+        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
         location = Location.of(self.place)
         manifest = _read_manifest(location)
-        with ThreadPoolExecutor(READS) as pool:
-            tables = list(pool.map(lambda one: _read_part(location, manifest, one), manifest.files))
         selection = Selection()
-        found = dict(one for table in tables for one in _objects(table, location, selection))
-        if not found:
+
+        def listed(part: pa.Table) -> pa.Table:
+            files = last_of_each_path(part)
+            return described(files, self.naming, np.zeros(files.num_rows, bool))
+
+        with closing(_tables(location, manifest)) as tables:
+            objects = (_objects(rows, location, selection) for rows in tables)
+            images = gather(objects, NAMED, sort=True, change=listed)
+        if not images.num_rows:
             raise InputError(
                 f"images: wanted images in the inventory {location}; got none"
                 + selection.described(": ")
             )
-        rows: list[Row] = [(uri, None, None, None) for uri in found]
-        return Listing(
-            listed_files(rows, found, self.naming).images,
-            dict(sorted(selection.passed_over.items())),
-        )
+        return Found(images, dict(sorted(selection.passed_over.items())))
 
 
 def is_manifest(content: bytes) -> bool:
@@ -129,26 +139,50 @@ def _read_manifest(location: Location) -> _Manifest:
     return _Manifest.of(content, location)
 
 
-def _read_part(location: Location, manifest: _Manifest, file: tuple[str, str | None]) -> pa.Table:
-    """Reads one file of an inventory; the names of its columns become lower case."""
-    key, checksum = file
+def _tables(location: Location, manifest: _Manifest) -> Generator[pa.Table]:
+    """Yields the rows of all files; the names of columns become lower case.
+
+    The next files are copied from the store meanwhile.
+    """
+    jobs = ((1, partial(_opened, location, manifest, *file)) for file in manifest.files)
+    read = _read_parquet if manifest.parquet else _read_csv
+    with closing(read_ahead(jobs, READS, READS)) as ahead:
+        for uri, path, copy in ahead:
+            with copy, _readable(uri, location):
+                for table in read(path, manifest.columns):
+                    names = [name.lower().replace("_", "") for name in table.column_names]
+                    table = table.rename_columns(names)
+                    _check_columns(table, location)
+                    yield table
+
+
+def _opened(
+    location: Location, manifest: _Manifest, key: str, checksum: str | None
+) -> tuple[str, str, ExitStack]:
+    """The URI of a file, its local path, and what deletes its local copy."""
     uri = _uri_of(location, manifest, key)
+    with _readable(uri, location), ExitStack() as copy:
+        path = copy.enter_context(local_file(uri))
+        if checksum:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, _md5).hexdigest()
+            if found != checksum:
+                raise InputError(
+                    f"images: {uri} is not the file that {location} names: copy it again"
+                )
+        return uri, path, copy.pop_all()
+
+
+@contextmanager
+def _readable(uri: str, location: Location) -> Iterator[None]:
+    """Reports errors of reading a file of an inventory."""
     try:
         with store_errors(uri):
-            content = read(uri)
-        if checksum and hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
-            raise InputError(f"images: {uri} is not the file that {location} names: copy it again")
-        if manifest.parquet:
-            table = parquet_table(content)
-        else:
-            table = _read_csv(gzip.decompress(content), manifest.columns)
-    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeError) as error:
+            yield
+    except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(
             f"images: {uri}, which {location} names, cannot be read: {one_line(error)}"
         ) from error
-    table = table.rename_columns([name.lower().replace("_", "") for name in table.column_names])
-    _check_columns(table, location)
-    return table
 
 
 def _uri_of(location: Location, manifest: _Manifest, key: str) -> str:
@@ -164,17 +198,31 @@ def _uri_of(location: Location, manifest: _Manifest, key: str) -> str:
     return f"{folder.rpartition('/')[0]}/data/{name}"
 
 
-def _read_csv(content: bytes, names: list[str]) -> pa.Table:
-    table = pacsv.read_csv(
-        io.BytesIO(content),
-        read_options=pacsv.ReadOptions(column_names=names),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-    )
-    if names.count("Key") != 1:
-        return table
-    decoded = pa.array([unquote_plus(key) for key in table["Key"].to_pylist()], pa.string())
-    return table.set_column(names.index("Key"), "Key", decoded)
+def _read_parquet(path: str, _: list[str]) -> Iterator[pa.Table]:
+    with open_parquet(Location.of(path), 0) as file:
+        names = [one for one in file.schema_arrow.names if one.lower().replace("_", "") in _USED]
+        yield file.schema_arrow.empty_table()
+        for batch in file.iter_batches(ROWS, columns=names, use_threads=False):
+            yield pa.table(batch)
+
+
+def _read_csv(path: str, names: list[str]) -> Iterator[pa.Table]:
+    with (
+        pa.CompressedInputStream(pa.OSFile(os.fsencode(path)), "gzip") as stream,
+        pacsv.open_csv(
+            stream,
+            read_options=pacsv.ReadOptions(column_names=names),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        ) as batches,
+    ):
+        for batch in batches:
+            table = pa.table(batch)
+            if names.count("Key") == 1:
+                keys = [unquote_plus(key) for key in table["Key"].to_pylist()]
+                decoded = pa.array(keys, pa.string())
+                table = table.set_column(names.index("Key"), "Key", decoded)
+            yield table
 
 
 def _check_columns(table: pa.Table, location: Location) -> None:
@@ -187,10 +235,8 @@ def _check_columns(table: pa.Table, location: Location) -> None:
         )
 
 
-def _objects(
-    table: pa.Table, location: Location, selection: Selection
-) -> Iterator[tuple[str, tuple[int, Any]]]:
-    """Yields the images of a part: URI, and length and time."""
+def _objects(table: pa.Table, location: Location, selection: Selection) -> pa.Table:
+    """The images among some rows, as rows of :data:`NAMED`."""
     current = [
         latest and not deleted
         for latest, deleted in zip(
@@ -200,13 +246,18 @@ def _objects(
     if old := current.count(False):
         selection.passed_over["old versions"] += old
         table = table.filter(pa.array(current))
-    for bucket, key, size, time in _values(table, location):
-        if not key.endswith("/") and selection.is_image(key):
-            yield f"s3a://{bucket}/{key}", (size, time)
+    buckets, keys, sizes, times = _values(table, location)
+    names = list(zip(buckets.to_pylist(), keys.to_pylist(), strict=True))
+    mine = [not key.endswith("/") and selection.is_image(key) for _, key in names]
+    uris = [f"s3a://{bucket}/{key}" for bucket, key in itertools.compress(names, mine)]
+    mask = pa.array(mine, pa.bool_())
+    columns = {"path": uris, "length": sizes.filter(mask), "modified": times.filter(mask)}
+    nothing = pa.nulls(len(uris), pa.string())
+    return pa.table({name: columns.get(name, nothing) for name in NAMED.names}, schema=NAMED)
 
 
-def _values(table: pa.Table, location: Location) -> Iterator[tuple[str, str, int, Any]]:
-    """Bucket, key, size and time of each row."""
+def _values(table: pa.Table, location: Location) -> list[pa.ChunkedArray]:
+    """The columns of bucket, key, size and time."""
     times, numbers = pa.timestamp("us", tz="UTC"), pa.int64()
     kinds = {_BUCKET: pa.string(), _KEY: pa.string(), _SIZE: numbers, _MODIFIED: times}
     try:
@@ -221,7 +272,7 @@ def _values(table: pa.Table, location: Location) -> Iterator[tuple[str, str, int
             f"images: {location} names a file with a row without bucket, key, size or time: "
             "copy it again"
         )
-    return zip(*(column.to_pylist() for column in columns), strict=True)
+    return columns
 
 
 def _flag(table: pa.Table, name: str, missing: bool) -> list[bool]:

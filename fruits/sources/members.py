@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -33,6 +34,9 @@ SEPARATOR = "!/"
 
 # The length of a file must be less than this, to fit in a column of int64.
 LONGEST = 1 << 63
+
+# The number of rows in a table.
+ROWS = 16_384
 
 # The kind of an item that is never read; its row has the reason.
 REFUSED = "refused"
@@ -125,6 +129,20 @@ def in_file_order(items: pa.Table) -> pa.Table:
     keys = pa.table({"file": pa.array(files, pa.string()), "place": places})
     order = pc.sort_indices(keys, [("file", "ascending"), ("place", "ascending")])
     return items.take(order)
+
+
+def tables_of(
+    kind: str,
+    uri: str,
+    modified: Any,
+    members: Iterable[Member],
+    naming: Naming,
+    is_folder: bool = True,
+) -> Iterator[pa.Table]:
+    """Yields the rows of :func:`listed`, some thousand at a time."""
+    rest = iter(members)
+    while some := list(islice(rest, ROWS)):
+        yield listed(kind, uri, modified, some, naming, is_folder)
 
 
 def listed(
@@ -254,25 +272,6 @@ def is_item(name: str, reason: str | None, selection: Selection) -> bool:
     if reason:
         return name.lower().endswith(SUFFIXES) or selection.is_image(_base(name))
     return selection.is_image(name)
-
-
-def without_repeats(members: list[Member]) -> list[Member]:
-    """Makes the names of members different: of several with one name, the last one is kept.
-
-    This is the one that remains when the archive is extracted. The others are listed with a reason.
-    """
-    last = {one.name: number for number, one in enumerate(members)}
-    if len(last) == len(members):
-        return members
-    seen: dict[str, int] = {}
-    found = []
-    for number, one in enumerate(members):
-        if last[one.name] != number:
-            seen[one.name] = seen.get(one.name, 0) + 1
-            reason = one.reason or "a later member of the archive has the same name"
-            one = one._replace(name=f"{one.name}#{seen[one.name]}", reason=reason)
-        found.append(one)
-    return found
 
 
 def _base(name: str) -> str:

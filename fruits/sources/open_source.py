@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,13 +17,14 @@ import pyarrow.compute as pc
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import READS
 from fruits.sources.columns import image_column
-from fruits.sources.folder import Folder, FolderListing
+from fruits.sources.folder import Folder
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.inventory import Inventory
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.members import AT, ITEMS, SEPARATOR
 from fruits.sources.naming import COLUMN, Naming
-from fruits.sources.parquet_source import ParquetImages, open_parquet
+from fruits.sources.parquet_index import open_parquet
+from fruits.sources.parquet_source import ParquetImages
 from fruits.sources.parts import Found
 from fruits.sources.selection import other_files
 from fruits.sources.source import Lister
@@ -41,8 +43,8 @@ from fruits.storage.walk import files_in, stat_file
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _ARCHIVES = (".zip", ".parquet", *_TARS)
 
-# Files of this many bytes together are listed at the same time: while an archive is listed, each of
-# its members needs about 1 kB of memory.
+# Files of this many bytes together are listed at the same time: while a zip archive is listed, each
+# of its members needs about 1 kB of memory.
 _LISTED_BYTES = 2 << 30
 
 
@@ -59,41 +61,45 @@ class Sources:
     naming: Naming = field(default_factory=Naming)
 
     def items(self) -> Listing:
-        """Every image: see :meth:`fruits.sources.source.Lister.items`."""
-        return self._checked(merge_listings([_list(place, self.naming) for place in self.places]))
+        """Every image, in memory."""
+        found = self.found()
+        return Listing(found.images.table(), found.passed_over, found.linked)
 
     def found(self) -> Found:
-        """Lists all images in parts: a folder of any size is listed with little memory.
+        """Every image, see :meth:`fruits.sources.source.Lister.found`.
 
-        The images of archives and tables, and those of several places, are first listed in memory.
+        An image that is in several places is listed once.
 
         Raises:
-            InputError, StorageError: see :meth:`items`.
+            InputError: two places have different values for the same image.
         """
-        if len(self.places) == 1 and not _matches(self.places[0]):
-            lister = lister_of(self.places[0], self.naming)
-            if isinstance(lister, Folder):
-                batches = lister.batches(_ARCHIVES)
-                images = gather(batches, LISTING, sort=True)
-                if not batches.archives:
-                    return Found(images, batches.passed_over, batches.linked)
-                listing = _of_archives(batches, lister)
-            else:
-                listing = lister.items()
-        else:
-            listing = self.items()
-        listing = self._checked(listing)
-        images = gather([listing.images], listing.images.schema)
-        return Found(images, listing.passed_over, listing.linked)
-
-    def _checked(self, listing: Listing) -> Listing:
-        if not listing.images.num_rows:
-            others = other_files(listing.passed_over, ", which has")
+        with closing(self._found_in_each()) as listings:
+            found = merge_listings(listings)
+        if not found.images.num_rows:
+            others = other_files(found.passed_over, ", which has")
             raise InputError(
                 f"images: wanted images, such as files that end in {' '.join(SUFFIXES)}; "
                 f"there are none in {', '.join(self.places)}{others}"
             )
-        return listing
+        return found
+
+    def _found_in_each(self) -> Generator[Found]:
+        """Yields the images of each folder and file, one after the other."""
+        for place in self.places:
+            if matches := _matches(place):
+                yield from _list_each(matches, self.naming)
+                continue
+            lister = lister_of(place, self.naming)
+            if not isinstance(lister, Folder):
+                yield lister.found()
+                continue
+            folder = lister.batches(_ARCHIVES)
+            images = gather(folder, LISTING, sort=True)
+            if folder.archives:
+                uri = Location.of(place).uri
+                files = [(f"{uri}/{name}", length) for name, length in folder.archives.items()]
+                yield from _list_each(sorted(files), self.naming)
+            yield Found(images, folder.passed_over, folder.linked)
 
 
 def open_source(images: str | Sequence[str], naming: Naming | None = None) -> Sources:
@@ -164,61 +170,50 @@ def locate_members(files: pa.Table) -> pa.Table:
     for container in sorted(containers):
         # There may also be a folder with this name.
         if container.lower().endswith(_ARCHIVES) and not _exists(f"{container}!"):
-            images = lister_of(container, Naming()).items().images
-            wanted = images.filter(pc.is_in(images["path"], files["path"].combine_chunks()))
-            there |= dict(zip(wanted["path"].to_pylist(), wanted["at"].to_pylist(), strict=True))
+            for images in lister_of(container, Naming()).found().images:
+                wanted = images.filter(pc.is_in(images["path"], files["path"].combine_chunks()))
+                there |= zip(wanted["path"].to_pylist(), wanted["at"].to_pylist(), strict=True)
     at = pa.array([there.get(path) for path in paths], AT)
     return files.select(["path", "length"]).append_column("at", at)
 
 
-def merge_listings(listings: Sequence[Listing]) -> Listing:
-    """Merges listings; an image that is in several of them is listed once.
+def merge_listings(listings: Iterator[Found]) -> Found:
+    """Merges listings one after the other; an image that is in several of them is listed once.
 
     Raises:
         InputError: two listings have different values for the same image.
     """
-    if len(listings) == 1:
-        return listings[0]
+    first, second = next(listings), next(listings, None)
+    if second is None:
+        return first
     passed_over: Counter[str] = Counter()
-    for listing in listings:
-        passed_over.update(listing.passed_over)
-    images = pa.concat_tables([_with_all_columns(listing.images) for listing in listings])
-    images, repeated = _without_repeats(images)
-    if repeated:
-        passed_over["repeated images"] += repeated
-    linked = [folder for listing in listings for folder in listing.linked]
-    return Listing(images, dict(sorted(passed_over.items())), linked)
+    linked: list[str] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for listing in itertools.chain((first, second), listings):
+            passed_over.update(listing.passed_over)
+            linked.extend(listing.linked)
+            yield from map(_with_all_columns, listing.images)
+
+    def once(part: pa.Table) -> pa.Table:
+        images, repeated = _without_repeats(part)
+        if repeated:
+            passed_over["repeated images"] += repeated
+        return images
+
+    images = gather(tables(), ITEMS, change=once)
+    return Found(images, dict(sorted(passed_over.items())), linked)
 
 
-def _list(place: str, naming: Naming) -> Listing:
-    if matches := _matches(place):
-        return merge_listings(_list_each(matches, naming))
-    lister = lister_of(place, naming)
-    if not isinstance(lister, Folder):
-        return lister.items()
-    found = lister.batches(_ARCHIVES)
-    listing = found.listing()
-    return _of_archives(found, lister) if found.archives else listing
-
-
-def _of_archives(found: FolderListing, folder: Folder) -> Listing:
-    """The images of the archives in a listed folder that has no other images."""
-    uri = Location.of(folder.place).uri
-    files = sorted((f"{uri}/{name}", length) for name, length in found.archives.items())
-    listings = _list_each(files, folder.naming)
-    none = listings[0].images.slice(0, 0)
-    return merge_listings([*listings, Listing(none, found.passed_over, found.linked)])
-
-
-def _list_each(files: Sequence[tuple[str, int]], naming: Naming) -> list[Listing]:
+def _list_each(files: Sequence[tuple[str, int]], naming: Naming) -> Iterator[Found]:
     """Lists several files in parallel; `files` are their URIs and lengths in bytes."""
 
-    def list_one(uri: str) -> Listing:
-        return lister_of(uri, naming).items()
+    def list_one(uri: str) -> Found:
+        return lister_of(uri, naming).found()
 
     jobs = ((length, partial(list_one, uri)) for uri, length in files)
     with closing(read_ahead(jobs, READS, _LISTED_BYTES)) as ahead:
-        return list(ahead)
+        yield from ahead
 
 
 def _matches(place: str) -> list[tuple[str, int]]:

@@ -267,7 +267,7 @@ def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
     if format == "tar":
         members = members_of(read_index(shard, keep=False)[2], Selection(), Naming())
         return [(one.name, one.length) for one in members]
-    images = list_zip(shard, Naming(), Selection())
+    images = list_zip(shard, Naming(), Selection()).table(["path", "length"])
     prefix = shard.uri + SEPARATOR
     names = [original(path.removeprefix(prefix)) for path in images["path"].to_pylist()]
     return list(zip(names, images["length"].to_pylist(), strict=True))

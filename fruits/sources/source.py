@@ -7,17 +7,18 @@ does not need to provide them.
 
 from typing import Protocol
 
-from fruits.sources.listing import Listing
+from fruits.sources.parts import Found
 
 
 class Lister(Protocol):
     """Lists the images of a source."""
 
-    def items(self) -> Listing:
-        """Lists every image, and counts the skipped files.
+    def found(self) -> Found:
+        """Lists every image in parts, and counts the skipped files.
 
-        Files are sorted by key, and members of an archive are in the order of the archive: a task
-        gets consecutive rows, and reads them with few requests.
+        In a short listing, files are sorted by key, and members of an archive are in the order of
+        the archive: a task gets consecutive rows, and reads them with few requests. A long listing
+        is sorted by key, see :func:`fruits.sources.spread.gather`.
 
         Raises:
             InputError: there are no images, or a part of the source cannot be listed.

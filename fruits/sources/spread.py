@@ -6,7 +6,7 @@ import itertools
 import tempfile
 import uuid
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,14 @@ MOST_PARTS = 500
 
 _SAMPLES = 200
 """The number of paths per part among which the bounds are chosen."""
+
+Change = Callable[[pa.Table], pa.Table]
+"""Changes the rows of a part; it has all rows with a path if it has one, in the order they came."""
+
+
+def unchanged(part: pa.Table) -> pa.Table:
+    """The same rows."""
+    return part
 
 
 class Spread:
@@ -98,13 +106,16 @@ class FileSpread:
         return self._spread.parts()
 
 
-def gather(tables: Iterable[pa.Table], schema: pa.Schema, sort: bool = False) -> Parts:
+def gather(
+    tables: Iterable[pa.Table], schema: pa.Schema, sort: bool = False, change: Change = unchanged
+) -> Parts:
     """Collects a stream of tables: one part if they are short, otherwise parts sorted by path.
 
     Args:
         tables: the rows.
         schema: the schema of the rows.
         sort: whether a single part is sorted, too; otherwise its rows keep their order.
+        change: changes the rows of each part, such as those with the same path.
     """
     buffered: list[pa.Table] = []
     stream = iter(tables)
@@ -114,12 +125,12 @@ def gather(tables: Iterable[pa.Table], schema: pa.Schema, sort: bool = False) ->
             break
     else:
         table = pa.concat_tables([schema.empty_table(), *buffered])
-        return Parts.of(table.sort_by("path").combine_chunks() if sort else table)
-    return _sorted(itertools.chain(buffered, stream), schema)
+        return Parts.of(change(table.sort_by("path").combine_chunks() if sort else table))
+    return _sorted(itertools.chain(buffered, stream), schema, change)
 
 
-def _sorted(tables: Iterable[pa.Table], schema: pa.Schema) -> Parts:
-    """Divides a long table into parts, and sorts each part."""
+def _sorted(tables: Iterable[pa.Table], schema: pa.Schema, change: Change) -> Parts:
+    """Divides a long table into parts, sorts each part, and changes it."""
     folder = temporary_folder()
     runs: list[Read] = []
     samples: list[str] = []
@@ -139,14 +150,14 @@ def _sorted(tables: Iterable[pa.Table], schema: pa.Schema) -> Parts:
     for read in runs:
         spread.add(read())
     del runs, folder  # Delete the files: all rows are in the parts now.
-    return each_sorted(spread.parts())
+    return each_sorted(spread.parts(), change)
 
 
-def each_sorted(unsorted: Parts) -> Parts:
-    """The same rows, sorted by path within each part."""
-    spread = Spread(unsorted.schema, unsorted.bounds)
+def each_sorted(unsorted: Parts, change: Change = unchanged) -> Parts:
+    """The same rows, sorted by path within each part, which is then changed."""
+    spread = Spread(change(unsorted.schema.empty_table()).schema, unsorted.bounds)
     for number, part in enumerate(unsorted):
-        spread.add_to(number, part.sort_by("path"))
+        spread.add_to(number, change(part.sort_by("path")))
     return spread.parts()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from fruits.errors import StorageError
@@ -18,6 +18,10 @@ _REQUESTS = 16
 # Up to this many files of one folder are requested one by one; for more, the folder is listed, if
 # that is allowed.
 _FEW = 20
+
+# A longer list of names is divided, so that a large folder in S3 is listed with several requests at
+# the same time.
+_NAMES = 5_000
 
 _FORBIDDEN = 403
 
@@ -35,15 +39,13 @@ def statuses(uris: Iterable[str]) -> tuple[dict[str, Entry], StorageError | None
     Raises:
         StorageError: a store cannot be used.
     """
-    folders: dict[str, list[str]] = defaultdict(list)
-    for uri in uris:
-        folders[uri.rpartition("/")[0]].append(uri)
+    groups = [*_groups(uris)]
     found: dict[str, Entry] = {}
     forbidden: StorageError | None = None
     unlisted: list[str] = []
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        parts = pool.map(lambda one: _of_folder(*one), folders.items())
-        for part, names in zip(parts, folders.values(), strict=True):
+        parts = pool.map(lambda one: _of_folder(*one), groups)
+        for part, (_, names) in zip(parts, groups, strict=True):
             if part is None:
                 unlisted += names
             else:
@@ -71,6 +73,20 @@ def refusal(uris: Iterable[str]) -> StorageError | None:
     return error
 
 
+def _groups(uris: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yields folders, and the URIs of files in them that are looked up together."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for uri in uris:
+        folders[uri.rpartition("/")[0]].append(uri)
+    for folder, some in folders.items():
+        if folder.startswith("s3a:"):
+            some.sort()
+            for start in range(0, len(some), _NAMES):
+                yield folder, some[start : start + _NAMES]
+        else:
+            yield folder, some
+
+
 def _of_folder(folder: str, uris: list[str]) -> tuple[dict[str, Entry], StorageError | None] | None:
     """The result of :func:`statuses` for files of one folder; None if it may not be listed."""
     if len(uris) <= _FEW or folder.startswith("file:"):
@@ -78,9 +94,10 @@ def _of_folder(folder: str, uris: list[str]) -> tuple[dict[str, Entry], StorageE
     if folder.startswith(("http:", "https:")):
         return None  # It is a page, or nothing.
     wanted, found = set(uris), {}
+    names = [uri[len(folder) + 1 :] for uri in uris]
     with store_errors(folder):
         try:
-            for entry in files_in(Location.of(folder)):
+            for entry in files_in(Location.of(folder), min(names), max(names)):
                 if (uri := f"{folder}/{entry.name}") in wanted:
                     found[uri] = entry
         except PermissionError:

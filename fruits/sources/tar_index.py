@@ -2,7 +2,7 @@
 
 Headers of ordinary files are parsed here, because an archive may have millions of them and Python's
 `tarfile` needs a third of a millisecond for each PAX header. All others are parsed by `tarfile`:
-sparse files, links, long names of GNU, lengths in other formats, and damaged headers.
+sparse files, links, long names, lengths in other formats, and damaged headers.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import re
 import tarfile
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import IO, NamedTuple, cast
 
 import pyarrow as pa
 
 from fruits.errors import InputError, one_line
-from fruits.sources.indexes import cached_index
+from fruits.sources.indexes import ROWS, Index, cached_index, new_index
 from fruits.sources.members import LONGEST
 from fruits.sources.text import original, storable
 from fruits.storage.failures import store_errors
@@ -72,17 +73,12 @@ class Row(NamedTuple):
     text: str | None
 
 
-_INDEX = pa.schema(
-    [
-        *((name, pa.string()) for name in ("name", "type", "target")),
-        *((name, pa.int64()) for name in ("length", "offset", "span")),
-        ("text", pa.string()),
-    ]
-)
+_NUMBERS = ("length", "offset", "span")
+_INDEX = pa.schema({n: pa.int64() if n in _NUMBERS else pa.string() for n in Row._fields})
 
 
-def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, list[Row]]:
-    """The URI of an archive, its entry in the store, and its members.
+def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, Index]:
+    """The URI of an archive, its entry in the store, and its members for :func:`rows_of`.
 
     Args:
         place: the path or URI of the archive.
@@ -98,7 +94,7 @@ def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, li
         with store_errors(location.uri):
             entry = stat_file(location)
             make = partial(_made, location, entry.length)
-            index = cached_index(KIND, location, entry, make) if keep else make()
+            index = cached_index(KIND, location, entry, make) if keep else new_index(make)
     except FileNotFoundError:
         raise InputError(f"images: wanted a tar archive; {place} does not exist") from None
     except OSError as error:
@@ -108,10 +104,14 @@ def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, li
             f"images: wanted a complete tar archive; {place} cannot be read "
             f"({one_line(error)}): copy it again, or pack it again"
         ) from error
-    columns = {name: index[name].to_pylist() for name in Row._fields}
-    for name in ("name", "target"):
-        columns[name] = [original(text) for text in columns[name]]
-    return location.uri, entry, [Row(*values) for values in zip(*columns.values(), strict=True)]
+    return location.uri, entry, index
+
+
+def rows_of(index: Index) -> Iterator[Row]:
+    """Yields the members of an archive, in order."""
+    for table in index.tables():
+        names, types, targets, *others = (table[name].to_pylist() for name in Row._fields)
+        yield from map(Row, map(original, names), types, map(original, targets), *others)
 
 
 def is_header(header: bytes, length: int) -> bool:
@@ -127,7 +127,7 @@ def padded_length(length: int) -> int:
     return -(-length // BLOCK) * BLOCK
 
 
-def _made(location: Location, length: int) -> pa.Table:
+def _made(location: Location, length: int) -> Iterator[pa.Table]:
     with open_ranges(location, length) as file:
         start = file.read(6)
         for magic, program in _COMPRESSED.items():
@@ -139,10 +139,12 @@ def _made(location: Location, length: int) -> pa.Table:
                 )
         file.seek(0)
         with tarfile.open(fileobj=cast(IO[bytes], file), mode="r:") as archive:
-            rows = list(_rows(archive, file, length))
+            rows = _rows(archive, file, length)
+            yield _INDEX.empty_table()
+            while some := list(islice(rows, ROWS)):
+                columns = zip(zip(*some, strict=True), _INDEX.types, strict=True)
+                yield pa.table([pa.array(*one) for one in columns], _INDEX)
             _check_end(file, archive.offset, length)
-    columns = list(zip(*rows, strict=True)) or [()] * len(_INDEX)
-    return pa.table([pa.array(*one) for one in zip(columns, _INDEX.types, strict=True)], _INDEX)
 
 
 def _rows(archive: tarfile.TarFile, file: File, length: int) -> Iterator[Row]:

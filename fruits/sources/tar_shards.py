@@ -11,25 +11,41 @@ import io
 import json
 import posixpath
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fruits.errors import one_line
 from fruits.sources.archive import damaged
 from fruits.sources.columns import number_text
-from fruits.sources.listing import Listing
+from fruits.sources.indexes import Index
 from fruits.sources.members import (
+    ITEMS,
     Member,
     Position,
     is_item,
-    listed,
     normal_name,
     side_of,
-    without_repeats,
+    tables_of,
 )
 from fruits.sources.naming import Naming
+from fruits.sources.parts import Found
+from fruits.sources.repeats import renamed, repeats
 from fruits.sources.selection import Selection
-from fruits.sources.tar_index import BLOCK, KIND, Row, is_header, padded_length, read_index
+from fruits.sources.spread import gather
+from fruits.sources.tar_index import (
+    BLOCK,
+    KIND,
+    SIDECARS,
+    Row,
+    is_header,
+    padded_length,
+    read_index,
+    rows_of,
+)
 from fruits.sources.text import storable
 
 # The method of a member that is stored without its holes.
@@ -48,15 +64,16 @@ class TarShard:
     place: str
     naming: Naming = field(default_factory=Naming)
 
-    def items(self) -> Listing:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
+    def found(self) -> Found:
+        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
         selection = Selection()
         uri, entry, index = read_index(self.place)
-        members = members_of(index, selection, self.naming)
+        archive = _Extracted(index, self.naming)
         # If samples have their own labels, the name of the archive is not a label.
-        own = any(one.label for one in members)
-        images = listed(KIND, uri, entry.modified, members, self.naming, not own)
-        return Listing(images, dict(sorted(selection.passed_over.items())))
+        own = any(one.label for one in archive.members()) if archive.sidecars else False
+        members = archive.different(selection)
+        images = gather(tables_of(KIND, uri, entry.modified, members, self.naming, not own), ITEMS)
+        return Found(images, dict(sorted(selection.passed_over.items())))
 
 
 def cut(place: Position, data: memoryview) -> bytes | OSError:
@@ -94,30 +111,57 @@ def _sparse(place: Position, data: memoryview) -> bytes | OSError:
     return content
 
 
-def members_of(rows: list[Row], selection: Selection, naming: Naming) -> list[Member]:
+def members_of(index: Index, selection: Selection, naming: Naming) -> Iterator[Member]:
     """The images of an archive; the selection counts the other members."""
-    files, copies = _extracted(rows)
-    sidecars = {}
-    for name, row in files.items():
-        if row.text is not None:
-            stem, suffix = posixpath.splitext(name)
-            sidecars[stem + suffix.lower()] = row.text
-    found = []
-    for row, copied in zip(rows, copies, strict=True):
-        name, reason = normal_name(row.name)
-        if row.type == "special":
-            selection.passed_over["special files"] += 1
-            continue
-        if not is_item(name, reason, selection):
-            continue
-        there = _resolved(copied or row, files)
-        if there is None:
-            target = storable(row.target)
-            reason = reason or f"a link to {target}, which is not a file of the archive"
-            there = row
-        label, split, group = _sidecar_values(name, sidecars, naming)
-        found.append(
-            Member(
+    return _Extracted(index, naming).different(selection)
+
+
+class _Extracted:
+    """An archive as if it were extracted.
+
+    Members that no other one refers to are not kept in memory.
+
+    Attributes:
+        sidecars: The texts with the labels of samples, by name.
+    """
+
+    def __init__(self, index: Index, naming: Naming) -> None:
+        self._index = index
+        self._naming = naming
+        # The members that there are by name after extraction, and what each link was a copy of. A
+        # hard link is a copy of what has the name when the link is made: a later member with the
+        # same name changes nothing of it.
+        self._files: dict[str, Row] = {}
+        self._copies: dict[int, Row] = {}
+        links = pa.array(["link", "symlink"])
+        is_linked = any(pc.any(pc.is_in(t["type"], links)).as_py() for t in index.tables())
+        for number, row in enumerate(rows_of(index)):
+            if is_linked or row.name.lower().endswith(SIDECARS):
+                target = self._files.get(posixpath.normpath(row.target))
+                if row.type == "link" and target:
+                    self._copies[number] = target
+                self._files[posixpath.normpath(row.name)] = self._copies.get(number, row)
+        self.sidecars: dict[str, str] = {}
+        for name, row in self._files.items():
+            if row.text is not None:
+                stem, suffix = posixpath.splitext(name)
+                self.sidecars[stem + suffix.lower()] = row.text
+
+    def different(self, selection: Selection) -> Iterator[Member]:
+        """Yields the images with different names; the selection counts the other members."""
+        names = (name for name, *_ in self._images(selection))
+        return renamed(self.members(), dict(repeats(names)))
+
+    def members(self) -> Iterator[Member]:
+        """Yields the images with the names that they have in the archive."""
+        for name, reason, row, number in self._images(Selection()):
+            there = _resolved(self._copies.get(number, row), self._files)
+            if there is None:
+                target = storable(row.target)
+                reason = reason or f"a link to {target}, which is not a file of the archive"
+                there = row
+            label, split, group = _sidecar_values(name, self.sidecars, self._naming)
+            yield Member(
                 name,
                 *(there.length, there.offset, there.span, there.length),
                 method=_SPARSE if there.type == "sparse" else 0,
@@ -126,23 +170,15 @@ def members_of(rows: list[Row], selection: Selection, naming: Naming) -> list[Me
                 split=split,
                 group=group,
             )
-        )
-    return without_repeats(found)
 
-
-def _extracted(rows: list[Row]) -> tuple[dict[str, Row], list[Row | None]]:
-    """The members that there are by name after extraction, and what each member was a copy of.
-
-    A hard link is a copy of what has the name when the link is made: a later member with the same
-    name changes nothing of it.
-    """
-    files: dict[str, Row] = {}
-    copies = []
-    for row in rows:
-        target = files.get(posixpath.normpath(row.target)) if row.type == "link" else None
-        files[posixpath.normpath(row.name)] = target or row
-        copies.append(target)
-    return files, copies
+    def _images(self, selection: Selection) -> Iterator[tuple[str, str | None, Row, int]]:
+        """Yields name, reason to refuse it, row, and the number of the row of each image."""
+        for number, row in enumerate(rows_of(self._index)):
+            name, reason = normal_name(row.name)
+            if row.type == "special":
+                selection.passed_over["special files"] += 1
+            elif is_item(name, reason, selection):
+                yield name, reason, row, number
 
 
 def _resolved(row: Row, files: dict[str, Row]) -> Row | None:

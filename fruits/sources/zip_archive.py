@@ -11,25 +11,28 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-
-import pyarrow as pa
+from itertools import chain, groupby, pairwise
+from operator import attrgetter
 
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import damaged
 from fruits.sources.limits import RefusedItemError
-from fruits.sources.listing import Listing
 from fruits.sources.members import (
+    ITEMS,
     Member,
     Position,
     is_item,
-    listed,
     normal_name,
-    without_repeats,
+    tables_of,
 )
 from fruits.sources.naming import Naming
+from fruits.sources.parts import Found, Parts
+from fruits.sources.repeats import renamed, repeats
 from fruits.sources.selection import Selection
+from fruits.sources.spread import gather
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.ranges import open_ranges
@@ -68,14 +71,14 @@ class ZipArchive:
     place: str
     naming: Naming = field(default_factory=Naming)
 
-    def items(self) -> Listing:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.items`."""
+    def found(self) -> Found:
+        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
         selection = Selection()
         images = list_zip(self.place, self.naming, selection)
-        return Listing(images, dict(sorted(selection.passed_over.items())))
+        return Found(images, dict(sorted(selection.passed_over.items())))
 
 
-def list_zip(place: str | Location, naming: Naming, selection: Selection) -> pa.Table:
+def list_zip(place: str | Location, naming: Naming, selection: Selection) -> Parts:
     """Lists the images of a zip archive, as rows of :data:`fruits.sources.members.ITEMS`.
 
     Args:
@@ -97,7 +100,7 @@ def list_zip(place: str | Location, naming: Naming, selection: Selection) -> pa.
                 with zipfile.ZipFile(file) as archive:
                     if disk or any(0 < one.volume < _NO_DISK for one in archive.infolist()):
                         raise _one_of_several(place)
-                    members = _members(archive.infolist(), archive.start_dir, selection)
+                    members = [*_members(archive.infolist(), archive.start_dir, selection)]
     except FileNotFoundError:
         raise InputError(f"images: wanted a zip archive; {place} does not exist") from None
     except OSError as error:
@@ -110,8 +113,8 @@ def list_zip(place: str | Location, naming: Naming, selection: Selection) -> pa.
             f"images: wanted a complete zip archive; {place} cannot be read "
             f"({one_line(error)}): copy it again, or pack it again"
         ) from error
-    members.sort(key=lambda one: one.offset)
-    return listed(KIND, location.uri, entry.modified, without_repeats(members), naming)
+    different = renamed(members, dict(repeats(one.name for one in members)))
+    return gather(tables_of(KIND, location.uri, entry.modified, different, naming), ITEMS)
 
 
 def cut(place: Position, data: memoryview) -> bytes | OSError:
@@ -169,40 +172,34 @@ def _inflated(stored: memoryview, length: int) -> bytes:
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, length + 1)
 
 
-def _members(entries: list[zipfile.ZipInfo], end: int, selection: Selection) -> list[Member]:
-    """The images of a directory, in the order of the directory.
+def _members(entries: list[zipfile.ZipInfo], end: int, selection: Selection) -> Iterator[Member]:
+    """Yields the images of a directory, in the order of the archive.
 
     Args:
         entries: the entries of the directory.
         end: the offset of the directory, where the members end.
         selection: counts the members that are not images.
     """
-    starts = sorted({entry.header_offset for entry in entries})
-    nexts = dict(zip(starts, [*starts[1:], end], strict=bool(starts)))
-    counts: dict[int, int] = {}
-    for entry in entries:
-        counts[entry.header_offset] = counts.get(entry.header_offset, 0) + 1
-    found = []
-    for entry in entries:
-        own = _name(entry)
-        name, reason = normal_name(own)
-        if own.endswith("/") or not is_item(name, reason, selection):
-            continue
-        room = nexts[entry.header_offset] - entry.header_offset
-        shared = counts[entry.header_offset] > 1
-        found.append(
-            Member(
+    offset_of = attrgetter("header_offset")
+    there = groupby(sorted(entries, key=offset_of), offset_of)
+    starts = chain(((offset, list(some)) for offset, some in there), [(end, [])])
+    for (offset, some), (stop, _) in pairwise(starts):
+        for entry in some:
+            own = _name(entry)
+            name, reason = normal_name(own)
+            if own.endswith("/") or not is_item(name, reason, selection):
+                continue
+            room = stop - offset
+            yield Member(
                 name,
                 length=entry.file_size,
-                offset=entry.header_offset,
+                offset=offset,
                 span=max(0, min(room, _MOST_HEADER + entry.compress_size)),
                 stored=entry.compress_size,
                 method=entry.compress_type,
                 crc=entry.CRC,
-                reason=reason or _reason(entry, room, shared),
+                reason=reason or _reason(entry, room, len(some) > 1),
             )
-        )
-    return found
 
 
 def _reason(entry: zipfile.ZipInfo, room: int, shared: bool) -> str | None:

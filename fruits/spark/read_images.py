@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
 from fruits.sources.folder import READ_AHEAD_BYTES
+from fruits.sources.members import in_file_order
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
 from fruits.sources.reading import contents_of
@@ -42,12 +43,13 @@ def read_images(
         The content of an image that cannot be read is null.
 
     Raises:
-        InputError: as :func:`fruits.sources.open_source.open_source` and its items.
+        InputError: as the listing of :class:`fruits.sources.open_source.Sources`.
         StorageError: the store cannot be used.
     """
     places = images.uri if isinstance(images, Location) else images
     # Not by Spark's listing, which ignores names with a leading "_" and reads "[a]" as a pattern.
-    files = spark.createDataFrame(open_source(places, naming).items().images)
+    # Neighbours are read together.
+    files = spark.createDataFrame(in_file_order(open_source(places, naming).items().images))
     columns = "path string, label string, split string, content binary, length long, "
     return files.mapInArrow(_with_contents, columns + "modified timestamp")
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from fruits.errors import StorageError
 from fruits.storage.failures import status_of, store_errors
 from fruits.storage.location import Location, is_local, listed_at
+from fruits.storage.temporary import temporary_folder
 
 PRECONDITION_FAILED = 412
 
@@ -82,6 +83,27 @@ def read_range(uri: str, start: int, length: int) -> bytes:
     with object_errors(uri):
         content: bytes = filesystem.cat_file(path, start=start, end=start + length)
     return content
+
+
+@contextmanager
+def local_file(uri: str) -> Iterator[str]:
+    """The path of a local file with the content of a file that a listing names.
+
+    A file in a store is copied into a temporary folder, which is deleted after the block.
+
+    Raises:
+        OSError: see :func:`read`.
+        StorageError: see :func:`read`.
+    """
+    filesystem, path = listed_at(uri)
+    if is_local(filesystem):
+        yield path
+        return
+    with temporary_folder() as folder:
+        copy = os.path.join(folder, "copy")
+        with object_errors(uri):
+            filesystem.get_file(path, copy)
+        yield copy
 
 
 @contextmanager

@@ -203,6 +203,45 @@ def objects(filesystem: Any, path: str) -> Iterator[Object]:
                         todo.append(other)
 
 
+def objects_in(filesystem: Any, path: str, first: str, last: str | None) -> Iterator[Object]:
+    """Yields the objects directly in a folder, page by page, without those of its subfolders.
+
+    Args:
+        filesystem: a :class:`fruits.storage.s3.RetryingS3`.
+        path: bucket and key of the folder.
+        first: the first name that is wanted; other names may be listed, too.
+        last: the last name that is wanted, or None for all after the first one.
+
+    Raises:
+        OSError: the objects cannot be listed.
+        StorageError: the store cannot be used.
+    """
+    bucket, key, _ = filesystem.split_path(path)
+    prefix = f"{key}/" if key else ""
+    options = {"Delimiter": "/"}
+    # The keys after a name do not include it.
+    before = {"StartAfter": prefix + first[:-1]} if first else {}
+    try:
+        page = _page(filesystem, bucket, prefix, **options, **before)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError:  # The store does not know StartAfter.
+        page = _page(filesystem, bucket, prefix, **options)
+    is_ordered, passed = True, ""
+    while True:
+        found = page.get("Contents", [])
+        yield from found
+        keys = [passed, *(one["Key"] for one in found)]
+        is_ordered = is_ordered and keys == sorted(keys)
+        passed = keys[-1]
+        folders = (one["Prefix"] for one in page.get("CommonPrefixes", ()))
+        if not page.get("IsTruncated"):
+            return
+        if is_ordered and last is not None and max([passed, *folders]) > prefix + last:
+            return
+        page = _page(filesystem, bucket, prefix, page["NextContinuationToken"], **options)
+
+
 def _prefixes(filesystem: Any, bucket: str, root: str) -> tuple[list[str], list[Object]]:
     """Folders to list in parallel, and the objects that are in none of them."""
     prefixes, found = [root], list[Object]()

@@ -11,13 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from fruits.storage.files import probe
 from fruits.storage.location import Location
-from fruits.storage.s3_listing import objects
+from fruits.storage.s3_listing import Object, objects, objects_in
 
 Kind = Literal["file", "special file", "broken link", "linked folder", "repeated folder"]
 
@@ -85,10 +85,18 @@ def stat_file(location: Location) -> Entry:
     return Entry(name, "file", info["size"] or 0, _modified(info))
 
 
-def files_in(folder: Location) -> Iterator[Entry]:
-    """Yields every file directly in a folder, but not in its subfolders; see :func:`walk`."""
+def files_in(folder: Location, first: str = "", last: str | None = None) -> Iterator[Entry]:
+    """Yields every file directly in a folder, but not in its subfolders; see :func:`walk`.
+
+    Args:
+        folder: the folder.
+        first: the first name that is wanted; S3 need not list those before it.
+        last: the last name that is wanted, or None for all after the first one.
+    """
     if folder.is_local:
         return (one for one in _walk_local(folder.path, lambda _: False) if one.kind == "file")
+    if folder.is_s3:
+        return _files_in_s3(folder, first, last)
     return (one for one in _walk_other(folder, lambda _: False) if one.kind == "file")
 
 
@@ -218,24 +226,42 @@ def _identity(status: os.stat_result) -> _Identity:
 
 
 def _walk_s3(root: Location) -> Iterator[Entry]:
-    # In S3, a folder is only a common prefix of the names of objects.
-    start = len(root.filesystem.split_path(root.path)[1]) + 1
     found = False
     for one in objects(root.filesystem, root.path):
         found = True
-        name = one["Key"][start if start > 1 else 0 :]
-        # Consoles create an empty object to represent a folder.
-        if not name.endswith("/") and name:
-            yield Entry(name, "file", one["Size"], one["LastModified"])
+        yield from _entries(root, [one])
     if not found:
         there = root.filesystem.exists(root.path)
         number = errno.ENOTDIR if there else errno.ENOENT
         raise OSError(number, os.strerror(number), root.uri)
 
 
-def _walk_other(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
+def _files_in_s3(folder: Location, first: str, last: str | None) -> Iterator[Entry]:
+    found = False
+    for entry in _entries(folder, objects_in(folder.filesystem, folder.path, first, last)):
+        found = True
+        yield entry
+    if not found:
+        _require_folder(folder)
+
+
+def _entries(root: Location, found: Iterable[Object]) -> Iterator[Entry]:
+    # In S3, a folder is only a common prefix of the names of objects.
+    start = len(root.filesystem.split_path(root.path)[1]) + 1
+    for one in found:
+        name = one["Key"][start if start > 1 else 0 :]
+        # Consoles create an empty object to represent a folder.
+        if not name.endswith("/") and name:
+            yield Entry(name, "file", one["Size"], one["LastModified"])
+
+
+def _require_folder(root: Location) -> None:
     if root.filesystem.info(root.path)["type"] != "directory":
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root.uri)
+
+
+def _walk_other(root: Location, enters: Callable[[str], bool]) -> Iterator[Entry]:
+    _require_folder(root)
     pending = [root.path]
     start = len(root.path.rstrip("/")) + 1
     while pending:

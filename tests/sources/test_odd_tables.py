@@ -112,6 +112,19 @@ def test_labels_of_a_csv_are_whole_where_all_numbers_are(
     assert [label for _, label, _ in rows_of(folder / "a.csv")] == labels
 
 
+@pytest.mark.parametrize(
+    ("last", "labels"), [("3.0", {"3"}), ("0.5", {"3.0", "0.5"}), ("", {"3", "Fig"})]
+)
+def test_all_labels_of_a_long_csv_decide_whether_they_are_whole(
+    folder: Path, last: str, labels: set[str]
+) -> None:
+    lines = [f"nowhere/{number:040}.jpg, 3.0" for number in range(40_000)]
+    (folder / "a.csv").write_text("\n".join(["path, label", *lines, f"Fig/1.jpg, {last}"]))
+    found = open_source(str(folder / "a.csv")).items().images
+    assert found.num_rows == 40_001
+    assert {*found["label"].to_pylist()} == labels
+
+
 @pytest.mark.parametrize("column", ["image", "path"])
 def test_labels_of_other_types_are_reported_with_a_remedy(folder: Path, column: str) -> None:
     place = folder / "a.parquet"

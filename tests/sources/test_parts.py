@@ -1,4 +1,6 @@
+import json
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
+from forms import as_parquet, as_tar, as_zip
 
 from fruits.errors import InputError
 from fruits.features.digests import Digests, write_digests
-from fruits.sources import parts
+from fruits.sources import indexes, inventory, members, parts, table_file
 from fruits.sources.listing import LISTING, sample_evenly
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts, Totals
@@ -194,6 +198,125 @@ def test_a_folder_is_listed_equally_in_memory_and_in_parts(
     assert found.images.table() == expected.images
     assert found.passed_over == whole.passed_over == expected.passed_over == {".txt": 1}
     assert found.linked == whole.linked == expected.linked
+
+
+def _tables_of(root: Path) -> str:
+    """A table of paths with repeated, different, encoded and missing names."""
+    names = [f"images/{path.relative_to(root)}" for path in sorted(root.rglob("*.jpg"))]
+    rows = [(name, "Fig") for name in names]
+    rows += [(names[3], "Fig"), (names[5], "Kiwi"), (names[5], "Fig"), (f"./{names[7]}", "Lime")]
+    rows += [("images/Test/%C3%84pfel/0_100.jpg", "Fig"), ("images/a%20b.jpg", "")]
+    rows += [("images/gone.jpg", "Fig"), ("images/gone%20too.jpg", "Fig")]
+    (root / "a b.jpg").write_bytes(b"x")
+    place = root.parent / "table.csv"
+    place.write_text("path,label\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    return str(place)
+
+
+def _table_in_parquet(root: Path) -> str:
+    place = _tables_of(root)
+    pq.write_table(csv.read_csv(place), root.parent / "table.parquet", row_group_size=9)
+    return str(root.parent / "table.parquet")
+
+
+def _inventory(root: Path) -> str:
+    """An inventory in two files, which have some keys in common."""
+    times = pa.array([0] * 40, pa.timestamp("ms", tz="UTC"))
+    for number in range(2):
+        keys = [f"Fig/{n * 7 % 60}.jpg" for n in range(30 * number, 30 * number + 40)]
+        keys[9] = "notes.txt"
+        columns = {"bucket": ["fruits"] * 40, "key": keys, "size": [*range(number, 40 + number)]}
+        table = pa.table(columns | {"last_modified_date": times})
+        pq.write_table(table, root.parent / f"{number}.parquet")
+    about = {"fileFormat": "Parquet", "fileSchema": "", "files": [{"key": "0.parquet"}]}
+    about["files"].append({"key": "1.parquet"})  # type: ignore[attr-defined]
+    (root.parent / "manifest.json").write_text(json.dumps(about))
+    return str(root.parent / "manifest.json")
+
+
+def _zip_with_repeats(root: Path) -> str:
+    place = as_zip(root, root.parent / "a.zip")
+    with zipfile.ZipFile(place, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("images/Test/\u00c4pfel/3_100.jpg", b"x")
+        archive.writestr("images/notes.txt", b"x")
+    return str(place)
+
+
+def _images_with_equal_names(root: Path) -> str:
+    names = [f"{number % 50}.jpg" for number in range(75)]
+    columns = {"image": [bytes([n]) for n in range(75)], "path": names, "label": names[::-1]}
+    pq.write_table(pa.table(columns), root.parent / "b.parquet", row_group_size=10)
+    return str(root.parent / "b.parquet")
+
+
+def _several(root: Path) -> str:
+    """Sources of which two have the same images, and a folder in another order."""
+    rows = [f"{path},{path.parent.name}" for path in sorted(root.rglob("*.jpg"))[::3]]
+    (root.parent / "some.csv").write_text("\n".join(["path,label", *rows]))
+    archive = as_tar(root, root.parent / "c.tar")
+    return f"{root.parent}/some.csv,{root},{archive}"
+
+
+def _folder_of_archives(root: Path) -> str:
+    folder = root.parent / "shards"
+    folder.mkdir()
+    for name in ("b", "a", "c"):
+        as_tar(root, folder / f"{name}.tar")
+    (folder / "notes.txt").write_text("x")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [
+        (_tables_of, 78),
+        (_table_in_parquet, 78),
+        (_inventory, 60),
+        (_zip_with_repeats, 76),
+        (lambda root: str(as_tar(root, root.parent / "a.tar")), 75),
+        (lambda root: str(as_parquet(root, root.parent / "a.parquet")), 75),
+        (_images_with_equal_names, 75),
+        (_several, 150),
+        (_folder_of_archives, 225),
+    ],
+)
+def test_sources_of_each_kind_are_listed_equally_in_memory_and_in_parts(
+    draw: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path], str],
+    count: int,
+) -> None:
+    root = draw({"Training/Fig": 30, "Training/Fig 2": 20, "Test/\u00c4pfel": 25})
+    source = open_source(make(root))
+    expected = source.found()
+    assert expected.images.bounds == ()
+    monkeypatch.setattr(parts, "IN_MEMORY", 10)
+    monkeypatch.setattr(parts, "PART_ROWS", 16)
+    for module in (members, indexes, table_file, inventory):
+        monkeypatch.setattr(module, "ROWS", 7)
+    found = source.found()
+    assert len(found.images.rows) > 2
+    assert found.images.table() == expected.images.table().sort_by("path")
+    paths = found.images.table()["path"].to_pylist()
+    assert len(paths) == len(set(paths)) == count
+    assert found.passed_over == expected.passed_over
+
+
+def test_contradictions_are_found_in_parts_as_in_memory(
+    draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw({"Fig": 40})
+    (root.parent / "t.csv").write_text(f"path,label\n{root}/Fig/7_100.jpg,Lime\n")
+    source = open_source([str(root), str(root.parent / "t.csv")])
+    errors = []
+    for most in (200_000, 10):
+        monkeypatch.setattr(parts, "IN_MEMORY", most)
+        monkeypatch.setattr(parts, "PART_ROWS", 16)
+        with pytest.raises(InputError, match=r"sources that agree; .*Fig/7_100\.jpg") as caught:
+            source.found()
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
 
 
 def test_a_folder_without_images_raises_the_same_error(tmp_path: Path) -> None:

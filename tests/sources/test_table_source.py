@@ -14,6 +14,7 @@ from forms import as_table, files_of, read
 from s3fs.errors import translate_boto_error
 
 from fruits.errors import InputError, StorageError
+from fruits.sources import statuses as lookup
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
 from fruits.storage.s3 import RetryingS3
@@ -173,6 +174,21 @@ def test_a_table_of_s3_uris_needs_one_listing_per_folder(
     assert isinstance(found["s3a://fruits/photos/Fig/40.jpg"], str)
     bucket.put_object(Key="photos/table.csv", Body=b"path\nFig/3.jpg\n")
     assert read("s3a://fruits/photos/table.csv") == {"s3a://fruits/photos/Fig/3.jpg": b"\3"}
+
+
+def test_the_files_of_a_large_folder_in_s3_are_looked_up_in_ranges(
+    bucket: Any, requests: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "_NAMES", 25)
+    names = [f"photos/{number}.jpg" for number in range(120)]
+    for number, key in enumerate(names):
+        bucket.put_object(Key=key, Body=b"x" * number)
+    rows = [["path"], *[[f"s3://fruits/{key}"] for key in [*names[::-1], "photos/~.jpg"]]]
+    images = open_source(write(tmp_path / "t.csv", rows)).items().images
+    lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
+    assert lengths.pop("s3a://fruits/photos/~.jpg") == 0
+    assert lengths == {f"s3a://fruits/{key}": number for number, key in enumerate(names)}
+    assert requests.count("list_objects_v2") == 5
 
 
 def answer_for_a_role_without_listings(monkeypatch: pytest.MonkeyPatch, *readable: str) -> None:

@@ -7,7 +7,7 @@ from fruits.errors import StorageError
 from fruits.storage import s3_listing
 from fruits.storage.location import Location
 from fruits.storage.s3 import RetryingS3
-from fruits.storage.walk import walk
+from fruits.storage.walk import files_in, walk
 
 AT_BOUNDS = ["0", "00", "000", "0000", "001", "01", "011", "0~", "1", "10", "11", "1~", "2", "20"]
 AT_BOUNDS += ["/0", "/1", "!", "!0"]
@@ -118,3 +118,36 @@ def test_a_divided_listing_in_another_order_is_an_error(
         bucket.put_object(Key=key, Body=b"x")
     with pytest.raises(StorageError, match=r"lists in/ in another one.* table of paths"):
         list(walk(Location.of("s3a://fruits/in"), lambda name: True))
+
+
+@pytest.mark.parametrize("store", ["in order", "without StartAfter", "in another order"])
+def test_only_a_range_of_names_in_a_folder_is_listed(
+    bucket: Any, requests: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    page = RetryingS3.list_objects
+
+    def other(self: RetryingS3, **options: Any) -> dict[str, Any]:
+        if store == "without StartAfter" and "StartAfter" in options:
+            raise OSError("InvalidRequest")
+        if store == "in another order":
+            options.pop("StartAfter", None)
+        answer = page(self, **options)
+        if store == "in another order":
+            answer["Contents"] = answer.get("Contents", [])[::-1]
+        return answer
+
+    monkeypatch.setattr(RetryingS3, "list_objects", other)
+    names = sorted(f"{number:02}.jpg" for number in range(40))
+    for name in (*names, "", "20/a.jpg", "~/a.jpg"):
+        bucket.put_object(Key=f"in/{name}", Body=b"x")
+    folder = Location.of("s3a://fruits/in")
+    assert sorted(entry.name for entry in files_in(folder)) == names
+    requests.clear()
+    found = [entry.name for entry in files_in(folder, "18.jpg", "23.jpg")]
+    assert {*names[18:24]} <= {*found} <= {*names}
+    assert len(found) == len({*found})
+    assert len(requests) <= {"in order": 3, "without StartAfter": 9}.get(store, 15)
+    with pytest.raises(FileNotFoundError):
+        list(files_in(Location.of("s3a://fruits/nowhere")))
+    with pytest.raises(NotADirectoryError):
+        list(files_in(folder / "07.jpg"))
