@@ -6,8 +6,10 @@ Only :mod:`benchmarks.scale` uses them instead of real ones, to measure all othe
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -24,8 +26,12 @@ from fruits.networks.runtime import Keep
 PROTOCOL = "synthetic"
 PLACE = f"{PROTOCOL}://images"
 SHAPE = "FRUITS_BENCHMARK_SHAPE"
-CHANGED = 1_700_000_000.0
+CHANGED = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+PAGE = 1_000
 DIMENSION = 16
+
+# After all keys with a prefix, which are ASCII.
+_LAST = "\x7f"
 
 
 @dataclass(frozen=True)
@@ -45,30 +51,75 @@ class Shape:
 
 
 class SyntheticFiles(AbstractFileSystem):
-    """Files with computed names and lengths; file n is in folder n modulo the number of folders."""
+    """A bucket whose objects are computed: the product lists it like one in S3, page by page.
 
-    protocol = PROTOCOL
+    File n is in folder n modulo the number of folders. Keys are in the order of their bytes.
+    """
+
+    protocol = (PROTOCOL, "s3")
     cachable = False
-
-    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
-        shape = Shape.read()
-        path = self._strip_protocol(path).rstrip("/")
-        if path == "images":
-            names = [f"images/label {n:07}" for n in range(min(shape.folders, shape.files))]
-            found = [{"name": name, "size": 0, "type": "directory"} for name in names]
-        else:
-            numbers = range(int(path.rpartition(" ")[2]), shape.files, shape.folders)
-            found = [_about(path, number, shape.name_bytes) for number in numbers]
-        return found if detail else [one["name"] for one in found]
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         return {"name": self._strip_protocol(path), "size": 0, "type": "directory"}
 
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        bucket, _, key = self._strip_protocol(path).partition("/")
+        return bucket, key, None
 
-def _about(folder: str, number: int, name_bytes: int) -> dict[str, Any]:
-    name = f"{number:010}.jpg".rjust(name_bytes, "x")
-    size = 3000 + number % 4001
-    return {"name": f"{folder}/{name}", "size": size, "type": "file", "mtime": CHANGED}
+    def list_objects(self, **options: str) -> dict[str, Any]:
+        """One page, with the options and in the form of S3's ``ListObjectsV2``."""
+        keys, prefix = _Keys(Shape.read()), options.get("Prefix", "")
+        start = max(keys.after(options.get("StartAfter", "")), keys.at(prefix))
+        place = int(options.get("ContinuationToken", start))
+        stop, delimiter = keys.at(prefix + _LAST), options.get("Delimiter")
+        contents: list[dict[str, Any]] = []
+        folders: list[dict[str, str]] = []
+        while place < stop and len(contents) + len(folders) < PAGE:
+            key, number = keys[place], keys.number(place)
+            if delimiter and (end := key.find(delimiter, len(prefix)) + 1):
+                folders.append({"Prefix": key[:end]})
+                place = keys.at(key[:end] + _LAST)
+            else:
+                size = 3000 + number % 4001
+                contents.append({"Key": key, "Size": size, "LastModified": CHANGED})
+                place += 1
+        page = {"Contents": contents, "CommonPrefixes": folders, "IsTruncated": place < stop}
+        return page | ({"NextContinuationToken": str(place)} if place < stop else {})
+
+
+class _Keys(Sequence[str]):
+    """All keys in order; each one is computed when it is needed."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        # The first folders have one file more.
+        self._least, self._longer = divmod(shape.files, shape.folders)
+        self._in_longer = self._longer * (self._least + 1)
+
+    def __len__(self) -> int:
+        return self._shape.files
+
+    def __getitem__(self, place: int) -> str:  # type: ignore[override]
+        number = self.number(place)
+        name = f"{number:010}.jpg".rjust(self._shape.name_bytes, "x")
+        return f"label {number % self._shape.folders:07}/{name}"
+
+    def number(self, place: int) -> int:
+        """The number of the file at a place."""
+        if place < self._in_longer:
+            folder, row = divmod(place, self._least + 1)
+        else:
+            folder, row = divmod(place - self._in_longer, self._least)
+            folder += self._longer
+        return folder + row * self._shape.folders
+
+    def at(self, text: str) -> int:
+        """The place of the first key that is not before a text."""
+        return bisect_left(self, text)
+
+    def after(self, text: str) -> int:
+        """The place of the first key after a text."""
+        return bisect_right(self, text)
 
 
 def contents_of(items: pa.Table) -> Iterator[bytes | OSError]:
