@@ -16,10 +16,14 @@ from fruits.classify.model import Array, Ints
 FALSE_ALARMS = 0.01
 """The share of images of known labels that may be reported as unknown."""
 
-_BOUNDS = (1e-3, 1e3)
-"""The bounds of the inverse of the temperature."""
+_LEAST_GAP = 1e-3
+"""The temperature leaves at least this largest gap between two logits of an image, so that the most
+probable label stays the most probable one even if no temperature is better than equal chances."""
 
 _STEPS = 60
+
+_TOLERANCE = 1e-9
+"""The last relative step. Newton's method squares the error, so the error is smaller than that."""
 
 _BLOCK = 1 << 22
 """The number of logits that are copied at a time."""
@@ -36,7 +40,8 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
         truth: (n,) int64, the indices of the true labels; images with -1 are ignored.
 
     Returns:
-        The temperature; 1 if there are no images.
+        The temperature; 1 if there are no images, or if the logits of each image are equal. It is
+        proportional to the logits.
     """
     rows, labels = np.flatnonzero(truth >= 0), logits.shape[1]
     if rows.size == 0 or labels < 2:
@@ -45,23 +50,30 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     size = max(1, _BLOCK // labels)
     blocks = [rows[start : start + size] for start in range(0, rows.size, size)]
     rest = 1 / (rows.size + 2) / (labels - 1)
-    wanted = 0.0
+    wanted, gap = 0.0, 0.0
     for block in blocks:
         shifted = _shifted(logits[block])
+        gap = max(gap, -float(shifted.min()))
         true = shifted[np.arange(len(block)), truth[block]]
         wanted += float(((1 - rest * labels) * true + rest * shifted.sum(axis=1)).sum())
-    low, high = _BOUNDS
-    inverse = 1.0
+    if gap == 0:
+        return 1.0
+    # The logits of LDA can be huge, so fixed bounds would be wrong. At the upper one, the slope of
+    # the log loss is not negative: x exp(-x) <= 1/e limits the term of each label in `mean`.
+    low, high = _LEAST_GAP / gap, rows.size * (labels - 1) / (math.e * -wanted)
+    inverse = 1 / gap
     for _ in range(_STEPS):
-        mean, bend = np.sum([_derivatives(logits, block, inverse) for block in blocks], axis=0)
-        slope = float(mean) - wanted  # The slope of the log loss, which is convex.
+        both = np.sum([_derivatives(logits, block, inverse) for block in blocks], axis=0)
+        mean, bend = both.tolist()
+        slope = mean - wanted  # The slope of the log loss, which is convex.
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         following = inverse - slope / bend if bend > 0 else math.inf
-        if not low < following < high:
+        # At the optimum, the slope is a rounding error, and its sign says nothing.
+        if not low * (1 - _TOLERANCE) < following < high * (1 + _TOLERANCE):
             following = math.sqrt(low * high)
-        if abs(following - inverse) <= 1e-12 * inverse:
+        inverse, before = following, inverse
+        if abs(inverse - before) <= _TOLERANCE * inverse:
             break
-        inverse = following
     return 1 / inverse
 
 

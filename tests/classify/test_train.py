@@ -6,18 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawing import Rows, drawn, folds_of
-from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
 )
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
-from fruits.classify import calibrate
-from fruits.classify.calibrate import fit_temperature, fit_threshold
+from fruits.classify.calibrate import fit_temperature
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import FOLDS, assign_folds
 from fruits.classify.in_memory import folds_in_memory
-from fruits.classify.model import TRANSFORMS, softmax, transform_features
+from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import SCHEME, train, train_softmax
 from fruits.errors import InputError
 from fruits.features.moments import Moments
@@ -254,62 +252,3 @@ def test_one_label_is_one_clear_error() -> None:
     x, _, groups = drawn(50)
     with pytest.raises(InputError, match="wanted at least two labels"):
         train(*folds_of(x, ["Fig"] * 50, groups))
-
-
-# Calibration
-
-
-def test_the_temperature_has_the_smallest_log_loss() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 5, 20_000)
-    logits = rng.normal(size=(20_000, 5))
-    logits[np.arange(20_000), truth] += 1
-    logits *= 7
-
-    def loss(logarithm: float) -> float:
-        chances = softmax(logits / math.exp(logarithm))
-        return float(-np.log(chances[np.arange(20_000), truth]).mean())
-
-    best = math.exp(minimize_scalar(loss, bounds=(-3, 5), method="bounded").x)
-
-    assert fit_temperature(logits, truth) == pytest.approx(best, rel=0.01)
-    assert fit_temperature(logits - 1e4, truth) == pytest.approx(best, rel=0.01)
-    unseen = np.append(truth, -1)
-    with_other = np.vstack([logits, logits[:1]])
-    assert fit_temperature(with_other, unseen) == fit_temperature(logits, truth)
-
-
-def test_logits_that_are_read_in_blocks_give_the_same_temperature(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng = np.random.default_rng(1)
-    logits, truth = rng.normal(size=(300, 7)) * 5, rng.integers(-1, 7, 300)
-    whole = fit_temperature(logits, truth)
-
-    monkeypatch.setattr(calibrate, "_BLOCK", 70)
-
-    assert fit_temperature(logits, truth) == pytest.approx(whole, rel=1e-12)
-
-
-def test_correct_images_do_not_make_the_classifier_certain() -> None:
-    logits = np.eye(3)[[0, 1, 2] * 10] * 50
-
-    temperature = fit_temperature(logits, np.array([0, 1, 2] * 10))
-
-    confidence = softmax(logits / temperature).max()
-    assert 0.9 < confidence < 0.999
-
-
-def test_without_held_out_images_the_temperature_is_one() -> None:
-    assert fit_temperature(np.empty((0, 3)), np.empty(0, np.int64)) == 1
-    assert fit_temperature(np.ones((2, 3)), np.array([-1, -1])) == 1
-    assert fit_threshold(np.empty(0)) == math.inf
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.1])
-def test_at_most_the_given_rate_exceeds_the_threshold(rate: float) -> None:
-    distances = np.random.default_rng(0).gamma(3, size=5000)
-
-    above = (distances > fit_threshold(distances, rate)).mean()
-
-    assert rate - 0.001 <= above <= rate
