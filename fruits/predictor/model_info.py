@@ -4,6 +4,7 @@ It is for programs that do not use this package. The section ``model_info`` of i
 describes how to call it, as documented by OpenVINO's Model API.
 """
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,41 @@ _INTERPOLATIONS = {"bicubic": "CUBIC", "bilinear": "LINEAR", "nearest": "NEAREST
 def model_info(labels: tuple[str, ...], spec: InputSpec) -> dict[str, str]:
     """The information for OpenVINO's Model API, Model Server and DL Streamer.
 
-    These split the list of labels at spaces, so spaces inside a label become underscores. They do
+    These split the list of labels at spaces, so labels are written by :func:`_as_words`. They do
     not support a salient box: the caller must crop it.
     """
     square = spec.crop == "centre" and spec.height == spec.width
     return {
         "model_type": "Classification",
-        "labels": " ".join("_".join(label.split()) or "_" for label in labels),
+        "labels": " ".join(_as_words(labels)),
         "resize_type": "crop" if square else _RESIZES[spec.resize],
         "interpolation_mode": _INTERPOLATIONS.get(spec.interpolation, "CUBIC"),
         # The model takes RGB, and these programs decode to BGR.
         "reverse_input_channels": "True",
     }
+
+
+# Of these, XML allows only some, and a program may not expect them.
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def _as_words(labels: tuple[str, ...]) -> list[str]:
+    """Labels without spaces and control characters, all different.
+
+    Underscores replace spaces. Of several labels that become equal, those after the first one get
+    a number: `a b` and `a_b` become `a_b` and `a_b_2`.
+    """
+    words = [_CONTROL.sub("", "_".join(label.split())) or "_" for label in labels]
+    taken, seen = set(words), set[str]()
+    for place, word in enumerate(words):
+        number = 2
+        while words[place] in seen:
+            if (name := f"{word}_{number}") not in taken:
+                words[place] = name
+                taken.add(name)
+            number += 1
+        seen.add(words[place])
+    return words
 
 
 def probabilities_of(features: Any, classifier: Classifier) -> Any:

@@ -82,7 +82,7 @@ def _require_groups(config: RunConfig, listing: Parts) -> None:
         return
     rules = config.naming
     for part in listing:
-        if any(rules.group_of(path) for path in part["path"].to_pylist()):
+        if any(rules.group_of(path) is not None for path in part["path"].to_pylist()):
             return
     example = next(path for part in listing for path in part["path"].to_pylist())
     raise ConfigError(

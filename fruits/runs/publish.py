@@ -71,7 +71,7 @@ def save_model(
         context.graph,
         reduced.reduction,
         classified.classifier if classified else None,
-        context.config.naming.label,
+        context.config.naming,
     )
 
     kept_files = basis.files()

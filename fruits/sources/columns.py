@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import InputError
-from fruits.sources.members import has_rules, side_of
+from fruits.sources.members import NO_VALUE, has_rules, side_of
 from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.text import storable
 
@@ -179,6 +179,9 @@ def facts_of(
 ) -> dict[str, list[str | None]]:
     """Labels, splits and groups of some rows of a table, as strings; None if missing.
 
+    In a column of labels or splits, a missing value is :data:`fruits.sources.members.NO_VALUE`, so
+    that the path is not asked.
+
     Args:
         table: the rows.
         columns: the result of :func:`fact_columns`.
@@ -190,6 +193,9 @@ def facts_of(
     }
     sides = {word: side_of(word, f"images: {place}") for word in set(found["split"])}
     found["split"] = [sides[word] for word in found["split"]]
+    for name in ("label", "split"):
+        if columns[name]:
+            found[name] = [value or NO_VALUE for value in found[name]]
     return found
 
 

@@ -65,14 +65,19 @@ ITEMS = LISTING.append(pa.field("group", pa.string())).append(pa.field("at", AT)
 """The columns of a listing of items that may be members; `group` comes from the source."""
 
 
+NO_VALUE = ""
+"""A label or a split that the source leaves empty: the image has none, whatever its name says."""
+
+
 class Member(NamedTuple):
     """An image inside another file; for the other attributes, see :data:`AT`.
 
     Attributes:
         name: The name in that file; escaped if it is not valid Unicode, it is the end of the key.
         length: The length of the content, in bytes.
-        label: The label from the source, as valid Unicode, or None.
-        split: The split from the source, or None.
+        label: The label from the source, as valid Unicode; :data:`NO_VALUE`; or None, if the name
+            gives it.
+        split: The split from the source, :data:`NO_VALUE` or None, like the label.
         group: The group from the source, as valid Unicode, or None.
     """
 
@@ -241,7 +246,7 @@ def prefer_source_values(
     """The value from the source or, if there is none, the value from the name.
 
     Args:
-        own: the values from the source.
+        own: the values from the source, see :class:`Member`.
         by_name: the values from the names.
         rules_first: whether the user gave rules for names; then only names are used.
     """
@@ -249,7 +254,8 @@ def prefer_source_values(
         return by_name
     # In Unicode's normal form C, like labels from names.
     said = pc.utf8_normalize(pa.array(own, pa.string()), form="NFC")
-    return pc.coalesce(said, by_name)
+    found = pc.coalesce(said, by_name)
+    return pc.if_else(pc.equal(found, NO_VALUE), pa.scalar(None, pa.string()), found)
 
 
 def normal_name(name: str) -> tuple[str, str | None]:

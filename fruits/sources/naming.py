@@ -63,7 +63,7 @@ class Naming:
     Attributes:
         label: "parent" or "grandparent" for the name of that folder, or a regular expression with a
             group named `label`, searched for in the path. For a table of images, `column:species`
-            for the value of that column; if it is empty, the name of the folder. With "parent", a
+            for the value of that column; an empty value is no label. With "parent", a
             folder `label=Fig`, as written by Spark's `partitionBy("label")`, gives the label `Fig`
             also to images in its subfolders. With the split "auto", a folder that names a side of
             the split is no label.
@@ -116,7 +116,7 @@ class Naming:
             if name and self.split == "auto" and side_of_folder(name):
                 name = None  # In Training/1.jpg.
         else:
-            name = _search(self.label, "label", path)
+            name = _search(self.label, "label", path) or None
         return None if name is None else unicodedata.normalize("NFC", name)
 
     def split_of(self, path: str) -> str | None:
@@ -125,6 +125,8 @@ class Naming:
 
     def group_of(self, path: str) -> str | None:
         """The group that the expression finds in the path; None if there is none.
+
+        An empty text is a group, too: `(?P<group>r?)_\\d` finds "r" in `r_1.jpg`, and "" in `_1.jpg`.
 
         The images of a group show one object or one recording: an evaluation keeps them together.
         """
@@ -198,7 +200,7 @@ def _folder(path: str, level: int) -> str | None:
 
 def _search(expression: str, name: str, path: str) -> str | None:
     found = re.search(expression, path)
-    return (found[name] or None) if found else None
+    return found[name] if found else None
 
 
 def _pattern(expression: str, name: str, others: str) -> None:

@@ -67,12 +67,20 @@ class PathToLabel(
         outputCol: column of labels, string; by default ``label``.
         rule: ``parent`` (the default) or ``grandparent`` for the name of that folder, or a regular
             expression of Python with a group named ``label``.
+        split: the rule for the sides of the split; by default ``auto``, where the name of a folder
+            that names a side is no label.
     """
 
     rule: Param[str] = Param(
         Params._dummy(),
         "rule",
         "parent, grandparent, or a regular expression with a group named label",
+        typeConverter=TypeConverters.toString,
+    )
+    split: Param[str] = Param(
+        Params._dummy(),
+        "split",
+        "auto, none or column:NAME: with auto, a folder that names a side is no label",
         typeConverter=TypeConverters.toString,
     )
 
@@ -83,17 +91,18 @@ class PathToLabel(
         inputCol: str = "path",  # noqa: N803
         outputCol: str = "label",  # noqa: N803
         rule: str = "parent",
+        split: str = "auto",
     ) -> None:
         super().__init__()
-        self._setDefault(inputCol="path", outputCol="label", rule="parent")
+        self._setDefault(inputCol="path", outputCol="label", rule="parent", split="auto")
         self._set(**self._input_kwargs)  # type: ignore[attr-defined]
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         if not has_column(dataset, self.getInputCol()):
             return dataset
-        rule = self.getOrDefault(self.rule)
+        rules = Naming(self.getOrDefault(self.rule), self.getOrDefault(self.split))
         path = F.col(self.getInputCol())
-        return dataset.withColumn(self.getOutputCol(), label_of(path, Naming(rule, "none")))
+        return dataset.withColumn(self.getOutputCol(), label_of(path, rules))
 
 
 class ImageFeaturizer(

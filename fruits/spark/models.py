@@ -21,6 +21,7 @@ from fruits.classify.model import Classifier
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, check_scaler, deviation
+from fruits.sources.naming import Naming
 from fruits.spark.ml_stages import ImageFeaturizer, InvalidToNull, PathToLabel, SignedSqrt
 from fruits.spark.saved_stage import SavedStage, matrix, own_stage, spark_stage, vectors
 
@@ -30,7 +31,7 @@ def pipeline_stages(
     graph: CompiledGraph,
     reduction: Reduction,
     classifier: Classifier | None = None,
-    label: str = "parent",
+    naming: Naming | None = None,
 ) -> list[SavedStage]:
     """The pipeline for new images, from contents (and optional paths) to components.
 
@@ -45,7 +46,7 @@ def pipeline_stages(
         graph: The backbone.
         reduction: The fitted scaler and PCA.
         classifier: The classifier of the features.
-        label: The rule that gives the label of a path, see `PathToLabel`.
+        naming: The rules that give the label of a path; by default `Naming()`.
     """
     order = labels.filter(pc.is_valid(labels["label"]))
     order = order.sort_by([("images", "descending"), ("label", "ascending")])
@@ -60,7 +61,9 @@ def pipeline_stages(
     classified = classifier_stages(classifier) if classifier else []
     stages = [featurizer, *reduction_stages(reduction), *classified]
     computed = [name for stage in stages for name in stage.outputs]
-    paths, invalid = PathToLabel(rule=label), InvalidToNull(inputCols=computed)
+    rules = naming or Naming()
+    paths = PathToLabel(rule=rules.label, split=rules.split)
+    invalid = InvalidToNull(inputCols=computed)
     return [own_stage(paths), index, *stages, own_stage(invalid)]
 
 

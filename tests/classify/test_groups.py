@@ -30,6 +30,17 @@ def test_films_in_a_folder_are_groups() -> None:
     assert groups.describe() == f"6 groups; 2 labels grouped by {rule}"
 
 
+def test_an_expression_may_find_an_empty_text_as_the_group_of_a_film() -> None:
+    rules = Naming(group=r"/(?P<group>(r\d?)?)_?\d+_100")
+
+    groups = group_images(FILMS, parents(FILMS), rules)
+
+    assert Counter(groups.names) == {"": 24, "r": 24, "r2": 24}
+    assert (groups.kinds, groups.ungrouped) == ({"expression": 2}, 0)
+    folds = assign_folds(groups.names, parents(FILMS)).tolist()
+    assert len(set(zip(groups.names, folds, strict=True))) == 3
+
+
 def test_a_label_with_several_folders_is_grouped_by_folder() -> None:
     paths = [p.replace("Fig/", "Fig 1/") for p in FILMS] + ["/d/Training/Fig 2/1_100.jpg"]
     labels = [label.split()[0] for label in parents(paths)]

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,23 @@ def test_spaces_in_labels_become_underscores() -> None:
     assert model_info(labels, InputSpec())["labels"].split() == [
         *("Apple_Red_1", "Pêche_#1_50%", "a_b", "_", "v1.2")
     ]
+
+
+def test_different_labels_stay_different_and_have_no_control_characters() -> None:
+    labels = ("a b", "a  b", "a_b", "a_b_2", "x\0\x01\x7f\x85\ufffey", "\b", " ")
+    model = classification_info(labels)
+    assert model.split() == [*("a_b", "a_b_3", "a_b_4", "a_b_2"), *("x_y", "_", "__2")]
+
+
+def classification_info(labels: tuple[str, ...]) -> str:
+    """The labels after OpenVINO has written and read them as XML."""
+    one = openvino.opset13.parameter([1], np.float32)
+    model = openvino.Model([one], [one], "labels")
+    model.set_rt_info(model_info(labels, InputSpec())["labels"], ["model_info", "labels"])
+    with tempfile.TemporaryDirectory() as folder:
+        openvino.save_model(model, Path(folder) / "model.xml")
+        read = openvino.Core().read_model(Path(folder) / "model.xml")
+        return str(read.get_rt_info(["model_info", "labels"]).astype(str))
 
 
 def test_the_network_in_the_folder_is_a_separate_model(trained: Any, folder: Path) -> None:

@@ -23,3 +23,4 @@ def test_an_expression_for_groups_that_matches_no_image_is_refused(
 
     assert prepared(RunConfig(**rules, group=wrong, classifier="none")).listing.num_rows == 6
     assert prepared(RunConfig(**rules, group=r"Fig/(?P<group>\d)")).listing.num_rows == 6
+    assert prepared(RunConfig(**rules, group=r"Fig/(?P<group>r?)\d")).listing.num_rows == 6

@@ -29,7 +29,12 @@ def drawn(named: bool = False) -> pa.Table:
 
 @pytest.mark.parametrize(
     ("rules", "named"),
-    [(Naming(), False), (Naming(group=r"(?P<group>IMG|r2?_\d)"), False), (Naming(), True)],
+    [
+        (Naming(), False),
+        (Naming(group=r"(?P<group>IMG|r2?_\d)"), False),
+        (Naming(group=r"/(?P<group>r?)2?_?\d+\.jpg"), False),
+        (Naming(), True),
+    ],
 )
 def test_folds_of_parts_are_those_of_one_table(
     monkeypatch: pytest.MonkeyPatch, rules: Naming, named: bool

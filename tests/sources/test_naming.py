@@ -113,6 +113,16 @@ def test_a_group_is_the_match_of_an_expression() -> None:
     assert Naming().group_of(PATHS[0]) is None
 
 
+def test_an_empty_match_is_a_group_but_not_a_label() -> None:
+    paths = ["/d/Fig/r_1_100.jpg", "/d/Fig/1_100.jpg", "/d/Fig/r_1.jpg"]
+    rules = Naming(r"/(?P<label>r?)_?\d+_100", group=r"/(?P<group>r?)_?\d+_100")
+    optional = Naming(group=r"/(?P<group>r)?_?\d+_100")
+
+    assert [rules.group_of(path) for path in paths] == ["r", "", None]
+    assert [rules.label_of(path) for path in paths] == ["r", None, None]
+    assert [optional.group_of(path) for path in paths] == ["r", None, None]
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(
     ("label", "split"),

@@ -71,7 +71,7 @@ def test_relative_paths_start_at_the_table_and_names_are_literal(
             f"file:{root}/Fig/0_100.jpg",
             f"file:{root}/a%20b #1, [x]/0_100.jpg",
         ]
-        assert images["label"].to_pylist() == ["Fig", "01"]
+        assert images["label"].to_pylist() == [None, "01"]
 
 
 def test_columns_of_label_split_and_group_take_precedence_over_names(
@@ -87,13 +87,40 @@ def test_columns_of_label_split_and_group_take_precedence_over_names(
     told = open_source(place).items().images.select(["label", "split", "group"]).to_pylist()
     assert [tuple(row.values()) for row in told] == [
         ("fig", "train", "tree 1"),
-        ("Fig", "test", None),
+        (None, None, None),
     ]
     naming = Naming(label="column:species", split="none")
     told = open_source(place, naming).items().images.select(["label", "split"]).to_pylist()
     assert [tuple(row.values()) for row in told] == [("Ficus", None), ("P\u00eache", None)]
     naming = Naming(label="grandparent", split="none")
     assert open_source(place, naming).items().images["label"].to_pylist() == ["Test", "Test"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "bytes"])
+def test_a_blank_value_of_a_table_is_no_value_and_is_not_read_from_the_path(
+    draw: Callable[..., Path], tmp_path: Path, form: str
+) -> None:
+    root = draw({"train/Fig": 4})
+    names = [f"images/train/Fig/{n}_100.jpg" for n in range(4)]
+    values = ["Apple", "", " ", None]
+    columns: dict[str, list[str | None]] = {"path": [*names], "label": values}
+    columns |= {"split": ["test", *values[1:]], "group": ["a", *values[1:]]}
+    if form == "csv":
+        rows = [list(columns), *([one or "" for one in row] for row in zip(*columns.values()))]
+        place = write(tmp_path / "a.csv", rows)
+    else:
+        contents = [(root / f"train/Fig/{n}_100.jpg").read_bytes() for n in range(4)]
+        more = {"image": contents} if form == "bytes" else {}
+        place = str(tmp_path / "a.parquet")
+        pq.write_table(pa.table(columns | more), place)
+
+    for naming in (Naming(), Naming(label="column:label", optional_columns=True)):
+        images = open_source(place, naming).items().images
+        assert images["label"].to_pylist() == ["Apple", None, None, None]
+        assert images["split"].to_pylist() == ["test", None, None, None]
+        assert images["group"].to_pylist() == ["a", None, None, None]
+    by_path = open_source(place, Naming(label=r"/(?P<label>[^/]+)/[^/]+$")).items().images
+    assert by_path["label"].to_pylist() == ["Fig"] * 4
 
 
 def test_an_invalid_split_is_reported_in_one_line(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.reduction.fit import fit_reduction
+from fruits.sources.naming import Naming
 from fruits.spark.ml_stages import ImageFeaturizer, PathToLabel, SignedSqrt, transform_stages
 from fruits.spark.models import pipeline_stages
 from fruits.spark.read_images import read_images
@@ -26,6 +28,36 @@ def test_the_label_of_a_path_is_its_folder(spark: SparkSession) -> None:
     rows = spark.createDataFrame([(p,) for p in paths], "uri string")
     labels = PathToLabel(inputCol="uri", outputCol="fruit").transform(rows).collect()
     assert [row.fruit for row in labels] == ["Apple Red 1", "y.z"]
+
+
+@pytest.mark.parametrize("split", ["auto", "none"])
+def test_a_folder_that_names_a_side_is_a_label_only_if_it_was_one_in_the_run(
+    spark: SparkSession, graph: CompiledGraph, tmp_path: Path, split: str
+) -> None:
+    moments = Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
+    rules = Naming(split=split)
+    stages = pipeline_stages(
+        label_counts(["Fig"]), graph, fit_reduction(moments, "minmax", 2), naming=rules
+    )
+    paths = ["file:/d/Training/1.jpg", "file:/d/Training/Fig/1.jpg"]
+    rows = spark.createDataFrame([(path,) for path in paths], "path string")
+    model = written_and_loaded(stages[:1], tmp_path / "model")
+    assert [row.label for row in model.transform(rows).collect()] == list(
+        map(rules.label_of, paths)
+    )
+
+
+def test_a_model_that_was_saved_without_the_rule_for_splits_is_loaded(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    PathToLabel().write().save(str(tmp_path / "stage"))
+    (metadata,) = (tmp_path / "stage" / "metadata").glob("part-*")
+    content = json.loads(metadata.read_text())
+    assert content["defaultParamMap"].pop("split") == "auto"
+    metadata.write_text(json.dumps(content))
+    metadata.with_name(f".{metadata.name}.crc").unlink(missing_ok=True)
+    rows = spark.createDataFrame([("/d/Fig/1.jpg",)], "path string")
+    assert PathToLabel.load(str(tmp_path / "stage")).transform(rows).first().label == "Fig"
 
 
 def test_features_are_vectors_and_other_columns_stay(
