@@ -12,7 +12,7 @@ from fruits.sources.members import AT, ITEMS, REFUSED, has_rules, prefer_source_
 from fruits.sources.naming import Naming
 
 NAMED = LISTING.append(pa.field("group", pa.string()))
-"""The columns of named files; `label`, `split` and `group` are those of the source, see `Member`."""
+"""The columns of named files; `label`, `split`, `group` are those of the source, see `Member`."""
 
 _SAID = ["path", "label", "split", "group"]
 

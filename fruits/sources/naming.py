@@ -126,7 +126,7 @@ class Naming:
     def group_of(self, path: str) -> str | None:
         """The group that the expression finds in the path; None if there is none.
 
-        An empty text is a group, too: `(?P<group>r?)_\\d` finds "r" in `r_1.jpg`, and "" in `_1.jpg`.
+        An empty text is a group, too: `/(?P<group>r?)[0-9]` finds "r" in `/r1.jpg`, "" in `/1.jpg`.
 
         The images of a group show one object or one recording: an evaluation keeps them together.
         """

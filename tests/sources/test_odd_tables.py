@@ -113,10 +113,10 @@ def test_labels_of_a_csv_are_whole_where_all_numbers_are(
 
 
 @pytest.mark.parametrize(
-    ("last", "labels"), [("3.0", {"3"}), ("0.5", {"3.0", "0.5"}), ("", {"3", "Fig"})]
+    ("last", "labels"), [("3.0", {"3"}), ("0.5", {"3.0", "0.5"}), ("", {"3", None})]
 )
 def test_all_labels_of_a_long_csv_decide_whether_they_are_whole(
-    folder: Path, last: str, labels: set[str]
+    folder: Path, last: str, labels: set[str | None]
 ) -> None:
     lines = [f"nowhere/{number:040}.jpg, 3.0" for number in range(40_000)]
     (folder / "a.csv").write_text("\n".join(["path, label", *lines, f"Fig/1.jpg, {last}"]))

@@ -106,7 +106,8 @@ def test_a_blank_value_of_a_table_is_no_value_and_is_not_read_from_the_path(
     columns: dict[str, list[str | None]] = {"path": [*names], "label": values}
     columns |= {"split": ["test", *values[1:]], "group": ["a", *values[1:]]}
     if form == "csv":
-        rows = [list(columns), *([one or "" for one in row] for row in zip(*columns.values()))]
+        cells = zip(*columns.values(), strict=True)
+        rows = [list(columns), *([one or "" for one in row] for row in cells)]
         place = write(tmp_path / "a.csv", rows)
     else:
         contents = [(root / f"train/Fig/{n}_100.jpg").read_bytes() for n in range(4)]
