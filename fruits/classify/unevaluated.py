@@ -1,4 +1,7 @@
-"""Says which evaluations a run does not have, and why, from the content of its run.json."""
+"""Says which evaluations a run does not have, which images it left out, and why.
+
+All of it is in the content of run.json.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from typing import Any
 
 from fruits.classify.rows import scheme_of
 from fruits.classify.train import SCHEME
-from fruits.sources.naming import HELD_OUT
+from fruits.sources.naming import HELD_OUT, TRAIN
 
 
 def not_evaluated(report: Mapping[str, Any]) -> list[str]:
-    """The reasons for missing evaluations, as sentences without a capital and a full stop.
+    """The reasons for missing evaluations, and the images that are used for none.
+
+    They are sentences without a capital and a full stop.
 
     Args:
         report: The content of run.json. Outputs of earlier versions have less.
@@ -48,4 +53,32 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             "no image is on the training side, so the model was fitted to all images, including "
             f"those of {' and '.join(held_out)}: name {remedy} train, or set split"
         )
+    return [*found, *_left_out(split, bool(report["parameters"].get("model")))]
+
+
+def _left_out(split: Mapping[str, Any], is_given: bool) -> list[str]:
+    """The numbers of images that were only predicted, with the reasons.
+
+    Args:
+        split: How the images were divided, from run.json. Outputs of earlier versions do not say
+            how many have a label.
+        is_given: Whether the model is that of a finished run.
+    """
+    labelled: Mapping[str, int] | None = split.get("labelled")
+    if labelled is None:
+        return []
+    used = "not evaluated" if is_given else "used neither for training nor for evaluation"
+    found = []
+    aside = labelled.get("none", 0) if split["fitted_to"] == TRAIN and not is_given else 0
+    if aside:
+        subject, them = (
+            ("labelled image is", "it") if aside == 1 else ("labelled images are", "them")
+        )
+        found.append(
+            f"{aside:,} {subject} on no side of the split: predicted, but {used}; put {them} into "
+            "a folder train, or set split to none"
+        )
+    if without := sum(split["images"].values()) - sum(labelled.values()):
+        subject = "image has" if without == 1 else "images have"
+        found.append(f"{without:,} {subject} no label: predicted, but {used}")
     return found

@@ -17,6 +17,7 @@ from fruits.classify.model import TRANSFORMS, Array, Classifier
 from fruits.classify.scored import most_scored
 from fruits.classify.train import HeldOut, Training, train, train_softmax
 from fruits.features.rows import matrix
+from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
@@ -68,13 +69,20 @@ def train_classifier(
     labels = sorted({label for part in images for label in pc.unique(part["label"]).to_pylist()})
     if len(labels) < 2:
         found = f"{labels[0]!r} only" if labels else "none"
-        other = "parent" if context.config.label == "grandparent" else "grandparent"
         return (
-            f"wanted at least two labels among the training images; found {found}: if the labels "
-            f"are in another part of the paths, set label, for example to {other}"
+            f"wanted at least two labels among the training images; found {found}: "
+            f"{_other_labels(context.config)}"
         )
     with context.stages("classify"):
         return _train(context, images, len(labels))
+
+
+def _other_labels(config: RunConfig) -> str:
+    """What to do if a rule finds too few labels."""
+    if config.label not in (None, "parent", "grandparent"):
+        return f"correct label, which is {config.label!r}"
+    other = "parent" if config.label == "grandparent" else "grandparent"
+    return f"if the labels are in another part of the paths, set label, for example to {other}"
 
 
 def _train(context: RunContext, images: Parts, labels: int) -> Classified:

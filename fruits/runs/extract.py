@@ -50,6 +50,7 @@ class Extracted:
             a detector, these are boxes.
         sides: The number of usable images on each side of the split; the key None is for images on
             no side.
+        with_label: The number of usable images with a label on each side, like `sides`.
         labels: The number of usable images with each label, as
             :attr:`fruits.sources.parts.Totals.labels`.
         unreadable: The number of images that could not be read. The next run tries them again.
@@ -60,6 +61,7 @@ class Extracted:
     counts: Counts
     usable: Parts
     sides: dict[str | None, int]
+    with_label: dict[str | None, int]
     labels: pa.Table
     unreadable: int
     dropped: list[pa.ChunkedArray] | None
@@ -226,7 +228,9 @@ def _described(
         pc.sum(pc.starts_with(part["error"], UNREADABLE)).as_py() or 0 for part in rejected
     )
     usable = Parts(listing.schema, listing.bounds, totals.rows, reads)
-    return Extracted(counts, usable, totals.sides, totals.labels, unreadable, dropped)
+    return Extracted(
+        *(counts, usable, totals.sides, totals.labelled, totals.labels, unreadable, dropped)
+    )
 
 
 def _of_boxes(extracted: Extracted, rows: Parts) -> Extracted:
@@ -243,7 +247,14 @@ def _of_boxes(extracted: Extracted, rows: Parts) -> Extracted:
         )
     totals = Totals.of(boxes)
     counts = replace(extracted.counts, boxes=boxes.num_rows)
-    return replace(extracted, counts=counts, usable=boxes, sides=totals.sides, labels=totals.labels)
+    return replace(
+        extracted,
+        counts=counts,
+        usable=boxes,
+        sides=totals.sides,
+        with_label=totals.labelled,
+        labels=totals.labels,
+    )
 
 
 def _without(listing: Read, rejected: Read) -> pa.Table:

@@ -64,12 +64,25 @@ def prepare_run(config: RunConfig, stages: Stages, listed: tuple[Found, Parts]) 
         config = replace(config, scaler=basis.scaler, components=basis.components)
     else:
         _require_images(config, listing.num_rows, graph, found.passed_over)
+        _require_labels(config, listing)
         _require_groups(config, listing)
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
         *(config, stages, found, listing, graph, basis, outputs),
         fingerprint=fingerprint(config, found, graph.identity, model),
     )
+
+
+def _require_labels(config: RunConfig, listing: Parts) -> None:
+    """Refuses an expression for labels that matches no image, before any long computation.
+
+    Raises:
+        ConfigError: No image would have a label.
+    """
+    if not config.naming.is_searched:
+        return
+    if all(part["label"].null_count == part.num_rows for part in listing):
+        raise _unmatched("label", config.label, listing)
 
 
 def _require_groups(config: RunConfig, listing: Parts) -> None:
@@ -84,10 +97,14 @@ def _require_groups(config: RunConfig, listing: Parts) -> None:
     for part in listing:
         if any(rules.group_of(path) is not None for path in part["path"].to_pylist()):
             return
+    raise _unmatched("group", config.group, listing)
+
+
+def _unmatched(option: str, expression: str | None, listing: Parts) -> ConfigError:
     example = next(path for part in listing for path in part["path"].to_pylist())
-    raise ConfigError(
-        f"group: wanted an expression that matches paths such as {example}; {config.group!r} "
-        f"matches none of {listing.num_rows:,} images: correct it, or leave out group"
+    return ConfigError(
+        f"{option}: wanted an expression that matches paths such as {example}; {expression!r} "
+        f"matches none of {listing.num_rows:,} images: correct it, or leave out {option}"
     )
 
 

@@ -171,6 +171,7 @@ def describe_results(
     )
     report["split"] = {
         "images": {side or "none": count for side, count in extracted.sides.items()},
+        "labelled": {side or "none": count for side, count in extracted.with_label.items()},
         "fitted_to": reduced.side or "all",
     }
     report["classifier"] = (

@@ -104,6 +104,11 @@ class Naming:
     def _is_by_folder(self) -> bool:
         return self.label in _LEVELS or self.label.startswith(COLUMN)
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether labels are the matches of an expression."""
+        return not self._is_by_folder
+
     def label_of(self, path: str) -> str | None:
         """The label of an image, or None if its path has none.
 

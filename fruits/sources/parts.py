@@ -115,6 +115,7 @@ class Totals:
         labels: The number of files by label, a table with the columns ``label`` and ``images``;
             null for files without a label.
         sides: The number of files by side of the split; None for files on no side.
+        labelled: The number of files with a label by side of the split, like `sides`.
     """
 
     rows: list[int]
@@ -122,19 +123,22 @@ class Totals:
     largest: int
     labels: pa.Table
     sides: dict[str | None, int]
+    labelled: dict[str | None, int]
 
     @classmethod
     def of(cls, parts: Iterable[pa.Table]) -> Totals:
         """Computes the sums in one pass."""
         rows, lengths, largest = [], 0, 0
-        labels, sides = RowCounts("label"), Counter[str | None]()
+        labels = RowCounts("label")
+        sides, labelled = Counter[str | None](), Counter[str | None]()
         for part in parts:
             rows.append(part.num_rows)
             lengths += pc.sum(part["length"]).as_py() or 0
             largest = max(largest, pc.max(part["length"]).as_py() or 0)
             labels.add(part)
             sides.update(counted(part["split"]))
-        return cls(rows, lengths, largest, labels.table(), dict(sides))
+            labelled.update(counted(part["split"].filter(pc.is_valid(part["label"]))))
+        return cls(rows, lengths, largest, labels.table(), dict(sides), dict(labelled))
 
     @property
     def different_labels(self) -> int:

@@ -11,7 +11,7 @@ def report(sides: dict[str, int], evaluation: list[Any], model: str | None = Non
     fitted_to = "train" if 0 < sides.get("train", 0) < sum(sides.values()) else "all"
     return {
         "parameters": {"model": model},
-        "split": {"images": sides, "fitted_to": fitted_to},
+        "split": {"images": sides, "labelled": dict(sides), "fitted_to": fitted_to},
         "evaluation": evaluation,
         "classifier": {"kind": "lda"},
     }
@@ -31,6 +31,39 @@ def test_complete_evaluations_need_no_reason(
     sides: dict[str, int], evaluation: list[Any], model: str | None
 ) -> None:
     assert not_evaluated(report(sides, evaluation, model)) == []
+
+
+@pytest.mark.parametrize(
+    ("aside", "line"),
+    [
+        (1, "1 labelled image is on no side of the split: predicted, but used neither for training "
+         "nor for evaluation; put it into a folder train, or set split to none"),
+        (1500, "1,500 labelled images are on no side of the split: predicted, but used neither for "
+         "training nor for evaluation; put them into a folder train, or set split to none"),
+    ],
+)  # fmt: skip
+def test_labelled_images_on_no_side_of_the_split_are_counted(aside: int, line: str) -> None:
+    sides = {"train": 90, "test": 10, "none": aside}
+    assert not_evaluated(report(sides, [GROUPED, TEST])) == [line]
+    given = [{"scheme": "images given"}, TEST]
+    assert not_evaluated(report(sides, given, "out")) == []
+    assert not_evaluated(report({"none": aside}, [GROUPED])) == []
+
+
+def test_images_without_a_label_are_counted() -> None:
+    content = report({"train": 90, "test": 10, "none": 7}, [GROUPED, TEST])
+    content["split"]["labelled"] = {"train": 89, "test": 10}
+    (found,) = not_evaluated(content)
+    assert found == (
+        "8 images have no label: predicted, but used neither for training nor for evaluation"
+    )
+    content["parameters"]["model"] = "out"
+    content["evaluation"] = [TEST]
+    content["split"]["labelled"] = {"train": 90, "test": 10, "none": 6}
+    assert not_evaluated(content) == ["1 image has no label: predicted, but not evaluated"]
+    # Earlier versions do not say how many have a label.
+    del content["split"]["labelled"]
+    assert not_evaluated(content) == []
 
 
 def test_a_side_without_a_known_label_is_named() -> None:

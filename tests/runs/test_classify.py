@@ -130,7 +130,11 @@ def test_scaler_and_components_are_fitted_to_the_training_side(
     finished: tuple[Run, Path],
 ) -> None:
     result, output = finished
-    assert result.report["split"] == {"images": {"test": 16, "train": 45}, "fitted_to": "train"}
+    assert result.report["split"] == {
+        "images": {"test": 16, "train": 45},
+        "labelled": {"test": 16, "train": 45},
+        "fitted_to": "train",
+    }
     features = pd.read_parquet(output / "features").sort_values("path")
     pca = pd.read_parquet(output / "pca")
     assert pca["split"].tolist() == features["split"].tolist()
@@ -288,12 +292,20 @@ def test_images_without_a_label_do_not_count_as_identical(
     for place in ("Test/Fig/of_an_unlabelled.jpg", "Test/strange/of_an_unlabelled.jpg"):
         shutil.copy(images / "Training/strange/r_0_100.jpg", images / place)
     shutil.copy(images / "Training/Fig/r_0_100.jpg", images / "Test/strange/copy.jpg")
+    draw_film(images, "Fig", "aside", 2, 8)
     labels = "|".join(COLOURS)
 
     result = go(images, tmp_path / "out", label=f"/(?P<label>{labels})/[^/]+$", classifier="lda")
 
     split = result.evaluations[1]
     assert (split.scheme, split.images, split.identical) == ("split: test", 17, 1)
+    page = (tmp_path / "out" / "report.html").read_text()
+    for line in (
+        "2 labelled images are on no side of the split: predicted, but used neither for training",
+        "4 images have no label: predicted, but used neither for training nor for evaluation",
+    ):
+        assert f"\n  {line}" in result.summary()
+        assert line in page
     model = predict_config(str(tmp_path / "out"), str(images / "Test"), str(tmp_path / "again"))
     (again,) = run(model).evaluations
     assert (again.images, again.identical) == (17, 1)
@@ -390,7 +402,11 @@ def test_other_rules_for_labels_reuse_the_features(
     [
         ({"Fig": 4}, {}, "wanted at least two labels among the training images; found 'Fig' only"),
         ({"Fig": 3, "Lime": 3}, {"classifier": "none"}, "the option classifier is none"),
-        ({"Fig": 4}, {"label": "(?P<label>[0-9]{20})"}, "found none"),
+        (
+            {"Fig": 4},
+            {"label": "(?P<label>F)"},
+            "found 'F' only: correct label, which is '(?P<label>F)'",
+        ),
         (
             {"train": 4},
             {},
@@ -427,7 +443,11 @@ def one_side(spark: SparkSession, graph: CompiledGraph, tmp_path_factory: Any) -
 
 
 def test_images_on_one_side_only_are_all_used_for_training(one_side: Run) -> None:
-    assert one_side.report["split"] == {"images": {"test": 13}, "fitted_to": "all"}
+    assert one_side.report["split"] == {
+        "images": {"test": 13},
+        "labelled": {"test": 13},
+        "fitted_to": "all",
+    }
     assert one_side.report["classifier"]["training_images"] == 13
     assert [one.scheme for one in one_side.evaluations] == ["grouped cross-validation"]
 

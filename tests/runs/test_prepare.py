@@ -24,3 +24,19 @@ def test_an_expression_for_groups_that_matches_no_image_is_refused(
     assert prepared(RunConfig(**rules, group=wrong, classifier="none")).listing.num_rows == 6
     assert prepared(RunConfig(**rules, group=r"Fig/(?P<group>\d)")).listing.num_rows == 6
     assert prepared(RunConfig(**rules, group=r"Fig/(?P<group>r?)\d")).listing.num_rows == 6
+
+
+@pytest.mark.usefixtures("graph")
+@pytest.mark.parametrize("classifier", ["lda", "none"])
+@pytest.mark.parametrize("wrong", [r"(?P<label>Plum)", r"Fig(?P<label>_?)/"])
+def test_an_expression_for_labels_that_matches_no_image_is_refused(
+    draw: Callable[..., Path], tmp_path: Path, classifier: str, wrong: str
+) -> None:
+    images, output = str(draw({"Fig": 3, "Lime": 3})), str(tmp_path / "out")
+    rules = {"images": images, "output": output, "backbone": "EfficientNetLite0"}
+
+    with pytest.raises(ConfigError, match=r"label: wanted .* such as .*jpg; .* none of 6 images"):
+        prepared(RunConfig(**rules, label=wrong, classifier=classifier))
+
+    config = RunConfig(**rules, label="(?P<label>Fig)", classifier=classifier)
+    assert prepared(config).listing.num_rows == 6

@@ -123,14 +123,19 @@ def test_chunks_do_not_depend_on_the_parts(size: int) -> None:
 @pytest.mark.usefixtures("_small_parts")
 def test_totals_cover_all_rows() -> None:
     table = rows(100)
+    some = [None if n % 3 == 0 else label for n, label in enumerate(table["label"].to_pylist())]
+    table = table.set_column(LISTING.get_field_index("label"), "label", pa.array(some, pa.string()))
     totals = Totals.of(gather([table], LISTING))
     assert totals.bytes == sum(table["length"].to_pylist())
     assert totals.largest == max(table["length"].to_pylist())
     labels, splits = table["label"].to_pylist(), table["split"].to_pylist()
     counts = {one["label"]: one["images"] for one in totals.labels.to_pylist()}
     assert counts == {label: labels.count(label) for label in labels}
-    assert totals.different_labels == len(set(labels))
+    assert totals.different_labels == len(set(labels) - {None})
     assert totals.sides == {side: splits.count(side) for side in splits}
+    with_label = [s for s, label in zip(splits, labels, strict=True) if label is not None]
+    assert totals.labelled == {side: with_label.count(side) for side in with_label}
+    assert totals.labelled != totals.sides
 
 
 @pytest.mark.usefixtures("_small_parts")
