@@ -1,4 +1,4 @@
-"""Says which evaluations a run does not have, which images it left out, and why.
+"""Says which evaluations a run does not have, which images need attention, and why.
 
 All of it is in the content of run.json.
 """
@@ -14,7 +14,7 @@ from fruits.sources.naming import HELD_OUT, TRAIN
 
 
 def not_evaluated(report: Mapping[str, Any]) -> list[str]:
-    """The reasons for missing evaluations, and the images that are used for none.
+    """The reasons for missing evaluations, and images that are left out or have an odd label.
 
     They are sentences without a capital and a full stop.
 
@@ -53,7 +53,11 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             "no image is on the training side, so the model was fitted to all images, including "
             f"those of {' and '.join(held_out)}: name {remedy} train, or set split"
         )
-    return [*found, *_left_out(split, bool(report["parameters"].get("model")))]
+    found += _left_out(split, bool(report["parameters"].get("model")))
+    for label, count in (about.get("loose") or {}).items():
+        are = "image is" if count == 1 else "images are"
+        found.append(f"{count:,} {are} directly in the folder of images, so the label is {label!r}")
+    return found
 
 
 def _left_out(split: Mapping[str, Any], is_given: bool) -> list[str]:
@@ -71,14 +75,12 @@ def _left_out(split: Mapping[str, Any], is_given: bool) -> list[str]:
     found = []
     aside = labelled.get("none", 0) if split["fitted_to"] == TRAIN and not is_given else 0
     if aside:
-        subject, them = (
-            ("labelled image is", "it") if aside == 1 else ("labelled images are", "them")
-        )
+        are, them = ("image is", "it") if aside == 1 else ("images are", "them")
         found.append(
-            f"{aside:,} {subject} on no side of the split: predicted, but {used}; put {them} into "
-            "a folder train, or set split to none"
+            f"{aside:,} labelled {are} on no side of the split: predicted, but {used}; put {them} "
+            "into a folder train, or set split to none"
         )
     if without := sum(split["images"].values()) - sum(labelled.values()):
-        subject = "image has" if without == 1 else "images have"
-        found.append(f"{without:,} {subject} no label: predicted, but {used}")
+        have = "image has" if without == 1 else "images have"
+        found.append(f"{without:,} {have} no label: predicted, but {used}")
     return found

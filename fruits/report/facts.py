@@ -79,7 +79,7 @@ def reasons(report: ReportData) -> list[tuple[str, int]]:
 
 
 def missing(run: Mapping[str, Any]) -> list[str]:
-    """The evaluations that a run with a classifier does not have, with the reasons."""
+    """What `fruits.classify.unevaluated` says about the evaluations of a run, as sentences."""
     return [f"{one[0].upper()}{one[1:]}" for one in not_evaluated(run)]
 
 

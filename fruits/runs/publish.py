@@ -25,6 +25,7 @@ from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.fingerprint import options_digest, require_same_model
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
+from fruits.runs.loose import loose_images
 from fruits.runs.output_record import PAGE
 from fruits.runs.outputs import Outputs
 from fruits.runs.quality import Quality
@@ -179,6 +180,8 @@ def describe_results(
     )
     if report["classifier"].get("training_images", 0) > MOST_NEIGHBOURS and not context.basis:
         report["classifier"] |= {"neighbours": MOST_NEIGHBOURS}
+    if loose := loose_images(context.config, extracted.usable, extracted.labels):
+        report["classifier"]["loose"] = loose
     report["evaluation"] = [one.to_json() for one in evaluations]
     report["quality"] = quality.as_dict()
     return report

@@ -66,6 +66,14 @@ def test_images_without_a_label_are_counted() -> None:
     assert not_evaluated(content) == []
 
 
+def test_images_whose_label_is_the_folder_of_images_are_counted() -> None:
+    content = report({"none": 90}, [GROUPED])
+    for count, are in ((1, "1 image is"), (1200, "1,200 images are")):
+        content["classifier"]["loose"] = {"photos": count}
+        line = f"{are} directly in the folder of images, so the label is 'photos'"
+        assert not_evaluated(content) == [line]
+
+
 def test_a_side_without_a_known_label_is_named() -> None:
     sides = {"train": 90, "test": 1000, "validation": 10}
     line = "split: test: none of its 1,000 images has a label of the training images"
