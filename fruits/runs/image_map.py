@@ -57,18 +57,17 @@ def map_images(
     store: FeatureTable,
     reduction: Reduction,
     classifier: Classifier | None,
-    rows: pa.Table,
+    images: pa.Table,
 ) -> ImageMap:
-    """Computes the coordinates of images; of more than :data:`POINTS`, it samples each label.
+    """Computes the coordinates of images.
 
     Args:
         workers: The workers.
         store: The features.
         reduction: The scaler and the PCA.
         classifier: The classifier, whose axes are the second plane; None for no second plane.
-        rows: All images, rows of :data:`fruits.report.data.IMAGES`.
+        images: The images, rows of :data:`fruits.report.data.IMAGES`.
     """
-    images = sampled(rows)
     axes = discriminant_axes(classifier) if classifier else None
     count = min(VECTOR, reduction.components)
     found = coordinates(workers, store, reduction, axes, images["path"], count)
@@ -171,6 +170,6 @@ def frame_of(
     )
     images = pa.Table.from_batches(sample_batches(rows, IN_MEMORY), IMAGES).sort_by("path")
     store = FeatureTable(outputs.uri("features"))
-    found = map_images(SparkWorkers(spark), store, reduction, classifier, images)
+    found = map_images(SparkWorkers(spark), store, reduction, classifier, sampled(images))
     frame = map_frame(found.images, found.planes, thumbnails([store], found.digests))
     return frame, [title.partition(" (")[0] for title in found.planes[-1].titles]
