@@ -44,7 +44,7 @@ def outliers(
             score=float(distances[place]) / threshold,
             reason=(
                 f"distance to the nearest label: {distances[place] / threshold:.2f} times the "
-                "limit; 99% of the known images are below the limit"
+                "threshold, which 99% of the held-out training images do not exceed"
             ),
         )
         for place in far[np.argsort(-distances[far], kind="stable")].tolist()

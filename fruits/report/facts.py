@@ -10,6 +10,7 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated
 from fruits.report.data import ReportData
+from fruits.sources.naming import TRAIN
 from fruits.sources.selection import explained
 
 _SIDE = (
@@ -64,13 +65,15 @@ def sides(run: Mapping[str, Any]) -> str:
     without = images.pop("none", 0)
     if not images:
         return ""
-    named = (f"the side {side} has {counted(n, 'image')}" for side, n in images.items())
+    ordered = sorted(images.items(), key=lambda one: one[0] != TRAIN)
+    named = (f"the side {side} has {counted(n, 'image')}" for side, n in ordered)
     text = f"In the split, {' and '.join(named)}"
     text += f"; {counted(without, 'image')} {_are(without)} on no side." if without else "."
     if run["parameters"].get("model"):
         return text
-    side = "all images" if split["fitted_to"] == "all" else split["fitted_to"]
-    return f"{text} The model was fitted to {side}."
+    side = split["fitted_to"]
+    fitted = "all images" if side == "all" else f"the images of the side {side}"
+    return f"{text} The model was fitted to {fitted}."
 
 
 def reasons(report: ReportData) -> list[tuple[str, int]]:
@@ -166,7 +169,10 @@ def _unknown(evaluations: list[Mapping[str, Any]]) -> Figure:
     shares = "; ".join(f"{one['scheme']}: {one['unknown']:.1%}" for one in evaluations)
     held_out = ""
     if any(one["scheme"] == SCHEME for one in evaluations):
-        held_out = " In the cross-validation, the limit of a group comes from the other groups."
+        held_out = (
+            " In the cross-validation, the images are divided into folds, and the threshold for "
+            "each fold comes from the others."
+        )
     return Figure(
         f"{evaluations[-1]['unknown']:.1%}",
         f"unknown, {evaluations[-1]['scheme']}",

@@ -87,8 +87,7 @@ KINDS = {
     "outlier": (
         "Outliers",
         "Photographs that are far from the mean of every label: they show something else, are "
-        "damaged, or are rare views. A training photograph is measured by a classifier that was "
-        "trained without it. The farthest come first.",
+        "damaged, or are rare views. The farthest come first.",
     ),
     "split_duplicate": (
         "Photographs on two sides of the split",
@@ -125,8 +124,14 @@ def _quality(report: ReportData, name: str) -> Section:
     rows = report.quality[name]
     first = rows.slice(0, SHOWN).to_pylist()
     was_made = _by_name(report.run["quality"]).get(name, 0) is not None
-    if name == "outlier" and (called := _outliers_called_unknown(report)):
-        about += f" Of those on the map, the predictions also report {called:,} as unknown."
+    if name == "outlier":
+        about += (
+            " The distances are those of the classifier of the model."
+            if _has_model(report)
+            else " A training photograph is measured by a classifier that was trained without it."
+        )
+        if called := _outliers_called_unknown(report):
+            about += f" Of those on the map, the predictions also report {called:,} as unknown."
     return Section(
         name.replace("_", "-"),
         title,
@@ -200,11 +205,11 @@ def unknown(report: ReportData) -> Section:
         )
         for row in rows.slice(0, SHOWN).to_pylist()
     ]
+    who = "The classifier of the model" if _has_model(report) else "The final classifier"
     about = (
-        "The final classifier also reports these as unknown, although they are not listed as "
-        "outliers: they are farther from the mean of every label than 99 of 100 held-out training "
-        "images. "
-        "The most distant come first."
+        f"{who} also reports these as unknown, although they are not listed as outliers: they are "
+        "farther from the mean of every label than 99 of 100 held-out training images. The most "
+        "distant come first."
     )
     if report.images.num_rows < report.total:
         about += " Only images on the map are counted."
@@ -216,6 +221,11 @@ def unknown(report: ReportData) -> Section:
         total=rows.num_rows,
         table="predictions (unknown = true)",
     )
+
+
+def _has_model(report: ReportData) -> bool:
+    """Whether the classifier is that of another run, which may know any image of this one."""
+    return bool(report.run["parameters"].get("model"))
 
 
 def _called_unknown(report: ReportData) -> pa.Table:

@@ -319,9 +319,10 @@ def test_the_sides_of_the_split_are_a_sentence(report: ReportData) -> None:
         return render(replace(report, run={**report.run, "split": split})).decode()
 
     text = "In the split, the side train has 1,200 images and the side test has 1 image"
-    assert f"{text}. The model was fitted to train." in page(train=1200, test=1)
-    text += "; 2 images are on no side. The model was fitted to train."
-    assert text in page(none=2, train=1200, test=1)
+    fitted = "The model was fitted to the images of the side train."
+    assert f"{text}. {fitted}" in page(test=1, train=1200)
+    text += f"; 2 images are on no side. {fitted}"
+    assert text in page(none=2, test=1, train=1200)
 
 
 def test_links_at_the_top_have_the_words_of_the_headings(report: ReportData, page: str) -> None:
@@ -386,10 +387,17 @@ def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows
     other = render(replace(report, run={**report.run, "parameters": parameters})).decode()
     for note in (
         "the final classifier, which was fitted to them",
-        "The model was fitted to train.",
+        "The model was fitted to the images of the side train.",
+        "measured by a classifier that was trained without it",
+        "The final classifier also reports these as unknown",
     ):
         assert note in render(report).decode()
         assert note not in other
+    for note in (
+        "The distances are those of the classifier of the model.",
+        "The classifier of the model also reports these as unknown",
+    ):
+        assert note in other
     assert ">fit</th>" in render(report).decode()
     assert ">measure</th>" in other
 
