@@ -238,7 +238,7 @@ def _log_loss(likelihood: Array) -> float | None:
     if not len(likelihood):
         return None
     np.clip(likelihood, _SMALLEST, None, out=likelihood)
-    return float(-np.log(likelihood, out=likelihood).mean())
+    return float(-np.log(likelihood, out=likelihood).mean()) + 0.0  # Not -0.0.
 
 
 def _bins(confidence: Array, right: NDArray[np.bool_]) -> list[Bin]:

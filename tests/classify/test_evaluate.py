@@ -104,6 +104,14 @@ def test_unseen_labels_count_as_wrong_and_are_listed() -> None:
     assert "Kiwi" in truth
 
 
+def test_the_log_loss_of_certain_and_correct_predictions_is_not_negative() -> None:
+    tally, ones, first = Tally(["a", "b"]), np.ones(2), np.zeros((2, 2), np.int64)
+    tally.add(["a", "a"], first[:, 0], ones, first, ones.copy(), None, None)
+    result = evaluation_of(tally, "split", most_frequent="a")
+
+    assert result.shown()["log loss"] == "0.000"
+
+
 def test_without_known_labels_there_is_no_log_loss() -> None:
     tally, none = Tally(["a", "b"]), np.full(2, np.nan)
     first = np.zeros((2, 2), np.int64)
