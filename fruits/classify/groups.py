@@ -25,6 +25,10 @@ from fruits.sources.object_names import film_of, folder_of, is_like_a_hash, obje
 FOLDS = 5
 """The number of folds, and of blocks of a label whose images have no visible groups."""
 
+_LARGEST = 0.8
+"""The largest share of a label's images in one folder or film. If it is larger, few images would be
+left to train the model that is tested on this group: one stray file must not decide that."""
+
 TRAIN_ONLY = -1
 """The fold of images that are never tested, because all groups of their label are in one fold."""
 
@@ -87,11 +91,12 @@ def group_images(
 
     Without an expression, groups from the source are used, such as a column of a table. Without
     these, the images of each label are divided by the first of these rules that gives several
-    groups: by folder; by film, which is the folder and the leading letters of the file's name
-    (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`), unless the names look like hashes or words; or
-    into `FOLDS` blocks of neighbours by name. Folders that name a side of the split, and numbers of
-    shards, are left out of paths first. An image that the expression does not match, or that has no
-    group in its source, is a separate group.
+    groups, none of which has more than 80 % of the images: by folder; by film, which is the folder
+    and the leading letters of the file's name (`r_12_100.jpg`, `12_100.jpg`, `r2_12_100.jpg`),
+    unless the names look like hashes or words; or into `FOLDS` blocks of neighbours by name.
+    Folders that name a side of the split, and numbers of shards, are left out of paths first. An
+    image that the expression does not match, or that has no group in its source, is a separate
+    group.
 
     Boxes of one photograph are always in one group, which is derived from the photograph's path.
 
@@ -201,16 +206,22 @@ def _divide(paths: list[str]) -> tuple[str, list[str]]:
     for place, path in enumerate(paths):  # In place: a second list would need as much memory.
         paths[place] = object_path(path)
     folders = [folder_of(path) for path in paths]
-    if len(set(folders)) > 1:
+    if _is_divided(paths, folders):
         return "folder", folders
     films = [film_of(path) for path in paths]
-    if len(set(films)) > 1 and _are_films(paths, films):
+    if _is_divided(paths, films) and _are_films(paths, films):
         return "film", films
     order = sorted(dict.fromkeys(paths), key=_natural)
     if len(order) == 1:
         return "single", ["0"] * len(paths)
     block_of = {path: f"{place * FOLDS // len(order)}" for place, path in enumerate(order)}
     return "block", [block_of[path] for path in paths]
+
+
+def _is_divided(paths: Sequence[str], groups: Sequence[str]) -> bool:
+    """Whether no group has nearly all images; boxes of one photograph count once."""
+    group_of = dict(zip(paths, groups, strict=True))
+    return max(Counter(group_of.values()).values()) <= _LARGEST * len(group_of)
 
 
 def _are_films(paths: Sequence[str], films: Sequence[str]) -> bool:

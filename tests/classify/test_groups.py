@@ -42,7 +42,9 @@ def test_an_expression_may_find_an_empty_text_as_the_group_of_a_film() -> None:
 
 
 def test_a_label_with_several_folders_is_grouped_by_folder() -> None:
-    paths = [p.replace("Fig/", "Fig 1/") for p in FILMS] + ["/d/Training/Fig 2/1_100.jpg"]
+    paths = [p.replace("Fig/", "Fig 1/") for p in FILMS] + [
+        f"/d/Training/Fig 2/{n}_100.jpg" for n in range(9)
+    ]
     labels = [label.split()[0] for label in parents(paths)]
 
     groups = group_images(paths, labels)
@@ -108,6 +110,37 @@ def test_images_without_visible_groups_are_divided_into_blocks() -> None:
     assert groups.kinds == {"block": 1}
     assert list(Counter(groups.names).values()) == [20] * FOLDS
     assert len(set(groups.names[:20])) == 1  # 99 to 80: by number, not by letter
+
+
+def test_a_stray_file_name_does_not_make_one_huge_group() -> None:
+    paths = [f"/d/{label}/IMG_{n}.jpg" for label in ("Fig", "Lime") for n in range(30)]
+    paths += ["/d/Fig/DSC_0.jpg", "/d/Lime/DSC_0.jpg"]
+    labels = parents(paths)
+
+    groups = group_images(paths, labels)
+
+    assert groups.kinds == {"block": 2}
+    folds = assign_folds(groups.names, labels)
+    for fold in range(FOLDS):
+        left = Counter(label for label, own in zip(labels, folds, strict=True) if own != fold)
+        assert min(left.values()) >= 24
+
+
+@pytest.mark.parametrize(("stray", "kind"), [(9, "film"), (2, "block")])
+def test_a_folder_with_few_images_does_not_hide_the_films_of_a_label(stray: int, kind: str) -> None:
+    names = [f"r_{n}_100" for n in range(14)] + [f"{n}_100" for n in range(stray)]
+    paths = [f"/d/Fig/a/{name}.jpg" for name in names] + ["/d/Fig/b/1_100.jpg"]
+
+    assert group_images(paths, ["Fig"] * len(paths)).kinds == {kind: 1}
+
+
+def test_a_group_may_have_four_fifths_of_the_images_of_a_label() -> None:
+    paths = [f"/d/Fig/a/{n}.jpg" for n in range(8)] + [f"/d/Fig/b/{n}.jpg" for n in range(2)]
+
+    assert group_images(paths, ["Fig"] * 10).kinds == {"folder": 1}
+    assert group_images([*paths, "/d/Fig/a/8.jpg"], ["Fig"] * 11).kinds == {"block": 1}
+    boxes = [f"/d/Fig/a/0.jpg#xywh={n},0,5,5" for n in range(20)]
+    assert group_images(paths + boxes, ["Fig"] * 30).kinds == {"folder": 1}
 
 
 def drawn_names(kind: str) -> list[str]:
