@@ -77,6 +77,22 @@ def fit_temperature(logits: Array, truth: Ints) -> float:
     return 1 / inverse
 
 
+def calibrated_loss(margins: Array) -> float:
+    """The log loss of two labels with the temperature that fits them, which has no scale.
+
+    Args:
+        margins: (n,) float64, the logits of the true label minus those of the other one.
+
+    Returns:
+        The mean; 0 if there are no images.
+    """
+    if len(margins) == 0:
+        return 0.0
+    logits = np.stack([margins, np.zeros_like(margins)], axis=1)
+    temperature = fit_temperature(logits, np.zeros(len(margins), np.int64))
+    return float(np.logaddexp(0, -margins / temperature).mean())
+
+
 def _shifted(logits: Array) -> Array:
     """Subtracts the largest logit of each row, in place."""
     logits -= logits.max(axis=1, keepdims=True)

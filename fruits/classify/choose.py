@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.classify.blocks import row_blocks
-from fruits.classify.calibrate import fit_threshold
+from fruits.classify.calibrate import calibrated_loss, fit_threshold
 from fruits.classify.fit import SHRINKAGES, Discriminant, Measured
-from fruits.classify.model import Array, Ints, label_indices, softmax
+from fruits.classify.model import Array, Ints, label_indices
 from fruits.errors import InputError
 
 THREADS = 4
 """The most models that are fitted in parallel; each needs five (d, d) matrices."""
+
+_LOSS_DIGITS = 9
+"""The digits of log losses that are compared; the others may be rounding errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,9 @@ class Choice:
 
     Attributes:
         trials: All trials.
-        best: The trial with the most correct labels; if several are equal, the smaller log loss.
+        best: The trial with the most correct labels; if several are equal, that with the smallest
+            log loss of the true against the most probable other label, with the best temperature
+            for each trial; if these are equal, too, that with the largest shrinkage.
         distance_shrinkage: The shrinkage for the distances, which decide whether an image is
             unknown.
         models: For each fold, the model without it, with the best transform.
@@ -85,7 +90,7 @@ def choose(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Choice:
     """
     tested = sum(len(fold.labels) for fold in folds)
     trials: list[Trial] = []
-    best, kept, chosen = (math.inf, math.inf), 0, list[_FoldScores]()
+    best, kept, chosen = (math.inf, math.inf, 0.0), 0, list[_FoldScores]()
     same: InputError | None = None
     # LAPACK uses one core for most of a decomposition.
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
@@ -96,9 +101,10 @@ def choose(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Choice:
                 same = error
                 continue
             right = np.sum([one.right for one in tried], axis=0)
-            loss = np.sum([one.loss for one in tried], axis=0)
+            margins = np.concatenate([one.margin for one in tried], axis=1)
             for number, shrinkage in enumerate(SHRINKAGES):
-                rank = (-int(right[number]), float(loss[number]))
+                loss = round(calibrated_loss(margins[number]), _LOSS_DIGITS)
+                rank = (-int(right[number]), loss, -shrinkage)
                 if rank < best:
                     best, kept, chosen = rank, len(trials), tried
                 trials.append(Trial(transform, shrinkage, float(right[number]) / tested))
@@ -132,17 +138,18 @@ def _distance_shrinkage(tried: Sequence[_FoldScores], otherwise: float) -> float
 
     An image simulates an unknown label if the mean of its own label is left out. The threshold is
     set so that few known images are reported as unknown; then the shrinkage that detects the most
-    simulated images wins.
+    simulated images wins; if several are equal, the largest.
     """
     known = np.concatenate([one.nearest for one in tried], axis=1)
     unknown = np.concatenate([one.nearest_other for one in tried], axis=1)
     if not known.shape[1]:
         return otherwise
     found = [
-        np.count_nonzero(others > fit_threshold(own))
-        for own, others in zip(known, unknown, strict=True)
+        (np.count_nonzero(others > fit_threshold(own)), shrinkage)
+        for own, others, shrinkage in zip(known, unknown, SHRINKAGES, strict=True)
     ]
-    return SHRINKAGES[int(np.argmax(found))] if max(found) else otherwise
+    most, best = max(found)
+    return best if most else otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +159,15 @@ class _FoldScores:
     Attributes:
         model: The model.
         right: (s,) the number of images with the correct label.
-        loss: (s,) the sum of the log losses of the m images whose label the model knows.
+        margin: (s, m) the logit of the true label minus the largest other logit, of the m images
+            whose label the model knows.
         nearest: (s, m) the squared distance of these images to the nearest mean of a label.
         nearest_other: (s, m) their squared distance to the nearest mean of another label.
     """
 
     model: Discriminant
     right: Ints
-    loss: Array
+    margin: Array
     nearest: Array
     nearest_other: Array
 
@@ -168,21 +176,23 @@ def _score_fold(total: Measured, transform: str, fold: Fold) -> _FoldScores:
     model = Discriminant.of(total.subtract(fold.moments[transform]))
     truth = label_indices(model.labels, fold.labels)
     known, prior = np.flatnonzero(truth >= 0), model.prior
-    right, loss = np.zeros(len(SHRINKAGES), np.int64), np.zeros(len(SHRINKAGES))
-    nearest, nearest_other = np.empty((2, len(SHRINKAGES), len(known)))
+    right = np.zeros(len(SHRINKAGES), np.int64)
+    margin, nearest, nearest_other = np.empty((3, len(SHRINKAGES), len(known)))
     scores = model.scores(fold.features(), transform, SHRINKAGES)
-    chances, highest, highest_other = np.empty((3, len(truth)))
+    ahead, highest, highest_other = np.empty((3, len(truth)))
     for number, (likelihoods, lengths) in enumerate(scores):
         for rows in row_blocks(*likelihoods.shape):
             some, own = likelihoods[rows], (np.arange(len(truth[rows])), truth[rows])
             logits = some + prior
             right[number] += np.count_nonzero(logits.argmax(axis=1) == truth[rows])
-            chances[rows] = softmax(logits)[own]
+            ahead[rows] = logits[own]
+            logits[own] = -math.inf
+            ahead[rows] -= logits.max(axis=1)
             highest[rows] = some.max(axis=1)
             some[own] = -math.inf
             highest_other[rows] = some.max(axis=1)
-        loss[number] = -np.log(chances[known].clip(min=1e-300)).sum()
+        margin[number] = ahead[known]
         # The highest likelihood is that of the nearest mean.
         nearest[number] = (lengths - 2 * highest)[known]
         nearest_other[number] = (lengths - 2 * highest_other)[known]
-    return _FoldScores(model, right, loss, nearest, nearest_other)
+    return _FoldScores(model, right, margin, nearest, nearest_other)
