@@ -103,11 +103,13 @@ def choose(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Choice:
             right = np.sum([one.right for one in tried], axis=0)
             margins = np.concatenate([one.margin for one in tried], axis=1)
             for number, shrinkage in enumerate(SHRINKAGES):
+                trials.append(Trial(transform, shrinkage, float(right[number]) / tested))
+                if -int(right[number]) > best[0]:
+                    continue  # Its loss is not needed, which takes time.
                 loss = round(calibrated_loss(margins[number]), _LOSS_DIGITS)
                 rank = (-int(right[number]), loss, -shrinkage)
                 if rank < best:
-                    best, kept, chosen = rank, len(trials), tried
-                trials.append(Trial(transform, shrinkage, float(right[number]) / tested))
+                    best, kept, chosen = rank, len(trials) - 1, tried
     if same and not trials:
         raise same
     best_trial = trials[kept]
