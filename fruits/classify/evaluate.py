@@ -21,6 +21,7 @@ from fruits.classify.label_figures import (
     figures_of,
     images_in,
     largest,
+    listed_pairs,
 )
 from fruits.classify.model import Array, Classifier
 from fruits.classify.tally import Tally
@@ -88,9 +89,11 @@ class Evaluation:
         labels: The figures of each label.
         confusion: Rows of true label, predicted label and number of images, without zeros.
         bins: The calibration by confidence.
-        left_out: If there are more than :data:`LISTED_LABELS` labels, or :data:`LISTED_CONFUSIONS`
-            rows, those with the most images are listed. The number of the others, by the name of
-            the list; ``unseen_images`` is the number of images of unseen labels among the others.
+        left_out: If there are more than :data:`LISTED_LABELS` labels, those with the most images
+            are listed; of more than :data:`LISTED_CONFUSIONS` rows of ``confusion``, those of
+            :func:`fruits.classify.label_figures.listed_pairs`. The number of the others, by the
+            name of the list; ``unseen_images`` is the number of images of unseen labels among the
+            others.
     """
 
     scheme: str
@@ -175,7 +178,7 @@ def evaluation_of(
     new = seen.filter(pc.invert(pc.is_in(seen["label"], pa.array(tally.labels, pa.string()))))
     frequent = figures.filter(pc.equal(figures["label"], most_frequent))
     listed, unseen = (largest(rows, LISTED_LABELS) for rows in (figures, new))
-    confusion = largest(pairs, LISTED_CONFUSIONS)
+    confusion = listed_pairs(pairs, listed["label"], LISTED_CONFUSIONS)
     left_out = {
         "labels": figures.num_rows - listed.num_rows,
         "confusion": pairs.num_rows - confusion.num_rows,

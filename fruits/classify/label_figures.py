@@ -15,7 +15,9 @@ LISTED_LABELS = 10_000
 """The most labels, and the most labels without training images, that an evaluation lists."""
 
 LISTED_CONFUSIONS = 100_000
-"""The most pairs of true and predicted label that an evaluation lists."""
+"""The most pairs of true and predicted label that an evaluation lists.
+
+It is larger than :data:`LISTED_LABELS`, so that wrong predictions are listed, too."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ def largest(rows: pa.Table, most: int) -> pa.Table:
         return rows
     order = np.argsort(-rows[COUNT].to_numpy(), kind="stable")
     return rows.take(pa.array(np.sort(order[:most])))
+
+
+def listed_pairs(pairs: pa.Table, labels: pa.ChunkedArray, most: int) -> pa.Table:
+    """At most so many pairs of true and predicted label, in their order.
+
+    First come the right predictions of these labels, which are the diagonal of a confusion matrix;
+    then the wrong predictions with the most images; then the other right predictions.
+    """
+    if pairs.num_rows <= most:
+        return pairs
+    right = pc.equal(pairs["label"], pairs["predicted"]).to_numpy()
+    own = pc.is_in(pairs["label"], labels.combine_chunks()).to_numpy()
+    rank = np.where(right, np.where(own, 0, 2), 1)
+    order = np.lexsort((-pairs[COUNT].to_numpy(), rank))
+    return pairs.take(pa.array(np.sort(order[:most])))
 
 
 def images_in(rows: pa.Table) -> int:

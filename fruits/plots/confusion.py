@@ -27,17 +27,20 @@ class _Cells:
     Attributes:
         names: The names of the m rows and columns.
         images: The number of images by true and predicted label, (m, m) float64.
+        totals: The number of images by true label, (m,) float64; not all of very many predicted
+            labels have a column.
         size: The number of labels in each row.
     """
 
     names: list[str]
     images: Array
+    totals: Array
     size: int
 
     @property
     def shares(self) -> Array:
         """The shares of each row's images, (m, m) float64; 0 for rows without images."""
-        totals = self.images.sum(axis=1, keepdims=True)
+        totals = self.totals[:, np.newaxis]
         shares: Array = np.divide(
             self.images, totals, out=np.zeros_like(self.images), where=totals > 0
         )
@@ -48,7 +51,7 @@ def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Fig
     """The confusion matrix as shares of each row's images, with a list of the worst pairs.
 
     If there are more than :data:`MATRIX_LABELS` labels, neighbours are merged into blocks, so that
-    the cells are large enough.
+    the cells are large enough. Labels that the evaluation does not list are not drawn.
 
     Args:
         evaluation: The evaluation. The title has its scheme.
@@ -69,10 +72,14 @@ def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Fig
 
 
 def _title(evaluation: Evaluation) -> str:
-    return (
+    title = (
         f"Confusion, {evaluation.scheme}: {count(evaluation.images, 'image')}, "
         f"accuracy {evaluation.accuracy:.1%}"
     )
+    listed, others = len(evaluation.labels), evaluation.left_out.get("labels", 0)
+    if others:
+        title += f"\nthe {listed:,} labels with the most images, of {listed + others:,}"
+    return title
 
 
 def _ordered(evaluation: Evaluation, order: Sequence[str]) -> list[str]:
@@ -90,7 +97,10 @@ def _cells(evaluation: Evaluation, labels: Sequence[str]) -> _Cells:
     for true, predicted, found in evaluation.confusion:
         if true in row and predicted in row:  # Not all of very many labels are listed.
             images[row[true], row[predicted]] += found
-    return _Cells([_block_name(block) for block in blocks], images, size)
+    totals = np.zeros(len(blocks))
+    for one in evaluation.labels:
+        totals[row[one.label]] += one.images
+    return _Cells([_block_name(block) for block in blocks], images, totals, size)
 
 
 def _block_name(labels: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ class Matrix:
         side: The side of a cell.
         margin: The space for the names.
         letters: The font size of the names.
-        left_out: The number of labels that are not shown.
+        left_out: The number of labels of the evaluation that are not shown.
     """
 
     title: str
@@ -72,7 +72,7 @@ def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None
     If there are more than :data:`MATRIX_LABELS` labels, those with the most wrong images are shown.
 
     Args:
-        evaluation: The evaluation.
+        evaluation: The evaluation, see :meth:`fruits.classify.evaluate.Evaluation.to_json`.
         order: The labels with similar ones next to each other. Other labels come last.
     """
     rows: list[tuple[str, str, int]] = [(a, b, int(n)) for a, b, n in evaluation["confusion"]]
@@ -82,21 +82,30 @@ def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None
     labels = [one for one in dict.fromkeys(order) if one in found]
     labels += sorted(found.difference(labels))
     shown = _most_wrong(labels, rows)
-    totals = Counter[str]()
+    left_out: Mapping[str, int] = evaluation.get("left_out", {})
+    totals = {one["label"]: one["images"] for one in evaluation["labels"]}
+    # Of the labels that are not listed, some rows may be missing.
+    at_least = found.difference(totals) if left_out.get("confusion") else set[str]()
+    counts = Counter[str]()
     for true, _, images in rows:
-        totals[true] += images
+        counts[true] += images
+    totals = {**counts, **totals}
     place = {label: number for number, label in enumerate(shown)}
-    cells = [
-        _cell(place[true], place[predicted], images, totals[true], true, predicted)
-        for true, predicted, images in rows
-        if true in place and predicted in place
-    ]
+    cells = []
+    for true, predicted, images in rows:
+        if true in place and predicted in place:
+            total = counted(totals[true], "image")
+            of = f"at least {total}" if true in at_least else total
+            text = f"{true} → {predicted}: {images:,} of {of}"
+            shade = round(math.sqrt(images / totals[true]), 3)
+            cells.append(Cell(place[true], place[predicted], images, shade, text))
     side = max(11, min(34, 1000 // len(shown)))
     letters = min(12.0, 0.82 * side)
     names = [_short(one) for one in shown]
     margin = math.ceil(0.6 * letters * max(map(len, names))) + 12
     title = f"Confusion matrix, {evaluation['scheme']}: {counted(evaluation['images'], 'image')}"
-    return Matrix(title, names, cells, side, margin, letters, len(labels) - len(shown))
+    known = len(evaluation["labels"]) + left_out.get("labels", 0)
+    return Matrix(title, names, cells, side, margin, letters, known - len(shown))
 
 
 def _most_wrong(labels: list[str], rows: Sequence[tuple[str, str, int]]) -> list[str]:
@@ -108,11 +117,6 @@ def _most_wrong(labels: list[str], rows: Sequence[tuple[str, str, int]]) -> list
             wrong.update({true: images, predicted: images})
     kept = set(sorted(labels, key=lambda label: (-wrong[label], label))[:MATRIX_LABELS])
     return [label for label in labels if label in kept]
-
-
-def _cell(row: int, column: int, images: int, total: int, true: str, predicted: str) -> Cell:
-    text = f"{true} → {predicted}: {images:,} of {counted(total, 'image')}"
-    return Cell(row, column, images, round(math.sqrt(images / total), 3), text)
 
 
 def _short(text: str) -> str:

@@ -87,7 +87,10 @@ def evaluations(run: Run) -> pd.DataFrame | Note:
 
 
 def labels(run: Run, count: int = 10) -> pd.DataFrame | Note:
-    """The labels with the lowest F1, by the first evaluation."""
+    """The labels with the lowest F1, by the first evaluation, among those that it lists.
+
+    It lists all labels, or the 10,000 with the most images.
+    """
     if not run.evaluations:
         return _nothing(run)
     rows = sorted(run.evaluations[0].labels, key=lambda one: (one.f1, one.label))[:count]
@@ -116,8 +119,13 @@ def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
     found = [one for one in _confusions(run, count) if one.example]
     pictures = run.pictures_of(path for one in found for path in (one.wrong, str(one.example)))
     shown = [one for one in found if one.wrong in pictures and one.example in pictures]
+    if not evaluation.wrong_images:
+        return Note(f"No image has a wrong prediction ({evaluation.scheme}).")
     if not shown:
-        return Note(f"No image has a wrong prediction, or it is missing ({evaluation.scheme}).")
+        return Note(
+            "No wrong prediction can be shown: its image is missing, or no image of the predicted "
+            f"label was recognised ({evaluation.scheme})."
+        )
     return plots.pairs(
         [(pictures[one.wrong], pictures[str(one.example)]) for one in shown],
         [(one.label, one.predicted, one.images) for one in shown],

@@ -1,5 +1,6 @@
 """Confusion matrices with few and with many labels."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -96,6 +97,17 @@ def test_more_labels_are_merged_to_blocks_that_have_all_images():
     np.testing.assert_allclose(matrix(figure), expected / expected.sum(axis=1, keepdims=True))
     assert ticks(figure)[0].startswith("Kind")
     assert figure.axes[0].get_xlabel() == "predicted label, in blocks of 10 neighbours"
+
+
+def test_shares_are_those_of_all_images_if_not_all_labels_are_listed():
+    figures = evaluated(NAMES, 500)
+    listed = [one for one in figures.labels if one.label != "Fig"]
+    figure = plots.confusion(replace(figures, labels=listed, left_out={"labels": 1}))
+    truth, chances = guesses(len(NAMES), 500)
+    whole = confusion_matrix(truth, chances.argmax(axis=1), normalize="true")
+    assert ticks(figure) == ["Apple Red 1", "Kiwi", "Äpfel 2"]
+    np.testing.assert_allclose(matrix(figure), whole[np.ix_([0, 2, 3], [0, 2, 3])])
+    assert figure.get_suptitle().endswith("\nthe 3 labels with the most images, of 4")
 
 
 def test_long_names_are_cut_in_the_middle_where_they_do_not_differ():

@@ -313,6 +313,26 @@ def test_groups_are_named_only_below_an_evaluation_that_held_them_out(report: Re
     assert text not in render(replace(report, run={**report.run, "evaluation": given})).decode()
 
 
+def test_the_page_says_what_an_evaluation_does_not_list(report: ReportData, page: str) -> None:
+    first = report.run["evaluation"][0]
+    few = {
+        **first,
+        "confusion": [row for row in first["confusion"] if row[0] == row[1]],
+        "left_out": {"labels": 70, "confusion": 1234},
+    }
+    cut = render(replace(report, run={**report.run, "evaluation": [few]}, confusions=[])).decode()
+    assert "1,234 pairs of true and predicted label are not listed." in cut
+    assert "12 labels with the most images; 70 more are not listed" in cut
+    assert "No image has a wrong prediction." not in cut
+    assert "pairs of true and predicted label are not listed" not in page
+    right = {**few, "accuracy": 1.0}
+    run = {**report.run, "evaluation": [right]}
+    assert (
+        "No image has a wrong prediction."
+        in render(replace(report, run=run, confusions=[])).decode()
+    )
+
+
 def test_the_sides_of_the_split_are_a_sentence(report: ReportData) -> None:
     def page(**images: int) -> str:
         split = {"images": images, "fitted_to": "train"}

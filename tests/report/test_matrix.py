@@ -26,7 +26,8 @@ def test_the_cells_are_those_of_scikit_learn(count: int) -> None:
 def test_only_labels_with_the_most_wrong_images_are_shown() -> None:
     labels = [f"label {n:03}" for n in range(400)]
     rows = [[one, one, 5] for one in labels] + [["label 399", "label 200", 3]]
-    evaluation = {"confusion": rows, "scheme": "split: test", "images": 2003}
+    figures = [{"label": one, "images": 8 if one == "label 399" else 5} for one in labels]
+    evaluation = {"confusion": rows, "labels": figures, "scheme": "split: test", "images": 2003}
     shown = matrix(evaluation, labels)
     assert shown is not None
     assert len(shown.names) == MATRIX_LABELS
@@ -34,5 +35,28 @@ def test_only_labels_with_the_most_wrong_images_are_shown() -> None:
     assert shown.left_out == 250
 
 
+def test_totals_are_those_of_all_images_if_not_all_rows_are_listed() -> None:
+    evaluation = {
+        "confusion": [["a", "a", 3], ["a", "b", 1], ["c", "a", 2], ["c", "b", 1]],
+        "labels": [{"label": "a", "images": 16}, {"label": "b", "images": 9}],
+        "left_out": {"labels": 70, "confusion": 90},
+        "scheme": "split: test",
+        "images": 500,
+    }
+    shown = matrix(evaluation, ["a", "b", "c"])
+    assert shown is not None
+    assert shown.left_out == 2 + 70 - 3
+    assert {cell.text: cell.shade for cell in shown.cells} == {
+        "a → a: 3 of 16 images": pytest.approx(np.sqrt(3 / 16), abs=1e-3),
+        "a → b: 1 of 16 images": 0.25,
+        "c → a: 2 of at least 3 images": pytest.approx(np.sqrt(2 / 3), abs=1e-3),
+        "c → b: 1 of at least 3 images": pytest.approx(np.sqrt(1 / 3), abs=1e-3),
+    }
+    whole = matrix({**evaluation, "left_out": {"labels": 1}}, [])
+    assert whole is not None
+    assert whole.left_out == 0
+    assert "c → b: 1 of 3 images" in [cell.text for cell in whole.cells]
+
+
 def test_no_predictions_have_no_matrix() -> None:
-    assert matrix({"confusion": [], "scheme": "split: test", "images": 0}, []) is None
+    assert matrix({"confusion": [], "labels": [], "scheme": "split: test", "images": 0}, []) is None

@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_a_confusion_is_shown_with_an_image_of_both_labels(finished: tuple[Run, 
     assert "grouped cross-validation" in title
     worst = finished[0].evaluations[0].worst(1)[0]
     assert any(pair.replace("\n", " ") == f"{worst[0]} → {worst[1]} ({worst[2]})" for pair in pairs)
+
+
+def test_wrong_predictions_without_photographs_are_not_denied(
+    finished: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = finished
+    monkeypatch.setattr(Run, "pictures_of", lambda self, paths: {})
+    assert str(views.confused_pairs(result)).startswith("No wrong prediction can be shown: ")
+    right = replace(result.evaluations[0], accuracy=1.0)
+    monkeypatch.setattr(Run, "evaluations", property(lambda self: [right]))
+    assert views.confused_pairs(result) == (
+        "No image has a wrong prediction (grouped cross-validation)."
+    )
 
 
 def test_figures_of_the_first_evaluation_name_its_scheme(
