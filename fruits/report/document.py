@@ -130,11 +130,9 @@ def _root(report: ReportData) -> str:
 
 def _seconds(run: Any) -> list[tuple[str, float, float]]:
     """The stages with their seconds and their share of the total."""
-    seconds = {name: value for name, value in run["seconds"].items() if name != "total"}
+    seconds = {name: n for name, n in facts.stage_seconds(run).items() if name != "total"}
     total = sum(seconds.values()) or 1.0
-    # With a model, nothing is fitted: the terminal shows this name, too.
-    shown = {"fit": "measure"} if run["parameters"].get("model") else {}
-    return [(shown.get(name, name), value, value / total) for name, value in seconds.items()]
+    return [(name, value, value / total) for name, value in seconds.items()]
 
 
 def _read(name: str) -> str:

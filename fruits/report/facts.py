@@ -76,6 +76,17 @@ def sides(run: Mapping[str, Any]) -> str:
     return f"{text} The model was fitted to {fitted}."
 
 
+def stage_name(name: str, has_model: bool) -> str:
+    """The name of a stage for people: with a model, nothing is fitted, so "fit" is "measure"."""
+    return "measure" if name == "fit" and has_model else name
+
+
+def stage_seconds(run: Mapping[str, Any]) -> dict[str, float]:
+    """The seconds of a run by the :func:`stage_name` of each stage, in order, and the "total"."""
+    has_model = bool(run["parameters"].get("model"))
+    return {stage_name(name, has_model): value for name, value in run["seconds"].items()}
+
+
 def reasons(report: ReportData) -> list[tuple[str, int]]:
     """The reasons of rejected images with their number, the most frequent first."""
     return report.rejected.reasons.most_common()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fruits.features.moments import Moments
 from fruits.reduction.fit import Reduction, fit_reduction
+from fruits.report.facts import stage_name
 from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
@@ -46,7 +47,7 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
     """
     side = training_side(extracted.sides)
     # With a model, only the sums of the new images are new.
-    with context.stages("fit", "measure" if context.basis else None):
+    with context.stages("fit", stage_name("fit", context.basis is not None)):
         by_label = extracted.labels.num_rows <= most_labels(context.graph.dimension)
         moments = measure.moments(context.workers, context.store, side, context.chosen, by_label)
         extracted.require_rows(moments.count, side)

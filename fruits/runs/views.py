@@ -1,4 +1,4 @@
-"""Tables and figures about the classifier of a finished run, for notebooks.
+"""Tables and figures about a finished run and its classifier, for notebooks.
 
 Each function returns an object that a cell displays, or a line that says why there is none.
 """
@@ -24,6 +24,7 @@ from fruits.classify.review import Confusion
 from fruits.classify.rows import scheme_of
 from fruits.classify.unevaluated import not_evaluated
 from fruits.quality.findings import file_name
+from fruits.report.facts import stage_seconds
 from fruits.runs.finished import Run
 from fruits.runs.output_record import PAGE
 from fruits.runs.quality import FOLDER
@@ -171,6 +172,11 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
         if row["path"] in pictures
     ]
     return plots.image_grid(list(pictures.values()), texts)
+
+
+def seconds(run: Run) -> Figure:
+    """The seconds of each stage of the run."""
+    return plots.stage_seconds(stage_seconds(run.report))
 
 
 def _is_checkout(folder: Path) -> bool:
