@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pyspark.sql import SparkSession
 
 from fruits.predictor import Predictor
 from fruits.runs import views
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
+from fruits.runs.image_map import frame_of
 from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.runs.publish import pc1_pc2
@@ -157,6 +159,21 @@ def test_a_run_that_found_nothing_changed_shows_the_same(finished: tuple[Run, Pa
     for section in (views.suspects, views.confused_pairs):
         assert texts(section(again)) == texts(section(result))
     assert again.table("pca").toPandas().equals(result.table("pca").toPandas())
+
+
+def test_the_map_of_very_many_images_shows_as_many_of_each_label(
+    finished: tuple[Run, Path], spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = finished
+    assert result.classified
+    own = (spark, result.outputs, result.reduction, result.classified.classifier)
+    whole, axes = frame_of(*own)
+    assert len(whole) == result.table("predictions").count()
+    monkeypatch.setattr("fruits.runs.image_map.POINTS", 15)
+    few, _ = frame_of(*own)
+    assert few["label"].value_counts().tolist() == [5, 5, 5]
+    same = whole.set_index("path").loc[few["path"]]
+    np.testing.assert_array_equal(few[axes], same[axes])
 
 
 def test_missing_images_are_left_out(finished: tuple[Run, Path], tmp_path: Path) -> None:
