@@ -32,8 +32,8 @@ from benchmarks.report import Row, table, write_json
 from fruits.classify.choose import Fold
 from fruits.classify.fit import Discriminant
 from fruits.classify.groups import TRAIN_ONLY, assign_folds, group_images
-from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import Training, train
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 from fruits.features.rows import lists, write_rows
 from fruits.networks.compile import compile_backbone

@@ -23,7 +23,7 @@ from benchmarks.inputs import DATA, ROOT
 from benchmarks.report import Row, table, write_json
 from fruits.classify.fit import SHRINKAGES, Discriminant
 from fruits.classify.groups import TRAIN_ONLY, assign_folds, group_images
-from fruits.classify.model import TRANSFORMS, transform_features
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 
 Array = NDArray[np.float64]

@@ -32,7 +32,8 @@ How Spark tasks and the predictor predict images:
 How a run predicts a table of images, and evaluates each side of the split (`fruits.classify.rows`):
 
     predictions, scores = TablePredictor(classifier, means, scored).tables(rows, features)
-    evaluate_sides(scores.to_batches(), classifier.labels, training.most_frequent, identical)
+    batches = scores.sort_by("path").to_batches()
+    evaluate_sides(batches, classifier.labels, training.most_frequent, identical)
 
 How to refit without a cross-validation, after images were added or removed:
 

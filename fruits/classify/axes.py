@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.classify.model import Array, Classifier, softmax, transform_features
+from fruits.classify.model import Array, Classifier, softmax
+from fruits.classify.transforms import transform_features
 from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import rowwise_product
 

@@ -17,7 +17,7 @@ from fruits.classify.entries import (
     SCORE,
     SUBTRACT,
 )
-from fruits.classify.model import transform_features
+from fruits.classify.transforms import transform_features
 from fruits.features.kept_folds import FOLDED, KeptFolds, fold_moments
 from fruits.features.moments import Moments
 from fruits.features.moments_file import merge_files

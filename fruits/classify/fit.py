@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.classify.blocks import row_blocks
-from fruits.classify.model import Array, Classifier, Ints, nearest_mean, transform_features
+from fruits.classify.model import Array, Classifier, Ints, nearest_mean
+from fruits.classify.transforms import transform_features
 from fruits.errors import InputError
 from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import rowwise_product

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
-from fruits.classify.model import Array, transform_features
+from fruits.classify.model import Array
+from fruits.classify.transforms import transform_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class RowMoments:
     Attributes:
         features: (n, d) float32, the untransformed features of all rows.
         names: (n,) the labels of all rows.
-        transform: The transform to apply, one of `fruits.classify.model.TRANSFORMS`.
+        transform: The transform to apply, one of `fruits.classify.transforms.TRANSFORMS`.
         chosen: (n,) bool, whether a row belongs to these moments.
     """
 

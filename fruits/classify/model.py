@@ -13,19 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.classify.transforms import transform_features
 from fruits.errors import InputError
 from fruits.features.products import BLOCK_ROWS
 from fruits.reduction.transform import rowwise_product
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-TRANSFORMS = ("none", "sqrt", "sqrt-l2")
-"""The transforms of features before the classifier.
-
-"none" changes nothing; "sqrt" takes the signed square root of each feature; "sqrt-l2" also divides
-by the Euclidean length.
-"""
 
 CLASSIFIERS = ("lda", "softmax", "none")
 """Linear discriminant analysis, a softmax regression fitted by Spark, or no classifier."""
@@ -38,39 +32,9 @@ _VERSION = 1
 _CHANCES = 1 << 22
 """The number of probabilities that are in memory at once."""
 
-_ROWS_AT_ONCE = 32
-"""Rows that are divided at once, so that they fit in the cache."""
 
-
-def transform_features(
-    features: NDArray[np.floating[Any]], transform: str
-) -> NDArray[np.floating[Any]]:
-    """Applies one of `TRANSFORMS` to (n, d) features, and keeps their type.
-
-    The bits of a row do not depend on other rows. The signed square root is correctly rounded. With
-    "sqrt-l2", a row of zeros does not change. See Perronnin, Sánchez and Mensink, "Improving the
-    Fisher Kernel for Large-Scale Image Classification", ECCV 2010; and Arandjelović and Zisserman,
-    "Three things everyone should know to improve object retrieval", CVPR 2012, where it is called
-    the Hellinger map, for features without a sign.
-    """
-    if transform == "none":
-        return features
-    if transform not in TRANSFORMS:
-        raise ValueError(f"transform: wanted one of {', '.join(TRANSFORMS)}; got {transform!r}")
-    roots: NDArray[np.floating[Any]] = np.copysign(np.sqrt(np.abs(features)), features)
-    return roots if transform == "sqrt" else _unit_rows(roots)
-
-
-def _unit_rows(rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Divides (n, d) rows by their Euclidean lengths, and rounds to their type at the end."""
-    units = np.empty(rows.shape, rows.dtype)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        # In this memory order, NumPy adds up every row in the same way, wherever it is.
-        exact = np.array(rows[start : start + _ROWS_AT_ONCE], np.float64, order="C")
-        lengths = np.sqrt((exact * exact).sum(axis=1, keepdims=True))
-        lengths[lengths == 0] = 1
-        units[start : start + _ROWS_AT_ONCE] = exact / lengths
-    return units
+class OldClassifier(ValueError):
+    """The bytes of a classifier are of an earlier version of this package."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +198,8 @@ class Classifier:
         """Unpacks what `to_bytes` made; the caller must verify its SHA-256.
 
         Raises:
-            ValueError: the bytes are of another version, damaged, or something else.
+            OldClassifier: an earlier version of this package made the bytes.
+            ValueError: the bytes are damaged, or something else.
         """
         try:
             with np.load(io.BytesIO(packed), allow_pickle=False) as file:
@@ -242,8 +207,9 @@ class Classifier:
                 arrays = {name: file[name] for name in file.files if name != "description"}
         except (EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"wanted a classifier's file; got another: {error}") from None
-        if (version := plain.pop("version")) != _VERSION:
-            raise ValueError(f"wanted a classifier of version {_VERSION}; got {version}")
+        version = plain.pop("version")
+        if version != _VERSION or {*plain, *arrays} != {field.name for field in fields(cls)}:
+            raise OldClassifier("wanted a classifier of this version; got that of an earlier one")
         return cls(**plain | {"labels": tuple(plain["labels"])}, **arrays)
 
     def _check(self, features: NDArray[np.floating[Any]]) -> None:

@@ -11,15 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.classify.evaluate import Evaluation, evaluation_of
-from fruits.classify.model import (
-    Array,
-    Classifier,
-    Ints,
-    Predictions,
-    nearest_mean,
-    transform_features,
-)
+from fruits.classify.model import Array, Classifier, Ints, Predictions, nearest_mean
 from fruits.classify.tally import Tally
+from fruits.classify.transforms import transform_features
 from fruits.features.rows import lists, matrix
 
 PREDICTIONS = pa.schema(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fruits.errors import OutputError, one_line
+from fruits.features.file_groups import file_sizes
 from fruits.features.rejects import RejectFile, Rejects, without_unreadable
 from fruits.features.rows import FEATURES, REJECTED, read_batches
 from fruits.storage.files import paths_in
@@ -116,6 +117,11 @@ class FeatureTable:
     def files(self) -> list[Location]:
         """The committed files of rows, in the order of the commits."""
         return [self.root / name for chunk in self.chunks() for name in chunk.files]
+
+    def file_sizes(self) -> dict[str, int]:
+        """The bytes of the committed files, by name, in the order of the commits."""
+        sizes = file_sizes(self.root)
+        return {name: sizes.get(name, 0) for chunk in self.chunks() for name in chunk.files}
 
     def dataset(self) -> dataset.Dataset:
         """The committed rows, which are read on request.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from fruits.classify.model import Classifier
+from fruits.classify.model import Classifier, OldClassifier
 from fruits.errors import ConfigError, OutputError, one_line
 from fruits.features.moments import Moments
 from fruits.features.moments_bytes import OldMoments
@@ -102,7 +102,7 @@ def read_basis(output: Location) -> Basis | None:
     """
     name = SETTINGS_FILE
     try:
-        with store_errors(output.uri), suppress(FileNotFoundError, OldMoments):
+        with store_errors(output.uri), suppress(FileNotFoundError, OldMoments, OldClassifier):
             content = json.loads(output.filesystem.cat_file((output / name).path))
             settings = (
                 str(content["scaler"]),

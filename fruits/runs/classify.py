@@ -13,9 +13,10 @@ from fruits.classify.choose import Fold
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
 from fruits.classify.in_memory import folds_in_memory
-from fruits.classify.model import TRANSFORMS, Array, Classifier
+from fruits.classify.model import Array, Classifier
 from fruits.classify.scored import most_scored
 from fruits.classify.train import HeldOut, Training, train, train_softmax
+from fruits.classify.transforms import TRANSFORMS
 from fruits.features.rows import matrix
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext

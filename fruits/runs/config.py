@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fruits.classify.model import CLASSIFIERS, TRANSFORMS
+from fruits.classify.model import CLASSIFIERS
+from fruits.classify.transforms import TRANSFORMS
 from fruits.errors import ConfigError
 from fruits.networks.catalogue import CHOICES
 from fruits.networks.detector import PREFIX

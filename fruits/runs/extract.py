@@ -198,7 +198,7 @@ def _write_rejected(context: RunContext, rejected: Parts) -> None:
 def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.ChunkedArray] | None:
     """Drops rows of missing images and updates labels; returns :attr:`Extracted.dropped`."""
     workers, store = context.workers, context.store
-    outdated = Outdated([file.name for file in store.files()], known.num_rows)
+    outdated = Outdated(store.file_sizes(), known.num_rows)
     dropped: list[pa.ChunkedArray] | None = []
     count = 0
     for there, found in zip(known, listed, strict=True):

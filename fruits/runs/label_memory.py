@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from fruits.classify.groups import FOLDS
-from fruits.classify.model import TRANSFORMS
+from fruits.classify.transforms import TRANSFORMS
 from fruits.errors import ConfigError
 from fruits.runs.capacity import size
 from fruits.runs.config import RunConfig

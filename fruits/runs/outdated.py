@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -23,14 +23,14 @@ class Outdated:
     many rows, they wait in temporary files.
 
     Args:
-        files: the names of the files of features, in the order of the chunks: neighbours share
-            moments, so they are rewritten together.
+        sizes: the bytes of the files of features, by name, in the order of the chunks: neighbours
+            share moments, so they are rewritten together.
         rows: the number of rows in the files.
     """
 
-    def __init__(self, files: Sequence[str], rows: int) -> None:
-        self._stale = FileSpread(_STALE, files, rows)
-        self._changed = FileSpread(_CHANGED, files, rows)
+    def __init__(self, sizes: Mapping[str, int], rows: int) -> None:
+        self._stale = FileSpread(_STALE, sizes, rows)
+        self._changed = FileSpread(_CHANGED, sizes, rows)
 
     def add(self, stale: pa.Table, changed: pa.Table) -> None:
         """Adds rows to drop, and the result of :func:`fruits.features.changes.changed_rows`."""

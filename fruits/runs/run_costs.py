@@ -12,8 +12,8 @@ from typing import Any
 
 from fruits.classify.choose import THREADS
 from fruits.classify.groups import FOLDS
-from fruits.classify.model import TRANSFORMS
 from fruits.classify.scored import most_scored
+from fruits.classify.transforms import TRANSFORMS
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor.write_images import MOST_NEIGHBOURS
 from fruits.quality.signature import DECODERS

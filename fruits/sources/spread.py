@@ -6,7 +6,7 @@ import itertools
 import tempfile
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,21 +80,25 @@ class FileSpread:
 
     Args:
         schema: the schema of the rows, with the column ``file``, the name of the file.
-        files: the names of the files. Neighbours are in the same part.
+        sizes: the bytes of each file, by name, in an order in which neighbours share a part. The
+            files of a part have about the same number of bytes, and so of rows, as those of others.
         rows: the number of rows, at most; a few of them stay in memory.
     """
 
-    def __init__(self, schema: pa.Schema, files: Sequence[str], rows: int) -> None:
-        self._files = pa.array(files, pa.string())
+    def __init__(self, schema: pa.Schema, sizes: Mapping[str, int], rows: int) -> None:
+        self._files = pa.array(sizes, pa.string())
         wanted = -(-rows // parts.PART_ROWS) if rows > parts.IN_MEMORY else 1
-        self._count = max(1, min(wanted, MOST_PARTS, len(files)))
-        bounds = [files[len(files) * number // self._count] for number in range(1, self._count)]
-        self._spread = Spread(schema, bounds)
+        count = max(1, min(wanted, MOST_PARTS))
+        ends = np.cumsum([0, *sizes.values()])
+        numbers = ends[:-1] * count // max(ends[-1], 1)
+        used, first, self._part = np.unique(numbers, return_index=True, return_inverse=True)
+        self._count = max(1, len(used))
+        self._spread = Spread(schema, [self._files[at].as_py() for at in first[1:].tolist()])
 
     def add(self, rows: pa.Table) -> None:
         """Adds rows in any order; all their files must be known."""
         places = pc.index_in(rows["file"], self._files).to_numpy()
-        numbers = places.astype(np.int64) * self._count // max(len(self._files), 1)
+        numbers = self._part[places.astype(np.int64)]
         order = np.argsort(numbers, kind="stable")
         cuts = np.searchsorted(numbers[order], np.arange(self._count + 1))
         rows = rows.take(order)

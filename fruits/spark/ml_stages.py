@@ -245,7 +245,7 @@ def transform_stages(transform: str, input_col: str = "features") -> list[Signed
     """The stages, in order, that transform vectors of features for a classifier; none for "none".
 
     Args:
-        transform: one of `fruits.classify.model.TRANSFORMS`.
+        transform: one of `fruits.classify.transforms.TRANSFORMS`.
         input_col: column of features as the network made them.
     """
     if transform == "none":

@@ -27,8 +27,8 @@ from fruits.spark.workers import described
 REG_PARAM = 0.03
 """The weight of the penalty relative to the mean log loss; see :attr:`SoftmaxRegression.reg_param`.
 
-From 0.0003 to 0.1, the accuracy on held-out films hardly depends on it (docs/classifier.md). A
-penalty of standardized features, Spark's default, is worse by two to three points, since it gives
+From 0.001 to 0.1, the accuracy on held-out films hardly depends on it (docs/classifier.md). A
+penalty of standardized features, Spark's default, is worse by one to four points, since it gives
 weight to features that hardly vary.
 """
 
@@ -74,7 +74,7 @@ class SoftmaxRegression:
             without: The index of the fold among the tested folds, in ascending order; None to fit
                 to all images.
             labels: The c labels of these images.
-            transform: One of `fruits.classify.model.TRANSFORMS`.
+            transform: One of `fruits.classify.transforms.TRANSFORMS`.
 
         Returns:
             The coefficients, float64 of shape (c, d), and the intercepts, (c,).

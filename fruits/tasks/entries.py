@@ -37,13 +37,15 @@ def entries_by_file(
     Returns:
         The file of entries of each file of features that has entries, by its name.
     """
+    if not entries.num_rows:
+        return {}
     paths = Spread(_PATHS, entries.bounds)
     few = not entries.bounds or entries.num_rows <= parts.IN_MEMORY
     wanted = entries.table(["path"])["path"] if few else None
     for rows in paths_by_file(workers, table):
         paths.add(rows if wanted is None else rows.filter(pc.is_in(rows["path"], wanted)))
-    names = [file.name for file in table.files()]
-    spread = FileSpread(ENTRIES.append(_PATHS.field("file")), names, entries.num_rows)
+    sizes = table.file_sizes()
+    spread = FileSpread(ENTRIES.append(_PATHS.field("file")), sizes, entries.num_rows)
     for own, there in zip(entries, paths.parts(), strict=True):
         files = there["file"].take(pc.index_in(own["path"], there["path"]))
         found = own.append_column("file", files)

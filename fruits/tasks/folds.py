@@ -32,9 +32,9 @@ from fruits.classify.changes import (
 )
 from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
-from fruits.classify.model import TRANSFORMS
 from fruits.classify.samples import Sample
 from fruits.classify.scored import most_scored, sample_scored
+from fruits.classify.transforms import TRANSFORMS
 from fruits.errors import OutputError
 from fruits.features.file_groups import task_groups
 from fruits.features.kept_folds import KeptFolds, delete_folds

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from fruits.features.changes import DERIVED
 from fruits.features.digests import DigestFile, Digests, digest_starts, write_digests
-from fruits.features.file_groups import file_sizes, group_files
+from fruits.features.file_groups import group_files
 from fruits.features.rows import read_rows
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
@@ -183,13 +183,12 @@ def known_digests(
 
 def _groups(table: FeatureTable) -> Iterator[list[Location]]:
     """The committed files, in groups of some hundred thousand rows."""
-    names = [name for chunk in table.chunks() for name in chunk.files]
-    if not names:
+    sizes = table.file_sizes()
+    if not sizes:
         return
-    sizes = file_sizes(table.root)
     # A small file has more bytes for each row.
-    largest = max(names, key=sizes.__getitem__)
-    for group in group_files(names, sizes, _bytes_of_rows(table, largest, sizes), _MOST_FILES):
+    largest = max(sizes, key=sizes.__getitem__)
+    for group in group_files([*sizes], sizes, _bytes_of_rows(table, largest, sizes), _MOST_FILES):
         yield [table.root / name for name in group]
 
 

@@ -145,14 +145,17 @@ def moments(
     total = Moments.empty()
     own = {targets[chunk.number]: chunk for chunk in chunks}
     few = merged(workers, list(own), table.root / STAGED)
+    damaged: list[Location] = []
     for file in few:
         try:
-            part = read_moments(file)
+            total = total.merge(read_moments(file))
         except ValueError:
-            measure([own[file]])
-            part = read_moments(file)
-        total = total.merge(part)
-    done = {*few} - own.keys() if listing is None else {*few, *own}
+            damaged.append(file)
+    measure([own[file] for file in damaged])
+    again = merged(workers, damaged, table.root / STAGED)
+    for file in again:
+        total = total.merge(read_moments(file))
+    done = {*few, *again} - own.keys() if listing is None else {*few, *again, *own}
     delete_files(table.root, [file.path for file in done])
     return total
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fruits.classify.choose import Fold
 from fruits.classify.groups import assign_folds
-from fruits.classify.model import transform_features
+from fruits.classify.transforms import transform_features
 from fruits.features.moments import Moments
 
 Rows = NDArray[Any]

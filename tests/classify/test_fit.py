@@ -12,7 +12,8 @@ from sklearn.neighbors import NearestCentroid  # type: ignore[import-untyped]
 
 from fruits.classify import model as model_module
 from fruits.classify.fit import SHRINKAGES, Discriminant
-from fruits.classify.model import Classifier, Predictions, transform_features
+from fruits.classify.model import Classifier, Predictions
+from fruits.classify.transforms import transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 

@@ -4,8 +4,8 @@ from drawing import drawn, folds_of
 
 from fruits.classify.groups import TRAIN_ONLY, assign_folds
 from fruits.classify.in_memory import folds_in_memory
-from fruits.classify.model import TRANSFORMS
 from fruits.classify.train import train
+from fruits.classify.transforms import TRANSFORMS
 
 
 @pytest.mark.parametrize(("rows", "width"), [(400, 20), (200, 250)])

@@ -15,8 +15,8 @@ from fruits.classify.calibrate import fit_temperature
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import FOLDS, assign_folds
 from fruits.classify.in_memory import folds_in_memory
-from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import SCHEME, train, train_softmax
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 

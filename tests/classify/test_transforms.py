@@ -7,8 +7,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import Normalizer
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import train
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import Classifier, transform_features
+from fruits.classify.model import Classifier
+from fruits.classify.transforms import transform_features
 from fruits.features.moments import Moments
 from fruits.features.rows import lists
 from fruits.networks.graph import CompiledGraph

@@ -13,7 +13,7 @@ import openvino
 import pytest
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import TRANSFORMS, transform_features
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 from fruits.networks.graph import InputSpec
 from fruits.predictor import Predictor

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import without_java
@@ -130,6 +131,29 @@ def test_a_collection_grows_without_spark(draw: Draw, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_java")
+@pytest.mark.usefixtures("_no_java")
+def test_a_classifier_of_an_earlier_version_is_replaced(draw: Draw, tmp_path: Path) -> None:
+    images, output = draw(LABELS), tmp_path / "output"
+    config = RunConfig(images=str(images), output=str(output), backbone="EfficientNetLite0")
+    run(config)
+    file = output / "model" / "_basis.classifier"
+    current = file.read_bytes()
+    with np.load(file) as arrays:
+        older = {name: arrays[name] for name in arrays.files}
+    description = json.loads(older["description"].tobytes())
+    del description["distance_shrinkage"]
+    older["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
+    with file.open("wb") as opened:
+        np.savez(opened, **older)
+    (images / "Test" / "Fig" / "more.jpg").write_bytes(
+        next((images / "Test" / "Fig").iterdir()).read_bytes()
+    )
+
+    assert run(config).report["counts"]["reused"] == 41  # The new image is a copy.
+
+    assert file.read_bytes() == current  # Only the test side has grown.
+
+
 def test_members_that_an_archive_does_not_allow_to_read_are_not_read_again(
     draw: Draw, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from ports import free_port
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import transform_features
+from fruits.classify.transforms import transform_features
 from fruits.features.moments import Moments
 from fruits.features.rows import lists
 from fruits.networks.graph import CompiledGraph

@@ -21,7 +21,7 @@ from fruits.sources.listing import LISTING, sample_evenly
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts, Totals
 from fruits.sources.reading import contents_of
-from fruits.sources.spread import Spread, gather
+from fruits.sources.spread import FileSpread, Spread, gather
 from fruits.storage.location import Location
 
 NAMES = ["a/b.jpg", "a-b/c.jpg", "a.jpg", "é/1.jpg", "\U0001f34e/1.jpg", "Z.jpg", "~.jpg"]
@@ -349,3 +349,26 @@ def test_digests_are_found_in_a_file_as_in_memory(
         assert not any(digest + bytes(24) in digests for digest in others)
     assert (tmp_path / "digests").stat().st_size == 8 * len(known)
     assert bytes(32) not in Digests.of([])
+
+
+def test_rows_are_divided_by_the_bytes_of_their_files_not_by_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parts, "IN_MEMORY", 50)
+    monkeypatch.setattr(parts, "PART_ROWS", 100)
+    # After compaction, a few large files follow many small ones.
+    rows_of = {**{f"small {n:02}": 5 for n in range(80)}, **{f"large {n}": 100 for n in range(4)}}
+    files = [name for name, count in rows_of.items() for _ in range(count)]
+    shuffled = np.random.default_rng(0).permutation(len(files))
+    rows = pa.table({"path": [f"file:/{n:04}.jpg" for n in range(len(files))], "file": files})
+    sizes = {name: 1000 * count for name, count in rows_of.items()}
+    spread = FileSpread(rows.schema, sizes, rows.num_rows)
+    for start in range(0, rows.num_rows, 90):
+        spread.add(rows.take(shuffled[start : start + 90]))
+
+    divided = list(spread.parts())
+
+    assert [part.num_rows for part in divided] == [100] * 8
+    assert [set(part["file"].to_pylist()) for part in divided[4:]] == [{n} for n in [*sizes][80:]]
+    together = pa.concat_tables(divided)
+    assert together.sort_by("path").equals(rows)

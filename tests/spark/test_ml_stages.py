@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 from saved_model import label_counts, written_and_loaded
 
-from fruits.classify.model import transform_features
+from fruits.classify.transforms import transform_features
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize

@@ -27,7 +27,8 @@ from pyspark.sql import functions as F
 from saved_model import label_counts, write, written_and_loaded
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import TRANSFORMS, Classifier
+from fruits.classify.model import Classifier
+from fruits.classify.transforms import TRANSFORMS
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, deviation, fit_reduction

@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 from saved_model import label_counts, written_and_loaded
 
 from fruits.classify.fit import Discriminant
-from fruits.classify.model import TRANSFORMS, Classifier, transform_features
+from fruits.classify.model import Classifier
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize

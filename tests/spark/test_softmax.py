@@ -8,8 +8,9 @@ from pyspark.sql import SparkSession
 from sklearn.linear_model import LogisticRegression
 
 from fruits.classify.groups import TRAIN_ONLY, assign_folds
-from fruits.classify.model import softmax, transform_features
+from fruits.classify.model import softmax
 from fruits.classify.train import train, train_softmax
+from fruits.classify.transforms import transform_features
 from fruits.spark.softmax import SoftmaxRegression
 
 REG_PARAM = 0.05

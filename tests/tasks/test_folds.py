@@ -19,8 +19,8 @@ from sklearn.preprocessing import Normalizer  # type: ignore[import-untyped]
 from fruits.classify import scored
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import TRAIN_ONLY
-from fruits.classify.model import TRANSFORMS, transform_features
 from fruits.classify.train import Fold, train
+from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter

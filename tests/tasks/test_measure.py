@@ -58,6 +58,29 @@ def staged(store: FeatureWriter) -> list[str]:
     return [file.name for file in Path(store.staged.path).glob("*")]
 
 
+def test_moments_of_an_earlier_version_are_measured_together(
+    workers: Workers, store: FeatureWriter, rows: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "MERGED", 2)
+    for number in range(7):
+        commit(store, rows.slice(number * 18, 18), 1)
+    measure.moments(workers, store)
+    for file in Path(store.uri.removeprefix("file:"), "_chunks").glob("*.moments"):
+        file.write_bytes(b"moments1" + file.read_bytes()[8:])
+    asked: list[str] = []
+    run = workers.run
+
+    def counted(work: Any, items: Any, what: str) -> Any:
+        asked.append(what)
+        return run(work, items, what)
+
+    monkeypatch.setattr(workers, "run", counted)
+    assert measure.moments(workers, store).to_bytes() == expected(rows)
+    assert asked.count("fit: moments of 7 chunks") == 1
+    assert sum("moments of" in what for what in asked) == 2  # the other one has no chunks
+    assert staged(store) == []
+
+
 @pytest.mark.parametrize("files", [[1], [17], [5, 1, 9]])
 def test_moments_do_not_depend_on_files_and_chunks(
     workers: Workers, store: FeatureWriter, rows: pa.Table, files: list[int]
