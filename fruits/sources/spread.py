@@ -122,10 +122,12 @@ def gather(
         change: changes the rows of each part, such as those with the same path.
     """
     buffered: list[pa.Table] = []
+    count = 0
     stream = iter(tables)
     for table in stream:
         buffered.append(table)
-        if sum(one.num_rows for one in buffered) > parts.IN_MEMORY:
+        count += table.num_rows
+        if count > parts.IN_MEMORY:
             break
     else:
         table = pa.concat_tables([schema.empty_table(), *buffered])
@@ -176,12 +178,14 @@ def divide(rows: Parts, bounds: Sequence[str]) -> Parts:
 def _blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """Yields the same rows in tables of about `rows` rows."""
     buffered: list[pa.Table] = []
+    count = 0
     for table in tables:
         for start in range(0, table.num_rows, rows):
             buffered.append(table.slice(start, rows))
-            if sum(one.num_rows for one in buffered) >= rows:
+            count += buffered[-1].num_rows
+            if count >= rows:
                 yield pa.concat_tables(buffered)
-                buffered = []
+                buffered, count = [], 0
     if buffered:
         yield pa.concat_tables(buffered)
 
