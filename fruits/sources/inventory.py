@@ -179,6 +179,10 @@ def _readable(uri: str, location: Location) -> Iterator[None]:
     try:
         with store_errors(uri):
             yield
+    except FileNotFoundError:
+        raise InputError(
+            f"images: {uri}, which {location} names, does not exist: copy it, too"
+        ) from None
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise InputError(
             f"images: {uri}, which {location} names, cannot be read: {one_line(error)}"
