@@ -26,6 +26,7 @@ from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.parquet_index import open_parquet
 from fruits.sources.parquet_source import ParquetImages
 from fruits.sources.parts import Found
+from fruits.sources.repeats import without_repeats
 from fruits.sources.selection import other_files
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
@@ -196,7 +197,7 @@ def merge_listings(listings: Iterator[Found]) -> Found:
             yield from map(_with_all_columns, listing.images)
 
     def once(part: pa.Table) -> pa.Table:
-        images, repeated = _without_repeats(part)
+        images, repeated = without_repeats(part)
         if repeated:
             passed_over["repeated images"] += repeated
         return images
@@ -267,24 +268,3 @@ def _with_all_columns(images: pa.Table) -> pa.Table:
         if name not in images.column_names:
             images = images.append_column(name, pa.nulls(images.num_rows, ITEMS.field(name).type))
     return images.select(ITEMS.names)
-
-
-def _without_repeats(images: pa.Table) -> tuple[pa.Table, int]:
-    """The images without repeated paths, and the number of removed rows."""
-    counts = images.group_by("path").aggregate([([], "count_all")])
-    repeated = counts.filter(pc.greater(counts["count_all"], 1))["path"]
-    if not len(repeated):
-        return images, 0
-    seen: dict[str, object] = {}
-    keep = [True] * images.num_rows
-    said = images.drop_columns(["at"])
-    for number in pc.indices_nonzero(pc.is_in(images["path"], repeated)).to_pylist():
-        (row,) = said.slice(number, 1).to_pylist()
-        first = seen.setdefault(row["path"], row)
-        if first != row:
-            raise InputError(
-                f"images: wanted sources that agree; {row['path']} is in two of them, with "
-                "different labels, splits or groups: remove it from one of them"
-            )
-        keep[number] = first is row
-    return images.filter(pa.array(keep)), keep.count(False)

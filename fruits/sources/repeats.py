@@ -1,4 +1,4 @@
-"""Finds the members of an archive that have the same name, however many members there are."""
+"""Finds members of an archive with the same name, and images that are in several sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.sources.members import ROWS, Member
+from fruits.errors import InputError
+from fruits.sources.members import REFUSED, ROWS, Member
 from fruits.sources.spread import gather
 from fruits.sources.text import storable
 
@@ -54,6 +55,44 @@ def renamed(members: Iterable[Member], repeated: Mapping[int, int]) -> Iterator[
             reason = one.reason or "a later member of the archive has the same name"
             one = one._replace(name=f"{one.name}#{count}", reason=reason)
         yield one
+
+
+def without_repeats(images: pa.Table) -> tuple[pa.Table, int]:
+    """The images without repeated paths, and the number of removed rows.
+
+    Of rows with the same values, a refused one is kept, otherwise the first one.
+
+    Raises:
+        InputError: two rows have different values for the same image.
+    """
+    counts = images.group_by("path").aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts["count_all"], 1))["path"]
+    if not len(repeated):
+        return images, 0
+    seen: dict[str, tuple[int, object]] = {}
+    keep = [True] * images.num_rows
+    said = images.drop_columns(["at"])
+    for number in pc.indices_nonzero(pc.is_in(images["path"], repeated)).to_pylist():
+        (row,) = said.slice(number, 1).to_pylist()
+        kept, first = seen.setdefault(row["path"], (number, row))
+        if first != row:
+            raise InputError(
+                f"images: wanted sources that agree; {row['path']} is in two of them, with "
+                "different labels, splits or groups: remove it from one of them"
+            )
+        if kept == number:
+            continue
+        # Rows of one source contradict each other, whatever the other sources say.
+        if _is_refused(images, number) and not _is_refused(images, kept):
+            kept, number = number, kept
+            seen[row["path"]] = kept, row
+        keep[number] = False
+    return images.filter(pa.array(keep)), keep.count(False)
+
+
+def _is_refused(images: pa.Table, number: int) -> bool:
+    at = images["at"][number].as_py()
+    return bool(at and at["kind"] == REFUSED)
 
 
 def _is_like_next(paths: pa.Array) -> NDArray[np.bool_]:

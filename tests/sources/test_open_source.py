@@ -1,3 +1,4 @@
+import itertools
 import json
 import threading
 import zipfile
@@ -76,6 +77,21 @@ def test_an_image_in_two_sources_is_listed_once(draw: Callable[..., Path], tmp_p
     (tmp_path / "t.csv").write_text(f"path,label\n{root}/Fig/0_100.jpg,Lime\n")
     with pytest.raises(InputError, match=r"wanted sources that agree; .*Fig/0_100\.jpg"):
         open_source([str(root), str(tmp_path / "t.csv")]).items()
+
+
+def test_a_contradiction_in_a_table_does_not_depend_on_the_order_of_the_sources(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    image = draw({"Fig": 1}) / "Fig/0_100.jpg"
+    for name, labels in {"both": "AB", "one": "B"}.items():
+        rows = "".join(f"{image},{label}\n" for label in labels)
+        (tmp_path / f"{name}.csv").write_text(f"path,label\n{rows}")
+    for names in itertools.permutations(["both", "one", "one"]):
+        listing = open_source([str(tmp_path / f"{name}.csv") for name in names]).items()
+        assert listing.images["label"].to_pylist() == ["B"]
+        (content,) = contents_of(listing.images)
+        assert str(content) == "two rows of the table have different values for it"
+        assert listing.passed_over["repeated images"] == 2
 
 
 def test_an_existing_name_with_a_comma_or_a_star_is_literal(tmp_path: Path) -> None:
