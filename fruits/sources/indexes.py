@@ -8,6 +8,7 @@ owns it. They are not next to the images, because these are often read-only.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 
 from fruits.storage.cache import cache_folder
 from fruits.storage.location import Location
-from fruits.storage.temporary import temporary_folder
+from fruits.storage.temporary import temporary_folder, temporary_writes
 from fruits.storage.walk import Entry
 
 # Changes when indexes have other columns or other contents.
@@ -95,16 +96,24 @@ def new_index(
     Args:
         make: see :func:`cached_index`.
         about: metadata to add to those of the tables.
+
+    Raises:
+        StorageError: the index cannot be written.
     """
     folder = temporary_folder()
     path = _path_in(folder)
     tables = make()
     first = next(tables)
     schema = first.schema.with_metadata((first.schema.metadata or {}) | (about or {}))
-    with pq.ParquetWriter(path, schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
+    with temporary_writes():
+        writer = pq.ParquetWriter(path, schema)
+    try:
+        for table in itertools.chain([first], tables):
+            with temporary_writes():
+                writer.write_table(table)
+    finally:
+        with temporary_writes():
+            writer.close()
     return Index(_opened(path), folder)
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from fruits.sources import parts
 from fruits.sources.boxes import photographs
 from fruits.sources.parts import Parts, Read
-from fruits.storage.temporary import temporary_folder
+from fruits.storage.temporary import temporary_folder, temporary_writes
 
 MOST_PARTS = 500
 """The most parts of a table: with more, most additions to a part would be a few rows."""
@@ -247,6 +247,7 @@ class _File:
     def add(self, rows: pa.Table) -> None:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with (
+            temporary_writes(),
             pa.OSFile(str(self._path), "ab") as file,
             pa.ipc.new_stream(file, self._schema, options=options) as stream,
         ):

@@ -10,7 +10,10 @@ import socket
 import tempfile
 import time
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from fruits.errors import StorageError, one_line
 
 # With the name of the machine: if machines share a folder, not all of them may see a lock.
 _PREFIX = f"fruits-parts-{socket.gethostname()}-"
@@ -21,14 +24,35 @@ _NEW = 60
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that is deleted when it is no longer used, or by a later process after a kill."""
-    folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    """A folder that is deleted when it is no longer used, or by a later process after a kill.
+
+    Raises:
+        StorageError: it cannot be created.
+    """
+    with temporary_writes():
+        folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
     with suppress(OSError):  # Some file systems have no locks; then nobody deletes it.
         # The kernel releases the lock when this process ends, however it ends.
         lock = _locked(folder.name)
         weakref.finalize(folder, os.close, lock)
     _sweep(os.path.dirname(folder.name))
     return folder
+
+
+@contextmanager
+def temporary_writes() -> Iterator[None]:
+    """For writing to a temporary folder: an OSError is not a fault of what is read meanwhile.
+
+    Raises:
+        StorageError: instead of an OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"TMPDIR: wanted to write temporary files; got: {one_line(error)}: free some space, or "
+            "set TMPDIR to another folder"
+        ) from error
 
 
 def _sweep(place: str) -> None:

@@ -1,15 +1,21 @@
+import hashlib
 import os
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from fruits.errors import StorageError
 from fruits.sources import parts
+from fruits.sources.indexes import new_index
 from fruits.sources.listing import LISTING
-from fruits.sources.spread import gather
+from fruits.sources.spread import Spread, gather
 from fruits.storage.temporary import temporary_folder
 
 PROGRAM = """
@@ -68,3 +74,41 @@ def test_the_parts_of_a_long_listing_are_in_such_a_folder(
     assert found.num_rows == 40
     del found
     assert not list(place.iterdir())
+
+
+@pytest.fixture
+def _full() -> Iterator[None]:
+    """No file can grow beyond 4,096 bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_missing_folder_for_temporary_files_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StorageError, match=r"TMPDIR: wanted to write .*gone.*another folder") as e:
+        temporary_folder()
+    assert str(e.value).isprintable()
+
+
+@pytest.mark.usefixtures("_full")
+def test_a_full_disk_for_temporary_files_is_not_a_fault_of_the_listed_files() -> None:
+    paths = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(1000)]
+    table = pa.table({"path": paths})
+    with pytest.raises(StorageError, match="TMPDIR: wanted to write temporary files"):
+        new_index(lambda: iter([table]))
+    spread = Spread(table.schema, ["5"])
+    with pytest.raises(StorageError, match="TMPDIR: wanted to write temporary files"):
+        spread.add(table)
+
+
+def test_an_error_of_the_listed_file_is_not_a_fault_of_the_disk() -> None:
+    def broken() -> Iterator[pa.Table]:
+        yield pa.table({"path": ["a"]})
+        raise OSError("the archive is cut short")
+
+    with pytest.raises(OSError, match="cut short"):
+        new_index(broken)
