@@ -30,11 +30,11 @@ def loose_images(config: RunConfig, images: Parts, labels: pa.Table) -> dict[str
         return {}
     folder = Location.of(places[0]).uri.rstrip("/")
     label = config.naming.label_of(f"{folder}/1.jpg")
-    known = set(labels["label"].to_pylist()) - {None}
-    if label not in known or len(known) == 1:
+    known = labels["label"].drop_null()
+    if label is None or len(known) == 1 or pc.index(known, label).as_py() < 0:
         return {}
     count = sum(_directly_in(folder, part["path"]) for part in images)
-    return {label: count} if label and count else {}
+    return {label: count} if count else {}
 
 
 def _directly_in(folder: str, paths: pa.ChunkedArray) -> int:

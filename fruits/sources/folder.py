@@ -18,7 +18,7 @@ import pyarrow as pa
 from fruits.errors import InputError, one_line
 from fruits.sources.formats import SUFFIXES
 from fruits.sources.limits import too_long
-from fruits.sources.listing import LISTING, Listing
+from fruits.sources.listing import LISTING, ROWS, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Found
 from fruits.sources.selection import Selection
@@ -38,10 +38,6 @@ READS = 16
 READ_AHEAD_BYTES = 64 << 20
 
 
-# The number of entries in a table.
-_ROWS = 16_384
-
-
 @dataclass(frozen=True)
 class Folder:
     """A folder of images with its subfolders: a :class:`fruits.sources.source.Lister`.
@@ -53,10 +49,6 @@ class Folder:
 
     place: str
     naming: Naming = field(default_factory=Naming)
-
-    def items(self) -> Listing:
-        """Lists all images, see :func:`find_images`."""
-        return find_images(self.place, self.naming)
 
     def found(self) -> Found:
         """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
@@ -91,8 +83,7 @@ def find_images(place: str | Location, naming: Naming | None = None) -> Listing:
             subfolders cannot be listed.
         StorageError: the store cannot be used.
     """
-    found = FolderListing(place, naming or Naming()).found()
-    return Listing(found.images.table(), found.passed_over, found.linked)
+    return FolderListing(place, naming or Naming()).found().listing()
 
 
 class FolderListing:
@@ -129,7 +120,7 @@ class FolderListing:
         location = Location.of(self._place)
         found = self._entries(location)
         there = False
-        while entries := list(islice(found, _ROWS)):
+        while entries := list(islice(found, ROWS)):
             there = True
             yield _rows(location, entries, self._naming)
         if not there and not self.archives:

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fruits.sources.listing import ROWS
 from fruits.storage.cache import cache_folder
 from fruits.storage.location import Location
 from fruits.storage.temporary import temporary_folder, temporary_writes
@@ -32,9 +33,6 @@ _FORMAT = "5"
 
 # The key in the metadata of an index for the version of its file.
 _VERSION = b"fruits.version"
-
-ROWS = 16_384
-"""The number of rows that are read or written together."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import pyarrow.csv as pacsv
 from fruits.errors import InputError, one_line
 from fruits.sources.archive import READS
 from fruits.sources.columns import require_different
+from fruits.sources.listing import ROWS
 from fruits.sources.named_files import NAMED, described, last_of_each_path
 from fruits.sources.naming import Naming
 from fruits.sources.parquet_index import open_parquet
@@ -38,9 +39,6 @@ from fruits.storage.location import Location
 _BUCKET, _KEY, _SIZE, _MODIFIED = "bucket", "key", "size", "lastmodifieddate"
 _LATEST, _DELETED = "islatest", "isdeletemarker"
 _USED = {_BUCKET, _KEY, _SIZE, _MODIFIED, _LATEST, _DELETED}
-
-ROWS = 16_384
-"""The rows of a batch of Parquet."""
 
 # Not for security: a file may be incomplete.
 _md5 = partial(hashlib.md5, usedforsecurity=False)

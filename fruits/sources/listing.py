@@ -20,6 +20,9 @@ LISTING = pa.schema(
 
 IDENTITY = ["path", "length", "modified"]
 
+ROWS = 16_384
+"""The number of rows that are read, made or written together while a source is listed."""
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from fruits.errors import InputError
 from fruits.sources.formats import SUFFIXES
-from fruits.sources.listing import LISTING
+from fruits.sources.listing import LISTING, ROWS
 from fruits.sources.naming import (
     COLUMN,
     NUMBERED,
@@ -34,9 +34,6 @@ SEPARATOR = "!/"
 
 # The length of a file must be less than this, to fit in a column of int64.
 LONGEST = 1 << 63
-
-# The number of rows in a table.
-ROWS = 16_384
 
 # The kind of an item that is never read; its row has the reason.
 REFUSED = "refused"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.sources.listing import LISTING
 from fruits.sources.members import AT, ITEMS, REFUSED, has_rules, prefer_source_values
 from fruits.sources.naming import Naming
+from fruits.sources.repeats import is_last
 
 NAMED = LISTING.append(pa.field("group", pa.string()))
 """The columns of named files; `label`, `split`, `group` are those of the source, see `Member`."""
@@ -42,7 +42,7 @@ def described(files: pa.Table, naming: Naming, refused: NDArray[np.bool_]) -> pa
 
 def last_of_each_path(files: pa.Table) -> pa.Table:
     """Of the rows with the same path, the last one; `files` is sorted by path."""
-    return files.filter(pa.array(_is_last(files)))
+    return files.filter(pa.array(is_last(files["path"].combine_chunks())))
 
 
 def distinct(files: pa.Table) -> tuple[pa.Table, NDArray[np.bool_]]:
@@ -57,16 +57,7 @@ def distinct(files: pa.Table) -> tuple[pa.Table, NDArray[np.bool_]]:
     numbered = files.select(_SAID).append_column("row", pa.array(np.arange(files.num_rows)))
     groups = numbered.group_by(_SAID, use_threads=False).aggregate([("row", "min")])
     different = files.take(np.sort(groups["row_min"].to_numpy()))
-    last = _is_last(different)
+    last = is_last(different["path"].combine_chunks())
     first = np.ones(len(last), bool)
     first[1:] = last[:-1]
     return different.filter(pa.array(last)), ~first[last]
-
-
-def _is_last(files: pa.Table) -> NDArray[np.bool_]:
-    """Whether each row of a sorted table is the last one of its path."""
-    paths = files["path"].combine_chunks()
-    last = np.ones(len(paths), bool)
-    if len(paths):
-        last[:-1] = pc.not_equal(paths[1:], paths[:-1]).to_numpy(zero_copy_only=False)
-    return last

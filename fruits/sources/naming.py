@@ -84,7 +84,7 @@ class Naming:
     optional_columns: bool = False
 
     def __post_init__(self) -> None:
-        if not self._is_by_folder:
+        if self.is_searched:
             _pattern(self.label, "label", "parent, grandparent, column:NAME, or ")
         if self.split not in ("auto", "none") and not self.split.startswith(COLUMN):
             raise ConfigError(f"split: wanted auto, none or column:NAME; got {self.split!r}")
@@ -101,13 +101,9 @@ class Naming:
         return self.label.startswith(COLUMN) or self.split.startswith(COLUMN)
 
     @property
-    def _is_by_folder(self) -> bool:
-        return self.label in _LEVELS or self.label.startswith(COLUMN)
-
-    @property
     def is_searched(self) -> bool:
         """Whether labels are the matches of an expression."""
-        return not self._is_by_folder
+        return self.label not in _LEVELS and not self.label.startswith(COLUMN)
 
     def label_of(self, path: str) -> str | None:
         """The label of an image, or None if its path has none.
@@ -116,7 +112,7 @@ class Naming:
         """
         if self.label == "parent" and (found := partition_of(path, "label")) is not None:
             name = found or None
-        elif self._is_by_folder:
+        elif not self.is_searched:
             name = _folder(path, _LEVELS.get(self.label, _LEVELS["parent"]))
             if name and self.split == "auto" and side_of_folder(name):
                 name = None  # In Training/1.jpg.
@@ -139,7 +135,7 @@ class Naming:
 
     def labels(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
         """`label_of` for a column of strings: a column of strings, null if there is none."""
-        return (_by_folder if self._is_by_folder else _by_path)(paths, self.label_of)
+        return (_by_path if self.is_searched else _by_folder)(paths, self.label_of)
 
     def splits(self, paths: pa.Array | pa.ChunkedArray) -> pa.Array:
         """`split_of` for a column of strings: a column of strings, null if there is none."""

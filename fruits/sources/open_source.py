@@ -63,8 +63,7 @@ class Sources:
 
     def items(self) -> Listing:
         """Every image, in memory."""
-        found = self.found()
-        return Listing(found.images.table(), found.passed_over, found.linked)
+        return self.found().listing()
 
     def found(self) -> Found:
         """Every image, see :meth:`fruits.sources.source.Lister.found`.

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import ConfigError, InputError, OutputError, one_line
-from fruits.sources.folder import Folder, contents_of
+from fruits.sources.folder import contents_of, find_images
 from fruits.sources.members import SEPARATOR
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
@@ -95,7 +95,7 @@ def pack(
             f"be hidden, because the names begin with {source.name}/: rename the folder, or give a "
             "link to it that has another name"
         )
-    found = Folder(images).items()
+    found = find_images(images)
     if format == "zip":
         _require_unicode(source, found.images)
     parts = list(_parts(found.images, shard_bytes))

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.sources.listing import sample_evenly
+from fruits.sources.listing import Listing, sample_evenly
 from fruits.sources.members import in_file_order
 from fruits.sources.naming import TRAIN
 from fruits.sources.row_counts import RowCounts, counted
@@ -170,6 +170,10 @@ class Found:
     images: Parts
     passed_over: dict[str, int] = field(default_factory=dict)
     linked: list[str] = field(default_factory=list)
+
+    def listing(self) -> Listing:
+        """The same images in memory."""
+        return Listing(self.images.table(), self.passed_over, self.linked)
 
 
 def _in_file_order(read: Read) -> Read:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.errors import InputError
-from fruits.sources.members import REFUSED, ROWS, Member
+from fruits.sources.listing import ROWS
+from fruits.sources.members import REFUSED, Member
 from fruits.sources.spread import gather
 from fruits.sources.text import storable
 
@@ -35,7 +36,7 @@ def repeats(names: Iterable[str]) -> Iterator[tuple[int, int]]:
     for part in gather(tables(), _NAMES, sort=True):
         paths, rows = part["path"].combine_chunks(), part["row"].to_numpy()
         count = 0
-        for place in np.flatnonzero(_is_like_next(paths)).tolist():
+        for place in np.flatnonzero(~is_last(paths)).tolist():
             again = count and paths[place] == paths[place - 1]
             count = count + 1 if again else 1
             yield int(rows[place]), count
@@ -95,9 +96,9 @@ def _is_refused(images: pa.Table, number: int) -> bool:
     return bool(at and at["kind"] == REFUSED)
 
 
-def _is_like_next(paths: pa.Array) -> NDArray[np.bool_]:
-    """Whether each of some sorted texts equals the next one."""
-    if len(paths) < 2:
-        return np.zeros(len(paths), bool)
-    same: NDArray[np.bool_] = pc.equal(paths[:-1], paths[1:]).to_numpy(zero_copy_only=False)
-    return same
+def is_last(paths: pa.Array) -> NDArray[np.bool_]:
+    """Whether each of some sorted texts differs from the next one."""
+    last = np.ones(len(paths), bool)
+    if len(paths):
+        last[:-1] = pc.not_equal(paths[1:], paths[:-1]).to_numpy(zero_copy_only=False)
+    return last

@@ -15,13 +15,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from fruits.sources.columns import require_different
+from fruits.sources.listing import ROWS
 from fruits.sources.parquet_index import open_parquet
 from fruits.storage.files import local_file
 from fruits.storage.location import Location
 from fruits.storage.walk import stat_file
-
-ROWS = 16_384
-"""The rows of a batch of Parquet."""
 
 _WHOLE = r"^\s*-?\d+\.0\s*$"
 

@@ -18,7 +18,8 @@ from typing import IO, NamedTuple, cast
 import pyarrow as pa
 
 from fruits.errors import InputError, one_line
-from fruits.sources.indexes import ROWS, Index, cached_index, new_index
+from fruits.sources.indexes import Index, cached_index, new_index
+from fruits.sources.listing import ROWS
 from fruits.sources.members import LONGEST
 from fruits.sources.text import original, storable
 from fruits.storage.failures import store_errors

@@ -9,6 +9,7 @@ reached through the same outer link.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -226,14 +227,13 @@ def _identity(status: os.stat_result) -> _Identity:
 
 
 def _walk_s3(root: Location) -> Iterator[Entry]:
-    found = False
-    for one in objects(root.filesystem, root.path):
-        found = True
-        yield from _entries(root, [one])
-    if not found:
+    found = objects(root.filesystem, root.path)
+    first = next(found, None)
+    if first is None:
         there = root.filesystem.exists(root.path)
         number = errno.ENOTDIR if there else errno.ENOENT
         raise OSError(number, os.strerror(number), root.uri)
+    yield from _entries(root, itertools.chain([first], found))
 
 
 def _files_in_s3(folder: Location, first: str, last: str | None) -> Iterator[Entry]:

@@ -13,7 +13,7 @@ from forms import as_parquet, as_table, as_tar, as_zip, files_of, read
 from fruits.errors import InputError
 from fruits.sources import folder, zip_archive
 from fruits.sources import open_source as opening
-from fruits.sources.folder import Folder
+from fruits.sources.folder import find_images
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import locate_members, open_source, places_of
 from fruits.sources.reading import contents_of
@@ -22,7 +22,7 @@ from fruits.storage.walk import walk
 
 def test_a_folder_is_listed_as_by_folder_itself(draw: Callable[..., Path]) -> None:
     root = draw({"Apple": 3, "Fig": 2})
-    ours, before = open_source(str(root)).items(), Folder(str(root)).items()
+    ours, before = open_source(str(root)).items(), find_images(str(root))
     assert ours == before
     assert list(contents_of(ours.images)) == list(files_of(root).values())
 
@@ -72,7 +72,7 @@ def test_a_folder_called_like_an_archive_is_a_folder(tmp_path: Path) -> None:
 def test_an_image_in_two_sources_is_listed_once(draw: Callable[..., Path], tmp_path: Path) -> None:
     root = draw({"Fig": 3})
     both = open_source([str(root), str(as_table(root, tmp_path / "t.csv"))]).items()
-    assert both.images["path"].to_pylist() == Folder(str(root)).items().images["path"].to_pylist()
+    assert both.images["path"].to_pylist() == find_images(str(root)).images["path"].to_pylist()
     assert both.passed_over == {"repeated images": 3}
     (tmp_path / "t.csv").write_text(f"path,label\n{root}/Fig/0_100.jpg,Lime\n")
     with pytest.raises(InputError, match=r"wanted sources that agree; .*Fig/0_100\.jpg"):
