@@ -249,21 +249,28 @@ def test_a_refused_part_ends_with_one_line_and_leaves_no_parts(
 
 
 INTERRUPTED = """
-import signal, sys, threading, time
+import signal, sys, threading
 from botocore.client import BaseClient
+from s3transfer.futures import TransferCoordinator
 from fruits.cli import main
 
-true, interrupted = BaseClient._make_api_call, threading.Event()
+true, cancel = BaseClient._make_api_call, TransferCoordinator.cancel
+interrupted, cancelled = threading.Event(), threading.Event()
 
 def call(client, operation, arguments):
-    if operation == "UploadPart" and arguments["PartNumber"] > 1 and not interrupted.is_set():
-        interrupted.set()
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.5)  # until the other parts are cancelled
+    if operation == "UploadPart" and arguments["PartNumber"] > 1:
+        if not interrupted.is_set():
+            interrupted.set()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert cancelled.wait(30)
     print(operation, flush=True)
     return true(client, operation, arguments)
 
-BaseClient._make_api_call = call
+def cancelling(*arguments):
+    cancel(*arguments)
+    cancelled.set()
+
+BaseClient._make_api_call, TransferCoordinator.cancel = call, cancelling
 sys.exit(main(sys.argv[1:]))
 """
 """The command of its arguments, interrupted while it sends the second part of a file."""
