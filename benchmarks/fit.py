@@ -95,8 +95,8 @@ def describe(report: dict[str, Any]) -> str:
         figures = report["against-spark"]
         seconds = figures["seconds"]
         notes += [
-            f"the fit is {_ratio(seconds, 'fit, Spark')} x as fast as Spark's of the cached table, and "
-            f"{_ratio(seconds, 'read, Spark', 'fit, Spark')} x as fast as Spark's reading and fit",
+            f"the fit is {_ratio(seconds, 'fit, Spark')} x as fast as Spark's of the cached table, "
+            f"and {_ratio(seconds, 'read, Spark', 'fit, Spark')} x as fast as Spark's with reading",
             "projecting and writing take "
             f"{seconds['project and write'] / seconds['write alone, Spark']:.2f} x as long as "
             "Spark's writing of the same components alone",

@@ -123,7 +123,7 @@ class Discriminant:
         if total == 0:
             raise InputError(
                 f"classifier: wanted images that differ; got {count} with the same features: "
-                "add others, or set classifier=none"
+                "add others, or set classifier to none"
             )
         covariance -= between.T @ between
         if float(np.trace(covariance)) <= _RANK_TOLERANCE * total or count == len(labels):
@@ -267,6 +267,6 @@ def _labels_of(moments: Measured) -> tuple[str, ...]:
         found = f"only {labels[0]!r}" if labels else "none"
         raise InputError(
             f"label: wanted at least two labels for a classifier; got {found}: "
-            "choose another label rule, or set classifier=none"
+            "choose another label rule, or set classifier to none"
         )
     return labels

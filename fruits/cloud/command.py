@@ -206,7 +206,7 @@ def _table(found: "Inventory", region: str, terms: str) -> str:
 
     if not found.items:
         # This is certain only if everything could be listed.
-        return "" if found.not_seen else f"nothing of this tool exists in {region}"
+        return "" if found.not_seen else f"fruits cloud has created nothing in {region}"
     lines = [f"{'':9} {'in ' + region:24} {'stack':14} {'state':16} {'age':>8} {'an hour':>8}"]
     lines += [
         f"{item.kind:9} {item.name:24} {item.stack:14} {item.state:16} {_age(item):>8} "

@@ -223,7 +223,7 @@ def _require_changeable(existing: Stack, architecture: str) -> None:
         raise CloudError(
             line(
                 f"stack {existing.name}",
-                f"exists, and is {found or 'not of this tool'}",
+                f"exists, and is {found or 'not from fruits cloud'}",
                 "AlreadyExistsException",
                 "give another --name",
             )
@@ -257,7 +257,7 @@ def _require_unchanged(account: Account, existing: Stack, given: Mapping[str, st
     raise CloudError(
         printable(
             f"stack {existing.name}: wanted {wanted}; it has {there}, and a change by "
-            f"CloudFormation would replace or only restart its hosts; {advice}"
+            f"CloudFormation would replace or restart its hosts; {advice}"
         )
     )
 

@@ -25,10 +25,11 @@ def plan_termination(account: Account, name: str) -> tuple[Stack, str]:
     """
     stack = stacks.require(account, stacks.checked_name(name))
     if not stack.is_tagged or not stacks.has_our_template(account, stack):
-        missing = "template of this tool" if stack.is_tagged else f"tag {stacks.TAG}={name}"
+        missing = "template of fruits cloud" if stack.is_tagged else f"tag {stacks.TAG}={name}"
         raise CloudError(
-            f"stack {name}: wanted one of fruits cloud launch; it has no {missing}, so it is not "
-            f"deleted; if it is yours: aws cloudformation delete-stack --stack-name {name}"
+            f"stack {name}: wanted a stack that fruits cloud launch created; it has no {missing}, "
+            f"so it is not deleted; if it is yours: aws cloudformation delete-stack "
+            f"--stack-name {name}"
         )
     deleted = [f"{type_} {id_}" for type_, id_ in stacks.resources(account, stack)]
     bucket = _bucket(stack)

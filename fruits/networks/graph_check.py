@@ -120,4 +120,7 @@ def require_safe_tensorflow(definition: Any) -> None:
 
 
 def _refused(what: str, remedy: str = _COMPILE_AGAIN) -> str:
-    return f"wanted a graph of arithmetic; got one with {what}, which is not run: {remedy}"
+    return (
+        f"wanted a network of arithmetic operations only; got one with {what}, so it is not run: "
+        f"{remedy}"
+    )

@@ -139,9 +139,9 @@ def _refuse_scores(ports: Collection[Any], widths: tuple[Collection[int], Collec
             inner = _before_last_layer(port)
             hint = f'; the features before its last layer: {{"output": "{inner}"}}' if inner else ""
             raise BackboneError(
-                f"wanted features; the output {_name(port)} of shape {_shape(port)} are scores of "
-                f'classes: write into input.json {{"output": "{_name(port)}"}} if you want those'
-                f"{hint}"
+                f"wanted features; the output {_name(port)!r} of shape {_shape(port)} contains "
+                f'scores of classes: write into input.json {{"output": "{_name(port)}"}} if you '
+                f"want those{hint}"
             )
 
 

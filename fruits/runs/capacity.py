@@ -188,8 +188,8 @@ def _disk_refusal(
     if output <= disk:
         return None
     return OutputError(
-        f"output: {config.output} can take {size(disk)}, and the results of {images:,} images "
-        f"are {size(output)} at least: free some space, or give another output"
+        f"output: {config.output} has {size(disk)} free; the results of {images:,} images need "
+        f"at least {size(output)}: free some space, or give another output"
     )
 
 

@@ -38,8 +38,8 @@ def chosen_basis(config: RunConfig, graph: CompiledGraph) -> Basis | None:
     model, output = Location.of(config.model), Location.of(config.output)
     if config.overwrite and model.contains(output) and output.contains(model):
         raise ConfigError(
-            f"model: wanted one that stays; got {config.model}, which overwrite deletes first: "
-            "leave out overwrite, or give another output"
+            f"model: wanted a model outside of the output; got {config.model}, which overwrite "
+            "would delete first: leave out overwrite, or give another output"
         )
     basis = read_basis(model)
     if basis is None:
@@ -91,7 +91,7 @@ def require_most(known: Parts, listing: Parts, config: RunConfig) -> None:
             f"images: wanted those of the earlier runs on {config.output}; {at_least}{removed:,} "
             f"of {known.num_rows:,} are not in {config.images}, and their results would be "
             "dropped: check that the folder is complete and mounted, give another output, or "
-            "allow it (allow_removed)"
+            "allow it with allow_removed"
         )
 
 

@@ -26,7 +26,7 @@ def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
     if unconverged := about.get("unconverged"):
         lines.append(
             f"  the softmax regression did not converge in {unconverged:,} of its fits: its "
-            "accuracy may be too low; compare it with classifier=lda"
+            "accuracy may be too low; compare it with the classifier lda"
         )
     ungrouped = about.get("ungrouped")
     if ungrouped and SCHEME in {one["scheme"] for one in evaluations}:

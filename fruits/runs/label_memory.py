@@ -80,8 +80,8 @@ def labels_refusal(
     return ConfigError(
         f"label: wanted at most {memory // least:,} labels for a classifier of {dimension:,} "
         f"features; found {labels:,}, whose sums take {size(labels * least)} at least, and this "
-        f"machine, or its container, has {size(memory)}: choose larger labels (label=grandparent, "
-        "or an expression), or set classifier=none"
+        f"machine, or its container, has {size(memory)}: use fewer, broader labels (set label to "
+        "grandparent or to an expression), or set classifier to none"
     )
 
 

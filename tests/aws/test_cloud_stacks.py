@@ -359,7 +359,7 @@ def test_stacks_of_others_are_neither_listed_nor_deleted_nor_changed(
     assert name not in output_of(capsys, "status")
     assert "is not deleted" in refused(capsys, "terminate", "--name", name, "--yes")
     line = refused(capsys, "launch", "single", "--name", name, "--bucket", name, *IMAGE, "--yes")
-    assert "exists, and is not of this tool (AWS: AlreadyExistsException)" in line
+    assert "exists, and is not from fruits cloud (AWS: AlreadyExistsException)" in line
     assert statuses(name) == ["CREATE_COMPLETE"]
 
 
@@ -407,7 +407,7 @@ def test_a_stack_of_hosts_is_not_changed_because_they_would_be_replaced_or_resta
     assert (
         f"stack {name}: wanted Image=registry.example/fruits:2, StopAfterHours=48; it has "
         "Image=registry.example/fruits:1, StopAfterHours=12, and a change by CloudFormation would "
-        f"replace or only restart its hosts; fruits cloud terminate --name {name}, and launch again"
+        f"replace or restart its hosts; fruits cloud terminate --name {name}, and launch again"
     ) in line
     # The same command again, with all parameters or none.
     for same in (("--bucket", name, *IMAGE), ()):

@@ -93,7 +93,9 @@ def test_features_agree_with_the_library_of_the_network(name: str) -> None:
 
 def test_scores_of_classes_are_refused_unless_they_are_named(tmp_path: Path) -> None:
     place = Path(shutil.copytree(DATA / "vit-scores", tmp_path / "vit"))
-    with pytest.raises(BackboneError, match=r"logits of shape \(n, 5\) are scores of classes"):
+    with pytest.raises(
+        BackboneError, match=r"'logits' of shape \(n, 5\) contains scores of classes"
+    ):
         graph_of(place)
     (place / "input.json").write_text('{"output": "logits"}')
     expected = np.load(DATA / "vit-scores" / "expected.npz")["features"]
@@ -192,12 +194,12 @@ def test_an_ir_that_cannot_be_used_is_reported_with_what_to_do_about_the_users_f
     whole = xml.read_bytes()
     export = "export the network without that, or copy its files again if they are damaged$"
     xml.write_bytes(whole.replace(b'type="ReduceMean"', b'type="TensorIterator"'))
-    refused(tmp_path, f"got one with the operation TensorIterator, which is not run: {export}")
+    refused(tmp_path, f"got one with the operation TensorIterator, so it is not run: {export}")
     xml.write_bytes(whole[:-9])
     refused(tmp_path, f"got one with .*: {export}")
     xml.write_bytes(whole)
     constants.write_bytes(constants.read_bytes()[:-1])
-    refused(tmp_path, f"a constant that is not in its file, which is not run: {export}")
+    refused(tmp_path, f"a constant that is not in its file, so it is not run: {export}")
 
 
 def test_an_output_that_may_have_any_number_of_dimensions_is_refused(folder: Path) -> None:

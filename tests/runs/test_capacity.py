@@ -48,7 +48,7 @@ def test_too_many_features_for_the_drivers_pca_are_refused_also_on_a_cluster() -
 def test_an_output_that_the_disk_cannot_hold_is_refused() -> None:
     error = refusal(CONFIG, 1_000_000, graph_of(), RESOURCES, 1e9)
     assert isinstance(error, OutputError)
-    assert "out can take 1.0 GB" in str(error)
+    assert "out has 1.0 GB free" in str(error)
     assert refusal(CONFIG, 1_000_000, graph_of(), RESOURCES, 6e9) is None
 
 

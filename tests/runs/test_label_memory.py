@@ -37,8 +37,9 @@ def listing_of(labels: int, test: int = 0) -> Parts:
 def test_a_classifier_whose_labels_do_not_fit_in_memory_is_refused() -> None:
     assert str(labels_refusal(CONFIG, listing_of(100_000), 1280, 16 * 10**9)) == (
         "label: wanted at most 76,997 labels for a classifier of 1,280 features; found 100,000, "
-        "whose sums take 20.8 GB at least, and this machine, or its container, has 16.0 GB: choose "
-        "larger labels (label=grandparent, or an expression), or set classifier=none"
+        "whose sums take 20.8 GB at least, and this machine, or its container, has 16.0 GB: use "
+        "fewer, broader labels (set label to grandparent or to an expression), or set "
+        "classifier to none"
     )
 
 
