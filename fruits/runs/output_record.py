@@ -22,11 +22,13 @@ RECORD = "_fruits.json"
 LOCK = "_lock"
 # The page that users open first.
 PAGE = "report.html"
-# Every name that a run may use in its output folder.
-RESULTS = (
-    *("features", "pca", "predictions", "pca.csv", "rejected", "quality", "atlas.parquet"),
-    *("model", "predictor", "plots", PAGE, "run.json"),
+# The results that each run replaces.
+PUBLISHED = (
+    *("pca", "predictions", "pca.csv", "rejected", "quality", "atlas.parquet"),
+    *("model", "predictor", "plots", PAGE),
 )
+# Every name that a run may use in its output folder.
+RESULTS = ("features", *PUBLISHED, "run.json")
 STAGING = "_staging"
 
 # Files of versions that kept no record.

@@ -26,7 +26,7 @@ from fruits.runs.extract import Extracted
 from fruits.runs.fingerprint import options_digest, require_same_model
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
 from fruits.runs.loose import loose_images
-from fruits.runs.output_record import PAGE
+from fruits.runs.output_record import PAGE, PUBLISHED
 from fruits.runs.outputs import Outputs
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
@@ -38,11 +38,6 @@ from fruits.spark.models import pipeline_stages
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
 from fruits.tasks.project import DIGESTS
-
-PUBLISHED = (
-    *("rejected", "pca", "predictions", "pca.csv", "quality", "atlas.parquet"),
-    *("model", "predictor", "plots", PAGE),
-)
 
 # Points in the plot of PC1 and PC2: more points would hide each other.
 PLOTTED_IMAGES = 20_000
