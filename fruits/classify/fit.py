@@ -183,8 +183,7 @@ class Discriminant:
             shrinkage=shrinkage,
             distance_shrinkage=distance_shrinkage,
             coefficients=coefficients,
-            intercept=np.log(self.counts / self.counts.sum())
-            - 0.5 * (self.means * coefficients).sum(axis=1),
+            intercept=self.prior - 0.5 * (self.means * coefficients).sum(axis=1),
             temperature=temperature,
             mean=self.mean,
             whitening=whitening,

@@ -61,6 +61,29 @@ class Predictions:
     likelihood: Array
 
 
+def predictions_of(chances: Array, distance: Array, threshold: float, truth: Ints) -> Predictions:
+    """The predictions that follow from the scores of n images.
+
+    Args:
+        chances: (n, c) float64, the probabilities of the labels.
+        distance: (n,) float64, the distance to the nearest label's mean.
+        threshold: the distance above which an image is unknown.
+        truth: (n,) int64, the indices of the true labels; -1 if there is none.
+    """
+    top = top_indices(chances, min(TOP, chances.shape[1]))
+    probabilities = np.take_along_axis(chances, top, axis=1)
+    likelihood = chances[np.arange(len(truth)), truth]
+    return Predictions(
+        predicted=top[:, 0],
+        confidence=probabilities[:, 0],
+        top=top,
+        top_probability=probabilities,
+        distance=distance,
+        unknown=distance > threshold,
+        likelihood=np.where(truth >= 0, likelihood, np.nan),
+    )
+
+
 def joined(parts: Sequence[Predictions]) -> Predictions:
     """The predictions for the images of all parts, in order."""
     return Predictions(
@@ -155,26 +178,14 @@ class Classifier:
         # At least one block, so that the arrays have the correct types also without images.
         size = max(1, min(BLOCK_ROWS, _CHANCES // len(self.labels)))
         blocks = [slice(start, start + size) for start in range(0, max(len(features), 1), size)]
-        parts = [self._predict(features[block], places[block]) for block in blocks]
+        parts = [
+            predictions_of(
+                *(self.probabilities(features[block]), self.distances(features[block])),
+                *(self.threshold, places[block]),
+            )
+            for block in blocks
+        ]
         return joined(parts)
-
-    def _predict(self, features: NDArray[np.floating[Any]], truth: Ints) -> Predictions:
-        chances = self.probabilities(features)
-        best = top_indices(chances, min(TOP, len(self.labels)))
-        probabilities = np.take_along_axis(chances, best, axis=1)
-        distance = self.distances(features)
-        likelihood = np.full(len(chances), np.nan)
-        known = np.flatnonzero(truth >= 0)
-        likelihood[known] = chances[known, truth[known]]
-        return Predictions(
-            predicted=best[:, 0],
-            confidence=probabilities[:, 0],
-            top=best,
-            top_probability=probabilities,
-            distance=distance,
-            unknown=distance > self.threshold,
-            likelihood=likelihood,
-        )
 
     def label_indices(self, labels: list[str | None]) -> Ints:
         """The indices of some labels; -1 for None and for labels that the classifier lacks."""

@@ -13,15 +13,14 @@ from fruits.classify.choose import Choice, Fold, Trial, choose
 from fruits.classify.evaluate import Evaluation, evaluation_of
 from fruits.classify.fit import Discriminant, Measured
 from fruits.classify.model import (
-    TOP,
     Array,
     Classifier,
     Ints,
     Predictions,
     joined,
     label_indices,
+    predictions_of,
     softmax,
-    top_indices,
 )
 from fruits.classify.tally import Tally
 from fruits.reduction.blas import one_blas_thread
@@ -213,22 +212,9 @@ def _predictions(scores: _Scores) -> Predictions:
         others = np.ones(len(scores.truth), bool)
         others[own] = len(scores.folds) == 1
         temperature = fit_temperature(scores.logits, np.where(others, scores.truth, -1))
-        probabilities = softmax(scores.logits[own] / temperature)
-        best = top_indices(probabilities, min(TOP, probabilities.shape[1]))
-        top = np.take_along_axis(probabilities, best, axis=1)
-        truth, distance = scores.truth[own], scores.distance[own]
-        likelihood = probabilities[np.arange(len(truth)), truth]
-        parts.append(
-            Predictions(
-                predicted=best[:, 0],
-                confidence=top[:, 0],
-                top=best,
-                top_probability=top,
-                distance=distance,
-                unknown=distance > fit_threshold(scores.distance[others]),
-                likelihood=np.where(truth >= 0, likelihood, np.nan),
-            )
-        )
+        chances = softmax(scores.logits[own] / temperature)
+        threshold = fit_threshold(scores.distance[others])
+        parts.append(predictions_of(chances, scores.distance[own], threshold, scores.truth[own]))
     return joined(parts)
 
 
