@@ -37,7 +37,12 @@ def add_pack(commands: Any, parser: Parser) -> None:
     packing = parser.add_command(commands, "pack", pack, "pack a folder of images into shards")
     packing.add_argument("--images", required=True, metavar="URI", help="folder of images")
     packing.add_argument("--output", required=True, metavar="URI", help="folder of the shards")
-    packing.add_argument("--format", choices=FORMATS, default="tar", help="(default: %(default)s)")
+    packing.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="tar",
+        help="format of the shards (default: %(default)s)",
+    )
     packing.add_argument(
         "--shard-bytes",
         type=int,

@@ -16,7 +16,7 @@ KILLED = (
     "a Python worker was killed, most likely because memory ran out: run fewer tasks at a time "
     "({fewer}), or give the machine or the container more memory; what was committed is kept"
 )
-FEWER_LOCAL = "spark.master local[N] in the spark-defaults.conf of SPARK_CONF_DIR"
+FEWER_LOCAL = "spark.master local[N] in spark-defaults.conf"
 """How to run fewer tasks at a time on one machine."""
 FORBIDDEN = (
     "output: it can no longer be written (permission denied): change its permissions and run "
