@@ -45,7 +45,7 @@ def demo(outputs: Outputs) -> Image.Image:
     explained = json.loads((Path(outputs.root.path) / "run.json").read_text())["explained_variance"]
     parts = [
         drawn(plots.image_grid(*photographs(outputs))),
-        drawn(plots.scatter(*publish.pc1_pc2(outputs), explained)),
+        drawn(plots.scatter(*publish.pc1_pc2(outputs.published("pca")), explained)),
     ]
     both = Image.new("RGB", (sum(part.width for part in parts) + 20, HEIGHT), "white")
     both.paste(parts[0], (0, 0))
@@ -55,8 +55,7 @@ def demo(outputs: Outputs) -> Image.Image:
 
 def photographs(outputs: Outputs) -> tuple[list[Any], list[str]]:
     """Two training photographs of each label, and their labels."""
-    files = [file.path for file in outputs.files("features")]
-    table = pads.dataset(files).to_table(
+    table = outputs.published("features").to_table(
         columns=["path", "label"], filter=pads.field("split") == "train"
     )
     rows = table.sort_by("path").to_pylist()

@@ -159,15 +159,9 @@ def frame_of(
         A table of :func:`fruits.report.explore.map_frame`, and the names of the two columns that
         separate the labels best.
     """
-    # Imports pandas, which takes half a second.
-    import pyarrow.dataset as pads
-
     from fruits.spark.workers import SparkWorkers
 
-    files = outputs.files("predictions" if classifier else "pca")
-    rows = pads.dataset(
-        [file.path for file in files], IMAGES, filesystem=outputs.root.filesystem, format="parquet"
-    )
+    rows = outputs.published("predictions" if classifier else "pca", IMAGES)
     images = pa.Table.from_batches(sample_batches(rows, IN_MEMORY), IMAGES).sort_by("path")
     store = FeatureTable(outputs.uri("features"))
     found = map_images(SparkWorkers(spark), store, reduction, classifier, sampled(images))

@@ -20,7 +20,6 @@ import pyarrow.csv as pacsv
 
 from fruits.errors import OutputError
 from fruits.features.rows import scan, write_rows
-from fruits.runs.basis import Basis, read_basis
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord
 from fruits.storage.failures import store_errors
@@ -132,11 +131,17 @@ class Outputs:
         return read_parquet(spark, *map(str, self.files(name)))
 
     def files(self, name: str) -> list[Location]:
-        """The files of one of the Parquet tables, in the order of their names."""
+        """The files of one of the published Parquet tables, in the order of their names.
+
+        Raises:
+            OutputError: There are none.
+        """
         # Neither files of the user in the same folder nor thumbnails are part of the table.
         record = self.record()
         owned = [one for one in record.files(name) if record.owns(one) and "/_" not in one]
-        return [self.root / one for one in sorted(owned) if one.endswith(".parquet")]
+        if files := [self.root / one for one in sorted(owned) if one.endswith(".parquet")]:
+            return files
+        raise OutputError(f"output: {self.uri(name)} is missing: run again to write it again")
 
     def staging(self) -> Outputs:
         """The folder of results before :meth:`publish` moves them.
@@ -219,10 +224,6 @@ class Outputs:
         """Writes a small Parquet table, or a part of one, as one file."""
         write_rows(self.uri(f"{name}/{number:09}.parquet"), rows)
 
-    def basis(self) -> Basis | None:
-        """The basis of the last run; None if there is no model of this version."""
-        return read_basis(self.root)
-
     def dataset(self, table: str, schema: pa.Schema | None = None) -> pads.Dataset:
         """A staged table, whose files are read in the order of their names.
 
@@ -230,14 +231,24 @@ class Outputs:
             table: The name of its folder or file.
             schema: The columns to read; missing columns are null. All columns by default.
         """
+        return self._dataset((self.root / table).path, schema)
+
+    def published(self, table: str, schema: pa.Schema | None = None) -> pads.Dataset:
+        """A published table like that of :meth:`dataset`, without files of other programs.
+
+        Raises:
+            OutputError: There is none.
+        """
+        return self._dataset([file.path for file in self.files(table)], schema)
+
+    def _dataset(self, paths: str | list[str], schema: pa.Schema | None) -> pads.Dataset:
         # Imports pandas, which takes half a second.
         import pyarrow.dataset as pads
 
-        place = self.root / table
         return pads.dataset(
-            place.path,
+            paths,
             schema,
-            filesystem=place.filesystem,
+            filesystem=self.root.filesystem,
             format="parquet",
             exclude_invalid_files=False,
         )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -27,7 +26,6 @@ from fruits.runs.fingerprint import options_digest, require_same_model
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
 from fruits.runs.loose import loose_images
 from fruits.runs.output_record import PAGE, PUBLISHED
-from fruits.runs.outputs import Outputs
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
 from fruits.runs.report_data import collect_report_data
@@ -38,6 +36,10 @@ from fruits.spark.models import pipeline_stages
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
 from fruits.tasks.project import DIGESTS
+
+if TYPE_CHECKING:
+    # The import takes half a second.
+    import pyarrow.dataset as pads
 
 # Points in the plot of PC1 and PC2: more points would hide each other.
 PLOTTED_IMAGES = 20_000
@@ -134,7 +136,7 @@ def draw_plots(
         components = reduced.reduction.components
         scree = plots.scree(variance, components)
         context.staged.write("plots/scree.png", plots.png(scree))
-        points, labels = pc1_pc2(context.staged)
+        points, labels = pc1_pc2(context.staged.dataset("pca"))
         scatter = plots.scatter(points, labels, variance)
         context.staged.write("plots/pc1_pc2.png", plots.png(scatter))
         if classified and evaluations:
@@ -209,17 +211,16 @@ def publish_results(context: RunContext, report: dict[str, Any]) -> None:
     context.outputs.publish(context.lock, *PUBLISHED, report=report)
 
 
-def pc1_pc2(outputs: Outputs) -> tuple[NDArray[np.float32], list[str | None]]:
+def pc1_pc2(table: pads.Dataset) -> tuple[NDArray[np.float32], list[str | None]]:
     """The first two components of the images, for a plot, and their labels.
+
+    Args:
+        table: The table ``pca``.
 
     Returns:
         The components, float32 of shape (n, 2), or (n, 1) if there is only one; and the n labels,
         None for images without one. At most :data:`PLOTTED_IMAGES` images are sampled evenly.
     """
-    # Without Spark, whose first query takes seconds.
-    files = outputs.files("pca")
-    paths, filesystem = [file.path for file in files], outputs.root.filesystem
-    table = pads.dataset(paths, filesystem=filesystem, format="parquet")
     points, labels = [np.empty((0, 1), np.float32)], list[str | None]()
     for some in sample_batches(table, PLOTTED_IMAGES, ["label", "pca"]):
         points.append(matrix(pc.list_slice(some["pca"], 0, 2)))

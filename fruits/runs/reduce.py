@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fruits.features.moments import Moments
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.report.facts import stage_name
+from fruits.runs.basis import read_basis
 from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
@@ -51,7 +52,7 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
         by_label = extracted.labels.num_rows <= most_labels(context.graph.dimension)
         moments = measure.moments(context.workers, context.store, side, context.chosen, by_label)
         extracted.require_rows(moments.count, side)
-        last = context.basis or context.outputs.basis()
+        last = context.basis or read_basis(context.outputs.root)
         fitted_to = context.basis.moments if context.basis else moments
         reduction = fit_reduction(fitted_to, context.config.scaler, context.config.components)
         turned = degrees_turned(last.moments, moments, reduction) if last else None

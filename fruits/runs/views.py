@@ -139,7 +139,7 @@ def suspects(run: Run, count: int = 10) -> Figure | Note:
     if run.classified is None:
         return _nothing(run)
     name = f"{FOLDER}/{file_name('label suspect')}"
-    found = run.outputs.dataset(name).to_table().slice(0, count)
+    found = run.outputs.published(name).to_table().slice(0, count)
     pictures = run.pictures_of(found["path"].to_pylist())
     shown = [row for row in found.to_pylist() if row["path"] in pictures]
     if not shown:

@@ -92,6 +92,9 @@ def test_files_of_the_user_in_the_folders_of_results_survive(
             assert again.report["counts"]["reused"] == 9
         assert {name: (out / name).read_text() for name in mine} == {name: name for name in mine}
         pd.testing.assert_frame_equal(again.table("pca").toPandas(), expected)
+        pd.testing.assert_frame_equal(
+            again.outputs.published("pca").to_table().to_pandas(), expected
+        )
     assert not (out / "pca.csv.old").exists()
     assert sorted(p.name for p in (out / "_staging").iterdir()) == ["x"]
 
@@ -105,6 +108,13 @@ def test_a_file_of_the_user_under_the_name_of_a_result_stops_the_run(
         go(classifier="none")
     assert (tmp_path / "out" / "pca.csv").read_text() == "mine"
     assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["found"] == 9
+
+
+def test_a_deleted_table_is_named_in_one_line(tmp_path: Path) -> None:
+    OutputRecord.of(Location.of(str(tmp_path))).save(frozenset({"pca/000000000.parquet"}))
+    outputs = Outputs.of(str(tmp_path))
+    with pytest.raises(OutputError, match=r"^output: file:\S+/pca is missing: run again"):
+        outputs.published("pca")
 
 
 def test_the_record_names_every_file_of_a_run(finished: tuple[Path, Run]) -> None:

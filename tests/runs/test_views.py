@@ -194,7 +194,7 @@ def test_images_without_a_label_are_no_training_images_and_named_no_label(
     names = pd.read_parquet(tmp_path / "out" / "predictor" / "neighbours.parquet")
     assert set(names["label"]) == {"Fig", "Lime"}
     assert set(result.pictures(17)[1]) == {"Fig", "Lime", "no label"}
-    assert pc1_pc2(result.outputs)[1].count(None) == 5
+    assert pc1_pc2(result.outputs.published("pca"))[1].count(None) == 5
     # These groups are only blocks of file names, so that the report promises nothing.
     assert about["classifier"]["groups_by"] == {"block": 2}
     assert "only blocks of neighbouring files" in (tmp_path / "out" / "report.html").read_text()
