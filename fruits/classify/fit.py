@@ -25,6 +25,7 @@ from fruits.classify.model import Array, Classifier, Ints, nearest_mean
 from fruits.classify.transforms import transform_features
 from fruits.errors import InputError
 from fruits.reduction.blas import one_blas_thread
+from fruits.reduction.fit import RANK_TOLERANCE
 from fruits.reduction.transform import rowwise_product
 
 SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97)
@@ -32,9 +33,6 @@ SHRINKAGES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97)
 
 _SPARE = 16
 """The number of vectors in addition to the rank, to find the space that a matrix spans."""
-
-_RANK_TOLERANCE = 1e-12
-"""Without shrinkage, directions with less variance, relative to the largest, are ignored."""
 
 
 class Total(Protocol):
@@ -126,7 +124,7 @@ class Discriminant:
                 "add others, or set classifier to none"
             )
         covariance -= between.T @ between
-        if float(np.trace(covariance)) <= _RANK_TOLERANCE * total or count == len(labels):
+        if float(np.trace(covariance)) <= RANK_TOLERANCE * total or count == len(labels):
             variances, axes = np.full(mean.size, total / mean.size), np.eye(mean.size)
         else:
             variances, axes = _eigen(covariance, count - len(labels))
@@ -147,7 +145,8 @@ class Discriminant:
         """Eigenvalues of the inverse of the shrunk covariance: (r,) float64, and all others."""
         average = self.variances.sum() / self.mean.size
         shrunk = (1 - shrinkage) * self.variances + shrinkage * average
-        least = _RANK_TOLERANCE * shrunk.max()
+        # Without shrinkage, directions with less variance are ignored.
+        least = RANK_TOLERANCE * shrunk.max()
         inverse: Array = np.divide(1, shrunk, out=np.zeros_like(shrunk), where=shrunk > least)
         rest = shrinkage * average
         return inverse, 1 / rest if rest > least else 0.0

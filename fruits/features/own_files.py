@@ -9,6 +9,9 @@ from fruits.storage.location import Location
 _PARTIAL = r"(_[0-9a-f]{32}\.)?"
 _BY_RUN = r"[0-9a-f]{32}[-.\w]*"
 
+ROWS_FILE = r"[0-9a-f]{32}(-\d{9})?\.parquet"
+"""Committed files of rows, thumbnails and rejects; tasks choose their names."""
+
 STAGED_FILE = rf"{_PARTIAL}({_BY_RUN}|\d{{6,}}[-.\w]*\.moments(\.\w+)*)"
 """Files of rows and moments that are not committed yet."""
 

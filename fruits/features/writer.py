@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from fruits.errors import OutputError
-from fruits.features.own_files import STAGED_FILE, delete_own
+from fruits.features.own_files import ROWS_FILE, STAGED_FILE, delete_own
 from fruits.features.rejects import REJECTED_FOLDER, Rejects, join_rejects, write_rejects
 from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
 from fruits.storage.files import create, delete_files, move, paths_in, replace
@@ -22,10 +22,8 @@ from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
 STAGED = "_staged"
-# Names that tasks give to files of rows; other files are never deleted.
-_ROWS = re.compile(r"[0-9a-f]{32}(-\d{9})?\.parquet")
-# The name of such a file while :func:`fruits.storage.files.replace` writes it.
-_PARTIAL = re.compile(rf"_[0-9a-f]{{32}}\.{_ROWS.pattern}\.tmp")
+# Files of rows, also while :func:`fruits.storage.files.replace` writes them.
+_OURS = re.compile(rf"{ROWS_FILE}|_[0-9a-f]{{32}}\.{ROWS_FILE}\.tmp")
 
 
 class FeatureWriter(FeatureTable):
@@ -157,7 +155,7 @@ class FeatureWriter(FeatureTable):
         unknown = [
             path
             for name, path in (*rows.items(), *thumbnails.items(), *rejected.items())
-            if name not in committed and _is_ours(name.rpartition("/")[2])
+            if name not in committed and _OURS.fullmatch(name.rpartition("/")[2])
         ]
         kept = _files_in(self.root / FOLDER)
         outdated = [path for name, path in kept.items() if _number(name) in replaced - numbers]
@@ -169,11 +167,6 @@ class FeatureWriter(FeatureTable):
 def _files_in(folder: Location) -> dict[str, str]:
     """The paths of the files in a folder, by name."""
     return {path.rpartition("/")[2]: path for path in paths_in(folder)}
-
-
-def _is_ours(name: str) -> bool:
-    """Whether the name is one that a run gives to its files."""
-    return bool(_ROWS.fullmatch(name) or _PARTIAL.fullmatch(name))
 
 
 def _number(name: str) -> int | None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fruits.plots.style import ACCENT, INK, MARK, MUTED, Array, new_figure, tidy
+from fruits.reduction.fit import RANK_TOLERANCE
 
 SEPARATE_BARS = 60
 """The maximum number of separate bars; more bars would be thinner than their gaps."""
@@ -23,7 +24,7 @@ def scree(explained_variance: Array, components: int) -> Figure:
         explained_variance: The share of each component, descending, with sum 1, of shape (d,).
         components: The number of components of the run, from 1 to d.
     """
-    rank = int(np.count_nonzero(explained_variance > 1e-12))
+    rank = int(np.count_nonzero(explained_variance > RANK_TOLERANCE * explained_variance[0]))
     shown = min(max(20, math.ceil(1.3 * components)), max(rank, components))
     shares, cumulative = explained_variance[:shown], np.cumsum(explained_variance)[:shown]
     numbers = np.arange(1, shown + 1)

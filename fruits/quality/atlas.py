@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.rows import lists
+from fruits.features.table import THUMBNAILS
 from fruits.quality.nearest import nearest_rows
 
 ATLAS = pa.schema(
@@ -48,7 +49,7 @@ def atlas_table(
         components: The components of these images, (n, k) float32.
         predictions: The path, predicted label and confidence of these or more images; None without
             a classifier.
-        thumbnails: The sha256 and thumbnail (JPEG) of images.
+        thumbnails: Batches of :data:`fruits.features.table.THUMBNAILS`.
 
     Returns:
         A table of :data:`ATLAS` in the order of the images. Missing thumbnails are null.
@@ -81,9 +82,7 @@ def _pictures(digests: pa.Array, thumbnails: Iterable[pa.RecordBatch]) -> pa.Str
     # Not by a filter of Arrow, which would hash all digests again for each file.
     keys = digest_keys([digests])
     found = (batch.filter(pa.array(is_in(keys, batch["sha256"]))) for batch in thumbnails)
-    known = pa.Table.from_batches(
-        found, pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
-    ).combine_chunks()
+    known = pa.Table.from_batches(found, THUMBNAILS).combine_chunks()
     pictures = known["thumbnail"].take(pc.index_in(digests, known["sha256"]))
     names = pc.binary_join_element_wise(digests, ".jpg", "")
     content = pa.concat_arrays(pictures.chunks) if pictures.num_chunks else pa.nulls(0, pa.binary())

@@ -24,7 +24,7 @@ SCALERS = ("minmax", "standard", "none")
 
 
 RANK_TOLERANCE = 1e-12
-"""A component with less variance, relative to the first component, is a rounding error."""
+"""A direction with less variance, relative to the one with the most, is a rounding error."""
 
 
 _TIE = 1e-6

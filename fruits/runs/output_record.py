@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fruits.errors import OutputError
-from fruits.features.own_files import FOLDS_FILE, STAGED_FILE
+from fruits.features.own_files import FOLDS_FILE, ROWS_FILE, STAGED_FILE
 from fruits.storage.files import delete_files, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import is_free_or_lock
@@ -38,9 +38,9 @@ _UNRECORDED = re.compile(
 )
 # Files of features: rows, moments of chunks and folds, and the identity of the backbone.
 _FEATURES = re.compile(
-    r"features/([0-9a-f]{32}(-\d{9})?\.parquet|_backbone\.json|_chunks/\d{6,}\.[a-z.]+"
+    rf"features/({ROWS_FILE}|_backbone\.json|_chunks/\d{{6,}}\.[a-z.]+"
     rf"|_folds/{FOLDS_FILE}|_staged/{STAGED_FILE}"
-    r"|_(thumbnails|rejected)/(_[0-9a-f]{32}\.)?[0-9a-f]{32}(-\d{9})?\.parquet(\.tmp)?)"
+    rf"|_(thumbnails|rejected)/(_[0-9a-f]{{32}}\.)?{ROWS_FILE}(\.tmp)?)"
 )
 # Each run has a staging folder of its own.
 _STAGED = re.compile(STAGING + r"/[0-9a-f]{12}/.*")
