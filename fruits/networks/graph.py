@@ -88,11 +88,6 @@ class CompiledGraph:
         crop = f"{PREFIX}{self.detector.sha256}" if self.detector else self.input.crop
         return identity | ({"crop": crop} if crop else {})
 
-    @property
-    def part_names(self) -> tuple[str, ...]:
-        """The names of its files."""
-        return names_of_parts(self.engine, self.detector is not None)
-
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of everything in the graph, in hexadecimal."""
@@ -169,7 +164,7 @@ class CompiledGraph:
             raise ValueError("exact_decode is neither true nor false")
         if type(self.dimension) is not int or self.dimension < 1:
             raise ValueError("no number of features")
-        if tuple(sorted(self.parts)) != self.part_names:
+        if tuple(sorted(self.parts)) != names_of_parts(self.engine, self.detector is not None):
             raise ValueError(f"not the files of a graph for {self.engine}")
 
 

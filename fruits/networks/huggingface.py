@@ -84,15 +84,17 @@ def _preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     steps = [key for key, value in config.items() if key.startswith("do_") and value]
     flips = ("do_flip_channel_order",) if name == "MobileViT" else ()
     if unknown := sorted(set(steps) - {*_DONE, *_HARMLESS, *flips}):
-        raise _refused(f"a step that is not supported: {unknown[0]}")
+        raise BackboneError(f"a step that is not supported: {unknown[0]}")
     if not config.get("do_resize"):
-        raise _refused("no resizing (do_resize), but a network takes images of one size")
+        raise BackboneError("no resizing (do_resize), but a network takes images of one size")
     resample = _wanted(config, "resample")
     if type(resample) is not int or not 0 <= resample < len(_RESAMPLES):
-        raise _refused(f"resample {resample!r}")
+        raise BackboneError(f"resample {resample!r}")
     if name == "DINOv3ViT" and _RESAMPLES[resample] not in ("nearest", "bilinear"):
         # It resizes fractions, and sharper filters leave the range of the values.
-        raise _refused(f"resample {resample}, which gives its processor values below 0 and above 1")
+        raise BackboneError(
+            f"resample {resample}, which gives its processor values below 0 and above 1"
+        )
     said = _shape(name, config) | {"interpolation": _RESAMPLES[resample], "layout": "NCHW"}
     # All these processors rescale by this factor unless the file says otherwise.
     rescaled = config.get("do_rescale", True)
@@ -123,14 +125,14 @@ def widths(config: Mapping[str, Any]) -> tuple[set[int], set[int]]:
 
 def _processor(config: Mapping[str, Any]) -> str:
     if "auto_map" in config:
-        raise _refused("code of the repository (auto_map), which is not run")
+        raise BackboneError("code of the repository (auto_map), which is not run")
     given = config.get("image_processor_type", config.get("feature_extractor_type"))
     if not isinstance(given, str):
-        raise _refused("no image_processor_type")
+        raise BackboneError("no image_processor_type")
     suffix = next((one for one in _SUFFIXES if given.endswith(one)), "")
     name = given.removesuffix(suffix)
     if not suffix or name not in PROCESSORS:
-        raise _refused(f"{given}, which may do more than resize, crop, rescale and normalise")
+        raise BackboneError(f"{given}, which may do more than resize, crop, rescale and normalise")
     return name
 
 
@@ -141,7 +143,7 @@ def _shape(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         square = PROCESSORS[name] == SQUARE
         size = {"height": size, "width": size} if square else {"shortest_edge": size}
     if not isinstance(size, Mapping):
-        raise _refused(f"size {size!r}")
+        raise BackboneError(f"size {size!r}")
     size = {key: value for key, value in size.items() if value is not None}
     if name == "ConvNext":
         return _convnext(size, config)
@@ -149,13 +151,13 @@ def _shape(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     crops = _wanted(config, "do_center_crop") if name in _CROPPING else config.get("do_center_crop")
     crop = _crop(config) if crops else None
     if crop and name == "RTDetr":
-        raise _refused("do_center_crop, which its processor does not support")
+        raise BackboneError("do_center_crop, which its processor does not support")
     if set(size) == {"height", "width"}:
         whole = {"height": size["height"], "width": size["width"], "resize": "squash"}
         if crop in (None, (size["height"], size["width"])):
             return whole
         if size["height"] != size["width"]:
-            raise _refused(f"a crop out of {size['height']} x {size['width']} pixels")
+            raise BackboneError(f"a crop out of {size['height']} x {size['width']} pixels")
         return {"height": crop[0], "width": crop[1], "resize": "squash", "edge": size["height"]}
     if set(size) == {"shortest_edge"} and crop:
         return {
@@ -164,7 +166,7 @@ def _shape(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
             "resize": "shortest_edge",
             "edge": size["shortest_edge"],
         }
-    raise _refused(f"size {size} without a crop, which gives images of many shapes")
+    raise BackboneError(f"size {size} without a crop, which gives images of many shapes")
 
 
 def _enlarged(name: str, size: Mapping[str, Any], config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -191,9 +193,9 @@ def _crop(config: Mapping[str, Any]) -> tuple[Any, Any]:
 def _convnext(size: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     edge = size.get("shortest_edge")
     if type(edge) is not int:
-        raise _refused(f"size {dict(size)}")
+        raise BackboneError(f"size {dict(size)}")
     if config.get("do_center_crop") and _crop(config) != (edge, edge):
-        raise _refused("a second crop")
+        raise BackboneError("a second crop")
     if edge >= _CONVNEXT_SQUASHED:
         return {"height": edge, "width": edge, "resize": "squash"}
     return {
@@ -207,7 +209,7 @@ def _convnext(size: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, A
 def _share(config: Mapping[str, Any]) -> float:
     share = _wanted(config, "crop_pct")
     if not isinstance(share, int | float) or not 0 < share <= 1:
-        raise _refused(f"crop_pct {share!r}")
+        raise BackboneError(f"crop_pct {share!r}")
     return share
 
 
@@ -223,7 +225,7 @@ def _twice_normalised(said: Mapping[str, Any], config: Mapping[str, Any]) -> dic
 
 def _wanted(config: Mapping[str, Any], name: str) -> Any:
     if config.get(name) is None:
-        raise _refused(f"no {name}")
+        raise BackboneError(f"no {name}")
     return config[name]
 
 
@@ -232,7 +234,7 @@ def _three(config: Mapping[str, Any], name: str) -> list[float]:
     values = _wanted(config, name)
     values = [values] * 3 if isinstance(values, int | float) else values
     if not isinstance(values, list) or len(values) != 3 or not all(map(_is_number, values)):
-        raise _refused(f"{name} {values!r}; wanted three numbers")
+        raise BackboneError(f"{name} {values!r}; wanted three numbers")
     return values
 
 
@@ -242,7 +244,3 @@ def _is_number(value: object) -> bool:
 
 def _numbers(values: list[Any]) -> set[int]:
     return {value for value in values if type(value) is int and value > 0}
-
-
-def _refused(what: str) -> BackboneError:
-    return BackboneError(what)
