@@ -13,6 +13,9 @@ from fruits.classify.transforms import transform_features
 from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import rowwise_product
 
+_AXES = 2
+"""The number of axes of a map."""
+
 
 @dataclass(frozen=True, eq=False)
 class Axes:
@@ -40,7 +43,7 @@ class Axes:
 
 
 @one_blas_thread()
-def discriminant_axes(classifier: Classifier, count: int = 2) -> Axes:
+def discriminant_axes(classifier: Classifier) -> Axes:
     """The axes of a classifier, exact for the kind "lda".
 
     They are the principal axes of the whitened means, weighted by the shares of their labels
@@ -50,12 +53,11 @@ def discriminant_axes(classifier: Classifier, count: int = 2) -> Axes:
     Args:
         classifier: its ``whitening`` and ``centres`` are used. The kind "softmax" has them, too;
             there, all labels have the same weight.
-        count: the largest number of axes.
     """
     weights = _priors(classifier)
     centred = classifier.centres - weights @ classifier.centres
     _, scale, rows = np.linalg.svd(np.sqrt(weights)[:, None] * centred, full_matrices=False)
-    count = min(count, len(classifier.labels) - 1)
+    count = min(_AXES, len(classifier.labels) - 1)
     axes = classifier.whitening @ rows[:count].T
     # The sign is arbitrary: the largest weight becomes positive, so that all runs draw one map.
     largest = np.abs(axes).argmax(axis=0)

@@ -112,16 +112,15 @@ def _derivatives(logits: Array, block: Ints, inverse: float) -> tuple[float, flo
     return float(means.sum()), float(squares.sum() - (means**2).sum())
 
 
-def fit_threshold(distances: Array, rate: float = FALSE_ALARMS) -> float:
-    """The distance that only a small share of images of known labels exceeds.
+def fit_threshold(distances: Array) -> float:
+    """The distance that at most :data:`FALSE_ALARMS` of images of known labels exceed.
 
     Args:
         distances: (n,) float64, the distances of held-out images.
-        rate: the share of images that may exceed it.
 
     Returns:
         The threshold; infinite if there are no images.
     """
     if len(distances) == 0:
         return math.inf
-    return float(np.quantile(distances, 1 - rate, method="higher"))
+    return float(np.quantile(distances, 1 - FALSE_ALARMS, method="higher"))

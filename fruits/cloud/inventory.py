@@ -115,7 +115,7 @@ def inventory(account: Account) -> Inventory:
     tasks = owners.get("AWS::ECS::Service", {})
     collect(lambda: (Item(**fields) for fields in services(account, tasks)), "services")
     named = owners.get("AWS::ElasticLoadBalancingV2::LoadBalancer", {})
-    collect(lambda: (Item(**fields) for fields in balancers(account, named, TAG)), "balancers")
+    collect(lambda: (Item(**fields) for fields in balancers(account, named)), "balancers")
     buckets = {s.outputs["Bucket"]: s.name for s in stacks if s.outputs.get("Bucket")}
     buckets |= owners.get("AWS::S3::Bucket", {})
     collect(lambda: _tagged(account, buckets), "tagged resources")

@@ -5,6 +5,7 @@ from typing import Any
 
 from fruits.cloud.account import Account
 from fruits.cloud.costs import Prices
+from fruits.cloud.stacks import TAG
 
 # The maximum number of load balancers in a request for tags.
 MOST_TAGGED = 20
@@ -41,13 +42,12 @@ def services(account: Account, owners: Mapping[str, str]) -> Iterator[dict[str, 
             }
 
 
-def balancers(account: Account, owners: Mapping[str, str], tag: str) -> Iterator[dict[str, Any]]:
+def balancers(account: Account, owners: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The load balancers of present and deleted stacks, as fields of items of the inventory.
 
     Args:
         account: The account.
         owners: The names of stacks by the ARNs of their load balancers.
-        tag: The tag with the name of the stack.
     """
     client, price = account.client("elbv2"), Prices.load().balancer
     found = {
@@ -59,7 +59,7 @@ def balancers(account: Account, owners: Mapping[str, str], tag: str) -> Iterator
     for start in range(0, len(arns), MOST_TAGGED):
         answer = client.describe_tags(ResourceArns=arns[start : start + MOST_TAGGED])
         for one in answer["TagDescriptions"]:
-            values = [t["Value"] for t in one["Tags"] if t["Key"] == tag]
+            values = [t["Value"] for t in one["Tags"] if t["Key"] == TAG]
             tagged[one["ResourceArn"]] = "".join(values)
     for arn in arns:
         if stack := owners.get(arn) or tagged.get(arn):

@@ -36,19 +36,18 @@ class Neighbours:
         self._squares = lengths * lengths
 
     def nearest(
-        self, queries: NDArray[np.float32], count: int = NEAREST
+        self, queries: NDArray[np.float32]
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """The nearest rows of each query.
+        """The nearest rows of each query: :data:`NEAREST`, or all if there are fewer.
 
         Args:
             queries: (m, k) float32.
-            count: the number of neighbours; the result has fewer if the matrix has fewer rows.
 
         Yields:
             For each query, the indices of the rows by ascending distance (the first ones if
             distances are equal), and their Euclidean distances.
         """
-        count = min(count, len(self.rows))
+        count = min(NEAREST, len(self.rows))
         for start in range(0, len(queries), _QUERIES):
             some = queries[start : start + _QUERIES]
             products = self._products(some)

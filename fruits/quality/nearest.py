@@ -5,28 +5,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+NEAREST = 10
+"""The number of neighbours of a row."""
+
 _PRODUCTS = 1 << 24
 """The number of products of a block: 64 MB."""
 
 
-def nearest_rows(
-    rows: NDArray[np.float32], count: int = 10
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Finds the nearest other rows of each row.
+def nearest_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Finds the :data:`NEAREST` other rows of each row, or all if there are fewer.
 
     Products in float32 select the rows, so the choice is arbitrary between rows whose distances
     are equal up to rounding. Distances in float64 sort them.
 
     Args:
         rows: The rows, (n, k) float32.
-        count: The number of neighbours; n - 1 if there are fewer.
 
     Returns:
-        The (n, count) row numbers, sorted by distance and then by number; and the Euclidean
-        distances.
+        The (n, min(10, n - 1)) row numbers, sorted by distance and then by number; and the
+        Euclidean distances.
     """
     total = len(rows)
-    count = min(count, max(total - 1, 0))
+    count = min(NEAREST, max(total - 1, 0))
     places, distances = np.empty((total, count), np.int64), np.empty((total, count))
     if count == 0:
         return places, distances

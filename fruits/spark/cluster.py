@@ -17,15 +17,15 @@ from fruits.errors import ClusterError
 # All processes of Spark authenticate with this user name.
 SPARK_USER = "sparkSaslUser"
 
+# How long to wait for a master that is still starting.
+START_SECONDS = 20.0
+
 # This logger prints the trace of an error that is also raised.
 NOISY = "org.apache.spark.network.client.TransportClientFactory"
 
 
-def require_cluster(seconds: float = 20.0) -> None:
+def require_cluster() -> None:
     """Checks that the standalone master of the configuration accepts this driver.
-
-    Args:
-        seconds: How long to wait for a master that is still starting.
 
     Raises:
         ClusterError: The master refuses the secret, or does not answer.
@@ -34,7 +34,7 @@ def require_cluster(seconds: float = 20.0) -> None:
     where = SparkConf().get("spark.master") or ""
     if not where.startswith("spark://"):
         return
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + START_SECONDS
     while not is_accepted(where):
         if time.monotonic() > deadline:
             raise ClusterError(f"no master answers at {where}; wanted a running cluster: start it")

@@ -241,16 +241,15 @@ def _signed_root(number: Column) -> Column:
     return (F.signum(number) * F.sqrt(F.abs(number))).cast("float")
 
 
-def transform_stages(transform: str, input_col: str = "features") -> list[SignedSqrt | Normalizer]:
-    """The stages, in order, that transform vectors of features for a classifier; none for "none".
+def transform_stages(transform: str) -> list[SignedSqrt | Normalizer]:
+    """The stages, in order, that transform vectors of `features` for a classifier.
 
     Args:
-        transform: one of `fruits.classify.transforms.TRANSFORMS`.
-        input_col: column of features as the network made them.
+        transform: one of `fruits.classify.transforms.TRANSFORMS`; "none" needs no stages.
     """
     if transform == "none":
         return []
-    root = SignedSqrt(inputCol=input_col)
+    root = SignedSqrt()
     if transform == "sqrt":
         return [root]
     # Like our transform, Normalizer does not change vectors of zeros.

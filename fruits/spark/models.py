@@ -67,8 +67,8 @@ def pipeline_stages(
     return [own_stage(paths), index, *stages, own_stage(invalid)]
 
 
-def classifier_stages(classifier: Classifier, input_col: str = "features") -> list[SavedStage]:
-    """The stages, in order, from vectors of features to predictions.
+def classifier_stages(classifier: Classifier) -> list[SavedStage]:
+    """The stages, in order, from vectors of `features` to predictions.
 
     They add `rawPrediction`, `probability`, `prediction` and `predictedLabel`; `mapped` if the
     transform of the classifier is "sqrt" or "sqrt-l2"; and `normalized` if it is "sqrt-l2".
@@ -77,10 +77,9 @@ def classifier_stages(classifier: Classifier, input_col: str = "features") -> li
 
     Args:
         classifier: A fitted classifier with at least two labels.
-        input_col: The column of features, as computed by the network.
     """
-    stages = _transform_stages(classifier.transform, input_col)
-    transformed = stages[-1].outputs[-1] if stages else input_col
+    stages = _transform_stages(classifier.transform)
+    transformed = stages[-1].outputs[-1] if stages else "features"
     names = spark_stage(
         IndexToString,
         inputCol="prediction",
@@ -90,11 +89,11 @@ def classifier_stages(classifier: Classifier, input_col: str = "features") -> li
     return [*stages, _logistic_regression(classifier, transformed), names]
 
 
-def _transform_stages(transform: str, input_col: str) -> list[SavedStage]:
+def _transform_stages(transform: str) -> list[SavedStage]:
     """The stages of `fruits.spark.ml_stages.transform_stages`, which need Java."""
     if transform == "none":
         return []
-    root = own_stage(SignedSqrt(inputCol=input_col))
+    root = own_stage(SignedSqrt())
     if transform == "sqrt":
         return [root]
     # Like our transform, Normalizer does not change vectors of zeros.
@@ -120,28 +119,23 @@ def _logistic_regression(classifier: Classifier, input_col: str) -> SavedStage:
     )
 
 
-def reduction_stages(
-    reduction: Reduction,
-    input_col: str = "features",
-    scaled_col: str = "scaled",
-    output_col: str = "pca",
-) -> list[SavedStage]:
-    """The scaler and the PCA, in order, from `input_col` to `scaled_col` and `output_col`."""
-    scaler = scaler_stage(reduction.moments, reduction.scaler, input_col, scaled_col)
+def reduction_stages(reduction: Reduction) -> list[SavedStage]:
+    """The scaler and the PCA, in order, from `features` to `scaled` and `pca`."""
+    scaler = scaler_stage(reduction.moments, reduction.scaler)
     features, kept = reduction.axes.shape
     axes = DenseMatrix(features, kept, reduction.axes.ravel(order="F"))
     pca = spark_stage(
         PCAModel,
         matrix(pc=axes) | vectors(explainedVariance=reduction.explained_variance[:kept]),
         k=kept,
-        inputCol=scaled_col if scaler else input_col,
-        outputCol=output_col,
+        inputCol="scaled" if scaler else "features",
+        outputCol="pca",
     )
     return [scaler, pca] if scaler else [pca]
 
 
-def scaler_stage(moments: Moments, kind: str, input_col: str, output_col: str) -> SavedStage | None:
-    """The model that Spark's scaler would learn from these rows; None for "none".
+def scaler_stage(moments: Moments, kind: str) -> SavedStage | None:
+    """The model that Spark's scaler would learn from `features`, to `scaled`; None for "none".
 
     "minmax" scales each feature to [0, 1], and a constant one to 0.5. "standard" scales each
     feature to a mean of 0 and a sample standard deviation of 1, and a constant one to 0.
@@ -150,7 +144,7 @@ def scaler_stage(moments: Moments, kind: str, input_col: str, output_col: str) -
         ConfigError: `kind` is unknown.
     """
     check_scaler(kind)
-    columns = {"inputCol": input_col, "outputCol": output_col}
+    columns = {"inputCol": "features", "outputCol": "scaled"}
     if kind == "minmax":
         learned = vectors(originalMin=moments.minimum, originalMax=moments.maximum)
         return spark_stage(MinMaxScalerModel, learned, **columns)

@@ -60,7 +60,7 @@ _BYTES_OF_A_SUM = 12
 def cross_validation(
     workers: Workers,
     table: FeatureTable,
-    folds: pa.Table | Parts,
+    folds: Parts,
     place: Location,
     transforms: Sequence[str] = TRANSFORMS,
     labels: int = 1,
@@ -71,7 +71,7 @@ def cross_validation(
         workers: The workers.
         table: The features, under the lock of their output.
         folds: The training images: ``path`` and ``label``, strings, and ``fold``, int64, which is
-            `TRAIN_ONLY` if an image is never tested. One table, or parts.
+            `TRAIN_ONLY` if an image is never tested.
         place: A folder for temporary files, which the folds read. The caller deletes it.
         transforms: The transforms to try.
         labels: The number of labels. With thousands, fewer images are scored.
@@ -83,8 +83,7 @@ def cross_validation(
     Raises:
         ValueError: An image of `folds` has no features.
     """
-    parts = Parts.of(folds) if isinstance(folds, pa.Table) else folds
-    images = sample_scored(parts, most_scored(labels))
+    images = sample_scored(folds, most_scored(labels))
     kept = KeptFolds.read(table.root)
     changes = None
     with suppress(OutputError):  # Stored moments are damaged: all images are measured again.

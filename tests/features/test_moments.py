@@ -521,7 +521,7 @@ def test_scalers_agree_with_spark_also_after_saving(spark: SparkSession, tmp_pat
 
     for kind, estimator in theirs.items():
         expected = estimator.fit(vectors)
-        scaler: Any = scaler_stage(collected, kind, "features", "scaled")
+        scaler: Any = scaler_stage(collected, kind)
         (loaded,) = written_and_loaded([scaler], tmp_path / kind).stages
 
         assert type(loaded) is type(expected)
@@ -535,7 +535,7 @@ def test_scalers_agree_with_spark_also_after_saving(spark: SparkSession, tmp_pat
         scaled = column(loaded.transform(vectors), "scaled")
         np.testing.assert_allclose(scaled, column(expected.transform(vectors), "scaled"), atol=1e-9)
         assert set(scaled[:, -1]) == {0.5 if kind == "minmax" else 0.0}
-    assert scaler_stage(collected, "none", "features", "scaled") is None
+    assert scaler_stage(collected, "none") is None
 
 
 def parameters(model: Any) -> dict[str, Any]:
@@ -544,7 +544,7 @@ def parameters(model: Any) -> dict[str, Any]:
 
 def test_an_unknown_scaler_is_refused() -> None:
     with pytest.raises(ConfigError, match="wanted one of minmax, standard, none; got 'robust'"):
-        scaler_stage(Moments.of(features()), "robust", "features", "scaled")
+        scaler_stage(Moments.of(features()), "robust")
 
 
 # PCA
@@ -636,7 +636,7 @@ def test_a_single_image_or_identical_ones_have_no_components(kind: str) -> None:
 def test_a_single_image_still_has_a_scaler() -> None:
     single = Moments.of(features(1))
 
-    scaler = scaler_stage(single, "minmax", "features", "scaled")
+    scaler = scaler_stage(single, "minmax")
 
     assert scaler is not None
     assert scaler.class_name == "org.apache.spark.ml.feature.MinMaxScalerModel"

@@ -19,7 +19,7 @@ def test_neighbours_agree_with_scikit_learn(
     monkeypatch.setattr("fruits.quality.nearest._PRODUCTS", block)
     # Far from the origin, like components that are not centred.
     x = (np.random.default_rng(0).normal(size=(rows, 20)) + 50).astype(np.float32)
-    places, distances = nearest_rows(x, 10)
+    places, distances = nearest_rows(x)
     theirs = NearestNeighbors(n_neighbors=11, algorithm="brute").fit(x.astype(np.float64))
     expected, at = theirs.kneighbors(x.astype(np.float64))
     np.testing.assert_array_equal(places, at[:, 1:])

@@ -99,10 +99,10 @@ def session(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs a program that tries to get a session, and that prints the error."""
     code = (
         "from fruits.errors import FruitsError\n"
-        "from fruits.spark.cluster import require_cluster\n"
+        "from fruits.spark import cluster\n"
         "from fruits.spark.session import get_spark\n"
         # Instead of 20 seconds, which would be waited out where there is no master.
-        "require_cluster.__defaults__ = (2.0,)\n"
+        "cluster.START_SECONDS = 2\n"
         "try:\n    get_spark()\n"
         "except FruitsError as error:\n    print(type(error).__name__, error)\n"
     )

@@ -176,8 +176,8 @@ def test_the_stages_before_a_regression_are_those_with_which_spark_fits_one(
     spark: SparkSession,
 ) -> None:
     for transform in TRANSFORMS:
-        theirs = transform_stages(transform, "vector")
-        ours = classifier_stages(fitted("none", 3, transform)[1], "vector")[:-2]
+        theirs = transform_stages(transform)
+        ours = classifier_stages(fitted("none", 3, transform)[1])[:-2]
         assert len(ours) == len(theirs)
         for stage, other in zip(ours, theirs, strict=True):
             assert stage.class_name.rpartition(".")[2] == type(other).__name__

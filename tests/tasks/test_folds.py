@@ -25,6 +25,7 @@ from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources import parts
+from fruits.sources.parts import Parts
 from fruits.sources.spread import Spread, gather
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
@@ -101,7 +102,9 @@ def test_each_fold_has_the_moments_and_the_features_of_its_images(
     table = joined(rows, folds)
     x, labels, fold_of = features_of(table), table["label"].to_pylist(), table["fold"].to_numpy()
 
-    moments, found = cross_validation(workers, store, folds, Location.of(f"{tmp_path}/folds"))
+    moments, found = cross_validation(
+        workers, store, Parts.of(folds), Location.of(f"{tmp_path}/folds")
+    )
 
     assert list(moments) == list(TRANSFORMS)
     assert len(found) == 4
@@ -131,7 +134,9 @@ def test_training_agrees_with_scikit_learn(
     x, labels = features_of(table).astype(np.float64), np.array(table["label"].to_pylist())
     fold_of = table["fold"].to_numpy()
 
-    training = train(*cross_validation(workers, store, folds, Location.of(f"{tmp_path}/folds")))
+    training = train(
+        *cross_validation(workers, store, Parts.of(folds), Location.of(f"{tmp_path}/folds"))
+    )
 
     tested = fold_of != TRAIN_ONLY
     for trial in training.trials:
@@ -162,7 +167,9 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     with exclusive(f"file:{tmp_path}/plain/_lock") as lock:
         plain = FeatureWriter(f"file:{tmp_path}/plain/features", lock)
         commit(plain, rows, 1)
-        expected = content(cross_validation(workers, plain, folds, Location.of(f"{tmp_path}/one")))
+        expected = content(
+            cross_validation(workers, plain, Parts.of(folds), Location.of(f"{tmp_path}/one"))
+        )
     shuffled = rows.take(rng.permutation(ROWS))
     for start, end in pairwise(np.cumsum([0, *cuts])):
         commit(store, shuffled.slice(start, end - start), min(4, end - start))
@@ -222,7 +229,9 @@ class Grown:
             with exclusive(f"file:{place}/_lock") as lock:
                 once = FeatureWriter(f"file:{place}/features", lock)
                 commit(once, rows, 2)
-                found = cross_validation(self.workers, once, folds, Location.of(f"{place}/folds"))
+                found = cross_validation(
+                    self.workers, once, Parts.of(folds), Location.of(f"{place}/folds")
+                )
                 trained = train(*found)
                 own = [sums(found), trained.classifier.to_bytes(), trained.trials]
                 self.at_once[key] = own
@@ -368,7 +377,7 @@ def test_folds_that_were_kept_with_fewer_transforms_are_measured_again(
 ) -> None:
     commit(store, rows, 3)
     place = Location.of(f"{grown.place}/before")
-    cross_validation(grown.workers, store, folds, place, ["none", "sqrt"])
+    cross_validation(grown.workers, store, Parts.of(folds), place, ["none", "sqrt"])
 
     grown.check(rows, folds)
     grown.check(rows, folds)
@@ -384,7 +393,9 @@ def test_outdated_kept_folds_are_deleted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commit(store, rows, 3)
-    cross_validation(grown.workers, store, folds, Location.of(f"{grown.place}/before"), ["none"])
+    cross_validation(
+        grown.workers, store, Parts.of(folds), Location.of(f"{grown.place}/before"), ["none"]
+    )
     kept = Path(store.uri.removeprefix("file:"), "_folds")
     assert kept.exists()
     monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 1e9)
@@ -400,7 +411,9 @@ def test_moments_that_take_more_space_than_the_features_are_not_kept(
 ) -> None:
     commit(store, rows.slice(0, 20), 1)
 
-    cross_validation(workers, store, of(rows.slice(0, 20), folds), Location.of(f"{tmp_path}/folds"))
+    cross_validation(
+        workers, store, Parts.of(of(rows.slice(0, 20), folds)), Location.of(f"{tmp_path}/folds")
+    )
 
     assert not Path(store.uri.removeprefix("file:"), "_folds").exists()
 
@@ -419,7 +432,7 @@ def test_a_sample_of_the_images_is_scored(
     commit(store, rows, 4)
 
     moments, found = cross_validation(
-        workers, store, folds, Location.of(f"{tmp_path}/folds"), ["none"], 3
+        workers, store, Parts.of(folds), Location.of(f"{tmp_path}/folds"), ["none"], 3
     )
 
     assert moments["none"].count == folds.num_rows
@@ -437,7 +450,7 @@ def test_images_without_features_are_an_error(
     commit(store, rows.slice(0, 250), 2)
 
     with pytest.raises(ValueError, match="wanted features of all 270 training images"):
-        cross_validation(workers, store, folds, Location.of(f"{tmp_path}/folds"))
+        cross_validation(workers, store, Parts.of(folds), Location.of(f"{tmp_path}/folds"))
 
 
 def test_without_test_images_there_are_no_folds(
@@ -446,7 +459,9 @@ def test_without_test_images_there_are_no_folds(
     commit(store, rows, 2)
     never = folds.set_column(2, "fold", pa.array([TRAIN_ONLY] * folds.num_rows))
 
-    moments, found = cross_validation(workers, store, never, Location.of(f"{tmp_path}/folds"))
+    moments, found = cross_validation(
+        workers, store, Parts.of(never), Location.of(f"{tmp_path}/folds")
+    )
 
     assert found == []
     assert train(moments, found).evaluation is None
