@@ -167,7 +167,7 @@ def _marks(tables: Sequence[Read], timeless: bool = False) -> NDArray[np.int64]:
     """
     found = [np.empty(0, np.int64)]
     for files in (read() for read in tables):
-        names = pc.replace_substring_regex(files["path"], "^.*/", "").to_pylist()
+        names = pc.replace_substring_regex(files["path"], "(?s)^.*/", "").to_pylist()
         marks = [names, files["length"].to_pylist()]
         if not timeless:
             marks.append(files["modified"].cast(pa.int64()).to_pylist())

@@ -42,6 +42,17 @@ def test_packed_images_are_recognised_as_those_of_earlier_runs(
         require_most(known, open_source(place).found().images, RunConfig(images=place, output=out))
 
 
+@pytest.mark.parametrize("above", ["above", "two\nlines"])
+def test_images_of_a_moved_folder_are_not_missing_whatever_the_name_above(
+    draw: Callable[..., Path], tmp_path: Path, above: str
+) -> None:
+    root = draw({"Apple": 3, "Fig": 3}, above)
+    known = open_source(str(root)).found().images
+    (root / "Apple").rename(root / "Moved")
+    listed = open_source(str(root)).found().images
+    require_most(known, listed, RunConfig(images=str(root), output=str(tmp_path / "out")))
+
+
 def files(paths: list[str], rng: np.random.Generator) -> pa.Table:
     """Files with few different lengths and times."""
     lengths, times = rng.integers(5, size=(2, len(paths)))

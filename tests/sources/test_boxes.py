@@ -18,6 +18,12 @@ def test_path_and_box_can_be_recovered_from_the_path_of_a_box(path: str) -> None
     assert photographs(pa.array([whole, path])).to_pylist() == [path, path]
 
 
+@pytest.mark.parametrize("path", ["a.jpg#xywh=1,2,3,4\n", "a.jpg#xywh=1,2,3,\u0664"])
+def test_a_name_that_only_resembles_a_box_is_a_photograph(path: str) -> None:
+    assert box_of(path) is None
+    assert photographs(pa.array([path])).to_pylist() == [path]
+
+
 def test_photographs_are_repeated_for_each_of_their_boxes() -> None:
     files = pa.table({"path": ["b.jpg", "a.jpg", "c.jpg"], "label": ["B", "A", "C"]})
     boxes = ["b.jpg#xywh=0,0,1,1", "gone.jpg#xywh=0,0,1,1", "a.jpg#xywh=5,5,9,9"]
