@@ -243,7 +243,7 @@ def _missing(place: str | Location, location: Location, error: OSError) -> Input
         literal = f"; names are literal: write a space for %20 ({encoded[0]})" if encoded else ""
         return InputError(f"images: wanted a folder of images; {place} does not exist{literal}")
     return InputError(
-        f"images: {error.filename} disappeared while {place} was listed; "
+        f"images: {storable(str(error.filename))} disappeared while {place} was listed; "
         "run again when nothing in it is renamed or deleted"
     )
 

@@ -146,6 +146,7 @@ def _scan(folder: _Folder, enters: Callable[[str], bool], subfolders: list[str])
     The names of the subfolders and of the links that must be entered are added to `subfolders`.
     """
     linked: list[tuple[str, _Identity]] = []
+    missed = False
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = folder.name_of(entry.name)
@@ -156,7 +157,9 @@ def _scan(folder: _Folder, enters: Callable[[str], bool], subfolders: list[str])
                     continue
                 one = _look(entry, name)
             except FileNotFoundError:
-                continue  # It was deleted after the folder was listed.
+                # It was deleted after the folder was listed, or is now in a folder of another name.
+                missed = True
+                continue
             except PermissionError as error:
                 # The folder can be read but not entered: the folder is reported, not the file.
                 at_fault = entry.path if entry.is_symlink() else folder.path
@@ -165,6 +168,9 @@ def _scan(folder: _Folder, enters: Callable[[str], bool], subfolders: list[str])
                 yield one
             elif enters(name):
                 linked.append((entry.name, one))
+    # The scan keeps the folder open to its end, so that no new folder has the same identity.
+    if missed and _identity(os.stat(folder.path)) not in folder.above:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder.path)
     # Of several links to the same folder, the first one by name is entered.
     for link, identity in sorted(linked):
         name = folder.name_of(link)

@@ -1,4 +1,6 @@
+import shutil
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,39 @@ def test_a_folder_that_cannot_be_listed_in_another_store_is_an_error(
         find_images("memory://refused")
     monkeypatch.undo()
     memory.rm("/refused", recursive=True)
+
+
+def replace_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda folder: folder.rename(f"{folder} 2"), shutil.rmtree, replace_folder]
+)
+def test_a_folder_that_is_renamed_or_deleted_while_it_is_listed_is_an_error(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "images" / "Fig"
+    folder.mkdir(parents=True)
+    for number in range(9):
+        (folder / f"{number}.jpg").touch()
+    found = walk(Location.of(str(tmp_path / "images")), lambda _: True)
+    next(found)
+    change(folder)
+    with pytest.raises(FileNotFoundError) as caught:
+        list(found)
+    assert caught.value.filename == str(folder)
+
+
+def test_a_file_that_is_deleted_while_its_folder_is_listed_is_not_an_error(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.jpg").touch()
+    found = walk(Location.of(str(tmp_path)), lambda _: True)
+    first = next(found).name
+    gone = next(file for file in tmp_path.iterdir() if file.name != first)
+    gone.unlink()
+    assert len([first, *found]) == 8
 
 
 def test_a_location_in_s3_is_s3(bucket: Any) -> None:
