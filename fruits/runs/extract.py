@@ -30,7 +30,7 @@ from fruits.sources.row_counts import counted
 from fruits.sources.spread import Spread, divide
 from fruits.tasks import measure
 from fruits.tasks.compact import compact
-from fruits.tasks.copies import Copies, commit_copies
+from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
 from fruits.tasks.known import divided_by_known, known_digests, known_parts
 
@@ -158,18 +158,9 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
             *(workers, missing, digests, context.graph, store, context.config.chunk),
             progress=partial(_advance, bar),
         )
-    if done.copies.count:
-        _commit_copies(context, done.copies, known)
+    if done.copies.num_rows:
+        commit_copies(workers, store, done.copies, known)
     return done
-
-
-def _commit_copies(context: RunContext, copies: Copies, known: Parts) -> None:
-    if context.session is None:
-        commit_copies(context.workers, context.store, copies, [*known])
-        return
-    from fruits.spark import copies as spark_copies
-
-    spark_copies.commit_copies(context.session, context.store, copies)
 
 
 def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:

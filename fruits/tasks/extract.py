@@ -29,7 +29,7 @@ from fruits.sources.reading import Reader, contents_of
 from fruits.sources.spread import Spread
 from fruits.tasks import commits
 from fruits.tasks.commits import Commits, Outcome, with_reasons
-from fruits.tasks.copies import Copies
+from fruits.tasks.copies import COPIES, with_contents
 from fruits.tasks.image_ranges import MOST_IMAGES, image_ranges
 from fruits.tasks.workers import Shared, WorkerDiedError, Workers
 
@@ -56,13 +56,13 @@ class Extraction:
         extracted: The number of files that went through the CNN and have features.
         rejected: The files without features and the reasons, rows of
             :data:`fruits.features.rows.REJECTED`, in the same parts as the files.
-        copies: The copies of known contents. Their rows are not committed yet: see
-            :func:`fruits.spark.copies.commit_copies`.
+        copies: The copies of known contents, rows of :data:`fruits.tasks.copies.COPIES`. Their
+            rows of features are not committed yet: see :func:`fruits.tasks.copies.commit_copies`.
     """
 
     extracted: int
     rejected: Parts
-    copies: Copies
+    copies: Parts
 
 
 def extract(
@@ -90,7 +90,7 @@ def extract(
         contents: Reads items of their source.
     """
     shared = workers.share((graph, known))
-    rejected, copies = Spread(REJECTED, files.bounds), Copies(store)
+    rejected, copies = Spread(REJECTED, files.bounds), Spread(COPIES, files.bounds)
     total, start = Outcome(), 0
     # From part to part, chunks follow the order of the paths, by which the tables of results are
     # merged. In a part, they follow archives, so that a task reads its images with few requests.
@@ -104,12 +104,12 @@ def extract(
         chunk_commits.commit()
         done = chunk_commits.total
         rejected.add(with_reasons(part, done.rejected))
-        copies.add(part, done.copies)
+        copies.add(with_contents(part, done.copies))
         start += part.num_rows
         total = Outcome(done=[range(start)], seconds=total.seconds + done.seconds)
     shared.destroy()
-    without = rejected.parts()
-    return Extraction(files.num_rows - without.num_rows - copies.count, without, copies)
+    without, again = rejected.parts(), copies.parts()
+    return Extraction(files.num_rows - without.num_rows - again.num_rows, without, again)
 
 
 def most_images(done: Outcome) -> int:

@@ -11,9 +11,9 @@ from fruits.features.digests import Digests
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.open_source import open_source
-from fruits.spark.copies import commit_copies
 from fruits.spark.workers import SparkWorkers
 from fruits.storage.lock import exclusive
+from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
 from fruits.tasks.known import known_parts
 
@@ -22,11 +22,11 @@ def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) 
     workers = SparkWorkers(spark)
     with exclusive(f"file:{out}/_lock") as lock:
         store = FeatureWriter(f"file:{out}/features", lock)
-        known = Digests.of(known_parts(workers, store, ()))
+        known = known_parts(workers, store, ())
         images = open_source(place).found().images
-        made = extract(*(workers, images, known, graph, store, 7))
-        if made.copies.count:
-            commit_copies(spark, store, made.copies)
+        made = extract(*(workers, images, Digests.of(known), graph, store, 7))
+        if made.copies.num_rows:
+            commit_copies(workers, store, made.copies, known)
     return made
 
 

@@ -1,6 +1,7 @@
 """Rows of files whose content already has features."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,17 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from committed import commit
-from pyspark.sql import SparkSession
 
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
+from fruits.sources import parts
 from fruits.sources.listing import LISTING
-from fruits.spark import copies as spark_copies
+from fruits.sources.spread import gather
 from fruits.storage.location import Location
-from fruits.storage.lock import exclusive
 from fruits.tasks import copies as copies_module
-from fruits.tasks.copies import Copies, commit_copies
-from fruits.tasks.known import known_parts
+from fruits.tasks.copies import COPIES, commit_copies, with_contents
+from fruits.tasks.known import divided_by_known
 from fruits.tasks.local import LocalWorkers
 from fruits.tasks.workers import Workers
 
@@ -44,8 +44,8 @@ def listed(names: dict[str, str]) -> pa.Table:
     return pa.table(columns).select(LISTING.names).cast(LISTING)
 
 
-def committed(store: FeatureWriter) -> None:
-    """Twelve contents in three files, one of them twice, and a photograph with two boxes."""
+def committed(store: FeatureWriter, files: int = 3) -> None:
+    """Twelve contents in some files, one of them twice, and a photograph with two boxes."""
     names = {f"{n}.jpg": "Fig" for n in range(12)} | {"twin.jpg": "Lime"}
     names |= {f"boxes.jpg{box}": "Plum" for box in BOXES}
     digests = [digest(n) for n in (*range(12), 3)] + [digest(20) + box for box in BOXES]
@@ -53,63 +53,51 @@ def committed(store: FeatureWriter) -> None:
     x[12] = x[3]
     rows = listed(names).append_column("sha256", pa.array(digests))
     rows = rows.append_column("features", lists(x))
-    commit(store, rows.select(FEATURES.names).cast(FEATURES), files=3)
+    commit(store, rows.select(FEATURES.names).cast(FEATURES), files)
 
 
-@pytest.fixture
-def commit_here(tmp_path: Path) -> Iterator[Callable[..., pd.DataFrame]]:
-    """A function that commits copies of some contents, and returns all rows."""
-    with LocalWorkers(2) as workers:
-
-        def work(name: str, found: dict[str, str], how: Callable[..., None]) -> pd.DataFrame:
-            root = f"{tmp_path}/{name}"
-            with exclusive(f"file:{root}/_lock") as lock:
-                store = FeatureWriter(f"file:{root}/features", lock)
-                committed(store)
-                copies = Copies(store)
-                files = listed(dict.fromkeys(found, "Ficus"))
-                for part in (files.slice(0, 2), files.slice(2)):
-                    paths = part["path"].to_pylist()
-                    copies.add(part, {path: found[path.removeprefix("file:/")] for path in paths})
-                how(workers, store, copies)
-                assert not list(Path(root, "features", "_staged").glob("*.parquet"))
-            rows = pd.read_parquet(f"{root}/features").sort_values("path", ignore_index=True)
-            return rows.assign(features=[row.tobytes() for row in rows["features"]])
-
-        yield work
+def commit_all(workers: Workers, store: FeatureWriter, contents: dict[str, str]) -> pd.DataFrame:
+    """Commits copies, in several tables; returns all rows by the name of the file."""
+    files = listed(dict.fromkeys(contents, "Ficus"))
+    by_path = {f"file:/{name}": content for name, content in contents.items()}
+    cuts = zip((0, 2, 9), (2, 9, len(contents)), strict=True)
+    tables = [with_contents(files.slice(start, end - start), by_path) for start, end in cuts]
+    copies = gather(tables, COPIES)
+    known = divided_by_known(workers, store, copies)
+    commit_copies(workers, store, copies, known)
+    assert not list(Path(store.root.path, "_staged").glob("*.parquet"))
+    rows = store.dataset().to_table().to_pandas()
+    rows["features"] = [row.tobytes() for row in rows["features"]]
+    return rows.set_index(rows["path"].str.removeprefix("file:/")).sort_index()
 
 
-def locally(workers: LocalWorkers, store: FeatureWriter, copies: Copies) -> None:
-    commit_copies(workers, store, copies, [*known_parts(workers, store, ())])
-
-
-def test_copies_have_the_features_of_their_content(
-    commit_here: Callable[..., pd.DataFrame],
-) -> None:
+def test_copies_have_the_features_of_their_content(workers: Workers, store: FeatureWriter) -> None:
+    committed(store)
     contents = {"new/a.jpg": digest(3), "new/b.jpg": digest(3), "new/c.jpg": digest(11)}
-    rows = commit_here("out", contents, locally).set_index("path")
+    rows = commit_all(workers, store, contents)
     assert len(rows) == 15 + 3
     for name, content in contents.items():
-        row = rows.loc[f"file:/{name}"]
-        assert (row["label"], row["sha256"]) == ("Ficus", content)
-    first, second, third = (rows.loc[f"file:/new/{n}.jpg", "features"] for n in "abc")
-    assert first == second == rows.loc["file:/3.jpg", "features"]
-    assert third == rows.loc["file:/11.jpg", "features"]
+        assert (rows.loc[name, "label"], rows.loc[name, "sha256"]) == ("Ficus", content)
+    first, second, third = (rows.loc[f"new/{n}.jpg", "features"] for n in "abc")
+    assert first == second == rows.loc["3.jpg", "features"]
+    assert third == rows.loc["11.jpg", "features"]
 
 
+@pytest.mark.parametrize("files", [3, 15])
 def test_the_copy_of_a_photograph_has_all_of_its_boxes(
-    commit_here: Callable[..., pd.DataFrame],
+    workers: Workers, store: FeatureWriter, files: int
 ) -> None:
-    rows = commit_here("out", {"copy.jpg": digest(20)}, locally).set_index("path")
-    assert len(rows) == 15 + 2
+    committed(store, files)  # With 15, each box is in another file.
+    rows = commit_all(workers, store, {"copy.jpg": digest(20), "0 copy.jpg": digest(0)})
+    assert len(rows) == 15 + 2 + 1
     for box in BOXES:
-        assert rows.loc[f"file:/copy.jpg{box}", "sha256"] == digest(20) + box
-        both = [rows.loc[f"file:/{name}{box}", "features"] for name in ("copy.jpg", "boxes.jpg")]
+        assert rows.loc[f"copy.jpg{box}", "sha256"] == digest(20) + box
+        both = [rows.loc[f"{name}{box}", "features"] for name in ("copy.jpg", "boxes.jpg")]
         assert both[0] == both[1]
 
 
 def test_each_task_writes_a_few_copies_to_a_file(
-    commit_here: Callable[..., pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local_workers: LocalWorkers, store: FeatureWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies_module, "ROWS_OF_A_FILE", 3)
     answers: list[list[object]] = []
@@ -120,81 +108,77 @@ def test_each_task_writes_a_few_copies_to_a_file(
         return answers[-1]
 
     monkeypatch.setattr(LocalWorkers, "run", noted)
+    committed(store)
     contents = {f"new/{n:02}.jpg": digest(n % 12) for n in range(20)}
-    assert len(commit_here("out", contents, locally)) == 15 + 20
-    files = (tmp_path / "out/features").glob("*.parquet")
-    sizes = [pq.read_metadata(file).num_rows for file in files]
+    assert len(commit_all(local_workers, store, contents)) == 15 + 20
+    sizes = [pq.read_metadata(file.path).num_rows for file in store.files()]
     assert sorted(sizes) == sorted([5, 5, 5, 2, 3, 3, 3, 3, 3, 3])
     assert answers == [[None] * 7]  # no features are sent to the driver
 
 
-def test_tasks_read_each_file_only_for_the_copies_of_its_contents(
-    commit_here: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(copies_module, "ROWS_OF_A_FILE", 4)
-    reads: list[str] = []
+class Here:
+    """Runs tasks in this process, where their reads are counted."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def run(self, work: Callable[[Any], None], items: list[Any], _: str) -> list[None]:
+        self.rows.append(sum(named.num_rows for named, *_ in items))
+        return [work(item) for item in items]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The name of each file whose features are read."""
+    found: list[str] = []
     read = copies_module.read_rows
 
-    def counted(place: Location, columns: list[str]) -> pa.Table:
-        reads.extend([place.name] if "features" in columns else [])
+    def noted(place: Location, columns: list[str]) -> pa.Table:
+        found.append(place.name)
         return read(place, columns)
 
-    class Here:
-        """Runs tasks in this process, where their reads are counted."""
+    monkeypatch.setattr(copies_module, "read_rows", noted)
+    return found
 
-        def run(self, work: Callable[[Any], None], items: list[Any], _: str) -> list[None]:
-            return [work(item) for item in items]
 
-    def here(workers: LocalWorkers, store: FeatureWriter, copies: Copies) -> None:
-        known = [*known_parts(workers, store, ())]
-        monkeypatch.setattr(copies_module, "read_rows", counted)
-        commit_copies(cast(Workers, Here()), store, copies, known)
-
+def test_tasks_read_each_file_only_for_the_copies_of_its_contents(
+    store: FeatureWriter, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies_module, "ROWS_OF_A_FILE", 4)
+    committed(store)
     # Neighbours in the listing have their contents in different files; 3 is in two files.
     contents = {f"new/{n:02}.jpg": digest(n * 5 % 12) for n in range(36)}
-    rows = commit_here("out", contents, here).set_index("path")
+    rows = commit_all(cast(Workers, Here()), store, contents)
     assert len(rows) == 15 + 36
     for name, content in contents.items():
-        assert rows.loc[f"file:/{name}", "sha256"] == content
+        assert rows.loc[name, "sha256"] == content
     # Nine tasks; two of them have contents of two files.
     assert len(set(reads)) == 3
     assert len(reads) <= 9 + 2
 
 
-@pytest.mark.spark
-def test_spark_sorts_and_writes_only_the_features_of_the_copies(
-    spark: SparkSession,
-    commit_here: Callable[..., pd.DataFrame],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_many_copies_are_committed_together_but_written_in_groups(
+    store: FeatureWriter, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spark_copies, "ROWS_OF_A_FILE", 5)
-    plans = []
-
-    def by_spark(_: LocalWorkers, store: FeatureWriter, copies: Copies) -> None:
-        named = spark_copies.read_parquet(spark, *copies.staged)
-        rows = spark_copies._rows(spark, store, named)
-        plans.append(rows._jdf.queryExecution().optimizedPlan().toString())
-        spark_copies.commit_copies(spark, store, copies)
-
-    contents = {f"new/{n:02}.jpg": digest(n % 12) for n in range(20)}
-    assert len(commit_here("out", contents, by_spark)) == 15 + 20
-    files = (tmp_path / "out/features").glob("*.parquet")
-    sizes = [pq.read_metadata(file).num_rows for file in files]
-    assert len(sizes) > 3 + 2
-    assert max(sizes) <= 10
-    # A plan is read from its end: the rows are selected before their contents are compared.
-    assert 0 < plans[0].index("Aggregate") < plans[0].index("LeftSemi")
-
-
-@pytest.mark.spark
-def test_local_workers_commit_the_same_rows_as_spark(
-    spark: SparkSession, commit_here: Callable[..., pd.DataFrame]
-) -> None:
-    def by_spark(_: LocalWorkers, store: FeatureWriter, copies: Copies) -> None:
-        spark_copies.commit_copies(spark, store, copies)
-
-    contents = {f"new/{n}.jpg": digest(n) for n in (0, 3, 7, 20)} | {"more.jpg": digest(20)}
-    ours, theirs = commit_here("a", contents, locally), commit_here("b", contents, by_spark)
-    pd.testing.assert_frame_equal(ours, theirs)
-    assert len(ours) == 15 + 3 + 4
+    committed(store, files=15)
+    before = store.dataset().to_table().to_pandas()
+    features = {row["sha256"]: row["features"].tobytes() for _, row in before.iterrows()}
+    monkeypatch.setattr(copies_module, "ROWS_OF_A_FILE", 4)
+    monkeypatch.setattr(parts, "IN_MEMORY", 10)
+    monkeypatch.setattr(parts, "PART_ROWS", 8)
+    contents = {f"new/{n:02}.jpg": digest(20 if n % 9 == 4 else n * 5 % 12) for n in range(40)}
+    here = Here()
+    rows = commit_all(cast(Workers, here), store, contents)
+    wanted = {name: content for name, content in contents.items() if content != digest(20)}
+    for box in BOXES:
+        wanted |= {name + box: digest(20) + box for name in contents.keys() - wanted.keys()}
+    new = rows.loc[rows.index.str.startswith("new/"), "sha256"]
+    assert new.to_dict() == wanted
+    assert all(features[row["sha256"]] == row["features"] for _, row in rows.iterrows())
+    assert len(store.chunks()) == 2
+    assert sum(here.rows) == 40
+    assert max(here.rows) < 20
+    # Each content has a few copies, which come together from all groups.
+    assert max(Counter(reads).values()) <= 2

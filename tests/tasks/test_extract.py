@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pyspark.sql import SparkSession
 
 from fruits.errors import OutputError
 from fruits.features.digests import Digests
@@ -25,11 +24,11 @@ from fruits.sources.listing import LISTING, anti_join
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of as read_items
-from fruits.spark.copies import commit_copies
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks import commits
 from fruits.tasks import image_ranges as sizes_of_tasks
 from fruits.tasks.commits import Outcome
+from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, most_images
 from fruits.tasks.extract import extract as extract_files
 from fruits.tasks.image_ranges import MOST_IMAGES, image_ranges
@@ -148,11 +147,7 @@ def test_a_chunk_of_only_bad_images_is_committed(
 
 
 def test_contents_that_are_known_under_another_name_cost_no_cnn(
-    spark: SparkSession,
-    workers: Workers,
-    graph: CompiledGraph,
-    draw: Callable[..., Path],
-    tmp_path: Path,
+    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = draw({"Fig": 6})
     extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
@@ -162,9 +157,8 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
     extraction = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
     assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        commit_copies(
-            spark, FeatureWriter(f"file:{tmp_path}/out/features", lock), extraction.copies
-        )
+        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        commit_copies(workers, store, extraction.copies, known_parts(workers, store, ()))
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert rows["label"].value_counts().to_dict() == {"Fig": 6, "Ficus": 6, "Lime": 3}
     for _, same in rows.groupby("sha256"):
