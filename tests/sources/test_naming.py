@@ -1,11 +1,9 @@
-import doctest
 from itertools import product
 
 import pyarrow as pa
 import pytest
 
 from fruits.errors import ConfigError
-from fruits.sources import naming
 from fruits.sources.naming import Naming, split_of
 
 PATHS = [
@@ -16,11 +14,6 @@ PATHS = [
     "loose.jpg",
     "file:/top.jpg",
 ]
-
-
-def test_the_examples_in_docstrings_are_correct() -> None:
-    assert doctest.testmod(naming).attempted > 0
-    assert doctest.testmod(naming).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,6 @@
-import doctest
-
 import pytest
 
-from fruits.sources import object_names
 from fruits.sources.object_names import film_of, folder_of
-
-
-def test_the_examples_in_docstrings_are_correct() -> None:
-    assert doctest.testmod(object_names).attempted > 0
-    assert doctest.testmod(object_names).failed == 0
 
 
 @pytest.mark.parametrize(
