@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -166,6 +166,20 @@ class CompiledGraph:
             raise ValueError("no number of features")
         if tuple(sorted(self.parts)) != names_of_parts(self.engine, self.detector is not None):
             raise ValueError(f"not the files of a graph for {self.engine}")
+
+
+def differing(identity: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str]:
+    """What differs between two identities, for messages: the values of each; "" if nothing does.
+
+    >>> differing({"backbone": "A", "engine": "E", "decode": "exact"}, {"engine": "E"})
+    ('backbone A, decode exact', 'backbone (default), decode (default)')
+    """
+    names = [n for n in dict.fromkeys([*identity, *other]) if identity.get(n) != other.get(n)]
+    one, two = (
+        ", ".join(f"{name} {of.get(name, '(default)')}" for name in names)
+        for of in (identity, other)
+    )
+    return one, two
 
 
 def names_of_parts(engine: str, with_detector: bool) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from fruits.classify.model import Classifier, OldClassifier
 from fruits.errors import ConfigError, OutputError, one_line
 from fruits.features.moments import Moments
 from fruits.features.moments_bytes import OldMoments
+from fruits.networks.graph import differing
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
@@ -78,12 +79,8 @@ class Basis:
         Raises:
             ConfigError: The basis was fitted to features of another backbone.
         """
-        names = dict.fromkeys([*identity, *self.identity])
-        if differing := [n for n in names if identity.get(n) != self.identity.get(n)]:
-            theirs, ours = (
-                ", ".join(f"{name} {one.get(name, '(default)')}" for name in differing)
-                for one in (self.identity, identity)
-            )
+        ours, theirs = differing(identity, self.identity)
+        if ours:
             raise ConfigError(
                 f"model: {output} was made with {theirs}; got {ours}: give the options of that "
                 "run, or use fruits predict, which takes them from there"

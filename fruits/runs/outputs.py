@@ -20,6 +20,7 @@ import pyarrow.csv as pacsv
 
 from fruits.errors import OutputError
 from fruits.features.rows import scan, write_rows
+from fruits.networks.graph import differing
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord
 from fruits.storage.failures import store_errors
@@ -84,14 +85,10 @@ class Outputs:
             self.record().require_ours()
             there = None if overwrite else self._identity()
             if there not in (None, identity):
-                names = dict.fromkeys([*identity, *there])
-                differing = [key for key in names if there.get(key) != identity.get(key)]
+                wanted, found = differing(identity, there)
                 raise OutputError(
-                    f"output: {self.root} has features of "
-                    + ", ".join(f"{key} {there.get(key, '(default)')}" for key in differing)
-                    + "; wanted "
-                    + ", ".join(f"{key} {identity.get(key, '(default)')}" for key in differing)
-                    + "; give another output, or overwrite to replace them"
+                    f"output: {self.root} has features of {found}; wanted {wanted}; give another "
+                    "output, or overwrite to replace them"
                 )
 
     def prepare(self, identity: dict[str, str], overwrite: bool) -> None:
