@@ -7,13 +7,19 @@ wrong labels of its training images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fruits.classify.evaluate import Evaluation
-from fruits.classify.model import Array
+from fruits.classify.rows import PREDICTIONS
+
+REVIEWED = pa.schema(
+    [PREDICTIONS.field(name) for name in ("path", "label", "predicted", "confidence")]
+)
+"""The columns of predictions from which examples are chosen."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +43,37 @@ class Confusion:
 
 
 def confusions(
-    evaluation: Evaluation,
-    paths: Sequence[str],
-    labels: Sequence[str],
-    predicted: Sequence[str],
-    confidence: Array,
-    count: int = 9,
+    evaluation: Evaluation, predictions: Iterable[pa.RecordBatch], count: int = 9
 ) -> list[Confusion]:
     """The worst confusions of an evaluation, each with two images to compare.
 
     Args:
         evaluation: the evaluation of the images.
-        paths: n paths.
-        labels: n true labels.
-        predicted: n predicted labels.
-        confidence: (n,) float64, their probabilities.
+        predictions: rows of :data:`REVIEWED` in batches, of which one is in memory. Of images with
+            the same confidence, the last one is chosen.
         count: the largest number of confusions to return.
     """
-    surest: dict[tuple[str, str], str] = {}
-    for place in np.argsort(confidence, kind="stable").tolist():  # The most confident one is last.
-        surest[labels[place], predicted[place]] = paths[place]
+    worst = evaluation.worst(count)
+    labels = pa.array({label for row in worst for label in row[:2]}, pa.string())
+    others = pa.array({other for _, other, _ in worst}, pa.string())
+    surest = REVIEWED.empty_table()
+    for batch in predictions if worst else ():
+        of_pairs = pc.and_(pc.is_in(batch["label"], labels), pc.is_in(batch["predicted"], others))
+        rows = pa.Table.from_batches([batch.filter(of_pairs)]).select(REVIEWED.names)
+        surest = _surest(pa.concat_tables([surest, rows]))
+    paths = {(row["label"], row["predicted"]): row["path"] for row in surest.to_pylist()}
     return [
-        Confusion(label, other, images, surest[label, other], surest.get((other, other)))
-        for label, other, images in evaluation.worst(count)
-        if (label, other) in surest
+        Confusion(label, other, images, paths[label, other], paths.get((other, other)))
+        for label, other, images in worst
+        if (label, other) in paths
     ]
+
+
+def _surest(rows: pa.Table) -> pa.Table:
+    """The image with the highest confidence for each pair of true and predicted label."""
+    ordered = rows.sort_by("confidence")  # Equal ones stay in their order.
+    pairs = ordered.group_by(["label", "predicted"], use_threads=False)
+    last = pairs.aggregate([("path", "last"), ("confidence", "last")])
+    return last.select(["path_last", "label", "predicted", "confidence_last"]).rename_columns(
+        REVIEWED.names
+    )

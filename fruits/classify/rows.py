@@ -177,3 +177,8 @@ def _add(tally: Tally, rows: pa.RecordBatch) -> None:
 def scheme_of(side: str | None) -> str:
     """The name of an evaluation of one side of the split."""
     return "images given" if side is None else f"split: {side}"
+
+
+def side_of(scheme: str) -> str | None:
+    """The side of the split of an evaluation: the inverse of :func:`scheme_of`."""
+    return None if scheme == scheme_of(None) else scheme.removeprefix("split: ")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from fruits.errors import OutputError
-from fruits.features.rows import sample_batches
+from fruits.features.rows import rows_of_paths, sample_batches, scan
 from fruits.features.table import open_features
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.held_out import read_held_out
@@ -120,12 +120,10 @@ class Run:
         Returns:
             Pixels, uint8 RGB of shape (side, side, 3), by path. Missing images are left out.
         """
-        from pyspark.sql import functions as F
-
         wanted = list(dict.fromkeys(paths))
-        rows = self.table("features").select("path", "label", "length")
-        rows = rows.where(F.col("path").isin(wanted)).toArrow().sort_by("path")
-        taken = self._decoded(rows, side)
+        rows = scan(open_features(str(self.outputs.root)), ["path", "length"])
+        found = rows_of_paths(rows, pa.array(wanted, pa.string())).sort_by("path")
+        taken = self._decoded(found, side)
         return {path: taken[path] for path in wanted if path in taken}
 
     def _decoded(self, rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fruits.classify import review
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
-from fruits.classify.review import Confusion
-from fruits.classify.rows import scheme_of
 from fruits.features.rows import sample_batches
 from fruits.features.table import FeatureTable
 from fruits.report.data import IMAGES, REJECTED, Rejected, ReportData
 from fruits.report.sections import KINDS, paths_of
 from fruits.runs.classify import Classified
+from fruits.runs.confusions import worst_confusions
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.image_map import map_images, sampled, thumbnails
 from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
+
+if TYPE_CHECKING:
+    # The import takes half a second.
+    import pyarrow.dataset as pads
 
 PAIRS = 12
 """The number of confusions that the report shows as photographs."""
@@ -49,8 +50,13 @@ def collect_report_data(
         evaluations: The evaluations of the classifier, the most important one first.
         report: The content of run.json.
     """
-    images = _sampled_images(context, "predictions" if classified else "pca", extracted.images)
-    confusions = _confusions(evaluations, classified, images)
+    rows = context.staged.dataset("predictions" if classified else "pca", IMAGES)
+    images = _sampled_images(rows, extracted.images)
+    confusions = (
+        worst_confusions(evaluations[0], classified, rows, PAIRS)
+        if classified and evaluations
+        else []
+    )
     quality = _quality(context)
     classifier = classified.classifier if classified else None
     shown = paths_of(confusions, quality.values())
@@ -79,9 +85,8 @@ def _stores(context: RunContext) -> list[FeatureTable]:
     return [context.store, *([context.trained] if context.trained else [])]
 
 
-def _sampled_images(context: RunContext, name: str, total: int) -> pa.Table:
-    """The images of a staged table, ordered by path; an even sample if there are very many."""
-    rows = context.staged.dataset(name, IMAGES)
+def _sampled_images(rows: pads.Dataset, total: int) -> pa.Table:
+    """The images of a table, ordered by path; an even sample if there are very many."""
     if total <= MOST_IMAGES:
         return rows.to_table()
     # One chunk instead of thousands of small ones, whose memory is returned.
@@ -89,32 +94,6 @@ def _sampled_images(context: RunContext, name: str, total: int) -> pa.Table:
     images = pa.Table.from_batches(sample, IMAGES).combine_chunks()
     return_freed_memory()
     return images
-
-
-def _confusions(
-    evaluations: Sequence[Evaluation], classified: Classified | None, images: pa.Table
-) -> list[Confusion]:
-    """The worst confusions of the first evaluation, each with two photographs."""
-    if not evaluations or classified is None:
-        return []
-    if held_out := classified.held_out:
-        known, predictions = classified.classifier.labels, held_out.predictions
-        predicted = [known[place] for place in predictions.predicted.tolist()]
-        paths, labels, confidence = held_out.paths, held_out.labels, predictions.confidence
-    else:
-        rows = _evaluated(evaluations[0].scheme, images)
-        paths, labels, predicted = (
-            rows[name].to_pylist() for name in ("path", "label", "predicted")
-        )
-        confidence = rows["confidence"].to_numpy()
-    return review.confusions(evaluations[0], paths, labels, predicted, confidence, PAIRS)
-
-
-def _evaluated(scheme: str, images: pa.Table) -> pa.Table:
-    """The images of an evaluation."""
-    sides = [side for side in pc.unique(images["split"]).to_pylist() if scheme_of(side) == scheme]
-    of_side = pc.is_in(images["split"], pa.array(sides, pa.string()))
-    return images.filter(pc.and_(of_side, pc.is_valid(images["label"])))
 
 
 def _quality(context: RunContext) -> dict[str, pa.Table]:

@@ -5,6 +5,7 @@ Each function returns an object that a cell displays, or a line that says why th
 
 from __future__ import annotations
 
+import heapq
 import os
 from html import escape
 from pathlib import Path
@@ -12,19 +13,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pandas as pd
-import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.figure import Figure
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from fruits import plots
-from fruits.classify import review
 from fruits.classify.evaluate import labels_by_similarity
-from fruits.classify.review import Confusion
-from fruits.classify.rows import scheme_of
 from fruits.classify.unevaluated import not_evaluated
+from fruits.features.rows import scan
 from fruits.quality.findings import file_name
 from fruits.report.facts import stage_seconds
+from fruits.runs.confusions import worst_confusions
 from fruits.runs.finished import Run
 from fruits.runs.output_record import PAGE
 from fruits.runs.quality import FOLDER
@@ -114,10 +112,12 @@ def calibration(run: Run) -> Figure | Note:
 
 def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
     """The worst confusions of the first evaluation as photographs, side by side."""
-    if not run.evaluations:
+    if run.classified is None or not run.evaluations:
         return _nothing(run)
     evaluation = run.evaluations[0]
-    found = [one for one in _confusions(run, count) if one.example]
+    predictions = run.outputs.published("predictions")
+    worst = worst_confusions(evaluation, run.classified, predictions, count)
+    found = [one for one in worst if one.example]
     pictures = run.pictures_of(path for one in found for path in (one.wrong, str(one.example)))
     shown = [one for one in found if one.wrong in pictures and one.example in pictures]
     if not evaluation.wrong_images:
@@ -158,9 +158,11 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
     """The unknown images with the largest distance to all labels."""
     if run.classified is None:
         return _nothing(run)
-    table = run.table("predictions").where("unknown")
-    rows = table.orderBy(F.desc("distance"), "path").limit(count).toArrow()
-    pictures = run.pictures_of(rows["path"].to_pylist())
+    columns = ["path", "label", "distance"]
+    batches = scan(run.outputs.published("predictions"), columns, pc.field("unknown"))
+    rows = (row for batch in batches for row in batch.to_pylist())
+    farthest = heapq.nsmallest(count, rows, key=lambda row: (-row["distance"], row["path"]))
+    pictures = run.pictures_of(row["path"] for row in farthest)
     if not pictures:
         if run.report["parameters"].get("model"):
             return Note("No image is unknown.")
@@ -168,7 +170,7 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
         return Note(f"By the final classifier, {fitted}, no image is unknown.")
     texts = [
         f"{row['label'] or 'no label'}, distance {row['distance']:.0f}"
-        for row in rows.to_pylist()
+        for row in farthest
         if row["path"] in pictures
     ]
     return plots.image_grid(list(pictures.values()), texts)
@@ -190,32 +192,3 @@ def _nothing(run: Run) -> Note:
     if reason:
         return Note(f"No classifier: {reason}.")
     return Note(" ".join(f"{one[0].upper()}{one[1:]}." for one in not_evaluated(run.report)))
-
-
-def _confusions(run: Run, count: int) -> list[Confusion]:
-    evaluation = run.evaluations[0]
-    if run.classified and (held_out := run.classified.held_out):
-        predictions, known = held_out.predictions, run.classified.classifier.labels
-        predicted = [known[index] for index in predictions.predicted.tolist()]
-        paths, labels, confidence = held_out.paths, held_out.labels, predictions.confidence
-    else:
-        rows = _surest(_evaluated(run))
-        names = ("path", "label", "predicted")
-        paths, labels, predicted = (rows[name].to_pylist() for name in names)
-        confidence = rows["confidence"].to_numpy()
-    return review.confusions(evaluation, paths, labels, predicted, confidence, count)
-
-
-def _evaluated(run: Run) -> DataFrame:
-    """The predictions of the first evaluation, which is not that of held-out images."""
-    sides = (None, "test", "train", "validation")
-    side = next(side for side in sides if scheme_of(side) == run.evaluations[0].scheme)
-    rows = run.table("predictions").where("label is not null")
-    return rows.where(F.col("split").eqNullSafe(F.lit(side)))
-
-
-def _surest(rows: DataFrame) -> pa.Table:
-    """The image with the highest confidence for each pair of given and predicted label."""
-    surest = F.max(F.struct("confidence", "path")).alias("surest")
-    grouped = rows.groupBy("label", "predicted").agg(surest)
-    return grouped.select("label", "predicted", "surest.*").toArrow()

@@ -115,7 +115,7 @@ def test_figures_of_the_first_evaluation_name_its_scheme(
 
 
 def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
-    finished: tuple[Run, Path], tmp_path: Path
+    finished: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, folder = finished
     given = tmp_path / "given"
@@ -125,6 +125,7 @@ def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
     surest = predictions[predictions["label"] == banana.name].nlargest(1, "confidence")
     shutil.copy(surest["path"].iloc[0].removeprefix("file:"), apple / "banana.jpg")
 
+    monkeypatch.setattr("fruits.runs.report_data.MOST_IMAGES", 2)
     progress = io.StringIO()
     result = run(predict_config(str(folder / "out"), str(given), str(tmp_path / "out")), progress)
     stages = {line.split()[0] for line in progress.getvalue().splitlines() if line}
@@ -139,6 +140,9 @@ def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
         assert first.startswith("Apple")
         assert "→ Banana" in first
     assert "images given" in texts(views.confused_pairs(result))[0]
+    # The report has it, too, although its sample has only two images.
+    confused = f"<strong>1</strong> of {apple.name} predicted {banana.name}"
+    assert confused in (tmp_path / "out/report.html").read_text()
 
 
 def test_a_run_that_found_nothing_changed_shows_the_same(finished: tuple[Run, Path]) -> None:
@@ -159,6 +163,16 @@ def test_a_run_that_found_nothing_changed_shows_the_same(finished: tuple[Run, Pa
     for section in (views.suspects, views.confused_pairs):
         assert texts(section(again)) == texts(section(result))
     assert again.table("pca").toPandas().equals(result.table("pca").toPandas())
+
+
+def test_a_run_is_shown_without_spark(
+    finished: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = replace(finished[0], session=None)
+    monkeypatch.setattr(Run, "spark", property(lambda self: pytest.fail("Spark is not needed")))
+    for section in SECTIONS:
+        section(result)
+    assert len(result.pictures(2)[0]) == 2
 
 
 def test_the_map_of_very_many_images_shows_as_many_of_each_label(
