@@ -122,9 +122,6 @@ def extract_features(context: RunContext) -> Extracted:
             require_most(images, context.found.images, context.config)
         missing, rejected = _compared(context, images)
         fresh = _extracted(context, missing, known)
-        listed = context.found.images
-        rows = boxes_in(listed, known) if context.graph.detector else listed
-        dropped = _update(context, known, rows)
         for number, part in enumerate(fresh.rejected):
             rejected.add_to(number, part)
         without = rejected.parts()
@@ -133,6 +130,9 @@ def extract_features(context: RunContext) -> Extracted:
         if error := _rejected_too_many(counts, context.config, context.outputs, without):
             context.outputs.publish(context.lock, "rejected")
             raise error
+        listed = context.found.images
+        rows = boxes_in(listed, known) if context.graph.detector else listed
+        dropped = _update(context, known, rows)
         described = _described(counts, context.listing, without, dropped)
         if not context.graph.detector:
             return described

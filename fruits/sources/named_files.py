@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.sources.listing import LISTING
@@ -24,6 +25,7 @@ def described(files: pa.Table, naming: Naming, refused: NDArray[np.bool_]) -> pa
         files: rows of :data:`NAMED`.
         naming: the rules for labels and splits.
         refused: the files that are never read, because rows of the source contradict each other.
+            Their length and time are 0, so that they differ from any version that is known.
     """
     paths = files["path"].combine_chunks()
     labels, splits = files["label"].to_pylist(), files["split"].to_pylist()
@@ -32,12 +34,15 @@ def described(files: pa.Table, naming: Naming, refused: NDArray[np.bool_]) -> pa
         "path": paths,
         "label": prefer_source_values(labels, naming.labels(paths), has_rules(naming)),
         "split": prefer_source_values(splits, naming.splits(paths), naming.split == "none"),
-        "length": files["length"],
-        "modified": files["modified"],
+        **{name: _or_zero(refused, files[name]) for name in ("length", "modified")},
         "group": files["group"],
         "at": pa.array([why if one else None for one in refused], AT),
     }
     return pa.table({name: columns[name] for name in ITEMS.names}, schema=ITEMS)
+
+
+def _or_zero(zero: NDArray[np.bool_], values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pa.array(zero), pa.scalar(0, values.type), values)
 
 
 def last_of_each_path(files: pa.Table) -> pa.Table:
