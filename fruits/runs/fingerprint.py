@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +19,7 @@ from fruits.networks.processor import instruction_sets
 from fruits.predictor.files import MANIFEST
 from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
 from fruits.runs.config import RunConfig
-from fruits.runs.versions import package_versions
+from fruits.runs.versions import package_versions, version_of
 from fruits.sources.parts import Found, Parts
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
@@ -60,7 +58,7 @@ def fingerprint(
         "network": _of(identity),
         "model": model,
         "trained": _of(_trained(config.model) if config.model else None),
-        "versions": _of(package_versions() | {name: _version(name) for name in _PACKAGES}),
+        "versions": _of(package_versions() | {name: version_of(name) for name in _PACKAGES}),
         "code": _of_code(Path(fruits.__file__).parent),
         "processor": _of(instruction_sets()),
     }
@@ -134,14 +132,6 @@ def _digest(place: Location) -> str | None:
     except FileNotFoundError:
         return None
     return hashlib.sha256(content).hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        # EMR provides a PySpark that pip does not know.
-        return str(import_module(package).__version__) if package == "pyspark" else None
 
 
 def _of_code(package: Path) -> str:

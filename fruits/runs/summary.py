@@ -17,7 +17,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.evaluation_lines import evaluation_lines
 from fruits.runs.output_record import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
-from fruits.runs.versions import package_versions, spark_version
+from fruits.runs.versions import package_versions, version_of
 from fruits.runs.workers import describe_workers
 from fruits.sources.selection import described
 from fruits.storage.location import Location
@@ -95,7 +95,8 @@ def describe(
         "basis_turned_degrees": turned,
         "images_per_second": round(speed, 1),
         "seconds": total_seconds(seconds),
-        "versions": package_versions() | {"pyspark": spark_version(session)},
+        "versions": package_versions()
+        | {"pyspark": session.version if session else version_of("pyspark")},
         # The engines and instruction sets of all runs on these features. Features of one entry are
         # equal bit for bit; those of different entries differ in the last bits.
         "ran": ran,

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import platform
-from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 PACKAGES = ("fruits", "openvino", "keras", "numpy", "pillow", "pyarrow")
 
 
 def package_versions() -> dict[str, str]:
     """The versions of Python and of the installed packages that affect results."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):  # Networks of other origin need no Keras.
-            found[name] = version(name)
-    return found
+    # Networks of other origin need no Keras.
+    found = {name: own for name in PACKAGES if (own := version_of(name))}
+    return {"python": platform.python_version()} | found
 
 
-def spark_version(session: SparkSession | None) -> str:
-    """The version of Spark in a session; without one, that of the PySpark that would be used."""
-    if session:
-        return session.version
+def version_of(package: str) -> str | None:
+    """The version of a package; None if it is not installed."""
     try:
-        return version("pyspark")
-    except PackageNotFoundError:  # It was not installed by pip, as on EMR.
-        import pyspark
-
-        return pyspark.__version__
+        return version(package)
+    except PackageNotFoundError:
+        # EMR provides a PySpark that pip does not know.
+        return str(import_module(package).__version__) if package == "pyspark" else None
