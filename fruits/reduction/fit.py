@@ -166,7 +166,7 @@ def choose_components(explained_variance: Array, components: int | float) -> int
 
 
 @one_blas_thread()
-def turned_degrees(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float]:
+def turned_degrees(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float] | None:
     """The angles between the leading axes of two PCAs, see :func:`principal_angles`.
 
     Args:
@@ -176,8 +176,11 @@ def turned_degrees(old: Moments, new: Moments, fitted: Reduction) -> dict[str, f
             not computed again.
 
     Returns:
-        Angles in degrees, from 0 to 90, by the number of leading axes that are compared.
+        Angles in degrees, from 0 to 90, by the number of leading axes that are compared. None if
+        the new images have no axes: there is only one, or all have the same features.
     """
+    if new.count < 2 or np.array_equal(new.minimum, new.maximum):
+        return None
 
     def axes(moments: Moments) -> Array:
         if _alike(moments, fitted.moments):

@@ -12,9 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.errors import ConfigError, InputError
-from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
-from fruits.reduction.fit import Reduction, turned_degrees
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.config import RunConfig
 from fruits.runs.output_record import RESULTS, STAGING
@@ -121,16 +119,6 @@ def require_apart(config: RunConfig, linked: Sequence[str] = ()) -> None:
                 f"output: wanted a folder without the images; {config.images} is in "
                 f"{output / name}, which results replace: give another output"
             )
-
-
-def degrees_turned(old: Moments, new: Moments, fitted: Reduction) -> dict[str, float] | None:
-    """The angles between old and new leading components; None if the new images all look the same.
-
-    See :func:`fruits.reduction.fit.turned_degrees`.
-    """
-    if new.count < 2 or np.array_equal(new.minimum, new.maximum):
-        return None
-    return turned_degrees(old, new, fitted)
 
 
 def _others(files: pa.Table, those: pa.Table) -> pa.Table:

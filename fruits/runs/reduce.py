@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fruits.features.moments import Moments
-from fruits.reduction.fit import Reduction, fit_reduction
+from fruits.reduction.fit import Reduction, fit_reduction, turned_degrees
 from fruits.report.facts import stage_name
 from fruits.runs.basis import read_basis
-from fruits.runs.checks import degrees_turned
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.label_memory import most_labels
@@ -55,6 +54,6 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
         last = context.basis or read_basis(context.outputs.root)
         fitted_to = context.basis.moments if context.basis else moments
         reduction = fit_reduction(fitted_to, context.config.scaler, context.config.components)
-        turned = degrees_turned(last.moments, moments, reduction) if last else None
+        turned = turned_degrees(last.moments, moments, reduction) if last else None
     before = last.moments if last else None
     return Reduced(fitted_to, reduction, side, moments, before, turned)

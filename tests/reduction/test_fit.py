@@ -27,6 +27,7 @@ def test_the_angles_agree_with_scipy(fitted_to: str) -> None:
     # Equal sums that were read again are different objects.
     fitted = fit_reduction(Moments.of(rows[fitted_to]), "standard", 3)
     found = turned_degrees(old, new, fitted)
+    assert found is not None
     assert list(found) == ["1", "2", "10"]
     for count, degrees in found.items():
         both = (axes_of(x, int(count)) for x in rows.values())
@@ -47,4 +48,12 @@ def test_the_axes_of_the_same_images_are_not_computed_again(
 def test_only_axes_that_both_bases_have_are_compared() -> None:
     few, many = features(0, rows=3), features(0)
     fitted = fit_reduction(Moments.of(many), "none", 3)
-    assert list(turned_degrees(Moments.of(few), Moments.of(many), fitted)) == ["1", "2"]
+    found = turned_degrees(Moments.of(few), Moments.of(many), fitted)
+    assert found is not None
+    assert list(found) == ["1", "2"]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_images_that_all_look_the_same_have_no_angles(count: int) -> None:
+    old, new = Moments.of(features(0)), Moments.of(np.repeat(features(1)[:1], count, axis=0))
+    assert turned_degrees(old, new, fit_reduction(old, "minmax", 3)) is None
