@@ -97,7 +97,8 @@ def _of_folder(folder: str, uris: list[str]) -> tuple[dict[str, Entry], StorageE
     names = [uri[len(folder) + 1 :] for uri in uris]
     with store_errors(folder):
         try:
-            for entry in files_in(Location.of(folder), min(names), max(names)):
+            place = Location(*listed_at(folder), folder)
+            for entry in files_in(place, min(names), max(names)):
                 if (uri := f"{folder}/{entry.name}") in wanted:
                     found[uri] = entry
         except PermissionError:

@@ -206,11 +206,15 @@ def _resolver(table: Location) -> Callable[[int, str | None], str]:
 
     @functools.lru_cache(_FOLDERS)
     def folder_of(folder: str) -> str:
-        if folder.startswith("/") or ":" in folder.partition("/")[0]:
-            return Location.of(folder or "/").uri
-        if folder.startswith("~"):
-            return f"{base.uri}/{folder}"
-        return Location.of(f"{base.uri}/{folder}").uri if folder else base.uri
+        if not folder or folder.startswith("~"):
+            return f"{base.uri}/{folder}".rstrip("/")
+        is_absolute = folder.startswith("/") or ":" in folder.partition("/")[0]
+        place = folder if is_absolute else f"{base.uri}/{folder}"
+        location = Location.of(place)
+        if location.is_s3:
+            # A location leaves out empty names, but b//1.jpg and b/1.jpg are different objects.
+            return "s3a:" + place.partition(":")[2]
+        return location.uri.rstrip("/")
 
     def uri_of(number: int, path: str | None) -> str:
         folder, slash, name = (path or "").rpartition("/")
@@ -219,7 +223,7 @@ def _resolver(table: Location) -> Callable[[int, str | None], str]:
                 f"images: wanted a path of a file; row {number} of {table} has {path!r}"
             )
         try:
-            return f"{folder_of(folder or slash).rstrip('/')}/{name}"
+            return f"{folder_of(folder or slash)}/{name}"
         except StorageError as error:
             raise InputError(f"images: row {number} of {table}: {error}") from error
 

@@ -29,9 +29,10 @@ def probe(place: str | Location) -> dict[str, Any]:
         OSError: the file or folder does not exist, or access to it is denied.
         StorageError: the store cannot be used.
     """
-    location = Location.of(str(place), retry=False)
-    with store_errors(location.uri):
-        found: dict[str, Any] = location.filesystem.info(location.path)
+    uri = Location.of(place).uri
+    filesystem, path = listed_at(uri, retry=False)
+    with store_errors(uri):
+        found: dict[str, Any] = filesystem.info(path)
     return found
 
 

@@ -142,11 +142,12 @@ def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
     return filesystem, filesystem._strip_protocol(protocol + uri[len(protocol) :])
 
 
-def listed_at(uri: str) -> tuple[Any, str]:
+def listed_at(uri: str, retry: bool = True) -> tuple[Any, str]:
     """The file system and the path of a file that a listing names; the name is not normalised.
 
     Args:
         uri: a :attr:`Location.uri`, followed by any name that the store allows.
+        retry: see :func:`filesystem_of`.
     """
     scheme, _, path = uri.partition(":")
     if scheme == "file":
@@ -154,8 +155,8 @@ def listed_at(uri: str) -> tuple[Any, str]:
     if scheme in S3:
         from fruits.storage.s3 import s3
 
-        return s3(True), path.removeprefix("//")
-    return filesystem_of(uri)
+        return s3(retry), path.removeprefix("//")
+    return filesystem_of(uri, retry)
 
 
 def _resolved(uri: str) -> Location:

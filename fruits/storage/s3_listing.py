@@ -157,6 +157,16 @@ class _Range:
         return other, other.take(page)
 
 
+def bucket_and_prefix(path: str) -> tuple[str, str]:
+    """The bucket of a folder, and the beginning of the keys of its objects.
+
+    >>> bucket_and_prefix("bucket"), bucket_and_prefix("bucket/a"), bucket_and_prefix("bucket/")
+    (('bucket', ''), ('bucket', 'a/'), ('bucket', '/'))
+    """
+    bucket, slash, key = path.partition("/")
+    return bucket, key + slash
+
+
 def objects(filesystem: Any, path: str) -> Iterator[Object]:
     """Yields every object below a folder, in no particular order.
 
@@ -171,8 +181,8 @@ def objects(filesystem: Any, path: str) -> Iterator[Object]:
         OSError: the objects cannot be listed.
         StorageError: the store cannot be used.
     """
-    bucket, key, _ = filesystem.split_path(path)
-    prefixes, found = _prefixes(filesystem, bucket, f"{key}/" if key else "")
+    bucket, prefix = bucket_and_prefix(path)
+    prefixes, found = _prefixes(filesystem, bucket, prefix)
     yield from found
     todo = deque(_Range(prefix, len(prefix)) for prefix in prefixes)
     # The ranges of the requested pages, and the ranges whose bounds are tried.
@@ -216,8 +226,7 @@ def objects_in(filesystem: Any, path: str, first: str, last: str | None) -> Iter
         OSError: the objects cannot be listed.
         StorageError: the store cannot be used.
     """
-    bucket, key, _ = filesystem.split_path(path)
-    prefix = f"{key}/" if key else ""
+    bucket, prefix = bucket_and_prefix(path)
     options = {"Delimiter": "/"}
     # The keys after a name do not include it.
     before = {"StartAfter": prefix + first[:-1]} if first else {}

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from fruits.storage.files import probe
 from fruits.storage.location import Location
-from fruits.storage.s3_listing import Object, objects, objects_in
+from fruits.storage.s3_listing import Object, bucket_and_prefix, objects, objects_in
 
 Kind = Literal["file", "special file", "broken link", "linked folder", "repeated folder"]
 
@@ -253,9 +253,9 @@ def _files_in_s3(folder: Location, first: str, last: str | None) -> Iterator[Ent
 
 def _entries(root: Location, found: Iterable[Object]) -> Iterator[Entry]:
     # In S3, a folder is only a common prefix of the names of objects.
-    start = len(root.filesystem.split_path(root.path)[1]) + 1
+    start = len(bucket_and_prefix(root.path)[1])
     for one in found:
-        name = one["Key"][start if start > 1 else 0 :]
+        name = one["Key"][start:]
         # Consoles create an empty object to represent a folder.
         if not name.endswith("/") and name:
             yield Entry(name, "file", one["Size"], one["LastModified"])

@@ -209,6 +209,25 @@ def test_a_table_of_s3_uris_needs_one_listing_per_folder(
     assert read("s3a://fruits/photos/table.csv") == {"s3a://fruits/photos/Fig/3.jpg": b"\3"}
 
 
+@pytest.mark.parametrize("count", [1, 30])
+def test_empty_names_in_the_key_of_an_object_are_literal(
+    bucket: Any, tmp_path: Path, count: int
+) -> None:
+    folders = ["photos/", "photos//", "/", "//photos///Fig/", ""]
+    keys = [f"{folder}{number}.jpg" for folder in folders for number in range(count)]
+    for key in keys:
+        bucket.put_object(Key=key, Body=key.encode())
+    rows = [["path"], *([f"s3://fruits/{key}"] for key in keys)]
+    wanted = {f"s3a://fruits/{key}": key.encode() for key in keys}
+    place = write(tmp_path / "t.csv", rows)
+    assert read(place) == wanted
+    images = open_source(place).items().images
+    lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
+    assert lengths == {uri: len(content) for uri, content in wanted.items()}
+    bucket.put_object(Key="t.csv", Body=b"path\nphotos//0.jpg\n")
+    assert read("s3://fruits/t.csv") == {"s3a://fruits/photos//0.jpg": b"photos//0.jpg"}
+
+
 def test_the_files_of_a_large_folder_in_s3_are_looked_up_in_ranges(
     bucket: Any, requests: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
