@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fruits.sources.folder import READ_AHEAD_BYTES
 from fruits.sources.members import Position, positions
-from fruits.sources.neighbours import Block, Run, refusal, runs
+from fruits.sources.requests import Block, Run, refusal, runs
 from fruits.storage.ahead import read_ahead
 
 # Extracts one member from the bytes of the archive that contain it.

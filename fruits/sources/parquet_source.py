@@ -23,7 +23,6 @@ from fruits.sources.columns import fact_columns, facts_of, image_column
 from fruits.sources.indexes import Index, cached_index
 from fruits.sources.members import ITEMS, Member, Position, listed, positions
 from fruits.sources.naming import Naming
-from fruits.sources.neighbours import refusal
 from fruits.sources.parquet_index import (
     LENGTH,
     PATH,
@@ -35,6 +34,7 @@ from fruits.sources.parquet_index import (
     rows_at_once,
 )
 from fruits.sources.parts import Found
+from fruits.sources.requests import refusal
 from fruits.sources.spread import gather
 from fruits.storage.ahead import one_ahead
 from fruits.storage.failures import store_errors

@@ -12,8 +12,8 @@ from forms import as_zip, files_of, read
 from fruits.errors import InputError
 from fruits.sources import zip_archive
 from fruits.sources.naming import Naming
-from fruits.sources.neighbours import BLOCK_BYTES
 from fruits.sources.open_source import open_source
+from fruits.sources.requests import BLOCK_BYTES
 
 
 def write(target: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> str:
