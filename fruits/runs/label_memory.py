@@ -10,7 +10,8 @@ from fruits.errors import ConfigError
 from fruits.runs.capacity import size
 from fruits.runs.config import RunConfig
 from fruits.runs.resources import available_memory
-from fruits.sources.parts import Parts, training_side
+from fruits.sources.naming import training_side
+from fruits.sources.parts import Parts
 from fruits.sources.row_counts import COUNT, RowCounts
 
 _SUMS = 100 * 10**6

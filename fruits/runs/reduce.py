@@ -11,7 +11,7 @@ from fruits.runs.basis import read_basis
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.label_memory import most_labels
-from fruits.sources.parts import training_side
+from fruits.sources.naming import training_side
 from fruits.tasks import measure
 
 

@@ -28,7 +28,8 @@ from fruits.runs.probe import Probe
 from fruits.runs.resources import Resources
 from fruits.runs.summary import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
-from fruits.sources.parts import IN_MEMORY, Parts, Totals, training_side
+from fruits.sources.naming import training_side
+from fruits.sources.parts import IN_MEMORY, Parts, Totals
 from fruits.tasks.image_ranges import image_ranges
 
 # Seconds per image for its digest, Arrow and Parquet, in addition to decoding, the network and the

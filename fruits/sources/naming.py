@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -185,6 +185,17 @@ def partition_of(path: str, column: str) -> str | None:
 def side_of_folder(folder: str) -> str | None:
     """The side of the split that the name of a folder means, or None."""
     return SPLITS.get(folder.lower().removeprefix("split="))
+
+
+def training_side(sides: Mapping[str | None, int]) -> str | None:
+    """The side of the split that is used for fits: "train", or None for all images.
+
+    All images are used if none of them, or all of them, are on the training side.
+
+    Args:
+        sides: The number of images on each side.
+    """
+    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None
 
 
 def _folders(path: str) -> list[str]:

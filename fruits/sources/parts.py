@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from fruits.sources.listing import Listing, sample_evenly
 from fruits.sources.members import in_file_order
-from fruits.sources.naming import TRAIN
 from fruits.sources.row_counts import RowCounts, counted
 
 IN_MEMORY = 200_000
@@ -144,17 +143,6 @@ class Totals:
     def different_labels(self) -> int:
         """The number of different labels."""
         return len(self.labels["label"].drop_null())
-
-
-def training_side(sides: Mapping[str | None, int]) -> str | None:
-    """The side of the split that is used for fits: "train", or None for all images.
-
-    All images are used if none of them, or all of them, are on the training side.
-
-    Args:
-        sides: The number of images on each side.
-    """
-    return TRAIN if 0 < sides.get(TRAIN, 0) < sum(sides.values()) else None
 
 
 @dataclass(frozen=True)
