@@ -1,18 +1,24 @@
-"""Samples the images of a cross-validation that are scored, if there are more than needed."""
+"""The images that a cross-validation scores, a sample if there are many, and their features."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fruits.classify.entries import IMAGES
 from fruits.classify.groups import TRAIN_ONLY
+from fruits.errors import OutputError
+from fruits.features.rows import matrix, read_rows, write_rows
 from fruits.sources.parts import Parts, Read
+from fruits.storage.location import Location
 
 SCORED = 20_000
 """The maximum number of images to score, in all folds together."""
@@ -56,6 +62,53 @@ def sample_scored(folds: Parts, most: int) -> Parts:
         for read, start, end in zip(folds.reads, starts, starts[1:], strict=False)
     ]
     return Parts(IMAGES, folds.bounds, folds.rows, reads)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The features to score of a fold.
+
+    Attributes:
+        files: The files with features that were read now.
+        kept: The file with features that were stored earlier; None if there is none.
+        paths: The sorted paths of the images.
+    """
+
+    files: list[Location]
+    kept: Location | None
+    paths: list[str]
+
+    def features(self) -> NDArray[np.floating[Any]]:
+        """The (n, d) features, sorted by path."""
+        return matrix(self._rows()["features"].combine_chunks())
+
+    def keep(self, target: Location) -> Sample | None:
+        """Writes the features to one file.
+
+        Returns:
+            The sample that reads this file; None if stored files are missing or damaged.
+        """
+        if not self.paths:
+            return self
+        try:
+            write_rows(target, self._rows())
+        except (FileNotFoundError, OutputError, ValueError):
+            return None
+        return Sample([target], None, self.paths)
+
+    def _rows(self) -> pa.Table:
+        columns = ["path", "features"]
+        tables = [read_rows(file, columns) for file in self.files]
+        if self.kept is not None:
+            new = pa.array([path for table in tables for path in table["path"].to_pylist()])
+            old = read_rows(self.kept, columns)
+            own = pc.is_in(old["path"], pa.array(self.paths, pa.string()))
+            changed = pc.is_in(old["path"], new.cast(pa.string()))
+            tables.append(old.filter(pc.and_not(own, changed)))
+        rows = pa.concat_tables(tables).sort_by("path")
+        if rows["path"].to_pylist() != self.paths:
+            raise ValueError(f"wanted features of {len(self.paths):,} images; got {rows.num_rows}")
+        return rows
 
 
 def _sorted(read: Read) -> pa.Table:

@@ -32,8 +32,7 @@ from fruits.classify.changes import (
 )
 from fruits.classify.choose import Fold
 from fruits.classify.groups import TRAIN_ONLY
-from fruits.classify.samples import Sample
-from fruits.classify.scored import most_scored, sample_scored
+from fruits.classify.scored import Sample, most_scored, sample_scored
 from fruits.classify.transforms import TRANSFORMS
 from fruits.errors import OutputError
 from fruits.features.file_groups import task_groups
