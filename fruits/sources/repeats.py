@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from fruits.sources.listing import ROWS
 from fruits.sources.members import REFUSED, Member
 from fruits.sources.spread import gather
 from fruits.sources.text import storable
+
+_SAID = ("label", "split", "group")
 
 _NAMES = pa.schema([("path", pa.string()), ("row", pa.int64())])
 
@@ -61,39 +64,47 @@ def renamed(members: Iterable[Member], repeated: Mapping[int, int]) -> Iterator[
 def without_repeats(images: pa.Table) -> tuple[pa.Table, int]:
     """The images without repeated paths, and the number of removed rows.
 
-    Of rows with the same values, a refused one is kept, otherwise the first one.
+    Of the rows with a path, a refused one is kept, because rows of one source contradict each
+    other, whatever the other sources say. Otherwise, that of the latest version of the file is
+    kept: it may have been replaced after an inventory was made.
 
     Raises:
-        InputError: two rows have different values for the same image.
+        InputError: two rows have different labels, splits or groups for the same image.
     """
     counts = images.group_by("path").aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts["count_all"], 1))["path"]
     if not len(repeated):
         return images, 0
-    seen: dict[str, tuple[int, object]] = {}
-    keep = [True] * images.num_rows
-    said = images.drop_columns(["at"])
+    keep = np.ones(images.num_rows, bool)
+    # The number of the kept row with each path, what the row says, and its rank.
+    kept: dict[str, tuple[int, list[str | None], tuple[Any, ...]]] = {}
+    place = images.schema.get_field_index("modified")
+    rows = images.set_column(place, "modified", images["modified"].cast(pa.int64()))
     for number in pc.indices_nonzero(pc.is_in(images["path"], repeated)).to_pylist():
-        (row,) = said.slice(number, 1).to_pylist()
-        kept, first = seen.setdefault(row["path"], (number, row))
-        if first != row:
-            raise InputError(
-                f"images: wanted sources that agree; {row['path']} is in two of them, with "
-                "different labels, splits or groups: remove it from one of them"
-            )
-        if kept == number:
-            continue
-        # Rows of one source contradict each other, whatever the other sources say.
-        if _is_refused(images, number) and not _is_refused(images, kept):
-            kept, number = number, kept
-            seen[row["path"]] = kept, row
-        keep[number] = False
-    return images.filter(pa.array(keep)), keep.count(False)
+        (row,) = rows.slice(number, 1).to_pylist()
+        path, said = row["path"], [row[name] for name in _SAID]
+        rank = (_is_refused(row), row["modified"], row["length"])
+        last = kept.setdefault(path, (number, said, rank))
+        if last[1] != said:
+            raise _different(path, last[1], said)
+        if last[0] != number:
+            first = last[2] >= rank
+            keep[number if first else last[0]] = False
+            kept[path] = last if first else (number, said, rank)
+    return images.filter(pa.array(keep)), len(keep) - int(keep.sum())
 
 
-def _is_refused(images: pa.Table, number: int) -> bool:
-    at = images["at"][number].as_py()
-    return bool(at and at["kind"] == REFUSED)
+def _different(path: str, *said: list[str | None]) -> InputError:
+    columns = zip(_SAID, *said, strict=True)
+    names = " and ".join(f"{name}s" for name, one, other in columns if one != other)
+    return InputError(
+        f"images: wanted sources that agree; {path} is in two of them, with different {names}: "
+        "remove it from one of them"
+    )
+
+
+def _is_refused(row: dict[str, Any]) -> bool:
+    return bool(row["at"] and row["at"]["kind"] == REFUSED)
 
 
 def is_last(paths: pa.Array) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,20 @@ def test_an_inventory_equals_the_listing_of_its_bucket(bucket: Any, requests: li
     assert str(found.images["modified"][0].as_py()) == "2026-01-02 03:04:05+00:00"
     assert found.passed_over == {".txt": 1, "old versions": 2}
     assert list(read(f"s3://fruits/{place}").values()) == [b"one", b"four"]
+
+
+def test_an_object_that_was_replaced_after_the_inventory_is_listed_once_as_it_is(
+    bucket: Any,
+) -> None:
+    data = as_csv(ROWS[:1])
+    bucket.put_object(Key="1.csv.gz", Body=data)
+    bucket.put_object(Key="manifest.json", Body=manifest(data, "1.csv.gz"))
+    bucket.put_object(Key="photos/Apple Red/1.jpg", Body=b"another one")
+    for places in itertools.permutations(["s3://fruits/manifest.json", "s3://fruits/photos"]):
+        found = open_source(places).items()
+        (row,) = found.images.to_pylist()
+        assert (row["label"], row["length"]) == ("Apple Red", 11)
+        assert found.passed_over == {"repeated images": 1}
 
 
 def test_a_copy_of_an_inventory_in_parquet_is_read_with_its_files_next_to_it(

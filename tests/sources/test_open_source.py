@@ -75,7 +75,11 @@ def test_an_image_in_two_sources_is_listed_once(draw: Callable[..., Path], tmp_p
     assert both.images["path"].to_pylist() == find_images(str(root)).images["path"].to_pylist()
     assert both.passed_over == {"repeated images": 3}
     (tmp_path / "t.csv").write_text(f"path,label\n{root}/Fig/0_100.jpg,Lime\n")
-    with pytest.raises(InputError, match=r"wanted sources that agree; .*Fig/0_100\.jpg"):
+    agree = r"wanted sources that agree; .*Fig/0_100\.jpg is in two of them, with different"
+    with pytest.raises(InputError, match=f"{agree} labels: remove"):
+        open_source([str(root), str(tmp_path / "t.csv")]).items()
+    (tmp_path / "t.csv").write_text(f"path,split,group\n{root}/Fig/0_100.jpg,test,tree\n")
+    with pytest.raises(InputError, match=f"{agree} splits and groups: remove"):
         open_source([str(root), str(tmp_path / "t.csv")]).items()
 
 
