@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fruits.errors import OutputError, StorageError, one_line
+from fruits.errors import OutputError, one_line
 from fruits.storage.cache import cache_folder
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
@@ -30,6 +30,33 @@ KEPT_DAYS = 30
 
 _NAME = re.compile(r"[a-z]+\.[a-z]+")
 _MAX_MANIFEST_BYTES = 64 << 20
+
+
+def find_predictor(place: Location, option: str = "predictor") -> Location:
+    """The folder of a predictor.
+
+    Args:
+        place: an output, or its folder ``predictor``.
+        option: the name of the option with the place, for messages.
+
+    Raises:
+        OutputError: there is no predictor.
+        StorageError: the store cannot be used.
+    """
+    for folder in (place, place / "predictor"):
+        try:
+            if probe(folder / MANIFEST)["type"] == "file":
+                return folder
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise OutputError(
+                f"{option}: {folder / MANIFEST} cannot be read: {one_line(error)}"
+            ) from error
+    raise OutputError(
+        f"{option}: wanted the output of a finished run, or its folder predictor; {place} has no "
+        f"{MANIFEST}: give the output of a run that has trained a classifier"
+    )
 
 
 @dataclass(frozen=True)
@@ -58,19 +85,13 @@ class Folder:
                 version.
             StorageError: the store cannot be used.
         """
-        for one in (place, place / "predictor"):
-            with store_errors(place.uri):
-                content = _content(one / MANIFEST)
-            if content is not None:
-                manifest = parse_manifest(content, f"{one / MANIFEST}")
-                if one.is_local:
-                    return cls(Path(one.path), manifest, str(one))
-                with store_errors(place.uri):
-                    return cls(_downloaded(one, content, manifest), manifest, str(one))
-        raise OutputError(
-            f"predictor: wanted the output of a run, or its folder predictor; {place} has no "
-            f"{MANIFEST}: give the output of a run that has trained a classifier"
-        )
+        folder = find_predictor(place)
+        content = _manifest(folder / MANIFEST)
+        manifest = parse_manifest(content, str(folder / MANIFEST))
+        if folder.is_local:
+            return cls(Path(folder.path), manifest, str(folder))
+        with store_errors(folder.uri):
+            return cls(_downloaded(folder, content, manifest), manifest, str(folder))
 
     def read(self, name: str) -> bytes:
         """Reads and verifies a small file.
@@ -164,19 +185,12 @@ def parse_manifest(content: bytes, shown: str) -> dict[str, Any]:
     return manifest
 
 
-def _content(place: Location) -> bytes | None:
-    """The content of a manifest; None if there is no such file."""
+def _manifest(place: Location) -> bytes:
     try:
-        about = probe(place)
-        if about["type"] != "file":
-            return None
-        if about["size"] > _MAX_MANIFEST_BYTES:
-            raise OutputError(f"predictor: {place} is damaged (it is too large): {REMEDY}")
-        content: bytes = place.filesystem.cat_file(place.path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except StorageError:
-        raise
+        with store_errors(place.uri):
+            if place.filesystem.size(place.path) > _MAX_MANIFEST_BYTES:
+                raise OutputError(f"predictor: {place} is damaged (it is too large): {REMEDY}")
+            content: bytes = place.filesystem.cat_file(place.path)
     except OSError as error:
         raise OutputError(f"predictor: {place} cannot be read: {one_line(error)}") from error
     return content

@@ -9,10 +9,12 @@ import socket
 from typing import Any
 
 from fruits.errors import ConfigError, OutputError
+from fruits.predictor.files import find_predictor
 from fruits.serve import snapshot
 from fruits.serve.child import ChildDied
 from fruits.serve.engine import Engine
 from fruits.serve.settings import Settings
+from fruits.storage.location import Location
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,8 @@ def listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(settings: Settings, token: str | None, listener: socket.socket) -> None:
-    place = await asyncio.to_thread(snapshot.place_of, settings.model)
+    given = Location.of(settings.model)
+    place = await asyncio.to_thread(find_predictor, given, "model")
     model = await snapshot.take(place)
     engine = Engine(settings.workers, settings.queue, settings.image_seconds)
     try:

@@ -17,7 +17,6 @@ from typing import Any
 from fruits.errors import ConfigError, OutputError, StorageError
 from fruits.predictor.files import MANIFEST, parse_manifest
 from fruits.storage.failures import store_errors
-from fruits.storage.files import probe
 from fruits.storage.location import Location, filesystem_of
 
 # Errors of this machine, not of the place that is copied.
@@ -54,28 +53,6 @@ class Snapshot:
     def delete(self) -> None:
         """Deletes the copies."""
         self.copies.cleanup()
-
-
-def place_of(model: str) -> Location:
-    """The folder of a predictor: the given one, or ``predictor/`` in the output of a run.
-
-    Raises:
-        OutputError: there is no predictor.
-        StorageError: the store cannot be used.
-    """
-    given = Location.of(model)
-    for place in (given, given / "predictor"):
-        try:
-            if probe(place / MANIFEST)["type"] == "file":
-                return place
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise OutputError(f"model: {place / MANIFEST} cannot be read: {error}") from error
-    raise OutputError(
-        f"model: wanted the output of a finished run; {given} has no predictor/{MANIFEST}: give "
-        "the output of a run that has trained a classifier"
-    )
 
 
 def stamp(place: Location) -> str:
