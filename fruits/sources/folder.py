@@ -21,7 +21,7 @@ from fruits.sources.limits import too_long
 from fruits.sources.listing import LISTING, ROWS, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Found
-from fruits.sources.selection import Selection
+from fruits.sources.selection import Selection, reason_to_skip
 from fruits.sources.spread import gather
 from fruits.sources.text import original, storable
 from fruits.storage.ahead import read_ahead
@@ -113,7 +113,7 @@ class FolderListing:
     @property
     def passed_over(self) -> dict[str, int]:
         """The number of files skipped so far, by reason."""
-        return dict(sorted(self._selection.passed_over.items()))
+        return self._selection.passed_over
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Yields tables of :data:`LISTING` in no particular order; see :func:`find_images`."""
@@ -162,7 +162,7 @@ class FolderListing:
         if entry.kind != "file" or not name.endswith(self._suffixes):
             return False
         folder, _, base = entry.name.rpartition("/")
-        return not base.startswith(".") and (not folder or self._selection.enters(folder))
+        return not base.startswith(".") and not reason_to_skip(folder)
 
     def _pass_over_archives(self) -> None:
         """Counts the archives as skipped, because there is an image."""
@@ -230,7 +230,7 @@ def _is_item(entry: Entry, selection: Selection) -> bool:
     """Whether an entry is listed as an image; other entries are counted as skipped."""
     is_broken = entry.kind == "broken link" and not entry.name.lower().endswith(SUFFIXES)
     if is_broken or entry.kind in ("special file", "repeated folder"):
-        selection.passed_over[f"{entry.kind}s"] += 1
+        selection.pass_over(f"{entry.kind}s")
         return False
     return selection.is_image(entry.name)
 

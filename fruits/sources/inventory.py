@@ -74,7 +74,7 @@ class Inventory:
                 f"images: wanted images in the inventory {location}; got none"
                 + selection.described(": ")
             )
-        return Found(images, dict(sorted(selection.passed_over.items())))
+        return Found(images, selection.passed_over)
 
 
 def is_manifest(content: bytes) -> bool:
@@ -246,7 +246,7 @@ def _objects(table: pa.Table, location: Location, selection: Selection) -> pa.Ta
         )
     ]
     if old := current.count(False):
-        selection.passed_over["old versions"] += old
+        selection.pass_over("old versions", old)
         table = table.filter(pa.array(current))
     buckets, keys, sizes, times = _values(table, location)
     names = list(zip(buckets.to_pylist(), keys.to_pylist(), strict=True))

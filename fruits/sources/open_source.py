@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import os
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from fruits.sources.parquet_index import open_parquet
 from fruits.sources.parquet_source import ParquetImages
 from fruits.sources.parts import Found
 from fruits.sources.repeats import without_repeats
-from fruits.sources.selection import other_files
+from fruits.sources.selection import SkippedFiles, other_files
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
@@ -186,23 +185,24 @@ def merge_listings(listings: Iterator[Found]) -> Found:
     first, second = next(listings), next(listings, None)
     if second is None:
         return first
-    passed_over: Counter[str] = Counter()
+    skipped = SkippedFiles()
     linked: list[str] = []
 
     def tables() -> Iterator[pa.Table]:
         for listing in itertools.chain((first, second), listings):
-            passed_over.update(listing.passed_over)
+            for reason, count in listing.passed_over.items():
+                skipped.add(reason, count)
             linked.extend(listing.linked)
             yield from map(_with_all_columns, listing.images)
 
     def once(part: pa.Table) -> pa.Table:
         images, repeated = without_repeats(part)
         if repeated:
-            passed_over["repeated images"] += repeated
+            skipped.add("repeated images", repeated)
         return images
 
     images = gather(tables(), ITEMS, change=once)
-    return Found(images, dict(sorted(passed_over.items())), linked)
+    return Found(images, skipped.counts(), linked)
 
 
 def _list_each(files: Sequence[tuple[str, int]], naming: Naming) -> Iterator[Found]:

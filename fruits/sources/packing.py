@@ -23,7 +23,7 @@ from fruits.errors import ConfigError, InputError, OutputError, one_line
 from fruits.sources.folder import contents_of, find_images
 from fruits.sources.members import SEPARATOR
 from fruits.sources.naming import Naming
-from fruits.sources.selection import Selection
+from fruits.sources.selection import Selection, reason_to_skip
 from fruits.sources.tar_index import read_index
 from fruits.sources.tar_shards import members_of
 from fruits.sources.text import original, storable
@@ -89,7 +89,7 @@ def pack(
     """
     _check(images, output, format, shard_bytes)
     source, target = Location.of(images), Location.of(output)
-    if not Selection().enters(source.name):
+    if reason_to_skip(source.name):
         raise InputError(
             f"images: wanted a folder whose images can be found in shards; those of {images} would "
             f"be hidden, because the names begin with {source.name}/: rename the folder, or give a "

@@ -8,6 +8,7 @@ folder.
 """
 
 import posixpath
+from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
 
@@ -24,24 +25,76 @@ PLOTS = frozenset(("scree.png", "pc1_pc2.png", "confusion.png", "calibration.png
 HIDDEN = "hidden"
 """The reason for a file or a folder whose name starts with a dot."""
 
-# The most reasons in a message; files such as scan.0001 have many different suffixes.
+OTHER_SUFFIXES = "other suffixes"
+"""The reason for files whose suffixes are not counted one by one."""
+
+MOST_SUFFIXES = 100
+"""The most suffixes that are counted one by one: scan.0000001 and so on have a million of them."""
+
+_EXPLAINED = {HIDDEN: "hidden (name starts with a dot)", OTHER_SUFFIXES: "with other suffixes"}
+
+# The most reasons in a message.
 MOST_DESCRIBED = 10
 
 
-class Selection:
-    """Decides which files are images, and counts the others.
+class SkippedFiles:
+    """Counts skipped files by reason, in limited memory.
 
-    Attributes:
-        passed_over: The number of skipped files by reason: the suffix in lower case (`.txt`),
-            `no suffix`, `hidden` (a hidden folder counts once, whatever it contains), the names of
-            :data:`SYSTEM_FOLDERS`, `plots of a run`, `special files` (pipes, sockets, devices),
-            `broken links` and `repeated folders` (links to a folder that is already listed).
+    Of more than :data:`MOST_SUFFIXES` suffixes, the shortest ones are counted one by one, numbers
+    last, and the others together. The counts do not depend on the order of the files, because a
+    suffix that gives way to shorter ones never returns.
     """
 
     def __init__(self) -> None:
-        self.passed_over: Counter[str] = Counter()
-        self._closed: set[str] = set()
-        self._open = ""  # The folder of the last file: the next file is mostly in it, too.
+        self._counts: Counter[str] = Counter()
+        self._suffixes: list[tuple[bool, int, str]] = []  # Sorted.
+
+    def add(self, reason: str, count: int = 1) -> None:
+        """Counts files that are skipped for a reason: their suffix, or another one."""
+        if reason.startswith(".") and reason not in self._counts:
+            reason = self._with(reason)
+        self._counts[reason] += count
+
+    def counts(self) -> dict[str, int]:
+        """The number of files by reason, sorted by reason."""
+        return dict(sorted(self._counts.items()))
+
+    def _with(self, suffix: str) -> str:
+        """Admits a new suffix; returns the reason that counts it."""
+        insort(self._suffixes, (suffix[1:].isdigit(), len(suffix), suffix))
+        if len(self._suffixes) <= MOST_SUFFIXES:
+            return suffix
+        last = self._suffixes.pop()[-1]
+        if last == suffix:
+            return OTHER_SUFFIXES
+        self._counts[OTHER_SUFFIXES] += self._counts.pop(last)
+        return suffix
+
+
+class Selection:
+    """Decides which files are images, and counts the others."""
+
+    def __init__(self) -> None:
+        self._skipped = SkippedFiles()
+        # The folder of the last file, in which the next file mostly is, and why it is skipped.
+        self._folder = ""
+        self._closed: str | None = None
+
+    @property
+    def passed_over(self) -> dict[str, int]:
+        """The number of skipped files by reason.
+
+        The reason is the suffix in lower case (`.txt`) or :data:`OTHER_SUFFIXES`, `no suffix`,
+        `hidden`, a name of :data:`SYSTEM_FOLDERS`, `plots of a run`, `special files` (pipes,
+        sockets, devices), `broken links` or `repeated folders` (links to a folder that is already
+        listed). A hidden folder counts once, because it is not entered; in archives, inventories
+        and S3, which have no folders, each file in it counts.
+        """
+        return self._skipped.counts()
+
+    def pass_over(self, reason: str, count: int = 1) -> None:
+        """Counts files that are skipped for another reason than their names."""
+        self._skipped.add(reason, count)
 
     def is_image(self, name: str) -> bool:
         """Whether a file is an image; otherwise it is counted.
@@ -50,36 +103,28 @@ class Selection:
             name: the path of the file relative to the given folder.
         """
         folder, _, base = name.rpartition("/")
-        if folder and folder != self._open:
-            if not self.enters(folder):
-                return False
-            self._open = folder
-        if base in PLOTS and f"/{folder}".endswith("/plots"):
-            self.passed_over["plots of a run"] += 1
-            return False
-        if reason := _reason(base):
-            self.passed_over[reason] += 1
-            return False
-        if base.lower().endswith(SUFFIXES):
-            return True
-        self.passed_over[posixpath.splitext(base)[1].lower() or "no suffix"] += 1
+        if folder != self._folder:
+            self._folder, self._closed = folder, reason_to_skip(folder)
+        reason = self._closed or _reason(base)
+        if not reason and base in PLOTS and f"/{folder}".endswith("/plots"):
+            reason = "plots of a run"
+        if not reason:
+            if base.lower().endswith(SUFFIXES):
+                return True
+            reason = posixpath.splitext(base)[1].lower() or "no suffix"
+        self.pass_over(reason)
         return False
 
     def enters(self, folder: str) -> bool:
-        """Whether a folder may contain images; otherwise it is counted once.
+        """Whether a folder may contain images; otherwise it is counted each time.
 
         Args:
             folder: the path of the folder relative to the given folder.
         """
-        parts = folder.split("/")
-        for depth, part in enumerate(parts, start=1):
-            if reason := _reason(part):
-                closed = "/".join(parts[:depth])
-                if closed not in self._closed:
-                    self._closed.add(closed)
-                    self.passed_over[reason] += 1
-                return False
-        return True
+        reason = reason_to_skip(folder)
+        if reason:
+            self.pass_over(reason)
+        return not reason
 
     def described(self, before: str = "") -> str:
         """The skipped files for a message, such as "3 .txt, 2 .xml"; "" if there are none.
@@ -87,7 +132,8 @@ class Selection:
         Args:
             before: a prefix, which is left out if there are none.
         """
-        return before + described(self.passed_over) if self.passed_over else ""
+        skipped = self.passed_over
+        return before + described(skipped) if skipped else ""
 
 
 def described(passed_over: Mapping[str, int]) -> str:
@@ -101,7 +147,7 @@ def described(passed_over: Mapping[str, int]) -> str:
 
 def explained(reason: str) -> str:
     """A key of :attr:`Selection.passed_over` in words: without them, "hidden" may be anything."""
-    return "hidden (name starts with a dot)" if reason == HIDDEN else reason
+    return _EXPLAINED.get(reason, reason)
 
 
 def other_files(passed_over: Mapping[str, int], before: str) -> str:
@@ -115,6 +161,15 @@ def other_files(passed_over: Mapping[str, int], before: str) -> str:
         return ""
     hint = ": extract the archives in it" if ".zip" in passed_over else ""
     return f"{before} {described(passed_over)}{hint}"
+
+
+def reason_to_skip(folder: str) -> str | None:
+    """The reason to skip everything in a folder, or None.
+
+    Args:
+        folder: the path of the folder relative to the given folder; "" for that folder itself.
+    """
+    return next(filter(None, map(_reason, folder.split("/"))), None)
 
 
 def _reason(name: str) -> str | None:

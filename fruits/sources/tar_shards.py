@@ -73,7 +73,7 @@ class TarShard:
         own = any(one.label for one in archive.members()) if archive.sidecars else False
         members = archive.different(selection)
         images = gather(tables_of(KIND, uri, entry.modified, members, self.naming, not own), ITEMS)
-        return Found(images, dict(sorted(selection.passed_over.items())))
+        return Found(images, selection.passed_over)
 
 
 def cut(place: Position, data: memoryview) -> bytes | OSError:
@@ -176,7 +176,7 @@ class _Extracted:
         for number, row in enumerate(rows_of(self._index)):
             name, reason = normal_name(row.name)
             if row.type == "special":
-                selection.passed_over["special files"] += 1
+                selection.pass_over("special files")
             elif is_item(name, reason, selection):
                 yield name, reason, row, number
 

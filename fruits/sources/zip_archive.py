@@ -75,7 +75,7 @@ class ZipArchive:
         """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
         selection = Selection()
         images = list_zip(self.place, self.naming, selection)
-        return Found(images, dict(sorted(selection.passed_over.items())))
+        return Found(images, selection.passed_over)
 
 
 def list_zip(place: str | Location, naming: Naming, selection: Selection) -> Parts:

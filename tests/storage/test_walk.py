@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from fruits.errors import InputError, StorageError
 from fruits.sources.folder import find_images, read_contents
+from fruits.sources.open_source import open_source
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location
 from fruits.storage.s3 import RetryingS3
@@ -50,7 +51,9 @@ def test_a_whole_bucket_is_a_folder_with_the_same_rules_as_on_disk(bucket: Any) 
         *("s3a://fruits/2.jpg", "s3a://fruits/Fig/_DSC1.JPG", "s3a://fruits/_Kiwi/1.heic"),
     ]
     assert listing.images["label"].to_pylist() == [None, "Fig", "_Kiwi"]
-    assert listing.passed_over == {".txt": 1, "@eaDir": 1, "hidden": 1}
+    assert listing.passed_over == {".txt": 1, "@eaDir": 1, "hidden": 2}  # Each object.
+    fill(bucket, ".trash/all.zip")
+    assert open_source("s3://fruits").found().passed_over == listing.passed_over | {"hidden": 3}
 
 
 ODD = ["?.jpg", "a#b.jpg", "%41.jpg", "a+b.jpg", "[x].jpg", "{a,b}.jpg", "*.jpg", "\\.jpg", " .jpg"]
