@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import pyarrow as pa
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import AccumulatorParam, SparkFiles
 from pyspark.sql import SparkSession
 
@@ -50,9 +51,19 @@ class SparkWorkers:
         """A folder that Spark deletes at the end of the application, on each machine."""
         return SparkFiles.getRootDirectory
 
-    def share(self, value: T) -> Shared[T]:
-        """Broadcasts a value."""
-        return self.session.sparkContext.broadcast(value)
+    @contextmanager
+    def share(self, value: T) -> Iterator[Shared[T]]:
+        """Broadcasts a value. PySpark deletes its file only if it is destroyed."""
+        shared = self.session.sparkContext.broadcast(value)
+        try:
+            yield shared
+        finally:
+            try:
+                shared.destroy()
+            except (Py4JError, ConnectionError) as error:
+                # If Java has ended, it has nothing to free, and the error of a job says so.
+                if isinstance(error, Py4JJavaError):
+                    raise
 
     def run(
         self,
@@ -65,28 +76,26 @@ class SparkWorkers:
         if not items:
             return []
         context = self.session.sparkContext
-        shared = context.broadcast(items)
         finished = None if ended is None else context.accumulator(ended, _Results())
-
-        def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for number in (n for batch in batches for n in batch["id"].to_pylist()):
-                result = work(shared.value[number])
-                if finished is not None:
-                    finished.add([result])
-                yield pa.record_batch({"id": [number], "result": [pickle.dumps(result)]})
-
         numbers = self.session.range(0, len(items), 1, len(items))
-        try:
-            with described(self.session, description):
+        with self.share(items) as shared, described(self.session, description):
+
+            def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+                for number in (n for batch in batches for n in batch["id"].to_pylist()):
+                    result = work(shared.value[number])
+                    if finished is not None:
+                        finished.add([result])
+                    yield pa.record_batch({"id": [number], "result": [pickle.dumps(result)]})
+
+            try:
                 rows = numbers.mapInArrow(run, "id long, result binary").toArrow().sort_by("id")
-        except SparkError as error:
-            if DIED in str(error):
-                raise WorkerDiedError(str(error)) from error
-            raise
-        finally:
-            if finished is not None:
-                finished.value = []  # PySpark never frees accumulators.
-        shared.destroy()
+            except SparkError as error:
+                if DIED in str(error):
+                    raise WorkerDiedError(str(error)) from error
+                raise
+            finally:
+                if finished is not None:
+                    finished.value = []  # PySpark never frees accumulators.
         return [pickle.loads(result) for result in rows["result"].to_pylist()]
 
     @contextmanager

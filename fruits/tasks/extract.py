@@ -89,25 +89,25 @@ def extract(
         progress: Called with the number of finished files, from time to time.
         contents: Reads items of their source.
     """
-    shared = workers.share((graph, known))
     rejected, copies = Spread(REJECTED, files.bounds), Spread(COPIES, files.bounds)
     total, start = Outcome(), 0
-    # From part to part, chunks follow the order of the paths, by which the tables of results are
-    # merged. In a part, they follow archives, so that a task reads its images with few requests.
-    for part in files.in_file_order().chunks(chunk):
+    with workers.share((graph, known)) as shared:
+        # From part to part, chunks follow the order of the paths, by which the tables of results
+        # are merged. In a part, they follow archives, so that a task reads its images with few
+        # requests.
+        for part in files.in_file_order().chunks(chunk):
 
-        def advance(done: int, before: int = start) -> None:
-            progress(before + done)
+            def advance(done: int, before: int = start) -> None:
+                progress(before + done)
 
-        chunk_commits = Commits(workers, store, part, advance)
-        _extract_chunk(workers, part, shared, store, contents, chunk_commits, most_images(total))
-        chunk_commits.commit()
-        done = chunk_commits.total
-        rejected.add(with_reasons(part, done.rejected))
-        copies.add(with_contents(part, done.copies))
-        start += part.num_rows
-        total = Outcome(done=[range(start)], seconds=total.seconds + done.seconds)
-    shared.destroy()
+            chunk_commits, most = Commits(workers, store, part, advance), most_images(total)
+            _extract_chunk(workers, part, shared, store, contents, chunk_commits, most)
+            chunk_commits.commit()
+            done = chunk_commits.total
+            rejected.add(with_reasons(part, done.rejected))
+            copies.add(with_contents(part, done.copies))
+            start += part.num_rows
+            total = Outcome(done=[range(start)], seconds=total.seconds + done.seconds)
     without, again = rejected.parts(), copies.parts()
     return Extraction(files.num_rows - without.num_rows - again.num_rows, without, again)
 
@@ -158,31 +158,31 @@ def _extract(
     outcomes: list[Outcome],
 ) -> None:
     """Writes the rows of the files that are done in time, by one job."""
-    listing = workers.share(files)
     job, seconds = uuid.uuid4(), commits.TASK_SECONDS
     staged, thumbnails = store.staged, store.root / THUMBNAILS_FOLDER
+    with workers.share(files) as listing:
 
-    def work(span: range) -> Outcome:
-        watch()
-        began = time.monotonic()
-        chosen = listing.value.slice(span.start, len(span))
-        rows, outcome = _rows(chosen, *shared.value, contents, featurize, seconds)
-        [taken] = outcome.done
-        if rows.num_rows:
-            # A repeated task writes the same rows to the same file. If it finishes another number
-            # of images, the name is another one too, and only one of the files is committed.
-            name = f"{uuid.uuid5(job, str(len(taken))).hex}-{span.start:09}.parquet"
-            # Thumbnails first, so that every committed image has one.
-            write_rows(thumbnails / name, rows.select(THUMBNAILS.names))
-            write_rows(staged / name, rows.select(FEATURES.names))
-            outcome.files.append(name)
-        outcome.done = [range(span.start, span.start + len(taken))]
-        outcome.seconds = time.monotonic() - began
-        return outcome
+        def work(span: range) -> Outcome:
+            watch()
+            began = time.monotonic()
+            chosen = listing.value.slice(span.start, len(span))
+            rows, outcome = _rows(chosen, *shared.value, contents, featurize, seconds)
+            [taken] = outcome.done
+            if rows.num_rows:
+                # A repeated task writes the same rows to the same file. If it finishes another
+                # number of images, the name is another one too, and only one of the files is
+                # committed.
+                name = f"{uuid.uuid5(job, str(len(taken))).hex}-{span.start:09}.parquet"
+                # Thumbnails first, so that every committed image has one.
+                write_rows(thumbnails / name, rows.select(THUMBNAILS.names))
+                write_rows(staged / name, rows.select(FEATURES.names))
+                outcome.files.append(name)
+            outcome.done = [range(span.start, span.start + len(taken))]
+            outcome.seconds = time.monotonic() - began
+            return outcome
 
-    spans = image_ranges(files.num_rows, workers.slots, most)
-    workers.run(work, spans, f"extract: {files.num_rows:,} images", outcomes)
-    listing.destroy()
+        spans = image_ranges(files.num_rows, workers.slots, most)
+        workers.run(work, spans, f"extract: {files.num_rows:,} images", outcomes)
 
 
 def _rows(

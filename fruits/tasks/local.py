@@ -71,16 +71,18 @@ class LocalWorkers:
         """A folder that is deleted at the end."""
         return partial(str, self._folder.name)
 
-    def share(self, value: T) -> Shared[T]:
-        """Writes a value to a file, which each worker reads once.
+    @contextmanager
+    def share(self, value: T) -> Iterator[Shared[T]]:
+        """Writes a value to a file, which each worker reads once, and deletes it at the end.
 
         Raises:
             StorageError: The file cannot be written.
         """
+        path = Path(self._folder.name) / uuid.uuid4().hex
         try:
-            return _SharedFile(Path(self._folder.name) / uuid.uuid4().hex, value)
-        except OSError as error:
-            raise _no_space(self._folder.name, error) from error
+            yield _SharedFile(path, value)
+        finally:
+            path.unlink(missing_ok=True)
 
     def run(
         self,
@@ -226,7 +228,10 @@ class _SharedFile(Generic[T]):
     def __init__(self, path: Path, value: T) -> None:
         self._path = path
         self._own: list[Any] = [value]
-        path.write_bytes(cloudpickle.dumps(value))
+        try:
+            path.write_bytes(cloudpickle.dumps(value))
+        except OSError as error:
+            raise _no_space(str(path.parent), error) from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_path": self._path, "_own": []}
@@ -236,11 +241,6 @@ class _SharedFile(Generic[T]):
         """The value."""
         found: T = self._own[0] if self._own else _read(self._path)
         return found
-
-    def destroy(self) -> None:
-        """Deletes the file."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
 
 
 @lru_cache(_SHARED)

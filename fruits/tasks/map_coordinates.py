@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from fruits.classify.axes import Axes
-from fruits.features.digest_keys import digest_keys, is_in
+from fruits.classify.model import Array
+from fruits.features.digest_keys import Keys, digest_keys, is_in
 from fruits.features.file_groups import task_groups
 from fruits.features.rows import lists, matrix, read_rows
 from fruits.features.table import FeatureTable
@@ -54,23 +55,25 @@ def coordinates(
     files = store.files()
     groups = task_groups(store.root, files, _TASK_BYTES, _TASK_FILES, workers.slots)
     weights, offset = reduction.weights[:, :components], reduction.offset[:components]
+    what = f"report: {len(files):,} files of features"
     # Of keys, since a filter of Arrow would hash all paths again for each file.
-    shared = workers.share((weights, offset, axes, digest_keys([paths])))
-
-    def work(group: list[Location]) -> pa.Table:
-        weights, offset, axes, wanted = shared.value
-        tables = (read_rows(file, ["path", "sha256", "features"]) for file in group)
-        own = [table.filter(pa.array(is_in(wanted, table["path"]))) for table in tables]
-        rows = pa.concat_tables(own).combine_chunks()
-        if not rows.num_rows:
-            return COORDINATES.empty_table()
-        features = matrix(rows["features"].chunk(0))
-        found = lists(axes.coordinates(features)) if axes else pa.nulls(rows.num_rows)
-        return pa.table(
-            [rows["path"], rows["sha256"], lists(affine(features, weights, offset)), found],
-            schema=COORDINATES,
-        )
-
-    tables = workers.run(work, groups, f"report: {len(files):,} files of features")
-    shared.destroy()
+    with workers.share((weights, offset, axes, digest_keys([paths]))) as shared:
+        tables = workers.run(lambda group: _of_group(group, *shared.value), groups, what)
     return pa.concat_tables([COORDINATES.empty_table(), *tables])
+
+
+def _of_group(
+    group: list[Location], weights: Array, offset: Array, axes: Axes | None, wanted: Keys
+) -> pa.Table:
+    """The coordinates of some images in a group of files; their paths have the wanted keys."""
+    tables = (read_rows(file, ["path", "sha256", "features"]) for file in group)
+    own = [table.filter(pa.array(is_in(wanted, table["path"]))) for table in tables]
+    rows = pa.concat_tables(own).combine_chunks()
+    if not rows.num_rows:
+        return COORDINATES.empty_table()
+    features = matrix(rows["features"].chunk(0))
+    found = lists(axes.coordinates(features)) if axes else pa.nulls(rows.num_rows)
+    return pa.table(
+        [rows["path"], rows["sha256"], lists(affine(features, weights, offset)), found],
+        schema=COORDINATES,
+    )

@@ -42,7 +42,6 @@ def drop(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
     if not names:
         return
     writer.lock.require()
-    gone = workers.share(stale.select(IDENTITY))
     chunks = [chunk for chunk in writer.chunks() if names & set(chunk.files)]
     # Staged until the files are rewritten: stored moments always belong to the rows in the files.
     jobs = []
@@ -50,15 +49,16 @@ def drop(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
         files = _files(writer, chunk)
         touched = [one for one in files if one.name in names]
         jobs.append(StoredMoments(files, touched, file, _staged(writer, file), *_kind(file)))
-    what = f"drop: moments of {stale.num_rows:,} removed images"
-    subtracted = workers.run(lambda job: job.subtract(gone.value), jobs, what)
-    _keep_gone(workers, writer, stale)
-    _forget(writer, chunks)
-    workers.run(
-        lambda file: drop_rows(file, gone.value),
-        [writer.root / name for name in sorted(names)],
-        f"drop: {stale.num_rows:,} removed images",
-    )
+    with workers.share(stale.select(IDENTITY)) as gone:
+        what = f"drop: moments of {stale.num_rows:,} removed images"
+        subtracted = workers.run(lambda job: job.subtract(gone.value), jobs, what)
+        _keep_gone(workers, writer, stale)
+        _forget(writer, chunks)
+        workers.run(
+            lambda file: drop_rows(file, gone.value),
+            [writer.root / name for name in sorted(names)],
+            f"drop: {stale.num_rows:,} removed images",
+        )
     done = [job.staged for job, was in zip(jobs, subtracted, strict=True) if was]
     move(done, writer.root / FOLDER)
 
@@ -74,12 +74,12 @@ def _keep_gone(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None
         delete_folds(writer.root)  # All images are measured again.
         return
     prefix = kept.dropped_prefix()
-    shared = workers.share((kept, own.select(IDENTITY)))
-    workers.run(
-        lambda file: shared.value[0].keep_dropped(prefix, file, shared.value[1]),
-        [writer.root / name for name in sorted(set(own["file"].to_pylist()))],
-        f"drop: keep {own.num_rows:,} images for the moments of folds",
-    )
+    with workers.share((kept, own.select(IDENTITY))) as shared:
+        workers.run(
+            lambda file: shared.value[0].keep_dropped(prefix, file, shared.value[1]),
+            [writer.root / name for name in sorted(set(own["file"].to_pylist()))],
+            f"drop: keep {own.num_rows:,} images for the moments of folds",
+        )
 
 
 def relabel(workers: Workers, writer: FeatureWriter, changed: pa.Table) -> None:
@@ -98,12 +98,12 @@ def relabel(workers: Workers, writer: FeatureWriter, changed: pa.Table) -> None:
     writer.lock.require()
     names = set(pc.unique(changed["file"]).to_pylist())
     _forget(writer, [chunk for chunk in writer.chunks() if names & set(chunk.files)])
-    shared = workers.share(changed.drop_columns(["file"]))
-    workers.run(
-        lambda file: relabel_rows(file, shared.value),
-        [writer.root / name for name in sorted(names)],
-        f"relabel: {changed.num_rows:,} images",
-    )
+    with workers.share(changed.drop_columns(["file"])) as shared:
+        workers.run(
+            lambda file: relabel_rows(file, shared.value),
+            [writer.root / name for name in sorted(names)],
+            f"relabel: {changed.num_rows:,} images",
+        )
 
 
 def moments(
@@ -168,23 +168,33 @@ def _measure(
     paths: pa.ChunkedArray | None,
 ) -> None:
     """Measures chunks, whose keys are the files for their moments, in groups of files."""
+    if not chunks:
+        return
     slots = workers.slots
     share = math.ceil(sum(len(chunk.files) for chunk in chunks.values()) / slots)
     share = max(share, _FEWEST_FILES)
     parts = {file: _parts(table, file, chunk, share) for file, chunk in chunks.items()}
-    shared = workers.share(paths)
-
-    def measure(part: tuple[Location, list[Location]]) -> None:
-        target, files = part
-        batches = (b for file in files for b in read(file, paths=shared.value).to_batches())
-        replace(target, measured_by_label(batches).to_bytes())
-
     jobs = [part for own in parts.values() for part in own]
-    workers.run(measure, jobs, f"fit: moments of {len(chunks):,} chunks")
+    what = f"fit: moments of {len(chunks):,} chunks"
+    if paths is None:
+        workers.run(lambda part: _measure_part(part, read), jobs, what)
+    else:
+        with workers.share(paths) as shared:
+            workers.run(lambda part: _measure_part(part, read, shared.value), jobs, what)
     divided = {file: [part for part, _ in own] for file, own in parts.items() if len(own) > 1}
     what = f"fit: merge {len(divided):,} chunks"
     workers.run(lambda job: merge_files(job[1], job[0]), list(divided.items()), what)
     delete_files(table.root, [file.path for own in divided.values() for file in own])
+
+
+def _measure_part(
+    part: tuple[Location, list[Location]],
+    read: Callable[..., pa.Table],
+    paths: pa.ChunkedArray | None = None,
+) -> None:
+    target, files = part
+    batches = (b for file in files for b in read(file, paths=paths).to_batches())
+    replace(target, measured_by_label(batches).to_bytes())
 
 
 def _parts(

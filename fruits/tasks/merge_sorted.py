@@ -72,13 +72,12 @@ def _merged(
         for number, group in enumerate(groups)
         for span in ranges.of_all([file for run in group for file in run])
     ]
-    shared = workers.share((bounds, ranges.ROWS_OF_A_SAMPLE))
-    done = workers.run(
-        lambda job: ranges.merge(job[1], tables, folder, job[0], *shared.value),
-        [(f"{prefix}{number:09}.parquet", span) for number, (_, span) in enumerate(jobs)],
-        f"project: merge {sum(map(len, runs)):,} sorted files",
-    )
-    shared.destroy()
+    with workers.share((bounds, ranges.ROWS_OF_A_SAMPLE)) as shared:
+        done = workers.run(
+            lambda job: ranges.merge(job[1], tables, folder, job[0], *shared.value),
+            [(f"{prefix}{number:09}.parquet", span) for number, (_, span) in enumerate(jobs)],
+            f"project: merge {sum(map(len, runs)):,} sorted files",
+        )
     found: list[list[Sorted]] = [[] for _ in groups]
     for (number, _), file in zip(jobs, done, strict=True):
         found[number].append(file)

@@ -129,10 +129,9 @@ def project(
     paths = None if listing is None else listing["path"]
     bounds = [file.first for file in old]
     projection = _Projection(reduction, prediction, paths, folder, bounds, group)
-    shared = workers.share(projection)
     what = f"project: {len(files):,} files of features"
-    done = workers.run(lambda job: shared.value.sort(job), list(enumerate(groups)), what)
-    shared.destroy()
+    with workers.share(projection) as shared:
+        done = workers.run(lambda job: shared.value.sort(job), list(enumerate(groups)), what)
     written = [one for one in done if one]
     if single:
         return sum(file.rows for file in written)

@@ -26,9 +26,6 @@ class Shared(Protocol[T_co]):
     def value(self) -> T_co:
         """The value."""
 
-    def destroy(self) -> None:
-        """Frees its space. No task may use it afterwards."""
-
 
 class Workers(Protocol):
     """Processes that run tasks in parallel."""
@@ -41,8 +38,12 @@ class Workers(Protocol):
     def scratch(self) -> Callable[[], str]:
         """A function for tasks: the folder for temporary files on their machine."""
 
-    def share(self, value: T) -> Shared[T]:
-        """Sends a value to the workers, for tasks that use it."""
+    def share(self, value: T) -> AbstractContextManager[Shared[T]]:
+        """For a ``with`` statement: sends a value to the workers, for the enclosed :meth:`run`.
+
+        Its space is freed at the end of the statement, also after an error. No task may use it
+        afterwards.
+        """
 
     def run(
         self,

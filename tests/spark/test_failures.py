@@ -24,6 +24,18 @@ fruits.runs.pipeline.run = run
 raise SystemExit(main(["run", "--images", "images", "--output", "out"]))
 """
 
+# Tasks that use a shared value while Java is killed.
+KILLED_WHILE_SHARED = """
+from fruits.spark.session import get_spark
+from fruits.spark.workers import SparkWorkers
+
+spark = get_spark()
+with SparkWorkers(spark).share("value"):
+    spark.sparkContext._gateway.proc.kill()
+    spark.sparkContext._gateway.proc.wait()
+    raise SystemExit("the first error")
+"""
+
 
 @pytest.mark.spark
 def test_a_java_that_was_killed_is_one_line() -> None:
@@ -31,6 +43,14 @@ def test_a_java_that_was_killed_is_one_line() -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("fruits: Spark's Java ended, most likely")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.spark
+def test_a_shared_value_that_java_no_longer_has_hides_no_other_error() -> None:
+    program = [sys.executable, "-c", KILLED_WHILE_SHARED]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "the first error"
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,10 @@ def test_tasks_run_in_as_many_processes_as_slots(workers: LocalWorkers, tmp_path
 
 
 def test_a_shared_value_is_read_from_a_file_that_is_deleted(workers: LocalWorkers) -> None:
-    shared = workers.share({"a": bytes(10_000_000)})
-    assert workers.run(lambda key: len(shared.value[key]), ["a", "a"], "length") == [10**7] * 2
     folder = Path(workers.scratch())
-    assert [file.stat().st_size > 10**7 for file in folder.iterdir()] == [True]
-    shared.destroy()
+    with workers.share({"a": bytes(10_000_000)}) as shared:
+        assert workers.run(lambda key: len(shared.value[key]), ["a", "a"], "length") == [10**7] * 2
+        assert [file.stat().st_size > 10**7 for file in folder.iterdir()] == [True]
     assert list(folder.iterdir()) == []
 
 
@@ -186,8 +185,7 @@ def test_temporary_files_are_where_spark_has_its_own(
 ) -> None:
     place = tmp_path / "made" / "like Spark does"
     monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{place},/nowhere")
-    with LocalWorkers(1) as workers:
-        workers.share("value")
+    with LocalWorkers(1) as workers, workers.share("value"):
         [folder] = place.iterdir()
         assert str(folder) == workers.scratch()
     assert list(place.iterdir()) == []
