@@ -28,8 +28,8 @@ def prepare(config: RunConfig, stages: Stages) -> None:
     """Commits features for all files of :mod:`benchmarks.synthetic`, which must be installed."""
     _, listing = list_images(config, stages)
     outputs = Outputs.of(config.output)
-    outputs.prepare(graph().identity, False)
     with exclusive(f"file:{outputs.root.path}/_lock") as lock, stages("prepare"):
+        outputs.prepare(lock, graph().identity, False)
         writer = FeatureWriter(outputs.root / "features", lock)
         for files in listing.chunks(config.chunk):
             names = [_write(writer, files.slice(n, ROWS)) for n in range(0, len(files), ROWS)]

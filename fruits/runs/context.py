@@ -105,7 +105,7 @@ def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> It
         # Read before prepare(), which removes them from the record.
         with outputs.errors():
             states = {} if config.overwrite else outputs.record().states
-        outputs.prepare(graph.identity, config.overwrite)
+        outputs.prepare(lock, graph.identity, config.overwrite)
         yield RunContext(
             **{one.name: getattr(prepared, one.name) for one in fields(prepared)},
             staged=outputs.staging(),

@@ -91,20 +91,23 @@ class Outputs:
                     "output, or overwrite to replace them"
                 )
 
-    def prepare(self, identity: dict[str, str], overwrite: bool) -> None:
+    def prepare(self, lock: Lock, identity: dict[str, str], overwrite: bool) -> None:
         """Prepares the folder for features of one backbone.
 
         Args:
+            lock: The lock of the folder.
             identity: The identity of the backbone.
             overwrite: Whether to delete earlier results.
 
         Raises:
-            OutputError: The folder cannot be used.
+            OutputError: The folder cannot be used, or another run took the lock.
         """
         self.check(identity, overwrite)  # Again, since another run may have ended before the lock.
         with self.errors():
             record = self.record()
-            for name in (*(RESULTS if overwrite else ()), STAGING):
+            # run.json, which describes the other results, is the first, and the features the last.
+            for name in (*(reversed(RESULTS) if overwrite else ()), STAGING):
+                lock.require()
                 record.delete(name)
             # An output of a version without a record gets one.
             record.save(

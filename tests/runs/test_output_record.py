@@ -14,10 +14,11 @@ from fruits.errors import OutputError
 from fruits.networks.graph import CompiledGraph
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
-from fruits.runs.output_record import RECORD, OutputRecord
+from fruits.runs.output_record import LOCK, RECORD, OutputRecord
 from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import run
 from fruits.storage.location import Location
+from fruits.storage.lock import exclusive
 
 
 def run_on(images: Path, output: Path, **options: object) -> Run:
@@ -150,8 +151,9 @@ def test_a_damaged_record_is_one_line(finished: tuple[Path, Run], tmp_path: Path
 def test_features_that_another_run_made_before_the_lock_are_not_mixed(tmp_path: Path) -> None:
     ours, theirs = Outputs.of(str(tmp_path / "out")), Outputs.of(str(tmp_path / "out"))
     ours.check({"backbone": "A"}, overwrite=False)
-    theirs.prepare({"backbone": "B"}, overwrite=False)
-    with pytest.raises(OutputError, match="has features of backbone B; wanted backbone A"):
-        ours.prepare({"backbone": "A"}, overwrite=False)
-    theirs.check({"backbone": "B"}, overwrite=False)
-    ours.prepare({"backbone": "A"}, overwrite=True)
+    with exclusive(ours.uri(LOCK)) as lock:
+        theirs.prepare(lock, {"backbone": "B"}, overwrite=False)
+        with pytest.raises(OutputError, match="has features of backbone B; wanted backbone A"):
+            ours.prepare(lock, {"backbone": "A"}, overwrite=False)
+        theirs.check({"backbone": "B"}, overwrite=False)
+        ours.prepare(lock, {"backbone": "A"}, overwrite=True)

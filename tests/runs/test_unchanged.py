@@ -43,7 +43,7 @@ def finish(config: RunConfig, report: dict[str, Any] | None = None) -> None:
     ready = prepared(config)
     found, outputs = ready.listing.table(), ready.outputs
     with exclusive(outputs.uri("_lock")) as lock:
-        outputs.prepare(ready.graph.identity, config.overwrite)
+        outputs.prepare(lock, ready.graph.identity, config.overwrite)
         staged = outputs.staging()
         commit_rows(found, outputs, lock)
         staged.write_table(REJECTED.empty_table(), "rejected")
@@ -240,7 +240,8 @@ def test_an_instruction_set_is_one_that_the_processor_names(
 def test_an_interrupted_run_is_continued(config: RunConfig) -> None:
     finish(config)
     ready = prepared(config)
-    ready.outputs.prepare(ready.graph.identity, overwrite=False)
+    with exclusive(ready.outputs.uri("_lock")) as lock:
+        ready.outputs.prepare(lock, ready.graph.identity, overwrite=False)
     assert look(config) is None
 
 
