@@ -8,6 +8,7 @@ After a finished run, the record also has the state of each file, until the next
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from fruits.errors import OutputError
 from fruits.features.own_files import FOLDS_FILE, ROWS_FILE, STAGED_FILE
 from fruits.storage.files import delete_files, replace
 from fruits.storage.location import Location
-from fruits.storage.lock import is_free_or_lock
+from fruits.storage.lock import Lock, is_free_or_lock
 
 RECORD = "_fruits.json"
 LOCK = "_lock"
@@ -163,6 +164,57 @@ class OutputRecord:
         delete_files(self.root, [(self.root / one).path for one in ours])
         if self.root.is_local:
             self._delete_empty((self.root / name).path)
+
+    def replace(self, lock: Lock, staged: OutputRecord, name: str, files: list[str]) -> None:
+        """Replaces our files at or below a result by staged files.
+
+        The run may be suspended at any point. A run that takes over its lock first deletes all
+        staged files, so then no rename and no copy can succeed.
+
+        Args:
+            lock: The lock of the output.
+            staged: The folder of the staged results.
+            name: The name of the result.
+            files: The names of its staged files. If there are none, the result is only deleted.
+
+        Raises:
+            OutputError: Another run took the lock.
+        """
+        there = self.files(name)
+        owned = [*filter(self.owns, there)]
+        lock.require()
+        try:
+            if self.root.is_local and len(owned) == len(there):
+                old, new = (self.root / name).path, (staged.root / name).path
+                # Two renames: the result is missing only between them.
+                if os.path.exists(old):
+                    os.rename(old, f"{new}.old")
+                if files:
+                    os.rename(new, old)
+                return
+            self._replace_each(staged, files)
+        except FileNotFoundError:
+            lock.require()
+            raise
+        # Old files are deleted last, so an interruption never leaves a model without its moments.
+        outdated = [(self.root / one).path for one in owned if one not in files]
+        lock.require()
+        delete_files(self.root, outdated)
+
+    def _replace_each(self, staged: OutputRecord, files: list[str]) -> None:
+        """Replaces files one by one.
+
+        A store has no folders, and a local folder may have files of the user, which stay.
+        """
+        paths = [(staged.root / one).path for one in files]
+        targets = [(self.root / one).path for one in files]
+        if not self.root.is_local:
+            if files:
+                self.root.filesystem.copy(paths, targets)
+            return
+        for path, target in zip(paths, targets, strict=True):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(path, target)
 
     def _delete_empty(self, path: str) -> None:
         filesystem = self.root.filesystem

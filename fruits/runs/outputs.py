@@ -7,7 +7,6 @@ Results are written to ``_staging`` and then replace the old ones; run.json is w
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from fruits.networks.graph import differing
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord
 from fruits.storage.failures import store_errors
-from fruits.storage.files import delete_files, probe, replace, sha256_of
+from fruits.storage.files import probe, replace, sha256_of
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
@@ -156,26 +155,31 @@ class Outputs:
         With a report, run.json is deleted first and written last, so it always describes the
         results next to it. The report gets ``sha256``, the digests of the files of the model, and
         the record gets the states of all files.
+
+        Raises:
+            OutputError: Another run took the lock, or a file would be replaced that no run wrote.
         """
-        lock.require()
         record = self.record()
-        staged = OutputRecord(self.root / STAGING / self.run, frozenset())
+        staged = OutputRecord(self.staging().root, frozenset())
         fresh = {name: staged.files(name) for name in names}
         files = [one for name in names for one in fresh[name]]
         record.require_free([*files, "run.json"])
         kept = frozenset(
             one for one in record.names or () if one.partition("/")[0] not in {*names, "run.json"}
         )
+        lock.require()
         # If this is interrupted, the record lists both the old files and the new ones.
         record = record.save(frozenset([*(record.names or ()), *files, "run.json"]))
         if report:
             record.delete("run.json")
         for name in names:
-            self._replace(record, staged, name, fresh[name])
-        record.delete(STAGING)
+            record.replace(lock, staged, name, fresh[name])
         if report:
             report["sha256"] = self._digests(files)
-            self.write_report(report)
+            self.staging().write_report(report)
+            record.replace(lock, staged, "run.json", ["run.json"])
+        lock.require()
+        record.delete(STAGING)
         record = record.save(kept | {*files, "run.json"})
         if report:
             record.save_states()
@@ -183,34 +187,6 @@ class Outputs:
     def record(self) -> OutputRecord:
         """The record of the files that runs wrote to the folder."""
         return OutputRecord.of(self.root)
-
-    def _replace(
-        self, record: OutputRecord, staged: OutputRecord, name: str, files: list[str]
-    ) -> None:
-        """Replaces the files of a result by its staged files."""
-        filesystem = record.root.filesystem
-        old, new = (record.root / name).path, (staged.root / name).path
-        there = record.files(name)
-        if record.root.is_local and files and all(map(record.owns, there)):
-            # Two renames: the result is missing only between them.
-            if filesystem.exists(old):
-                filesystem.mv(old, f"{new}.old", recursive=True)
-            filesystem.mv(new, old, recursive=True)
-            return
-        # A store has no folders, and a local folder may have files of the user, which stay.
-        # Old files are deleted last, so an interruption never leaves a model without its moments.
-        outdated = [one for one in there if record.owns(one) and one not in files]
-        if record.root.is_local:
-            for one in files:
-                target = PurePosixPath((record.root / one).path)
-                filesystem.makedirs(str(target.parent), exist_ok=True)
-                os.replace((staged.root / one).path, target)
-        elif files:
-            filesystem.copy(
-                [(staged.root / one).path for one in files],
-                [(record.root / one).path for one in files],
-            )
-        delete_files(record.root, [(record.root / one).path for one in outdated])
 
     def _digests(self, files: list[str]) -> dict[str, str]:
         """The SHA-256 of the files of the model, with which a loader checks them."""
