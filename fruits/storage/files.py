@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from fruits.errors import StorageError
 from fruits.storage.failures import status_of, store_errors
 from fruits.storage.location import Location, is_local, listed_at
+from fruits.storage.new_name import give_new_name
 from fruits.storage.temporary import temporary_folder
 
 PRECONDITION_FAILED = 412
@@ -150,11 +151,7 @@ def create(place: str | Location, content: bytes) -> bool:
     filesystem, path = location.filesystem, location.path
     if location.is_local:
         with _temporary_file(path, content) as temporary:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-        return True
+            return give_new_name(temporary, path)
     filesystem.invalidate_cache()
     if filesystem.exists(path):
         return False
