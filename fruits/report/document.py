@@ -71,7 +71,8 @@ def _with_map(page: str, marks: Mapping[str, str], report: ReportData, room: int
         return page
     paths = report.images["path"].to_pylist()
     order = evenly_by_label(report.images["label"]).tolist()
-    first = set(sections.shown_paths(report))
+    # Their thumbnails come first.
+    first = set(sections.paths_of(report.confusions, report.quality.values()))
     order.sort(key=lambda place: paths[place] not in first)
     data = MapData.of(report, _root(report))
     bare = data.packed(pack(paths, (), {}, 0))
@@ -103,7 +104,7 @@ def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
         "figure": figure and {"library": Markup(figure.library), "item": Markup(figure.item)},
         "marks": marks,
         "matrix": matrix(evaluation, report.order) if evaluation else None,
-        "figures": Evaluation.from_json(evaluation) if evaluation else None,
+        "evaluations": [Evaluation.from_json(one) for one in run["evaluation"]],
         "confused": sections.confused(report),
         "sampled": sampled,
         "unsampled": unsampled,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated
-from fruits.report.data import ReportData
 from fruits.sources.naming import TRAIN
 from fruits.sources.selection import explained
 
@@ -87,11 +86,6 @@ def stage_seconds(run: Mapping[str, Any]) -> dict[str, float]:
     return {stage_name(name, has_model): value for name, value in run["seconds"].items()}
 
 
-def reasons(report: ReportData) -> list[tuple[str, int]]:
-    """The reasons of rejected images with their number, the most frequent first."""
-    return report.rejected.reasons.most_common()
-
-
 def missing(run: Mapping[str, Any]) -> list[str]:
     """What `fruits.classify.unevaluated` says about the evaluations of a run, as sentences."""
     return [f"{one[0].upper()}{one[1:]}" for one in not_evaluated(run)]
@@ -102,18 +96,17 @@ def is_grouped(run: Mapping[str, Any]) -> bool:
     return any(one["scheme"] == SCHEME for one in run["evaluation"])
 
 
-def headline(run: Mapping[str, Any]) -> list[Figure]:
+def headline(run: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> list[Figure]:
     """The figures that matter most: accuracies, calibration and unknown images."""
     found = []
-    for one in run["evaluation"]:
-        name = f"accuracy on {counted(one['images'], 'image')}, {one['scheme']}"
-        found.append(Figure(f"{one['accuracy']:.1%}", name, _why(one, run)))
+    for one in evaluations:
+        name = f"accuracy on {counted(one.images, 'image')}, {one.scheme}"
+        found.append(Figure(f"{one.accuracy:.1%}", name, _why(one, run)))
     if found:
-        first = run["evaluation"][0]
-        found.append(_calibration(first))
+        found.append(_calibration(evaluations[0]))
         # Without a threshold, no image is unknown.
         if run["classifier"].get("unknown_above") is not None:
-            found.append(_unknown(run["evaluation"]))
+            found.append(_unknown(evaluations))
     return found
 
 
@@ -125,15 +118,14 @@ def measured(scheme: str) -> str:
     return f"Measured on the {side} side of the split." if side else f"Measured on the {kind}."
 
 
-def _why(one: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    text = _grouped(run) if one["scheme"] == SCHEME else _WHY.get(one["scheme"], "")
-    if identical := one.get("identical"):
+def _why(one: Evaluation, run: Mapping[str, Any]) -> str:
+    text = _grouped(run) if one.scheme == SCHEME else _WHY.get(one.scheme, "")
+    if identical := one.identical:
         text += (
             f" {identical:,} of these images {_are(identical)} also in the training, byte for "
             "byte, which raises the figure."
         )
-    not_listed = one.get("left_out", {}).get("unseen_images", 0)
-    if unseen := sum((one.get("unseen_labels") or {}).values()) + not_listed:
+    if unseen := one.unseen_images:
         text += (
             f" {counted(unseen, 'image')} with labels that have no training images {_are(unseen)} "
             "counted as wrong."
@@ -167,32 +159,32 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _calibration(one: Mapping[str, Any]) -> Figure:
+def _calibration(one: Evaluation) -> Figure:
     return Figure(
-        f"{one['calibration_error']:.3f}",
-        f"calibration error, {one['scheme']}",
+        f"{one.calibration_error:.3f}",
+        f"calibration error, {one.scheme}",
         "How far the confidence is from the share of right answers, on average: 0 is best, and "
         "0.05 means that “90%” is right about 85 or 95 times in a hundred.",
     )
 
 
-def _unknown(evaluations: list[Mapping[str, Any]]) -> Figure:
-    shares = "; ".join(f"{one['scheme']}: {one['unknown']:.1%}" for one in evaluations)
+def _unknown(evaluations: Sequence[Evaluation]) -> Figure:
+    shares = "; ".join(f"{one.scheme}: {one.unknown:.1%}" for one in evaluations)
     held_out = ""
-    if any(one["scheme"] == SCHEME for one in evaluations):
+    if any(one.scheme == SCHEME for one in evaluations):
         held_out = (
             " In the cross-validation, the images are divided into folds, and the threshold for "
             "each fold comes from the others."
         )
     return Figure(
-        f"{evaluations[-1]['unknown']:.1%}",
-        f"unknown, {evaluations[-1]['scheme']}",
+        f"{evaluations[-1].unknown:.1%}",
+        f"unknown, {evaluations[-1].scheme}",
         "Images that are farther from every label than 99 of 100 held-out training images "
         f"({shares}).{held_out}",
     )
 
 
-def table(run: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def table(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str]]]:
     """All figures of all evaluations: a name, and a value for each scheme."""
-    shown = [Evaluation.from_json(one).shown() for one in run["evaluation"]]
+    shown = [one.shown() for one in evaluations]
     return [(name, [one[name] for one in shown]) for name in (shown[0] if shown else ())]

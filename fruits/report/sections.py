@@ -276,11 +276,6 @@ def _in_order(labels: Sequence[str], order: Sequence[str]) -> list[str]:
     return [*first, *sorted(left.difference(first))]
 
 
-def shown_paths(report: ReportData) -> list[str]:
-    """The paths of photographs in all sections except the samples; their thumbnails come first."""
-    return paths_of(report.confusions, report.quality.values())
-
-
 def paths_of(confusions: Iterable[Confusion], quality: Iterable[pa.Table]) -> list[str]:
     """The paths of the photographs that are shown for confusions and findings."""
     tables = [rows.slice(0, SHOWN) for rows in quality]
