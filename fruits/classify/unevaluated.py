@@ -13,6 +13,15 @@ from fruits.classify.train import SCHEME
 from fruits.sources.naming import HELD_OUT, TRAIN
 
 
+def uses_model(report: Mapping[str, Any]) -> bool:
+    """Whether a run used the model of another run, which may know any of its images.
+
+    Args:
+        report: The content of run.json.
+    """
+    return bool(report["parameters"]["model"])
+
+
 def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     """The reasons for missing evaluations, and images that are left out or have an odd label.
 
@@ -31,7 +40,8 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     sides: Mapping[str, int] = split.get("images") or {}
     there = {one["scheme"] for one in report.get("evaluation") or ()}
     found = []
-    if report["parameters"].get("model"):
+    given = uses_model(report)
+    if given:
         if not there:
             return ["the classifier was not evaluated: no image has a label that the model knows"]
     elif SCHEME not in there:
@@ -40,7 +50,7 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             "out, so its confidence is not calibrated, and no image is unknown"
         )
     held_out = [side for side in HELD_OUT if sides.get(side)]
-    if report["parameters"].get("model") or split.get("fitted_to") == "train":
+    if given or split.get("fitted_to") == "train":
         found += [
             f"{scheme_of(side)}: none of its {sides[side]:,} images has a label of the training "
             "images, so they were not evaluated"
@@ -53,7 +63,7 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             "no image is on the training side, so the model was fitted to all images, including "
             f"those of {' and '.join(held_out)}: name {remedy} train, or set split"
         )
-    found += _left_out(split, bool(report["parameters"].get("model")))
+    found += _left_out(split, given)
     for label, count in (about.get("loose") or {}).items():
         are = "image is" if count == 1 else "images are"
         found.append(f"{count:,} {are} directly in the folder of images, so the label is {label!r}")

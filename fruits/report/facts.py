@@ -8,7 +8,7 @@ from typing import Any
 
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.train import SCHEME
-from fruits.classify.unevaluated import not_evaluated
+from fruits.classify.unevaluated import not_evaluated, uses_model
 from fruits.sources.naming import TRAIN
 from fruits.sources.selection import explained
 
@@ -68,22 +68,22 @@ def sides(run: Mapping[str, Any]) -> str:
     named = (f"the side {side} has {counted(n, 'image')}" for side, n in ordered)
     text = f"In the split, {' and '.join(named)}"
     text += f"; {counted(without, 'image')} {_are(without)} on no side." if without else "."
-    if run["parameters"].get("model"):
+    if uses_model(run):
         return text
     side = split["fitted_to"]
     fitted = "all images" if side == "all" else f"the images of the side {side}"
     return f"{text} The model was fitted to {fitted}."
 
 
-def stage_name(name: str, has_model: bool) -> str:
+def stage_name(name: str, with_model: bool) -> str:
     """The name of a stage for people: with a model, nothing is fitted, so "fit" is "measure"."""
-    return "measure" if name == "fit" and has_model else name
+    return "measure" if name == "fit" and with_model else name
 
 
 def stage_seconds(run: Mapping[str, Any]) -> dict[str, float]:
     """The seconds of a run by the :func:`stage_name` of each stage, in order, and the "total"."""
-    has_model = bool(run["parameters"].get("model"))
-    return {stage_name(name, has_model): value for name, value in run["seconds"].items()}
+    with_model = uses_model(run)
+    return {stage_name(name, with_model): value for name, value in run["seconds"].items()}
 
 
 def missing(run: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.classify.review import Confusion
+from fruits.classify.unevaluated import uses_model
 from fruits.report.data import ReportData
 from fruits.report.thumbnails import data_uri
 
@@ -127,7 +128,7 @@ def _quality(report: ReportData, name: str) -> Section:
     if name == "outlier":
         about += (
             " The distances are those of the classifier of the model."
-            if _has_model(report)
+            if uses_model(report.run)
             else " A training photograph is measured by a classifier that was trained without it."
         )
         if called := _outliers_called_unknown(report):
@@ -205,7 +206,7 @@ def unknown(report: ReportData) -> Section:
         )
         for row in rows.slice(0, SHOWN).to_pylist()
     ]
-    who = "The classifier of the model" if _has_model(report) else "The final classifier"
+    who = "The classifier of the model" if uses_model(report.run) else "The final classifier"
     about = (
         f"{who} also reports these as unknown, although they are not listed as outliers: they are "
         "farther from the mean of every label than 99 of 100 held-out training images. The most "
@@ -221,11 +222,6 @@ def unknown(report: ReportData) -> Section:
         total=rows.num_rows,
         table="predictions (unknown = true)",
     )
-
-
-def _has_model(report: ReportData) -> bool:
-    """Whether the classifier is that of another run, which may know any image of this one."""
-    return bool(report.run["parameters"].get("model"))
 
 
 def _called_unknown(report: ReportData) -> pa.Table:

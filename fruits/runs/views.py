@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from fruits import plots
 from fruits.classify.evaluate import labels_by_similarity
-from fruits.classify.unevaluated import not_evaluated
+from fruits.classify.unevaluated import not_evaluated, uses_model
 from fruits.features.rows import scan
 from fruits.quality.findings import file_name
 from fruits.report.facts import stage_seconds
@@ -164,7 +164,7 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
     farthest = heapq.nsmallest(count, rows, key=lambda row: (-row["distance"], row["path"]))
     pictures = run.pictures_of(row["path"] for row in farthest)
     if not pictures:
-        if run.report["parameters"].get("model"):
+        if uses_model(run.report):
             return Note("No image is unknown.")
         fitted = "which was fitted to the training images"
         return Note(f"By the final classifier, {fitted}, no image is unknown.")

@@ -35,8 +35,9 @@ def pictures(count: int, seed: int = 0) -> list[bytes]:
 
 def run_json(counts: dict[str, Any], evaluation: Sequence[Any] = ()) -> dict[str, Any]:
     """The parsed content of a run.json."""
+    parameters = {"images": "data/sample", "output": "data/out", "backbone": "MobileNetV2"}
     content = {
-        "parameters": {"images": "data/sample", "output": "data/out", "backbone": "MobileNetV2"},
+        "parameters": {**parameters, "model": None},
         "counts": counts,
         "components": 3,
         "explained_variance": [0.5, 0.25, 0.125],
