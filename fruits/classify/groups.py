@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fruits.sources.boxes import photographs
 from fruits.sources.naming import Naming
 from fruits.sources.object_names import film_of, folder_of, is_like_a_hash, object_path
+from fruits.wording import counted
 
 FOLDS = 5
 """The number of folds, and of blocks of a label whose images have no visible groups."""
@@ -73,12 +74,11 @@ def describe_groups(count: int, kinds: Mapping[str, int], ungrouped: int = 0) ->
         "single": "nothing (one image)",
     }
     counts = ", ".join(
-        f"{own:,} label{'s' if own > 1 else ''} grouped by {texts[kind]}"
-        for kind, own in kinds.items()
+        f"{counted(own, 'label')} grouped by {texts[kind]}" for kind, own in kinds.items()
     )
     if ungrouped:
-        counts += f"; {ungrouped:,} image{'s' if ungrouped > 1 else ''} without a group"
-    return f"{count:,} groups; {counts}"
+        counts += f"; {counted(ungrouped, 'image')} without a group"
+    return f"{counted(count, 'group')}; {counts}"
 
 
 def group_images(

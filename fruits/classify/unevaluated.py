@@ -11,6 +11,7 @@ from typing import Any
 from fruits.classify.rows import scheme_of
 from fruits.classify.train import SCHEME
 from fruits.sources.naming import HELD_OUT, TRAIN
+from fruits.wording import are, counted
 
 
 def uses_model(report: Mapping[str, Any]) -> bool:
@@ -65,8 +66,8 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
         )
     found += _left_out(split, given)
     for label, count in (about.get("loose") or {}).items():
-        are = "image is" if count == 1 else "images are"
-        found.append(f"{count:,} {are} directly in the folder of images, so the label is {label!r}")
+        images = f"{counted(count, 'image')} {are(count)}"
+        found.append(f"{images} directly in the folder of images, so the label is {label!r}")
     return found
 
 
@@ -85,12 +86,12 @@ def _left_out(split: Mapping[str, Any], is_given: bool) -> list[str]:
     found = []
     aside = labelled.get("none", 0) if split["fitted_to"] == TRAIN and not is_given else 0
     if aside:
-        are, them = ("image is", "it") if aside == 1 else ("images are", "them")
+        images, them = counted(aside, "labelled image"), "it" if aside == 1 else "them"
         found.append(
-            f"{aside:,} labelled {are} on no side of the split: predicted, but {used}; put {them} "
+            f"{images} {are(aside)} on no side of the split: predicted, but {used}; put {them} "
             "into a folder train, or set split to none"
         )
     if without := sum(split["images"].values()) - sum(labelled.values()):
-        have = "image has" if without == 1 else "images have"
-        found.append(f"{without:,} {have} no label: predicted, but {used}")
+        have = "has" if without == 1 else "have"
+        found.append(f"{counted(without, 'image')} {have} no label: predicted, but {used}")
     return found

@@ -7,6 +7,7 @@ from fruits.cli.parser import Parser
 from fruits.cli.progress import image_bar
 from fruits.errors import on_one_line
 from fruits.sources.packing import FORMATS, SHARD_BYTES
+from fruits.wording import counted
 
 
 def pack(images: str, output: str, format: str, shard_bytes: int) -> None:
@@ -21,15 +22,11 @@ def pack(images: str, output: str, format: str, shard_bytes: int) -> None:
     kept = packed.shards - packed.written
     were = "was" if kept == 1 else "were"
     line = (
-        f"{packed.images:,} images in {_shards(packed.shards)} in {output}"
-        + (f" ({_shards(kept)} {were} there already)" if kept else "")
+        f"{counted(packed.images, 'image')} in {counted(packed.shards, 'shard')} in {output}"
+        + (f" ({counted(kept, 'shard')} {were} there already)" if kept else "")
         + (f"; not packed: {described(packed.passed_over)}" if packed.passed_over else "")
     )
     print(on_one_line(line))
-
-
-def _shards(count: int) -> str:
-    return f"{count:,} shard" if count == 1 else f"{count:,} shards"
 
 
 def add_pack(commands: Any, parser: Parser) -> None:

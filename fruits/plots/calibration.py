@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fruits.classify.evaluate import BINS, Bin, Evaluation
-from fruits.plots.style import INK, MARK, Array, count, new_figure, tidy
+from fruits.plots.style import INK, MARK, Array, new_figure, tidy
+from fruits.wording import counted
 
 # Colours that colour-blind people can distinguish; the markers differ too.
 _STYLES = (("#3f90da", "o"), (MARK, "s"), ("#5b4a9e", "^"), ("#717581", "D"))
@@ -59,7 +60,7 @@ def _draw_line(axes: Axes, evaluation: Evaluation, colour: str, marker: str) -> 
         markersize=5,
         linewidth=1.5,
         elinewidth=0.8,
-        label=f"{evaluation.scheme}: {count(evaluation.images, 'image')}, "
+        label=f"{evaluation.scheme}: {counted(evaluation.images, 'image')}, "
         f"ECE {evaluation.calibration_error:.3f}",
     )
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS, Evaluation
-from fruits.plots.style import INK, MUTED, Array, count, font, new_figure, short, width
+from fruits.plots.style import INK, MUTED, Array, font, new_figure, short, width
+from fruits.wording import counted
 
 _BLOCKS = 100
 _LETTERS = 28
@@ -73,7 +74,7 @@ def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Fig
 
 def _title(evaluation: Evaluation) -> str:
     title = (
-        f"Confusion, {evaluation.scheme}: {count(evaluation.images, 'image')}, "
+        f"Confusion, {evaluation.scheme}: {counted(evaluation.images, 'image')}, "
         f"accuracy {evaluation.accuracy:.1%}"
     )
     listed, others = len(evaluation.labels), evaluation.left_out.get("labels", 0)
@@ -154,8 +155,8 @@ def _list_worst(axes: Axes, evaluation: Evaluation, height: float) -> None:
     wrong, unseen = evaluation.wrong_images, evaluation.unseen_images
     lines = [_line(evaluation, *row) for row in evaluation.worst()]
     if unseen:
-        lines.append(("*", f"label without training images: {count(unseen, 'image')}"))
-    title = f"Most frequent of {count(wrong, 'wrong image')}" if wrong else "No image is wrong"
+        lines.append(("*", f"label without training images: {counted(unseen, 'image')}"))
+    title = f"Most frequent of {counted(wrong, 'wrong image')}" if wrong else "No image is wrong"
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_axis_off()
     axes.set(xlim=(0, _LIST_WIDTH), ylim=(max(height / 0.22, len(lines)), -0.5))

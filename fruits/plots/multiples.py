@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from fruits.plots.palette import COLOURS, MARKERS, NO_LABEL, find_groups, number_labels
 from fruits.plots.scatter import component
-from fruits.plots.style import MUTED, Array, Numbers, count, font, new_figure, short
+from fruits.plots.style import MUTED, Array, Numbers, font, new_figure, short
+from fruits.wording import counted
 
 PANELS = 24
 """The maximum number of panels. Those with the fewest images are left out."""
@@ -72,8 +73,8 @@ def scatter_groups(
 
 def _title(points: int, labels: int, panels: Sequence[_Panel]) -> str:
     left_out = sum(len(panel.members) for panel in panels[PANELS:])
-    more = f"; {count(left_out, 'label')} with fewer images not shown" if left_out else ""
-    return f"{count(points, 'image')}, {count(labels, 'label')}{more}"
+    more = f"; {counted(left_out, 'label')} with fewer images not shown" if left_out else ""
+    return f"{counted(points, 'image')}, {counted(labels, 'label')}{more}"
 
 
 def _panels(
@@ -96,7 +97,7 @@ def _draw_panel(
     further = np.isin(inverse, panel.members[len(COLOURS) :])
     if further.any():
         rest = len(panel.members) - len(COLOURS)
-        _dots(axes, points[further], MUTED, "o", f"{count(rest, 'more label')}")
+        _dots(axes, points[further], MUTED, "o", counted(rest, "more label"))
     for number, place in enumerate(panel.members[: len(COLOURS)]):
         marker = MARKERS[number % len(MARKERS)]
         _dots(axes, points[inverse == place], COLOURS[number], marker, short(names[place], 24))

@@ -11,8 +11,9 @@ from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 from PIL import Image
 
-from fruits.plots.style import count, font, new_figure, short, wrapped
+from fruits.plots.style import font, new_figure, short, wrapped
 from fruits.plots.style import width as text_width
+from fruits.wording import counted
 
 Picture = NDArray[np.uint8]
 
@@ -59,7 +60,7 @@ def pairs(
     figure = _grid([_both(*two) for two in images], texts, columns, (width, width / 2), letters)
     what = "left: an image with a wrong prediction; right: the predicted label; in brackets: images"
     shown = sum(number for _, _, number in confusions)
-    figure.suptitle(f"Confusions, {scheme}: {count(shown, 'image')}\n{what}", fontsize=11)
+    figure.suptitle(f"Confusions, {scheme}: {counted(shown, 'image')}\n{what}", fontsize=11)
     return figure
 
 
@@ -88,7 +89,8 @@ def suspects(
     ]
     figure = _grid(images, texts, columns, (width, width), letters)
     what = "first line: the given label and its probability; second line: the predicted label"
-    figure.suptitle(f"Labels that may be wrong: {count(len(images), 'image')}\n{what}", fontsize=11)
+    shown = counted(len(images), "image")
+    figure.suptitle(f"Labels that may be wrong: {shown}\n{what}", fontsize=11)
     return figure
 
 

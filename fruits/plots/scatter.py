@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from fruits.plots.naming import name_places
 from fruits.plots.palette import MARKERS, NO_LABEL, Group, group_labels, number_labels
-from fruits.plots.style import MUTED, Array, Numbers, count, font, new_figure, short, tidy
+from fruits.plots.style import MUTED, Array, Numbers, font, new_figure, short, tidy
+from fruits.wording import counted
 
 LEGEND_LABELS = 20
 """If there are more labels, the legend has their groups, and names are at their centres."""
@@ -53,7 +54,7 @@ def scatter(
     known = len(names)
     images = np.bincount(inverse, minlength=known)
     found = group_labels(names, images[:known], groups)
-    title = f"{count(len(points), 'image')}, {count(known, 'label')}"
+    title = f"{counted(len(points), 'image')}, {counted(known, 'label')}"
     if len(images) > known:
         names, found = [*names, NO_LABEL], [*found, Group(NO_LABEL, (known,), MUTED)]
     if points.shape[1] == 1:
@@ -164,7 +165,7 @@ def _in_order(names: Sequence[str], given: Mapping[str, str] | None) -> list[int
 
 
 def _members(group: Group) -> str:
-    return "" if len(group.members) == 1 else f" ({count(len(group.members), 'label')})"
+    return "" if len(group.members) == 1 else f" ({counted(len(group.members), 'label')})"
 
 
 def _rows(

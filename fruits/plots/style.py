@@ -61,11 +61,6 @@ def tidy(axes: Axes, grid: Literal["x", "y", "both"]) -> None:
     axes.set_axisbelow(True)
 
 
-def count(number: int, noun: str) -> str:
-    """A number with its noun, such as "1 image" and "1,200 images"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def short(text: str, letters: int) -> str:
     """The text on one line, shortened in the middle, since many names differ only at the end."""
     text = " ".join(unicodedata.normalize("NFC", text).split())

@@ -11,6 +11,7 @@ import pyarrow as pa
 from fruits.features.digest_keys import Keys, index_in
 from fruits.quality.findings import Finding
 from fruits.sources.naming import TRAIN
+from fruits.wording import are
 
 COLUMNS = ["path", "label", "split", "sha256"]
 """The columns of a table of images."""
@@ -108,7 +109,7 @@ def copy_finding(
     if image.label != other.label:
         reason += f"; the labels differ: {image.label or 'none'} and {other.label or 'none'}"
     if more:
-        reason += f"; {more:,} more {'is' if more == 1 else 'are'} like it"
+        reason += f"; {more:,} more {are(more)} like it"
     return Finding(
         kind="split duplicate" if follows else kind,
         path=image.path,

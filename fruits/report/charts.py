@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fruits.report.facts import counted
+from fruits.wording import counted
 
 WIDTH, HEIGHT = 640, 300
 _RADIUS, _SMALLEST, _LARGEST = 4.0, 2.0, 9.0

@@ -20,6 +20,7 @@ from fruits.report.figure import map_figure
 from fruits.report.map_data import MapData
 from fruits.report.matrix import matrix
 from fruits.report.thumbnails import data_uri, evenly_by_label, pack
+from fruits.wording import counted
 
 LARGEST = 25_000_000
 """The maximum bytes of the page, which e-mail and browsers accept."""
@@ -61,7 +62,7 @@ def template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    environment.filters["counted"] = facts.counted
+    environment.filters["counted"] = counted
     return environment.get_template("page.html")
 
 

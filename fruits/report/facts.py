@@ -11,6 +11,7 @@ from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated, uses_model
 from fruits.sources.naming import TRAIN
 from fruits.sources.selection import explained
+from fruits.wording import are, counted
 
 _SIDE = (
     "The {} side of the data set. If it shows the same objects as the training side, its accuracy "
@@ -40,11 +41,6 @@ class Figure:
     why: str
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as "1 image" and "1,200 images"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def counts(run: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The counts of extracted, reused and rejected images."""
     return [(name, int(run["counts"].get(name, 0))) for name in ("extracted", "reused", "rejected")]
@@ -67,7 +63,7 @@ def sides(run: Mapping[str, Any]) -> str:
     ordered = sorted(images.items(), key=lambda one: one[0] != TRAIN)
     named = (f"the side {side} has {counted(n, 'image')}" for side, n in ordered)
     text = f"In the split, {' and '.join(named)}"
-    text += f"; {counted(without, 'image')} {_are(without)} on no side." if without else "."
+    text += f"; {counted(without, 'image')} {are(without)} on no side." if without else "."
     if uses_model(run):
         return text
     side = split["fitted_to"]
@@ -122,12 +118,12 @@ def _why(one: Evaluation, run: Mapping[str, Any]) -> str:
     text = _grouped(run) if one.scheme == SCHEME else _WHY.get(one.scheme, "")
     if identical := one.identical:
         text += (
-            f" {identical:,} of these images {_are(identical)} also in the training, byte for "
+            f" {identical:,} of these images {are(identical)} also in the training, byte for "
             "byte, which raises the figure."
         )
     if unseen := one.unseen_images:
         text += (
-            f" {counted(unseen, 'image')} with labels that have no training images {_are(unseen)} "
+            f" {counted(unseen, 'image')} with labels that have no training images {are(unseen)} "
             "counted as wrong."
         )
     return text.strip()
@@ -139,7 +135,7 @@ def _grouped(run: Mapping[str, Any]) -> str:
     if ungrouped := about.get("ungrouped"):
         return (
             "Whole groups were held out of the training and then predicted. "
-            f"{counted(ungrouped, 'training image')} without a group {_are(ungrouped)} treated as "
+            f"{counted(ungrouped, 'training image')} without a group {are(ungrouped)} treated as "
             "separate groups: if they show the same objects as others, the figure is too high."
         )
     if not (blocks := by_rule.get("block")):
@@ -153,10 +149,6 @@ def _grouped(run: Mapping[str, Any]) -> str:
         "blocks of neighbouring files: if one object is in several blocks, the figure is too "
         "high. Set --group."
     )
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _calibration(one: Evaluation) -> Figure:

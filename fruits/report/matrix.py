@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS
-from fruits.report.facts import counted
+from fruits.wording import counted
 
 _LETTERS = 26
 

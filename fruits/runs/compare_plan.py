@@ -22,6 +22,7 @@ from fruits.runs.progress import Stages
 from fruits.runs.resources import Resources, available_disk, session_resources
 from fruits.sources.parts import Parts
 from fruits.spark.session import get_spark
+from fruits.wording import counted
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ class ComparisonPlan:
             return
         seconds = sum(one.seconds for one in self.networks)
         taken = sum(one.bytes for one in self.networks)
-        count = len(self.networks)
-        networks = f"{count} networks" if count > 1 else "1 network"
+        networks = counted(len(self.networks), "network")
         yield f"plan: {networks} from scratch: {_time(seconds)}, {size(taken)} to write"
         for one in self.networks:
             why = f"; will be refused: {one.refusal}" if one.refusal else ""

@@ -7,6 +7,7 @@ from typing import Any
 from fruits.runs.capacity import size
 from fruits.runs.probe import Probe
 from fruits.runs.resources import Resources
+from fruits.wording import counted
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,10 @@ class Plan:
             f"rejected; {1e3 * probe.read:.1f} ms to read, {1e3 * probe.decode:.1f} ms to decode, "
             f"{1e3 * probe.network:.1f} ms in the network{boxes}"
         )
-        chunks = "1 chunk" if work["chunks"] == 1 else f"{work['chunks']:,} chunks"
         yield (
-            f"work      {chunks} of {work['chunk']:,} images or less, in partitions of "
-            f"{work['partition']}, in batches of {work['batch']}; {self.resources.cores} tasks "
-            f"at a time; {work['components']:,} components at most"
+            f"work      {counted(work['chunks'], 'chunk')} of {work['chunk']:,} images or less, "
+            f"in partitions of {work['partition']}, in batches of {work['batch']}; "
+            f"{self.resources.cores} tasks at a time; {work['components']:,} components at most"
         )
 
     def _verdict(self) -> str:

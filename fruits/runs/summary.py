@@ -21,6 +21,7 @@ from fruits.runs.versions import package_versions, version_of
 from fruits.runs.workers import describe_workers
 from fruits.sources.selection import described
 from fruits.storage.location import Location
+from fruits.wording import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -186,7 +187,7 @@ def _quality_lines(report: dict[str, Any]) -> list[str]:
         return []
     skipped = found.pop("skipped", {})
     counts = [
-        f"{count:,} {kind}{'s' if count > 1 and kind != 'drift' else ''}"
+        f"{count:,} drift" if kind == "drift" else counted(count, kind)
         for kind, count in found.items()
         if count
     ]

@@ -1,0 +1,11 @@
+"""Numbers in sentences."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 image" and "1,200 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def are(number: int) -> str:
+    """The verb after a number of things: "is" or "are"."""
+    return "is" if number == 1 else "are"
