@@ -64,6 +64,8 @@ class Inventory:
 
         def listed(part: pa.Table) -> pa.Table:
             files = last_of_each_path(part)
+            if repeated := part.num_rows - files.num_rows:
+                selection.pass_over("repeated rows", repeated)
             return described(files, self.naming, np.zeros(files.num_rows, bool))
 
         with closing(_tables(location, manifest)) as tables:
@@ -250,7 +252,11 @@ def _objects(table: pa.Table, location: Location, selection: Selection) -> pa.Ta
         table = table.filter(pa.array(current))
     buckets, keys, sizes, times = _values(table, location)
     names = list(zip(buckets.to_pylist(), keys.to_pylist(), strict=True))
-    mine = [not key.endswith("/") and selection.is_image(key) for _, key in names]
+    # An empty object whose key ends in / represents a folder.
+    mine = [
+        (size > 0 or not key.endswith("/")) and selection.is_image(key)
+        for (_, key), size in zip(names, sizes.to_pylist(), strict=True)
+    ]
     uris = [f"s3a://{bucket}/{key}" for bucket, key in itertools.compress(names, mine)]
     mask = pa.array(mine, pa.bool_())
     columns = {"path": uris, "length": sizes.filter(mask), "modified": times.filter(mask)}

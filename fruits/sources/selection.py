@@ -86,9 +86,10 @@ class Selection:
 
         The reason is the suffix in lower case (`.txt`) or :data:`OTHER_SUFFIXES`, `no suffix`,
         `hidden`, a name of :data:`SYSTEM_FOLDERS`, `plots of a run`, `special files` (pipes,
-        sockets, devices), `broken links` or `repeated folders` (links to a folder that is already
-        listed). A hidden folder counts once, because it is not entered; in archives, inventories
-        and S3, which have no folders, each file in it counts.
+        sockets, devices), `broken links`, `repeated folders` (links to a folder that is already
+        listed) or `names that end in /` (objects in S3 with a content). A hidden folder counts
+        once, because it is not entered; in archives, inventories and S3, which have no folders,
+        each file in it counts.
         """
         return self._skipped.counts()
 
@@ -111,7 +112,8 @@ class Selection:
         if not reason:
             if base.lower().endswith(SUFFIXES):
                 return True
-            reason = posixpath.splitext(base)[1].lower() or "no suffix"
+            suffix = posixpath.splitext(base)[1].lower()
+            reason = suffix or ("no suffix" if base else "names that end in /")
         self.pass_over(reason)
         return False
 

@@ -35,7 +35,8 @@ class Entry(NamedTuple):
 
     Attributes:
         name: The path relative to the root of the walk, with `/`. Bytes that are not UTF-8 are
-            surrogate escapes.
+            surrogate escapes. In S3, an object whose name is that of a folder, and ends in `/`, is
+            an entry if it has a content.
         kind: The kind of entry; a "linked folder" was entered, a "repeated folder" was skipped.
         length: The length of a file, in bytes.
         modified: The time of a file's last change, in microseconds since 1970, or a datetime.
@@ -246,7 +247,8 @@ def _files_in_s3(folder: Location, first: str, last: str | None) -> Iterator[Ent
     found = False
     for entry in _entries(folder, objects_in(folder.filesystem, folder.path, first, last)):
         found = True
-        yield entry
+        if entry.name:  # It is not the folder itself.
+            yield entry
     if not found:
         _require_folder(folder)
 
@@ -256,8 +258,8 @@ def _entries(root: Location, found: Iterable[Object]) -> Iterator[Entry]:
     start = len(bucket_and_prefix(root.path)[1])
     for one in found:
         name = one["Key"][start:]
-        # Consoles create an empty object to represent a folder.
-        if not name.endswith("/") and name:
+        # Consoles create an empty object to represent a folder; no other one is left out.
+        if one["Size"] or (name and not name.endswith("/")):
             yield Entry(name, "file", one["Size"], one["LastModified"])
 
 

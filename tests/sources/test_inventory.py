@@ -81,6 +81,25 @@ def test_an_inventory_equals_the_listing_of_its_bucket(bucket: Any, requests: li
     assert list(read(f"s3://fruits/{place}").values()) == [b"one", b"four"]
 
 
+def test_every_object_is_counted(tmp_path: Path) -> None:
+    def row(key: str, size: int) -> tuple[str, ...]:
+        return ("fruits", key, "a", "true", "false", str(size), "2026-01-02T03:04:05.000Z", "x")
+
+    rows = [row("Fig/1.jpg", 1), row("Fig/1.jpg", 2), row("Fig/1.jpg", 3), row("Fig/", 0)]
+    rows += [row("z.jpg/", 9), row("n.txt", 4), row(".x/1.jpg", 5), row("2.jpg", 6)]
+    data = as_csv(rows)
+    (tmp_path / "1.csv.gz").write_bytes(data)
+    (tmp_path / "manifest.json").write_bytes(manifest(data, "1.csv.gz"))
+    found = open_source(str(tmp_path / "manifest.json")).items()
+    assert found.images["length"].to_pylist() == [6, 3]
+    assert found.passed_over == {
+        ".txt": 1,
+        "hidden": 1,
+        "names that end in /": 1,
+        "repeated rows": 2,
+    }
+
+
 def test_an_object_that_was_replaced_after_the_inventory_is_listed_once_as_it_is(
     bucket: Any,
 ) -> None:

@@ -14,7 +14,7 @@ from fruits.sources.open_source import open_source
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location
 from fruits.storage.s3 import RetryingS3
-from fruits.storage.walk import walk
+from fruits.storage.walk import files_in, walk
 
 
 def keys(bucket: Any) -> list[str]:
@@ -54,6 +54,15 @@ def test_a_whole_bucket_is_a_folder_with_the_same_rules_as_on_disk(bucket: Any) 
     assert listing.passed_over == {".txt": 1, "@eaDir": 1, "hidden": 2}  # Each object.
     fill(bucket, ".trash/all.zip")
     assert open_source("s3://fruits").found().passed_over == listing.passed_over | {"hidden": 3}
+
+
+def test_an_object_with_the_name_of_a_folder_is_counted_unless_it_is_empty(bucket: Any) -> None:
+    fill(bucket, "photos/", "photos/1.jpg", "photos/z.jpg/", "photos/.x/")
+    bucket.put_object(Key="photos/Fig/", Body=b"")
+    listing = find_images("s3a://fruits/photos")
+    assert listing.images["path"].to_pylist() == ["s3a://fruits/photos/1.jpg"]
+    assert listing.passed_over == {"hidden": 1, "names that end in /": 2}
+    assert [one.name for one in files_in(Location.of("s3a://fruits/photos"))] == ["1.jpg"]
 
 
 ODD = ["?.jpg", "a#b.jpg", "%41.jpg", "a+b.jpg", "[x].jpg", "{a,b}.jpg", "*.jpg", "\\.jpg", " .jpg"]
