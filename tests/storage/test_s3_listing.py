@@ -53,7 +53,8 @@ def test_every_object_of_every_page_is_listed_once(
 ) -> None:
     monkeypatch.setattr(s3_listing, "_PAGES", pages)
     monkeypatch.setattr(s3_listing, "_MOST_PREFIXES", most)
-    for key in (*SHAPES[shape], "in/", "in.jpg", "inner/1.jpg"):
+    bucket.put_object(Key="in/", Body=b"")
+    for key in (*SHAPES[shape], "in.jpg", "inner/1.jpg"):
         bucket.put_object(Key=key, Body=b"x" * len(key))
     entries = list(walk(Location.of("s3a://fruits/in"), lambda name: True))
     wanted = sorted(key.removeprefix("in/") for key in SHAPES[shape])
