@@ -37,11 +37,13 @@ from fruits.storage.ahead import read_ahead
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
 from fruits.storage.location import Location
+from fruits.storage.s3_listing import has_objects
 from fruits.storage.walk import files_in, stat_file
 
 # Compressed tar archives are refused later, with a message of fruits.sources.tar_index.
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _ARCHIVES = (".zip", ".parquet", *_TARS)
+_FILES = (*_ARCHIVES, ".csv", ".tsv", ".json")
 
 # Files of this many bytes together are listed at the same time: while a zip archive is listed, each
 # of its members needs about 1 kB of memory.
@@ -245,9 +247,15 @@ def _is_file(location: Location) -> bool:
     if location.is_local:
         return os.path.isfile(location.path)
     try:
-        return bool(probe(location)["type"] == "file")
+        if probe(location)["type"] != "file":
+            return False
     except OSError:
         return False
+    if not location.is_s3 or location.path.lower().endswith(_FILES):
+        return True
+    # In S3, an object and a folder can have the same name.
+    with store_errors(location.uri):
+        return not has_objects(location.filesystem, location.path)
 
 
 def _has_images(location: Location) -> bool:

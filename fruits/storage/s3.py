@@ -98,7 +98,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         )
         return bucket, key, None
 
-    def list_objects(self, **options: str) -> dict[str, Any]:
+    def list_objects(self, **options: str | int) -> dict[str, Any]:
         """One page of a listing, as S3 sends it; the options are those of ``ListObjectsV2``."""
         try:
             answer: dict[str, Any] = sync(self.loop, self._call_s3, "list_objects_v2", **options)

@@ -251,6 +251,12 @@ def objects_in(filesystem: Any, path: str, first: str, last: str | None) -> Iter
         page = _page(filesystem, bucket, prefix, page["NextContinuationToken"], **options)
 
 
+def has_objects(filesystem: Any, path: str) -> bool:
+    """Whether there is an object below a folder; see :func:`objects`."""
+    bucket, prefix = bucket_and_prefix(path)
+    return bool(_page(filesystem, bucket, prefix, MaxKeys=1).get("Contents"))
+
+
 def _prefixes(filesystem: Any, bucket: str, root: str) -> tuple[list[str], list[Object]]:
     """Folders to list in parallel, and the objects that are in none of them."""
     prefixes, found = [root], list[Object]()
@@ -270,7 +276,7 @@ def _prefixes(filesystem: Any, bucket: str, root: str) -> tuple[list[str], list[
 
 
 def _page(
-    filesystem: Any, bucket: str, prefix: str, token: str | None = None, **options: str
+    filesystem: Any, bucket: str, prefix: str, token: str | None = None, **options: str | int
 ) -> Object:
     if token:
         options["ContinuationToken"] = token

@@ -184,6 +184,22 @@ def test_large_archives_are_listed_one_after_the_other(
     assert listed(f"{tmp_path}/shards") == keys
 
 
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_a_prefix_in_s3_that_is_also_an_object_is_opened_as_a_folder(
+    bucket: Any, content: bytes
+) -> None:
+    for key in ("photos", "notes", "fruit.csv"):
+        bucket.put_object(Key=key, Body=content)
+    bucket.put_object(Key="photos/Fig/1.jpg", Body=b"fig")
+    bucket.put_object(Key="fruit.csv/1.jpg", Body=b"no table")
+    for place in ("s3://fruits/photos", "s3://fruits/photos/"):
+        assert read(place) == {"s3a://fruits/photos/Fig/1.jpg": b"fig"}
+    with pytest.raises(InputError, match=r"wanted a folder .*s3://fruits/notes is a file"):
+        open_source("s3://fruits/notes").items()
+    with pytest.raises(InputError, match=r"wanted a table of paths"):
+        open_source("s3://fruits/fruit.csv").items()
+
+
 def test_files_of_other_kinds_are_reported_in_one_line(tmp_path: Path) -> None:
     for name, message in (
         ("a.txt", r"wanted a folder of images, or a \.zip.*a\.txt is a file"),
