@@ -211,19 +211,15 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
 def _read(path: str, length: int) -> bytes | OSError:
     if refused := too_long(length):
         return refused
-    name = original(path)
-    try:
-        return read(name)
-    except FileNotFoundError as error:
-        if name == path:
-            return error
-    except OSError as error:
-        return error
     # A table of paths has the names as its author wrote them.
-    try:
-        return read(path)
-    except OSError as error:
-        return error
+    for name in dict.fromkeys((original(path), path)):
+        try:
+            return read(name)
+        except FileNotFoundError as error:
+            missing = error
+        except OSError as error:
+            return error
+    return missing
 
 
 def _is_item(entry: Entry, selection: Selection) -> bool:

@@ -122,6 +122,8 @@ def object_errors(uri: str) -> Iterator[None]:
         if code == "InvalidRange":
             raise OSError(errno.EIO, "the file is shorter than it was", uri) from error
         raise
+    except UnicodeEncodeError as error:
+        raise _impossible(uri) from error
 
 
 def opened(path: str) -> BinaryIO:
@@ -133,11 +135,15 @@ def opened(path: str) -> BinaryIO:
     try:
         file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - caller closes
     except ValueError as error:  # The path has a zero byte, or half of a surrogate pair.
-        raise OSError(errno.EINVAL, "no file can have this name", path) from error
+        raise _impossible(path) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", path)
     return file
+
+
+def _impossible(name: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "no file can have this name", name)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -148,6 +148,29 @@ def test_missing_files_are_rows_with_a_reason(tmp_path: Path) -> None:
     assert "No such file" in str(nowhere)
 
 
+SURROGATES = ["\\udce9.jpg", "\\ud83d.jpg", "\\ud83d\\ude00.jpg"]
+
+
+def test_a_name_with_the_text_of_a_surrogate_is_literal(tmp_path: Path) -> None:
+    names = [f"a{name}" for name in SURROGATES]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    place = write(tmp_path / "t.csv", [["path"], *([name] for name in names), ["b\\ud83d.jpg"]])
+    found = read(place)
+    assert "No such file" in str(found.pop(f"file:{tmp_path}/b\\ud83d.jpg"))
+    assert found == {f"file:{tmp_path}/{name}": name.encode() for name in names}
+
+
+def test_a_key_with_the_text_of_a_surrogate_is_literal(bucket: Any, tmp_path: Path) -> None:
+    names = [f"photos/a{name}" for name in SURROGATES]
+    for name in names:
+        bucket.put_object(Key=name, Body=name.encode())
+    uris = [f"s3://fruits/{name}" for name in [*names, "photos/b\\ud83d.jpg"]]
+    found = read(write(tmp_path / "t.csv", [["path"], *([uri] for uri in uris)]))
+    assert "does not exist" in str(found.pop("s3a://fruits/photos/b\\ud83d.jpg"))
+    assert found == {f"s3a://fruits/{name}": name.encode() for name in names}
+
+
 def test_repeated_rows_count_once_and_a_file_with_two_labels_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     (tmp_path / "b.jpg").write_bytes(b"y")
