@@ -6,6 +6,7 @@ twice and read one at a time.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -196,10 +197,11 @@ def read_contents(paths: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]
     """Yields the contents of files in order, and reads several files ahead.
 
     Args:
-        paths: the path of each file, as in :data:`LISTING`, and its length in bytes.
+        paths: the path of each file, as in :data:`LISTING`, and its length in bytes; 0 if unknown.
 
     Yields:
-        The bytes, or the error of reading them.
+        The bytes, or the error of reading them. A file of another length was changed after it was
+        listed: its features would be kept under the length and the time of the old content.
 
     Raises:
         StorageError: the store cannot be used; this is not an error of one file.
@@ -214,12 +216,22 @@ def _read(path: str, length: int) -> bytes | OSError:
     # A table of paths has the names as its author wrote them.
     for name in dict.fromkeys((original(path), path)):
         try:
-            return read(name)
+            content = read(name)
         except FileNotFoundError as error:
             missing = error
         except OSError as error:
             return error
+        else:
+            return _changed(content, length) or content
     return missing
+
+
+def _changed(content: bytes, length: int) -> OSError | None:
+    """The error for a content with another length than the listed one, which is 0 if unknown."""
+    if length in (0, len(content)):
+        return None
+    now = f"{length:,} bytes were listed, it has {len(content):,}"
+    return OSError(errno.EIO, f"the file was changed: {now}")
 
 
 def _is_item(entry: Entry, selection: Selection) -> bool:

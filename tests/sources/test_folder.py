@@ -110,6 +110,24 @@ def test_contents_are_in_order_and_an_unreadable_file_yields_its_error(
     assert sum(isinstance(content, bytes) for content in contents) == 38
 
 
+@pytest.mark.parametrize("content", [b"", b"four", b"fourteen bytes"])
+def test_a_file_that_was_changed_after_it_was_listed_yields_an_error(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"eight by")
+    (tmp_path / "2.jpg").write_bytes(b"eight by")
+    listing = find_images(str(tmp_path)).images
+    (tmp_path / "1.jpg").write_bytes(content)
+    changed, same = images.contents_of(listing)
+    assert f"the file was changed: 8 bytes were listed, it has {len(content)}" in str(changed)
+    assert same == b"eight by"
+
+
+def test_a_file_of_unknown_length_is_read(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"eight by")
+    assert list(read_contents([(f"file:{tmp_path}/1.jpg", 0)])) == [b"eight by"]
+
+
 def test_reads_overlap_within_a_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     held, most, together, reading = 0, 0, 0, 0
     lock = threading.Lock()

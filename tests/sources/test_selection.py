@@ -199,7 +199,7 @@ def test_broken_links_are_listed_if_they_have_names_of_images(tmp_path: Path) ->
     assert names_of(tmp_path) == ["Fig/1.jpg", "Fig/2.jpg", "Fig/3.jpg"]
     assert find_images(str(tmp_path)).passed_over == {"broken links": 1}
     paths = [f"file:{tmp_path}/Fig/{number}.jpg" for number in (1, 2, 3)]
-    whole, missing, circle = read_contents((path, 5) for path in paths)
+    whole, missing, circle = read_contents((path, 9) for path in paths)
     assert whole == b"Fig/1.jpg"
     assert isinstance(missing, FileNotFoundError)
     assert isinstance(circle, OSError)
