@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,9 +125,6 @@ def _look(uri: str) -> Entry | StorageError | None:
     """The entry of a file, the error if it is forbidden, or None if it is missing."""
     filesystem, path = listed_at(uri)
     try:
-        if uri.startswith("file:"):
-            status = os.stat(path)
-            return Entry(path, "file", status.st_size, status.st_mtime_ns // 1000)
         return stat_file(Location(filesystem, path, uri))
     except (OSError, ValueError):
         return None

@@ -25,6 +25,8 @@ Kind = Literal["file", "special file", "broken link", "linked folder", "repeated
 # The errors of broken and of circular links.
 _BROKEN = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
+# In microseconds since 1970: Python's datetime has the years 1 to 9999, a wrong clock also others.
+_EARLIEST, _LATEST = -62_000_000_000_000_000, 250_000_000_000_000_000
 
 # Device and inode.
 _Identity = tuple[int, int]
@@ -39,7 +41,8 @@ class Entry(NamedTuple):
             an entry if it has a content.
         kind: The kind of entry; a "linked folder" was entered, a "repeated folder" was skipped.
         length: The length of a file, in bytes.
-        modified: The time of a file's last change, in microseconds since 1970, or a datetime.
+        modified: The time of a file's last change, in microseconds since 1970 and between the years
+            5 and 9892, or a datetime.
         target: The real path of a linked folder.
     """
 
@@ -158,8 +161,7 @@ def _scan(folder: _Folder, enters: Callable[[str], bool], subfolders: list[str])
                     continue
                 one = _look(entry, name)
             except FileNotFoundError:
-                # It was deleted after the folder was listed, or is now in a folder of another name.
-                missed = True
+                missed = True  # It was deleted, or the folder has another name now.
                 continue
             except PermissionError as error:
                 # The folder can be read but not entered: the folder is reported, not the file.
@@ -216,7 +218,11 @@ def _enter(parent: _Folder, name: str) -> _Folder:
 
 def _file(name: str, status: os.stat_result) -> Entry:
     kind: Kind = "file" if stat.S_ISREG(status.st_mode) else "special file"
-    return Entry(name, kind, status.st_size, status.st_mtime_ns // 1000)
+    return Entry(name, kind, status.st_size, _clamped(status.st_mtime_ns // 1000))
+
+
+def _clamped(modified: int) -> int:
+    return min(max(modified, _EARLIEST), _LATEST)
 
 
 def _containing(path: str) -> frozenset[_Identity]:
@@ -290,5 +296,5 @@ def _modified(info: dict[str, Any]) -> datetime | int:
         if isinstance(modified, datetime):
             return modified
         if modified is not None:
-            return int(modified * 1_000_000)
+            return _clamped(int(modified * 1_000_000))
     return 0

@@ -1,4 +1,5 @@
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from fruits.sources import folder as images
 from fruits.sources.folder import find_images, read_contents
 from fruits.sources.listing import LISTING, anti_join, sample_evenly
 from fruits.sources.naming import Naming
+from fruits.sources.open_source import open_source
 from fruits.spark.read_images import read_images
 
 AWKWARD = ["Apple Red 1", "v1.2", "Pêche é", "50% off", "No #1", "a%20b", "x::y", "[abc]", "{a,b}"]
@@ -55,6 +57,22 @@ def test_length_and_modification_time_are_those_of_the_file(draw: Callable[..., 
     row = find_images(str(root)).images.to_pylist()[0]
     assert row["length"] == file.stat().st_size
     assert row["modified"] == datetime.fromtimestamp(1_700_000_000.25, UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "year"), [(10**12, 9892), (10**13, 9892), (-(10**11), 5), (-(10**13), 5)]
+)
+def test_times_that_no_datetime_has_are_listed_as_the_nearest_ones(seconds: int, year: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        file = Path(folder) / "1.jpg"
+        file.touch()
+        os.utime(file, (seconds, seconds))
+        if file.stat().st_mtime != seconds:
+            pytest.skip("this file system has no such times")
+        (Path(folder) / "t.csv").write_text("path\n1.jpg\n")
+        for place in (folder, f"{folder}/t.csv", f"{folder},{folder}/t.csv"):
+            (row,) = open_source(place).items().images.to_pylist()
+            assert row["modified"].year == year
 
 
 def test_spark_lists_the_same_files_labels_lengths_and_times(
