@@ -6,6 +6,7 @@ scheme: the side of a split, or a cross-validation that keeps groups together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -234,6 +235,13 @@ def similarity_order(centres: Array) -> list[int]:
 def labels_by_similarity(classifier: Classifier) -> list[str]:
     """The labels of a classifier in the order of :func:`similarity_order`."""
     return [classifier.labels[place] for place in similarity_order(classifier.centres)]
+
+
+def in_order(labels: Iterable[str], order: Iterable[str]) -> list[str]:
+    """Labels in a given order, without duplicates; those that are not in it last, by alphabet."""
+    left = set(labels)
+    first = [label for label in dict.fromkeys(order) if label in left]
+    return [*first, *sorted(left.difference(first))]
 
 
 def _log_loss(likelihood: Array) -> float | None:

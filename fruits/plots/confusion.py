@@ -12,7 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS, Evaluation
+from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS, Evaluation, in_order
 from fruits.plots.style import INK, MUTED, Array, font, new_figure, short, width
 from fruits.wording import counted
 
@@ -59,7 +59,8 @@ def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Fig
         order: The labels with similar ones next to each other, as from `labels_by_similarity`.
             Other labels follow in alphabetical order.
     """
-    cells = _cells(evaluation, _ordered(evaluation, order or ()))
+    labels = in_order((one.label for one in evaluation.labels), order or ())
+    cells = _cells(evaluation, labels)
     rows = len(cells.names)
     side = float(np.clip(0.32 * rows, 3, 11))  # of the matrix, in inches
     letters = font(float(np.clip(0.8 * 72 * side / rows, 4, 9)))
@@ -81,13 +82,6 @@ def _title(evaluation: Evaluation) -> str:
     if others:
         title += f"\nthe {listed:,} labels with the most images, of {listed + others:,}"
     return title
-
-
-def _ordered(evaluation: Evaluation, order: Sequence[str]) -> list[str]:
-    """The labels of the evaluation, those in ``order`` first."""
-    left = {one.label for one in evaluation.labels}
-    wanted = [label for label in dict.fromkeys(order) if label in left]
-    return wanted + sorted(left.difference(wanted))
 
 
 def _cells(evaluation: Evaluation, labels: Sequence[str]) -> _Cells:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS
+from fruits.classify.evaluate import MATRIX_LABELS, NUMBERED_LABELS, in_order
 from fruits.wording import counted
 
 _LETTERS = 26
@@ -79,9 +79,7 @@ def matrix(evaluation: Mapping[str, Any], order: Sequence[str]) -> Matrix | None
     found = {label for row in rows for label in row[:2]}
     if not found:
         return None
-    labels = [one for one in dict.fromkeys(order) if one in found]
-    labels += sorted(found.difference(labels))
-    shown = _most_wrong(labels, rows)
+    shown = _most_wrong(in_order(found, order), rows)
     left_out: Mapping[str, int] = evaluation.get("left_out", {})
     totals = {one["label"]: one["images"] for one in evaluation["labels"]}
     # Of the labels that are not listed, some rows may be missing.

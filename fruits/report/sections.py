@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fruits.classify.evaluate import in_order
 from fruits.classify.review import Confusion
 from fruits.classify.unevaluated import uses_model
 from fruits.report.data import ReportData
@@ -250,7 +251,7 @@ def samples(report: ReportData) -> tuple[list[tuple[str, int, list[Photo]]], int
     images = report.images
     codes = images["label"].combine_chunks().fill_null("").dictionary_encode()
     labels, places = codes.dictionary.to_pylist(), np.asarray(codes.indices)
-    wanted = _in_order(labels, report.order)
+    wanted = in_order(labels, report.order)
     each = int(np.clip(SAMPLED_IMAGES // max(1, min(len(wanted), SAMPLED_LABELS)), 3, 12))
     by_label = np.argsort(places, kind="stable")
     counts = np.bincount(places, minlength=len(labels))
@@ -264,12 +265,6 @@ def samples(report: ReportData) -> tuple[list[tuple[str, int, list[Photo]]], int
         photos = [_photo(report, row["path"], row["label"], row["split"]) for row in found]
         rows.append((label or "no label", len(own), photos))
     return rows, max(0, len(wanted) - SAMPLED_LABELS)
-
-
-def _in_order(labels: Sequence[str], order: Sequence[str]) -> list[str]:
-    left = set(labels)
-    first = [label for label in dict.fromkeys(order) if label in left]
-    return [*first, *sorted(left.difference(first))]
 
 
 def paths_of(confusions: Iterable[Confusion], quality: Iterable[pa.Table]) -> list[str]:

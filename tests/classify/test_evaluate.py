@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 from sklearn import metrics  # type: ignore[import-untyped]
 
-from fruits.classify.evaluate import Evaluation, evaluation_of, similarity_order
+from fruits.classify.evaluate import Evaluation, evaluation_of, in_order, similarity_order
 from fruits.classify.model import top_indices
 from fruits.classify.rows import SCORES, evaluate_sides
 from fruits.classify.tally import Tally
@@ -218,3 +218,9 @@ def test_sides_are_evaluated_in_batches_as_in_one_table() -> None:
     assert whole[1] == evaluation_of(tally, "split: test", most_frequent="l2", identical=3)
     nothing = scores.filter(pc.equal(scores["label"], "new"))
     assert evaluate_sides(nothing.to_batches(), LABELS, "l2", None) == []
+
+
+def test_labels_that_are_not_in_the_given_order_come_last_by_alphabet() -> None:
+    labels = ["Plum", "Fig", "Fig", "Apple", "Kiwi"]
+    assert in_order(labels, ["Kiwi", "Lime", "Fig", "Kiwi"]) == ["Kiwi", "Fig", "Apple", "Plum"]
+    assert in_order(labels, ()) == ["Apple", "Fig", "Kiwi", "Plum"]
