@@ -64,9 +64,9 @@ class Finding:
     reason: str
 
 
-def file_name(kind: str) -> str:
-    """The name of the file of one kind."""
-    return kind.replace(" ", "_").replace("-", "_") + ".parquet"
+def file_of(kind: str) -> str:
+    """The file of one kind, below the output."""
+    return f"quality/{kind.replace(' ', '_').replace('-', '_')}.parquet"
 
 
 def table_of(findings: Iterable[Finding]) -> pa.Table:

@@ -82,8 +82,7 @@ class ReportData:
             :func:`fruits.sources.thumbnail.thumbnail`. Some may be missing.
         order: The labels for the confusion matrix, with similar ones next to each other.
         confusions: The worst confusions of the first evaluation.
-        quality: The tables of findings (:data:`fruits.quality.findings.SCHEMA`) by the names of
-            their files, such as "duplicate".
+        quality: The tables of findings (:data:`fruits.quality.findings.SCHEMA`) by kind.
         rejected: The rejected images.
         static_map: A PNG picture of the first two components, for printing and for browsers
             without JavaScript; None if there is none.

@@ -135,12 +135,12 @@ def _findings(report: ReportData) -> tuple[list[str], NDArray[np.uint32]]:
     paths = report.images["path"]
     names: list[str] = []
     codes = np.full(len(paths), _NONE, np.uint32)
-    for name in (name for name in KINDS if name in report.quality):
-        named = np.asarray(pc.is_in(paths, report.quality[name]["path"].combine_chunks()))
+    for kind in (kind for kind in KINDS if kind in report.quality):
+        named = np.asarray(pc.is_in(paths, report.quality[kind]["path"].combine_chunks()))
         own = named & (codes == _NONE)
         if own.any():
             codes[own] = len(names)
-            names.append(KINDS[name][0])
+            names.append(KINDS[kind][0])
     return names, codes
 
 

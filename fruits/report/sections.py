@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from fruits.classify.evaluate import in_order
 from fruits.classify.review import Confusion
 from fruits.classify.unevaluated import uses_model
+from fruits.quality.findings import file_of
 from fruits.report.data import ReportData
 from fruits.report.thumbnails import data_uri
 
@@ -80,7 +80,7 @@ class Section:
 
 
 KINDS = {
-    "label_suspect": (
+    "label suspect": (
         "Labels that may be wrong",
         "For these photographs, the classifier is less sure of the given label than usual, and "
         "sure enough of another one. Some have a wrong label, others are hard to tell apart. The "
@@ -91,7 +91,7 @@ KINDS = {
         "Photographs that are far from the mean of every label: they show something else, are "
         "damaged, or are rare views. The farthest come first.",
     ),
-    "split_duplicate": (
+    "split duplicate": (
         "Photographs on two sides of the split",
         "The same photograph is on two sides of the split. If one of them is the training side, "
         "the accuracy on the other side is too high.",
@@ -101,7 +101,7 @@ KINDS = {
         "Files with the same bytes on one side of the split; the second one of each pair is the "
         "one to keep. Those whose labels differ come first.",
     ),
-    "near_duplicate": (
+    "near-duplicate": (
         "Near-duplicates",
         "The same picture in files with other bytes: saved again, in another size or format. "
         "Other views of the same object are not listed.",
@@ -117,16 +117,15 @@ KINDS = {
 
 def quality_sections(report: ReportData) -> list[Section]:
     """A section for each table in ``quality/``, including empty tables."""
-    known = [name for name in KINDS if name in report.quality]
-    return [_quality(report, name) for name in known]
+    return [_quality(report, kind) for kind in KINDS if kind in report.quality]
 
 
-def _quality(report: ReportData, name: str) -> Section:
-    title, about = KINDS[name]
-    rows = report.quality[name]
+def _quality(report: ReportData, kind: str) -> Section:
+    title, about = KINDS[kind]
+    rows = report.quality[kind]
     first = rows.slice(0, SHOWN).to_pylist()
-    was_made = _by_name(report.run["quality"]).get(name, 0) is not None
-    if name == "outlier":
+    was_made = report.run["quality"].get(kind, 0) is not None
+    if kind == "outlier":
         about += (
             " The distances are those of the classifier of the model."
             if uses_model(report.run)
@@ -135,29 +134,24 @@ def _quality(report: ReportData, name: str) -> Section:
         if called := _outliers_called_unknown(report):
             about += f" Of those on the map, the predictions also report {called:,} as unknown."
     return Section(
-        name.replace("_", "-"),
+        kind.replace(" ", "-"),
         title,
         about,
         [_group(report, row) for row in first if row["path"]],
         [_line(row) for row in first if not row["path"]],
         rows.num_rows if was_made else None,
-        f"quality/{name}.parquet",
-        _skipped(report, name),
+        file_of(kind),
+        _skipped(report, kind),
     )
 
 
-def _skipped(report: ReportData, name: str) -> str:
+def _skipped(report: ReportData, kind: str) -> str:
     """The reasons in run.json why findings of a kind may be missing; "" if none are."""
-    skipped = _by_name(report.run["quality"].get("skipped", {}))
+    skipped = report.run["quality"].get("skipped", {})
     # Copies on two sides are found together with the others, within the same limits.
-    names = (name, "duplicate", "near_duplicate") if name == "split_duplicate" else (name,)
-    why = "; ".join(skipped[one] for one in names if one in skipped)
+    kinds = (kind, "duplicate", "near-duplicate") if kind == "split duplicate" else (kind,)
+    why = "; ".join(skipped[one] for one in kinds if one in skipped)
     return why[:1].upper() + why[1:]
-
-
-def _by_name(kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of run.json by the names of the tables of their kinds."""
-    return {re.sub(r"\W", "_", kind): value for kind, value in kinds.items()}
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:

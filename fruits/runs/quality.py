@@ -11,7 +11,7 @@ import pyarrow as pa
 from fruits.features.rows import rows_of_paths, scan, write_rows
 from fruits.quality.copies import COLUMNS
 from fruits.quality.drift import drift_of_runs, drift_of_splits, farthest_first
-from fruits.quality.findings import Finding, by_kind, counts_of, file_name
+from fruits.quality.findings import Finding, by_kind, counts_of, file_of
 from fruits.runs.classifier_findings import classifier_findings
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
@@ -20,8 +20,6 @@ from fruits.runs.extract import Extracted
 from fruits.runs.label_memory import most_compared, most_labels
 from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
-
-FOLDER = "quality"
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def find_quality(
             reasons = [skipped[kind]] if kind in skipped else []
             skipped[kind] = "; ".join([*reasons, f"{count:,} more findings are not listed"])
         for kind, table in tables.items():
-            write_rows(context.staged.uri(f"{FOLDER}/{file_name(kind)}"), table)
+            write_rows(context.staged.uri(file_of(kind)), table)
         return Quality(counts_of(tables) | dict.fromkeys(not_made), skipped)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from fruits.classify.evaluate import Evaluation, labels_by_similarity
 from fruits.features.rows import sample_batches
 from fruits.features.table import FeatureTable
+from fruits.quality.findings import file_of
 from fruits.report.data import IMAGES, REJECTED, Rejected, ReportData
 from fruits.report.sections import KINDS, paths_of
 from fruits.runs.classify import Classified
@@ -97,10 +98,10 @@ def _sampled_images(rows: pads.Dataset, total: int) -> pa.Table:
 
 
 def _quality(context: RunContext) -> dict[str, pa.Table]:
-    """The staged tables of findings, by name."""
-    files = {name: f"quality/{name}.parquet" for name in KINDS}
+    """The staged tables of findings, by kind."""
+    files = {kind: file_of(kind) for kind in KINDS}
     return {
-        name: context.staged.dataset(file).to_table()
-        for name, file in files.items()
+        kind: context.staged.dataset(file).to_table()
+        for kind, file in files.items()
         if context.staged.exists(file)
     }

@@ -20,12 +20,11 @@ from fruits import plots
 from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.unevaluated import not_evaluated, uses_model
 from fruits.features.rows import scan
-from fruits.quality.findings import file_name
+from fruits.quality.findings import file_of
 from fruits.report.facts import stage_seconds
 from fruits.runs.confusions import worst_confusions
 from fruits.runs.finished import Run
 from fruits.runs.output_record import PAGE
-from fruits.runs.quality import FOLDER
 
 if TYPE_CHECKING:
     from IPython.display import DisplayObject
@@ -138,8 +137,7 @@ def suspects(run: Run, count: int = 10) -> Figure | Note:
     """Images whose label may be wrong: the first ones of ``quality/label_suspect.parquet``."""
     if run.classified is None:
         return _nothing(run)
-    name = f"{FOLDER}/{file_name('label suspect')}"
-    found = run.outputs.published(name).to_table().slice(0, count)
+    found = run.outputs.published(file_of("label suspect")).to_table().slice(0, count)
     pictures = run.pictures_of(found["path"].to_pylist())
     shown = [row for row in found.to_pylist() if row["path"] in pictures]
     if not shown:

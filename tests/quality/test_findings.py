@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from fruits.quality import findings
-from fruits.quality.findings import KINDS, SCHEMA, Finding, by_kind, counts_of, file_name
+from fruits.quality.findings import KINDS, SCHEMA, Finding, by_kind, counts_of, file_of
 from fruits.quality.outliers import outliers
 
 
@@ -28,8 +28,8 @@ def test_the_first_findings_are_listed_if_there_are_too_many(
 
 
 def test_files_are_named_after_their_kinds() -> None:
-    assert file_name("near-duplicate") == "near_duplicate.parquet"
-    assert file_name("split duplicate") == "split_duplicate.parquet"
+    assert file_of("near-duplicate") == "quality/near_duplicate.parquet"
+    assert file_of("split duplicate") == "quality/split_duplicate.parquet"
 
 
 def test_outliers_are_beyond_the_threshold_and_the_farthest_comes_first() -> None:

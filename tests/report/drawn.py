@@ -152,5 +152,5 @@ def quality(
             }
             for n in range(0, min(8, len(paths) - 1), 2)
         ]
-        found[kind.replace(" ", "_").replace("-", "_")] = pa.Table.from_pylist(rows, SCHEMA)
+        found[kind] = pa.Table.from_pylist(rows, SCHEMA)
     return found

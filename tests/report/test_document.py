@@ -74,7 +74,7 @@ def test_the_map_has_every_image_with_its_thumbnail(page: str, report: ReportDat
         assert [data["labels"][n] for n in data[name]] == images[name].to_pylist()
     assert [data["splits"][n] for n in data["split"]] == images["split"].to_pylist()
     np.testing.assert_allclose(data["confidence"], images["confidence"].to_numpy(), rtol=1e-6)
-    first = report.quality["label_suspect"]["path"].to_pylist()
+    first = report.quality["label suspect"]["path"].to_pylist()
     assert data["findings"][0] == "Labels that may be wrong"
     assert [path for path, n in zip(paths, data["finding"], strict=True) if n == 0] == first
     for number, plane in enumerate(report.planes):
@@ -229,8 +229,8 @@ def test_the_findings_are_counted_at_the_top_each_with_a_link_and_photographs(
     tiles = page[page.index('<ul class="tiles">') :]
     tiles = tiles[: tiles.index("</ul>")]
     assert page.index('<ul class="tiles">') < page.index('id="figures"')
-    links = [str(one["href"])[1:].replace("-", "_") for one in Outline(tiles).all("a")]
-    assert set(report.quality) == set(links) - {"unknown"}
+    links = [str(one["href"])[1:] for one in Outline(tiles).all("a")]
+    assert {kind.replace(" ", "-") for kind in report.quality} == set(links) - {"unknown"}
     counts = [int(n) for n in re.findall(r'<span class="value">(\d+)</span>', tiles)]
     assert counts[: len(report.quality)] == [t.num_rows for t in report.quality.values()]
     assert tiles.count("<img") == 3 * len(links)

@@ -27,7 +27,7 @@ from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.predictor import Predictor
 from fruits.quality.atlas import ATLAS
-from fruits.quality.findings import KINDS, SCHEMA, file_name
+from fruits.quality.findings import KINDS, SCHEMA, file_of
 from fruits.quality.gaussian import Gaussian, frechet_distance
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
@@ -197,7 +197,7 @@ def test_spark_reads_all_findings_as_one_table(
     result, output = finished
     found = spark.read.parquet(str(output / "quality")).toPandas()
     assert found.columns.tolist() == SCHEMA.names
-    assert {path.name for path in (output / "quality").iterdir()} == {*map(file_name, KINDS)}
+    assert {*(output / "quality").iterdir()} == {output / file_of(kind) for kind in KINDS}
     counts = found["kind"].value_counts().to_dict()
     assert {kind: counts.get(kind, 0) for kind in KINDS} == result.report["quality"]
     (leak,) = found.query("kind == 'split duplicate'").to_dict("records")
