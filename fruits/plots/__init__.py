@@ -2,21 +2,15 @@
 
 from fruits.plots.calibration import calibration
 from fruits.plots.confusion import confusion
-from fruits.plots.multiples import PANELS, scatter_groups
-from fruits.plots.palette import COLOURS
+from fruits.plots.multiples import scatter_groups
 from fruits.plots.pictures import image_grid, pairs, suspects
 from fruits.plots.png import png
-from fruits.plots.scatter import LEGEND_LABELS, NAMED_LABELS, scatter
+from fruits.plots.scatter import scatter
 from fruits.plots.seconds import stage_seconds
 from fruits.plots.tradeoff import tradeoff
-from fruits.plots.variance import SEPARATE_BARS, scree
+from fruits.plots.variance import scree
 
 __all__ = [
-    "COLOURS",
-    "LEGEND_LABELS",
-    "NAMED_LABELS",
-    "PANELS",
-    "SEPARATE_BARS",
     "calibration",
     "confusion",
     "image_grid",

@@ -7,7 +7,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from fruits import plots
-from fruits.plots.palette import find_groups
+from fruits.plots.multiples import PANELS
+from fruits.plots.palette import COLOURS, find_groups
+from fruits.plots.scatter import NAMED_LABELS
 
 KINDS = [f"Apple {n}" for n in range(6)] + ["Cherry Red", "Cherry Wax", "Fig 1", "Kiwi 2"]
 KINDS += ["Tomato 1", "Tomato 2"]
@@ -56,15 +58,15 @@ def test_scatter_names_the_most_frequent_of_very_many_labels():
     names = [f"class {number}" for number in range(300)]
     points, labels = cloud(300, names)
     figure = plots.scatter(np.repeat(points, 2, axis=0)[100:], sorted(labels * 2)[100:], shares(9))
-    assert len(texts(figure)) == plots.NAMED_LABELS
-    assert f"{plots.NAMED_LABELS} most frequent labels are named" in figure.axes[0].get_title()
+    assert len(texts(figure)) == NAMED_LABELS
+    assert f"{NAMED_LABELS} most frequent labels are named" in figure.axes[0].get_title()
 
 
 def test_scatter_names_labels_of_all_groups_where_all_are_equally_frequent():
     names = [f"{word} {number:02d}" for word in ("Apple", "Fig", "Kiwi") for number in range(90)]
     named = [text.split()[0] for text in texts(plots.scatter(*cloud(270, names), shares(9)))]
     assert {word: named.count(word) for word in ("Apple", "Fig", "Kiwi")} == {
-        word: pytest.approx(plots.NAMED_LABELS / 3, abs=1) for word in ("Apple", "Fig", "Kiwi")
+        word: pytest.approx(NAMED_LABELS / 3, abs=1) for word in ("Apple", "Fig", "Kiwi")
     }
 
 
@@ -95,7 +97,7 @@ def test_scatter_of_many_groups_has_ten_colours_at_most_and_grey_for_the_rest(co
 
 def test_scatter_gives_twenty_labels_ten_hues_twice():
     drawn = set(colours(plots.scatter(*cloud(262, LABELS[:20]), shares(9))).values())
-    plain = {to_rgb(colour) for colour in plots.COLOURS}
+    plain = {to_rgb(colour) for colour in COLOURS}
     assert plain < drawn
     assert {tuple(np.divide(colour, 0.65).round(6)) for colour in drawn - plain} == {
         tuple(np.round(colour, 6)) for colour in plain
@@ -204,7 +206,7 @@ def test_small_multiples_show_every_image_of_a_label_that_has_a_colour():
 def test_small_multiples_of_very_many_labels_say_what_they_leave_out():
     names = [f"Kind{number:03d} a" for number in range(300)]
     figure = plots.scatter_groups(*cloud(600, names), shares(9))
-    assert len(panels(figure)) == plots.PANELS
+    assert len(panels(figure)) == PANELS
     assert figure.get_suptitle().endswith("; 60 labels with fewer images not shown")
     large = plots.scatter_groups(*cloud(600, LABELS[:30] + KINDS[:2]), shares(9))
     (_, shown), _ = panels(large)
