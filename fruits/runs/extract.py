@@ -150,6 +150,10 @@ def _divided(context: RunContext, bounds: Sequence[str]) -> RunContext:
 def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
     """Extracts the missing features, with a progress bar."""
     workers, store, progress = context.workers, context.store, context.stages.progress
+
+    def save(copies: Parts) -> None:
+        commit_copies(workers, store, copies, known)
+
     with (
         images_bar(missing.num_rows, progress) as bar,
         known_digests(workers, store, known) as digests,
@@ -157,9 +161,10 @@ def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
         done = extract(
             *(workers, missing, digests, context.graph, store, context.config.chunk),
             progress=partial(_advance, bar),
+            save_copies=save,
         )
     if done.copies.num_rows:
-        commit_copies(workers, store, done.copies, known)
+        save(done.copies)
     return done
 
 

@@ -56,7 +56,7 @@ def with_contents(files: pa.Table, copies: dict[str, str]) -> pa.Table:
 
 
 def commit_copies(workers: Workers, store: FeatureWriter, copies: Parts, known: Parts) -> None:
-    """Commits the rows of copies, with the features of their contents, all at once.
+    """Commits the rows of copies, with the features of their contents, in one commit.
 
     Args:
         workers: The workers. Each task writes the rows of at most :data:`ROWS_OF_A_FILE` copies, so

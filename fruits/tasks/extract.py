@@ -44,20 +44,24 @@ Inputs = Shared[tuple[CompiledGraph, Known]]
 Featurize = Callable[[Iterable[bytes | Exception], CompiledGraph, Keep], Iterator[Result]]
 
 
+SAVE_SHARE = 10
+"""The minimum ratio of the time between two commits of copies to the time of a commit."""
+
+
 # The row of an image; its thumbnail is written to another file than its features.
 ROWS = FEATURES.append(pa.field("thumbnail", pa.binary()))
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """The result of an extraction; all other files are copies.
+    """The result of an extraction; all other files are copies that are saved.
 
     Attributes:
         extracted: The number of files that went through the CNN and have features.
         rejected: The files without features and the reasons, rows of
             :data:`fruits.features.rows.REJECTED`, in the same parts as the files.
-        copies: The copies of known contents, rows of :data:`fruits.tasks.copies.COPIES`. Their
-            rows of features are not committed yet: see :func:`fruits.tasks.copies.commit_copies`.
+        copies: The copies of known contents that are not saved yet, rows of
+            :data:`fruits.tasks.copies.COPIES`.
     """
 
     extracted: int
@@ -74,6 +78,7 @@ def extract(
     chunk: int,
     progress: Callable[[int], object] = lambda done: None,
     contents: Reader = contents_of,
+    save_copies: Callable[[Parts], object] | None = None,
 ) -> Extraction:
     """Extracts the features of files and commits them, chunk by chunk and at least once a minute.
 
@@ -88,9 +93,12 @@ def extract(
         chunk: The maximum number of files in a chunk.
         progress: Called with the number of finished files, from time to time.
         contents: Reads items of their source.
+        save_copies: Commits the rows of copies, see :func:`fruits.tasks.copies.commit_copies`. It
+            is called after a chunk, about once a minute, or less often if it is slow. None to
+            return all copies.
     """
     rejected, copies = Spread(REJECTED, files.bounds), Spread(COPIES, files.bounds)
-    total, start = Outcome(), 0
+    total, start, saved, due = Outcome(), 0, 0, time.monotonic() + commits.COMMIT_SECONDS
     with workers.share((graph, known)) as shared:
         # From part to part, chunks follow the order of the paths, by which the tables of results
         # are merged. In a part, they follow archives, so that a task reads its images with few
@@ -106,10 +114,19 @@ def extract(
             done = chunk_commits.total
             rejected.add(with_reasons(part, done.rejected))
             copies.add(with_contents(part, done.copies))
+            if save_copies and time.monotonic() >= due:
+                began, found = time.monotonic(), copies.parts()
+                if found.num_rows:
+                    save_copies(found)
+                saved, copies = saved + found.num_rows, Spread(COPIES, files.bounds)
+                # Each time, it reads the digests of all known contents.
+                taken = time.monotonic() - began
+                due = began + taken + max(commits.COMMIT_SECONDS, SAVE_SHARE * taken)
             start += part.num_rows
             total = Outcome(done=[range(start)], seconds=total.seconds + done.seconds)
     without, again = rejected.parts(), copies.parts()
-    return Extraction(files.num_rows - without.num_rows - again.num_rows, without, again)
+    extracted = files.num_rows - without.num_rows - saved - again.num_rows
+    return Extraction(extracted, without, again)
 
 
 def most_images(done: Outcome) -> int:
