@@ -40,6 +40,7 @@ from fruits.networks.compile import compile_backbone
 from fruits.networks.runtime import featurize
 from fruits.sources.folder import find_images, read_contents
 from fruits.spark.session import get_spark
+from fruits.storage.location import Location
 
 Features = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -206,7 +207,7 @@ def _spark(spark: SparkSession) -> Callable[[Features, Places], tuple[Predict, f
         for start in range(0, len(x), 10_000):
             some = slice(start, start + 10_000)
             columns = {"label": pa.array(labels[some].astype(float)), "features": lists(x[some])}
-            write_rows(f"file:{FOLDER}/{start:09}.parquet", pa.table(columns))
+            write_rows(Location.of(f"{FOLDER}/{start:09}.parquet"), pa.table(columns))
         rows = spark.read.parquet(f"file:{FOLDER}")
         vectors = rows.select("label", array_to_vector(F.col("features")).alias("features"))
         cached = vectors.cache()

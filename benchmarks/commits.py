@@ -21,9 +21,10 @@ from benchmarks.report import table
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import read_moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
-from fruits.features.table import THUMBNAILS
+from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks.compact import compact
 from fruits.tasks.local import LocalWorkers
@@ -39,7 +40,7 @@ def main() -> None:
     lines = []
     with exclusive(f"file:{FOLDER}/_lock") as lock, LocalWorkers(1) as workers:
         workers.start()
-        writer = FeatureWriter(f"file:{FOLDER}/features", lock)
+        writer = FeatureWriter(Location.of(f"{FOLDER}/features"), lock)
         for number in range(options.growths):
             rows = drawn(number, options.rows, options.features)
             begin = time.perf_counter()
@@ -69,8 +70,8 @@ def grow(
         compact(workers, writer)
     name = f"{number:032x}.parquet"
     pictures = pa.table([rows["sha256"], [b"thumbnail" * 200] * rows.num_rows], schema=THUMBNAILS)
-    write_rows(f"{writer.uri}/_thumbnails/{name}", pictures)
-    write_rows(f"{writer.staged}/{name}", rows)
+    write_rows(writer.root / THUMBNAILS_FOLDER / name, pictures)
+    write_rows(writer.staged / name, rows)
     chunk = writer.commit([name], REJECTED.empty_table())
     own = measured_by_label(rows.select(["label", "features"]).to_batches())
     replace(writer.side_file(chunk.number, "moments"), own.to_bytes())

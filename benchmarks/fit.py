@@ -144,11 +144,11 @@ def drawn(spark: SparkSession, part: str, rows: int, features: int) -> Iterator[
                 "modified": pa.nulls(len(batch), pa.timestamp("us", tz="UTC")),
                 "features": lists(np.maximum(x, 0)),
             }
-            write_rows(f"{root}/features/_staged/{file}", pa.table(columns))
+            write_rows(Location.of(f"{root}/features/_staged/{file}"), pa.table(columns))
             yield pa.record_batch({"file": [file]})
 
     with exclusive(f"{root}/_lock") as lock:
-        store = FeatureWriter(f"file:{root}/features", lock)
+        store = FeatureWriter(Location.of(f"{root}/features"), lock)
         for start in range(0, rows, CHUNK):
             numbers = spark.range(start, min(start + CHUNK, rows), 1, PARTITIONS)
             files = numbers.mapInArrow(block, "file string").toArrow()["file"].to_pylist()

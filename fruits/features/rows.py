@@ -52,7 +52,7 @@ REJECTED = LISTING.append(pa.field("error", pa.string()))
 _REMEDY = "restore it from a copy, or run again with overwrite"
 
 
-def write_rows(place: str | Location, rows: pa.Table, group: int = SCANNED_ROWS) -> None:
+def write_rows(place: Location, rows: pa.Table, group: int = SCANNED_ROWS) -> None:
     """Writes rows of features or components as one Parquet file, atomically.
 
     Args:
@@ -68,7 +68,7 @@ def write_rows(place: str | Location, rows: pa.Table, group: int = SCANNED_ROWS)
 
 
 def read_rows(
-    place: str | Location,
+    place: Location,
     columns: list[str] | None = None,
     between: Between | None = None,
 ) -> pa.Table:
@@ -85,11 +85,10 @@ def read_rows(
         OutputError: the file is missing, damaged, or lacks a column.
         OSError: it cannot be read.
     """
-    location = Location.of(place)
     # Unlike `pq.read_table`, this does not import pyarrow.dataset, and needs one request.
     with (
-        _damages(location),
-        _opened(location, columns, between) as source,
+        _damages(place),
+        _opened(place, columns, between) as source,
         pq.ParquetFile(source) as file,
     ):
         stored = file.schema_arrow.names
@@ -102,7 +101,7 @@ def read_rows(
     if "split" not in stored:
         rows = rows.append_column("split", pa.nulls(rows.num_rows, pa.string()))
         wanted = FEATURES.names if columns is None else columns
-    _require_columns(location, wanted, rows.column_names)
+    _require_columns(place, wanted, rows.column_names)
     rows = rows.select(wanted)
     if between is not None:
         first, end = between

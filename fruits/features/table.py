@@ -79,8 +79,8 @@ class FeatureTable:
         root: The location of the folder.
     """
 
-    def __init__(self, place: str | Location) -> None:
-        self.root = Location.of(place)
+    def __init__(self, place: Location) -> None:
+        self.root = place
 
     @property
     def uri(self) -> str:

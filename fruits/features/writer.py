@@ -34,7 +34,7 @@ class FeatureWriter(FeatureTable):
         lock: the lock of the output; nothing is committed without it.
     """
 
-    def __init__(self, place: str | Location, lock: Lock) -> None:
+    def __init__(self, place: Location, lock: Lock) -> None:
         super().__init__(place)
         self.lock = lock
 

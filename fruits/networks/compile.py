@@ -26,6 +26,7 @@ from fruits.networks.graph import BATCH_SIZES, ENGINES, FORMAT, PRECISIONS, Comp
 from fruits.networks.traced import as_openvino, frozen_graph
 from fruits.storage.cache import cache_folder
 from fruits.storage.files import sha256_of
+from fruits.storage.location import Location
 
 # The largest network of the catalogue has 94 MB.
 MAX_GRAPH_BYTES = 2 << 30
@@ -228,7 +229,7 @@ def keras_model(name: str, weights: str = "imagenet") -> tuple[Any, str]:
 
     model, sha256 = weight_files.weighted(name, build, module.preprocess_input, weights)
     if weights == "imagenet" and hasattr(module, "weights_file"):
-        sha256 = sha256_of(str(module.weights_file()))
+        sha256 = sha256_of(Location.of(str(module.weights_file())))
     return model, sha256
 
 

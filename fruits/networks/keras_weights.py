@@ -27,7 +27,7 @@ from fruits.networks.weights_file import (
 )
 from fruits.storage.failures import store_errors
 from fruits.storage.files import sha256_of
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import Location, filesystem_of
 
 SUFFIXES = (".h5", ".keras")
 
@@ -44,7 +44,7 @@ def identity(weights: str) -> str:
     if weights in ("imagenet", "random"):
         return weights
     with weights_errors(weights):
-        return sha256_of(weights)
+        return sha256_of(Location.of(weights))
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def _imagenet(name: str, build: Callable[[str | None], Any]) -> tuple[Any, str]:
             "give the path of a Keras weights file, or use backbone EfficientNetLite0, whose "
             "weights are already installed, or weights random for a trial"
         ) from error
-    return model, sha256_of(str(path)) if path else _digest(model)
+    return model, sha256_of(Location.of(str(path))) if path else _digest(model)
 
 
 def _digest(model: Any) -> str:

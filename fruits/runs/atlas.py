@@ -37,7 +37,7 @@ def write_atlas(context: RunContext) -> None:
             columns = ["path", "predicted", "confidence"]
             predictions = _rows_of(context.staged.dataset("predictions"), columns, paths)
         table = atlas_table(images, components, predictions, context.store.thumbnails())
-        write_rows(context.staged.uri(FILE), table)
+        write_rows(context.staged.root / FILE, table)
 
 
 def _sample(table: pads.Dataset) -> tuple[pa.Array, NDArray[np.float32]]:

@@ -285,12 +285,12 @@ def _write(outputs: Outputs, comparison: Comparison) -> None:
     """Writes the tables and the plot."""
     from fruits import plots
 
-    replace_file(outputs.uri(CSV), comparison.to_csv())
+    replace_file(outputs.root / CSV, comparison.to_csv())
     points = comparison.points
     if points:
         best = comparison.best
         figure = plots.tradeoff(points, best.name if best else None)
         outputs.write(PLOT, plots.png(figure))
     elif outputs.exists(PLOT):
-        delete(outputs.uri(PLOT))
-    replace_file(outputs.uri(JSON), comparison.to_json())
+        delete(outputs.root / PLOT)
+    replace_file(outputs.root / JSON, comparison.to_json())

@@ -112,7 +112,7 @@ def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> It
             lock=lock,
             workers=workers,
             session=session,
-            store=FeatureWriter(outputs.uri("features"), lock),
+            store=FeatureWriter(outputs.root / "features", lock),
             background=background,
             states=states,
         )

@@ -163,7 +163,7 @@ def frame_of(
 
     rows = outputs.published("predictions" if classifier else "pca", IMAGES)
     images = pa.Table.from_batches(sample_batches(rows, IN_MEMORY), IMAGES).sort_by("path")
-    store = FeatureTable(outputs.uri("features"))
+    store = FeatureTable(outputs.root / "features")
     found = map_images(SparkWorkers(spark), store, reduction, classifier, sampled(images))
     frame = map_frame(found.images, found.planes, thumbnails([store], found.digests))
     return frame, [title.partition(" (")[0] for title in found.planes[-1].titles]

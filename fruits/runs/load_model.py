@@ -12,7 +12,6 @@ from fruits.errors import OutputError
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import report_of
 from fruits.spark.failures import spark_errors
-from fruits.storage.location import spark_path
 
 # The classes of the stages that a run saves, as in their metadata.
 CLASSES = frozenset(
@@ -69,7 +68,7 @@ def load_model(output: str) -> PipelineModel:
         if "/metadata/part-" in name and not name.rpartition("/")[2].startswith("."):
             _require_known_class(outputs.uri(name), contents[name])
     with spark_errors():
-        return PipelineModel.load(spark_path(outputs.uri("model")))
+        return PipelineModel.load((outputs.root / "model").for_spark)
 
 
 def _require_known_class(place: str, metadata: bytes) -> None:

@@ -237,7 +237,7 @@ class OutputRecord:
         content: dict[str, Any] = {"made": sorted(self.names or ())}
         if self.states:
             content["states"] = self.states
-        replace(str(self.root / RECORD), (json.dumps(content, indent=1) + "\n").encode())
+        replace(self.root / RECORD, (json.dumps(content, indent=1) + "\n").encode())
         return self
 
 

@@ -127,7 +127,7 @@ class Outputs:
         """One of the Parquet tables."""
         from fruits.spark.parquet import read_parquet
 
-        return read_parquet(spark, *map(str, self.files(name)))
+        return read_parquet(spark, *self.files(name))
 
     def files(self, name: str) -> list[Location]:
         """The files of one of the published Parquet tables, in the order of their names.
@@ -190,15 +190,15 @@ class Outputs:
 
     def _digests(self, files: list[str]) -> dict[str, str]:
         """The SHA-256 of the files of the model, with which a loader checks them."""
-        return {one: sha256_of(self.uri(one)) for one in files if one.startswith("model/")}
+        return {one: sha256_of(self.root / one) for one in files if one.startswith("model/")}
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Writes run.json, as a whole."""
-        replace(self.uri("run.json"), (json.dumps(report, indent=2) + "\n").encode())
+        replace(self.root / "run.json", (json.dumps(report, indent=2) + "\n").encode())
 
     def write_table(self, rows: pa.Table, name: str, number: int = 0) -> None:
         """Writes a small Parquet table, or a part of one, as one file."""
-        write_rows(self.uri(f"{name}/{number:09}.parquet"), rows)
+        write_rows(self.root / f"{name}/{number:09}.parquet", rows)
 
     def dataset(self, table: str, schema: pa.Schema | None = None) -> pads.Dataset:
         """A staged table, whose files are read in the order of their names.

@@ -66,7 +66,7 @@ def find_quality(
             reasons = [skipped[kind]] if kind in skipped else []
             skipped[kind] = "; ".join([*reasons, f"{count:,} more findings are not listed"])
         for kind, table in tables.items():
-            write_rows(context.staged.uri(file_of(kind)), table)
+            write_rows(context.staged.root / file_of(kind), table)
         return Quality(counts_of(tables) | dict.fromkeys(not_made), skipped)
 
 

@@ -64,7 +64,7 @@ class Folder:
         return FolderListing(self.place, self.naming, archives)
 
 
-def find_images(place: str | Location, naming: Naming | None = None) -> Listing:
+def find_images(place: str, naming: Naming | None = None) -> Listing:
     """Lists every image file below a folder, and counts the skipped files.
 
     :mod:`fruits.sources.selection` says which files are images, and :mod:`fruits.storage.walk`
@@ -101,9 +101,7 @@ class FolderListing:
             They do not count as skipped, and no error is raised.
     """
 
-    def __init__(
-        self, place: str | Location, naming: Naming, archives: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, place: str, naming: Naming, archives: tuple[str, ...] = ()) -> None:
         self.linked: list[str] = []
         self.archives: dict[str, int] = {}
         self._place = place
@@ -243,7 +241,7 @@ def _is_item(entry: Entry, selection: Selection) -> bool:
     return selection.is_image(entry.name)
 
 
-def _missing(place: str | Location, location: Location, error: OSError) -> InputError:
+def _missing(place: str, location: Location, error: OSError) -> InputError:
     if isinstance(error, NotADirectoryError) and error.filename in (location.path, location.uri):
         return InputError(f"images: wanted a folder of images; {place} is a file")
     if error.filename in (None, location.path, location.uri) or not location.is_local:

@@ -265,9 +265,9 @@ def _require_ours(source: Location, shard: Location, format: str) -> None:
 def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
     """Names and lengths of the images of a shard."""
     if format == "tar":
-        members = members_of(read_index(shard, keep=False)[2], Selection(), Naming())
+        members = members_of(read_index(shard.uri, keep=False)[2], Selection(), Naming())
         return [(one.name, one.length) for one in members]
-    images = list_zip(shard, Naming(), Selection()).table(["path", "length"])
+    images = list_zip(shard.uri, Naming(), Selection()).table(["path", "length"])
     prefix = shard.uri + SEPARATOR
     names = [original(path.removeprefix(prefix)) for path in images["path"].to_pylist()]
     return list(zip(names, images["length"].to_pylist(), strict=True))

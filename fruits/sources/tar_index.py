@@ -78,7 +78,7 @@ _NUMBERS = ("length", "offset", "span")
 _INDEX = pa.schema({n: pa.int64() if n in _NUMBERS else pa.string() for n in Row._fields})
 
 
-def read_index(place: str | Location, keep: bool = True) -> tuple[str, Entry, Index]:
+def read_index(place: str, keep: bool = True) -> tuple[str, Entry, Index]:
     """The URI of an archive, its entry in the store, and its members for :func:`rows_of`.
 
     Args:

@@ -78,7 +78,7 @@ class ZipArchive:
         return Found(images, selection.passed_over)
 
 
-def list_zip(place: str | Location, naming: Naming, selection: Selection) -> Parts:
+def list_zip(place: str, naming: Naming, selection: Selection) -> Parts:
     """Lists the images of a zip archive, as rows of :data:`fruits.sources.members.ITEMS`.
 
     Args:
@@ -160,7 +160,7 @@ def _disk(file: io.BufferedIOBase | io.RawIOBase, length: int) -> int:
     return int(disk) if signature == b"PK\5\6" and disk < _NO_DISK else 0
 
 
-def _one_of_several(place: str | Location) -> InputError:
+def _one_of_several(place: str) -> InputError:
     return InputError(
         f"images: wanted a whole zip archive; {place} is the last part of one in several parts: "
         f"join them, such as with zip -s 0 {place} --out whole.zip"

@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fruits.features.table import FeatureTable
 from fruits.spark.failures import spark_errors
-from fruits.storage.location import Location, spark_path
+from fruits.storage.location import Location
 
 # fruits.features.rows.FEATURES
 _FEATURES = (
@@ -13,9 +13,7 @@ _FEATURES = (
 )
 
 
-def read_parquet(
-    spark: SparkSession, *places: str | Location, schema: str | None = None
-) -> DataFrame:
+def read_parquet(spark: SparkSession, *places: Location, schema: str | None = None) -> DataFrame:
     """The table in a folder, or in some files.
 
     A damaged or missing file fails the query, even if the session's settings ignore such files,
@@ -33,7 +31,9 @@ def read_parquet(
         ignoreCorruptFiles=False, ignoreMissingFiles=False, mergeSchema=False
     )
     with spark_errors():
-        return (reader.schema(schema) if schema else reader).parquet(*map(spark_path, places))
+        return (reader.schema(schema) if schema else reader).parquet(
+            *(place.for_spark for place in places)
+        )
 
 
 def read_features(spark: SparkSession, table: FeatureTable) -> DataFrame:

@@ -11,7 +11,6 @@ from fruits.sources.members import in_file_order
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import open_source
 from fruits.sources.reading import contents_of
-from fruits.storage.location import Location
 
 
 def label_of(path: Column, naming: Naming) -> Column:
@@ -26,7 +25,7 @@ def label_of(path: Column, naming: Naming) -> Column:
 
 
 def read_images(
-    spark: SparkSession, images: str | Location | Sequence[str], naming: Naming | None = None
+    spark: SparkSession, images: str | Sequence[str], naming: Naming | None = None
 ) -> DataFrame:
     """The images of a folder, an archive or a table with their contents: those that a run finds.
 
@@ -46,10 +45,9 @@ def read_images(
         InputError: as the listing of :class:`fruits.sources.open_source.Sources`.
         StorageError: the store cannot be used.
     """
-    places = images.uri if isinstance(images, Location) else images
     # Not by Spark's listing, which ignores names with a leading "_" and reads "[a]" as a pattern.
     # Neighbours are read together.
-    files = spark.createDataFrame(in_file_order(open_source(places, naming).items().images))
+    files = spark.createDataFrame(in_file_order(open_source(images, naming).items().images))
     columns = "path string, label string, split string, content binary, length long, "
     return files.mapInArrow(_with_contents, columns + "modified timestamp")
 

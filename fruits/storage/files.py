@@ -20,7 +20,7 @@ from fruits.storage.temporary import temporary_folder
 PRECONDITION_FAILED = 412
 
 
-def probe(place: str | Location) -> dict[str, Any]:
+def probe(place: Location) -> dict[str, Any]:
     """The store's information about a file or a folder: ``type``, ``size`` and others.
 
     Call it before other requests: if the store is unreachable or refuses, this fails within
@@ -30,9 +30,8 @@ def probe(place: str | Location) -> dict[str, Any]:
         OSError: the file or folder does not exist, or access to it is denied.
         StorageError: the store cannot be used.
     """
-    uri = Location.of(place).uri
-    filesystem, path = listed_at(uri, retry=False)
-    with store_errors(uri):
+    filesystem, path = listed_at(place.uri, retry=False)
+    with store_errors(place.uri):
         found: dict[str, Any] = filesystem.info(path)
     return found
 
@@ -44,11 +43,10 @@ def paths_in(folder: Location) -> list[str]:
     return [*filesystem.ls(path, detail=False)] if filesystem.exists(path) else []
 
 
-def sha256_of(place: str | Location) -> str:
+def sha256_of(place: Location) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     probe(place)
-    location = Location.of(place)
-    with location.filesystem.open(location.path, "rb") as file:
+    with place.filesystem.open(place.path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -151,11 +149,10 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def create(place: str | Location, content: bytes) -> bool:
+def create(place: Location, content: bytes) -> bool:
     """Writes a small file unless it exists; returns whether it was written."""
-    location = Location.of(place)
-    filesystem, path = location.filesystem, location.path
-    if location.is_local:
+    filesystem, path = place.filesystem, place.path
+    if place.is_local:
         with _temporary_file(path, content) as temporary:
             return give_new_name(temporary, path)
     filesystem.invalidate_cache()
@@ -171,34 +168,31 @@ def create(place: str | Location, content: bytes) -> bool:
     return True
 
 
-def replace(place: str | Location, content: bytes, retry: bool = True) -> None:
+def replace(place: Location, content: bytes) -> None:
     """Writes a small file atomically: readers see the old content or the new one."""
-    location = Location.of(place, retry)
-    if not location.is_local:
-        location.filesystem.pipe_file(location.path, content)
+    if not place.is_local:
+        place.filesystem.pipe_file(place.path, content)
         return
-    with _temporary_file(location.path, content) as temporary:
-        os.replace(temporary, location.path)
+    with _temporary_file(place.path, content) as temporary:
+        os.replace(temporary, place.path)
 
 
-def delete(place: str | Location, retry: bool = True) -> None:
+def delete(place: Location) -> None:
     """Deletes a file if it exists."""
-    location = Location.of(place, retry)
-    if location.filesystem.exists(location.path):
-        location.filesystem.rm_file(location.path)
+    if place.filesystem.exists(place.path):
+        place.filesystem.rm_file(place.path)
 
 
-def delete_folder(place: str | Location) -> None:
+def delete_folder(place: Location) -> None:
     """Deletes a folder with everything in it, or a file, if it exists.
 
     Raises:
         OSError: a file in the folder cannot be deleted.
     """
-    location = Location.of(place)
-    filesystem, path = location.filesystem, location.path
-    if location.is_s3:
+    filesystem, path = place.filesystem, place.path
+    if place.is_s3:
         # S3 has no folders: a folder is a prefix of names, and a literal one.
-        delete_files(location, [*filesystem.find(path)])
+        delete_files(place, [*filesystem.find(path)])
     elif filesystem.lexists(path):
         filesystem.rm(path, recursive=True)
 
@@ -221,21 +215,20 @@ def delete_files(folder: Location, paths: Sequence[str]) -> None:
             folder.filesystem.rm_file(path)
 
 
-def move(files: Sequence[str | Location], folder: str | Location) -> None:
+def move(files: Sequence[Location], folder: Location) -> None:
     """Moves files into another folder of the same file system."""
     if not files:
         return
-    target = Location.of(folder)
-    paths = [Location.of(file).path for file in files]
-    targets = [(target / posixpath.basename(path)).path for path in paths]
-    if target.is_local:
-        os.makedirs(target.path, exist_ok=True)
+    paths = [file.path for file in files]
+    targets = [(folder / posixpath.basename(path)).path for path in paths]
+    if folder.is_local:
+        os.makedirs(folder.path, exist_ok=True)
         for path, new in zip(paths, targets, strict=True):
             os.replace(path, new)
     else:
         # Lists, so that the store copies many files at the same time.
-        target.filesystem.copy(paths, targets)
-        delete_files(target, paths)
+        folder.filesystem.copy(paths, targets)
+        delete_files(folder, paths)
 
 
 @contextmanager

@@ -44,18 +44,16 @@ class Location:
     uri: str
 
     @classmethod
-    def of(cls, place: str | Location, retry: bool = True) -> Location:
+    def of(cls, place: str, retry: bool = True) -> Location:
         """The location of a path or a URI.
 
         Args:
-            place: a path or URI from a user or a table; a location is returned unchanged.
+            place: a path or URI from a user or a table.
             retry: whether requests are retried for a minute if the store does not respond.
 
         Raises:
             StorageError: no file system is known for the scheme, or the path is invalid.
         """
-        if isinstance(place, Location):
-            return place
         filesystem, path = filesystem_of(place, retry)
         return cls(filesystem, path, _uri(filesystem, path))
 
@@ -92,7 +90,11 @@ class Location:
 
     @property
     def for_spark(self) -> str:
-        """The path to pass to `spark.read` and Spark ML's `load`, with wildcards escaped."""
+        """The path to pass to `spark.read` and Spark ML's `load`, with wildcards escaped.
+
+        Spark interprets `{}[]*?` as a pattern when it reads, but not when it writes: to write, use
+        :attr:`uri`.
+        """
         return _PATTERN.sub(r"\\\g<0>", self.uri)
 
     def contains(self, other: Location) -> bool:
@@ -162,15 +164,6 @@ def listed_at(uri: str, retry: bool = True) -> tuple[Any, str]:
 def _resolved(uri: str) -> Location:
     """The location of a :attr:`Location.uri`, which is not normalised again."""
     return Location(*listed_at(uri), uri)
-
-
-def spark_path(place: str | Location) -> str:
-    """The path to pass to `spark.read` and Spark ML's `load`, with wildcards escaped.
-
-    Spark interprets `{}[]*?` as a pattern when it reads, but not when it writes: to write, use
-    :attr:`Location.uri`.
-    """
-    return Location.of(place).for_spark
 
 
 def is_local(filesystem: Any) -> bool:

@@ -147,7 +147,7 @@ def _acquire(lock: Lock) -> None:
     try:
         with store_errors(uri):
             taken_over, tries = False, 0
-            while not create(uri, lock.bytes()):
+            while not create(Location.of(uri), lock.bytes()):
                 owner = _owner(uri)
                 if lock.belongs_to(owner):
                     break  # The store created it, but its response was lost.
@@ -164,7 +164,7 @@ def _acquire(lock: Lock) -> None:
                         "wait until it ends, or choose another output"
                     )
                 if owner and _owner(uri) == owner:
-                    delete(uri)
+                    delete(Location.of(uri))
             if taken_over:
                 # Another run may have found the same stale lock and then deleted this one.
                 time.sleep(BEAT_SECONDS / 2)
@@ -195,13 +195,13 @@ def _kept_alive(lock: Lock) -> Iterator[None]:
         thread.join()
         with suppress(OutputError, StorageError, OSError), store_errors(lock.uri):
             lock.require(retry=False)
-            delete(lock.uri, retry=False)
+            delete(Location.of(lock.uri, retry=False))
         raise
     ended.set()
     thread.join()
     with store_errors(lock.uri):
         lock.require()
-        delete(lock.uri)
+        delete(Location.of(lock.uri))
 
 
 def _keep_alive(lock: Lock, ended: threading.Event) -> None:
@@ -209,7 +209,7 @@ def _keep_alive(lock: Lock, ended: threading.Event) -> None:
         try:
             with store_errors(lock.uri):
                 lock.require(retry=False)
-                replace(lock.uri, lock.bytes(), retry=False)
+                replace(Location.of(lock.uri, retry=False), lock.bytes())
         except OutputError:
             return  # The next commit notices it too, and stops the run.
         except (OSError, StorageError):

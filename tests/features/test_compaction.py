@@ -16,9 +16,10 @@ from fruits.features.compaction import (
 from fruits.features.moments import measured_by_label
 from fruits.features.moments_file import read_moments
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
-from fruits.features.table import THUMBNAILS, FeatureTable, open_features
+from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER, FeatureTable, open_features
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks import compact as tasks
 from fruits.tasks.workers import Workers
@@ -29,7 +30,7 @@ ROWS = 3
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
     with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 def grow(store: FeatureWriter, number: int) -> None:
@@ -49,8 +50,8 @@ def grow(store: FeatureWriter, number: int) -> None:
     )
     name = f"{number:032x}.parquet"
     pictures = pa.table([rows["sha256"], [b"jpeg"] * ROWS], schema=THUMBNAILS)
-    write_rows(f"{store.uri}/_thumbnails/{name}", pictures)
-    write_rows(f"{store.staged}/{name}", rows)
+    write_rows(store.root / THUMBNAILS_FOLDER / name, pictures)
+    write_rows(store.staged / name, rows)
     rejected = pa.Table.from_pylist([{"path": f"file:/a/{number}.txt", "error": "x"}], REJECTED)
     chunk = store.commit([name], rejected, [f"engine {number % 2}"])
     replace(store.side_file(chunk.number, "moments"), measured(rows))
@@ -162,7 +163,7 @@ def test_an_interrupted_compaction_neither_loses_nor_repeats_rows(
     if done == "rows":
         for name in planned.chunks[0].files:
             Path(store.root.path, name).unlink()
-    again = FeatureWriter(store.uri, store.lock)
+    again = FeatureWriter(store.root, store.lock)
     paths = [
         path for file in again.files() for path in pq.read_table(file.path)["path"].to_pylist()
     ]
@@ -197,4 +198,4 @@ def test_a_manifest_that_replaces_an_invalid_chunk_is_damaged(
     manifest = Path(store.root.path, "_chunks", "000000.json")
     manifest.write_text(manifest.read_text().replace("{", f'{{"replaces": {replaces},', 1))
     with pytest.raises(Exception, match=r"000000.json is damaged .*earlier chunks"):
-        FeatureTable(store.uri).chunks()
+        FeatureTable(store.root).chunks()

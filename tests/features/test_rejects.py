@@ -14,13 +14,14 @@ from fruits.features import rejects
 from fruits.features.rows import REJECTED
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
     with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 def some(first: int, count: int, reason: str = "damaged: x") -> pa.Table:
@@ -122,7 +123,7 @@ def test_a_manifest_with_an_invalid_file_of_rejects_is_damaged(
     [manifest] = manifests(tmp_path)
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"rejected": [entry]}))
     with pytest.raises(OutputError, match=r"000000\.json is damaged"):
-        FeatureTable(store.uri).chunks()
+        FeatureTable(store.root).chunks()
 
 
 def test_rejects_of_an_earlier_version_are_read_and_moved_into_files(

@@ -12,6 +12,7 @@ import pytest
 
 from fruits.features import rows
 from fruits.features.rows import SCANNED_ROWS, read_rows, scan, write_rows
+from fruits.storage.location import Location
 
 FILES, ROWS = 20, 40_000
 
@@ -23,7 +24,7 @@ def table(tmp_path: Path) -> pads.Dataset:
         digests = [f"{number * ROWS + row:064}" for row in range(ROWS)]
         labels = ["Fig" if row % 2 else "Lime" for row in range(ROWS)]
         made = pa.table({"sha256": digests, "label": labels})
-        write_rows(str(tmp_path / f"{number:02}.parquet"), made)
+        write_rows(Location.of(f"{tmp_path}/{number:02}.parquet"), made)
     return pads.dataset(sorted(map(str, tmp_path.iterdir())), format="parquet")
 
 
@@ -92,7 +93,7 @@ def test_a_range_of_paths_is_read_from_the_row_groups_that_have_it(
 ) -> None:
     paths = [f"é{number:02}" for number in range(50)]
     place = tmp_path / "rows.parquet"
-    write_rows(str(place), pa.table({"path": paths, "split": ["train"] * 50}), 10)
+    write_rows(Location.of(str(place)), pa.table({"path": paths, "split": ["train"] * 50}), 10)
     content = bytearray(place.read_bytes())
     for number in {*range(5)} - {*groups}:
         column = pq.read_metadata(place).row_group(number).column(0)
@@ -100,4 +101,4 @@ def test_a_range_of_paths_is_read_from_the_row_groups_that_have_it(
         content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
     place.write_bytes(content)
     wanted = [p for p in paths if (first is None or p >= first) and (end is None or p < end)]
-    assert read_rows(str(place), between=(first, end))["path"].to_pylist() == wanted
+    assert read_rows(Location.of(str(place)), between=(first, end))["path"].to_pylist() == wanted

@@ -11,6 +11,7 @@ from fruits.features import writer
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
 
 ROWS = f"{1:032x}.parquet"
@@ -19,7 +20,7 @@ ROWS = f"{1:032x}.parquet"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
     with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_it_does_not_replace_what_the_other_run_has_committed(
     store: FeatureWriter, manifest: Path
 ) -> None:
     assert store.chunks() == []
-    other = FeatureWriter(store.uri, store.lock)
+    other = FeatureWriter(store.root, store.lock)
     write_rows(other.staged / ROWS, FEATURES.empty_table())
     other.commit([ROWS], REJECTED.empty_table())
     before = manifest.read_bytes()
@@ -54,11 +55,11 @@ def test_it_adds_nothing_to_a_chunk_after_it_has_lost_the_lock(
 
     def suspended(*files: Any) -> None:
         move(*files)
-        replace(store.lock.uri, Lock(store.lock.uri).bytes())
+        replace(Location.of(store.lock.uri), Lock(store.lock.uri).bytes())
 
     monkeypatch.setattr(writer, "move", suspended)
     with pytest.raises(OutputError, match="this run lost"):
         store.commit([ROWS], REJECTED.empty_table(), chunk=chunk)
 
     assert manifest.read_bytes() == before
-    replace(store.lock.uri, store.lock.bytes())  # The fixture gives the lock back.
+    replace(Location.of(store.lock.uri), store.lock.bytes())  # The fixture gives the lock back.

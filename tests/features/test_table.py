@@ -13,6 +13,7 @@ from fruits.errors import OutputError
 from fruits.features.rows import FEATURES, REJECTED, read_rows, write_rows
 from fruits.features.table import FeatureTable, open_features
 from fruits.features.writer import FeatureWriter
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 
@@ -20,13 +21,13 @@ from fruits.storage.lock import exclusive
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
     """Two chunks with one file each; the first also has a reject."""
     with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
         reject = {"path": "file:/a/bad.jpg", "label": "a", "length": 1, "modified": 0}
         rejected = pa.Table.from_pylist([reject | {"error": "damaged: x"}], REJECTED)
         for number, table in enumerate([rejected, REJECTED.empty_table()]):
             row = {"path": f"file:/a/{number}.jpg", "label": "a", "sha256": "00" * 32, "length": 1}
             rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5]}], FEATURES)
-            write_rows(f"{store.staged}/{number}.parquet", rows)
+            write_rows(store.staged / f"{number}.parquet", rows)
             store.commit([f"{number}.parquet"], table)
         yield store
 
@@ -43,7 +44,7 @@ def change(tmp_path: Path, **fields: Any) -> None:
 def require_one_line(tmp_path: Path, store: FeatureWriter, words: str) -> None:
     """Checks that all readers of the table raise the same error, and that nothing is deleted."""
     before = sorted(tmp_path.rglob("*.parquet"))
-    again = FeatureWriter(store.uri, store.lock)
+    again = FeatureWriter(store.root, store.lock)
     for read in (again.chunks, again.files, again.sweep, lambda: open_features(f"{tmp_path}/out")):
         with pytest.raises(OutputError, match=words) as raised:
             read()
@@ -140,7 +141,7 @@ def test_a_file_without_features_is_reported_in_one_line(
 
 def test_intact_features_are_read(store: FeatureWriter, tmp_path: Path) -> None:
     store.sweep()
-    table = FeatureTable(f"file:{tmp_path}/out/features")
+    table = FeatureTable(Location.of(f"{tmp_path}/out/features"))
     assert [chunk.files for chunk in table.chunks()] == [["0.parquet"], ["1.parquet"]]
     assert [row["error"] for rows in table.refused() for row in rows.to_pylist()] == ["damaged: x"]
     assert open_features(f"{tmp_path}/out").to_table().num_rows == 2
@@ -149,9 +150,9 @@ def test_intact_features_are_read(store: FeatureWriter, tmp_path: Path) -> None:
 def test_files_without_a_split_column_are_read_with_nulls(
     tmp_path: Path, store: FeatureWriter
 ) -> None:
-    old, other = (f"{tmp_path}/out/features/{number}.parquet" for number in range(2))
+    old, other = store.files()
     rows = read_rows(old)
-    pq.write_table(rows.drop_columns("split"), old)
+    pq.write_table(rows.drop_columns("split"), old.path)
     assert read_rows(old) == rows
     assert read_rows(old, ["split", "path"]) == rows.select(["split", "path"])
     write_rows(other, read_rows(other).set_column(2, "split", [["test"]]))
@@ -161,9 +162,9 @@ def test_files_without_a_split_column_are_read_with_nulls(
 
 
 def test_manifests_are_read_once(store: FeatureWriter, tmp_path: Path) -> None:
-    committed = FeatureTable(store.uri).chunks()
+    committed = FeatureTable(store.root).chunks()
     assert store.chunks() == committed
     for file in manifest(tmp_path).parent.iterdir():
         file.unlink()
     assert store.chunks() == committed
-    assert FeatureTable(store.uri).chunks() == []
+    assert FeatureTable(store.root).chunks() == []

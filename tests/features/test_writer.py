@@ -13,13 +13,14 @@ from fruits.features import kept_folds
 from fruits.features.digests import Digests
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
-from fruits.features.table import THUMBNAILS
+from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.folder import find_images
 from fruits.sources.listing import anti_join
 from fruits.sources.parts import Parts
 from fruits.spark.failures import spark_errors
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks import measure
 from fruits.tasks.extract import extract
@@ -30,7 +31,7 @@ from fruits.tasks.workers import Workers
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
     with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_damaged_manifest_is_named_in_one_line(
     for name in ("notes.json", "1.json"):
         (manifest.parent / name).write_text("of somebody else")
     with pytest.raises(OutputError, match=rf"{manifest} is damaged .*run again") as caught:
-        FeatureWriter(store.uri, store.lock).sweep()
+        FeatureWriter(store.root, store.lock).sweep()
     assert str(caught.value).isprintable()
     assert len(list(manifest.parent.iterdir())) == 3
 
@@ -137,7 +138,7 @@ def test_files_that_no_manifest_names_are_deleted(
     features = tmp_path / "out" / "features"
     before = sorted(features.iterdir())
     (features / "_chunks" / "000001.json").unlink()
-    FeatureWriter(store.uri, store.lock).sweep()
+    FeatureWriter(store.root, store.lock).sweep()
     left = {file.name for file in features.glob("*.parquet")}
     assert left == set(json.loads((features / "_chunks" / "000000.json").read_text())["files"])
     assert len(left) < len(before)
@@ -148,7 +149,7 @@ def test_rows_are_visible_after_their_commit(workers: Workers, store: FeatureWri
     rows = pa.Table.from_pylist([row | {"modified": 0, "features": [0.5, 2.0]}], FEATURES)
     of_a_task_that_was_killed = f"{'0a' * 16}-000000064.parquet"
     for name in ("good.parquet", of_a_task_that_was_killed):
-        write_rows(f"{store.staged}/{name}", rows)
+        write_rows(store.staged / name, rows)
     assert store.files() == []
     store.commit(["good.parquet"], REJECTED.empty_table())
     assert store.dataset().to_table().to_pylist() == rows.to_pylist()
@@ -196,7 +197,7 @@ def test_rejects_are_kept_unless_they_could_not_be_read(
 def test_what_computed_the_features_is_kept_with_each_chunk(store: FeatureWriter) -> None:
     none = REJECTED.empty_table()
     for name in ("a.parquet", "b.parquet", "copies.parquet"):
-        write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
+        write_rows(store.staged / name, FEATURES.empty_table())
     store.commit(["a.parquet"], none, {"openvino 1 f32 avx512", "openvino 1 f32 avx2"})
     store.commit(["b.parquet"], none, ["openvino 1 f32 avx2"])
     store.commit(["copies.parquet"], none)
@@ -216,7 +217,7 @@ def test_damaged_moments_are_measured_again(
     for number in range(2):
         one = row | {"path": f"file:/a/{number}.jpg", "features": [number / 2, 2.0]}
         name = f"{number:032x}.parquet"
-        write_rows(f"{store.staged}/{name}", pa.Table.from_pylist([one], FEATURES))
+        write_rows(store.staged / name, pa.Table.from_pylist([one], FEATURES))
         store.commit([name], REJECTED.empty_table())
     sound = measure.moments(workers, store).to_bytes()
     (tmp_path / "out" / "features" / "_chunks" / "000001.moments").write_bytes(damage)
@@ -227,7 +228,7 @@ def test_damaged_rows_are_reported_in_one_line(
     workers: Workers, store: FeatureWriter, tmp_path: Path
 ) -> None:
     name = f"{0:032x}.parquet"
-    write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
+    write_rows(store.staged / name, FEATURES.empty_table())
     store.commit([name], REJECTED.empty_table())
     (tmp_path / "out" / "features" / name).write_bytes(b"no table")
     for read in (lambda: known_rows(workers, store), lambda: measure.moments(workers, store)):
@@ -239,8 +240,8 @@ def test_thumbnails_of_uncommitted_rows_are_deleted(store: FeatureWriter, tmp_pa
     rows = FEATURES.empty_table()
     kept, lost = f"{1:032x}-000000000.parquet", f"{2:032x}-000000001.parquet"
     for name in (kept, lost):
-        write_rows(f"{store.staged}/{name}", rows)
-        write_rows(f"{store.uri}/_thumbnails/{name}", THUMBNAILS.empty_table())
+        write_rows(store.staged / name, rows)
+        write_rows(store.root / THUMBNAILS_FOLDER / name, THUMBNAILS.empty_table())
     store.commit([kept], REJECTED.empty_table())
     folder = tmp_path / "out" / "features" / "_thumbnails"
     (folder / f"_{3:032x}.{lost}.tmp").write_bytes(b"half of it")
@@ -251,10 +252,12 @@ def test_thumbnails_of_uncommitted_rows_are_deleted(store: FeatureWriter, tmp_pa
 
 def test_rows_of_a_version_without_thumbnails_have_none(store: FeatureWriter) -> None:
     name = f"{1:032x}-000000000.parquet"
-    write_rows(f"{store.staged}/{name}", FEATURES.empty_table())
+    write_rows(store.staged / name, FEATURES.empty_table())
     store.commit([name], REJECTED.empty_table())
     assert list(store.thumbnails()) == []
-    write_rows(f"{store.uri}/_thumbnails/{name}", pa.table([["a"], [b"jpeg"]], schema=THUMBNAILS))
+    write_rows(
+        store.root / THUMBNAILS_FOLDER / name, pa.table([["a"], [b"jpeg"]], schema=THUMBNAILS)
+    )
     [batch] = store.thumbnails()
     assert batch.to_pylist() == [{"sha256": "a", "thumbnail": b"jpeg"}]
 

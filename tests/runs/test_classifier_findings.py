@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Classified, pa.
     )
     predictor = TablePredictor(training.classifier, None, frozenset())
     place = tmp_path_factory.mktemp("staged")
-    write_rows(f"{place}/predictions/0.parquet", predictor.tables(images, x)[0])
+    write_rows(Location.of(f"{place}/predictions/0.parquet"), predictor.tables(images, x)[0])
     about = {"training_images": TRAINING}
     classified = Classified(training.classifier, "", None, None, training.held_out, about)
     context = SimpleNamespace(staged=Outputs(Location.of(str(place))), basis=None)
@@ -105,7 +105,7 @@ def test_of_eight_labels_the_probability_of_the_sixth_is_known_only_as_a_limit(
     rows = {"path": paths, "label": [names[0], names[7], names[3]], "split": ["test"] * 3}
     unused = {"predicted": [names[0]] * 3, "confidence": [0.9] * 3, "unknown": [False] * 3}
     table = pa.table(rows | unused | {"distance": [1.0] * 3, "top5": [ranked] * 3}, PREDICTIONS)
-    write_rows(f"{tmp_path}/predictions/0.parquet", table)
+    write_rows(Location.of(f"{tmp_path}/predictions/0.parquet"), table)
     context = SimpleNamespace(staged=Outputs(Location.of(str(tmp_path))), basis=True)
     classifier = SimpleNamespace(
         labels=names, threshold=np.inf, label_indices=lambda labels: label_indices(names, labels)

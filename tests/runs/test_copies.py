@@ -15,6 +15,7 @@ from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.runs import copies
 from fruits.runs.copies import find_copies
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 
@@ -31,10 +32,10 @@ def features(folder: Path, contents: Sequence[str], split: str | None) -> Featur
     rows = [columns.get(one.name, pa.nulls(count, one.type)) for one in FEATURES]
     name = f"{0:032x}.parquet"
     with exclusive(f"{folder}/_lock") as lock:
-        writer = FeatureWriter(f"file:{folder}/features", lock)
+        writer = FeatureWriter(Location.of(f"{folder}/features"), lock)
         write_rows(writer.staged / name, pa.table(rows, schema=FEATURES))
         writer.commit([name], REJECTED.empty_table())
-    return FeatureTable(f"file:{folder}/features")
+    return FeatureTable(Location.of(f"{folder}/features"))
 
 
 def test_copies_among_the_training_images_of_a_model_leave_room_for_those_of_the_run(

@@ -27,6 +27,7 @@ from fruits.runs.finished import Run
 from fruits.runs.pipeline import run
 from fruits.sources import parts
 from fruits.sources.parts import Parts
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks import folds, measure
 from fruits.tasks.workers import Workers
@@ -73,7 +74,7 @@ def rows_of(output: Path, name: str) -> list[list[Any]]:
 
 def kept_moments(output: Path) -> dict[str, bool]:
     """Whether the stored moments of each chunk match its rows."""
-    store = FeatureTable(f"file:{output}/features")
+    store = FeatureTable(Location.of(f"{output}/features"))
     found = {}
     for chunk in store.chunks():
         for side in (None, "train"):
@@ -147,7 +148,7 @@ def test_listings_in_memory_and_in_parts_have_the_same_results(
     # An interrupted run in parts continues where it stopped.
     with in_parts():
         interrupted(tmp_path, "parts")
-    assert len(FeatureTable(f"file:{tmp_path}/parts/features").chunks()) == 1
+    assert len(FeatureTable(Location.of(f"{tmp_path}/parts/features")).chunks()) == 1
     first = compared(tmp_path)
     assert kept_moments(tmp_path / "parts")
     assert (first["found"], len(first["rejected"]), first["extracted"]) == (32, 2, [30, 20])
@@ -223,7 +224,7 @@ def test_changed_images_that_an_interrupted_run_has_committed_replace_the_old_on
     for name in ("memory", "parts"):
         assert refused_in(tmp_path / name) == 2
         with exclusive(f"file:{tmp_path / name}/_lock") as lock:
-            store = FeatureWriter(f"file:{tmp_path / name}/features", lock)
+            store = FeatureWriter(Location.of(f"{tmp_path / name}/features"), lock)
             store.commit([], pa.concat_tables(store.refused()))
     (root / "Training" / "Kiwi" / "0_100.jpg").unlink()
     less = compared(tmp_path)
@@ -233,7 +234,7 @@ def test_changed_images_that_an_interrupted_run_has_committed_replace_the_old_on
 
 def refused_in(output: Path) -> int:
     """The number of rejects that the features of an output have."""
-    return sum(rows.num_rows for rows in FeatureTable(f"file:{output}/features").refused())
+    return sum(rows.num_rows for rows in FeatureTable(Location.of(f"{output}/features")).refused())
 
 
 def test_images_that_are_restored_after_an_interruption_count_as_they_were(
@@ -271,7 +272,7 @@ def test_files_are_rewritten_once_if_images_of_many_parts_are_gone(
                 for file in (root / label).glob("?_100.jpg"):
                     file.rename(root / label / f"{file.stem}-{step}.jpg")
             go(tmp_path, "out")
-        assert len(FeatureTable(f"file:{tmp_path}/out/features").chunks()) == 8
+        assert len(FeatureTable(Location.of(f"{tmp_path}/out/features")).chunks()) == 8
         for file in root.glob("*/2_*.jpg"):
             file.unlink()
         written: dict[str, list[str]] = {"drop": [], "relabel": []}

@@ -29,7 +29,7 @@ from fruits.runs.finished import Run
 from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.spark.read_images import read_images
-from fruits.storage.location import spark_path
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks import commits
 
@@ -581,7 +581,7 @@ def test_special_characters_in_paths_are_not_patterns(
     again = go(images=str(images), output=str(output), overwrite=True)
     after = again.table("pca").toPandas().sort_values("path", ignore_index=True)
     pd.testing.assert_frame_equal(before, after)
-    model = PipelineModel.load(spark_path(str(output / "model")))
+    model = PipelineModel.load(Location.of(str(output / "model")).for_spark)
     transformed = model.transform(read_images(spark, str(images))).select("path", "pca").toPandas()
     transformed = transformed.sort_values("path", ignore_index=True)
     assert transformed["path"].to_list() == after["path"].to_list()

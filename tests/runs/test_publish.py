@@ -13,6 +13,7 @@ from fruits.runs import output_record
 from fruits.runs.output_record import OutputRecord
 from fruits.runs.outputs import Outputs
 from fruits.storage.files import replace
+from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
 
 BACKBONE = {"backbone": "A"}
@@ -68,7 +69,7 @@ def suspended(outputs: Outputs, lock: Lock, monkeypatch: pytest.MonkeyPatch) -> 
             left[0] -= 1
             if not left[0]:
                 other, theirs = Outputs(outputs.root), Lock(lock.uri)
-                replace(lock.uri, theirs.bytes())
+                replace(Location.of(lock.uri), theirs.bytes())
                 other.prepare(theirs, BACKBONE, overwrite=False)
                 publish(other, theirs, "other")
             return whole(*arguments, **options)
@@ -105,4 +106,4 @@ def test_a_run_that_is_suspended_while_it_publishes_replaces_nothing_of_another_
     texts = [(out / name).read_text() for name in ("pca.csv", "model/weights")]
     assert texts == ["other", "other"]
     assert json.loads((out / "run.json").read_text())["by"] == "other"
-    replace(lock.uri, lock.bytes())  # The fixture gives the lock back.
+    replace(Location.of(lock.uri), lock.bytes())  # The fixture gives the lock back.

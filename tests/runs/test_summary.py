@@ -9,6 +9,7 @@ from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import interruption, summary_of
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 REPORT: dict[str, Any] = {
@@ -169,7 +170,7 @@ def test_an_interrupted_run_says_how_to_keep_what_is_committed(tmp_path: Path) -
         "interrupted; no image was committed yet: the same command begins again"
     )
     with exclusive(f"{tmp_path}/_lock") as lock:
-        writer = FeatureWriter(f"file:{tmp_path}/features", lock)
+        writer = FeatureWriter(Location.of(f"{tmp_path}/features"), lock)
         write_rows(writer.staged / "a.parquet", FEATURES.empty_table())
         writer.commit(["a.parquet"], REJECTED.empty_table(), ["stub"])
     committed = f"interrupted; the features of 0 images are committed in {tmp_path}: "

@@ -68,10 +68,10 @@ def commit_rows(found: pa.Table, outputs: Outputs, lock: Lock) -> None:
     rows = found.select(["path", "label", "split", "length", "modified"])
     rows = rows.append_column("sha256", pa.array(["0" * 64] * found.num_rows))
     features = lists(np.zeros((found.num_rows, 3), np.float32))
-    store = FeatureWriter(outputs.uri("features"), lock)
+    store = FeatureWriter(outputs.root / "features", lock)
     name = f"{'a' * 32}-000000000.parquet"
     rows = rows.append_column("features", features).select(FEATURES.names)
-    write_rows(f"{store.staged}/{name}", rows.cast(FEATURES))
+    write_rows(store.staged / name, rows.cast(FEATURES))
     store.commit([name], REJECTED.empty_table())
 
 

@@ -12,6 +12,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.open_source import open_source
 from fruits.spark.workers import SparkWorkers
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
@@ -21,7 +22,7 @@ from fruits.tasks.known import known_parts
 def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) -> Extraction:
     workers = SparkWorkers(spark)
     with exclusive(f"file:{out}/_lock") as lock:
-        store = FeatureWriter(f"file:{out}/features", lock)
+        store = FeatureWriter(Location.of(f"{out}/features"), lock)
         known = known_parts(workers, store, ())
         images = open_source(place).found().images
         made = extract(*(workers, images, Digests.of(known), graph, store, 7))

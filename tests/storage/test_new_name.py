@@ -10,6 +10,7 @@ import pytest
 from fruits.errors import StorageError
 from fruits.storage import new_name
 from fruits.storage.files import create
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 NO_LINKS = [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS]
@@ -34,8 +35,8 @@ def test_a_file_system_without_hard_links_creates_a_file_once(
 ) -> None:
     without_links(number)
     file = tmp_path / "new" / "file"
-    assert create(str(file), b"first")
-    assert not create(str(file), b"second")
+    assert create(Location.of(str(file)), b"first")
+    assert not create(Location.of(str(file)), b"second")
     assert file.read_bytes() == b"first"
     assert [*file.parent.iterdir()] == [file]
     with exclusive(str(tmp_path / "_lock")) as lock:
@@ -61,4 +62,4 @@ def test_a_folder_that_may_not_be_written_is_not_taken_for_one_without_links(
     without_links(errno.EPERM)
     monkeypatch.setattr(new_name, "_rename", lambda path, name: errno.EROFS)
     with pytest.raises(OSError, match="Read-only file system"):
-        create(str(tmp_path / "file"), b"")
+        create(Location.of(f"{tmp_path}/file"), b"")

@@ -7,7 +7,7 @@ from failing_store import CONTENT, Store
 from fruits.errors import StorageError
 from fruits.spark.failures import spark_errors
 from fruits.storage.files import create, read, replace
-from fruits.storage.location import filesystem_of
+from fruits.storage.location import Location, filesystem_of
 
 
 def test_transient_errors_are_retried(store: Store) -> None:
@@ -125,11 +125,11 @@ def test_a_file_is_not_created_twice_when_the_response_is_lost(
     store: Store,
 ) -> None:
     store.answers["_lock"] = [(404, ""), "lost"]
-    assert create("s3a://fruits/_lock", b"mine") is False
+    assert create(Location.of("s3a://fruits/_lock"), b"mine") is False
     assert store.kept == {"_lock"}
 
 
 def test_a_small_file_is_written_again_when_the_response_is_lost(store: Store) -> None:
     store.answers["file"] = ["lost", (500, "InternalError")]
-    replace("s3a://fruits/file", b"content")
+    replace(Location.of("s3a://fruits/file"), b"content")
     assert store.asked["file"] == 3

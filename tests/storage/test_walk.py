@@ -81,14 +81,14 @@ def test_objects_with_any_valid_name_are_listed_and_read(bucket: Any) -> None:
 
 def test_wildcards_in_names_are_literal_when_objects_are_deleted_or_moved(bucket: Any) -> None:
     fill(bucket, "out*/pca/1", "out1/pca/1", "out1/pca/[ab]", "out1/pca/a", "out1/pca/b")
-    delete_folder("s3a://fruits/out*/pca")
+    delete_folder(Location.of("s3a://fruits/out*/pca"))
     assert keys(bucket) == ["out1/pca/1", "out1/pca/[ab]", "out1/pca/a", "out1/pca/b"]
-    delete("s3a://fruits/out1/pca/[ab]")
+    delete(Location.of("s3a://fruits/out1/pca/[ab]"))
     assert keys(bucket) == ["out1/pca/1", "out1/pca/a", "out1/pca/b"]
     fill(bucket, "out1/staged/?")
-    move(["s3a://fruits/out1/staged/?"], "s3a://fruits/o*")
+    move([Location.of("s3a://fruits/out1/staged/?")], Location.of("s3a://fruits/o*"))
     assert keys(bucket) == ["o*/?", "out1/pca/1", "out1/pca/a", "out1/pca/b"]
-    delete_folder("s3a://fruits/nothing")
+    delete_folder(Location.of("s3a://fruits/nothing"))
 
 
 def test_an_object_that_cannot_be_deleted_is_an_error(
@@ -104,7 +104,7 @@ def test_an_object_that_cannot_be_deleted_is_an_error(
 
     monkeypatch.setattr(RetryingS3, "_call_s3", refuse)
     with pytest.raises(OSError, match=r"fruits/out/pca/1.*AccessDenied: locked"):
-        delete_folder("s3a://fruits/out")
+        delete_folder(Location.of("s3a://fruits/out"))
 
 
 def test_a_prefix_that_may_not_be_listed_is_named_in_the_error(

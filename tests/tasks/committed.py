@@ -13,5 +13,5 @@ def commit(store: FeatureWriter, rows: pa.Table, files: int) -> None:
     cuts = [rows.num_rows * n // files for n in range(files + 1)]
     names = [f"{len(store.files()) + n:032x}.parquet" for n in range(files)]
     for name, (start, end) in zip(names, pairwise(cuts), strict=True):
-        write_rows(f"{store.staged}/{name}", rows.slice(start, end - start))
+        write_rows(store.staged / name, rows.slice(start, end - start))
     store.commit(names, REJECTED.empty_table())

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from fruits.features.writer import FeatureWriter
+from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 
 
@@ -11,4 +12,4 @@ from fruits.storage.lock import exclusive
 def store(tmp_path: Path) -> Iterator[FeatureWriter]:
     """An empty table of features, which is locked."""
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        yield FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)

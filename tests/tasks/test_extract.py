@@ -24,6 +24,7 @@ from fruits.sources.listing import LISTING, anti_join
 from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of as read_items
+from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks import commits
 from fruits.tasks import image_ranges as sizes_of_tasks
@@ -47,7 +48,7 @@ def extract(
     progress: Callable[[int], object] = lambda done: None,
 ) -> Extraction:
     with exclusive(f"file:{folder}/_lock") as lock:
-        store = FeatureWriter(f"file:{folder}/features", lock)
+        store = FeatureWriter(Location.of(f"{folder}/features"), lock)
         known = Digests.of(known_parts(workers, store, ()))
         return extract_files(workers, Parts.of(listing), known, graph, store, chunk, progress)
 
@@ -75,7 +76,9 @@ def test_rows_tell_where_features_come_from(
 ) -> None:
     listing = find_images(str(draw(LABELS))).images
     extract(workers, listing, graph, tmp_path / "out", 10)
-    rows = FeatureTable(f"file:{tmp_path}/out/features").dataset().to_table().sort_by("path")
+    rows = (
+        FeatureTable(Location.of(f"{tmp_path}/out/features")).dataset().to_table().sort_by("path")
+    )
     assert rows.schema.names == FEATURES.names
     for name in listing.schema.names:
         assert rows[name].to_pylist() == listing[name].to_pylist()
@@ -92,7 +95,7 @@ def test_each_content_has_a_thumbnail_that_shows_it(
     (root / "Fig" / "bad.jpg").write_bytes(b"no picture")
     listing = find_images(str(root)).images
     extract(workers, listing, graph, tmp_path / "out", 7)
-    batches = list(FeatureTable(f"file:{tmp_path}/out/features").thumbnails())
+    batches = list(FeatureTable(Location.of(f"{tmp_path}/out/features")).thumbnails())
     kept = pa.Table.from_batches(batches, THUMBNAILS).to_pylist()
     files = [file for file in (root / "Fig").iterdir() if file.name != "bad.jpg"]
     contents = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
@@ -104,7 +107,7 @@ def test_each_content_has_a_thumbnail_that_shows_it(
         assert np.abs(shown - np.asarray(image)).mean() < 6
     # Readers of features do not read them.
     assert len(pd.read_parquet(tmp_path / "out" / "features")) == 13
-    assert FeatureTable(f"file:{tmp_path}/out/features").dataset().count_rows() == 13
+    assert FeatureTable(Location.of(f"{tmp_path}/out/features")).dataset().count_rows() == 13
 
 
 def test_images_without_features_are_returned_with_their_reasons(
@@ -157,7 +160,7 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
     extraction = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
     assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
         commit_copies(workers, store, extraction.copies, known_parts(workers, store, ()))
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert rows["label"].value_counts().to_dict() == {"Fig": 6, "Ficus": 6, "Lime": 3}
@@ -186,7 +189,7 @@ def test_extraction_takes_items_of_any_source(
             yield pictures[number] if number else OSError("number 0 cannot be read")
 
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
         known = Digests.of(known_parts(workers, store, ()))
         listing = Parts.of(pa.table(columns, schema=LISTING))
         made = extract_files(*(workers, listing, known, graph, store, 10), contents=numbered)
@@ -211,7 +214,7 @@ def test_tasks_read_the_rows_of_a_parquet_file_in_order(
         return (one if ordered else OSError(f"rows {rows}") for one in read_items(items))
 
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        store = FeatureWriter(f"file:{tmp_path}/out/features", lock)
+        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
         known = Digests.of(known_parts(workers, store, ()))
         made = extract_files(
             *(workers, Parts.of(listing), known, graph, store, 100), contents=in_order
@@ -243,7 +246,7 @@ class CountedCommits(FeatureWriter):
     """A table of features that records each commit, and can refuse one."""
 
     def __init__(self, folder: Path, lock: Lock, refused: int = -1) -> None:
-        super().__init__(f"file:{folder}/features", lock)
+        super().__init__(Location.of(f"{folder}/features"), lock)
         self.rows: list[int] = []
         self._folder, self._refused = folder / "features", refused
 
@@ -305,7 +308,7 @@ def test_a_failed_commit_ends_the_job_and_committed_rows_stay(
             extract_files(workers, Parts.of(listing), known, graph, store, 100)
         [committed] = store.rows
         assert 0 < committed < 8
-        store = FeatureWriter(store.uri, lock)
+        store = FeatureWriter(store.root, lock)
         store.sweep()
         known = Digests.of(known_parts(workers, store, ()))
         left = anti_join(listing, known_rows(workers, store))

@@ -165,7 +165,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     monkeypatch.setattr(scored, "SCORED", 100)
     rng = np.random.default_rng(len(cuts))
     with exclusive(f"file:{tmp_path}/plain/_lock") as lock:
-        plain = FeatureWriter(f"file:{tmp_path}/plain/features", lock)
+        plain = FeatureWriter(Location.of(f"{tmp_path}/plain/features"), lock)
         commit(plain, rows, 1)
         expected = content(
             cross_validation(workers, plain, Parts.of(folds), Location.of(f"{tmp_path}/one"))
@@ -227,7 +227,7 @@ class Grown:
         if key not in self.at_once:
             place = f"{self.place}/once-{len(self.measured)}"
             with exclusive(f"file:{place}/_lock") as lock:
-                once = FeatureWriter(f"file:{place}/features", lock)
+                once = FeatureWriter(Location.of(f"{place}/features"), lock)
                 commit(once, rows, 2)
                 found = cross_validation(
                     self.workers, once, Parts.of(folds), Location.of(f"{place}/folds")

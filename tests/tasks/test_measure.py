@@ -15,6 +15,7 @@ from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, lists, read_rows
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY
+from fruits.storage.location import Location
 from fruits.tasks import measure, merge
 from fruits.tasks.known import known_rows
 from fruits.tasks.workers import Workers
@@ -161,7 +162,7 @@ def test_known_rows_have_their_label_and_their_split(
     for name in ("path", "label", "split", "length", "modified"):
         assert known[name].to_pylist() == rows[name].to_pylist()
     assert known.schema.equals(
-        known_rows(workers, FeatureWriter(store.uri + "2", store.lock)).schema
+        known_rows(workers, FeatureWriter(store.root.extended("2"), store.lock)).schema
     )
 
 
@@ -272,8 +273,8 @@ def damage_features(file: Path) -> None:
     content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
     file.write_bytes(content)
     with pytest.raises(OutputError, match="damaged"):
-        read_rows(file.as_uri(), ["features"])
-    assert read_rows(file.as_uri(), ["label"]).num_rows
+        read_rows(Location.of(str(file)), ["features"])
+    assert read_rows(Location.of(str(file)), ["label"]).num_rows
 
 
 def test_damaged_moments_are_not_subtracted_from(

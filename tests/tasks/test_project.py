@@ -61,7 +61,7 @@ def commit(store: FeatureWriter, rows: pa.Table, sizes: list[int]) -> None:
     names = []
     for number, size in enumerate(sizes):
         names.append(f"{len(store.files())}-{number}.parquet")
-        write_rows(f"{store.staged}/{names[-1]}", rows.slice(sum(sizes[:number]), size))
+        write_rows(store.staged / names[-1], rows.slice(sum(sizes[:number]), size))
         if len(names) == 3 or number == len(sizes) - 1:
             store.commit(names, REJECTED.empty_table())
             names = []
@@ -110,7 +110,7 @@ def test_components_have_the_same_bits_for_any_commits(
     commit(store, features.slice(90, 60), [1, 59])
     project(workers, store, reduction, Location.of(f"file:{tmp_path}/many"))
     with exclusive(f"file:{tmp_path}/one/_lock") as lock:
-        whole = FeatureWriter(f"file:{tmp_path}/one/features", lock)
+        whole = FeatureWriter(Location.of(f"{tmp_path}/one/features"), lock)
         commit(whole, features, [ROWS])
         project(workers, whole, reduction, Location.of(f"file:{tmp_path}/single"))
     many, single = written(tmp_path / "many/pca"), written(tmp_path / "single/pca")
