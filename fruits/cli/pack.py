@@ -6,7 +6,8 @@ from typing import Any
 from fruits.cli.parser import Parser
 from fruits.cli.progress import image_bar
 from fruits.errors import on_one_line
-from fruits.sources.packing import FORMATS, SHARD_BYTES
+from fruits.sources.packing import SHARD_BYTES
+from fruits.sources.shards import FORMATS
 from fruits.wording import counted
 
 

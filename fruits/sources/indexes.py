@@ -29,7 +29,7 @@ from fruits.storage.temporary import temporary_folder, temporary_writes
 from fruits.storage.walk import Entry
 
 # Changes when indexes have other columns or other contents.
-_FORMAT = "5"
+_FORMAT = "6"
 
 # The key in the metadata of an index for the version of its file.
 _VERSION = b"fruits.version"

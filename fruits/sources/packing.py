@@ -6,43 +6,29 @@ existing shards are checked, and only missing or outdated shards are written.
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import IO
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import ConfigError, InputError, OutputError, one_line
-from fruits.sources.folder import contents_of, find_images
-from fruits.sources.members import SEPARATOR
-from fruits.sources.naming import Naming
-from fruits.sources.selection import Selection, reason_to_skip
-from fruits.sources.tar_index import read_index
-from fruits.sources.tar_shards import members_of
+from fruits.sources.folder import Folder, contents_of
+from fruits.sources.parts import Parts
+from fruits.sources.selection import reason_to_skip
+from fruits.sources.shards import FORMATS, Time, list_shard, stored_time, write_shard
 from fruits.sources.text import original, storable
-from fruits.sources.zip_archive import list_zip
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.walk import files_in
-
-FORMATS = ("tar", "zip")
 
 SHARD_BYTES = 500_000_000
 
 # The approximate overhead of a member in bytes: its header, and padding or a directory entry.
 _OVERHEAD = 1024
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-# The first and the last time that zip can store.
-_FIRST_TIME, _LAST_TIME = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 
 
 @dataclass(frozen=True)
@@ -77,7 +63,7 @@ def pack(
     Args:
         images: the folder.
         output: the folder for the shards; it must be empty or have shards of an earlier packing.
-        format: one of :data:`FORMATS`.
+        format: one of :data:`fruits.sources.shards.FORMATS`.
         shard_bytes: the approximate size of a shard; an image is never divided.
         progress: called with the number of packed images and the number of all images.
 
@@ -95,11 +81,11 @@ def pack(
             f"be hidden, because the names begin with {source.name}/: rename the folder, or give a "
             "link to it that has another name"
         )
-    found = find_images(images)
+    found = Folder(images).found()
     if format == "zip":
         _require_unicode(source, found.images)
-    parts = list(_parts(found.images, shard_bytes))
-    names = [f"shard-{number:05}.{format}" for number in range(len(parts))]
+    counts = _counts(found.images, shard_bytes)
+    names = [f"shard-{number:05}.{format}" for number in range(len(counts))]
     there = _there(target)
     if others := sorted(set(there) - set(names)):
         raise OutputError(
@@ -107,10 +93,8 @@ def pack(
             f"same options; {output} has {others[0]}: give another output"
         )
     done = written = 0
-    for name, part in zip(names, parts, strict=True):
-        if name not in there or _is_older(there[name], part):
-            if name in there:
-                _require_ours(source, target / name, format)
+    for name, part in zip(names, _shards(found.images, counts), strict=True):
+        if name not in there or _is_outdated(source, target / name, format, part, there[name]):
             try:
                 _write(source, target / name, format, part)
             except OSError as error:
@@ -119,11 +103,9 @@ def pack(
                     "change its permissions, free some space, or give another output"
                 ) from error
             written += 1
-        else:
-            _require_same(source, target / name, format, part)
         done += part.num_rows
         progress(done, found.images.num_rows)
-    return Packed(done, len(parts), written, found.passed_over)
+    return Packed(done, len(counts), written, found.passed_over)
 
 
 def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
@@ -138,31 +120,44 @@ def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
         )
 
 
-def _require_unicode(source: Location, images: pa.Table) -> None:
+def _require_unicode(source: Location, images: Parts) -> None:
     """Checks that all names can be stored in a zip archive.
 
     Raises:
         InputError: a name is not UTF-8.
     """
-    for name in _names(source, images.filter(pc.match_substring(images["path"], "\\ud"))):
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"images: wanted names in UTF-8 for zip archives; got {storable(name)}: rename it, "
-                "or pack with --format tar"
-            ) from None
+    for part in images:
+        for name in _names(source, part.filter(pc.match_substring(part["path"], "\\ud"))):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise InputError(
+                    f"images: wanted names in UTF-8 for zip archives; got {storable(name)}: "
+                    "rename it, or pack with --format tar"
+                ) from None
 
 
-def _parts(files: pa.Table, shard_bytes: int) -> Iterator[pa.Table]:
-    """Yields the images of each shard, in the order of the paths."""
-    start = size = 0
-    for number, length in enumerate(files["length"].to_pylist()):
-        if size and size + length + _OVERHEAD > shard_bytes:
-            yield files.slice(start, number - start)
-            start, size = number, 0
-        size += length + _OVERHEAD
-    yield files.slice(start)
+def _counts(files: Parts, shard_bytes: int) -> list[int]:
+    """The number of images in each shard, in the order of the paths."""
+    counts, size = [0], 0
+    for part in files:
+        for length in part["length"].to_pylist():
+            if counts[-1] and size + length + _OVERHEAD > shard_bytes:
+                counts.append(0)
+                size = 0
+            counts[-1] += 1
+            size += length + _OVERHEAD
+    return counts
+
+
+def _shards(files: Parts, counts: Sequence[int]) -> Iterator[pa.Table]:
+    """Yields the images of each shard."""
+    left, rest = files.schema.empty_table(), iter(files)
+    for count in counts:
+        while left.num_rows < count:
+            left = pa.concat_tables([left, next(rest)])
+        yield left.slice(0, count)
+        left = left.slice(count)
 
 
 def _there(folder: Location) -> dict[str, datetime | int]:
@@ -176,10 +171,27 @@ def _there(folder: Location) -> dict[str, datetime | int]:
         raise OutputError(f"output: wanted a folder; {folder} is a file") from None
 
 
-def _is_older(modified: datetime | int, part: pa.Table) -> bool:
-    """Whether one of the images was changed after its shard was written."""
-    written = pa.scalar(modified, pa.timestamp("us", tz="UTC"))
-    return bool(pc.greater(pc.max(part["modified"]), written).as_py())
+def _is_outdated(
+    source: Location, shard: Location, format: str, part: pa.Table, written: datetime | int
+) -> bool:
+    """Whether a shard has other versions of the images.
+
+    Args:
+        source: the folder of the images.
+        shard: the shard.
+        format: its format.
+        part: the images that it should have.
+        written: when the shard was written.
+
+    Raises:
+        OutputError: it has other images.
+    """
+    # The times in a shard are whole seconds, in which an image may have changed again.
+    moment = pa.scalar(written, part.schema.field("modified").type)
+    if pc.greater(pc.max(part["modified"]), moment).as_py():
+        _require_ours(source, shard, format)
+        return True
+    return _require_same(source, shard, format, part) != _times(part, format)
 
 
 def _write(source: Location, target: Location, format: str, part: pa.Table) -> None:
@@ -191,7 +203,7 @@ def _write(source: Location, target: Location, format: str, part: pa.Table) -> N
     with tempfile.TemporaryDirectory(prefix=".packing-", dir=folder) as temporary:
         path = os.path.join(temporary, target.path.rpartition("/")[2])
         with open(path, "wb") as file:
-            _WRITERS[format](file, _members(source, part))
+            write_shard(file, format, _members(source, format, part))
             file.flush()
             os.fsync(file.fileno())
         _require_same(source, Location.of(path), format, part)
@@ -202,21 +214,26 @@ def _write(source: Location, target: Location, format: str, part: pa.Table) -> N
             target.filesystem.put_file(path, target.path)
 
 
-def _members(source: Location, part: pa.Table) -> Iterator[tuple[str, datetime, bytes]]:
+def _members(source: Location, format: str, part: pa.Table) -> Iterator[tuple[str, Time, bytes]]:
     """Yields name, time and content of each image of a shard.
 
     Raises:
         InputError: an image cannot be read.
     """
-    # Not as datetimes: while Arrow looks for the time zone, it swallows an interruption.
-    times = part["modified"].cast(pa.int64()).to_pylist()
-    for name, time, content in zip(_names(source, part), times, contents_of(part), strict=True):
+    rows = zip(_names(source, part), _times(part, format), contents_of(part), strict=True)
+    for name, time, content in rows:
         if isinstance(content, OSError):
             raise InputError(
                 f"images: {storable(name)} cannot be read ({one_line(content)}): make it readable "
                 "or move it out of the images, and pack again; the shards before it are kept"
             )
-        yield name, _EPOCH + timedelta(microseconds=time), content
+        yield name, time, content
+
+
+def _times(part: pa.Table, format: str) -> list[Time]:
+    """The times of images in a shard."""
+    # Not as datetimes: while Arrow looks for the time zone, it swallows an interruption.
+    return [stored_time(time, format) for time in part["modified"].cast(pa.int64()).to_pylist()]
 
 
 def _names(source: Location, part: pa.Table) -> list[str]:
@@ -225,23 +242,24 @@ def _names(source: Location, part: pa.Table) -> list[str]:
     return [original(path).removeprefix(prefix) for path in part["path"].to_pylist()]
 
 
-def _require_same(source: Location, shard: Location, format: str, part: pa.Table) -> None:
-    """Checks that a shard contains exactly the given images.
+def _require_same(source: Location, shard: Location, format: str, part: pa.Table) -> list[Time]:
+    """Checks that a shard contains exactly the given images, and returns their times in it.
 
     Raises:
         OutputError: it contains other images.
     """
     try:
-        there = _listed(shard, format)
+        there = list_shard(shard, format)
     except InputError as error:
         raise OutputError(f"output: {shard} is damaged ({error}): delete it") from error
     wanted = list(zip(_names(source, part), part["length"].to_pylist(), strict=True))
-    if there != wanted:
+    if [(one.name, one.length) for one in there] != wanted:
         raise OutputError(
             f"output: {shard} does not contain the expected {part.num_rows:,} images, because the "
             "images were changed or it belongs to another packing: choose another output, or "
             "delete the shards and pack again"
         )
+    return [one.time for one in there]
 
 
 def _require_ours(source: Location, shard: Location, format: str) -> None:
@@ -251,7 +269,7 @@ def _require_ours(source: Location, shard: Location, format: str) -> None:
         OutputError: it contains something else than images of that folder.
     """
     try:
-        names = [name for name, _ in _listed(shard, format)]
+        names = [one.name for one in list_shard(shard, format)]
     except InputError:
         names = []
     prefix = source.uri.rstrip("/").rpartition("/")[2] + "/"
@@ -260,34 +278,3 @@ def _require_ours(source: Location, shard: Location, format: str) -> None:
             f"output: {shard} is not a shard of {source}, and would be replaced: move it away, or "
             "choose another output"
         )
-
-
-def _listed(shard: Location, format: str) -> list[tuple[str, int]]:
-    """Names and lengths of the images of a shard."""
-    if format == "tar":
-        members = members_of(read_index(shard.uri, keep=False)[2], Selection(), Naming())
-        return [(one.name, one.length) for one in members]
-    images = list_zip(shard.uri, Naming(), Selection()).table(["path", "length"])
-    prefix = shard.uri + SEPARATOR
-    names = [original(path.removeprefix(prefix)) for path in images["path"].to_pylist()]
-    return list(zip(names, images["length"].to_pylist(), strict=True))
-
-
-def _write_tar(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) -> None:
-    # GNU headers are shorter than PAX headers, and allow names of any length.
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name, time, content in members:
-            header = tarfile.TarInfo(name)
-            header.size, header.mtime = len(content), int(time.timestamp())
-            archive.addfile(header, io.BytesIO(content))
-            archive.members.clear()  # type: ignore[attr-defined]
-
-
-def _write_zip(file: IO[bytes], members: Iterator[tuple[str, datetime, bytes]]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, time, content in members:
-            moment = min(max(_FIRST_TIME, (*time.timetuple()[:6],)), _LAST_TIME)
-            archive.writestr(zipfile.ZipInfo(name, moment), content)
-
-
-_WRITERS = {"tar": _write_tar, "zip": _write_zip}

@@ -8,7 +8,6 @@ sparse files, links, long names, lengths in other formats, and damaged headers.
 from __future__ import annotations
 
 import io
-import re
 import tarfile
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +20,17 @@ from fruits.errors import InputError, one_line
 from fruits.sources.indexes import Index, cached_index, new_index
 from fruits.sources.listing import ROWS
 from fruits.sources.members import LONGEST
+from fruits.sources.tar_header import (
+    BLOCK,
+    is_gnu,
+    is_whole,
+    name_of,
+    octal,
+    padded_length,
+    path_of,
+    seconds,
+    time_of,
+)
 from fruits.sources.text import original, storable
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
@@ -28,8 +38,6 @@ from fruits.storage.ranges import open_ranges
 from fruits.storage.walk import Entry, stat_file
 
 KIND = "tar"
-
-BLOCK = tarfile.BLOCKSIZE
 
 # Members with the label of a sample; longer ones are other data.
 SIDECARS = (".cls", ".json")
@@ -44,10 +52,8 @@ _MOST_FILLING = 64 << 10
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
-# Records of a PAX header that are not needed here, and the path.
-_HARMLESS = {"path", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname"}
+# A longer PAX header is parsed by tarfile.
 _MOST_PAX = 64 << 10
-_RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
 
 File = io.BufferedIOBase | io.RawIOBase
 
@@ -62,6 +68,7 @@ class Row(NamedTuple):
         length: The length of the content, in bytes.
         offset: The offset of its first header.
         span: The number of bytes from there to the next member.
+        modified: The time of the last change, in whole seconds since 1970; 0 if it is invalid.
         text: The content of a member with the label of a sample, or None.
     """
 
@@ -71,10 +78,11 @@ class Row(NamedTuple):
     length: int
     offset: int
     span: int
+    modified: int
     text: str | None
 
 
-_NUMBERS = ("length", "offset", "span")
+_NUMBERS = ("length", "offset", "span", "modified")
 _INDEX = pa.schema({n: pa.int64() if n in _NUMBERS else pa.string() for n in Row._fields})
 
 
@@ -113,19 +121,6 @@ def rows_of(index: Index) -> Iterator[Row]:
     for table in index.tables():
         names, types, targets, *others = (table[name].to_pylist() for name in Row._fields)
         yield from map(Row, map(original, names), types, map(original, targets), *others)
-
-
-def is_header(header: bytes, length: int) -> bool:
-    """Whether a block is the header of a member of this length, with a correct checksum."""
-    try:
-        return _octal(header[124:136]) == length and _is_whole(header)
-    except ValueError:
-        return False
-
-
-def padded_length(length: int) -> int:
-    """The length of a content in the archive, padded to whole blocks."""
-    return -(-length // BLOCK) * BLOCK
 
 
 def _made(location: Location, length: int) -> Iterator[pa.Table]:
@@ -176,42 +171,46 @@ def _ordinary(file: File, offset: int, length: int) -> Row | None:
     header = file.read(BLOCK) or b""
     start, path = offset + BLOCK, None
     try:
-        if header[156:157] == b"x" and _is_whole(header):
-            size = _octal(header[124:136])
-            path = _path_of(file.read(size) or b"") if size <= _MOST_PAX else None
+        if header[156:157] == b"x" and is_whole(header):
+            size = octal(header[124:136])
+            path = path_of(file.read(size) or b"") if size <= _MOST_PAX else None
             if path is None:
                 return None
             file.seek(start + padded_length(size))
             header = file.read(BLOCK) or b""
             start += padded_length(size) + BLOCK
-        if header[156:157] not in (b"0", b"\0") or not _is_whole(header):
+        if header[156:157] not in (b"0", b"\0") or not is_whole(header):
             return None
-        size = _octal(header[124:136])
+        size = octal(header[124:136])
     except ValueError:
         return None
-    name = path or _name_of(header)
+    name = path or name_of(header)
     stop = start + padded_length(size)
     if not name or name.endswith("/") or stop > length:
         return None
     text = None
     if name.lower().endswith(SIDECARS) and size <= MOST_SIDECAR:
         text = (file.read(size) or b"").decode("utf-8-sig", "replace")
-    return Row(storable(name), "file", "", size, offset, stop - offset, text)
+    return Row(storable(name), "file", "", size, offset, stop - offset, time_of(header), text)
 
 
 def _other(archive: tarfile.TarFile, member: tarfile.TarInfo, file: File) -> Row:
     file.seek(member.offset)
     header = file.read(BLOCK) or b""
-    if _is_gnu(header) and header[156:157] in _PLAIN:
+    if is_gnu(header) and header[156:157] in _PLAIN:
         # tarfile takes the times in the header of an incremental archive for a part of the name.
-        member.name = _name_of(header)
+        member.name = name_of(header)
     text = None
     if member.name.lower().endswith(SIDECARS) and member.size <= MOST_SIDECAR and member.isreg():
         content = archive.extractfile(member)
         text = content.read().decode("utf-8-sig", "replace") if content else None
     name, target = storable(member.name), storable(member.linkname)
     span = archive.offset - member.offset
-    return Row(name, _type_of(member), target, member.size, member.offset, span, text)
+    return Row(
+        *(name, _type_of(member), target, member.size, member.offset, span),
+        modified=seconds(member.mtime),
+        text=text,
+    )
 
 
 def _type_of(member: tarfile.TarInfo) -> str:
@@ -223,59 +222,6 @@ def _type_of(member: tarfile.TarInfo) -> str:
     if member.issparse():
         return "sparse"
     return "file" if member.isreg() else "special"
-
-
-def _path_of(records: bytes) -> str | None:
-    """The path of a PAX header, "" if it has none; None if it has other records than known."""
-    path, place = b"", 0
-    while place < len(records):
-        found = _RECORD.match(records, place)
-        if not found:
-            return None
-        stop = place + int(found[1])
-        if stop <= found.end():
-            return None
-        value, key = records[found.end() : stop - 1], found[2].decode()
-        if records[stop - 1 : stop] != b"\n" or key not in _HARMLESS:
-            return None
-        path, place = (value, stop) if key == "path" else (path, stop)
-    return _decoded(path)
-
-
-def _name_of(header: bytes) -> str:
-    """The name in a header; "" if tarfile must parse it."""
-    name, prefix = (part.partition(b"\0")[0] for part in (header[:100], header[345:500]))
-    if not prefix or _is_gnu(header):
-        return _decoded(name)
-    return _decoded(prefix + b"/" + name) if header[257:263] == b"ustar\0" else ""
-
-
-def _is_gnu(header: bytes) -> bool:
-    return header[257:265] == b"ustar  \0"
-
-
-def _decoded(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _octal(digits: bytes) -> int:
-    """An octal number of a header.
-
-    Raises:
-        ValueError: the number is in another format.
-    """
-    digits = digits.strip(b" \0")
-    if digits.strip(b"01234567"):
-        raise ValueError(digits)
-    return int(digits or b"0", 8)
-
-
-def _is_whole(header: bytes) -> bool:
-    """Whether the checksum of a header is correct; raises ValueError if there is none."""
-    if len(header) < BLOCK:
-        return False
-    found = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-    return found == int(header[148:156].strip(b" \0"), 8)
 
 
 def _check_end(file: File, end: int, length: int) -> None:

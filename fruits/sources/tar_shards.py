@@ -36,16 +36,8 @@ from fruits.sources.parts import Found
 from fruits.sources.repeats import renamed, repeats
 from fruits.sources.selection import Selection
 from fruits.sources.spread import gather
-from fruits.sources.tar_index import (
-    BLOCK,
-    KIND,
-    SIDECARS,
-    Row,
-    is_header,
-    padded_length,
-    read_index,
-    rows_of,
-)
+from fruits.sources.tar_header import BLOCK, is_header, padded_length
+from fruits.sources.tar_index import KIND, SIDECARS, Row, read_index, rows_of
 from fruits.sources.text import storable
 
 # The method of a member that is stored without its holes.

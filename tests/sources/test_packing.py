@@ -12,9 +12,11 @@ from forms import as_tar, as_zip, files_of, read
 
 from fruits.cli import main
 from fruits.errors import ConfigError, InputError, OutputError
-from fruits.sources import packing
+from fruits.sources import packing, parts
+from fruits.sources.listing import Listing
 from fruits.sources.open_source import open_source
 from fruits.sources.packing import pack
+from fruits.sources.parts import Found
 
 
 @pytest.mark.parametrize("format", ["tar", "zip"])
@@ -69,6 +71,39 @@ def test_an_interrupted_packing_continues_and_a_changed_image_is_packed_again(
     os.utime(image, (4_000_000_000, 4_000_000_000))
     assert pack(str(root), str(output), shard_bytes=20_000).written == 1
     assert image.read_bytes() in read(str(output)).values()
+
+
+@pytest.mark.parametrize("format", ["tar", "zip"])
+def test_older_images_of_the_same_length_are_packed_again(tmp_path: Path, format: str) -> None:
+    root, output = tmp_path / "images", tmp_path / "shards"
+    (root / "Fig").mkdir(parents=True)
+    for number, name in enumerate("abc"):
+        (root / "Fig" / f"{name}.bmp").write_bytes(name.encode() * 100)
+        os.utime(root / "Fig" / f"{name}.bmp", (0, 1_600_000_000.7 + 2 * number))
+    assert pack(str(root), str(output), format).written == 1
+    assert pack(str(root), str(output), format).written == 0
+    for old, new in ("ax", "ba", "xb"):
+        (root / "Fig" / f"{old}.bmp").rename(root / "Fig" / f"{new}.bmp")
+    assert pack(str(root), str(output), format).written == 1
+    assert [*read(str(output)).values()] == [b"b" * 100, b"a" * 100, b"c" * 100]
+    assert pack(str(root), str(output), format).written == 0
+
+
+def test_a_long_listing_is_packed_part_by_part_into_the_same_shards(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Found) -> Listing:
+        raise AssertionError
+
+    root = draw({"Fig": 40, "Kiwi": 5, "Lime": 15})
+    monkeypatch.setattr(Found, "listing", refuse)
+    expected = pack(str(root), str(tmp_path / "memory"), shard_bytes=20_000)
+    monkeypatch.setattr(parts, "IN_MEMORY", 5)
+    monkeypatch.setattr(parts, "PART_ROWS", 8)
+    assert pack(str(root), str(tmp_path / "parts"), shard_bytes=20_000) == expected
+    assert expected.shards > 5
+    for shard in (tmp_path / "memory").iterdir():
+        assert (tmp_path / "parts" / shard.name).read_bytes() == shard.read_bytes()
 
 
 def test_an_output_with_other_files_or_other_shards_is_refused(
@@ -200,6 +235,9 @@ def test_times_outside_the_range_of_an_archive_are_clipped(
     for file, year in zip(sorted((root / "Fig").iterdir()), (1950, 2200), strict=True):
         seconds = (year - 1970) * 365.25 * 86400
         os.utime(file, (seconds, seconds))
-    pack(str(root), str(tmp_path / "out"), format)
+    assert pack(str(root), str(tmp_path / "out"), format).written == 1
+    now = time.time() + 1e10  # One of the images is from the future.
+    os.utime(tmp_path / "out" / f"shard-00000.{format}", (now, now))
+    assert pack(str(root), str(tmp_path / "out"), format).written == 0
     packed = read(str(tmp_path / "out"))
     assert sorted(map(bytes, packed.values())) == sorted(files_of(root).values())  # type: ignore[arg-type]
