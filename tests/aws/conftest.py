@@ -82,3 +82,9 @@ def answers(url: str) -> bool:
         return bool(urllib.request.urlopen(f"{url}/moto-api/", timeout=2).status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls stacks often."""
+    monkeypatch.setattr("fruits.cloud.stacks.POLL_SECONDS", 0.01)

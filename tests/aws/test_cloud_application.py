@@ -13,18 +13,12 @@ from evaluator import allows
 from stacks import load, resources, role_policies, roles
 
 from fruits.cli import main
-from fruits.cloud import stacks
 from fruits.cloud.application import TASK_GIB, TASK_VCPUS
 from fruits.predictor.files import MANIFEST
 
 NAME, BUCKET = "served", "fruits-served"
 # Dollars per hour: a task on Fargate, a load balancer, a web ACL of AWS WAF with one rule.
 TASK, BALANCER, WAF = 0.04048 + 2 * 0.004445, 0.0225, 6 / 730
-
-
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacks, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")

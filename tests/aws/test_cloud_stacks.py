@@ -22,11 +22,6 @@ from fruits.errors import CloudError
 IMAGE = ("--image", "registry.example/fruits:1")
 
 
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacks, "POLL_SECONDS", 0.01)
-
-
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """The name of this test's own stack and bucket."""

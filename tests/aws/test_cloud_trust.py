@@ -28,11 +28,6 @@ ACCOUNT = "123456789012"
 IMAGE = ("--image", "registry.example/fruits:1")
 
 
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacks, "POLL_SECONDS", 0.01)
-
-
 # ---- Buckets
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,18 +19,10 @@ from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER, FeatureTable, open_features
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
-from fruits.storage.location import Location
-from fruits.storage.lock import exclusive
 from fruits.tasks import compact as tasks
 from fruits.tasks.workers import Workers
 
 ROWS = 3
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 def grow(store: FeatureWriter, number: int) -> None:

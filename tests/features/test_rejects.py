@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,6 @@ from fruits.features import rejects
 from fruits.features.rows import REJECTED
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
-from fruits.storage.location import Location
-from fruits.storage.lock import exclusive
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 def some(first: int, count: int, reason: str = "damaged: x") -> pa.Table:

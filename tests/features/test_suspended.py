@@ -1,6 +1,5 @@
 """A run that was suspended may commit after another run has taken its lock over."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,9 @@ from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.storage.files import replace
 from fruits.storage.location import Location
-from fruits.storage.lock import Lock, exclusive
+from fruits.storage.lock import Lock
 
 ROWS = f"{1:032x}.parquet"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +20,10 @@ from fruits.sources.folder import find_images
 from fruits.sources.listing import anti_join
 from fruits.sources.parts import Parts
 from fruits.spark.failures import spark_errors
-from fruits.storage.location import Location
-from fruits.storage.lock import exclusive
 from fruits.tasks import measure
 from fruits.tasks.extract import extract
 from fruits.tasks.known import known_rows
 from fruits.tasks.workers import Workers
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FeatureWriter]:
-    with exclusive(str(tmp_path / "out" / "_lock")) as lock:
-        yield FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Reproducible pictures with edges, gradients and noise."""
 
-import io
-
 import numpy as np
+from encoded import encode
 from PIL import Image
 
 # Width and height: wide, tall, odd, near the size of the input, smaller, and a strip.
@@ -21,11 +20,14 @@ def drawn(width: int, height: int) -> np.ndarray:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(Image.fromarray(pixels))
 
 
 def places(shape: tuple[int, ...], count: int = 1000) -> np.ndarray:
     """The indices of the values that are compared in an array of this shape."""
     return np.random.RandomState(0).randint(0, int(np.prod(shape)), count)
+
+
+def difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference, relative to the largest wanted value."""
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())

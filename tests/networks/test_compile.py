@@ -1,5 +1,4 @@
 import hashlib
-import io
 import os
 import re
 import stat
@@ -13,6 +12,7 @@ from runpy import run_module
 import h5py
 import numpy as np
 import pytest
+from pictures import difference, png
 from PIL import Image
 
 from fruits.errors import BackboneError
@@ -122,20 +122,9 @@ def pictures(side):
     return np.stack([np.asarray(Image.fromarray(few).resize((side, side))) for few in coarse])
 
 
-def difference(found, wanted):
-    """The largest difference, relative to the size of the features."""
-    return np.abs(found - wanted).max() / np.abs(wanted).max()
-
-
 def cosine(found, wanted):
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
     return ((found * wanted).sum(axis=1) / lengths).min()
-
-
-def png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 # The features of a compiled backbone

@@ -21,6 +21,7 @@ from detectors import (
     write_description,
     write_detector,
 )
+from encoded import encode
 from onnx_bytes import colours
 from openvino import opset13 as ops
 from PIL import Image
@@ -65,12 +66,6 @@ def graph(backbone: Path) -> CompiledGraph:
     return compile_backbone(str(backbone), crop=f"detector:{backbone.parent / 'any'}")
 
 
-def png(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiles detectors in this process; that of `graph` is compiled in another one."""
@@ -89,7 +84,7 @@ def test_boxes_of_all_formats_agree_with_numpy(
 ) -> None:
     detector, parts = compile_detector(str(write_detector(tmp_path / form, form)))
     other = replace(graph, detector=detector, parts=graph.parts | parts)
-    found = list(featurize(map(png, PICTURES), other))
+    found = list(featurize(map(encode, PICTURES), other))
     assert [one.boxes for one in found] == list(map(bright_halves, PICTURES))  # type: ignore[union-attr]
     assert {len(one.boxes) for one in found} == {1, 2}  # type: ignore[union-attr]
 
@@ -100,12 +95,12 @@ def test_features_of_a_box_equal_those_of_the_cropped_picture(
     plain = compile_backbone(str(backbone))
     turned = Image.Exif()
     turned[274] = 6
-    lying = png(PICTURES[2].transpose(Image.Transpose.ROTATE_90), "TIFF", exif=turned)
-    for content in (*map(png, PICTURES), lying):
+    lying = encode(PICTURES[2].transpose(Image.Transpose.ROTATE_90), "TIFF", exif=turned)
+    for content in (*map(encode, PICTURES), lying):
         [found] = featurize([content], graph)
         assert isinstance(found, Objects)
         upright = decode_whole(content)
-        cut = [png(upright.crop(box)) for box in found.boxes]
+        cut = [encode(upright.crop(box)) for box in found.boxes]
         assert found.boxes == bright_halves(upright)
         np.testing.assert_array_equal(found.features, np.stack(list(featurize_whole(cut, plain))))
         assert all(Image.open(io.BytesIO(one)).format == "JPEG" for one in found.thumbnails)
@@ -115,7 +110,7 @@ def test_features_of_a_box_equal_those_of_the_cropped_picture(
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG2000", "AVIF", "WEBP"])
 def test_the_detector_gets_the_full_scale(kind: str) -> None:
     picture = two_halves(90, 200, size=(1100, 700))
-    content = png(picture, kind)
+    content = encode(picture, kind)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     np.testing.assert_array_equal(np.asarray(decode_whole(content)), expected)
 
@@ -124,16 +119,18 @@ def test_the_detector_gets_the_full_scale(kind: str) -> None:
 def test_a_photograph_without_a_box_is_rejected_or_used_whole(
     graph: CompiledGraph, tmp_path: Path
 ) -> None:
-    assert list(featurize([png(DARK)], graph)) == [NO_OBJECT]
+    assert list(featurize([encode(DARK)], graph)) == [NO_OBJECT]
     place = write_detector(tmp_path / "whole", detector={"empty": "whole"})
     detector, parts = compile_detector(str(place))
-    [found] = featurize([png(DARK)], replace(graph, detector=detector, parts=graph.parts | parts))
+    [found] = featurize(
+        [encode(DARK)], replace(graph, detector=detector, parts=graph.parts | parts)
+    )
     assert isinstance(found, Objects)
     assert found.boxes == [(0, 0, *DARK.size)]
 
 
 def test_results_are_in_order_with_a_reason_for_each_unusable_file(graph: CompiledGraph) -> None:
-    contents = [b"text", png(PICTURES[0]), PermissionError("not for you"), png(PICTURES[1])]
+    contents = [b"text", encode(PICTURES[0]), PermissionError("not for you"), encode(PICTURES[1])]
     pictures: list[bytes | None] = []
     found = list(featurize(contents, graph, pictures.append))
     assert [type(one) for one in found] == [str, Objects, str, Objects]
@@ -142,7 +139,7 @@ def test_results_are_in_order_with_a_reason_for_each_unusable_file(graph: Compil
 
 
 def test_boxes_are_the_same_in_a_subprocess(graph: CompiledGraph) -> None:
-    contents = [*map(png, PICTURES), png(DARK)]
+    contents = [*map(encode, PICTURES), encode(DARK)]
     for ours, theirs in zip(
         featurize_in_subprocess(contents, graph), featurize(contents, graph), strict=True
     ):
@@ -154,7 +151,7 @@ def test_boxes_are_the_same_in_a_subprocess(graph: CompiledGraph) -> None:
 
 
 def test_the_path_of_a_row_names_its_box(graph: CompiledGraph) -> None:
-    [found] = featurize([png(PICTURES[2])], graph)
+    [found] = featurize([encode(PICTURES[2])], graph)
     assert isinstance(found, Objects)
     assert {part.fragment for part in parts_of(found, None)} == {
         "#xywh=0,0,30,40",
@@ -170,7 +167,7 @@ def test_an_onnx_file_without_a_batch_dimension_is_supported(
     write_description(tmp_path, {})
     detector, parts = compile_detector(str(tmp_path))
     other = replace(graph, detector=detector, parts=graph.parts | parts)
-    found = list(featurize(map(png, PICTURES), other))
+    found = list(featurize(map(encode, PICTURES), other))
     assert [one.boxes for one in found] == list(map(bright_halves, PICTURES))  # type: ignore[union-attr]
 
 
@@ -180,7 +177,7 @@ def test_boxes_in_a_padded_photograph_have_correct_positions() -> None:
     for size in ((128, 32), (40, 200), (96, 128)):
         picture = np.zeros((size[1], size[0], 3), np.uint8)
         picture[size[1] // 4 : size[1] // 2, size[0] // 4 : size[0] // 2] = 255
-        small = decode(png(Image.fromarray(picture)), spec)[..., 0] > 0
+        small = decode(encode(Image.fromarray(picture)), spec)[..., 0] > 0
         rows, columns = np.flatnonzero(small.any(axis=1)), np.flatnonzero(small.any(axis=0))
         corners = np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], float)
         [found] = in_photograph(corners, spec, *size)
@@ -220,7 +217,7 @@ def test_only_boxes_of_the_wanted_classes_are_accepted(
     place = write_detector(tmp_path / "one", detector={"classes": [2]})
     detector, parts = compile_detector(str(place))
     [found] = featurize(
-        [png(PICTURES[2])], replace(graph, detector=detector, parts=graph.parts | parts)
+        [encode(PICTURES[2])], replace(graph, detector=detector, parts=graph.parts | parts)
     )
     assert isinstance(found, Objects)
     assert found.boxes == [(30, 0, 60, 40)]
@@ -306,7 +303,8 @@ def test_an_openvino_detector_with_prior_boxes_is_supported(
     assert b'offset="0.5"' in (place / "model.xml").read_bytes()
     detector, parts = compile_detector(str(place))
     other = replace(graph, detector=detector, parts=graph.parts | parts)
-    boxes = [one.boxes for one in featurize(map(png, PICTURES), other)]  # type: ignore[union-attr]
+    found = featurize(map(encode, PICTURES), other)
+    boxes = [one.boxes for one in found]  # type: ignore[union-attr]
     assert boxes == list(map(bright_halves, PICTURES))
 
 

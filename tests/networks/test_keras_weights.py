@@ -19,6 +19,7 @@ from keras import layers
 from keras.applications import mobilenet_v2
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from keras.src.utils import file_utils
+from pictures import difference
 
 from fruits.errors import BackboneError, StorageError
 from fruits.networks import download
@@ -98,10 +99,6 @@ class Zoo:
 @pytest.fixture(scope="module")
 def zoo():
     return Zoo()
-
-
-def difference(found, wanted):
-    return np.abs(found - wanted).max() / np.abs(wanted).max()
 
 
 # Ways to use a backbone in a model

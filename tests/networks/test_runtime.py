@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from encoded import encode
 from PIL import Image
 
 from fruits.errors import BackboneError
@@ -14,13 +15,6 @@ from fruits.networks.graph import BATCH_SIZES, CompiledGraph, InputSpec
 from fruits.networks.runtime import GROUP, featurize, load
 from fruits.sources.decode import decode
 from fruits.sources.limits import RefusedItemError
-
-
-def encode(image, format, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
 
 # Features of a stream of files
 

@@ -10,15 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from encoded import encode
 from PIL import Image, ImageOps
 
 from fruits.sources.decode import RejectedImage, decode
-
-
-def encode(image, format, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def picture(width=96, height=64, seed=0):

@@ -5,7 +5,6 @@ Each file is decoded in a separate process, which measures its CPU time and its 
 of one, so that the modules are imported only once.
 """
 
-import io
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ import zlib
 
 import numpy as np
 import pytest
+from encoded import encode
 from PIL import Image
 
 from fruits.sources import limited
@@ -27,12 +27,6 @@ pytestmark = pytest.mark.slow
 # no file takes a tenth of it, so much slower processors are within the limit, too.
 MAX_SECONDS = 60.0
 MAX_GROWTH = 1200 << 20
-
-
-def encode(image, format, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 SMALL = encode(Image.new("RGB", (64, 64), (200, 10, 10)), "JPEG")

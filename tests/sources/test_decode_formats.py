@@ -1,7 +1,6 @@
 """The other formats in usual layouts, compared with the samples that were encoded."""
 
 import importlib
-import io
 import struct
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+from encoded import encode
 from PIL import Image
 
 from fruits.sources import containers, formats
@@ -19,12 +19,6 @@ SIDE = 37
 CLRSPC = imagecodecs.JPEG2K.CLRSPC
 RNG = np.random.default_rng(0)
 HEIF = Path(__file__).parent / "heif"
-
-
-def encode(image, format, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def drawn(channels=3, bits=8):

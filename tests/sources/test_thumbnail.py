@@ -2,10 +2,10 @@
 
 import io
 import zlib
-from typing import Any
 
 import numpy as np
 import pytest
+from encoded import encode
 from PIL import Image, PngImagePlugin
 
 from fruits.sources.decode import decode, decode_whole
@@ -18,12 +18,6 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.dstack([across, down, np.full_like(down, 90)]).astype(np.uint8))
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def small(content: bytes, side: int = 224) -> Image.Image:
     return Image.open(io.BytesIO(thumbnail(decode(content, side), content)))
 
@@ -32,7 +26,7 @@ def small(content: bytes, side: int = 224) -> Image.Image:
 @pytest.mark.parametrize("size", [(300, 300), (320, 240), (200, 600), (1000, 200)])
 def test_a_thumbnail_looks_like_the_image(kind: str, size: tuple[int, int]) -> None:
     image = picture(*size)
-    found = small(encoded(image, kind))
+    found = small(encode(image, kind))
     assert (found.format, found.mode) == ("JPEG", "RGB")
     assert SIDE <= max(found.size) < 2 * SIDE
     assert min(found.size) == pytest.approx(max(found.size) * min(size) / max(size), abs=1)
@@ -44,7 +38,7 @@ def test_a_thumbnail_looks_like_the_image(kind: str, size: tuple[int, int]) -> N
 
 @pytest.mark.parametrize("side", [16, 96, 160, 224, 299, 600])
 def test_a_thumbnail_is_made_from_any_input_size(side: int) -> None:
-    found = small(encoded(picture(400, 200), "JPEG"), side)
+    found = small(encode(picture(400, 200), "JPEG"), side)
     assert min(side, SIDE) <= found.width < 2 * SIDE
     assert found.height == pytest.approx(found.width / 2, abs=1)
 
@@ -52,7 +46,7 @@ def test_a_thumbnail_is_made_from_any_input_size(side: int) -> None:
 def test_the_orientation_of_a_photograph_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was rotated
-    found = small(encoded(picture(320, 160), "JPEG", exif=exif))
+    found = small(encode(picture(320, 160), "JPEG", exif=exif))
     assert found.height == pytest.approx(2 * found.width, abs=1)
     upright = np.asarray(picture(320, 160).transpose(Image.Transpose.ROTATE_270).resize(found.size))
     assert np.abs(np.asarray(found, np.int16) - upright).mean() < 5
@@ -75,22 +69,22 @@ def rotated(kind: str) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     if kind.startswith("JPEG"):
-        jpeg = encoded(picture(320, 160), "JPEG")
+        jpeg = encode(picture(320, 160), "JPEG")
         many = b"http://ns.adobe.com/xmp/extension/\0" + bytes(100)
         for _ in range(150 if kind == "JPEG, much metadata" else 0):
             jpeg = with_segment(jpeg, many)
         return with_segment(jpeg, b"http://ns.adobe.com/xap/1.0/\0" + XMP)
     if kind == "PNG, 16 bits":
         grey = np.asarray(picture(320, 160).convert("L"), np.uint16) * 257
-        return encoded(Image.fromarray(grey), "PNG", exif=exif)
+        return encode(Image.fromarray(grey), "PNG", exif=exif)
     if kind == "PNG, XMP":
         texts = PngImagePlugin.PngInfo()
         texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
-        return encoded(picture(320, 160), "PNG", pnginfo=texts)
+        return encode(picture(320, 160), "PNG", pnginfo=texts)
     if kind == "PNG, last chunk":
-        plain, end = encoded(picture(320, 160), "PNG"), chunk(b"IEND", b"")
+        plain, end = encode(picture(320, 160), "PNG"), chunk(b"IEND", b"")
         return plain.removesuffix(end) + chunk(b"eXIf", exif.tobytes()[6:]) + end
-    return encoded(picture(320, 160), "PNG", exif=exif)
+    return encode(picture(320, 160), "PNG", exif=exif)
 
 
 @pytest.mark.parametrize(
@@ -110,24 +104,24 @@ def test_the_proportions_are_those_of_the_upright_photograph(kind: str) -> None:
 
 
 def test_damaged_metadata_of_a_png_are_ignored() -> None:
-    plain, end = encoded(picture(320, 160), "PNG"), chunk(b"IEND", b"")
+    plain, end = encode(picture(320, 160), "PNG"), chunk(b"IEND", b"")
     found = small(plain.removesuffix(end) + chunk(b"eXIf", b"MM")[:-1] + b"x" + end)
     assert found.width == pytest.approx(2 * found.height, abs=1)
 
 
 def test_pictures_of_other_formats_are_squares() -> None:
-    found = small(encoded(picture(320, 160), "WEBP", lossless=True))
+    found = small(encode(picture(320, 160), "WEBP", lossless=True))
     assert found.width == found.height
 
 
 def test_a_line_of_pixels_has_a_thumbnail() -> None:
-    found = small(encoded(picture(3000, 1), "PNG"))
+    found = small(encode(picture(3000, 1), "PNG"))
     assert min(found.size) >= 8
 
 
 def test_thumbnails_are_a_few_kilobytes() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
-    content = encoded(Image.fromarray(noise), "JPEG")
+    content = encode(Image.fromarray(noise), "JPEG")
     assert len(thumbnail(decode(content, 224), content)) < 8_000
-    smooth = encoded(picture(300, 300), "JPEG")
+    smooth = encode(picture(300, 300), "JPEG")
     assert len(thumbnail(decode(smooth, 224), smooth)) < 2_000
