@@ -23,7 +23,7 @@ from benchmarks.environments import python_of
 from benchmarks.inputs import BACKBONE, CORES, DATA, ROOT, compiled, source_of, subset, weights_file
 from benchmarks.ours import fruits_run, last_line
 from benchmarks.report import Row, bars, table, write_json
-from benchmarks.watch import run_watched
+from benchmarks.watch import ROLES, peak, run_watched
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ CONTENDERS = {
     "bound-bf16": Contender("bound, bfloat16", "count", "bound", precision="bf16"),
 }
 STAGES = ("start", "extract", "fit", "project", "total")
-ROLES = ("jvm", "driver", "worker", "all")
 
 
 def main() -> None:
@@ -93,9 +92,9 @@ def describe(report: dict[str, Any]) -> str:
         if "error" in row:
             notes.append(f"{row['title']} could not be run: {row['error']}")
             continue
-        whole, memory = speed(row), row["memory_mb"]
+        whole = speed(row)
         ratio = (speed(ours) or 0.0) / whole if ours and whole else None
-        peaks = [memory.get(role, {}).get("pss") for role in ROLES]
+        peaks = [peak(row["memory_mb"], role) for role in ROLES]
         seconds = [row["seconds"].get(stage) for stage in STAGES]
         lines.append([row["title"], row["images"], *seconds, whole, ratio, started(row), *peaks])
     for precision in ("f32", "bf16"):

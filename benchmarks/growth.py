@@ -21,9 +21,8 @@ from benchmarks.inputs import DATA, ROOT, name_of, source_of, subset
 from benchmarks.ours import fruits_run
 from benchmarks.precision import movement, network_of
 from benchmarks.report import bars, table, write_json
+from benchmarks.watch import ROLES, peak
 from fruits.sources.decode import decode
-
-ROLES = ("jvm", "driver", "worker", "all")
 
 
 def main() -> None:
@@ -47,7 +46,9 @@ def main() -> None:
         panels = {
             "milliseconds per image": {n: 1000 * per_image(run) for n, run in good.items()},
             **{
-                f"{role}, peak MB": {n: _peak(run, role) for n, run in good.items()}
+                f"{role}, peak MB": {
+                    n: peak(run["memory_mb"], role) or 0.0 for n, run in good.items()
+                }
                 for role in ("jvm", "driver", "worker")
             },
         }
@@ -69,7 +70,7 @@ def describe(report: dict[str, Any]) -> str:
             notes.append(f"{name} could not be run: {run['error']}")
             continue
         seconds = [run["seconds"][stage] for stage in ("start", "extract", "fit", "total")]
-        peaks = [_peak(run, role) for role in ROLES]
+        peaks = [peak(run["memory_mb"], role) for role in ROLES]
         lines.append([name, *seconds, 1000 * per_image(run), *peaks])
     head = ["", "start s", "extract s", "fit s", "total s", "ms/image"]
     notes += [
@@ -121,10 +122,6 @@ def _timed(work: Any, contents: list[bytes], shape: Any) -> tuple[NDArray[np.uin
     begin = time.perf_counter()
     pixels = np.stack([work(content, shape) for content in contents])
     return pixels, 1000 * (time.perf_counter() - begin) / len(contents)
-
-
-def _peak(run: dict[str, Any], role: str) -> float:
-    return float(run["memory_mb"].get(role, {}).get("pss", 0.0))
 
 
 def _network_options(options: argparse.Namespace) -> list[str]:

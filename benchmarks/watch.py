@@ -17,6 +17,9 @@ LOOKS_BETWEEN_WALKS = 5
 
 Memory = dict[str, dict[str, float]]
 
+# The roles of a Spark program, see `Watched`.
+ROLES = ("jvm", "driver", "worker", "all")
+
 
 @dataclass
 class Watched:
@@ -34,6 +37,11 @@ class Watched:
     status: int | None
     seconds: float
     memory: Memory = field(default_factory=dict)
+
+
+def peak(memory: Memory, role: str) -> float | None:
+    """The peak in MB of a role, as ``pss``; None if there was no such process."""
+    return memory.get(role, {}).get("pss")
 
 
 def run_watched(
