@@ -106,7 +106,7 @@ def write_digests(
         _write_sorted(tables, path)
         place.filesystem.makedirs(place.path.rpartition("/")[0], exist_ok=True)
         place.filesystem.put_file(str(path), place.path)
-        return DigestFile(place, np.array(np.memmap(path, np.uint64, "r")[::_BLOCK]), folder)
+        return DigestFile(place, _firsts(path), folder)
 
 
 def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
@@ -123,6 +123,14 @@ def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
         for bucket in buckets:
             np.sort(np.fromfile(bucket, np.uint64)).tofile(file)
             bucket.unlink()
+
+
+def _firsts(path: Path) -> Numbers:
+    """The first number of each block. A memory map would count the whole file as used memory."""
+    with path.open("rb", buffering=0) as file:
+        starts = range(0, path.stat().st_size, 8 * _BLOCK)
+        numbers = b"".join(os.pread(file.fileno(), 8, start) for start in starts)
+    return np.frombuffer(numbers, np.uint64)
 
 
 def _numbers(table: pa.Table) -> Numbers:
