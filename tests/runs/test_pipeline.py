@@ -530,7 +530,7 @@ def test_the_csv_of_an_earlier_run_is_deleted(
         ({"output": "{tmp}/way/out"}, ConfigError, "outside of the images"),
         ({"output": "{tmp}/disk/out"}, ConfigError, "disk, a part of"),
         ({"images": "{tmp}/out/plots/a", "output": "{tmp}/out"}, ConfigError, "results replace"),
-        ({"model": "{tmp}/out", "overwrite": True}, ConfigError, "which overwrite deletes"),
+        ({"model": "{tmp}/out", "overwrite": True}, ConfigError, "overwrite would delete first"),
         ({"model": "{tmp}/foreign"}, ConfigError, "output of a finished run.*run without model"),
         ({"output": "{tmp}/file/out"}, OutputError, "is a file, or inside a file"),
         ({"output": "{tmp}/foreign"}, OutputError, "is not of a run and has features"),
