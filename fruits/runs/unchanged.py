@@ -78,10 +78,11 @@ def report_if_unchanged(prepared: PreparedRun) -> dict[str, Any] | None:
     """
     if prepared.config.overwrite or _kept_report(prepared) is None:
         return None
-    with prepared.outputs.errors(), exclusive(prepared.outputs.uri(LOCK)):
+    with prepared.outputs.errors(), exclusive(prepared.outputs.uri(LOCK)) as lock:
         with prepared.stages("check"):
             # Another run may have ended between the first check and the lock.
             report = _kept_report(prepared)
+        lock.require()  # This process may have been suspended while it compared the files.
         return None if report is None else _write(prepared, report)
 
 

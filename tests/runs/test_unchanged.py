@@ -28,6 +28,7 @@ from fruits.runs.finished import Run
 from fruits.runs.inputs import list_images
 from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import run
+from fruits.runs.prepare import PreparedRun
 from fruits.runs.progress import Stages
 from fruits.runs.summary import now, summary
 from fruits.runs.unchanged import report_if_unchanged, seconds_if_unchanged
@@ -271,6 +272,25 @@ def test_changes_before_the_lock_are_noticed(
 
     monkeypatch.setattr(unchanged, "exclusive", after_another_run)
     assert look(config) is None
+
+
+def test_a_check_that_was_suspended_replaces_no_report_of_another_run(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    finish(config)
+    kept_report, calls = unchanged._kept_report, iter("12")
+
+    def late(ready: PreparedRun) -> dict[str, Any] | None:
+        report = kept_report(ready)
+        if next(calls) == "2":
+            (tmp_path / "out" / "_lock").write_bytes(Lock(f"{tmp_path}/out/_lock").bytes())
+            (tmp_path / "out" / "run.json").write_text("of another run")
+        return report
+
+    monkeypatch.setattr(unchanged, "_kept_report", late)
+    with pytest.raises(OutputError, match="this run lost"):
+        look(config)
+    assert (tmp_path / "out" / "run.json").read_text() == "of another run"
 
 
 def test_files_of_the_user_among_the_results_are_no_change(
