@@ -200,8 +200,8 @@ OUTPUTS = {"Architecture": {"Value": "single"}, "Bucket": {"Value": "somebody-el
         # The tag was copied from another stack.
         ("another", {"Outputs": OUTPUTS, "Metadata": OURS}, "no tag fruits:stack=fake"),
         # The right tag on a stack of another template.
-        ("fake", {"Outputs": OUTPUTS}, "no template of this tool"),
-        ("fake", {"Metadata": {"FruitsArchitecture": "bank"}}, "no template of this tool"),
+        ("fake", {"Outputs": OUTPUTS}, "no template of fruits cloud"),
+        ("fake", {"Metadata": {"FruitsArchitecture": "bank"}}, "no template of fruits cloud"),
     ],
 )
 def test_a_stack_that_only_looks_like_ours_is_not_deleted(
