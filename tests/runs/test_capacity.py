@@ -27,7 +27,7 @@ def test_more_workers_than_memory_are_refused_with_the_number_that_fits() -> Non
     error = refusal(CONFIG, 1000, graph_of(), resources, math.inf)
     assert isinstance(error, ConfigError)
     assert "memory: 64 tasks at a time" in str(error)
-    assert "run 28 at most (spark.master local[N] in the spark-defaults.conf" in str(error)
+    assert "run 28 at most (spark.master local[N] in spark-defaults.conf" in str(error)
     assert refusal(CONFIG, 1000, graph_of(), dataclasses.replace(resources, cores=28), 1e12) is None
     assert refusal(CONFIG, 20, graph_of(), resources, math.inf) is None  # one task for each image
     assert (
