@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fruits.errors import StorageError
 from fruits.storage.failures import status_of, store_errors
-from fruits.storage.location import Location, listed_at
+from fruits.storage.location import listed_location
 from fruits.storage.walk import Entry, files_in, stat_file
 
 # The number of parallel requests.
@@ -96,8 +96,7 @@ def _of_folder(folder: str, uris: list[str]) -> tuple[dict[str, Entry], StorageE
     names = [uri[len(folder) + 1 :] for uri in uris]
     with store_errors(folder):
         try:
-            place = Location(*listed_at(folder), folder)
-            for entry in files_in(place, min(names), max(names)):
+            for entry in files_in(listed_location(folder), min(names), max(names)):
                 if (uri := f"{folder}/{entry.name}") in wanted:
                     found[uri] = entry
         except PermissionError:
@@ -123,9 +122,9 @@ def _of_each(uris: Iterable[str]) -> tuple[dict[str, Entry], StorageError | None
 
 def _look(uri: str) -> Entry | StorageError | None:
     """The entry of a file, the error if it is forbidden, or None if it is missing."""
-    filesystem, path = listed_at(uri)
+    place = listed_location(uri)
     try:
-        return stat_file(Location(filesystem, path, uri))
+        return stat_file(place)
     except (OSError, ValueError):
         return None
     except StorageError as error:

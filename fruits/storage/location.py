@@ -71,7 +71,7 @@ class Location:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the store with its own chain of credentials.
-        return _resolved, (self.uri,)
+        return listed_location, (self.uri,)
 
     @property
     def name(self) -> str:
@@ -161,8 +161,8 @@ def listed_at(uri: str, retry: bool = True) -> tuple[Any, str]:
     return filesystem_of(uri, retry)
 
 
-def _resolved(uri: str) -> Location:
-    """The location of a :attr:`Location.uri`, which is not normalised again."""
+def listed_location(uri: str) -> Location:
+    """The location of a file that a listing names, see :func:`listed_at`."""
     return Location(*listed_at(uri), uri)
 
 
