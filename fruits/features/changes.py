@@ -120,9 +120,21 @@ def rows_of(
     return rows
 
 
-def drop_rows(file: Location, stale: pa.Table) -> None:
-    """Rewrites a file without the rows that are in a table of `IDENTITY`."""
-    write_rows(file, anti_join(read_rows(file), stale))
+def changed_copy(file: Location, target: Location, stale: pa.Table, changed: pa.Table) -> None:
+    """Writes a copy of a file without stale rows, and with the new values of changed ones.
+
+    Args:
+        file: a file of features.
+        target: the copy.
+        stale: the rows to drop, a table of `IDENTITY`.
+        changed: new values of `DERIVED`, a table with `IDENTITY` and `DERIVED`.
+    """
+    rows = anti_join(read_rows(file), stale)
+    theirs, alike = _listed(rows, changed)
+    for name in DERIVED if changed.num_rows else ():
+        new = pc.if_else(alike, theirs[name], rows[name])
+        rows = rows.set_column(rows.schema.get_field_index(name), name, new)
+    write_rows(target, rows)
 
 
 def changed_rows(known: pa.Table, listing: pa.Table) -> pa.Table:
@@ -139,16 +151,6 @@ def changed_rows(known: pa.Table, listing: pa.Table) -> pa.Table:
     same = [_equal(known[name].cast(pa.string()), theirs[name]) for name in DERIVED]
     differ = pc.and_not(alike, pc.and_(*same))
     return theirs.append_column("file", known["file"]).filter(differ)
-
-
-def relabel_rows(file: Location, changed: pa.Table) -> None:
-    """Rewrites a file with new values of `DERIVED`, from a table with `IDENTITY` and `DERIVED`."""
-    rows = read_rows(file)
-    theirs, alike = _listed(rows, changed)
-    for name in DERIVED:
-        new = pc.if_else(alike, theirs[name], rows[name])
-        rows = rows.set_column(rows.schema.get_field_index(name), name, new)
-    write_rows(file, rows)
 
 
 def _listed(rows: pa.Table, listing: pa.Table) -> tuple[pa.Table, pa.ChunkedArray]:

@@ -108,18 +108,11 @@ def commit_compaction(writer: FeatureWriter, compaction: Compaction) -> Chunk:
     """Replaces the parts by the joined chunk, whose files must be staged.
 
     The manifest names the chunks that it replaces. So if this is interrupted, each row still counts
-    once. :meth:`FeatureWriter.sweep` deletes the rest; call it after the last compaction, because
-    it also deletes what is staged.
+    once. :meth:`FeatureWriter.delete_replaced` deletes the parts.
     """
-    files = [*compaction.kept, *(name for name, _ in compaction.joins)]
-    chunk = writer.replace_chunks(compaction.chunks, files, [name for name, _ in compaction.joins])
-    # After the manifest: otherwise they could be taken for moments of another chunk that gets the
-    # same number.
-    for staged, _ in compaction.moments:
-        if _exists(staged):
-            target = writer.side_file(chunk.number, staged.name.partition(".")[2])
-            staged.filesystem.mv(staged.path, target.path)
-    return chunk
+    joined = [name for name, _ in compaction.joins]
+    moments = [staged for staged, _ in compaction.moments]
+    return writer.replace_chunks(compaction.chunks, compaction.kept + joined, joined, moments)
 
 
 def _moments(

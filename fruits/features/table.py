@@ -1,6 +1,7 @@
 """The table of features in an output: its committed chunks, read without a lock or Spark.
 
-A chunk is committed when its manifest exists, which is written last and atomically. Manifests and
+A chunk is committed when its manifest exists, which is written last and atomically. Neither the
+manifest nor the files that it names ever change: a chunk with other rows replaces it. Manifests and
 moments are in ``features/_chunks``, and rejects in ``features/_rejected``. Parquet readers skip
 folders whose names begin with ``_``.
 """
@@ -52,7 +53,8 @@ class Chunk:
         rejected: The rejected images, whose rows are not in memory.
         ran: What computed the features, from :func:`fruits.networks.runtime.what_ran`; empty if
             they were copied.
-        replaces: The numbers of the chunks that this one replaces; it has their rows.
+        replaces: The numbers of the chunks that this one replaces, and of those that they replaced.
+            Such a chunk never counts again, not even if its manifest is written late.
     """
 
     number: int
@@ -98,21 +100,33 @@ class FeatureTable:
     @cached_property
     def _committed(self) -> dict[int, Chunk]:
         """The committed chunks by number, in ascending order."""
+        while True:
+            names = self.manifests()
+            try:
+                return self._read(names)
+            except FileNotFoundError:
+                # A run that is active deletes manifests after it has replaced them.
+                if names == self.manifests():
+                    raise
+
+    def _read(self, names: list[str]) -> dict[int, Chunk]:
+        """The chunks that count, from the paths of all manifests in ascending order."""
         found: dict[str, Chunk] = {}
-        for name in self.manifests():
+        replaced: set[int] = set()
+        # The last one first: what is replaced does not count, nor does what it replaces.
+        for name in reversed(names):
+            if (number := chunk_number(name)) in replaced:
+                continue
             with _damages(name):
-                data = self.root.filesystem.cat_file(name)
-                found[name] = _from_json(data, chunk_number(name), self.root)
-        replaced = {number for chunk in found.values() for number in chunk.replaces}
+                found[name] = _from_json(self.root.filesystem.cat_file(name), number, self.root)
+            replaced.update(found[name].replaces)
         seen: set[str] = set()
-        for name in [name for name, chunk in found.items() if chunk.number in replaced]:
-            del found[name]
-        for name, chunk in found.items():
+        for name, chunk in reversed(found.items()):
             with _damages(name):
                 if twice := seen.intersection(chunk.files):
                     raise ValueError(f"another one names {min(twice)} too")
             seen |= {*chunk.files}
-        return {chunk.number: chunk for chunk in found.values()}
+        return {chunk.number: chunk for chunk in reversed(found.values())}
 
     def files(self) -> list[Location]:
         """The committed files of rows, in the order of the commits."""

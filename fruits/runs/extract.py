@@ -209,8 +209,7 @@ def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.Chunked
         if dropped is not None:
             dropped.append(gone["path"])
     for stale, changed in outdated:
-        measure.drop(workers, store, stale)
-        measure.relabel(workers, store, changed)
+        measure.update(workers, store, stale, changed)
     return dropped
 
 

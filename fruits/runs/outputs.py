@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from fruits.errors import OutputError
+from fruits.features.kept_folds import delete_folds
 from fruits.features.rows import scan, write_rows
+from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import differing
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord
 from fruits.storage.failures import store_errors
-from fruits.storage.files import probe, replace, sha256_of
+from fruits.storage.files import paths_in, probe, replace, sha256_of
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
 
@@ -107,7 +109,11 @@ class Outputs:
             # run.json, which describes the other results, is the first, and the features the last.
             for name in (*(reversed(RESULTS) if overwrite else ()), STAGING):
                 lock.require()
-                record.delete(name)
+                if name != "features":
+                    record.delete(name)
+                elif paths_in(self.root / name):
+                    FeatureWriter(self.root / name, lock).clear()
+                    delete_folds(self.root / name)
             # An output of a version without a record gets one.
             record.save(
                 frozenset(one for name in RESULTS for one in record.files(name) if record.owns(one))

@@ -231,6 +231,28 @@ def move(files: Sequence[Location], folder: Location) -> None:
         delete_files(folder, paths)
 
 
+def link_or_copy(source: Location, target: Location) -> None:
+    """Links or copies a file that is never changed; a link costs no space.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    target.filesystem.makedirs(target.path.rpartition("/")[0], exist_ok=True)
+    if not (target.is_local and _is_linked(source.path, target.path)):
+        target.filesystem.cp_file(source.path, target.path)
+
+
+def _is_linked(source: str, target: str) -> bool:
+    """Links a local file; False if the file system has no links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:  # The task was repeated.
+        return True
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def _temporary_file(path: str, content: bytes) -> Iterator[str]:
     """A temporary file next to a path; a missing folder is created."""

@@ -1,7 +1,7 @@
 """Commits the results of finished tasks while other tasks of the job still run.
 
 So a run that is aborted loses at most a minute of work on any machine, and no core waits for a
-commit. All commits of a chunk share one manifest; each commit replaces it by a longer one.
+commit. All commits of a chunk share one manifest; each commit writes a longer one instead.
 """
 
 import threading

@@ -31,6 +31,6 @@ def compact(workers: Workers, writer: FeatureWriter) -> int:
         workers.run(join_moments, moments, f"{what}, moments")
         for one in planned:
             commit_compaction(writer, one)
-        writer.sweep()
+        writer.delete_replaced()
         joined += chunks
     return joined

@@ -1,7 +1,9 @@
 """Tasks over the table of features: reading, dropping and relabelling rows, and moments."""
 
 import math
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 
@@ -9,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import OutputError
-from fruits.features.changes import StoredMoments, drop_rows, relabel_rows, rows_of
+from fruits.features.changes import StoredMoments, changed_copy, rows_of
 from fruits.features.kept_folds import KeptFolds, delete_folds
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import merge_files, read_moments
-from fruits.features.table import FOLDER, Chunk, FeatureTable
+from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
 from fruits.sources.listing import IDENTITY
-from fruits.storage.files import delete_files, move, paths_in, replace
+from fruits.storage.files import delete_files, link_or_copy, paths_in, replace
 from fruits.storage.location import Location
 from fruits.tasks.merge import merged
 from fruits.tasks.workers import Workers
@@ -28,39 +30,52 @@ _FEWEST_FILES = 4
 """The minimum number of files of a task: packing its result takes as long as measuring two."""
 
 
-def drop(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
-    """Drops rows file by file; each file is replaced as a whole.
+def update(workers: Workers, writer: FeatureWriter, stale: pa.Table, changed: pa.Table) -> None:
+    """Drops committed rows, and gives others the label and the split that they have in a listing.
 
-    Their sums are subtracted exactly from the stored moments of their chunks.
+    New files replace those with such rows, and new chunks their chunks. The sums of dropped rows
+    are subtracted exactly from the stored moments of their chunk, unless rows of the chunk get
+    another label or split. If a call is interrupted, the next one finishes it.
 
     Args:
         workers: The workers.
         writer: The features.
         stale: The rows to drop, some of the rows of :func:`fruits.tasks.known.known_rows`.
+        changed: The result of :func:`fruits.features.changes.changed_rows`.
     """
-    names = set(pc.unique(stale["file"]).to_pylist())
+    relabelled = set(pc.unique(changed["file"]).to_pylist())
+    names = relabelled.union(pc.unique(stale["file"]).to_pylist())
     if not names:
         return
-    writer.lock.require()
     chunks = [chunk for chunk in writer.chunks() if names & set(chunk.files)]
-    # Staged until the files are rewritten: stored moments always belong to the rows in the files.
     jobs = []
-    for chunk, file in _kept(writer, chunks):
+    for chunk, file in _kept(writer, [one for one in chunks if not relabelled & set(one.files)]):
         files = _files(writer, chunk)
         touched = [one for one in files if one.name in names]
         jobs.append(StoredMoments(files, touched, file, _staged(writer, file), *_kind(file)))
-    with workers.share(stale.select(IDENTITY)) as gone:
-        what = f"drop: moments of {stale.num_rows:,} removed images"
-        subtracted = workers.run(lambda job: job.subtract(gone.value), jobs, what)
-        _keep_gone(workers, writer, stale)
-        _forget(writer, chunks)
-        workers.run(
-            lambda file: drop_rows(file, gone.value),
-            [writer.root / name for name in sorted(names)],
-            f"drop: {stale.num_rows:,} removed images",
-        )
-    done = [job.staged for job, was in zip(jobs, subtracted, strict=True) if was]
-    move(done, writer.root / FOLDER)
+    what = f"drop: moments of {stale.num_rows:,} removed images"
+    new = {name: f"{uuid.uuid4().hex}.parquet" for name in sorted(names)}
+    with workers.share((stale.select(IDENTITY), changed.drop_columns(["file"]))) as shared:
+        subtracted = workers.run(lambda job: job.subtract(shared.value[0]), jobs, what)
+        if stale.num_rows:
+            _keep_gone(workers, writer, stale)
+        root = writer.root
+
+        def copy(names: tuple[str, str]) -> None:
+            old, name = names
+            with suppress(FileNotFoundError):  # Earlier versions made no thumbnails.
+                link_or_copy(root / THUMBNAILS_FOLDER / old, root / THUMBNAILS_FOLDER / name)
+            changed_copy(root / old, root / STAGED / name, *shared.value)
+
+        what = f"update: {stale.num_rows:,} removed images, {changed.num_rows:,} other labels"
+        workers.run(copy, [*new.items()], what)
+    moments = [job.staged for job, was in zip(jobs, subtracted, strict=True) if was]
+    for chunk in chunks:
+        kept = [new.get(name, name) for name in chunk.files]
+        staged = [new[name] for name in chunk.files if name in new]
+        own = [one for one in moments if one.name.startswith(f"{chunk.number:06}.")]
+        writer.replace_chunks([chunk], kept, staged, own)
+    writer.delete_replaced()
 
 
 def _keep_gone(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None:
@@ -79,30 +94,6 @@ def _keep_gone(workers: Workers, writer: FeatureWriter, stale: pa.Table) -> None
             lambda file: shared.value[0].keep_dropped(prefix, file, shared.value[1]),
             [writer.root / name for name in sorted(set(own["file"].to_pylist()))],
             f"drop: keep {own.num_rows:,} images for the moments of folds",
-        )
-
-
-def relabel(workers: Workers, writer: FeatureWriter, changed: pa.Table) -> None:
-    """Gives committed rows the label and the split that they have in a listing.
-
-    Each file is replaced as a whole, and the moments of its chunk are deleted first. If a call is
-    interrupted, the next one finishes it.
-
-    Args:
-        workers: The workers.
-        writer: The features.
-        changed: The result of :func:`fruits.features.changes.changed_rows`.
-    """
-    if not changed.num_rows:
-        return
-    writer.lock.require()
-    names = set(pc.unique(changed["file"]).to_pylist())
-    _forget(writer, [chunk for chunk in writer.chunks() if names & set(chunk.files)])
-    with workers.share(changed.drop_columns(["file"])) as shared:
-        workers.run(
-            lambda file: relabel_rows(file, shared.value),
-            [writer.root / name for name in sorted(names)],
-            f"relabel: {changed.num_rows:,} images",
         )
 
 
@@ -225,11 +216,6 @@ def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, Locatio
         for name in _stored(table)
         if (number := name.partition(".")[0]) in of_number and name.endswith(".moments")
     ]
-
-
-def _forget(table: FeatureTable, chunks: list[Chunk]) -> None:
-    """Deletes the stored moments of chunks."""
-    delete_files(table.root, [file.path for _, file in _kept(table, chunks)])
 
 
 def _kind(file: Location) -> tuple[str | None, bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.features.rows import Between, read_rows, write_rows
+from fruits.storage.files import link_or_copy
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
 
@@ -204,7 +204,7 @@ def write(
     name = f"{number:09}.parquet"
     if span.rows is not None and span.old and earlier:
         for table in tables:
-            _link_or_copy(earlier / table / span.old, place / table / name)
+            link_or_copy(earlier / table / span.old, place / table / name)
         return span.rows
     # By the first table, which has all rows: other tables may no longer have a row of an image.
     stale = _stale(span, folder / tables[0]) if span.old else None
@@ -263,21 +263,3 @@ def _merged(
         old = read_rows(earlier / table / span.old, between=span.bounds)
         found.append(old.filter(pc.invert(pc.is_in(old["path"], stale))))
     return pa.concat_tables(found).sort_by("path")
-
-
-def _link_or_copy(source: Location, target: Location) -> None:
-    """Links or copies a file. Links are safe, since these files are never changed in place."""
-    target.filesystem.makedirs(target.path.rpartition("/")[0], exist_ok=True)
-    if not (target.is_local and _is_linked(source.path, target.path)):
-        target.filesystem.cp_file(source.path, target.path)
-
-
-def _is_linked(source: str, target: str) -> bool:
-    """Links a local file; False if the file system has no links."""
-    try:
-        os.link(source, target)
-    except FileExistsError:  # The task was repeated.
-        return True
-    except OSError:
-        return False
-    return True

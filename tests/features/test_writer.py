@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from committed import drop
 
 from fruits.errors import OutputError
 from fruits.features import kept_folds
@@ -163,7 +164,7 @@ def test_dropped_rows_are_removed_from_files_and_moments(
     measure.moments(workers, store)
     known = known_rows(workers, store)
     gone = known.filter(pc.is_in(known["path"], listing["path"].slice(3, 4)))
-    measure.drop(workers, store, gone)
+    drop(workers, store, gone)
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert sorted(rows["path"]) == sorted(
         path for n, path in enumerate(listing["path"].to_pylist()) if n not in range(3, 7)

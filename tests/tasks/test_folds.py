@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from committed import commit
+from committed import commit, drop
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import (  # type: ignore[import-untyped]
     LinearDiscriminantAnalysis,
@@ -30,7 +30,6 @@ from fruits.sources.spread import Spread, gather
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
 from fruits.tasks import folds as folds_module
-from fruits.tasks import measure
 from fruits.tasks.folds import cross_validation
 from fruits.tasks.known import known_rows
 from fruits.tasks.workers import Workers
@@ -239,7 +238,7 @@ class Grown:
 
     def drop(self, rows: pa.Table) -> None:
         known = known_rows(self.workers, self.store)
-        measure.drop(self.workers, self.store, known.filter(pc.is_in(known["path"], rows["path"])))
+        drop(self.workers, self.store, known.filter(pc.is_in(known["path"], rows["path"])))
 
     def note(self, work: Any, items: list[Any], what: str) -> list[Any]:
         if found := re.search(r"moments of (\d+) images, by fold", what):

@@ -6,16 +6,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from committed import commit
+from committed import commit, drop, relabel
 from numpy.typing import NDArray
 
 from fruits.errors import OutputError
 from fruits.features.changes import changed_rows
 from fruits.features.moments import Moments
-from fruits.features.rows import FEATURES, lists, read_rows
+from fruits.features.rows import FEATURES, lists, read_rows, write_rows
+from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import IDENTITY
+from fruits.storage.files import replace
 from fruits.storage.location import Location
+from fruits.storage.lock import Lock
 from fruits.tasks import measure, merge
 from fruits.tasks.known import known_rows
 from fruits.tasks.workers import Workers
@@ -182,7 +185,7 @@ def test_subtracting_what_is_dropped_gives_the_bits_of_measuring_the_rest(
     known = known_rows(workers, store)
     paths = rows["path"].take(gone)
 
-    measure.drop(workers, store, known.filter(pc.is_in(known["path"], paths)))
+    drop(workers, store, known.filter(pc.is_in(known["path"], paths)))
 
     before = kept(store)
     left = rows.filter(pc.invert(pc.is_in(rows["path"], paths)))
@@ -208,7 +211,7 @@ def test_one_of_two_versions_of_an_image_in_a_file_is_dropped(
     commit(store, both, 1)
     measure.moments(workers, store)
 
-    measure.drop(workers, store, known_rows(workers, store).slice(0, 12))
+    drop(workers, store, known_rows(workers, store).slice(0, 12))
 
     before = kept(store)
     left = both.slice(12)
@@ -224,7 +227,7 @@ def test_one_of_two_versions_of_an_image_gets_another_label(
     commit(store, both, 1)
     listing = both.slice(12).set_column(1, "label", pa.array(["Plum"] * ROWS))
 
-    measure.relabel(workers, store, changed_rows(known_rows(workers, store), listing))
+    relabel(workers, store, changed_rows(known_rows(workers, store), listing))
 
     labels = rows["label"].slice(0, 12).to_pylist() + ["Plum"] * ROWS
     assert store.dataset().to_table()["label"].to_pylist() == labels
@@ -238,7 +241,7 @@ def test_a_chunk_that_loses_most_of_its_rows_is_measured_again(
     measure.moments(workers, store)
     known = known_rows(workers, store)
 
-    measure.drop(workers, store, known.filter(pc.is_in(known["path"], rows["path"].slice(0, 40))))
+    drop(workers, store, known.filter(pc.is_in(known["path"], rows["path"].slice(0, 40))))
 
     assert list(kept(store)) == ["000001.moments"]
     assert measure.moments(workers, store).to_bytes() == expected(rows.slice(40))
@@ -254,9 +257,9 @@ def test_removed_images_need_no_features_of_files_without_their_labels(
     known = known_rows(workers, store)
     gone = by_label["path"].slice(0, 2)
 
-    measure.drop(workers, store, known.filter(pc.is_in(known["path"], gone)))
+    drop(workers, store, known.filter(pc.is_in(known["path"], gone)))
 
-    assert list(kept(store)) == ["000000.moments"]
+    assert list(kept(store)) == ["000001.moments"]
     assert measure.moments(workers, store).to_bytes() == expected(by_label.slice(2))
 
 
@@ -285,7 +288,7 @@ def test_damaged_moments_are_not_subtracted_from(
     Path(store.side_file(0, "moments").path).write_bytes(b"moments2 and no more")
     known = known_rows(workers, store)
 
-    measure.drop(workers, store, known.filter(pc.equal(known["path"], "file:/x/007.jpg")))
+    drop(workers, store, known.filter(pc.equal(known["path"], "file:/x/007.jpg")))
 
     assert kept(store) == {}
     assert measure.moments(workers, store).count == ROWS - 1
@@ -316,15 +319,58 @@ def test_a_drop_that_is_interrupted_leaves_no_wrong_moments(
 
     monkeypatch.setattr(workers, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        measure.drop(workers, store, stale)
+        drop(workers, store, stale)
     monkeypatch.undo()
 
     there = store.dataset().to_table().sort_by("path")
     assert measure.moments(workers, store).to_bytes() == expected(there)
     store.sweep()
-    measure.drop(workers, store, stale)
+    drop(workers, store, stale)
     left = rows.filter(pc.invert(pc.is_in(rows["path"], stale["path"])))
     assert measure.moments(workers, store).to_bytes() == expected(left)
+
+
+def test_a_run_that_lost_its_lock_drops_and_relabels_no_rows(
+    workers: Workers, store: FeatureWriter, rows: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(store, rows, 3)
+    before = measure.moments(workers, store).to_bytes()
+    known = known_rows(workers, store)
+    run = workers.run
+
+    def late(*job: Any) -> list[Any]:
+        replace(Location.of(store.lock.uri), Lock(store.lock.uri).bytes())
+        return run(*job)
+
+    monkeypatch.setattr(workers, "run", late)
+    plums = rows.set_column(1, "label", pa.array(["Plum"] * ROWS))
+    for work in (
+        lambda: drop(workers, store, known.slice(0, 12)),
+        lambda: relabel(workers, store, changed_rows(known, plums)),
+    ):
+        with pytest.raises(OutputError, match="this run lost"):
+            work()
+        replace(Location.of(store.lock.uri), store.lock.bytes())
+    monkeypatch.undo()
+
+    again = FeatureWriter(store.root, store.lock)
+    again.sweep()
+    assert again.dataset().to_table().to_pylist() == rows.to_pylist()
+    assert measure.moments(workers, again).to_bytes() == before
+
+
+def test_rows_that_are_written_again_keep_their_thumbnails(
+    workers: Workers, store: FeatureWriter, rows: pa.Table
+) -> None:
+    commit(store, rows, 2)
+    pictures = pa.table([rows["sha256"].slice(0, 1), [b"jpeg"]], schema=THUMBNAILS)
+    write_rows(store.root / THUMBNAILS_FOLDER / store.files()[0].name, pictures)
+
+    drop(workers, store, known_rows(workers, store).slice(0, 1))
+
+    assert pa.Table.from_batches(store.thumbnails()).equals(pictures)
+    assert len([*Path(store.root.path, THUMBNAILS_FOLDER).iterdir()]) == 1
+    assert len([*Path(store.root.path).glob("*.parquet")]) == 2
 
 
 def test_rows_get_the_label_and_the_split_of_the_listing(
@@ -346,7 +392,7 @@ def test_rows_get_the_label_and_the_split_of_the_listing(
     changed = changed_rows(
         known_rows(workers, store), pa.concat_tables([listing.slice(0, 50), other])
     )
-    measure.relabel(workers, store, changed)
+    relabel(workers, store, changed)
 
     assert changed.num_rows == 3
     assert sorted(kept(store)) == [
@@ -365,16 +411,14 @@ def test_files_of_earlier_versions_get_a_split(
     workers: Workers, store: FeatureWriter, rows: pa.Table
 ) -> None:
     commit(store, rows, 1)
-    name = Path(store.files()[0].path)
-    pq.write_table(rows.drop_columns(["split"]), name)
+    pq.write_table(rows.drop_columns(["split"]), store.files()[0].path)
     assert measure.moments(workers, store, "train").count == 0
 
     changed = changed_rows(known_rows(workers, store), rows)
-    measure.relabel(workers, store, changed)
+    relabel(workers, store, changed)
 
     assert changed.num_rows == ROWS - rows["split"].null_count
-
-    assert pq.read_schema(name).names == FEATURES.names
+    assert pq.read_schema(store.files()[0].path).names == FEATURES.names
     own = rows.filter(pc.equal(rows["split"], "train"))
     assert measure.moments(workers, store, "train").to_bytes() == expected(own)
 
@@ -400,7 +444,7 @@ def test_moments_without_sums_of_labels_have_the_same_bits_for_all_rows(
         *before
     }
     stale = known_rows(workers, store).take([*range(0, 120, 7)])
-    measure.drop(workers, store, stale)
+    drop(workers, store, stale)
     left = rows.filter(pc.invert(pc.is_in(rows["path"], stale["path"])))
     before = kept(store)
     assert len(before) == 8

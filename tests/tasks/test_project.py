@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from committed import drop, relabel
 
 from fruits.classify.fit import Discriminant
 from fruits.classify.rows import PREDICTIONS, TablePredictor
@@ -16,7 +17,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.reduction.fit import Reduction, fit_reduction
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks import measure, merge_sorted
+from fruits.tasks import merge_sorted
 from fruits.tasks import path_ranges as ranges
 from fruits.tasks.known import known_rows
 from fruits.tasks.path_ranges import Earlier, Range, Sorted
@@ -280,8 +281,9 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     gone = pa.concat_tables([gone, by_path.slice(180)])
     known = known_rows(workers, store)
     stale = known.filter(pc.is_in(known["path"], gone["path"]))
-    names = pc.unique(stale["file"]).to_pylist()
-    measure.drop(workers, store, stale)
+    before = {file.name for file in store.files()}
+    drop(workers, store, stale)
+    names = {file.name for file in store.files()} - before
     less = require_same("less", more, later(more, *names, gone=gone))
     assert 1 <= taken_over(less, more) < len(files(more / "pca"))
 
@@ -290,8 +292,10 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     other = by_path.slice(70, 5).select(["path", "length", "modified"])
     other = other.append_column("label", pa.array(["Fig"] * 5))
     other = other.append_column("split", pa.array(["test"] * 5))
-    measure.relabel(workers, store, changed_rows(known, other))
-    moved = require_same("moved", less, later(less, "8-0.parquet"))
+    before = {file.name for file in store.files()}
+    relabel(workers, store, changed_rows(known, other))
+    [name] = {file.name for file in store.files()} - before
+    moved = require_same("moved", less, later(less, name))
     assert taken_over(moved, less) >= 1
     scored = written(moved / SCORED)
     assert pc.sum(pc.equal(scored["label"], "Fig")).as_py() == 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from committed import commit
+from committed import commit, drop, relabel
 
 from fruits.features.changes import changed_rows
 from fruits.features.rows import FEATURES, lists
@@ -61,9 +61,8 @@ def test_tasks_of_a_table_of_features_leave_no_file(
     before = files()
     measure.moments(workers, store)
     assert measure.moments(workers, store, listing=rows.slice(0, 7)).count == 7
-    known = known_rows(workers, store)
-    measure.drop(workers, store, known.slice(0, 2))
+    drop(workers, store, known_rows(workers, store).slice(0, 2))
     listing = rows.set_column(1, "label", pa.array(["Kiwi"] * count)).select(LISTING.names)
-    measure.relabel(workers, store, changed_rows(known.slice(2), listing))
+    relabel(workers, store, changed_rows(known_rows(workers, store), listing))
     assert store.dataset().to_table()["label"].to_pylist() == ["Kiwi"] * 10
     assert files() == before
