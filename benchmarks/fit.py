@@ -43,7 +43,7 @@ from fruits.spark.session import get_spark
 from fruits.spark.workers import SparkWorkers
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 from fruits.tasks.project import project
 
 RANK = 200
@@ -218,7 +218,7 @@ def large(options: argparse.Namespace) -> None:
 
 def fit(spark: SparkSession, store: FeatureTable, components: int, clock: Clock) -> Reduction:
     """Our fit in its two steps, as in a run."""
-    moments = clock("moments, fruits", measure.moments, SparkWorkers(spark), store)
+    moments = clock("moments, fruits", measure_moments.moments, SparkWorkers(spark), store)
     step = "scaler and PCA, fruits"
     own: Reduction = clock(step, fit_reduction, moments, "minmax", components)
     clock.seconds["fit, fruits"] = clock.seconds["moments, fruits"] + clock.seconds[step]

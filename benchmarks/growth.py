@@ -22,7 +22,7 @@ from benchmarks.ours import fruits_run
 from benchmarks.precision import movement, network_of
 from benchmarks.report import bars, table, write_json
 from benchmarks.watch import ROLES, peak
-from fruits.sources.decode import decode
+from fruits.images.decode import decode
 
 
 def main() -> None:

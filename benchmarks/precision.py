@@ -23,11 +23,11 @@ from benchmarks.environments import python_of
 from benchmarks.inputs import DATA, ROOT, subset
 from benchmarks.report import table, write_json
 from fruits.features.moments import Moments
+from fruits.images.decode import decode
 from fruits.networks.compile import compile_backbone
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import GROUP, load
 from fruits.reduction.fit import choose_components, principal_axes, scaling
-from fruits.sources.decode import decode
 
 Pixels = NDArray[np.uint8]
 Features = NDArray[np.float32]

@@ -104,8 +104,8 @@ def _peak(phase: dict[str, Any], role: str) -> float | None:
 def _run_phase(options: argparse.Namespace) -> None:
     """Runs one phase, in the measured process."""
     from benchmarks.prepared import prepare
+    from fruits.planning.estimate import estimate
     from fruits.runs.config import RunConfig
-    from fruits.runs.estimate import estimate
     from fruits.runs.pipeline import run
     from fruits.runs.progress import Stages
     from fruits.spark.own_session import own_spark

@@ -158,10 +158,11 @@ def _replace(module: ModuleType, name: str, stub: Any) -> None:
 
 def install() -> None:
     """Installs the file system and the network in this process, before a run begins."""
+    from fruits.planning import estimate
+    from fruits.planning.probe import Probe
     from fruits.predictor import write
-    from fruits.runs import estimate, prepare
     from fruits.runs import extract as runs_extract
-    from fruits.runs.probe import Probe
+    from fruits.runs import prepare
     from fruits.tasks import extract
 
     fsspec.register_implementation(PROTOCOL, SyntheticFiles, clobber=True)

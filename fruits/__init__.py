@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fruits.comparison.run_networks import compare
     from fruits.errors import (
         BackboneError,
         CloudError,
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from fruits.features.table import open_features
+    from fruits.planning.estimate import estimate
     from fruits.predictor.predictor import Predictor
-    from fruits.runs.compare import compare
     from fruits.runs.config import RunConfig
-    from fruits.runs.estimate import estimate
     from fruits.runs.pipeline import run
 
 # The module of each name. A module is imported on first use: Spark takes a second to import.
@@ -36,8 +36,8 @@ _MODULES = {
     "RunConfig": "fruits.runs.config",
     "StorageError": "fruits.errors",
     "WorkerError": "fruits.errors",
-    "compare": "fruits.runs.compare",
-    "estimate": "fruits.runs.estimate",
+    "compare": "fruits.comparison.run_networks",
+    "estimate": "fruits.planning.estimate",
     "open_features": "fruits.features.table",
     "run": "fruits.runs.pipeline",
 }

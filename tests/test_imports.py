@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "fruits"
-WITHOUT_SPARK = ["storage", "sources", "networks", "features", "reduction", "classify", "serve"]
-WITHOUT_SPARK += ["predictor", "quality", "report", "tasks"]
+WITHOUT_SPARK = ["storage", "images", "sources", "networks", "features", "reduction", "classify"]
+WITHOUT_SPARK += ["folds", "tasks", "quality", "report", "predictor", "serve"]
 
 
 def module_of(path: Path) -> str:

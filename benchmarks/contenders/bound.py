@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders.task import Stages, Task, main
+from fruits.images.decode import decode
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import GROUP, load
-from fruits.sources.decode import decode
 
 
 @dataclass

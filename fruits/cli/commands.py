@@ -42,7 +42,7 @@ def predict(**options: object) -> None:
 def plan(as_json: bool, **options: object) -> None:
     """``fruits plan``: estimates the memory, time and costs of a run."""
     config = RunConfig(**options)  # type: ignore[arg-type]
-    from fruits.runs.estimate import estimate
+    from fruits.planning.estimate import estimate
     from fruits.spark.own_session import own_spark
 
     with own_spark():

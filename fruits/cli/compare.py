@@ -6,7 +6,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from fruits.cli.parser import Parser, add_option, add_run_options
-from fruits.runs.comparison_grid import VARIED
+from fruits.comparison.grid import VARIED
 from fruits.runs.config import RunConfig
 from fruits.runs.options import options
 
@@ -20,8 +20,8 @@ def compare(**values: Any) -> int:
     varied = {name: values.pop(name) for name in VARIED}
     config = RunConfig(**values)
     # Imported after the options are checked: PySpark takes a second to import.
-    from fruits.runs.compare import compare
-    from fruits.runs.comparison_text import text
+    from fruits.comparison.run_networks import compare
+    from fruits.comparison.terminal_tables import text
     from fruits.spark.own_session import own_spark
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)

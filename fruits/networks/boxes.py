@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.images.crop import Box
+from fruits.images.resize import InputSpec
 from fruits.networks.detector import Detector
-from fruits.sources.crop import Box
-from fruits.sources.resize import InputSpec
 
 Array = NDArray[np.float64]
 

@@ -57,7 +57,7 @@ def compile_backbone(
         engine: one of :data:`fruits.networks.graph.ENGINES`.
         precision: one of :data:`fruits.networks.graph.PRECISIONS`.
         exact_decode: whether workers decode JPEG files at full scale.
-        crop: one of :data:`fruits.sources.crop.CROPS`, ``detector:`` and the path or URI of a
+        crop: one of :data:`fruits.images.crop.CROPS`, ``detector:`` and the path or URI of a
             folder with a detector (:mod:`fruits.networks.compile_detector`), or None for whole
             images.
 

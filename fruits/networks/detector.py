@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fruits.errors import BackboneError
-from fruits.sources.resize import InputSpec
+from fruits.images.resize import InputSpec
 
 PREFIX = "detector:"
 """The prefix of a detector's folder in the option ``crop``."""

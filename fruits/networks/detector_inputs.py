@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fruits.errors import BackboneError
-from fruits.sources.resize import InputSpec
+from fruits.images.resize import InputSpec
 
 MASK, SIZES = "pixel_mask", "orig_target_sizes"
 

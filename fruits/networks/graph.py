@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from fruits.errors import BackboneError, one_line
+from fruits.images.resize import InputSpec
 from fruits.networks.detector import PARTS as DETECTOR_PARTS
 from fruits.networks.detector import PREFIX, Detector
-from fruits.sources.resize import InputSpec
 
 __all__ = ["BATCH_SIZES", "ENGINES", "PRECISIONS", "CompiledGraph", "InputSpec"]
 

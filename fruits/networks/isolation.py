@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from multiprocessing.connection import Connection
 
+from fruits.images.decode_process import MAX_WATCHED_SECONDS, watch
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.objects import Result, featurize
 from fruits.networks.runtime import GROUP, Keep
-from fruits.sources.limited import MAX_WATCHED_SECONDS, watch
 
 Results = list[Result]
 

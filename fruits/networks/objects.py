@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fruits.images.crop import Box
+from fruits.images.decode import decode_whole
+from fruits.images.resize import resize
+from fruits.images.size_limits import RejectedImage, rejection
+from fruits.images.thumbnail import thumbnail
 from fruits.networks import runtime
 from fruits.networks.boxes import boxes_of
 from fruits.networks.graph import CompiledGraph
@@ -19,11 +24,6 @@ from fruits.networks.graph_check import require_safe_openvino
 from fruits.networks.openvino_network import Network, compile_openvino
 from fruits.networks.runtime import Keep
 from fruits.sources.boxes import fragment
-from fruits.sources.crop import Box
-from fruits.sources.decode import decode_whole
-from fruits.sources.limits import RejectedImage, rejection
-from fruits.sources.resize import resize
-from fruits.sources.thumbnail import thumbnail
 
 NO_OBJECT = "no object found"
 """The reason for rejecting a photograph without boxes."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fruits.errors import BackboneError, FruitsError
-from fruits.sources.resize import InputSpec
+from fruits.images.resize import InputSpec
 
 CHANNELS = ("RGB", "BGR")
 

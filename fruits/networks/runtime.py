@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode
+from fruits.images.size_limits import RejectedImage, rejection
+from fruits.images.thumbnail import thumbnail
 from fruits.networks import processor
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.graph_check import require_safe_openvino, require_safe_tensorflow
@@ -23,9 +26,6 @@ from fruits.networks.openvino_network import (
     network_for_one,
     network_of,
 )
-from fruits.sources.decode import decode
-from fruits.sources.limits import RejectedImage, rejection
-from fruits.sources.thumbnail import thumbnail
 
 # The number of images that are decoded before the network runs. Alternating less often keeps the
 # code and tables of both in the processor's cache, which saves 10 % of the time.

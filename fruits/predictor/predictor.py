@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fruits.classify.model import Classifier
 from fruits.errors import BackboneError, ConfigError, InputError
 from fruits.features.label_sums import Array
+from fruits.images.crop import Box
 from fruits.networks.graph import (
     ENGINES,
     PRECISIONS,
@@ -33,7 +34,6 @@ from fruits.predictor.files import MANIFEST, Folder
 from fruits.predictor.images import Neighbour, TrainingImages
 from fruits.reduction.blas import one_blas_thread
 from fruits.reduction.transform import affine
-from fruits.sources.crop import Box
 from fruits.storage.location import Location
 
 Given = TypeVar("Given")

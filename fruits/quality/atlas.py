@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.rows import lists
 from fruits.features.table import THUMBNAILS
-from fruits.quality.nearest import nearest_rows
+from fruits.quality.atlas_neighbours import nearest_rows
 
 ATLAS = pa.schema(
     [

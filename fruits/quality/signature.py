@@ -1,6 +1,6 @@
 """Signatures of pictures, with which near-duplicates are found.
 
-A run stores a thumbnail of each image (:mod:`fruits.sources.thumbnail`). The signature is the
+A run stores a thumbnail of each image (:mod:`fruits.images.thumbnail`). The signature is the
 thumbnail in 16 x 16 cells of luma and 8 x 8 cells of each chroma. It changes little if a picture is
 saved again in another format, size or quality. Features of a network cannot replace it: there, a
 JPEG file of lower quality is as far from the original as the next frame of a film.

@@ -79,7 +79,7 @@ class ReportData:
         planes: The planes of the map, at least one if there are images.
         vectors: The leading components, (n, k) float32, with which neighbours are found.
         thumbnails: The thumbnails as JPEG files by the path of the image, written by
-            :func:`fruits.sources.thumbnail.thumbnail`. Some may be missing.
+            :func:`fruits.images.thumbnail.thumbnail`. Some may be missing.
         order: The labels for the confusion matrix, with similar ones next to each other.
         confusions: The worst confusions of the first evaluation.
         quality: The tables of findings (:data:`fruits.quality.findings.SCHEMA`) by kind.

@@ -7,5 +7,5 @@ import os
 
 # Arrow reads this variable while it is loaded. Its readers and writers of files use this allocator
 # even after `pyarrow.set_memory_pool`; the default one keeps what was freed, up to 100 MB in a run
-# with a million images (fruits/runs/memory.py). Spark's workers on this machine inherit it.
+# with a million images (fruits/runs/allocator.py). Spark's workers on this machine inherit it.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

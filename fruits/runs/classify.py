@@ -14,19 +14,19 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
 from fruits.classify.in_memory import folds_in_memory
 from fruits.classify.model import Array, Classifier
-from fruits.classify.scored import most_scored
 from fruits.classify.train import HeldOut, Training, train, train_softmax
 from fruits.classify.transforms import TRANSFORMS
 from fruits.features.rows import matrix
+from fruits.folds.assignment import training_folds
+from fruits.folds.scored_images import most_scored
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
-from fruits.runs.training_folds import training_folds
 from fruits.sources.parts import Parts
 from fruits.storage.files import delete_folder
 from fruits.storage.location import Location
-from fruits.tasks.folds import cross_validation
+from fruits.tasks.cross_validation import cross_validation
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import Any
 from fruits.classify.model import CLASSIFIERS
 from fruits.classify.transforms import TRANSFORMS
 from fruits.errors import ConfigError
+from fruits.images.crop import CROPS
 from fruits.networks.catalogue import CHOICES
 from fruits.networks.detector import PREFIX
 from fruits.networks.graph import ENGINES, PRECISIONS
 from fruits.reduction.fit import SCALERS
 from fruits.runs.options import option, options
-from fruits.sources.crop import CROPS
 from fruits.sources.naming import Naming
 
 

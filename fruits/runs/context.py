@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
+from fruits.planning.capacity import require_capacity
+from fruits.planning.resources import local_resources, session_resources
 from fruits.runs.boxes import boxes_in
-from fruits.runs.capacity import require_capacity
 from fruits.runs.output_record import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.prepare import PreparedRun
-from fruits.runs.resources import local_resources, session_resources
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks.failures import task_errors

@@ -19,8 +19,8 @@ from fruits.quality.contents import Contents, rows_of
 from fruits.quality.copies import COLUMNS, most_serious_first
 from fruits.quality.duplicates import duplicates
 from fruits.quality.findings import MOST_LISTED, Finding
-from fruits.quality.near import SimilarContents, near_duplicates, similar_contents
-from fruits.quality.similar import PARTNERS
+from fruits.quality.near_duplicates import SimilarContents, near_duplicates, similar_contents
+from fruits.quality.picture_pairs import PARTNERS
 from fruits.runs.context import RunContext
 from fruits.sources.listing import in_sorted
 from fruits.sources.naming import TRAIN

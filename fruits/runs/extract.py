@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from fruits.errors import InputError
 from fruits.features.changes import changed_rows
-from fruits.features.kept_folds import delete_folds
 from fruits.features.rejects import UNREADABLE
 from fruits.features.rows import REJECTED
+from fruits.folds.kept_folds import delete_folds
 from fruits.runs.boxes import boxes_in, photographs_in
 from fruits.runs.checks import require_most
 from fruits.runs.config import RunConfig
@@ -28,7 +28,7 @@ from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.row_counts import counted
 from fruits.sources.spread import Spread, divide
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 from fruits.tasks.compact import compact
 from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
@@ -209,7 +209,7 @@ def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.Chunked
         if dropped is not None:
             dropped.append(gone["path"])
     for stale, changed in outdated:
-        measure.update(workers, store, stale, changed)
+        measure_moments.update(workers, store, stale, changed)
     return dropped
 
 

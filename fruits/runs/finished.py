@@ -13,17 +13,17 @@ import pyarrow as pa
 from fruits.errors import OutputError
 from fruits.features.rows import rows_of_paths, sample_batches, scan
 from fruits.features.table import open_features
+from fruits.images.crop import CROPS
+from fruits.images.resize import InputSpec
 from fruits.runs.basis import Basis, read_basis
 from fruits.runs.held_out import read_held_out
 from fruits.runs.outputs import Outputs
 from fruits.runs.summary import summary
 from fruits.sources.boxes import box_of, photographs
-from fruits.sources.crop import CROPS
 from fruits.sources.listing import sample_evenly
 from fruits.sources.open_source import locate_members
 from fruits.sources.parts import IN_MEMORY
 from fruits.sources.reading import contents_of
-from fruits.sources.resize import InputSpec
 
 if TYPE_CHECKING:
     # Importing Spark takes a second, and the others together as long.
@@ -128,7 +128,7 @@ class Run:
 
     def _decoded(self, rows: pa.Table, side: int) -> dict[str, NDArray[np.uint8]]:
         """The pixels of images by path, without images that are missing or damaged now."""
-        from fruits.sources.decode import RejectedImage, decode, decode_box
+        from fruits.images.decode import RejectedImage, decode, decode_box
 
         crop = self.report["parameters"].get("crop")
         spec = InputSpec(side, crop=crop if crop in CROPS else "")

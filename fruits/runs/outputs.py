@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from fruits.errors import OutputError
-from fruits.features.kept_folds import delete_folds
 from fruits.features.rows import scan, write_rows
 from fruits.features.writer import FeatureWriter
+from fruits.folds.kept_folds import delete_folds
 from fruits.networks.graph import differing
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from fruits.networks.detector import PREFIX
+from fruits.planning.label_memory import require_label_memory
 from fruits.runs.checks import require_apart
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
 from fruits.runs.inputs import list_images
-from fruits.runs.label_memory import require_label_memory
 from fruits.runs.prepare import prepare_run
 from fruits.runs.progress import Stages
 from fruits.runs.summary import interruption

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from fruits.runs.memory import return_freed_memory
+from fruits.runs.allocator import return_freed_memory
 
 # Seconds between two lines about the images in a log, where they do not replace each other.
 LOG_SECONDS = 30.0

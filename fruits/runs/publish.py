@@ -24,7 +24,7 @@ from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.fingerprint import options_digest, require_same_model
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
-from fruits.runs.loose import loose_images
+from fruits.runs.images_in_root import loose_images
 from fruits.runs.output_record import PAGE, PUBLISHED
 from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced

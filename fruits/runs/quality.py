@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from fruits.features.rows import rows_of_paths, scan, write_rows
+from fruits.planning.label_memory import most_compared, most_labels
 from fruits.quality.copies import COLUMNS
 from fruits.quality.drift import drift_of_runs, drift_of_splits, farthest_first
 from fruits.quality.findings import Finding, by_kind, counts_of, file_of
+from fruits.runs.allocator import return_freed_memory
 from fruits.runs.classifier_findings import classifier_findings
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.copies import IMAGES, find_copies
 from fruits.runs.extract import Extracted
-from fruits.runs.label_memory import most_compared, most_labels
-from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
 

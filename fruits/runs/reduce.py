@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fruits.features.moments import Moments
+from fruits.planning.label_memory import most_labels
 from fruits.reduction.fit import Reduction, fit_reduction, turned_degrees
 from fruits.report.facts import stage_name
 from fruits.runs.basis import read_basis
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.runs.label_memory import most_labels
 from fruits.sources.naming import training_side
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
     # With a model, only the sums of the new images are new.
     with context.stages("fit", stage_name("fit", context.basis is not None)):
         by_label = extracted.labels.num_rows <= most_labels(context.graph.dimension)
-        moments = measure.moments(context.workers, context.store, side, context.chosen, by_label)
+        moments = measure_moments.moments(
+            context.workers, context.store, side, context.chosen, by_label
+        )
         extracted.require_rows(moments.count, side)
         last = context.basis or read_basis(context.outputs.root)
         fitted_to = context.basis.moments if context.basis else moments

@@ -14,12 +14,12 @@ from fruits.features.table import FeatureTable
 from fruits.quality.findings import file_of
 from fruits.report.data import IMAGES, REJECTED, Rejected, ReportData
 from fruits.report.sections import KINDS, paths_of
+from fruits.runs.allocator import return_freed_memory
 from fruits.runs.classify import Classified
 from fruits.runs.confusions import worst_confusions
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.image_map import map_images, sampled, thumbnails
-from fruits.runs.memory import return_freed_memory
 from fruits.runs.reduce import Reduced
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fruits.planning.resources import available_cores
 from fruits.runs.config import RunConfig
 from fruits.runs.outputs import Outputs
-from fruits.runs.resources import available_cores
 from fruits.sources.parts import IN_MEMORY
 from fruits.spark.configuration import local_tasks, may_do_without_spark
 from fruits.storage.files import probe

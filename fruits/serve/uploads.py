@@ -11,7 +11,7 @@ import logging
 from typing import Any
 from urllib.parse import quote
 
-from fruits.sources.formats import SUFFIXES_BY_FORMAT, format_of
+from fruits.images.formats import SUFFIXES_BY_FORMAT, format_of
 from fruits.storage.failures import store_errors
 from fruits.storage.files import create
 from fruits.storage.location import Location

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from fruits.serve.app import make_app
+from fruits.serve.connections import IDLE_SECONDS, PatientProtocol
 from fruits.serve.engine import Engine
 from fruits.serve.metrics import Metrics
-from fruits.serve.protocol import IDLE_SECONDS, PatientProtocol
 from fruits.serve.reload import Reload
+from fruits.serve.routes import make_app
 from fruits.serve.settings import Settings
 from fruits.storage.location import Location
 

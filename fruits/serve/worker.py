@@ -15,9 +15,9 @@ from itertools import pairwise
 from typing import IO, Any, Protocol
 
 from fruits.errors import ConfigError, FruitsError
+from fruits.images.decode_process import limit_memory, watch
 from fruits.predictor import Prediction, Predictor
 from fruits.serve import frames
-from fruits.sources.limited import limit_memory, watch
 
 
 class Predicts(Protocol):

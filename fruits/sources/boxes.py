@@ -16,7 +16,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.sources.crop import Box
+from fruits.images.crop import Box
 from fruits.sources.listing import IDENTITY
 
 _PREFIX = "#xywh="

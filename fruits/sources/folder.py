@@ -17,8 +17,8 @@ from itertools import islice
 import pyarrow as pa
 
 from fruits.errors import InputError, one_line
-from fruits.sources.formats import SUFFIXES
-from fruits.sources.limits import too_long
+from fruits.images.formats import SUFFIXES
+from fruits.images.size_limits import too_long
 from fruits.sources.listing import LISTING, ROWS, Listing
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Found

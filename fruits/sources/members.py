@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import InputError
-from fruits.sources.formats import SUFFIXES
+from fruits.images.formats import SUFFIXES
 from fruits.sources.listing import LISTING, ROWS
 from fruits.sources.naming import (
     COLUMN,

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import InputError, one_line
+from fruits.images.formats import SUFFIXES
 from fruits.sources.archive import READS
 from fruits.sources.columns import image_column
 from fruits.sources.folder import Folder
-from fruits.sources.formats import SUFFIXES
 from fruits.sources.inventory import Inventory
 from fruits.sources.listing import LISTING, Listing
 from fruits.sources.members import AT, ITEMS, SEPARATOR
@@ -30,7 +30,7 @@ from fruits.sources.selection import SkippedFiles, other_files
 from fruits.sources.source import Lister
 from fruits.sources.spread import gather
 from fruits.sources.table_source import Table
-from fruits.sources.tar_shards import TarShard
+from fruits.sources.tar_archive import TarShard
 from fruits.sources.text import original
 from fruits.sources.zip_archive import ZipArchive
 from fruits.storage.ahead import read_ahead

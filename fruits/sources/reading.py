@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.sources import folder, parquet_source, tar_index, tar_shards, zip_archive
+from fruits.sources import folder, parquet_source, tar_archive, tar_index, zip_archive
 from fruits.sources.archive import read_members
 from fruits.sources.members import REFUSED, positions
 
@@ -48,6 +48,6 @@ _READERS: dict[str, Reader] = {
     "": folder.contents_of,
     REFUSED: _refused,
     zip_archive.KIND: lambda items: read_members(items, zip_archive.cut),
-    tar_index.KIND: lambda items: read_members(items, tar_shards.cut),
+    tar_index.KIND: lambda items: read_members(items, tar_archive.cut),
     parquet_source.KIND: parquet_source.read_rows,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fruits.sources.limits import RefusedItemError, too_long
+from fruits.images.size_limits import RefusedItemError, too_long
 from fruits.sources.members import Position
 from fruits.storage.ranges import open_forward
 

@@ -12,7 +12,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
 
-from fruits.sources.formats import SUFFIXES
+from fruits.images.formats import SUFFIXES
 
 # Thumbnails of Synology systems, and resource forks in zip archives of macOS.
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")

@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 from fruits.sources.members import SEPARATOR
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
+from fruits.sources.tar_archive import members_of
 from fruits.sources.tar_index import read_index, rows_of
-from fruits.sources.tar_shards import members_of
 from fruits.sources.text import original
 from fruits.sources.zip_archive import list_zip
 from fruits.storage.failures import store_errors

@@ -18,8 +18,8 @@ from itertools import chain, groupby, pairwise
 from operator import attrgetter
 
 from fruits.errors import InputError, one_line
+from fruits.images.size_limits import RefusedItemError
 from fruits.sources.archive import damaged
-from fruits.sources.limits import RefusedItemError
 from fruits.sources.members import (
     ITEMS,
     Member,

@@ -49,7 +49,7 @@ class SoftmaxRegression:
         features: A table with the columns ``path`` and ``features`` (array<float>). Rows that are
             not in `folds` are left out.
         folds: The training images: ``path`` and ``label``, strings, and ``fold``, int64, as for
-            :func:`fruits.tasks.folds.cross_validation`.
+            :func:`fruits.tasks.cross_validation.cross_validation`.
         reg_param: The weight of the squared coefficients for features with a mean variance of 1,
             so that it has the same effect for every network.
         steps: The number of steps of each fit so far.

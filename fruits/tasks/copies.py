@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.features.digests import digest_starts
+from fruits.features.known_contents import digest_starts
 from fruits.features.rows import FEATURES, REJECTED, read_rows, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.sources import parts

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fruits.features.digests import DigestFile, Digests
+from fruits.features.known_contents import DigestFile, Digests
 from fruits.features.rows import FEATURES, REJECTED, lists, write_rows
 from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
+from fruits.images.decode_process import watch
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
 from fruits.networks.objects import Part, Result, featurize, parts_of
 from fruits.networks.runtime import Keep, what_ran
-from fruits.sources.limited import watch
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
 from fruits.sources.reading import Reader, contents_of

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.features.changes import DERIVED
-from fruits.features.digests import DigestFile, Digests, digest_starts, write_digests
 from fruits.features.file_groups import group_files
+from fruits.features.known_contents import DigestFile, Digests, digest_starts, write_digests
 from fruits.features.rows import read_rows
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter

@@ -17,7 +17,7 @@ import pytest
 from containers import ROOT, fetch, say, wait_for
 from moto import mock_aws
 
-from fruits.runs.resources import available_cores
+from fruits.planning.resources import available_cores
 from fruits.sample import draw_sample
 
 sys.path.append(str(ROOT / "tests" / "aws"))

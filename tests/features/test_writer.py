@@ -10,18 +10,18 @@ import pytest
 from committed import drop
 
 from fruits.errors import OutputError
-from fruits.features import kept_folds
-from fruits.features.digests import Digests
+from fruits.features.known_contents import Digests
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
+from fruits.folds import kept_folds
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.folder import find_images
 from fruits.sources.listing import anti_join
 from fruits.sources.parts import Parts
 from fruits.spark.failures import spark_errors
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 from fruits.tasks.extract import extract
 from fruits.tasks.known import known_rows
 from fruits.tasks.workers import Workers
@@ -49,7 +49,7 @@ def test_moments_match_the_rows(
     listing = find_images(str(draw({"Fig": 30}))).images
     grow(listing, 12)
     rows = np.stack(pd.read_parquet(tmp_path / "out" / "features")["features"].to_list())
-    moments = measure.moments(workers, store)
+    moments = measure_moments.moments(workers, store)
     assert moments.count == 30
     np.testing.assert_allclose(moments.mean, rows.mean(axis=0, dtype=np.float64), atol=1e-12)
     np.testing.assert_array_equal(moments.maximum, rows.max(axis=0))
@@ -65,11 +65,11 @@ def test_moments_of_a_chunk_are_measured_once(
     tmp_path: Path,
 ) -> None:
     grow(find_images(str(draw({"Fig": 10}))).images, 10)
-    measure.moments(workers, store)
+    measure_moments.moments(workers, store)
     file = tmp_path / "out" / "features" / "_chunks" / "000000.moments"
     before = file.stat().st_mtime_ns
     grow(find_images(str(draw({"Lime": 10}, seed=1))).images, 10)
-    assert measure.moments(workers, store).count == 20
+    assert measure_moments.moments(workers, store).count == 20
     assert file.stat().st_mtime_ns == before
 
 
@@ -83,14 +83,14 @@ def test_moments_of_some_files_do_not_change_those_of_all(
     listing = find_images(str(draw({"Fig": 10}))).images
     grow(listing, 5)
     some = listing.slice(2, 5)
-    moments = measure.moments(workers, store, listing=some)
+    moments = measure_moments.moments(workers, store, listing=some)
     rows = pd.read_parquet(tmp_path / "out" / "features")
     rows = rows[rows["path"].isin(some["path"].to_pylist())]
     assert moments.count == 5
     expected = np.stack(rows["features"].to_list()).mean(axis=0, dtype=np.float64)
     np.testing.assert_allclose(moments.mean, expected, atol=1e-12)
     assert list((tmp_path / "out" / "features" / "_chunks").glob("*.moments")) == []
-    assert measure.moments(workers, store).count == 10
+    assert measure_moments.moments(workers, store).count == 10
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_dropped_rows_are_removed_from_files_and_moments(
 ) -> None:
     listing = find_images(str(draw({"Fig": 20}))).images
     grow(listing, 10)
-    measure.moments(workers, store)
+    measure_moments.moments(workers, store)
     known = known_rows(workers, store)
     gone = known.filter(pc.is_in(known["path"], listing["path"].slice(3, 4)))
     drop(workers, store, gone)
@@ -170,7 +170,7 @@ def test_dropped_rows_are_removed_from_files_and_moments(
         path for n, path in enumerate(listing["path"].to_pylist()) if n not in range(3, 7)
     )
     assert store.dataset().count_rows() == 16
-    moments = measure.moments(workers, store)
+    moments = measure_moments.moments(workers, store)
     expected = Moments.of(np.stack(rows["features"].to_list()))
     assert moments.count == 16
     np.testing.assert_allclose(moments.scatter, expected.scatter, atol=1e-9)
@@ -212,9 +212,9 @@ def test_damaged_moments_are_measured_again(
         name = f"{number:032x}.parquet"
         write_rows(store.staged / name, pa.Table.from_pylist([one], FEATURES))
         store.commit([name], REJECTED.empty_table())
-    sound = measure.moments(workers, store).to_bytes()
+    sound = measure_moments.moments(workers, store).to_bytes()
     (tmp_path / "out" / "features" / "_chunks" / "000001.moments").write_bytes(damage)
-    assert measure.moments(workers, store).to_bytes() == sound
+    assert measure_moments.moments(workers, store).to_bytes() == sound
 
 
 def test_damaged_rows_are_reported_in_one_line(
@@ -224,7 +224,10 @@ def test_damaged_rows_are_reported_in_one_line(
     write_rows(store.staged / name, FEATURES.empty_table())
     store.commit([name], REJECTED.empty_table())
     (tmp_path / "out" / "features" / name).write_bytes(b"no table")
-    for read in (lambda: known_rows(workers, store), lambda: measure.moments(workers, store)):
+    for read in (
+        lambda: known_rows(workers, store),
+        lambda: measure_moments.moments(workers, store),
+    ):
         with pytest.raises(OutputError, match=rf"{name} is damaged.*overwrite"), spark_errors():
             read()
 

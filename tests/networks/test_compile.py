@@ -16,6 +16,7 @@ from pictures import difference, png
 from PIL import Image
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode
 from fruits.networks import compile as backbones
 from fruits.networks import keras_weights as weight_files
 from fruits.networks.catalogue import BACKBONES
@@ -23,7 +24,6 @@ from fruits.networks.compile import compile_backbone, keras_model
 from fruits.networks.graph import ENGINES, PARTS, CompiledGraph, InputSpec
 from fruits.networks.processor import openvino_precisions, tensorflow_precisions
 from fruits.networks.runtime import featurize, load, what_ran
-from fruits.sources.decode import decode
 
 # The module of the preprocessing in the documentation of each network, and the side of its input.
 PUBLISHED = {

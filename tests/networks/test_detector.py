@@ -27,6 +27,8 @@ from openvino import opset13 as ops
 from PIL import Image
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode, decode_whole
+from fruits.images.resize import InputSpec
 from fruits.networks import batch
 from fruits.networks import compile_detector as compiling
 from fruits.networks.boxes import in_photograph, non_max_suppression
@@ -36,8 +38,6 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
 from fruits.networks.objects import NO_OBJECT, Objects, featurize, parts_of
 from fruits.networks.runtime import featurize as featurize_whole
-from fruits.sources.decode import decode, decode_whole
-from fruits.sources.resize import InputSpec
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=(3, 5))

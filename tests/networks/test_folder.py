@@ -18,6 +18,7 @@ from openvino import opset13 as ops
 from pictures import SIZES, drawn, places, png
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode
 from fruits.networks import batch, compile
 from fruits.networks.compile import compile_backbone
 from fruits.networks.compile_detector import compile_detector
@@ -26,7 +27,6 @@ from fruits.networks.folder import read_folder
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.recipe import EXAMPLE
 from fruits.networks.runtime import featurize, load
-from fruits.sources.decode import decode
 
 DATA = Path(__file__).parents[1] / "data" / "networks"
 NETWORKS = sorted(path.name for path in DATA.iterdir() if (path / "model.onnx").exists())

@@ -11,11 +11,11 @@ import pytest
 from pictures import SIZES, drawn, png
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode
 from fruits.networks import batch
 from fruits.networks.convert import graph_of
 from fruits.networks.recipe import EXAMPLE
 from fruits.networks.runtime import load
-from fruits.sources.decode import decode
 
 DESCRIPTION = json.loads(EXAMPLE) | {"height": 32, "width": 40, "channels": "BGR"}
 

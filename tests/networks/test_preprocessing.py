@@ -12,9 +12,9 @@ import pytest
 from pictures import SIZES, drawn, places, png
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode
 from fruits.networks import huggingface, model_info, timm_config
 from fruits.networks.recipe import EXAMPLE, Recipe, recipe
-from fruits.sources.decode import decode
 
 DATA = Path(__file__).parents[1] / "data" / "networks"
 CONFIGURATIONS = json.loads((DATA / "configurations.json").read_text())

@@ -10,11 +10,11 @@ from encoded import encode
 from PIL import Image
 
 from fruits.errors import BackboneError
+from fruits.images.decode import decode
+from fruits.images.size_limits import RefusedItemError
 from fruits.networks import runtime as engines
 from fruits.networks.graph import BATCH_SIZES, CompiledGraph, InputSpec
 from fruits.networks.runtime import GROUP, featurize, load
-from fruits.sources.decode import decode
-from fruits.sources.limits import RefusedItemError
 
 # Features of a stream of files
 

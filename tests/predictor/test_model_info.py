@@ -15,10 +15,10 @@ import pytest
 from fruits.classify.fit import Discriminant
 from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.features.moments import Moments
+from fruits.images.decode import decode
 from fruits.networks.graph import InputSpec
 from fruits.predictor import Predictor
 from fruits.predictor.model_info import classification_model, model_info, probabilities_of
-from fruits.sources.decode import decode
 
 
 def probabilities(model: openvino.Model, pixels: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from PIL import Image
 
 from fruits.features.table import THUMBNAILS
-from fruits.sources.decode import decode
-from fruits.sources.thumbnail import thumbnail
+from fruits.images.decode import decode
+from fruits.images.thumbnail import thumbnail
 
 
 def picture(seed: int, side: int = 224) -> Image.Image:

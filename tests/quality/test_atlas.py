@@ -9,14 +9,14 @@ from planted import encoded, images_of, picture, thumbnails_of
 from sklearn.neighbors import NearestNeighbors
 
 from fruits.quality.atlas import ATLAS, atlas_table
-from fruits.quality.nearest import nearest_rows
+from fruits.quality.atlas_neighbours import nearest_rows
 
 
 @pytest.mark.parametrize(("rows", "block"), [(700, 1 << 24), (700, 700 * 64), (11, 1)])
 def test_neighbours_agree_with_scikit_learn(
     rows: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fruits.quality.nearest._PRODUCTS", block)
+    monkeypatch.setattr("fruits.quality.atlas_neighbours._PRODUCTS", block)
     # Far from the origin, like components that are not centred.
     x = (np.random.default_rng(0).normal(size=(rows, 20)) + 50).astype(np.float32)
     places, distances = nearest_rows(x)

@@ -11,9 +11,9 @@ import pyarrow as pa
 from fruits.classify.evaluate import evaluation_of
 from fruits.classify.review import Confusion
 from fruits.classify.tally import Tally
+from fruits.images.thumbnail import thumbnail
 from fruits.quality.findings import SCHEMA
 from fruits.report.data import IMAGES, Plane, Rejected, ReportData
-from fruits.sources.thumbnail import thumbnail
 
 KINDS = ("Apple", "Banana", "Cherry", "Fig", "Grape", "Lemon", "Mango", "Onion", "Pear", "Tomato")
 

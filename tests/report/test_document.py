@@ -12,10 +12,10 @@ import pytest
 from drawn import drawn, names, run_json
 from unpacked import map_of, thumbnails_of
 
+from fruits.images.thumbnail import thumbnail
 from fruits.report.charts import calibration, scree
 from fruits.report.data import IMAGES, ReportData
 from fruits.report.document import LARGEST, render
-from fruits.sources.thumbnail import thumbnail
 
 
 class Outline(HTMLParser):

@@ -27,12 +27,12 @@ from pyspark.sql import SparkSession
 from fruits.errors import ConfigError, OutputError
 from fruits.networks import batch
 from fruits.networks.compile import compile_backbone
+from fruits.planning.probe import probe
 from fruits.predictor import Predictor
 from fruits.runs.finished import Run
 from fruits.runs.load_model import load_model
 from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
-from fruits.runs.probe import probe
 from fruits.runs.summary import interruption
 from fruits.sources import parts
 from fruits.sources.boxes import box_of, fragment

@@ -17,11 +17,11 @@ from forms import as_zip
 from pyspark.sql import SparkSession
 
 from fruits.networks.graph import CompiledGraph
+from fruits.planning.resources import available_cores
 from fruits.predictor import Predictor
 from fruits.runs import workers
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
-from fruits.runs.resources import available_cores
 from fruits.runs.workers import MOST_NEW, local_processes
 from fruits.spark import configuration
 from fruits.spark.configuration import local_tasks, may_do_without_spark

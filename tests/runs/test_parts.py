@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fruits.classify import scored
 from fruits.errors import OutputError
 from fruits.features import compaction
 from fruits.features.changes import rows_of as rows_of_file
 from fruits.features.moments import measured_by_label
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
+from fruits.folds import scored_images
 from fruits.networks.graph import CompiledGraph
 from fruits.runs import copies, extract, publish, report_data
 from fruits.runs.config import RunConfig
@@ -29,7 +29,7 @@ from fruits.sources import parts
 from fruits.sources.parts import Parts
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks import folds, measure
+from fruits.tasks import cross_validation, measure_moments
 from fruits.tasks.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("spark", "graph")
@@ -241,8 +241,8 @@ def test_images_that_are_restored_after_an_interruption_count_as_they_were(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Even few images have stored folds.
-    monkeypatch.setattr(scored, "SCORED", 0)
-    monkeypatch.setattr(folds, "_BYTES_OF_A_SUM", 0)
+    monkeypatch.setattr(scored_images, "SCORED", 0)
+    monkeypatch.setattr(cross_validation, "_BYTES_OF_A_SUM", 0)
     root = draw({"Fig": 12, "Kiwi": 12})
     names = ("model/_basis.classifier", "model/_basis.moments")
     out = tmp_path / "out"
@@ -275,13 +275,13 @@ def test_files_are_rewritten_once_if_images_of_many_parts_are_gone(
         assert len(FeatureTable(Location.of(f"{tmp_path}/out/features")).chunks()) == 8
         for file in root.glob("*/2_*.jpg"):
             file.unlink()
-        update, written = measure.update, list[set[str]]()
+        update, written = measure_moments.update, list[set[str]]()
 
         def noted(workers: Workers, store: FeatureWriter, *rows: pa.Table) -> None:
             written.append({name for some in rows for name in some["file"].unique().to_pylist()})
             update(workers, store, *rows)
 
-        monkeypatch.setattr(measure, "update", noted)
+        monkeypatch.setattr(measure_moments, "update", noted)
         go(tmp_path, "out", label="grandparent")
     assert 4 <= sum(map(len, written)) == len(set().union(*written))
     rows = rows_of(tmp_path / "out", "features")

@@ -21,7 +21,7 @@ from fruits.serve.settings import Settings
 # Few connections, and no limit of time but that of the client that must read.
 LIMITS = """
 import fruits.serve.body as body
-import fruits.serve.protocol as connections
+import fruits.serve.connections as connections
 body.MAX_GAP = connections.HEADER_SECONDS = 1000
 connections.SEND_SECONDS = 1
 connections.MAX_CONNECTIONS = 5

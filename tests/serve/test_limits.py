@@ -29,7 +29,7 @@ TOKEN = "correct-horse-battery-staple"
 POISON = """
 import os, signal
 import fruits.networks.runtime as engines
-import fruits.serve.protocol as connections
+import fruits.serve.connections as connections
 connections.HEADER_SECONDS = 3
 decode = engines.decode
 def poisoned(content, *options):

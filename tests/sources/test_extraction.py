@@ -7,7 +7,7 @@ import pandas as pd
 from forms import as_parquet, as_table, as_tar, as_zip
 from pyspark.sql import SparkSession
 
-from fruits.features.digests import Digests
+from fruits.features.known_contents import Digests
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.open_source import open_source

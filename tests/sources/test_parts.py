@@ -15,7 +15,7 @@ import pytest
 from forms import as_parquet, as_tar, as_zip
 
 from fruits.errors import InputError
-from fruits.features.digests import Digests, write_digests
+from fruits.features.known_contents import Digests, write_digests
 from fruits.sources import indexes, inventory, members, parts, table_file
 from fruits.sources.listing import LISTING, sample_evenly
 from fruits.sources.open_source import open_source

@@ -15,7 +15,7 @@ import io
 import fruits.runs.pipeline
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fruits.runs.memory import return_freed_memory
+from fruits.runs.allocator import return_freed_memory
 from fruits.storage.parquet import parquet_table
 
 return_freed_memory()

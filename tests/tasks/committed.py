@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from fruits.features.rows import REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 from fruits.tasks.workers import Workers
 
 
@@ -21,9 +21,9 @@ def commit(store: FeatureWriter, rows: pa.Table, files: int) -> None:
 
 def drop(workers: Workers, store: FeatureWriter, stale: pa.Table) -> None:
     """Drops some of the rows of :func:`fruits.tasks.known.known_rows`."""
-    measure.update(workers, store, stale, stale.slice(0, 0))
+    measure_moments.update(workers, store, stale, stale.slice(0, 0))
 
 
 def relabel(workers: Workers, store: FeatureWriter, changed: pa.Table) -> None:
     """Gives rows the label and split of :func:`fruits.features.changes.changed_rows`."""
-    measure.update(workers, store, changed.slice(0, 0), changed)
+    measure_moments.update(workers, store, changed.slice(0, 0), changed)

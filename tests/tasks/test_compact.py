@@ -5,7 +5,7 @@ from committed import commit
 from fruits.features.compaction import MOST_SMALL
 from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 from fruits.tasks.compact import compact
 from fruits.tasks.workers import Workers
 
@@ -21,9 +21,9 @@ def test_joined_chunks_have_the_rows_and_the_moments_of_their_parts(
         columns["length"] = pa.array([1] * 5, pa.int64())
         commit(store, pa.table(columns).select(FEATURES.names).cast(FEATURES), 2)
     rows = store.dataset().to_table().sort_by("path")
-    moments = measure.moments(workers, store).to_bytes()
+    moments = measure_moments.moments(workers, store).to_bytes()
     assert compact(workers, store) == MOST_SMALL
     assert compact(workers, store) == 0
     assert store.dataset().to_table().sort_by("path").equals(rows)
     assert len(store.files()) == 1
-    assert measure.moments(workers, store).to_bytes() == moments
+    assert measure_moments.moments(workers, store).to_bytes() == moments

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fruits.errors import OutputError
-from fruits.features.digests import Digests
+from fruits.features.known_contents import Digests
 from fruits.features.rows import FEATURES, REJECTED
 from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter

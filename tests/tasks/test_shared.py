@@ -13,7 +13,7 @@ from fruits.features.rows import FEATURES, lists
 from fruits.features.writer import FeatureWriter
 from fruits.sources.listing import LISTING
 from fruits.spark.workers import SparkWorkers
-from fruits.tasks import measure
+from fruits.tasks import measure_moments
 from fruits.tasks.known import known_rows
 from fruits.tasks.workers import Workers
 
@@ -59,8 +59,8 @@ def test_tasks_of_a_table_of_features_leave_no_file(
     rows = pa.table(columns).cast(FEATURES)
     commit(store, rows, 3)
     before = files()
-    measure.moments(workers, store)
-    assert measure.moments(workers, store, listing=rows.slice(0, 7)).count == 7
+    measure_moments.moments(workers, store)
+    assert measure_moments.moments(workers, store, listing=rows.slice(0, 7)).count == 7
     drop(workers, store, known_rows(workers, store).slice(0, 2))
     listing = rows.set_column(1, "label", pa.array(["Kiwi"] * count)).select(LISTING.names)
     relabel(workers, store, changed_rows(known_rows(workers, store), listing))

@@ -1,0 +1,44 @@
+"""Images beside the folders of the labels are found; a folder of one label is an ordinary one."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from fruits.runs.config import RunConfig
+from fruits.runs.images_in_root import loose_images
+from fruits.sources.open_source import open_source
+from fruits.sources.parts import Totals
+
+
+def loose(images: str, output: Path, label: str | None = None) -> dict[str, int]:
+    config = RunConfig(images=images, output=str(output), label=label)
+    found = open_source(images, config.naming).found().images
+    labels: pa.Table = Totals.of(found).labels
+    return loose_images(config, found, labels)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    root = tmp_path / "photos [x] +é"
+    for name in ("a.jpg", "b.jpg", "Fig/1.jpg", "Lime/2.jpg", f"Fig/{root.name}/3.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def test_images_directly_in_the_folder_of_images_are_counted(photos: Path, tmp_path: Path) -> None:
+    assert loose(str(photos), tmp_path) == {photos.name: 2}
+    assert loose(f"{photos}/", tmp_path) == {photos.name: 2}
+    assert loose(f"file://{photos}", tmp_path) == {photos.name: 2}
+
+
+def test_a_folder_of_one_label_and_folders_of_labels_have_no_loose_images(
+    photos: Path, tmp_path: Path
+) -> None:
+    assert loose(f"{photos}/Lime", tmp_path) == {}
+    assert loose(f"{photos}/Lime,{photos}", tmp_path) == {}
+    assert loose(str(photos), tmp_path, "grandparent") == {}
+    for name in ("a.jpg", "b.jpg"):
+        (photos / name).unlink()
+    assert loose(str(photos), tmp_path) == {}
