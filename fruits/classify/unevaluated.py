@@ -10,7 +10,7 @@ from typing import Any
 
 from fruits.classify.rows import scheme_of
 from fruits.classify.train import SCHEME
-from fruits.sources.naming import HELD_OUT, TRAIN
+from fruits.sources.naming import TEST_SPLITS, TRAIN
 from fruits.wording import are, counted
 
 
@@ -50,7 +50,7 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             f"the classifier was not evaluated by {SCHEME}: no label has images that can be held "
             "out, so its confidence is not calibrated, and no image is unknown"
         )
-    held_out = [side for side in HELD_OUT if sides.get(side)]
+    held_out = [side for side in TEST_SPLITS if sides.get(side)]
     if given or split.get("fitted_to") == "train":
         found += [
             f"{scheme_of(side)}: none of its {sides[side]:,} images has a label of the training "

@@ -54,7 +54,7 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reduction:
+class ReductionResult:
     """The result of one scaler and one number of components for one network.
 
     Attributes:
@@ -107,7 +107,7 @@ class Network:
     predictor_bytes: int | None = None
     tried: list[Tried] = field(default_factory=list)
     published: int | None = None
-    reductions: list[Reduction] = field(default_factory=list)
+    reductions: list[ReductionResult] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -240,5 +240,5 @@ def best_of(tried: Sequence[Tried]) -> int:
 
 def _network(content: dict[str, Any]) -> Network:
     tried = [Tried(**one) for one in content["tried"]]
-    reductions = [Reduction(**one) for one in content["reductions"]]
+    reductions = [ReductionResult(**one) for one in content["reductions"]]
     return Network(**content | {"tried": tried, "reductions": reductions})

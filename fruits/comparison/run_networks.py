@@ -17,7 +17,7 @@ from fruits.comparison.results import (
     PLOT,
     Comparison,
     Network,
-    Reduction,
+    ReductionResult,
     Tried,
     best_of,
 )
@@ -244,7 +244,7 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
     return [figures(one) for one in evaluations]
 
 
-def _reductions(reduced: Reduced, grid: ComparisonGrid) -> list[Reduction]:
+def _reductions(reduced: Reduced, grid: ComparisonGrid) -> list[ReductionResult]:
     """The results of each scaler with each number of components, from the moments alone."""
     found = []
     for scaler in grid.scalers:
@@ -256,7 +256,9 @@ def _reductions(reduced: Reduced, grid: ComparisonGrid) -> list[Reduction]:
                 count = choose_components(possible, wanted)
             share = None if count is None else float(possible[:count].sum())
             found.append(
-                Reduction(scaler=scaler, wanted=wanted, components=count, explained_variance=share)
+                ReductionResult(
+                    scaler=scaler, wanted=wanted, components=count, explained_variance=share
+                )
             )
     return found
 

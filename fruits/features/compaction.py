@@ -21,7 +21,7 @@ import pyarrow as pa
 from fruits.features.file_groups import file_sizes, group_files
 from fruits.features.moments_file import merge_files
 from fruits.features.rows import FEATURES, read_rows, write_rows
-from fruits.features.table import FOLDER, THUMBNAILS, THUMBNAILS_FOLDER, Chunk
+from fruits.features.table import CHUNKS_FOLDER, THUMBNAILS, THUMBNAILS_FOLDER, Chunk
 from fruits.features.writer import STAGED, FeatureWriter
 from fruits.storage.files import paths_in
 from fruits.storage.location import Location
@@ -66,7 +66,7 @@ def plan_compactions(writer: FeatureWriter) -> list[Compaction]:
     tiers: defaultdict[int, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         tiers[_tier(sum(sizes[name] for name in chunk.files))].append(chunk)
-    there = {path.rpartition("/")[2] for path in paths_in(writer.root / FOLDER)}
+    there = {path.rpartition("/")[2] for path in paths_in(writer.root / CHUNKS_FOLDER)}
     found = []
     for tier, own in sorted(tiers.items()):
         most = MOST_CHUNKS if tier else MOST_SMALL
@@ -131,7 +131,7 @@ def _moments(
     for suffix in sorted(suffixes):
         names = [f"{chunk.number:06}.{suffix}" for chunk in filled]
         if there.issuperset(names):
-            parts = [writer.root / FOLDER / name for name in names]
+            parts = [writer.root / CHUNKS_FOLDER / name for name in names]
             found.append((writer.staged / f"{uuid.uuid4().hex}.{suffix}", parts))
     return found
 

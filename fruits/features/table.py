@@ -28,7 +28,7 @@ from fruits.storage.location import Location
 if TYPE_CHECKING:
     from pyarrow import dataset
 
-FOLDER = "_chunks"
+CHUNKS_FOLDER = "_chunks"
 # Has one file of thumbnails for each file of rows, with the same name.
 THUMBNAILS_FOLDER = "_thumbnails"
 THUMBNAILS = pa.schema([("sha256", pa.string()), ("thumbnail", pa.binary())])
@@ -199,7 +199,9 @@ class FeatureTable:
 
     def manifests(self) -> list[str]:
         """The paths of the manifests, in the order of the commits."""
-        return sorted(filter(_MANIFEST.search, paths_in(self.root / FOLDER)), key=chunk_number)
+        return sorted(
+            filter(_MANIFEST.search, paths_in(self.root / CHUNKS_FOLDER)), key=chunk_number
+        )
 
     def require_files(self, names: set[str]) -> None:
         """Checks that all committed files exist.
@@ -214,12 +216,12 @@ class FeatureTable:
         if missing:
             raise OutputError(
                 f"output: {self.uri}/{min(missing)} is missing ({len(missing)} of the files that "
-                f"{FOLDER} names): {_REMEDY}"
+                f"{CHUNKS_FOLDER} names): {_REMEDY}"
             )
 
     def side_file(self, number: int, suffix: str) -> Location:
         """The location of a file next to the manifest of a chunk."""
-        return self.root / FOLDER / f"{number:06}.{suffix}"
+        return self.root / CHUNKS_FOLDER / f"{number:06}.{suffix}"
 
 
 def open_features(output: str) -> dataset.Dataset:

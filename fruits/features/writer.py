@@ -21,7 +21,13 @@ import pyarrow as pa
 from fruits.errors import OutputError
 from fruits.features.own_files import ROWS_FILE, STAGED_FILE, delete_own
 from fruits.features.rejects import REJECTED_FOLDER, Rejects, join_rejects, write_rejects
-from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable, chunk_number
+from fruits.features.table import (
+    CHUNKS_FOLDER,
+    THUMBNAILS_FOLDER,
+    Chunk,
+    FeatureTable,
+    chunk_number,
+)
 from fruits.storage.files import create, delete, delete_files, move, paths_in
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock
@@ -245,7 +251,7 @@ class FeatureWriter(FeatureTable):
                 if name not in committed and _OURS.fullmatch(name.rpartition("/")[2])
             ]
 
-        kept = _files_in(self.root / FOLDER)
+        kept = _files_in(self.root / CHUNKS_FOLDER)
         outdated = [path for name, path in kept.items() if _number(name) in replaced]
         return _Leftovers(
             rows=unknown(rows | rejected),
@@ -266,9 +272,9 @@ class FeatureWriter(FeatureTable):
 
     def _moments(self, chunk: Chunk) -> list[Location]:
         """The stored moments of a chunk."""
-        names = _files_in(self.root / FOLDER)
+        names = _files_in(self.root / CHUNKS_FOLDER)
         own = [name for name in names if _number(name) == chunk.number]
-        return [self.root / FOLDER / name for name in own if name.endswith(".moments")]
+        return [self.root / CHUNKS_FOLDER / name for name in own if name.endswith(".moments")]
 
 
 def _files_in(folder: Location) -> dict[str, str]:

@@ -16,7 +16,7 @@ from fruits.folds.kept_folds import FOLDED
 from fruits.sources import parts
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Parts
-from fruits.sources.row_counts import counted
+from fruits.sources.row_counts import value_counts
 from fruits.sources.spread import Spread, each_sorted
 
 
@@ -90,7 +90,7 @@ def _labels_together(images: Parts) -> Parts:
     """The same images in parts by label: all images of a label are in one part, by path."""
     counts: Counter[str] = Counter()
     for part in images:
-        counts.update(counted(part["label"]))
+        counts.update(value_counts(part["label"]))
     labels = sorted(counts)
     before = itertools.accumulate((counts[label] for label in labels), initial=0)
     firsts: dict[int, str] = {}

@@ -117,7 +117,7 @@ def _compared(
 
 
 @dataclass(frozen=True)
-class Part:
+class TaskResult:
     """The results of one task.
 
     Attributes:
@@ -147,7 +147,7 @@ def measure_files(
     entries: Sequence[Location],
     prefix: Location,
     transforms: Sequence[str],
-) -> Part:
+) -> TaskResult:
     """Measures files of features, see `measure_rows`.
 
     Args:
@@ -170,7 +170,7 @@ def measure_dropped(
     entries: pa.Table,
     prefix: Location,
     transforms: Sequence[str],
-) -> Part:
+) -> TaskResult:
     """Like :func:`measure_rows`, for the rows of a file of :meth:`KeptFolds.gone`."""
     found = read_rows(file, ["path", "features"]).take(rows)
     return measure_rows(found, entries, prefix, transforms)
@@ -178,7 +178,7 @@ def measure_dropped(
 
 def measure_rows(
     rows: pa.Table, entries: pa.Table, prefix: Location, transforms: Sequence[str]
-) -> Part:
+) -> TaskResult:
     """Writes the moments of each sign and fold, and the rows to score of each fold.
 
     Args:
@@ -192,7 +192,7 @@ def measure_rows(
     x = matrix(rows["features"].combine_chunks())
     row, sign, fold, scored = (own[name].to_numpy() for name in ("at", "sign", "fold", "scored"))
     pairs = zip(sign[sign != SCORE].tolist(), fold[sign != SCORE].tolist(), strict=True)
-    part = Part(prefix, sorted(set(pairs)), np.unique(fold[scored]).tolist(), x.shape[1])
+    part = TaskResult(prefix, sorted(set(pairs)), np.unique(fold[scored]).tolist(), x.shape[1])
     for of_sign, of_fold in part.measured:
         some = np.flatnonzero((sign == of_sign) & (fold == of_fold))
         labels = own["label"].take(some).to_pylist()
@@ -224,7 +224,7 @@ class Merge:
 
 
 def plan_merges(
-    parts: Sequence[Part],
+    parts: Sequence[TaskResult],
     changes: Changes,
     folds: Set[int],
     prefix: Location,

@@ -22,7 +22,7 @@ from fruits.sources.listing import IDENTITY, semi_join
 from fruits.storage.files import delete, paths_in, replace
 from fruits.storage.location import Location
 
-FOLDER = "_folds"
+FOLDS_FOLDER = "_folds"
 _RECORD = "folds.json"
 _SAMPLE = ".sample.parquet"
 
@@ -53,12 +53,12 @@ class KeptFolds:
     @classmethod
     def new(cls, features: Location, transforms: Sequence[str]) -> KeptFolds:
         """A place for moments that are not measured yet, of the features in a folder."""
-        return cls(features / FOLDER, uuid.uuid4().hex, tuple(transforms))
+        return cls(features / FOLDS_FOLDER, uuid.uuid4().hex, tuple(transforms))
 
     @classmethod
     def read(cls, features: Location) -> KeptFolds | None:
         """The moments stored for the features in a folder; None if missing or damaged."""
-        place = features / FOLDER
+        place = features / FOLDS_FOLDER
         record_file = place / _RECORD
         try:
             record = json.loads(record_file.filesystem.cat_file(record_file.path))
@@ -156,8 +156,8 @@ class KeptFolds:
 
 def delete_folds(features: Location) -> None:
     """Deletes the moments stored for the features in a folder."""
-    delete(features / FOLDER / _RECORD)
-    delete_own(features / FOLDER, FOLDS_FILE)
+    delete(features / FOLDS_FOLDER / _RECORD)
+    delete_own(features / FOLDS_FOLDER, FOLDS_FILE)
 
 
 def fold_moments(prefix: Location, fold: int, transform: str) -> Location:

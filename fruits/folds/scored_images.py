@@ -20,10 +20,10 @@ from fruits.folds.row_actions import IMAGES
 from fruits.sources.parts import Parts, Read
 from fruits.storage.location import Location
 
-SCORED = 20_000
+MOST_IMAGES = 20_000
 """The maximum number of images to score, in all folds together."""
 
-SCORES = 10**8
+MOST_SCORES = 10**8
 """The maximum number of scores: images times labels. Each takes 8 bytes."""
 
 _HASHED = 65_536
@@ -32,7 +32,7 @@ _HASHED = 65_536
 
 def most_scored(labels: int) -> int:
     """The maximum number of images to score; up to so many are trained in memory, without tasks."""
-    return min(SCORED, SCORES // labels)
+    return min(MOST_IMAGES, MOST_SCORES // labels)
 
 
 def sample_scored(folds: Parts, most: int) -> Parts:

@@ -48,7 +48,7 @@ class Objects:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FeatureRow:
     """A row of features.
 
     Attributes:
@@ -108,12 +108,12 @@ def find_objects(
         yield _objects(network, image, boxes, graph)
 
 
-def parts_of(result: NDArray[np.float32] | Objects, picture: bytes | None) -> list[Part]:
+def parts_of(result: NDArray[np.float32] | Objects, picture: bytes | None) -> list[FeatureRow]:
     """The rows of features of a photograph; ``picture`` is its thumbnail if it has no boxes."""
     if not isinstance(result, Objects):
-        return [Part("", result, picture)]
+        return [FeatureRow("", result, picture)]
     rows = zip(result.boxes, result.features, result.thumbnails, strict=True)
-    return [Part(fragment(box), features, picture) for box, features, picture in rows]
+    return [FeatureRow(fragment(box), features, picture) for box, features, picture in rows]
 
 
 def load_finder(graph: CompiledGraph) -> Finder:

@@ -18,7 +18,7 @@ _GOLDEN = 0.6180339887498949
 
 
 @dataclass
-class LabelSums:
+class ComponentSums:
     """Sums over the images of one label.
 
     Attributes:
@@ -46,7 +46,7 @@ class Side:
     count: int
     total: Array
     products: Array
-    labels: dict[str, LabelSums] = field(default_factory=dict)
+    labels: dict[str, ComponentSums] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, width: int) -> Side:
@@ -67,7 +67,7 @@ class Side:
         parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
         for rows in (rows for rows in parts if len(rows) and codes[rows[0]] >= 0):
             own, label = x[rows], encoded.dictionary[codes[rows[0]]].as_py()
-            sums = self.labels.setdefault(label, LabelSums(0, np.zeros(x.shape[1]), 0.0))
+            sums = self.labels.setdefault(label, ComponentSums(0, np.zeros(x.shape[1]), 0.0))
             sums.count += len(own)
             sums.total += own.sum(axis=0)
             sums.squares += float(np.sum(own * own))

@@ -10,7 +10,7 @@ TARGET = "map-figure"
 
 
 @dataclass(frozen=True)
-class Parts:
+class FigureParts:
     """The parts of the page that draw the figure.
 
     Attributes:
@@ -22,7 +22,7 @@ class Parts:
     item: str
 
 
-def map_figure() -> Parts:
+def map_figure() -> FigureParts:
     """Creates the figure, whose mouse events call ``window.fruitsMap``."""
     # This import takes a second. A run does it earlier, in the background.
     from bokeh.core.types import ID
@@ -88,4 +88,4 @@ def map_figure() -> Parts:
     resources = Resources(mode="inline", components=["bokeh", "bokeh-gl"])
     # "<" could end the script element that contains this text.
     item = json.dumps(json_item(plot, ID(TARGET))).replace("<", "\\u003c")
-    return Parts("\n".join(resources.js_raw), item)
+    return FigureParts("\n".join(resources.js_raw), item)

@@ -17,7 +17,7 @@ from fruits.quality.labels import Answers, confidence_needed, label_suspects, le
 from fruits.quality.outliers import outliers
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
-from fruits.sources.naming import HELD_OUT
+from fruits.sources.naming import TEST_SPLITS
 
 _FAR = pa.schema(
     [*((name, pa.string()) for name in ("path", "label", "split")), ("distance", pa.float64())]
@@ -96,7 +96,7 @@ def _of_predictions(
     if context.basis is None:
         if side is None:
             return
-        wanted = wanted & pc.field("split").isin(HELD_OUT)
+        wanted = wanted & pc.field("split").isin(TEST_SPLITS)
     for rows in _predictions(context, ["path", "label", "split", "top5"], wanted):
         yield _answers(rows, classified)
 

@@ -26,7 +26,7 @@ from fruits.runs.progress import images_bar
 from fruits.runs.summary import Counts
 from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
-from fruits.sources.row_counts import counted
+from fruits.sources.row_counts import value_counts
 from fruits.sources.spread import Spread, divide
 from fruits.tasks import measure_moments
 from fruits.tasks.compact import compact
@@ -285,5 +285,5 @@ def _most_frequent_reason(rejected: Parts) -> tuple[str, int]:
     """The most frequent reason of rejected images, and their number."""
     found: Counter[str] = Counter()
     for part in rejected:
-        found.update(counted(part["error"]))
+        found.update(value_counts(part["error"]))
     return found.most_common(1)[0]

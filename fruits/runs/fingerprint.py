@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import fruits
 from fruits.errors import OutputError, one_line
-from fruits.features.table import FOLDER, FeatureTable
+from fruits.features.table import CHUNKS_FOLDER, FeatureTable
 from fruits.networks.processor import instruction_sets
 from fruits.predictor.files import MANIFEST
 from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
@@ -123,7 +123,7 @@ def _trained(output: str) -> dict[str, str | None]:
     """The digests of the manifests of the features to which the model was fitted."""
     table = FeatureTable(Location.of(output) / "features")
     names = [name.rpartition("/")[2] for name in table.manifests()]
-    return {name: _digest(table.root / FOLDER / name) for name in names}
+    return {name: _digest(table.root / CHUNKS_FOLDER / name) for name in names}
 
 
 def _digest(place: Location) -> str | None:

@@ -19,8 +19,8 @@ from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
 from fruits.runs.reused_rows import record_rows, reusable_rows
-from fruits.sources.naming import HELD_OUT, TRAIN
-from fruits.tasks.project import DIGESTS, SCORED, project
+from fruits.sources.naming import TEST_SPLITS, TRAIN
+from fruits.tasks.project import DIGESTS, SCORES_FOLDER, project
 
 
 def project_features(
@@ -50,7 +50,7 @@ def project_features(
             context.staged.write_csv("pca", "pca.csv")
     if not classified:
         return []
-    scores = context.staged.dataset(SCORED)
+    scores = context.staged.dataset(SCORES_FOLDER)
     if not scores.count_rows():
         return []
     with context.stages("evaluate"):
@@ -68,7 +68,7 @@ def _scored_sides(context: RunContext, reduced: Reduced) -> frozenset[str] | Non
     """The sides of the split whose predictions are evaluated; None for all images."""
     if context.basis:
         return None
-    return frozenset(HELD_OUT if reduced.side else ())
+    return frozenset(TEST_SPLITS if reduced.side else ())
 
 
 def _identical(context: RunContext) -> dict[str | None, int] | None:
@@ -88,7 +88,7 @@ def _identical(context: RunContext) -> dict[str | None, int] | None:
     known = digest_keys(_digests(trained, labelled & (pc.field("split") == TRAIN)))
     if not len(known):
         known = digest_keys(_digests(trained, labelled))
-    chosen = labelled if context.basis else labelled & pc.field("split").isin(HELD_OUT)
+    chosen = labelled if context.basis else labelled & pc.field("split").isin(TEST_SPLITS)
     found = Counter[str | None]()
     for batch in scan(tested, ["split", "sha256"], chosen):
         for side in pc.unique(batch["split"]).to_pylist():

@@ -18,12 +18,12 @@ from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.storage.location import Location
 from fruits.tasks.path_ranges import Earlier
-from fruits.tasks.project import DIGESTS, SCORED
+from fruits.tasks.project import DIGESTS, SCORES_FOLDER
 
 if TYPE_CHECKING:
     from fruits.runs.outputs import Outputs
 
-RECORD = "pca/_made_by.json"
+MADE_BY = "pca/_made_by.json"
 """The file with the digest of everything that determines the rows, except the features."""
 
 _SAME = ("code", "processor", "versions")
@@ -57,7 +57,7 @@ def reusable_rows(
     if not tables or any(context.states.get(name) != state for name, state in tables.items()):
         return None
     names = sorted(name.removeprefix("pca/") for name in now["pca"] if name.endswith(".parquet"))
-    folders = ["predictions", DIGESTS, SCORED] if prediction else []
+    folders = ["predictions", DIGESTS, SCORES_FOLDER] if prediction else []
     needed = {f"{folder}/{name}" for folder in folders for name in names}
     if needed - tables.keys():
         return None
@@ -75,7 +75,7 @@ def record_rows(
     """Stages the digest of everything that determines the rows, unless ``limit`` is set."""
     if context.chosen is None:
         content = {"sha256": _made_by(context, reduction, prediction)}
-        context.staged.write(RECORD, (json.dumps(content) + "\n").encode())
+        context.staged.write(MADE_BY, (json.dumps(content) + "\n").encode())
 
 
 def _is_same(context: RunContext, file: Location, now: dict[str, str]) -> bool:
@@ -85,10 +85,10 @@ def _is_same(context: RunContext, file: Location, now: dict[str, str]) -> bool:
 
 def _recorded(outputs: Outputs) -> str | None:
     """The digest of the last run; None if there is none, or it cannot be read."""
-    if not outputs.exists(RECORD):
+    if not outputs.exists(MADE_BY):
         return None
     try:
-        return str(json.loads(outputs.read(RECORD))["sha256"])
+        return str(json.loads(outputs.read(MADE_BY))["sha256"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from fruits.errors import ConfigError
 
 TRAIN = "train"
-HELD_OUT = ("test", "validation")
+TEST_SPLITS = ("test", "validation")
 """The sides of the split that are not used for fits."""
 
 SPLITS = {

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fruits.sources.listing import Listing, sample_evenly
 from fruits.sources.members import in_file_order
-from fruits.sources.row_counts import RowCounts, counted
+from fruits.sources.row_counts import RowCounts, value_counts
 
 IN_MEMORY = 200_000
 """The most rows of a table in memory; each row needs up to 1 kB while tables are compared."""
@@ -135,8 +135,8 @@ class Totals:
             lengths += pc.sum(part["length"]).as_py() or 0
             largest = max(largest, pc.max(part["length"]).as_py() or 0)
             labels.add(part)
-            sides.update(counted(part["split"]))
-            labelled.update(counted(part["split"].filter(pc.is_valid(part["label"]))))
+            sides.update(value_counts(part["split"]))
+            labelled.update(value_counts(part["split"].filter(pc.is_valid(part["label"]))))
         return cls(rows, lengths, largest, labels.table(), dict(sides), dict(labelled))
 
     @property

@@ -53,7 +53,7 @@ class RowCounts:
         self._sums = sums.rename_columns([*self._columns, COUNT]).combine_chunks()
 
 
-def counted(column: pa.ChunkedArray) -> dict[Any, int]:
+def value_counts(column: pa.ChunkedArray) -> dict[Any, int]:
     """The number of rows with each value of a column; None is null."""
     values, counts = column.value_counts().flatten()
     return dict(zip(values.to_pylist(), counts.to_pylist(), strict=True))

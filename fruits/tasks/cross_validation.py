@@ -33,7 +33,7 @@ from fruits.features.table import FeatureTable
 from fruits.folds.incremental_moments import (
     Changes,
     Merge,
-    Part,
+    TaskResult,
     measure_dropped,
     measure_files,
     plan_merges,
@@ -41,7 +41,7 @@ from fruits.folds.incremental_moments import (
 from fruits.folds.kept_folds import KeptFolds, delete_folds
 from fruits.folds.scored_images import Sample, most_scored, sample_scored
 from fruits.sources.parts import Parts
-from fruits.sources.row_counts import counted
+from fruits.sources.row_counts import value_counts
 from fruits.storage.location import Location
 from fruits.tasks.row_actions_by_file import entries_by_file
 from fruits.tasks.workers import Workers
@@ -170,7 +170,7 @@ class _Known:
     def of(cls, images: Parts) -> _Known:
         labels, folds, scored = Counter[str](), set[int](), []
         for part in images:
-            labels.update(counted(part["label"]))
+            labels.update(value_counts(part["label"]))
             folds |= set(pc.unique(part["fold"]).to_pylist())
             scored.append(part.filter(part["scored"]))
         return cls(dict(labels), folds, pa.concat_tables(scored).sort_by("path"))
@@ -187,13 +187,13 @@ def _parts(
     changes: Changes,
     place: Location,
     transforms: Sequence[str],
-) -> list[Part]:
+) -> list[TaskResult]:
     """Measures the rows of the table, and the rows that were dropped from it, in tasks."""
     # Not by a broadcast, which would send the entries of all rows to each task.
     entries = entries_by_file(workers, table, changes.rows, place / "entries")
     files = [file for file in table.files() if file.name in entries]
     groups = task_groups(table.root, files, _TASK_BYTES, _TASK_FILES, workers.slots)
-    jobs: list[Callable[[], Part]] = []
+    jobs: list[Callable[[], TaskResult]] = []
     for group in groups:
         own = dict.fromkeys(entries[file.name] for file in group)
         prefix = place / str(len(jobs))

@@ -21,7 +21,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.images.decode_process import watch
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.isolation import featurize_in_subprocess
-from fruits.networks.objects import Part, Result, featurize, parts_of
+from fruits.networks.objects import FeatureRow, Result, featurize, parts_of
 from fruits.networks.runtime import Keep, what_ran
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
@@ -248,7 +248,7 @@ def _rows(
     results = list(featurize(contents(), graph, thumbnails.append))
     # The row of each file, and the number of its content.
     numbers = sorted([*zip(places, range(len(results)), strict=True), *repeated])
-    good: list[tuple[int, int, Part]] = []
+    good: list[tuple[int, int, FeatureRow]] = []
     for place, number in numbers:
         result = results[number]
         if isinstance(result, str):

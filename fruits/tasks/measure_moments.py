@@ -14,7 +14,7 @@ from fruits.errors import OutputError
 from fruits.features.changes import StoredMoments, changed_copy, rows_of
 from fruits.features.moments import Moments, measured_by_label
 from fruits.features.moments_file import merge_files, read_moments
-from fruits.features.table import FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
+from fruits.features.table import CHUNKS_FOLDER, THUMBNAILS_FOLDER, Chunk, FeatureTable
 from fruits.features.writer import STAGED, FeatureWriter
 from fruits.folds.kept_folds import KeptFolds, delete_folds
 from fruits.sources.listing import IDENTITY
@@ -205,14 +205,14 @@ def _parts(
 
 def _stored(table: FeatureTable) -> list[str]:
     """The names of the files in the folder of commits, which also has the stored moments."""
-    return sorted(path.rpartition("/")[2] for path in paths_in(table.root / FOLDER))
+    return sorted(path.rpartition("/")[2] for path in paths_in(table.root / CHUNKS_FOLDER))
 
 
 def _kept(table: FeatureTable, chunks: list[Chunk]) -> list[tuple[Chunk, Location]]:
     """The stored moments of chunks: those of all rows, and those of sides of the split."""
     of_number = {f"{chunk.number:06}": chunk for chunk in chunks}
     return [
-        (of_number[number], table.root / FOLDER / name)
+        (of_number[number], table.root / CHUNKS_FOLDER / name)
         for name in _stored(table)
         if (number := name.partition(".")[0]) in of_number and name.endswith(".moments")
     ]

@@ -35,7 +35,7 @@ DIGESTS = "predictions/_digests"
 """The digests of the images in ``predictions``, in the same order; readers ignore the folder."""
 
 
-SCORED = "predictions/_scores"
+SCORES_FOLDER = "predictions/_scores"
 """The scores of evaluated images, in files with the same names."""
 
 
@@ -85,7 +85,7 @@ class _Projection:
         if self.prediction is not None:
             predictions, scores = self.prediction.tables(plain, features)
             digests = rows.select(["path", "label", "split", "sha256"])
-            tables |= {"predictions": predictions, DIGESTS: digests, SCORED: scores}
+            tables |= {"predictions": predictions, DIGESTS: digests, SCORES_FOLDER: scores}
         return tables
 
 
@@ -108,8 +108,8 @@ def project(
             pca ``array<float>``. Rows are ordered by path over all files, by code points, as
             Python compares strings. With a prediction, there are files of the same names in
             ``predictions``, of :data:`fruits.classify.rows.PREDICTIONS`; in :data:`DIGESTS`, of
-            path, label, split and sha256; and in :data:`SCORED`, with the evaluated images, of
-            :data:`fruits.classify.rows.SCORES`.
+            path, label, split and sha256; and in :data:`SCORES_FOLDER`, with the evaluated images,
+            of :data:`fruits.classify.rows.SCORES`.
         listing: A table with the ``path`` of the files that count, sorted; None for all.
         prediction: The predictor of images; None to write ``pca`` only.
         earlier: The tables of an earlier run with the same reduction and prediction, whose rows
@@ -125,7 +125,7 @@ def project(
     single = len(groups) == 1 and not earlier
     folder = place if single else place / "unsorted"
     group = SCANNED_ROWS if single else ranges.ROWS_OF_A_SAMPLE
-    tables = ["pca", *(["predictions", DIGESTS, SCORED] if prediction is not None else [])]
+    tables = ["pca", *(["predictions", DIGESTS, SCORES_FOLDER] if prediction is not None else [])]
     paths = None if listing is None else listing["path"]
     bounds = [file.first for file in old]
     projection = _Projection(reduction, prediction, paths, folder, bounds, group)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fruits.comparison.grid import ComparisonGrid
-from fruits.comparison.results import Comparison, Network, Reduction, Tried, best_of
+from fruits.comparison.results import Comparison, Network, ReductionResult, Tried, best_of
 from fruits.comparison.terminal_tables import text
 from fruits.errors import ConfigError
 from fruits.runs.config import RunConfig
@@ -79,7 +79,9 @@ def test_without_a_grouped_figure_no_network_is_the_best() -> None:
 
 
 def test_a_comparison_is_read_back_from_its_json() -> None:
-    reductions = [Reduction(scaler="none", wanted=0.97, components=3, explained_variance=0.98)]
+    reductions = [
+        ReductionResult(scaler="none", wanted=0.97, components=3, explained_variance=0.98)
+    ]
     whole = Comparison([replace(FAST, reductions=reductions), GOOD, FAILED])
     assert Comparison.from_json(whole.to_json()) == whole
 
@@ -122,8 +124,8 @@ def test_each_accuracy_in_the_table_says_its_scheme() -> None:
 
 def test_scalers_and_components_have_a_separate_table() -> None:
     reductions = [
-        Reduction(scaler="minmax", wanted=0.97, components=40, explained_variance=0.9712),
-        Reduction(scaler="minmax", wanted=5000, components=None, explained_variance=None),
+        ReductionResult(scaler="minmax", wanted=0.97, components=40, explained_variance=0.9712),
+        ReductionResult(scaler="minmax", wanted=5000, components=None, explained_variance=None),
     ]
     lines = text(Comparison([replace(FAST, reductions=reductions)])).splitlines()
     rows = [line.split() for line in lines if "minmax" in line]

@@ -241,7 +241,7 @@ def test_images_that_are_restored_after_an_interruption_count_as_they_were(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Even few images have stored folds.
-    monkeypatch.setattr(scored_images, "SCORED", 0)
+    monkeypatch.setattr(scored_images, "MOST_IMAGES", 0)
     monkeypatch.setattr(cross_validation, "_BYTES_OF_A_SUM", 0)
     root = draw({"Fig": 12, "Kiwi": 12})
     names = ("model/_basis.classifier", "model/_basis.moments")

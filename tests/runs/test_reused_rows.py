@@ -12,7 +12,7 @@ import pytest
 from fruits.runs import project as step
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
-from fruits.runs.reused_rows import RECORD
+from fruits.runs.reused_rows import MADE_BY
 from fruits.tasks.path_ranges import Earlier
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark", "graph")]
@@ -54,7 +54,7 @@ def require_same(output: Path, scratch: Path) -> None:
     ours, theirs = (json.loads((one / "run.json").read_text()) for one in (output, scratch))
     for name in ("evaluation", "classifier", "components", "explained_variance", "split"):
         assert ours[name] == theirs[name], name
-    assert (output / RECORD).read_bytes() == (scratch / RECORD).read_bytes()
+    assert (output / MADE_BY).read_bytes() == (scratch / MADE_BY).read_bytes()
 
 
 def test_only_rows_that_may_differ_are_projected(

@@ -161,7 +161,7 @@ def test_chunks_files_and_order_do_not_change_a_bit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scored_images, "SCORED", 100)
+    monkeypatch.setattr(scored_images, "MOST_IMAGES", 100)
     rng = np.random.default_rng(len(cuts))
     with exclusive(f"file:{tmp_path}/plain/_lock") as lock:
         plain = FeatureWriter(Location.of(f"{tmp_path}/plain/features"), lock)
@@ -261,7 +261,7 @@ def grown(
     at_once: dict[str, Any],
 ) -> Grown:
     monkeypatch.setattr(folds_module, "_BYTES_OF_A_SUM", 0)  # even a small table stores moments
-    monkeypatch.setattr(scored_images, "SCORED", 100)
+    monkeypatch.setattr(scored_images, "MOST_IMAGES", 100)
     grown = Grown(workers, store, tmp_path / "grown", at_once)
     monkeypatch.setattr(workers, "run", grown.note)
     return grown
@@ -417,7 +417,7 @@ def test_moments_that_take_more_space_than_the_features_are_not_kept(
     assert not Path(store.uri.removeprefix("file:"), "_folds").exists()
 
 
-@pytest.mark.parametrize("limit", [("SCORED", 80), ("SCORES", 3 * 80)])
+@pytest.mark.parametrize("limit", [("MOST_IMAGES", 80), ("MOST_SCORES", 3 * 80)])
 def test_a_sample_of_the_images_is_scored(
     workers: Workers,
     store: FeatureWriter,

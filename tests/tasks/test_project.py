@@ -21,7 +21,7 @@ from fruits.tasks import merge_sorted
 from fruits.tasks import path_ranges as ranges
 from fruits.tasks.known import known_rows
 from fruits.tasks.path_ranges import Earlier, Range, Sorted
-from fruits.tasks.project import DIGESTS, SCORED, project
+from fruits.tasks.project import DIGESTS, SCORES_FOLDER, project
 from fruits.tasks.workers import Workers
 
 ROWS = 200
@@ -201,7 +201,7 @@ def test_predictions_are_those_of_the_classifier_in_the_order_of_the_paths(
     prediction = TablePredictor(classifier, classifier.centres @ np.eye(6), frozenset(["test"]))
     place = Location.of(f"{tmp_path}/new")
     project(workers, store, reduction, place, prediction=prediction)
-    scores = written(tmp_path / "new" / SCORED)
+    scores = written(tmp_path / "new" / SCORES_FOLDER)
     rows = written(tmp_path / "new/predictions")
     expected = features.sort_by("path")
     own = classifier.predict(np.array(expected["features"].to_pylist(), np.float32))
@@ -251,7 +251,7 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
         """Checks that the tables equal those of a full projection, and have the same files."""
         new, scratch = made(name, earlier), made(f"{name}-scratch")
         assert sorted(one.name for one in new.iterdir()) == ["pca", "predictions"]
-        for table in ("pca", "predictions", DIGESTS, SCORED):
+        for table in ("pca", "predictions", DIGESTS, SCORES_FOLDER):
             # As text, in which NaN equals NaN.
             ours, theirs = (repr(written(one / table).to_pylist()) for one in (new, scratch))
             assert ours == theirs, table
@@ -297,5 +297,5 @@ def test_rows_of_an_earlier_run_are_reused_and_the_others_are_projected(
     [name] = {file.name for file in store.files()} - before
     moved = require_same("moved", less, later(less, name))
     assert taken_over(moved, less) >= 1
-    scored = written(moved / SCORED)
+    scored = written(moved / SCORES_FOLDER)
     assert pc.sum(pc.equal(scored["label"], "Fig")).as_py() == 5
