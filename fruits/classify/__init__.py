@@ -1,4 +1,4 @@
-"""Trains, evaluates and applies a classifier, with NumPy only.
+"""Trains, evaluates and applies a classifier, on arrays and Arrow tables. It reads no files.
 
 How a run trains a classifier:
 

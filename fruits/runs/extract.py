@@ -28,7 +28,7 @@ from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.row_counts import value_counts
 from fruits.sources.spread import Spread, divide
-from fruits.tasks import measure_moments
+from fruits.tasks import update_rows
 from fruits.tasks.compact import compact
 from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
@@ -209,7 +209,7 @@ def _update(context: RunContext, known: Parts, listed: Parts) -> list[pa.Chunked
         if dropped is not None:
             dropped.append(gone["path"])
     for stale, changed in outdated:
-        measure_moments.update(workers, store, stale, changed)
+        update_rows.update(workers, store, stale, changed)
     return dropped
 
 

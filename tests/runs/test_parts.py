@@ -29,7 +29,7 @@ from fruits.sources import parts
 from fruits.sources.parts import Parts
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks import cross_validation, measure_moments
+from fruits.tasks import cross_validation, update_rows
 from fruits.tasks.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("spark", "graph")
@@ -275,13 +275,13 @@ def test_files_are_rewritten_once_if_images_of_many_parts_are_gone(
         assert len(FeatureTable(Location.of(f"{tmp_path}/out/features")).chunks()) == 8
         for file in root.glob("*/2_*.jpg"):
             file.unlink()
-        update, written = measure_moments.update, list[set[str]]()
+        update, written = update_rows.update, list[set[str]]()
 
         def noted(workers: Workers, store: FeatureWriter, *rows: pa.Table) -> None:
             written.append({name for some in rows for name in some["file"].unique().to_pylist()})
             update(workers, store, *rows)
 
-        monkeypatch.setattr(measure_moments, "update", noted)
+        monkeypatch.setattr(update_rows, "update", noted)
         go(tmp_path, "out", label="grandparent")
     assert 4 <= sum(map(len, written)) == len(set().union(*written))
     rows = rows_of(tmp_path / "out", "features")

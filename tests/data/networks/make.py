@@ -3,7 +3,7 @@
     python -m venv /tmp/reference
     /tmp/reference/bin/pip install torch==2.15.0 transformers==5.24.0 timm==1.0.31 \
         onnx==1.23.2 onnxruntime==1.32.0 onnxscript==0.7.2
-    PYTHONPATH=tests/networks /tmp/reference/bin/python tests/data/networks/make.py
+    PYTHONPATH=tests/networks:tests/images /tmp/reference/bin/python tests/data/networks/make.py
 
 These libraries take 4 GB, so the tests use the stored values. The weights are random.
 """
