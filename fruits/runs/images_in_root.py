@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from fruits.runs.config import RunConfig
 from fruits.sources.open_source import places_of
 from fruits.sources.parts import Parts
+from fruits.sources.text import storable
 from fruits.storage.location import Location
 
 
@@ -28,7 +29,7 @@ def loose_images(config: RunConfig, images: Parts, labels: pa.Table) -> dict[str
     places = places_of(config.images)
     if config.naming.label != "parent" or len(places) > 1:
         return {}
-    folder = Location.of(places[0]).uri.rstrip("/")
+    folder = storable(Location.of(places[0]).uri.rstrip("/"))
     label = config.naming.label_of(f"{folder}/1.jpg")
     known = labels["label"].drop_null()
     if label is None or len(known) == 1 or pc.index(known, label).as_py() < 0:

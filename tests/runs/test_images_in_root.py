@@ -1,5 +1,6 @@
 """Images beside the folders of the labels are found; a folder of one label is an ordinary one."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +32,15 @@ def test_images_directly_in_the_folder_of_images_are_counted(photos: Path, tmp_p
     assert loose(str(photos), tmp_path) == {photos.name: 2}
     assert loose(f"{photos}/", tmp_path) == {photos.name: 2}
     assert loose(f"file://{photos}", tmp_path) == {photos.name: 2}
+
+
+def test_a_folder_whose_name_is_not_utf_8_may_have_images_beside_its_folders(
+    photos: Path, tmp_path: Path
+) -> None:
+    for name, label in ((b"ph\xe9", r"ph\udce9"), (rb"ph\udce9", r"ph\udc5cudce9")):
+        other = photos.rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        assert loose(str(other), tmp_path) == {label: 2}
+        photos = other
 
 
 def test_a_folder_of_one_label_and_folders_of_labels_have_no_loose_images(
