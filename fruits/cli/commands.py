@@ -12,8 +12,8 @@ from fruits.cli.progress import image_bar
 from fruits.cli.serve import add_serve
 from fruits.cloud.command import add_cloud
 from fruits.errors import ConfigError
+from fruits.options import options as options_of
 from fruits.runs.config import RunConfig
-from fruits.runs.options import options as options_of
 from fruits.runs.predict import OF_THE_MODEL, predict_config
 
 DEFAULTS = {option.name: option.default for option in options_of(RunConfig)}

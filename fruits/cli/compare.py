@@ -7,8 +7,8 @@ from typing import Any
 
 from fruits.cli.parser import Parser, add_option, add_run_options
 from fruits.comparison.grid import VARIED
+from fruits.options import options
 from fruits.runs.config import RunConfig
-from fruits.runs.options import options
 
 
 def compare(**values: Any) -> int:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from typing import Any, NoReturn
 
+from fruits.options import Option, options
 from fruits.runs.config import RunConfig
-from fruits.runs.options import Option, options
 
 # If an option has more choices, they are listed in its help, not in the usage.
 FEW = 4

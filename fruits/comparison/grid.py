@@ -10,8 +10,8 @@ from typing import Any
 
 from fruits.comparison.results import CSV, JSON, PLOT
 from fruits.errors import ConfigError
+from fruits.options import options
 from fruits.runs.config import RunConfig
-from fruits.runs.options import options
 from fruits.runs.output_record import LOCK
 
 VARIED = tuple(option.name for option in options(RunConfig) if option.varied)

@@ -10,8 +10,8 @@ from fruits.images.crop import CROPS
 from fruits.networks.catalogue import CHOICES
 from fruits.networks.detector import PREFIX
 from fruits.networks.graph import ENGINES, PRECISIONS
+from fruits.options import option, options
 from fruits.reduction.fit import SCALERS
-from fruits.runs.options import option, options
 from fruits.sources.naming import Naming
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from fruits.cli import main
 from fruits.cli.commands import make_parser
+from fruits.options import options
 from fruits.runs.config import RunConfig
-from fruits.runs.options import options
 
 
 def answer(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from fruits.options import Option, number, options
 from fruits.runs.config import RunConfig
-from fruits.runs.options import Option, number, options
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OPTIONS = options(RunConfig)
 
 

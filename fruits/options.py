@@ -1,6 +1,8 @@
-"""The description of an option, kept with its field in :class:`~fruits.runs.config.RunConfig`.
+"""The description of an option, kept with its field in a dataclass.
 
-The command line, the first cell of the notebook and the table in the README are compared with it.
+The command line is made from it. The options of a run, in
+:class:`~fruits.runs.config.RunConfig`, are also compared with the first cell of the notebook and
+the table in the README.
 """
 
 import dataclasses
@@ -13,10 +15,10 @@ _KEY = "option"
 
 @dataclass(frozen=True)
 class Option:
-    """One option of the command line and the notebook.
+    """One option of the command line.
 
     Attributes:
-        name: The name of the field and of the notebook's parameter.
+        name: The name of the field, and of the notebook's parameter for a run.
         help: One line without a full stop.
         default: The default value; ``MISSING`` if the user must give one.
         choices: The allowed values; ``None`` if they are not a fixed list.
