@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fruits.images.resize import InputSpec
 from fruits.images.size_limits import RejectedImage
+from fruits.storage.processes import ending
 from fruits.storage.streams import read_exactly
 
 # Without a spec, the image keeps its original size.
@@ -123,8 +124,7 @@ class _Child:
             return f"too slow: decoding takes more than {MAX_SECONDS} CPU seconds"
         if code == -signal.SIGKILL:
             return None
-        name = signal.Signals(-code).name if code < 0 else f"status {code}"
-        return f"crashed: the decoder died of {name}"
+        return f"crashed: the decoder died of {ending(code)}"
 
     def stop(self) -> None:
         """Ends the process, unless it was started by the parent of a fork."""

@@ -4,7 +4,6 @@ import hashlib
 import importlib
 import json
 import os
-import signal
 import stat
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from fruits.networks.traced import as_openvino, frozen_graph
 from fruits.storage.cache import cache_folder
 from fruits.storage.files import sha256_of
 from fruits.storage.location import Location
+from fruits.storage.processes import ending
 
 # The largest network of the catalogue has 94 MB.
 MAX_GRAPH_BYTES = 2 << 30
@@ -175,10 +175,9 @@ def _compile_in_subprocess(*arguments: str) -> None:
     """
     done = run_module("fruits.networks.compile", *arguments)
     if done.returncode < 0 and arguments[0] not in BACKBONES:
-        name = signal.Signals(-done.returncode).name
         raise BackboneError(
-            f"backbone: {Path(arguments[0]).name}: the engine crashed with {name} while reading "
-            "it: use another file of the network"
+            f"backbone: {Path(arguments[0]).name}: the engine crashed with "
+            f"{ending(done.returncode)} while reading it: use another file of the network"
         )
     if done.returncode:
         raise RuntimeError(

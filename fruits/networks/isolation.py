@@ -15,6 +15,7 @@ from fruits.images.decode_process import MAX_WATCHED_SECONDS, watch
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.objects import Result, featurize
 from fruits.networks.runtime import GROUP, Keep
+from fruits.storage.processes import ending
 
 Results = list[Result]
 
@@ -97,7 +98,7 @@ def _cause(exit_code: int | None) -> str:
     if exit_code == -signal.SIGVTALRM:
         return f"the decoder took more than {MAX_WATCHED_SECONDS} CPU seconds"
     if exit_code is not None and exit_code < 0:
-        return f"the decoder or the engine died of {signal.Signals(-exit_code).name}"
+        return f"the decoder or the engine died of {ending(exit_code)}"
     return f"the decoder or the engine ended the process with status {exit_code}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fruits.serve import frames
+from fruits.storage.processes import ending
 
 # The timeout for loading a model, in seconds.
 START_SECONDS = 120.0
@@ -157,12 +158,7 @@ class Child:
 
 
 def _cause(code: int) -> str:
-    if code >= 0:
-        return f"the process that decodes ended with status {code}"
-    name = f"signal {-code}"
-    with contextlib.suppress(ValueError):  # Most real-time signals have no name.
-        name = signal.Signals(-code).name
-    return f"the process that decodes died of {name}"
+    return f"the process that decodes {'died of' if code < 0 else 'ended with'} {ending(code)}"
 
 
 def _are_answers(value: Any) -> bool:

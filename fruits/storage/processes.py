@@ -1,11 +1,12 @@
-"""Identifies processes on Linux, to find out whether the owner of a lock still runs.
+"""What is known about processes: how one ended, and whether the owner of a lock still runs.
 
-A process id is not enough: every machine and every container counts from 1, and ids are used again.
-The boot id, the PID namespace, the process id and the start time together identify one process. If
-any of them is unknown, the process counts as unknown.
+Locks identify processes on Linux. A process id is not enough: every machine and every container
+counts from 1, and ids are used again. The boot id, the PID namespace, the process id and the start
+time together identify one process. If any of them is unknown, the process counts as unknown.
 """
 
 import os
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,20 @@ class Process:
         except (OSError, ValueError):
             return None  # The system hides the processes of other users.
         return state not in _ENDED and started == self.started
+
+
+def ending(status: int) -> str:
+    """How a process ended, such as "SIGSEGV", "signal 35" (it has no name) or "status 3".
+
+    Args:
+        status: The exit status; for a signal, its negative number, as of :mod:`subprocess`.
+    """
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:  # Most real-time signals have no name.
+        return f"signal {-status}"
 
 
 def _state(pid: int) -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from multiprocessing import Pipe
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Generic, TypeVar
 import cloudpickle
 
 from fruits.errors import StorageError
+from fruits.storage.processes import ending
 from fruits.tasks.workers import Shared, WorkerDiedError
 
 Item = TypeVar("Item")
@@ -202,7 +202,7 @@ class _Worker:
             answer: tuple[Result, Exception | None] = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             self.end()
-            raise WorkerDiedError(_cause(self._process.returncode)) from error
+            raise WorkerDiedError(ending(self._process.returncode)) from error
         result, failure = answer
         if failure:
             raise failure
@@ -213,13 +213,6 @@ class _Worker:
         # The connection stays open: another thread may still wait for an answer.
         self._process.kill()
         self._process.wait()
-
-
-def _cause(status: int) -> str:
-    """How a process ended: by a signal, or with a status."""
-    with suppress(ValueError):  # Real-time signals have no names.
-        return signal.Signals(-status).name
-    return f"status {status}"
 
 
 class _SharedFile(Generic[T]):

@@ -352,6 +352,7 @@ decode_process.serve(module.decode_here)
         ("while True: pass", "too slow: decoding takes more than 1 CPU seconds"),
         ("bytes(1 << 30)", "too large: decoding it needs too much memory"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed: the decoder died of SIGSEGV"),
+        ("os.kill(os.getpid(), 35)", "crashed: the decoder died of signal 35"),
         ("os._exit(3)", "crashed: the decoder died of status 3"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "crashed: the decoder was killed, twice"),
         ("print('among the answers', flush=True)", ""),

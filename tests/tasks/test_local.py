@@ -110,7 +110,7 @@ def test_the_results_of_other_tasks_are_kept_if_a_process_ends(
     [
         (signal.SIGKILL, "a Python worker was killed.*memory.*spark.master local"),
         (signal.SIGSEGV, r"ended \(SIGSEGV\)"),
-        (signal.SIGRTMIN + 1, r"ended \(status -35\)"),
+        (signal.SIGRTMIN + 1, rf"ended \(signal {signal.SIGRTMIN + 1}\)"),
     ],
 )
 def test_a_process_that_ends_is_one_line(workers: LocalWorkers, how: int, message: str) -> None:
