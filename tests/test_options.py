@@ -9,6 +9,7 @@ import pytest
 
 from fruits.options import Option, number, options
 from fruits.runs.config import RunConfig
+from fruits.serve.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = options(RunConfig)
@@ -30,15 +31,18 @@ def row(option: Option) -> str:
     return f"| `{flag}` | {shown} | {text} |"
 
 
-def test_each_field_is_an_option_with_one_line_of_help() -> None:
-    assert [option.name for option in OPTIONS] == [field.name for field in fields(RunConfig)]
-    for option in OPTIONS:
+@pytest.mark.parametrize("config", [RunConfig, Settings])
+def test_each_field_is_an_option_with_one_line_of_help(config: type) -> None:
+    assert [option.name for option in options(config)] == [field.name for field in fields(config)]
+    for option in options(config):
         assert 10 < len(option.help) < 100
         assert "\n" not in option.help
         assert not option.help.endswith(".")
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+@pytest.mark.parametrize(
+    "option", [*OPTIONS, *options(Settings)], ids=lambda option: str(option.name)
+)
 def test_a_default_is_one_of_the_choices_and_of_the_type(option: Option) -> None:
     if option.choices:
         assert option.default in option.choices

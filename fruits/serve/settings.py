@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from fruits.errors import ConfigError
+from fruits.options import option
 from fruits.storage.location import Location
 
 TOKEN_VARIABLE = "FRUITS_TOKEN"
@@ -26,45 +27,47 @@ MIN_TOKEN = 16
 class Settings:
     """The settings of ``fruits serve``.
 
-    Attributes:
-        model: The output of a finished run, or its folder ``predictor/``; a path or URI.
-        host: The address to listen on.
-        port: The TCP port; 0 for a free port.
-        name: The name of the model in the paths of the API.
-        workers: The number of processes that predict.
-        token_file: A file with the bearer token that requests must have.
-        public: Whether everyone who can reach the address may use it without a token.
-        max_file: The most bytes of one photograph; see :attr:`most_of_a_file`.
-        max_body: The most bytes of one request.
-        max_files: The most photographs of one request.
-        queue: The most photographs that may wait.
-        image_seconds: The limit of CPU seconds for one photograph or one batch.
-        upload_seconds: The timeout for the body of one request, in seconds.
-        reload_seconds: The interval for checking for a new model, in seconds; 0 for never.
-        credit: A line on the page about the licence of the training photographs.
-        keep_uploads: The folder for photographs whose sender agrees to storing them; a path or URI.
+    The meaning of each setting is its ``help``, which ``fruits serve --help`` prints.
 
     Raises:
         ConfigError: a value is invalid.
         StorageError: the scheme of a URI is unknown.
     """
 
-    model: str
-    host: str = "127.0.0.1"
-    port: int = 8000
-    name: str = "fruits"
-    workers: int = 1
-    token_file: str | None = None
-    public: bool = False
-    max_file: int = 20 * MIB
-    max_body: int = 64 * MIB
-    max_files: int = 32
-    queue: int = 128
-    image_seconds: float = 10.0
-    upload_seconds: float = 60.0
-    reload_seconds: float = 10.0
-    credit: str | None = None
-    keep_uploads: str | None = None
+    model: str = option(metavar="URI", help="output of a finished run, or its folder predictor/")
+    host: str = option("127.0.0.1", metavar="ADDRESS", help="address to listen on")
+    port: int = option(8000, metavar="PORT", help="TCP port; 0 chooses a free one")
+    name: str = option("fruits", metavar="NAME", help="name of the model in the URLs of the API")
+    workers: int = option(1, metavar="N", help="number of processes that predict")
+    token_file: str | None = option(
+        None,
+        metavar="FILE",
+        help=f"file with the bearer token that requests must have; or set {TOKEN_VARIABLE}",
+    )
+    public: bool = option(
+        False, help="require no token: anyone who can reach the address may use it"
+    )
+    max_file: int = option(20 * MIB, metavar="BYTES", help="maximum size of a photograph")
+    max_body: int = option(64 * MIB, metavar="BYTES", help="maximum size of a request")
+    max_files: int = option(32, metavar="N", help="maximum number of photographs in a request")
+    queue: int = option(128, metavar="N", help="maximum number of photographs that wait")
+    image_seconds: float = option(
+        10.0, metavar="SECONDS", help="maximum CPU time for one photograph or one batch"
+    )
+    upload_seconds: float = option(
+        60.0, metavar="SECONDS", help="maximum time to receive one request"
+    )
+    reload_seconds: float = option(
+        10.0, metavar="SECONDS", help="time between two checks for a new model; 0: no checks"
+    )
+    credit: str | None = option(
+        None,
+        metavar="TEXT",
+        help="credit line for the training photographs, shown on the page",
+    )
+    keep_uploads: str | None = option(
+        None, metavar="URI", help="folder for uploaded photographs whose sender agrees"
+    )
 
     def __post_init__(self) -> None:
         _require("port", self.port, 0, 65535)
