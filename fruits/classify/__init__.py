@@ -16,7 +16,7 @@ How a run trains a classifier:
 How to train a softmax regression instead, calibrated and evaluated on the same folds:
 
     fit = SoftmaxRegression(features, table)                # fruits.spark.softmax
-    training = train_softmax(moments, folds, fit)
+    training = train(moments, folds, fit)
 
 `training.held_out` has the prediction of each held-out image, for `fruits.classify.review`.
 

@@ -28,7 +28,12 @@ from fruits.reduction.blas import one_blas_thread
 SCHEME = "grouped cross-validation"
 
 SoftmaxFit = Callable[[int | None, Sequence[str], str], tuple[Array, Array]]
-"""Fits a softmax regression to the training images, see :func:`train_softmax`."""
+"""Fits a softmax regression to the training images.
+
+It is called with the index in `folds` of the fold to leave out, or None; the c remaining labels;
+and the transform of the features. It returns the (c, d) coefficients and the (c,) intercepts,
+float64.
+"""
 
 DEFAULT_SHRINKAGE = 0.1
 """The shrinkage if no images can be held out, because the groups of every label share a fold."""
@@ -70,46 +75,23 @@ class Training:
 
 
 @one_blas_thread()
-def train(moments: Mapping[str, Measured], folds: Sequence[Fold]) -> Training:
-    """Trains a linear discriminant analysis.
+def train(
+    moments: Mapping[str, Measured], folds: Sequence[Fold], fit_softmax: SoftmaxFit | None = None
+) -> Training:
+    """Trains a linear discriminant analysis, or a softmax regression with its calibration.
+
+    The transform, the distances and the threshold of a softmax regression are those of the
+    discriminant analysis, and `Training.trials` are its trials.
 
     Args:
         moments: the moments of all training images, for each transform to try; all images must have
             a label.
         folds: disjoint parts of the images, see `fruits.classify.groups`.
+        fit_softmax: fits a softmax regression; None for a discriminant analysis.
 
     Raises:
         InputError: there are fewer than two labels, or all images have the same features.
     """
-    return _train(moments, folds, None)
-
-
-@one_blas_thread()
-def train_softmax(
-    moments: Mapping[str, Measured], folds: Sequence[Fold], fit: SoftmaxFit
-) -> Training:
-    """Trains a softmax regression, with the calibration and evaluation of :func:`train`.
-
-    The transform, the distances and the threshold are those of the discriminant analysis that
-    :func:`train` chooses; `Training.trials` are its trials.
-
-    Args:
-        moments: the moments of all training images, for each transform to try; all images must have
-            a label.
-        folds: disjoint parts of the images.
-        fit: called with the index in `folds` of the fold to leave out, or None; the c remaining
-            labels; and the transform of the features. It returns the (c, d) coefficients and the
-            (c,) intercepts, float64.
-
-    Raises:
-        InputError: there are fewer than two labels, or all images have the same features.
-    """
-    return _train(moments, folds, fit)
-
-
-def _train(
-    moments: Mapping[str, Measured], folds: Sequence[Fold], fit: SoftmaxFit | None
-) -> Training:
     usable = {
         number: fold
         for number, fold in enumerate(folds)
@@ -118,12 +100,12 @@ def _train(
     first = next(iter(moments))
     if not usable:
         plain = Discriminant.of(moments[first])
-        classifier = _refitted(plain.classifier(DEFAULT_SHRINKAGE, first), None, fit)
+        classifier = _refitted(plain.classifier(DEFAULT_SHRINKAGE, first), None, fit_softmax)
         return Training(classifier, [], None, plain.most_frequent)
     choice = choose(moments, list(usable.values()))
     chosen = choice.best
     discriminant = Discriminant.of(moments[chosen.transform])
-    scores = _hold_out(discriminant.labels, usable, choice, fit)
+    scores = _hold_out(discriminant.labels, usable, choice, fit_softmax)
     classifier = discriminant.classifier(
         chosen.shrinkage,
         chosen.transform,
@@ -137,7 +119,7 @@ def _train(
         _predictions(scores),
     )
     return Training(
-        _refitted(classifier, None, fit),
+        _refitted(classifier, None, fit_softmax),
         choice.trials,
         _evaluated(discriminant, held_out, scores.nearest),
         discriminant.most_frequent,

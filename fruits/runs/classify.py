@@ -14,7 +14,7 @@ from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
 from fruits.classify.in_memory import folds_in_memory
 from fruits.classify.model import Array, Classifier
-from fruits.classify.train import HeldOut, Training, train, train_softmax
+from fruits.classify.train import HeldOut, Training, train
 from fruits.classify.transforms import TRANSFORMS
 from fruits.features.rows import matrix
 from fruits.folds.assignment import training_folds
@@ -92,6 +92,7 @@ def _train(context: RunContext, images: Parts, labels: int) -> Classified:
     transforms = TRANSFORMS if chosen == "auto" else (chosen,)
     place = context.staged.root / "folds"
     moments, parts = _folds(context, folds, place, transforms, labels)
+    fit = None
     if context.config.classifier == "softmax":
         from fruits.spark.parquet import read_features
         from fruits.spark.softmax import SoftmaxRegression
@@ -99,10 +100,9 @@ def _train(context: RunContext, images: Parts, labels: int) -> Classified:
         assert context.session is not None  # Local workers are not chosen for it.
         features = read_features(context.session, context.store)
         fit = SoftmaxRegression(features, folds.table())
-        training = train_softmax(moments, parts, fit)
+    training = train(moments, parts, fit)
+    if fit is not None:
         about["unconverged"] = fit.unconverged
-    else:
-        training = train(moments, parts)
     delete_folder(place)
     return Classified(
         training.classifier,

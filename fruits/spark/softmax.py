@@ -43,7 +43,7 @@ TOLERANCE = 1e-6
 class SoftmaxRegression:
     """Fits a softmax regression to training images, or to those outside of one fold.
 
-    :func:`fruits.classify.train.train_softmax` calls an instance.
+    :func:`fruits.classify.train.train` calls an instance.
 
     Attributes:
         features: A table with the columns ``path`` and ``features`` (array<float>). Rows that are

@@ -15,7 +15,7 @@ from fruits.classify.calibrate import fit_temperature
 from fruits.classify.fit import SHRINKAGES
 from fruits.classify.groups import FOLDS, assign_folds
 from fruits.classify.in_memory import folds_in_memory
-from fruits.classify.train import SCHEME, train, train_softmax
+from fruits.classify.train import SCHEME, train
 from fruits.classify.transforms import TRANSFORMS, transform_features
 from fruits.errors import InputError
 from fruits.features.moments import Moments
@@ -154,7 +154,7 @@ def test_a_softmax_regression_is_calibrated_and_evaluated_on_the_same_folds() ->
         assert list(theirs.classes_) == list(wanted)
         return theirs.coef_, theirs.intercept_
 
-    training = train_softmax(*folds_of(x, names, groups, ("sqrt",)), fit)
+    training = train(*folds_of(x, names, groups, ("sqrt",)), fit)
 
     held_out = np.concatenate([np.flatnonzero(numbers == fold) for fold in range(5)])
     logits = np.zeros((len(x), 4))
@@ -181,7 +181,7 @@ def test_a_softmax_regression_needs_no_folds() -> None:
     moments = Moments.of(x, names)
     zeros = np.zeros((4, x.shape[1])), np.arange(4.0)
 
-    training = train_softmax({"none": moments}, [], lambda *_: zeros)
+    training = train({"none": moments}, [], lambda *_: zeros)
 
     assert training.evaluation is None
     assert training.classifier.kind == "softmax"

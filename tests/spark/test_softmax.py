@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fruits.classify.groups import TRAIN_ONLY, assign_folds
 from fruits.classify.model import softmax
-from fruits.classify.train import train, train_softmax
+from fruits.classify.train import train
 from fruits.classify.transforms import transform_features
 from fruits.spark.softmax import SoftmaxRegression
 
@@ -100,7 +100,7 @@ def test_it_is_trained_and_evaluated_like_the_discriminant_analysis(
     moments, parts = folds_of(x, labels, groups, ("none", "sqrt"))
 
     fit = regression(spark, x, labels, folds)
-    training = train_softmax(moments, parts, fit)
+    training = train(moments, parts, fit)
     lda = train(moments, parts)
 
     assert fit.steps == [15] * 6
