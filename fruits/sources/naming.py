@@ -50,7 +50,7 @@ _LEVELS = {"parent": -1, "grandparent": -2}
 NUMBERED = re.compile(r"(?:^|[-_.])\d{3,}$|[-_.]of[-_.]\d+$")
 """The end of usual names of shards, without suffix: train-000012, part-0-of-8."""
 
-_HOST = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+_HOST = re.compile(r"^(?:file:|[A-Za-z][A-Za-z0-9+.-]*://[^/]*)")
 """The scheme and the host of a URI, such as a bucket."""
 
 _SIDE_AND_NUMBER = re.compile(r"([A-Za-z]+)[-_.]\d")
@@ -206,8 +206,7 @@ def _folders(path: str) -> list[str]:
 def _folder(path: str, level: int) -> str | None:
     folders = _folders(path)
     name = folders[level] if len(folders) >= -level else ""
-    # The first part of file:/a/b is not a folder.
-    return None if name.endswith(":") or name in (".", "..") else name or None
+    return None if name in (".", "..") else name or None
 
 
 def _search(expression: str, name: str, path: str) -> str | None:

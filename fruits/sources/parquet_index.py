@@ -53,7 +53,7 @@ def open_parquet(location: Location, length: int) -> Iterator[pq.ParquetFile]:
 # Additional columns of an index; no column of a file has a name that begins like this.
 LENGTH, PATH = "\1length", "\1path"
 
-_ROOT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:(//[^/]*)?)?/*")
+_ROOT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:(//[^/]*)?(?![^/]))?/*")
 """The beginning of an absolute path or a URI, such as file:/ or s3a://bucket/."""
 
 

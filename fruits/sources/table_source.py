@@ -24,7 +24,7 @@ from fruits.sources.spread import gather
 from fruits.sources.statuses import refusal, statuses
 from fruits.sources.table_file import TableFile, open_table
 from fruits.storage.failures import store_errors
-from fruits.storage.location import Location
+from fruits.storage.location import Location, is_absolute
 from fruits.storage.walk import Entry
 
 # Of a table with more rows, some are looked up first, because a store that refuses them all would
@@ -208,9 +208,8 @@ def _resolver(table: Location) -> Callable[[int, str | None], str]:
     def folder_of(folder: str) -> str:
         if not folder or folder.startswith("~"):
             return f"{base.uri}/{folder}".rstrip("/")
-        is_absolute = folder.startswith("/") or ":" in folder.partition("/")[0]
-        place = folder if is_absolute else f"{base.uri}/{folder}"
-        location = Location.of(place)
+        place = folder if is_absolute(f"{folder}/") else f"{base.uri}/{folder}"
+        location = Location.of(f"{place}/")  # Without the slash, file: is not file:/, the root.
         if location.is_s3:
             # A location leaves out empty names, but b//1.jpg and b/1.jpg are different objects.
             return "s3a:" + place.partition(":")[2]

@@ -22,6 +22,9 @@ S3 = ("s3", "s3a")
 # A scheme has at least two letters, and only `file:` is allowed without two slashes.
 _SCHEME = re.compile(r"(?:(file):|([A-Za-z][A-Za-z0-9+.-]+)://|(s3a?):)", re.IGNORECASE)
 
+# The beginning of an absolute path of Windows.
+_DRIVE = r"[A-Za-z]:[\\/]"
+
 # Hadoop and Spark interpret a path with any of these characters as a pattern.
 _PATTERN = re.compile(r"[{}\[\]*?\\]")
 
@@ -144,6 +147,15 @@ def filesystem_of(uri: str, retry: bool = True) -> tuple[Any, str]:
     return filesystem, filesystem._strip_protocol(protocol + uri[len(protocol) :])
 
 
+def is_absolute(place: str) -> bool:
+    """Whether a path or a URI means the same in any folder; a colon alone is part of a name.
+
+    >>> [is_absolute(place) for place in ("/data", "file:/data", "C:/data", "photos:1/data")]
+    [True, True, True, False]
+    """
+    return bool(place.startswith("/") or _SCHEME.match(place) or re.match(_DRIVE, place))
+
+
 def listed_at(uri: str, retry: bool = True) -> tuple[Any, str]:
     """The file system and the path of a file that a listing names; the name is not normalised.
 
@@ -189,7 +201,7 @@ def _local_path(path: str) -> str:
     """The absolute path, without `..` and doubled slashes, as the operating system resolves it."""
     if path == "~" or path.startswith("~/"):
         path = os.path.expanduser(path)
-    windows = re.match(r"[A-Za-z]:[\\/]|\\\\", path)
+    windows = re.match(rf"{_DRIVE}|\\\\", path)
     if windows and not os.path.lexists(path):
         raise StorageError(
             f"{path}: wanted a path of this system, or a URI such as s3a://bucket/key; got a "

@@ -71,6 +71,8 @@ def test_a_folder_that_names_a_side_of_the_split_is_no_label(path: str) -> None:
         ("file:///1.jpg", None, None),
         ("Apple/1.jpg", "Apple", None),
         ("A:B/1.jpg", "A:B", None),
+        ("file:/Fig:/1.jpg", "Fig:", None),
+        ("s3a://fruit/Fig:/Lime:/1.jpg", "Lime:", "Fig:"),
     ],
 )
 def test_a_bucket_is_no_label(path: str, parent: str | None, grandparent: str | None) -> None:

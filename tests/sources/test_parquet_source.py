@@ -146,6 +146,17 @@ def test_names_are_those_of_a_column_where_images_have_no_path(tmp_path: Path) -
     assert images["label"].to_pylist() == ["Fig", "Fig", "Lime"]
 
 
+def test_the_beginning_of_a_uri_is_left_out_of_a_name_but_a_colon_is_part_of_it(
+    tmp_path: Path,
+) -> None:
+    names = ["file:/Fig/1.jpg", "s3a://bucket/Fig/2.jpg", "dbfs:/Fig/3.jpg", "photos:1/4.jpg"]
+    place = write(tmp_path / "a.parquet", {"image": [b"x"] * len(names), "path": names})
+    images = open_source(place).items().images
+    found = [path.partition("!/")[2] for path in images["path"].to_pylist()]
+    assert found == ["Fig/1.jpg", "Fig/2.jpg", "Fig/3.jpg", "photos:1/4.jpg"]
+    assert images["label"].to_pylist() == ["Fig", "Fig", "Fig", "photos:1"]
+
+
 def test_large_images_are_listed_a_few_at_a_time(tmp_path: Path) -> None:
     images = [bytes([n]) * 1_000_000 for n in range(200)]
     # Pages of one image each; a page is always read as a whole.

@@ -139,6 +139,28 @@ def test_without_a_split_a_column_of_splits_may_have_any_words(tmp_path: Path) -
     assert (row["label"], row["split"]) == ("Fig", None)
 
 
+def test_a_colon_in_a_relative_path_is_part_of_a_name(bucket: Any, tmp_path: Path) -> None:
+    names = ["photos:1/1.jpg", "s3:x:y.jpg", "Fig:Lime/a/3.jpg"]
+    for name in names:
+        bucket.put_object(Key=f"t/{name}", Body=name.encode())
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    rows = [["path"], *([name] for name in names)]
+    place = write(tmp_path / "t.csv", rows)
+    assert read(place) == {f"file:{tmp_path}/{name}": name.encode() for name in names}
+    bucket.upload_file(place, "t/t.csv")
+    found = read("s3://fruits/t/t.csv")
+    assert found == {f"s3a://fruits/t/{name}": name.encode() for name in names}
+    with pytest.raises(InputError, match=r"row 1 of .*got a Windows path"):
+        read(write(tmp_path / "t.csv", [["path"], ["C:/fruit/1.jpg"]]))
+
+
+def test_a_file_in_the_root_has_a_uri(tmp_path: Path) -> None:
+    place = write(tmp_path / "t.csv", [["path"], ["file:/nowhere.jpg"]])
+    with pytest.raises(InputError, match=r"such as file:/nowhere\.jpg"):
+        read(place)
+
+
 def test_missing_files_are_rows_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     place = write(tmp_path / "t.csv", [["path"], ["a.jpg"], ["gone.jpg"], ["nowhere/b.jpg"]])
