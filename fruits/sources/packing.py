@@ -7,7 +7,9 @@ existing shards are checked, and only missing or outdated shards are written.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,22 +198,25 @@ def _is_outdated(
 
 def _write(source: Location, target: Location, format: str, part: pa.Table) -> None:
     """Writes one shard; its name appears only when it is complete."""
-    local = target.is_local
-    if local:
-        os.makedirs(os.path.dirname(target.path), exist_ok=True)
-    folder = os.path.dirname(target.path) if local else None
-    with tempfile.TemporaryDirectory(prefix=".packing-", dir=folder) as temporary:
-        path = os.path.join(temporary, target.path.rpartition("/")[2])
+    folder = os.path.dirname(target.path) if target.is_local else tempfile.gettempdir()
+    os.makedirs(folder, exist_ok=True)
+    # tempfile would leave the folder if an interruption arrived before it returned the name.
+    temporary = os.path.join(folder, f".packing-{uuid.uuid4().hex}")
+    try:
+        os.mkdir(temporary, 0o700)
+        path = os.path.join(temporary, target.name)
         with open(path, "wb") as file:
             write_shard(file, format, _members(source, format, part))
             file.flush()
             os.fsync(file.fileno())
         _require_same(source, Location.of(path), format, part)
-        if local:
+        if target.is_local:
             os.replace(path, target.path)
             return
         with store_errors(target.uri):
             target.filesystem.put_file(path, target.path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _members(source: Location, format: str, part: pa.Table) -> Iterator[tuple[str, Time, bytes]]:

@@ -181,6 +181,22 @@ def test_a_stopped_packing_leaves_no_part_of_a_shard(tmp_path: Path) -> None:
     assert not list(output.glob(".packing-*"))
 
 
+def test_a_packing_that_is_stopped_when_its_folder_has_just_been_made_leaves_nothing(
+    draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, output, mkdir = draw({"Apple": 1}), tmp_path / "shards", os.mkdir
+
+    def stopped(path: str, mode: int = 0o777) -> None:
+        mkdir(path, mode)
+        if ".packing-" in path:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(packing.os, "mkdir", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pack(str(root), str(output))
+    assert list(output.iterdir()) == []
+
+
 def test_an_output_that_cannot_be_written_is_an_error_of_one_line(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
