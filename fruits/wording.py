@@ -9,3 +9,11 @@ def counted(number: int, noun: str) -> str:
 def are(number: int) -> str:
     """The verb after a number of things: "is" or "are"."""
     return "is" if number == 1 else "are"
+
+
+def size(count: float) -> str:
+    """A number of bytes with its unit."""
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= bytes_:
+            return f"{count / bytes_:,.1f} {unit}"
+    return f"{count:.0f} B"

@@ -79,6 +79,13 @@ class ComparisonGrid:
         ]
         return cls(runs, scalers, numbers, _different(pairs))
 
+    def tried(self, run: RunConfig) -> list[RunConfig]:
+        """The options of the run of a network with each classifier."""
+        return [
+            replace(run, classifier=kind, transform=transform)
+            for kind, transform in self.classifiers
+        ]
+
 
 def _different(values: Iterable[Any]) -> list[Any]:
     """The values in their order, each once."""

@@ -7,12 +7,11 @@ computes the rest. Finished networks are left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TextIO
 
 from fruits.comparison.grid import ComparisonGrid
 from fruits.errors import FruitsError
-from fruits.planning.capacity import size
 from fruits.planning.estimate import estimate_from_probe
 from fruits.planning.plan import Plan
 from fruits.planning.probe import Probe, probe
@@ -22,7 +21,7 @@ from fruits.runs.inputs import compile_network
 from fruits.runs.progress import Stages
 from fruits.sources.parts import Parts
 from fruits.spark.session import get_spark
-from fruits.wording import counted
+from fruits.wording import counted, size
 
 
 @dataclass(frozen=True)
@@ -104,15 +103,11 @@ def _network(
     seconds = {name: stages.seconds[name] for name in ("compile", "probe")}
     disk = available_disk(run.output)
     plans = [
-        estimate_from_probe(
-            replace(run, classifier=kind, transform=transform),
-            *(listing, graph, tried, resources, seconds, disk),
-        )
-        for kind, transform in grid.classifiers
+        estimate_from_probe(one, listing, graph, tried, resources, seconds, disk)
+        for one in grid.tried(run)
     ]
-    return NetworkPlan(
-        run.backbone, _seconds(plans), plans[0].output["total"], tried, plans[0].refusal
-    )
+    refusal = next((one.refusal for one in plans if one.refusal), None)
+    return NetworkPlan(run.backbone, _seconds(plans), plans[0].output["total"], tried, refusal)
 
 
 def _seconds(plans: Sequence[Plan]) -> float:

@@ -152,7 +152,8 @@ def _network(
 ) -> Network:
     """Runs one network; if that fails, the result has the reason."""
     try:
-        with open_context(prepare_run(config, Stages(progress), listed)) as context:
+        prepared = prepare_run(config, Stages(progress), listed)
+        with open_context(prepared, tried=grid.tried(prepared.config)) as context:
             found = _run(context, grid, tried)
     except FruitsError as error:
         if java_ended():  # The other networks would fail too.
@@ -172,7 +173,7 @@ def _network(
 def _run(context: RunContext, grid: ComparisonGrid, probed: Probe | None) -> Network:
     extracted = extract_features(context)
     reduced = reduce_features(context, extracted)
-    trials = [_train(context, extracted, reduced, *pair) for pair in grid.classifiers]
+    trials = [_train(context, extracted, reduced, one) for one in grid.tried(context.config)]
     place = best_of([one.tried for one in trials])
     tried = [
         one.tried if number == place else _evaluated(one, extracted, reduced, number)
@@ -213,14 +214,14 @@ class _Trial:
 
 
 def _train(
-    context: RunContext, extracted: Extracted, reduced: Reduced, kind: str, transform: str
+    context: RunContext, extracted: Extracted, reduced: Reduced, config: RunConfig
 ) -> _Trial:
-    context = replace(context, config=replace(context.config, classifier=kind, transform=transform))
+    context = replace(context, config=config)
     trained = train_classifier(context, extracted, reduced)
     if isinstance(trained, str):
-        return _Trial(context, trained, Tried(classifier=kind, skipped=trained))
+        return _Trial(context, trained, Tried(classifier=config.classifier, skipped=trained))
     tried = Tried(
-        classifier=kind,
+        classifier=config.classifier,
         transform=trained.classifier.transform,
         shrinkage=trained.classifier.shrinkage,
         seconds=context.stages.seconds["classify"],

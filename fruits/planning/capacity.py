@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from fruits.errors import ConfigError, FruitsError, OutputError
 from fruits.features.products import BLOCK_ROWS
 from fruits.networks.graph import CompiledGraph
+from fruits.planning.label_memory import labels_refusal
 from fruits.planning.resources import Resources, available_disk
 from fruits.runs.config import RunConfig
+from fruits.sources.parts import Parts
 from fruits.tasks.failures import FEWER_LOCAL
+from fruits.wording import size
 
 MB = 10**6
 
@@ -119,7 +122,7 @@ def moments_memory(dimension: int, rows: int) -> int:
 
 
 def require_capacity(
-    config: RunConfig, images: int, graph: CompiledGraph, resources: Resources
+    config: RunConfig, listing: Parts, graph: CompiledGraph, resources: Resources
 ) -> None:
     """Refuses a run that surely does not fit.
 
@@ -127,27 +130,29 @@ def require_capacity(
         ConfigError: The memory is too small.
         OutputError: The disk is too small.
     """
-    if error := refusal(config, images, graph, resources, available_disk(config.output)):
+    if error := refusal(config, listing, graph, resources, available_disk(config.output)):
         raise error
 
 
 def refusal(
-    config: RunConfig, images: int, graph: CompiledGraph, resources: Resources, disk: float
+    config: RunConfig, listing: Parts, graph: CompiledGraph, resources: Resources, disk: float
 ) -> FruitsError | None:
     """The error of a run that surely does not fit, which says what to change; None if it may fit.
 
     Args:
         config: The options.
-        images: The number of images.
+        listing: The images, rows of :data:`fruits.sources.listing.LISTING`.
         graph: The backbone.
         resources: The cores and the memory that the run has.
         disk: The bytes that the output may take; infinite if unknown.
     """
     least = LEAST.footprint(graph, heap=None if resources.heap is None else 0)
+    images = listing.num_rows
     return (
         _pca_refusal(graph, least, resources)
         or _workers_refusal(images, graph, least, resources)
         or _disk_refusal(config, images, graph.dimension, disk)
+        or labels_refusal(config, listing, graph.dimension, resources.memory)
     )
 
 
@@ -195,11 +200,3 @@ def _disk_refusal(
 
 def _memory_of(resources: Resources) -> str:
     return f"this machine, or its container, has {size(resources.memory)}"
-
-
-def size(count: float) -> str:
-    """A number of bytes with its unit."""
-    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= bytes_:
-            return f"{count / bytes_:,.1f} {unit}"
-    return f"{count:.0f} B"

@@ -9,7 +9,6 @@ from typing import TextIO
 
 from fruits.networks.graph import CompiledGraph
 from fruits.planning.capacity import refusal
-from fruits.planning.label_memory import labels_refusal
 from fruits.planning.plan import Plan
 from fruits.planning.probe import Probe, probe
 from fruits.planning.resources import (
@@ -85,9 +84,7 @@ def estimate_from_probe(
     """
     run = RunCosts(config, listing, graph, probe, resources, seconds)
     prices = json.loads((files("fruits") / "prices.json").read_text())
-    error = refusal(config, run.images, graph, resources, disk) or labels_refusal(
-        config, listing, graph.dimension, resources.memory
-    )
+    error = refusal(config, listing, graph, resources, disk)
     return Plan(
         images=run.images,
         bytes=run.listed.bytes,

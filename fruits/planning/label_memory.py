@@ -7,12 +7,11 @@ import pyarrow.compute as pc
 from fruits.classify.groups import FOLDS
 from fruits.classify.transforms import TRANSFORMS
 from fruits.errors import ConfigError
-from fruits.planning.capacity import size
-from fruits.planning.resources import available_memory
 from fruits.runs.config import RunConfig
 from fruits.sources.naming import training_side
 from fruits.sources.parts import Parts
 from fruits.sources.row_counts import COUNT, RowCounts
+from fruits.wording import size
 
 _SUMS = 100 * 10**6
 """The most bytes of the sums of labels that only serve to compare them."""
@@ -38,16 +37,6 @@ def most_compared(components: int, sides: int) -> int:
     Each of them has, on each side, a sum and a mean of its components, and objects.
     """
     return _SUMS // (sides * (16 * components + 700))
-
-
-def require_label_memory(config: RunConfig, listing: Parts, dimension: int) -> None:
-    """Refuses a run with too many labels for its classifier.
-
-    Raises:
-        ConfigError: Their sums do not fit in the memory of this machine or container.
-    """
-    if error := labels_refusal(config, listing, dimension, available_memory()):
-        raise error
 
 
 def labels_refusal(

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fruits.planning.capacity import size
 from fruits.planning.probe import Probe
 from fruits.planning.resources import Resources
-from fruits.wording import counted
+from fruits.wording import counted, size
 
 
 @dataclass(frozen=True)

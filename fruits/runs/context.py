@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
@@ -17,6 +17,7 @@ from fruits.features.writer import FeatureWriter
 from fruits.planning.capacity import require_capacity
 from fruits.planning.resources import local_resources, session_resources
 from fruits.runs.boxes import boxes_in
+from fruits.runs.config import RunConfig
 from fruits.runs.output_record import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.prepare import PreparedRun
@@ -76,8 +77,16 @@ class RunContext(PreparedRun):
 
 
 @contextmanager
-def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> Iterator[RunContext]:
+def open_context(
+    prepared: PreparedRun, local: LocalWorkers | None = None, tried: Sequence[RunConfig] = ()
+) -> Iterator[RunContext]:
     """Locks the output, and starts Spark unless there are local workers.
+
+    Args:
+        prepared: The run.
+        local: Workers without Spark.
+        tried: The options of all classifiers that are tried; each of them must fit in memory. By
+            default, only those of the run.
 
     Raises:
         FruitsError: The caller can fix the problem; the message is one line.
@@ -101,7 +110,8 @@ def open_context(prepared: PreparedRun, local: LocalWorkers | None = None) -> It
 
             session = _session(prepared)
             workers, resources = SparkWorkers(session), session_resources(session)
-        require_capacity(config, prepared.listing.num_rows, graph, resources)
+        for one in tried or [config]:
+            require_capacity(one, prepared.listing, graph, resources)
         # Read before prepare(), which removes them from the record.
         with outputs.errors():
             states = {} if config.overwrite else outputs.record().states

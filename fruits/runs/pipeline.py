@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from fruits.networks.detector import PREFIX
-from fruits.planning.label_memory import require_label_memory
 from fruits.runs.checks import require_apart
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
@@ -61,7 +60,6 @@ def _run(config: RunConfig, progress: TextIO) -> Run:
             if "PYSPARK_GATEWAY_PORT" in os.environ:
                 _ = found.spark  # YARN reports an application that never had a session as failed.
             return found
-        require_label_memory(prepared.config, prepared.listing, prepared.graph.dimension)
         start()
         # These modules take a second to import. Java or the workers start at the same time.
         from fruits.runs.context import open_context

@@ -1,6 +1,7 @@
 """Labels are counted before a run starts, because their sums must fit in the driver's memory."""
 
 import dataclasses
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,11 @@ from estimates import CONFIG
 from test_parts import go, results
 
 from fruits.cli import main
+from fruits.comparison.run_networks import compare
 from fruits.networks.graph import CompiledGraph
 from fruits.planning import label_memory
 from fruits.planning.label_memory import labels_refusal
+from fruits.runs.config import RunConfig
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
 
@@ -68,21 +71,42 @@ def test_the_sums_of_few_training_images_are_smaller_unless_they_have_thousands_
     assert "take 4.2 GB" in str(labels_refusal(CONFIG, many, 1280, 3 * 10**9))
 
 
-def test_a_run_with_too_many_labels_ends_with_one_line_and_no_output(
+def test_a_run_with_too_many_labels_ends_with_one_line_and_no_results(
     graph: CompiledGraph,
     draw: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(label_memory, "available_memory", lambda: 200_000)
+    monkeypatch.setattr(label_memory, "_MODELS", 10**12)
     images, output = draw({"Fig": 2, "Lime": 2}), tmp_path / "out"
     arguments = ["--images", str(images), "--output", str(output), "--backbone", graph.backbone]
 
     assert main(["run", *arguments]) == 2
 
-    assert "fruits: label: wanted at most 1 labels" in capsys.readouterr().err.splitlines()[-1]
-    assert not output.exists()
+    assert "fruits: label: wanted at most 0 labels" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(output.iterdir())
+
+
+def test_a_comparison_with_too_many_labels_for_one_classifier_ends_before_the_extraction(
+    spark: object,
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(label_memory, "_MODELS", 10**12)
+    images, output = draw({"Fig": 2, "Lime": 2}), tmp_path / "out"
+    config = RunConfig(images=str(images), output=str(output))
+    progress = io.StringIO()
+
+    found = compare(
+        config, backbone=[graph.backbone], classifier=["none", "lda"], progress=progress
+    )
+
+    assert "; will be refused: label: wanted at most 0 labels" in progress.getvalue()
+    assert str(found.networks[0].error).startswith("label: wanted at most 0 labels")
+    assert not (output / graph.backbone).exists() or not list((output / graph.backbone).iterdir())
 
 
 def test_without_sums_of_labels_a_run_has_the_same_results(
