@@ -51,7 +51,7 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
             "out, so its confidence is not calibrated, and no image is unknown"
         )
     held_out = [side for side in TEST_SPLITS if sides.get(side)]
-    if given or split.get("fitted_to") == "train":
+    if given or split.get("fitted_to") == TRAIN:
         found += [
             f"{scheme_of(side)}: none of its {sides[side]:,} images has a label of the training "
             "images, so they were not evaluated"
@@ -63,6 +63,16 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
         found.append(
             "no image is on the training side, so the model was fitted to all images, including "
             f"those of {' and '.join(held_out)}: name {remedy} train, or set split"
+        )
+    elif held_out:
+        found.append(
+            f"all images are on the {held_out[0]} side, so the model was fitted to them: put "
+            "training images into a folder train, or set split to none"
+        )
+    elif list(sides) == [TRAIN]:
+        found.append(
+            "all images are on the training side, so there is no evaluation on a split: put other "
+            "images into a folder test, or set split to none"
         )
     found += _left_out(split, given)
     for label, count in (about.get("loose") or {}).items():

@@ -21,8 +21,6 @@ def report(sides: dict[str, int], evaluation: list[Any], model: str | None = Non
     ("sides", "evaluation", "model"),
     [
         ({"train": 90, "test": 10}, [GROUPED, TEST], None),
-        ({"train": 90}, [GROUPED], None),
-        ({"test": 90}, [GROUPED], None),
         ({"none": 90}, [GROUPED], None),
         ({"none": 10, "test": 10}, [{"scheme": "images given"}, TEST], "out"),
     ],
@@ -100,6 +98,24 @@ def test_a_model_that_was_also_fitted_to_the_held_out_sides_is_reported() -> Non
 def test_the_remedy_names_no_other_images_if_there_are_none() -> None:
     (found,) = not_evaluated(report({"test": 90, "validation": 10}, [GROUPED]))
     assert "including those of test and validation: name one of these folders train" in found
+
+
+def test_a_model_that_was_fitted_to_test_images_is_reported() -> None:
+    (found,) = not_evaluated(report({"test": 90}, [GROUPED]))
+    assert found == (
+        "all images are on the test side, so the model was fitted to them: put training images "
+        "into a folder train, or set split to none"
+    )
+    assert not_evaluated(report({"test": 90}, [TEST], "out")) == []
+
+
+def test_an_empty_test_side_is_reported() -> None:
+    (found,) = not_evaluated(report({"train": 90}, [GROUPED]))
+    assert found == (
+        "all images are on the training side, so there is no evaluation on a split: put other "
+        "images into a folder test, or set split to none"
+    )
+    assert not_evaluated(report({"train": 90}, [{"scheme": "split: train"}], "out")) == []
 
 
 @pytest.mark.parametrize("classifier", [None, {}, {"skipped": "there is one label"}])
