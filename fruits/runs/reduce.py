@@ -26,8 +26,10 @@ class Reduced:
         measured: The moments of the training images of this run. They equal ``moments`` unless a
             model is used.
         last: The moments of the last run or of the model that is used; None if there is none.
-        turned: The angles in degrees between the leading components and those of the last run, see
-            :func:`fruits.reduction.fit.turned_degrees`; None if there is no last run.
+        turned: The angles in degrees between the leading components of the images of this run and
+            those of the last run or of the model that is used, see
+            :func:`fruits.reduction.fit.turned_degrees`. None if there is neither, or if the images
+            have no components.
     """
 
     moments: Moments

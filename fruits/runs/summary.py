@@ -83,7 +83,8 @@ def describe(
     ``finished`` is the time of the results. ``fingerprint`` has the digests of the inputs
     (:mod:`fruits.runs.fingerprint`), or is None if the next run must try some images again.
     ``basis_turned_degrees`` has, by the number of leading components, the largest angle between
-    those of the last run and those of this run, or is None without an earlier run.
+    those of the last run, or of the model that is used, and those of this run; see
+    :attr:`fruits.runs.reduce.Reduced.turned`.
     ``passed_over`` counts ignored files by suffix, if there are any.
     """
     speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
