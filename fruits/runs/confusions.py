@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 
 
 def worst_confusions(
-    evaluation: Evaluation, classified: Classified, predictions: pads.Dataset, count: int
+    evaluation: Evaluation,
+    classified: Classified,
+    predictions: Callable[[], pads.Dataset],
+    count: int,
 ) -> list[Confusion]:
     """The worst confusions of the first evaluation of a run, each with two images to compare.
 
     Args:
         evaluation: The first evaluation.
         classified: The classifier, with its predictions of held-out images, if there are any.
-        predictions: The table ``predictions``. It is read in batches, only without held-out images.
+        predictions: Opens the table ``predictions``, which is read in batches. It is only called
+            without held-out images.
         count: The largest number of confusions to return.
     """
     if held_out := classified.held_out:
         rows = iter([_rows(held_out, classified.classifier.labels)])
     else:
-        rows = _evaluated(predictions, side_of(evaluation.scheme))
+        rows = _evaluated(predictions(), side_of(evaluation.scheme))
     return confusions(evaluation, rows, count)
 
 

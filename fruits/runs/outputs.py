@@ -146,7 +146,10 @@ class Outputs:
         owned = [one for one in record.files(name) if record.owns(one) and "/_" not in one]
         if files := [self.root / one for one in sorted(owned) if one.endswith(".parquet")]:
             return files
-        raise OutputError(f"output: {self.uri(name)} is missing: run again to write it again")
+        raise OutputError(
+            f"output: wanted the table {name}; {self.uri(name)} does not exist: the last run did "
+            "not write it, or it was deleted"
+        )
 
     def staging(self) -> Outputs:
         """The folder of results before :meth:`publish` moves them.

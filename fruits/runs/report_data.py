@@ -54,7 +54,7 @@ def collect_report_data(
     rows = context.staged.dataset("predictions" if classified else "pca", IMAGES)
     images = _sampled_images(rows, extracted.images)
     confusions = (
-        worst_confusions(evaluations[0], classified, rows, PAIRS)
+        worst_confusions(evaluations[0], classified, lambda: rows, PAIRS)
         if classified and evaluations
         else []
     )

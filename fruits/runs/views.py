@@ -114,8 +114,9 @@ def confused_pairs(run: Run, count: int = 9) -> Figure | Note:
     if run.classified is None or not run.evaluations:
         return _nothing(run)
     evaluation = run.evaluations[0]
-    predictions = run.outputs.published("predictions")
-    worst = worst_confusions(evaluation, run.classified, predictions, count)
+    worst = worst_confusions(
+        evaluation, run.classified, lambda: run.outputs.published("predictions"), count
+    )
     found = [one for one in worst if one.example]
     pictures = run.pictures_of(path for one in found for path in (one.wrong, str(one.example)))
     shown = [one for one in found if one.wrong in pictures and one.example in pictures]

@@ -114,8 +114,19 @@ def test_a_file_of_the_user_under_the_name_of_a_result_stops_the_run(
 def test_a_deleted_table_is_named_in_one_line(tmp_path: Path) -> None:
     OutputRecord.of(Location.of(str(tmp_path))).save(frozenset({"pca/000000000.parquet"}))
     outputs = Outputs.of(str(tmp_path))
-    with pytest.raises(OutputError, match=r"^output: file:\S+/pca is missing: run again"):
+    with pytest.raises(OutputError, match=r"wanted the table pca; file:\S+/pca does not exist"):
         outputs.published("pca")
+
+
+def test_a_table_that_the_run_did_not_write_is_no_reason_to_run_again(
+    finished: tuple[Path, Run],
+) -> None:
+    with pytest.raises(OutputError) as caught:
+        finished[1].table("predictons")
+    assert str(caught.value) == (
+        f"output: wanted the table predictons; file:{finished[0]}/out/predictons does not exist: "
+        "the last run did not write it, or it was deleted"
+    )
 
 
 def test_the_record_names_every_file_of_a_run(finished: tuple[Path, Run]) -> None:

@@ -18,6 +18,7 @@ from fruits.runs import views
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
 from fruits.runs.image_map import frame_of
+from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
 from fruits.runs.publish import pc1_pc2
@@ -92,6 +93,15 @@ def test_a_confusion_is_shown_with_an_image_of_both_labels(finished: tuple[Run, 
     assert "grouped cross-validation" in title
     worst = finished[0].evaluations[0].worst(1)[0]
     assert any(pair.replace("\n", " ") == f"{worst[0]} → {worst[1]} ({worst[2]})" for pair in pairs)
+
+
+def test_held_out_confusions_are_shown_without_the_table_of_predictions(
+    finished: tuple[Run, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[1] / "out", tmp_path / "out")
+    shutil.rmtree(tmp_path / "out/predictions")
+    kept = replace(finished[0], outputs=Outputs.of(str(tmp_path / "out")))
+    assert texts(views.confused_pairs(kept)) == texts(views.confused_pairs(finished[0]))
 
 
 def test_wrong_predictions_without_photographs_are_not_denied(
