@@ -38,15 +38,15 @@ def predict_config(model: str, images: str, output: str, **options: Any) -> RunC
             :data:`OF_THE_MODEL`.
 
     Raises:
-        ConfigError: There is no finished run, or the output is that run's own.
+        ConfigError: There is no finished run, or the output is in that run's.
         OutputError: Its run.json is damaged or cannot be read.
         StorageError: The store cannot be used.
     """
     run, target = Location.of(model), Location.of(output)
-    if run.contains(target) and target.contains(run):
+    if run.contains(target):
         raise ConfigError(
-            f"output: wanted another folder than the model's; got {output}, whose results would be "
-            "replaced by those of other images: give a new output"
+            f"output: wanted a folder outside of the model's; got {output}, where results of other "
+            "images would replace those of the model, or mix with them: give another output"
         )
     place = run / "run.json"
     try:

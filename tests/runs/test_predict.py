@@ -62,9 +62,11 @@ def test_a_model_that_is_not_there_is_an_error_that_says_what_to_do(
         predict_config(str(tmp_path / name), "images", str(tmp_path / "other"))
 
 
-@pytest.mark.parametrize("name", ["output", "output/", "./output", "other/../output"])
-def test_the_results_of_the_model_are_not_replaced(finished: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="output: wanted another folder than the model's"):
+@pytest.mark.parametrize(
+    "name", ["output", "output/", "./output", "other/../output", "output/new", "output/a/b"]
+)
+def test_results_are_not_written_into_the_output_of_the_model(finished: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="output: wanted a folder outside of the model's"):
         predict_config(str(finished), "images", f"{finished.parent}/{name}")
 
 
