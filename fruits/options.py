@@ -24,6 +24,8 @@ class Option:
         choices: The allowed values; ``None`` if they are not a fixed list.
         metavar: The placeholder of the value in the help, or ``None``.
         varied: Whether a comparison accepts several values.
+        of_model: Whether it defines the model, so that ``fruits predict`` takes it from there.
+        changes_results: Whether another value may change the results of a run.
         parse: Converts the text of the command line; ``bool`` for a switch.
     """
 
@@ -33,6 +35,8 @@ class Option:
     choices: Collection[str] | None
     metavar: str | None
     varied: bool
+    of_model: bool
+    changes_results: bool
     parse: Callable[[str], Any]
 
     @property
@@ -48,6 +52,8 @@ def option(
     choices: Collection[str] | None = None,
     metavar: str | None = None,
     varied: bool = False,
+    of_model: bool = False,
+    changes_results: bool = True,
 ) -> Any:
     """A field of a dataclass that is an option.
 
@@ -57,8 +63,17 @@ def option(
         choices: The allowed values.
         metavar: The placeholder of the value in the help.
         varied: Whether a comparison accepts several values.
+        of_model: Whether it defines the model, so that ``fruits predict`` takes it from there.
+        changes_results: Whether another value may change the results of a run.
     """
-    about = {"help": help, "choices": choices, "metavar": metavar, "varied": varied}
+    about = {
+        "help": help,
+        "choices": choices,
+        "metavar": metavar,
+        "varied": varied,
+        "of_model": of_model,
+        "changes_results": changes_results,
+    }
     return dataclasses.field(default=default, metadata={_KEY: about})
 
 

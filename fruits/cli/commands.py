@@ -107,6 +107,9 @@ def make_parser() -> Parser:
         commands, "predict", predict, "recognise other images with the model of a finished run"
     )
     add_run_options(predicting, fixed=OF_THE_MODEL, required=("model",))
+    for option in options_of(RunConfig):
+        if option.of_model:
+            predicting.without[option.flag] = "is taken from the model: leave it out"
 
     add_compare(commands, parser)
 

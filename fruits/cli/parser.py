@@ -22,7 +22,15 @@ Command = Callable[..., int | None]
 
 
 class Parser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that reports a mistake in one line and exits with status 2."""
+    """An ``ArgumentParser`` that reports a mistake in one line and exits with status 2.
+
+    Attributes:
+        without: Flags that the command does not have although another one does, with the reasons.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.without: dict[str, str] = {}
 
     def error(self, message: str) -> NoReturn:
         """Exits with the message, a suggestion, and the command for help."""
@@ -44,7 +52,8 @@ class Parser(argparse.ArgumentParser):
             if flag == "--" or self._subparsers:
                 break
             if flag.startswith("--") and not any(known.startswith(flag) for known in flags):
-                self.error(f"{flag} is not an option{_nearest(flag, flags)}")
+                why = self.without.get(flag.replace("--no-", "--"))
+                self.error(f"{flag} {why or f'is not an option{_nearest(flag, flags)}'}")
         return super().parse_known_args(args, namespace)
 
     def add_command(self, commands: Any, name: str, function: Command, help: str) -> "Parser":

@@ -28,69 +28,92 @@ class RunConfig:
     images: str = option(
         metavar="URI", help="folder of images, archive or table; separate several by commas"
     )
-    output: str = option(metavar="URI", help="folder for the results")
+    output: str = option(metavar="URI", help="folder for the results", changes_results=False)
     backbone: str = option(
         "MobileNetV2",
         choices=CHOICES,
         help="folder with a network, or a name (EfficientNetLite0 needs no download)",
         varied=True,
+        of_model=True,
     )
     weights: str = option(
         "imagenet",
         metavar="WEIGHTS",
         help="imagenet, random, or the path or URI of a Keras weights file",
+        of_model=True,
     )
-    engine: str = option("openvino", choices=ENGINES, help="runtime that executes the network")
+    engine: str = option(
+        "openvino", choices=ENGINES, help="runtime that executes the network", of_model=True
+    )
     precision: str = option(
         "f32",
         choices=PRECISIONS,
         help="precision of the network; bf16 is faster where it is supported",
+        of_model=True,
     )
     exact_decode: bool = option(
-        False, help="decode JPEG files at full resolution, as Keras does; slower for large files"
+        False,
+        help="decode JPEG files at full resolution, as Keras does; slower for large files",
+        of_model=True,
     )
     crop: str | None = option(
         None,
         metavar="CROP",
         help="centre, saliency (the most salient region) or detector:FOLDER; default: whole image",
+        of_model=True,
     )
     scaler: str = option(
-        "minmax", choices=SCALERS, help="scaler for the features before PCA", varied=True
+        "minmax",
+        choices=SCALERS,
+        help="scaler for the features before PCA",
+        varied=True,
+        of_model=True,
     )
     components: int | float = option(
         0.97,
         metavar="N",
         help="share of variance to keep, such as 0.97, or number of components, such as 600",
         varied=True,
+        of_model=True,
     )
     classifier: str = option(
         "lda",
         choices=CLASSIFIERS,
         help="classifier to train on the features of the labelled images",
         varied=True,
+        of_model=True,
     )
     transform: str = option(
         "auto",
         choices=("auto", *TRANSFORMS),
         help="transform of the features; auto chooses the best",
         varied=True,
+        of_model=True,
     )
     label: str | None = option(
         None,
         metavar="RULE",
         help="parent (default), grandparent, column:NAME, or an expression with (?P<label>...)",
+        of_model=True,
     )
     split: str = option(
         "auto",
         metavar="RULE",
         help="auto (folders named train, test, validation), none (train on all), or column:NAME",
+        of_model=True,
     )
     group: str | None = option(
         None,
         metavar="EXPRESSION",
         help="expression with (?P<group>...) for images of one object; default: guessed from paths",
+        of_model=True,
     )
-    chunk: int = option(10_000, metavar="N", help="maximum number of images to commit together")
+    chunk: int = option(
+        10_000,
+        metavar="N",
+        help="maximum number of images to commit together",
+        changes_results=False,
+    )
     max_rejected: float = option(
         0.05, metavar="SHARE", help="maximum share of rejected images; with more, the run fails"
     )
@@ -107,9 +130,13 @@ class RunConfig:
         help="use the scaler, PCA and classifier of this finished run; default: fit new ones",
     )
     allow_removed: bool = option(
-        False, help="continue if more than a fifth of the images of earlier runs are missing"
+        False,
+        help="continue if more than a fifth of the images of earlier runs are missing",
+        changes_results=False,
     )
-    overwrite: bool = option(False, help="delete earlier results in the output first")
+    overwrite: bool = option(
+        False, help="delete earlier results in the output first", changes_results=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("images", "output", "weights"):

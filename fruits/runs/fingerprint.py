@@ -19,13 +19,13 @@ from fruits.networks.processor import instruction_sets
 from fruits.predictor.files import MANIFEST
 from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
 from fruits.runs.config import RunConfig
+from fruits.runs.options import options
 from fruits.runs.versions import package_versions, version_of
 from fruits.sources.parts import Found, Parts
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
-# Options that do not change the results.
-WITHOUT_EFFECT = frozenset(["output", "overwrite", "chunk", "allow_removed"])
+_OPTIONS = [option.name for option in options(RunConfig) if option.changes_results]
 
 # Packages that affect results, in addition to those in run.json.
 _PACKAGES = ("bokeh", "matplotlib", "pillow-heif", "pyspark", "scipy", "tensorflow")
@@ -66,7 +66,7 @@ def fingerprint(
 
 def options_digest(config: RunConfig) -> str:
     """The digest of the options that change results."""
-    return _of({k: v for k, v in config.as_dict().items() if k not in WITHOUT_EFFECT})
+    return _of({name: getattr(config, name) for name in _OPTIONS})
 
 
 def _of(content: object) -> str:

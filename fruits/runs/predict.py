@@ -6,35 +6,22 @@ from typing import Any
 
 from fruits.errors import ConfigError, OutputError, one_line
 from fruits.runs.config import RunConfig
+from fruits.runs.options import options
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
-# These options are taken from the finished run, since they define the model.
-OF_THE_MODEL = (
-    "backbone",
-    "weights",
-    "engine",
-    "precision",
-    "exact_decode",
-    "crop",
-    "scaler",
-    "components",
-    "classifier",
-    "transform",
-    "label",
-    "split",
-    "group",
-)
+OF_THE_MODEL = tuple(option.name for option in options(RunConfig) if option.of_model)
+"""The options that are taken from the finished run, since they define the model."""
 
 
-def predict_config(model: str, images: str, output: str, **options: Any) -> RunConfig:
+def predict_config(model: str, images: str, output: str, **others: Any) -> RunConfig:
     """The options of the run that ``fruits predict`` starts.
 
     Args:
         model: The output of the finished run.
         images: The folder of images.
         output: The folder of the results.
-        options: Other options of :class:`~fruits.runs.config.RunConfig`, but not those in
+        others: Other options of :class:`~fruits.runs.config.RunConfig`, but not those in
             :data:`OF_THE_MODEL`.
 
     Raises:
@@ -72,4 +59,4 @@ def predict_config(model: str, images: str, output: str, **options: Any) -> RunC
     # The scaler and the number of components are read with the model.
     named = (n for n in OF_THE_MODEL if n not in ("scaler", "components"))
     taken = {n: parameters[n] for n in named if n in parameters and n in known}
-    return RunConfig(**taken | options, model=model, images=images, output=output)
+    return RunConfig(**taken | others, model=model, images=images, output=output)

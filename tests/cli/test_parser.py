@@ -188,6 +188,17 @@ def test_the_help_names_no_default_of_a_required_option(capsys: pytest.CaptureFi
     assert "use the scaler, PCA and classifier of this finished run --allow-removed" in words
 
 
+@pytest.mark.parametrize("given", ["--label=parent", "--no-exact-decode", "--components=9"])
+def test_an_option_of_the_model_is_to_be_left_out_of_a_prediction(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", "--model", "m", "--images", "a", "--output", "b", given]
+    status, _, err = answer(arguments, capsys)
+    flag = given.partition("=")[0]
+    reason = f"{flag} is taken from the model: leave it out; see fruits predict --help"
+    assert (status, err) == (2, f"fruits predict: {reason}\n")
+
+
 def without(module: str, *arguments: str) -> str:
     """The only line of a command in an installation without a module, which has status 2."""
     hidden = (
