@@ -1,4 +1,4 @@
-"""The memory that a run needs by process, and whether memory and disk are large enough.
+"""The memory that a run needs by process, and whether memory, disk and images are enough.
 
 A run is refused only if it surely cannot fit: :data:`LEAST` is below the memory of any run, and
 :data:`LIKELY` is the expected memory. The constants of the latter were measured (VmHWM in /proc) in
@@ -6,6 +6,7 @@ runs of 64 to 5,000 images on two cores, with EfficientNetLite0, MobileNetV2 and
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from fruits.errors import ConfigError, FruitsError, OutputError
@@ -13,8 +14,11 @@ from fruits.features.products import BLOCK_ROWS
 from fruits.networks.graph import CompiledGraph
 from fruits.planning.label_memory import labels_refusal
 from fruits.planning.resources import Resources, available_disk
+from fruits.reduction.fit import too_many_components
 from fruits.runs.config import RunConfig
+from fruits.sources.naming import training_side
 from fruits.sources.parts import Parts
+from fruits.sources.row_counts import value_counts
 from fruits.tasks.failures import FEWER_LOCAL
 from fruits.wording import size
 
@@ -137,7 +141,7 @@ def require_capacity(
 def refusal(
     config: RunConfig, listing: Parts, graph: CompiledGraph, resources: Resources, disk: float
 ) -> FruitsError | None:
-    """The error of a run that surely does not fit, which says what to change; None if it may fit.
+    """The error of a run that surely cannot be done, which says what to change; None if it may be.
 
     Args:
         config: The options.
@@ -149,11 +153,41 @@ def refusal(
     least = LEAST.footprint(graph, heap=None if resources.heap is None else 0)
     images = listing.num_rows
     return (
-        _pca_refusal(graph, least, resources)
+        components_refusal(config, listing, graph)
+        or _pca_refusal(graph, least, resources)
         or _workers_refusal(images, graph, least, resources)
         or _disk_refusal(config, images, graph.dimension, disk)
         or labels_refusal(config, listing, graph.dimension, resources.memory)
     )
+
+
+def components_refusal(
+    config: RunConfig, listing: Parts, graph: CompiledGraph
+) -> ConfigError | None:
+    """The error of a run with more components than its images can have; None if they may have them.
+
+    Args:
+        config: The options.
+        listing: The images, rows of :data:`fruits.sources.listing.LISTING`.
+        graph: The backbone.
+    """
+    if config.model or not isinstance(config.components, int):
+        return None
+    # With a detector, a photograph may have any number of rows.
+    images = graph.dimension if graph.detector else _training_images(listing)
+    possible = min(images, graph.dimension)
+    if config.components <= possible:
+        return None
+    return too_many_components(config.components, possible)
+
+
+def _training_images(listing: Parts) -> int:
+    """The number of images that the PCA is fitted to, if none is rejected."""
+    sides = Counter[str | None]()
+    for part in listing:
+        sides.update(value_counts(part["split"]))
+    side = training_side(sides)
+    return listing.num_rows if side is None else sides[side]
 
 
 def _pca_refusal(

@@ -138,7 +138,7 @@ def choose_components(explained_variance: Array, components: int | float) -> int
 
     Args:
         explained_variance: (m,) descending shares of the m possible components, where m is the
-            smaller of the numbers of features and images.
+            smaller of the numbers of features and training images.
         components: an int is the number of components. A float in (0, 1] is a share of the
             variance: the fewest components that reach it are kept; for 1.0, all with any variance.
 
@@ -148,10 +148,7 @@ def choose_components(explained_variance: Array, components: int | float) -> int
     possible = len(explained_variance)
     if isinstance(components, int) and not isinstance(components, bool) and components >= 1:
         if components > possible:
-            raise ConfigError(
-                f"components: wanted at most {possible}, the smaller of the numbers of images and "
-                f"features, or a share of variance such as 0.97; got {components}"
-            )
+            raise too_many_components(components, possible)
         return components
     if isinstance(components, float) and 0 < components <= 1:
         rank = np.count_nonzero(explained_variance > RANK_TOLERANCE * explained_variance[0])
@@ -162,6 +159,14 @@ def choose_components(explained_variance: Array, components: int | float) -> int
     raise ConfigError(
         "components: wanted a whole number of components from 1, or a share of variance in (0, 1] "
         f"such as 0.97; got {components!r}"
+    )
+
+
+def too_many_components(components: int, possible: int) -> ConfigError:
+    """The error of a number of components that is larger than the possible number."""
+    return ConfigError(
+        f"components: wanted at most {possible}, the smaller of the numbers of training images and "
+        f"features, or a share of variance such as 0.97; got {components}"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fruits.errors import ConfigError, InputError
 from fruits.networks.graph import CompiledGraph
+from fruits.planning.capacity import components_refusal
 from fruits.runs.basis import Basis
 from fruits.runs.checks import chosen_basis, require_apart
 from fruits.runs.config import RunConfig
@@ -63,7 +64,7 @@ def prepare_run(config: RunConfig, stages: Stages, listed: tuple[Found, Parts]) 
     if basis:
         config = replace(config, scaler=basis.scaler, components=basis.components)
     else:
-        _require_images(config, listing.num_rows, graph, found.passed_over)
+        _require_images(config, listing, graph, found.passed_over)
         _require_labels(config, listing)
         _require_groups(config, listing)
     outputs.check(graph.identity, config.overwrite)
@@ -109,7 +110,7 @@ def _unmatched(option: str, expression: str | None, listing: Parts) -> ConfigErr
 
 
 def _require_images(
-    config: RunConfig, found: int, graph: CompiledGraph, passed_over: Mapping[str, int]
+    config: RunConfig, listing: Parts, graph: CompiledGraph, passed_over: Mapping[str, int]
 ) -> None:
     """Refuses a run that cannot succeed, before any long computation.
 
@@ -117,15 +118,11 @@ def _require_images(
         ConfigError: The number of components is too large.
         InputError: There are fewer than two images.
     """
-    if found < 2:
+    if listing.num_rows < 2:
         others = other_files(passed_over, ", which also has")
         raise InputError(
-            f"images: wanted at least two for a PCA; found {found} in {config.images}{others}"
+            f"images: wanted at least two for a PCA; found {listing.num_rows} in "
+            f"{config.images}{others}"
         )
-    # With a detector, a photograph may have any number of rows.
-    possible = graph.dimension if graph.detector else min(found, graph.dimension)
-    if isinstance(config.components, int) and config.components > possible:
-        raise ConfigError(
-            f"components: wanted at most {possible} ({found} images, {graph.dimension} features "
-            f"of {graph.backbone}); got {config.components}"
-        )
+    if error := components_refusal(config, listing, graph):
+        raise error

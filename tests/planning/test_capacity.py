@@ -17,7 +17,7 @@ from fruits.runs import context
 from fruits.sources.listing import LISTING
 from fruits.sources.parts import Parts
 
-CONFIG = dataclasses.replace(WITH_LABELS, classifier="none")
+CONFIG = dataclasses.replace(WITH_LABELS, classifier="none", components=0.9)
 
 
 def listing_of(images: int) -> Parts:

@@ -1,8 +1,11 @@
 import dataclasses
 
+import numpy as np
 import pytest
 from estimates import CONFIG, PROBE, RESOURCES, predicted
 
+from fruits.errors import ConfigError
+from fruits.reduction.fit import choose_components
 from fruits.runs.image_map import POINTS
 
 
@@ -114,3 +117,15 @@ def test_a_classifier_adds_seconds_and_bytes_if_there_are_two_labels() -> None:
     assert half.output["predictor"] < both.output["predictor"]
     softmax = dataclasses.replace(CONFIG, classifier="softmax")
     assert predicted(6000, softmax, labels=12).seconds["classify"] > both.seconds["classify"]
+
+
+def test_more_components_than_training_images_are_refused_in_the_words_of_the_fit() -> None:
+    few = dataclasses.replace(CONFIG, components=61)
+    refusal = predicted(100, few, tested=40).refusal
+    assert refusal is not None
+    with pytest.raises(ConfigError) as fit:
+        choose_components(np.full(60, 1 / 60), 61)
+    assert refusal == str(fit.value)
+    assert "wanted at most 60, the smaller of the numbers of training images and" in refusal
+    assert predicted(101, few, tested=40).refusal is None
+    assert predicted(100, dataclasses.replace(few, model="out"), tested=40).refusal is None

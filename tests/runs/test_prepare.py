@@ -40,3 +40,17 @@ def test_an_expression_for_labels_that_matches_no_image_is_refused(
 
     config = RunConfig(**rules, label="(?P<label>Fig)", classifier=classifier)
     assert prepared(config).listing.num_rows == 6
+
+
+@pytest.mark.usefixtures("graph")
+def test_more_components_than_training_images_are_refused_before_the_extraction(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = str(draw({"Training/Fig": 3, "Training/Lime": 3, "Test/Fig": 4}))
+    rules = {"images": images, "output": str(tmp_path / "out"), "backbone": "EfficientNetLite0"}
+
+    with pytest.raises(ConfigError, match=r"at most 6, .* numbers of training images and features"):
+        prepared(RunConfig(**rules, components=7))
+
+    assert prepared(RunConfig(**rules, components=6)).listing.num_rows == 10
+    assert prepared(RunConfig(**rules, components=10, split="none")).listing.num_rows == 10
