@@ -16,10 +16,10 @@ import fruits
 from fruits.errors import OutputError, one_line
 from fruits.features.table import CHUNKS_FOLDER, FeatureTable
 from fruits.networks.processor import instruction_sets
+from fruits.options import options
 from fruits.predictor.files import MANIFEST
 from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
 from fruits.runs.config import RunConfig
-from fruits.runs.options import options
 from fruits.runs.versions import package_versions, version_of
 from fruits.sources.parts import Found, Parts
 from fruits.storage.failures import store_errors

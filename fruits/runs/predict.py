@@ -5,8 +5,8 @@ from dataclasses import fields
 from typing import Any
 
 from fruits.errors import ConfigError, OutputError, one_line
+from fruits.options import options
 from fruits.runs.config import RunConfig
-from fruits.runs.options import options
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
