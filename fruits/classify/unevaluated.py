@@ -23,6 +23,19 @@ def uses_model(report: Mapping[str, Any]) -> bool:
     return bool(report["parameters"]["model"])
 
 
+def knows_no_label(report: Mapping[str, Any]) -> bool:
+    """Whether a run predicted images with a model that knows none of their labels.
+
+    Their labels are then often the name of a folder, and no prediction is right or wrong.
+
+    Args:
+        report: The content of run.json.
+    """
+    about: Mapping[str, Any] = report.get("classifier") or {}
+    has_classifier = bool(about) and not about.get("skipped")
+    return has_classifier and uses_model(report) and not report.get("evaluation")
+
+
 def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     """The reasons for missing evaluations, and images that are left out or have an odd label.
 
@@ -42,10 +55,9 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     there = {one["scheme"] for one in report.get("evaluation") or ()}
     found = []
     given = uses_model(report)
-    if given:
-        if not there:
-            return ["the classifier was not evaluated: no image has a label that the model knows"]
-    elif SCHEME not in there:
+    if knows_no_label(report):
+        return ["the classifier was not evaluated: no image has a label that the model knows"]
+    if not given and SCHEME not in there:
         found.append(
             f"the classifier was not evaluated by {SCHEME}: no label has images that can be held "
             "out, so its confidence is not calibrated, and no image is unknown"

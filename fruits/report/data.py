@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -100,3 +100,9 @@ class ReportData:
     quality: Mapping[str, pa.Table] = field(default_factory=dict)
     rejected: Rejected = field(default_factory=Rejected)
     static_map: bytes | None = None
+
+    def without_labels(self) -> ReportData:
+        """The same data, with images on the map that have no labels."""
+        place, label = IMAGES.get_field_index("label"), IMAGES.field("label")
+        nulls = pa.nulls(self.images.num_rows, label.type)
+        return replace(self, images=self.images.set_column(place, label, nulls))

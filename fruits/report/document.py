@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fruits.classify.evaluate import Evaluation
+from fruits.classify.unevaluated import knows_no_label
 from fruits.report import charts, facts, sections
 from fruits.report.data import ReportData
 from fruits.report.figure import map_figure
@@ -40,6 +41,8 @@ def render(report: ReportData) -> bytes:
     Returns:
         HTML in UTF-8, at most :data:`LARGEST` bytes for a map of 100,000 images.
     """
+    if knows_no_label(report.run):
+        report = report.without_labels()
     # Random, so that no label can contain a mark.
     marks = {name: secrets.token_hex(16) for name in ("data", "pictures", "count")}
     context = _context(report, marks)
@@ -94,7 +97,8 @@ def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
     run = report.run
     evaluation = (run["evaluation"] or [None])[0]
     figure = map_figure() if report.images.num_rows else None
-    sampled, unsampled = sections.samples(report)
+    samples_by = sections.sampled_by(report)
+    sampled, unsampled = sections.samples(report, samples_by)
     return {
         "report": report,
         "root": _root(report),
@@ -108,6 +112,7 @@ def _context(report: ReportData, marks: Mapping[str, str]) -> dict[str, Any]:
         "evaluations": [Evaluation.from_json(one) for one in run["evaluation"]],
         "confused": sections.confused(report),
         "sampled": sampled,
+        "sampled_by": "predicted label" if samples_by == "predicted" else "label",
         "unsampled": unsampled,
         "sections": [*sections.quality_sections(report), sections.unknown(report)],
         "scree": charts.scree(run["explained_variance"]),

@@ -235,15 +235,28 @@ def _outliers_called_unknown(report: ReportData) -> int:
     return int(found or 0)
 
 
-def samples(report: ReportData) -> tuple[list[tuple[str, int, list[Photo]]], int]:
+def sampled_by(report: ReportData) -> str:
+    """The column by which :func:`samples` groups images: label, or predicted without labels."""
+    images = report.images
+    has_labels, has_predictions = (
+        images[name].null_count < images.num_rows for name in ("label", "predicted")
+    )
+    return "predicted" if has_predictions and not has_labels else "label"
+
+
+def samples(report: ReportData, column: str) -> tuple[list[tuple[str, int, list[Photo]]], int]:
     """Some photographs of each label.
+
+    Args:
+        report: The data of the report.
+        column: The column with the labels, see :func:`sampled_by`.
 
     Returns:
         The name, the number of images on the map, and photographs of each label, with similar
         labels next to each other; and the number of labels that are left out.
     """
     images = report.images
-    codes = images["label"].combine_chunks().fill_null("").dictionary_encode()
+    codes = images[column].combine_chunks().fill_null("").dictionary_encode()
     labels, places = codes.dictionary.to_pylist(), np.asarray(codes.indices)
     wanted = in_order(labels, report.order)
     each = int(np.clip(SAMPLED_IMAGES // max(1, min(len(wanted), SAMPLED_LABELS)), 3, 12))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -129,6 +130,20 @@ def drawn(
             ).to_batches()
         ),
     )
+
+
+def plain_folder(labels: Sequence[str], each: int) -> ReportData:
+    """Predictions for a folder of photographs, whose name is their label, with another model."""
+    report = drawn(labels, each)
+    images = report.images
+    paths = [f"file:/photographs/{n}.jpg" for n in range(images.num_rows)]
+    for name, values in (("path", paths), ("label", ["kphotos"] * len(paths))):
+        place = IMAGES.get_field_index(name)
+        images = images.set_column(place, IMAGES.field(name), pa.array(values))
+    pictures = dict(zip(paths, report.thumbnails.values(), strict=True))
+    parameters = {**report.run["parameters"], "model": "data/other"}
+    run = {**report.run, "parameters": parameters, "evaluation": []}
+    return replace(report, images=images, run=run, thumbnails=pictures, confusions=[], quality={})
 
 
 def quality(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from browser import Page, chromium
 from containers import wait_for
-from drawn import drawn, names
+from drawn import drawn, names, plain_folder
 
 from fruits.report.data import IMAGES
 from fruits.report.document import render
@@ -330,6 +330,32 @@ def test_without_a_classifier_a_long_list_says_only_how_many_are_shown(
     show(page, path)
     page.ask("fruitsMap.chosen([...Array(200).keys()])")
     assert text(page, "chosen-note") == "120 of 200 are shown"
+
+
+def test_predictions_of_a_plain_folder_are_neither_right_nor_wrong(
+    page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "plain.html"
+    path.write_bytes(render(plain_folder(names(4), 30)))
+    show(page, path)
+    colours = "[...document.getElementById('colour').options].map(o => o.value).join()"
+    assert page.ask(colours) == "split,predicted,confidence,distance"
+    assert page.ask("document.getElementById('colour').value") == "predicted"
+    assert count(page, "#map-legend button") == 4
+    page.ask("document.querySelector('#map-legend button').click()")
+    wait_for(lambda: text(page, "chosen-title").endswith("selected"), 10)
+    assert text(page, "chosen-note") == ""
+    cards = int(text(page, "chosen-title").split()[-2])
+    assert count(page, "#chosen .card") == cards
+    assert count(page, "#chosen .card.wrong") == 0
+    first = "document.querySelector('#chosen .card figcaption').textContent"
+    assert re.match(r"predicted as Apple 1, \d+% sure", str(page.ask(first)))
+    page.ask("document.getElementById('clear').click()")
+    page.ask(
+        "(() => { document.getElementById('search').value = 'apple 1';"
+        "document.getElementById('find').requestSubmit(); })()"
+    )
+    wait_for(lambda: text(page, "chosen-title") == f"“apple 1”: {cards} selected", 10)
 
 
 def test_a_search_without_results_says_so(page: Page, place: Path) -> None:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pyarrow as pa
 import pytest
-from drawn import drawn, names, run_json
+from drawn import drawn, names, plain_folder, run_json
 from unpacked import map_of, thumbnails_of
 
 from fruits.images.thumbnail import thumbnail
@@ -195,6 +195,30 @@ def test_a_run_without_classifier_labels_and_thumbnails_has_a_page() -> None:
     assert not data["classifier"]
     assert data["labels"] == []
     assert thumbnails_of(page) == [b""] * 30
+
+
+def test_the_name_of_a_folder_is_no_label_of_a_model_that_does_not_know_it() -> None:
+    report = plain_folder(names(3), 10)
+    page = render(report).decode()
+    assert "no image has a label that the model knows" in page
+    data = map_of(page)
+    assert not data["labelled"]
+    assert data["labels"] == names(3)
+    assert (data["label"] == 0xFFFFFFFF).all()
+    assert "kphotos" not in page
+    assert '<h2 id="samples">Photographs by predicted label</h2>' in page
+    found = re.findall(r'<h3>([^<]+) <span class="count">(\d+)</span></h3>', page)
+    assert dict(found) == {
+        name: str(count) for name, count in Counter(report.images["predicted"].to_pylist()).items()
+    }
+
+
+def test_a_label_that_the_model_knows_keeps_all_labels_of_a_prediction() -> None:
+    plain = plain_folder(names(3), 10)
+    evaluation = [{**drawn(names(3), 10).run["evaluation"][1], "scheme": "images given"}]
+    page = render(replace(plain, run={**plain.run, "evaluation": evaluation})).decode()
+    assert map_of(page)["labels"] == [*names(3), "kphotos"]
+    assert '<h2 id="samples">Photographs by label</h2>' in page
 
 
 def test_no_images_at_all_have_a_page() -> None:

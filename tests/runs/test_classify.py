@@ -359,6 +359,7 @@ def test_images_without_known_labels_are_predicted_and_not_evaluated(
     assert "not evaluated: no image has a label that the model knows" in result.summary()
     page = (tmp_path / "out" / "report.html").read_text()
     assert "not evaluated: no image has a label that the model knows" in page
+    assert "Photographs by predicted label" in page
 
 
 def test_three_steps_of_growth_give_the_bits_of_one_run(

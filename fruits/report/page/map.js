@@ -50,6 +50,8 @@
   const predicted = (i) => (data.predicted[i] === NONE ? "" : data.labels[data.predicted[i]]);
   const split = (i) => (data.split[i] === NONE ? "no split" : data.splits[data.split[i]]);
   const hasPicture = (i) => data.offsets[i + 1] > data.offsets[i];
+  // Labels, if the classifier knows any of them; otherwise, photographs are named by predictions.
+  const isLabelled = () => data.labelled || !data.classifier;
   const isWrong = (i) => data.label[i] !== NONE && data.predicted[i] !== NONE
     && data.label[i] !== data.predicted[i];
   const finding = (i) => (data.finding[i] === NONE ? "" : `under “${data.findings[data.finding[i]]}”`);
@@ -75,21 +77,26 @@
 
   function prediction(i) {
     if (!data.classifier) return "";
-    const wrong = data.predicted[i] === data.label[i] ? "" : `predicted ${predicted(i)}, `;
+    const wrong = data.predicted[i] === data.label[i] ? "" : `predicted as ${predicted(i)}, `;
     return `${wrong}${percent(data.confidence[i])} sure${data.unknown[i] ? ", unknown" : ""}`;
   }
 
+  const names = (i) => (isLabelled() ? [label(i), prediction(i)] : [prediction(i)]);
+  const named = (i) => names(i).map((text, n) =>
+    make(n ? "span" : "strong", { textContent: text }));
+
   function card(i, more) {
     const url = picture(i);
+    const alt = isLabelled() ? `Photograph labelled ${label(i)}` : `Photograph ${prediction(i)}`;
     const image = url
-      ? make("img", { src: url, alt: `Photograph labelled ${label(i)}`, loading: "lazy" })
+      ? make("img", { src: url, alt, loading: "lazy" })
       : make("span", { className: "no-picture", textContent: "no thumbnail" });
-    const texts = [make("strong", { textContent: label(i) }), make("span", { textContent: prediction(i) })];
+    const texts = named(i);
     if (more) texts.push(make("span", { textContent: more }));
     if (finding(i)) texts.push(make("span", { className: "found", textContent: finding(i) }));
     texts.push(make("code", { textContent: below(i), title: path(i) }));
     const button = make("button", { type: "button", className: "photo", title: path(i) }, image);
-    button.setAttribute("aria-label", `${label(i)}, ${prediction(i)}: show the nearest photographs`);
+    button.setAttribute("aria-label", `${names(i).join(", ")}: show the nearest photographs`);
     button.addEventListener("click", () => {
       near(i);
       at("near-title").scrollIntoView({ block: "nearest" });
@@ -287,7 +294,7 @@
     state.listedTitle = state.title;
     const number = (value) => value.toLocaleString("en"), notes = [];
     if (found.length > SHOWN) notes.push(`${SHOWN} of ${number(found.length)} are shown`);
-    if (data.classifier) {
+    if (data.classifier && data.labelled) {
       const wrong = number(found.filter(isWrong).length);
       notes.push(`${wrong} with a label that the classifier does not agree with`);
     }
@@ -338,7 +345,7 @@
         best.length = Math.min(best.length, NEIGHBOURS);
       }
     }
-    at("near-title").textContent = `Nearest to ${data.files[i]} (${label(i)})`;
+    at("near-title").textContent = `Nearest to ${data.files[i]} (${names(i)[0]})`;
     at("near-path").textContent = path(i);
     at("near").replaceChildren(card(i, "this photograph"),
       ...best.filter((j) => Number.isFinite(distances[j]))
@@ -366,8 +373,7 @@
       const url = picture(i);
       tip.replaceChildren(
         ...(url ? [make("img", { src: url, alt: "" })] : []),
-        make("strong", { textContent: label(i) }),
-        make("span", { textContent: prediction(i) }),
+        ...named(i),
         ...(finding(i) ? [make("span", { className: "found", textContent: finding(i) })] : []),
         make("span", { textContent: `${split(i)}, ${below(i)}` }),
         ...(found.length > 1 ? [make("span", { textContent: `and ${found.length - 1} more here` })] : []));
@@ -397,7 +403,8 @@
     const wanted = at("search").value.trim().toLowerCase();
     if (!wanted) return choose([], "");
     const labels = data.labels.map((one) => one.toLowerCase().includes(wanted));
-    choose(every((i) => labels[data.label[i]] || path(i).toLowerCase().includes(wanted)), `“${wanted}”`);
+    const codes = isLabelled() ? data.label : data.predicted;
+    choose(every((i) => labels[codes[i]] || path(i).toLowerCase().includes(wanted)), `“${wanted}”`);
   }
 
   function controls() {
@@ -408,6 +415,10 @@
     at("colour").addEventListener("change", () => { state.colour = at("colour").value; colour(); });
     if (!data.classifier) {
       for (const option of [...at("colour").options]) if (option.dataset.needs) option.remove();
+    }
+    if (!isLabelled()) {
+      for (const name of ["label", "right"]) at("colour").querySelector(`[value=${name}]`).remove();
+      state.colour = at("colour").value = "predicted";
     }
     if (!data.findings.length) at("colour").querySelector("[value=finding]").remove();
     at("copy").addEventListener("click", copy);
