@@ -241,19 +241,23 @@ def _signed_root(number: Column) -> Column:
     return (F.signum(number) * F.sqrt(F.abs(number))).cast("float")
 
 
+_Stage = tuple[type[SignedSqrt | Normalizer], dict[str, Any]]
+
+_ROOT: _Stage = (SignedSqrt, {})
+# Like our transform, Normalizer does not change vectors of zeros.
+_UNIT: _Stage = (Normalizer, {"p": 2.0, "inputCol": "mapped", "outputCol": "normalized"})
+
+TRANSFORM_STAGES = {"none": list[_Stage](), "sqrt": [_ROOT], "sqrt-l2": [_ROOT, _UNIT]}
+"""For each of `fruits.classify.transforms.TRANSFORMS`: the classes and parameters of the stages."""
+
+
 def transform_stages(transform: str) -> list[SignedSqrt | Normalizer]:
     """The stages, in order, that transform vectors of `features` for a classifier.
 
     Args:
         transform: one of `fruits.classify.transforms.TRANSFORMS`; "none" needs no stages.
     """
-    if transform == "none":
-        return []
-    root = SignedSqrt()
-    if transform == "sqrt":
-        return [root]
-    # Like our transform, Normalizer does not change vectors of zeros.
-    return [root, Normalizer(p=2.0, inputCol=root.getOutputCol(), outputCol="normalized")]
+    return [kind(**params) for kind, params in TRANSFORM_STAGES[transform]]
 
 
 def has_column(dataset: DataFrame, name: str) -> bool:

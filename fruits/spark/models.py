@@ -9,12 +9,12 @@ from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.feature import (
     IndexToString,
     MinMaxScalerModel,
-    Normalizer,
     PCAModel,
     StandardScalerModel,
     StringIndexerModel,
 )
 from pyspark.ml.linalg import DenseMatrix
+from pyspark.ml.wrapper import JavaTransformer
 from pyspark.sql.types import ArrayType, BooleanType, IntegerType, StringType
 
 from fruits.classify.model import Classifier
@@ -22,7 +22,12 @@ from fruits.features.moments import Moments
 from fruits.networks.graph import CompiledGraph
 from fruits.reduction.fit import Reduction, check_scaler, deviation
 from fruits.sources.naming import Naming
-from fruits.spark.ml_stages import ImageFeaturizer, InvalidToNull, PathToLabel, SignedSqrt
+from fruits.spark.ml_stages import (
+    TRANSFORM_STAGES,
+    ImageFeaturizer,
+    InvalidToNull,
+    PathToLabel,
+)
 from fruits.spark.saved_stage import SavedStage, matrix, own_stage, spark_stage, vectors
 
 
@@ -91,14 +96,12 @@ def classifier_stages(classifier: Classifier) -> list[SavedStage]:
 
 def _transform_stages(transform: str) -> list[SavedStage]:
     """The stages of `fruits.spark.ml_stages.transform_stages`, which need Java."""
-    if transform == "none":
-        return []
-    root = own_stage(SignedSqrt())
-    if transform == "sqrt":
-        return [root]
-    # Like our transform, Normalizer does not change vectors of zeros.
-    (mapped,) = root.outputs
-    return [root, spark_stage(Normalizer, p=2.0, inputCol=mapped, outputCol="normalized")]
+    return [
+        spark_stage(kind, **params)
+        if issubclass(kind, JavaTransformer)
+        else own_stage(kind(**params))
+        for kind, params in TRANSFORM_STAGES[transform]
+    ]
 
 
 def _logistic_regression(classifier: Classifier, input_col: str) -> SavedStage:

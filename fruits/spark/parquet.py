@@ -1,19 +1,18 @@
 """Reads Parquet tables with Spark: all of their rows, with any settings of the session."""
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
 
+from fruits.features.rows import FEATURES
 from fruits.features.table import FeatureTable
 from fruits.spark.failures import spark_errors
 from fruits.storage.location import Location
 
-# fruits.features.rows.FEATURES
-_FEATURES = (
-    "path string, label string, split string, sha256 string, length long, modified timestamp, "
-    "features array<float>"
-)
 
-
-def read_parquet(spark: SparkSession, *places: Location, schema: str | None = None) -> DataFrame:
+def read_parquet(
+    spark: SparkSession, *places: Location, schema: StructType | str | None = None
+) -> DataFrame:
     """The table in a folder, or in some files.
 
     A damaged or missing file fails the query, even if the session's settings ignore such files,
@@ -22,7 +21,7 @@ def read_parquet(spark: SparkSession, *places: Location, schema: str | None = No
     Args:
         spark: The session.
         places: The folder, or its files. Special characters in names are not patterns.
-        schema: The schema in Spark's DDL; that of the files by default.
+        schema: The schema, of Spark's types or in its DDL; that of the files by default.
 
     Raises:
         FruitsError: The files cannot be read, for a reason that the caller can fix.
@@ -39,4 +38,5 @@ def read_parquet(spark: SparkSession, *places: Location, schema: str | None = No
 def read_features(spark: SparkSession, table: FeatureTable) -> DataFrame:
     """All committed features."""
     # By name, since other programs may have put files into the folder.
-    return read_parquet(spark, *table.files(), schema=_FEATURES)
+    schema = from_arrow_schema(FEATURES, prefer_timestamp_ntz=False)
+    return read_parquet(spark, *table.files(), schema=schema)
