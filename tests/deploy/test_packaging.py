@@ -25,16 +25,37 @@ def locked(lock: Path) -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE))
 
 
+def copy_sources(folder: Path) -> None:
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "fruits"):
+        subprocess.run(["cp", "-r", ROOT / name, folder], check=True)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "fruits"):
-        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+    copy_sources(source)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-build-isolation"]
     subprocess.run([*build, "--no-deps", "-w", folder, source], check=True)
     return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_an_editable_installation_is_found_from_the_folder_above_it(tmp_path: Path) -> None:
+    copy_sources(tmp_path / "fruits")  # The folder of a clone has the name of the package.
+    build = "from setuptools.build_meta import build_editable; build_editable('..')"
+    done = [sys.executable, "-c", build]
+    subprocess.run(done, cwd=tmp_path / "fruits", check=True, capture_output=True)
+    (editable,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(editable).extractall(tmp_path / "installed")
+
+    # Without the environment of the tests, which has the package, too.
+    code = "import site; site.addsitedir('installed'); import fruits; print(fruits.__file__)"
+    found = subprocess.check_output(
+        [sys.executable, "-S", "-c", code], cwd=tmp_path, env={}, text=True
+    )
+
+    assert found.strip() == str(tmp_path / "fruits" / "fruits" / "__init__.py")
 
 
 def test_the_core_is_what_a_predictor_needs() -> None:
