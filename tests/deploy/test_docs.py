@@ -26,6 +26,17 @@ def test_make_targets_that_are_named_exist(name: str) -> None:
     assert named <= targets
 
 
+def test_contributing_names_each_package_and_only_paths_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    listed = re.search(r"\| package \|.*\n\|-.*\n((?:\|.*\n)+)", text)
+    assert listed
+    rows = [line.split("|")[1] for line in listed[1].splitlines()]
+    named = re.findall(r"`(\w+)`", " ".join(rows))
+    assert sorted(named) == sorted(file.parent.name for file in ROOT.glob("fruits/*/__init__.py"))
+    paths = re.findall(r"`((?:fruits|tests|docs|deploy|benchmarks)/[^`< ]*)`", text)
+    assert [path for path in paths if not list(ROOT.glob(path))] == []
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
 def test_commands_in_the_documentation_are_valid(name: str) -> None:
     lines = re.findall(r"^\.venv/bin/fruits (.*)$", (ROOT / name).read_text(), re.MULTILINE)
