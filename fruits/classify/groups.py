@@ -69,7 +69,7 @@ def describe_groups(count: int, kinds: Mapping[str, int], ungrouped: int = 0) ->
         "expression": "the expression",
         "source": "the groups in the source",
         "folder": "folder",
-        "film": "film (folder and leading letters of the file name)",
+        "film": "file name (folder and leading letters)",
         "block": "block (neighbours by file name)",
         "single": "nothing (one image)",
     }

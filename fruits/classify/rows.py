@@ -179,6 +179,6 @@ def scheme_of(side: str | None) -> str:
     return "images given" if side is None else f"split: {side}"
 
 
-def side_of(scheme: str) -> str | None:
+def side_of_scheme(scheme: str) -> str | None:
     """The side of the split of an evaluation: the inverse of :func:`scheme_of`."""
     return None if scheme == scheme_of(None) else scheme.removeprefix("split: ")

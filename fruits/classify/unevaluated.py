@@ -73,7 +73,7 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     elif held_out and len(sides) > 1:
         remedy = "the folder of the others" if sides.get("none") else "one of these folders"
         found.append(
-            "no image is on the training side, so the model was fitted to all images, including "
+            "no image is in train, so the model was fitted to all images, including "
             f"those of {' and '.join(held_out)}: name {remedy} train, or set split"
         )
     elif held_out:
@@ -110,7 +110,7 @@ def _left_out(split: Mapping[str, Any], is_given: bool) -> list[str]:
     if aside:
         images, them = counted(aside, "labelled image"), "it" if aside == 1 else "them"
         found.append(
-            f"{images} {are(aside)} on no side of the split: predicted, but {used}; put {them} "
+            f"{images} {are(aside)} in no part of the split: predicted, but {used}; put {them} "
             "into a folder train, or set split to none"
         )
     if without := sum(split["images"].values()) - sum(labelled.values()):

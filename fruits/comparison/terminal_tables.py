@@ -84,7 +84,7 @@ def _explained(comparison: Comparison) -> Iterator[str]:
 def _meaning(scheme: str) -> str:
     if scheme == GROUPED:
         return "cross-validation that leaves out whole groups"
-    return "the images of that side; the training images may have some of the same groups"
+    return "the training images may have some of the same groups"
 
 
 def _reductions(comparison: Comparison) -> Iterator[str]:

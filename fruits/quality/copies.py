@@ -10,14 +10,11 @@ import pyarrow as pa
 
 from fruits.features.digest_keys import Keys, index_in
 from fruits.quality.findings import Finding
-from fruits.sources.naming import TRAIN
+from fruits.sources.naming import SIDES, TRAIN
 from fruits.wording import are
 
 COLUMNS = ["path", "label", "split", "sha256"]
 """The columns of a table of images."""
-
-SIDES = (TRAIN, "validation", "test")
-"""The sides of the split. An image should not be a copy of an image on an earlier side."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,10 @@ class Image:
 
     @property
     def side(self) -> int:
-        """The place of the side among :data:`SIDES`; -1 for a training image of the model."""
+        """The place of the side in SIDES; -1 for a training image of the model.
+
+        An image should not be a copy of an image on an earlier side.
+        """
         if self.trained:
             return -1
         return SIDES.index(self.split) if self.split in SIDES else len(SIDES)
@@ -103,9 +103,9 @@ def copy_finding(
     if other.trained:
         reason += ", which the model was trained on"
     elif follows and other.split == TRAIN:
-        reason += ", which is a training image: testing on it measures memory, not recognition"
+        reason += ", which is a training image, so the accuracy on it is too high"
     elif follows:
-        reason += f", which is a {other.split} image: both sides are evaluated with it"
+        reason += f", which is a {other.split} image, so two accuracies are measured with it"
     if image.label != other.label:
         reason += f"; the labels differ: {image.label or 'none'} and {other.label or 'none'}"
     if more:

@@ -16,6 +16,7 @@ from fruits.quality.gaussian import Gaussian, frechet_distance
 from fruits.quality.sides import Side, sums_of_sides
 from fruits.reduction.blas import one_blas_thread
 from fruits.sources.naming import TRAIN
+from fruits.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +101,11 @@ def _of_all(
 ) -> list[Finding]:
     if not before.spread:
         return []
-    distance = frechet_distance(now, before)
-    reason = (
-        f"the distance of the {now.count:,} images in {side or 'this run'} from the "
-        f"{before.count:,} of {other} is {distance / before.spread:.2f} times the spread of those "
-        f"of {other} (Fréchet distance {distance:.3g})"
-    )
+    score = frechet_distance(now, before) / before.spread
+    reason = f"distance from {other}: {score:.2f} times its spread"
     if chance is not None:
-        reason += f"; for a random part of both it would be {chance:.2f} times"
-    score = distance / before.spread
+        reason += f" ({chance:.2f} expected by chance)"
+    reason += f"; {counted(now.count, 'image')}, and {before.count:,} of {other}"
     return [Finding("drift", None, None, side, None, None, other, score, reason)]
 
 
@@ -121,8 +118,8 @@ def _of_labels(
         score = _shift(one, another) / another.spread if another.spread else 0.0
         if score > 1:
             reason = (
-                f"the means of {label} are {score:.1f} times the spread of a label's images apart "
-                f"({one.count:,} images in {side or 'this run'}, {another.count:,} of {other})"
+                f"distance of the mean of {label} from that in {other}: {score:.1f} times the "
+                f"spread of a label; {one.count:,} images, and {another.count:,} of {other}"
             )
             found.append(Finding("drift", None, label, side, None, label, other, score, reason))
     return found

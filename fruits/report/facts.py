@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from fruits.classify.evaluate import Evaluation
+from fruits.classify.rows import scheme_of, side_of_scheme
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated, uses_model
-from fruits.sources.naming import TRAIN
+from fruits.sources.naming import TEST_SPLITS, TRAIN
 from fruits.sources.selection import explained
 from fruits.wording import are, counted
 
-_SIDE = (
-    "The {} side of the data set. If it shows the same objects as the training side, its accuracy "
-    "is higher than the accuracy for new objects."
+_HELD_OUT = (
+    "The {} images of the data set. If they show the same objects as the training images, this "
+    "accuracy is higher than the accuracy for new objects."
 )
 
 _WHY = {
-    "split: test": _SIDE.format("test"),
-    "split: validation": _SIDE.format("validation"),
-    "split: train": "Images that the model may have been trained on: the figure is too high.",
-    "images given": "All labelled images of this run.",
+    scheme_of(None): "All labelled images of this run.",
+    scheme_of(TRAIN): "Images that the model may have been trained on: the figure is too high.",
+    **{scheme_of(side): _HELD_OUT.format(side) for side in TEST_SPLITS},
 }
 
 
@@ -54,20 +54,25 @@ def passed_over(run: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def sides(run: Mapping[str, Any]) -> str:
-    """The number of images on each side of the split, in sentences; "" if there is no split."""
+    """The number of images in each part of the split, in sentences; "" if there is no split."""
     split = run["split"]
     images: dict[str, int] = dict(split["images"])
     without = images.pop("none", 0)
     if not images:
         return ""
     ordered = sorted(images.items(), key=lambda one: one[0] != TRAIN)
-    named = (f"the side {side} has {counted(n, 'image')}" for side, n in ordered)
-    text = f"In the split, {' and '.join(named)}"
-    text += f"; {counted(without, 'image')} {are(without)} on no side." if without else "."
+    (first, count), *others = ordered
+    named = [f"{counted(count, 'image')} {are(count)} in {first}"]
+    named += [f"{count:,} in {side}" for side, count in others]
+    text = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+    if without:
+        text += (
+            f"; {without:,} {are(without)} in {'neither' if len(named) == 2 else 'none of them'}"
+        )
+    text += "."
     if uses_model(run):
         return text
-    side = split["fitted_to"]
-    fitted = "all images" if side == "all" else f"the images of the side {side}"
+    fitted = "the training images" if split["fitted_to"] == TRAIN else "all images"
     return f"{text} The model was fitted to {fitted}."
 
 
@@ -110,8 +115,10 @@ def measured(scheme: str) -> str:
     """How the figures of an evaluation were measured."""
     if scheme == SCHEME:
         return f"Measured by {scheme}."
-    kind, _, side = scheme.partition(": ")
-    return f"Measured on the {side} side of the split." if side else f"Measured on the {kind}."
+    side = side_of_scheme(scheme)
+    if side is None:
+        return f"Measured on the {scheme}."
+    return f"Measured on the {'training' if side == TRAIN else side} images."
 
 
 def _why(one: Evaluation, run: Mapping[str, Any]) -> str:
@@ -140,8 +147,8 @@ def _grouped(run: Mapping[str, Any]) -> str:
         )
     if not (blocks := by_rule.get("block")):
         return (
-            "Whole groups, such as all frames of one film, were held out of the training and then "
-            "predicted: expect this accuracy for new objects."
+            "Whole groups, such as all photographs of one object, were held out of the training "
+            "and then predicted: expect this accuracy for new objects."
         )
     the = "The" if len(by_rule) == 1 else f"For {counted(blocks, 'label')}, the"
     return (

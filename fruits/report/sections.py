@@ -57,7 +57,7 @@ class Section:
         title: The title.
         about: One or two sentences on what the section shows.
         groups: The photographs, each alone or in a pair.
-        lines: The findings without a photograph: label, sides of the split, reason.
+        lines: The findings without a photograph: label, images, other images, reason.
         total: The number of findings, including those that are not shown; None if they were not
             looked for.
         table: The path of the table with all findings, below the output.
@@ -68,7 +68,7 @@ class Section:
     title: str
     about: str
     groups: list[tuple[Photo, ...]] = field(default_factory=list)
-    lines: list[tuple[str, str, str]] = field(default_factory=list)
+    lines: list[tuple[str, str, str, str]] = field(default_factory=list)
     total: int | None = 0
     table: str = ""
     skipped: str = ""
@@ -92,13 +92,13 @@ KINDS = {
         "damaged, or are rare views. The farthest come first.",
     ),
     "split duplicate": (
-        "Photographs on two sides of the split",
-        "The same photograph is on two sides of the split. If one of them is the training side, "
-        "the accuracy on the other side is too high.",
+        "Photographs in two parts of the split",
+        "The same photograph is in two parts of the split, such as train and test. If one of them "
+        "is train, the accuracy on the other part is too high.",
     ),
     "duplicate": (
         "Duplicates",
-        "Files with the same bytes on one side of the split; the second one of each pair is the "
+        "Files with the same bytes in one part of the split; the second one of each pair is the "
         "one to keep. Those whose labels differ come first.",
     ),
     "near-duplicate": (
@@ -108,8 +108,8 @@ KINDS = {
     ),
     "drift": (
         "Drift",
-        "How far the sides of the split, or this run and the last one, are from each other: 0 for "
-        "equal sets, 1 where they are as far apart as single images are from their mean.",
+        "How far two sets of images are from each other: 0 for equal sets, 1 if they are as far "
+        "from each other as single images are from their mean.",
     ),
 }
 """The title and the description of the section of each kind of findings."""
@@ -125,6 +125,8 @@ def _quality(report: ReportData, kind: str) -> Section:
     rows = report.quality[kind]
     first = rows.slice(0, SHOWN).to_pylist()
     was_made = report.run["quality"].get(kind, 0) is not None
+    if kind == "drift" and uses_model(report.run):
+        about += " The images of this run are compared with the training images of the model."
     if kind == "outlier":
         about += (
             " The distances are those of the classifier of the model."
@@ -148,15 +150,15 @@ def _quality(report: ReportData, kind: str) -> Section:
 def _skipped(report: ReportData, kind: str) -> str:
     """The reasons in run.json why findings of a kind may be missing; "" if none are."""
     skipped = report.run["quality"].get("skipped", {})
-    # Copies on two sides are found together with the others, within the same limits.
+    # Copies in two parts of the split are found together with the others, within the same limits.
     kinds = (kind, "duplicate", "near-duplicate") if kind == "split duplicate" else (kind,)
     why = "; ".join(skipped[one] for one in kinds if one in skipped)
     return why[:1].upper() + why[1:]
 
 
-def _line(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    sides = " and ".join(side for side in (row["split"], row["other_split"]) if side)
-    return row["label"] or "all labels", sides, row["reason"] or ""
+def _line(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    images = row["split"] or "this run"
+    return row["label"] or "all labels", images, row["other_split"] or "", row["reason"] or ""
 
 
 def _group(report: ReportData, row: Mapping[str, Any]) -> tuple[Photo, ...]:

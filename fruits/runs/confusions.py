@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.review import REVIEWED, Confusion, confusions
-from fruits.classify.rows import side_of
+from fruits.classify.rows import side_of_scheme
 from fruits.classify.train import HeldOut
 from fruits.features.rows import scan
 from fruits.runs.classify import Classified
@@ -38,7 +38,7 @@ def worst_confusions(
     if held_out := classified.held_out:
         rows = iter([_rows(held_out, classified.classifier.labels)])
     else:
-        rows = _evaluated(predictions(), side_of(evaluation.scheme))
+        rows = _evaluated(predictions(), side_of_scheme(evaluation.scheme))
     return confusions(evaluation, rows, count)
 
 

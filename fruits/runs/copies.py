@@ -103,7 +103,7 @@ def _not_compared(compared: int, left_out: int, similar: SimilarContents) -> lis
     if similar.crowded:
         reasons.append(
             f"{similar.crowded:,} images look like {PARTNERS} others or more, not all of which "
-            "were compared: copies on another side may be missing"
+            "were compared: copies in another part of the split may be missing"
         )
     if left_out:
         reasons.append(

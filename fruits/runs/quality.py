@@ -80,7 +80,7 @@ def _not_made(reduced: Reduced, classified: Classified | None) -> dict[str, str]
         reasons["outlier"] = "not looked for: no distance is known above which an image is unknown"
     if reduced.side is None and reduced.last is None:
         reasons["drift"] = (
-            "not measured: there is neither a separate training side nor an earlier run to "
+            "not measured: there are neither separate training images nor an earlier run to "
             "compare with"
         )
     return reasons
@@ -108,7 +108,7 @@ def _drift(
         by_label = labels.num_rows <= most
         found += drift_of_splits(scan(table, columns, rows=8192), sizes, by_label)
         if not by_label:
-            reasons.append(f"with more than {most:,} labels, they are not compared between sides")
+            reasons.append(f"with more than {most:,} labels, they are not compared with train")
     if reduced.last is not None:
         name = "the model" if context.basis else "the last run"
         arrays = np.asarray(reduction.weights), np.asarray(reduction.offset)

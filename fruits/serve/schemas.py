@@ -77,8 +77,8 @@ class Model(BaseModel):
     groups_by: dict[str, int] | None = Field(
         None,
         description="number of labels by the rule for the groups of the cross-validation: "
-        "expression, source, folder, film, block (files with neighbouring names) or single (one "
-        "image)",
+        "expression, source, folder, film (files with the same leading letters), block (files "
+        "with neighbouring names) or single (one image)",
     )
     threshold: float | None = Field(
         None, description="distance above which a photograph is unknown"

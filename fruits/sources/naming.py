@@ -28,6 +28,9 @@ TRAIN = "train"
 TEST_SPLITS = ("test", "validation")
 """The sides of the split that are not used for fits."""
 
+SIDES = (TRAIN, *reversed(TEST_SPLITS))
+"""All sides of the split: train, validation, test."""
+
 SPLITS = {
     "train": TRAIN,
     "training": TRAIN,

@@ -26,7 +26,7 @@ def test_films_in_a_folder_are_groups() -> None:
     assert groups.kinds == {"film": 2}
     assert set(Counter(groups.names).values()) == {12}
     assert len(set(groups.names)) == 6
-    rule = "film (folder and leading letters of the file name)"
+    rule = "file name (folder and leading letters)"
     assert groups.describe() == f"6 groups; 2 labels grouped by {rule}"
 
 

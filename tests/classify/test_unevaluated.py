@@ -34,9 +34,9 @@ def test_complete_evaluations_need_no_reason(
 @pytest.mark.parametrize(
     ("aside", "line"),
     [
-        (1, "1 labelled image is on no side of the split: predicted, but used neither for training "
+        (1, "1 labelled image is in no part of the split: predicted, but used neither for training "
          "nor for evaluation; put it into a folder train, or set split to none"),
-        (1500, "1,500 labelled images are on no side of the split: predicted, but used neither for "
+        (1500, "1,500 labelled images are in no part of the split: predicted, but used neither for "
          "training nor for evaluation; put them into a folder train, or set split to none"),
     ],
 )  # fmt: skip
@@ -91,7 +91,7 @@ def test_without_a_cross_validation_the_confidence_is_not_calibrated() -> None:
 
 def test_a_model_that_was_also_fitted_to_the_held_out_sides_is_reported() -> None:
     (found,) = not_evaluated(report({"none": 90, "test": 10, "validation": 2}, [GROUPED]))
-    assert found.startswith("no image is on the training side, so the model was fitted to all")
+    assert found.startswith("no image is in train, so the model was fitted to all")
     assert "including those of test and validation: name the folder" in found
 
 

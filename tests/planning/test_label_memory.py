@@ -147,5 +147,5 @@ def test_very_many_labels_are_not_compared_between_the_sides_of_the_split(
     monkeypatch.setattr(label_memory, "_SUMS", 2 * 2 * (16 * 2 + 700) - 1)
     report = go(tmp_path, "without", classifier="lda").report
     drift = report["quality"]["skipped"]["drift"]
-    assert drift == "with more than 1 labels, they are not compared between sides"
+    assert drift == "with more than 1 labels, they are not compared with train"
     assert report["quality"]["drift"] == 1

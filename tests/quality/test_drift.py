@@ -77,9 +77,14 @@ def test_similar_sides_are_no_farther_than_random_samples() -> None:
     (one,) = drift_of_splits(batches(*drawn()), {"train": 400, "test": 200})
     assert (one.kind, one.split, one.other_split, one.path) == ("drift", "test", "train", None)
     assert one.score < 0.15
-    (chance,) = map(
-        float, re.findall(r"random part of both it would be ([\d.]+) times", one.reason)
+    found = re.fullmatch(
+        r"distance from train: ([\d.]+) times its spread \(([\d.]+) expected by chance\); "
+        r"200 images, and 400 of train",
+        one.reason,
     )
+    assert found
+    assert float(found[1]) == pytest.approx(one.score, abs=0.006)
+    chance = float(found[2])
     assert 0.3 < chance / one.score < 3
 
 
@@ -143,4 +148,4 @@ def test_images_without_a_label_do_not_hide_that_a_label_has_moved() -> None:
     assert [one.label for one in found] == ["Fig"]
     # As for two sides: the root mean squared distance of five features of variance 1.
     assert found[0].score == pytest.approx(6 / np.sqrt(5), rel=0.1)
-    assert found[0].reason.endswith("(300 images in train, 300 of the last run)")
+    assert found[0].reason.endswith("; 300 images, and 300 of the last run")

@@ -41,8 +41,8 @@ def test_a_test_image_that_is_also_a_validation_image_was_not_learned() -> None:
         *("split duplicate", "test/Fig/a_1"),
         "validation",
     )
-    assert "which is a validation image: both sides are evaluated with it" in copy.reason
-    assert "which is a training image: testing on it measures memory" in leak.reason
+    assert "which is a validation image, so two accuracies are measured with it" in copy.reason
+    assert "which is a training image, so the accuracy on it is too high" in leak.reason
 
 
 def test_copies_on_the_test_side_are_both() -> None:

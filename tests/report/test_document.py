@@ -244,7 +244,7 @@ def test_findings_without_a_photograph_are_a_table(report: ReportData) -> None:
     table = pa.Table.from_pylist(drift, report.quality["outlier"].schema)
     page = render(replace(report, quality={"drift": table})).decode()
     assert '<a href="#drift">Drift</a>' in page
-    assert "<td>train and test</td><td>drawn number 0</td>" in page
+    assert "<td>train</td><td>test</td><td>drawn number 0</td>" in page
 
 
 def test_the_findings_are_counted_at_the_top_each_with_a_link_and_photographs(
@@ -362,11 +362,12 @@ def test_the_sides_of_the_split_are_a_sentence(report: ReportData) -> None:
         split = {"images": images, "fitted_to": "train"}
         return render(replace(report, run={**report.run, "split": split})).decode()
 
-    text = "In the split, the side train has 1,200 images and the side test has 1 image"
-    fitted = "The model was fitted to the images of the side train."
-    assert f"{text}. {fitted}" in page(test=1, train=1200)
-    text += f"; 2 images are on no side. {fitted}"
-    assert text in page(none=2, test=1, train=1200)
+    text = "1,200 images are in train and 1 in test"
+    fitted = "The model was fitted to the training images."
+    assert f" {text}. {fitted}" in page(test=1, train=1200)
+    assert f" {text}; 2 are in neither. {fitted}" in page(none=2, test=1, train=1200)
+    text = "1 image is in train, 2 in test and 3 in validation"
+    assert f" {text}; 1 is in none of them." in page(none=1, test=2, train=1, validation=3)
 
 
 def test_links_at_the_top_have_the_words_of_the_headings(report: ReportData, page: str) -> None:
@@ -427,11 +428,13 @@ def test_charts_name_both_axes(page: str) -> None:
 def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows(
     report: ReportData,
 ) -> None:
+    drift = report.quality["outlier"].slice(0, 1)
+    report = replace(report, quality=report.quality | {"drift": drift})
     parameters = {**report.run["parameters"], "model": "data/other"}
     other = render(replace(report, run={**report.run, "parameters": parameters})).decode()
     for note in (
         "the final classifier, which was fitted to them",
-        "The model was fitted to the images of the side train.",
+        "The model was fitted to the training images.",
         "measured by a classifier that was trained without it",
         "The final classifier also reports these as unknown",
     ):
@@ -440,6 +443,7 @@ def test_the_page_says_which_predictions_are_of_images_that_the_classifier_knows
     for note in (
         "The distances are those of the classifier of the model.",
         "The classifier of the model also reports these as unknown",
+        "The images of this run are compared with the training images of the model.",
     ):
         assert note in other
     assert ">fit</th>" in render(report).decode()
@@ -456,14 +460,14 @@ def test_without_a_split_no_side_is_named_and_all_points_are_training_images(
     report: ReportData,
 ) -> None:
     page = render(without_split(report)).decode()
-    assert "In the split" not in page
+    assert "are in train" not in page
     assert "come from the final classifier, which was fitted to them" in page
 
 
 @pytest.mark.parametrize(
     ("groups_by", "text", "promised"),
     [
-        ({"film": 12}, "such as all frames of one film", True),
+        ({"film": 12}, "such as all photographs of one object", True),
         ({"block": 12}, "predicted. The groups are only blocks of neighbouring files", False),
         ({"block": 1, "film": 11}, "For 1 label, the groups are only blocks", False),
         ({"block": 2, "film": 10}, "For 2 labels, the groups are only blocks", False),
@@ -496,12 +500,12 @@ def measured(report: ReportData, **figures: object) -> str:
     ("figures", "text"),
     [
         ({"identical": 0}, "All labelled images of this run.</p>"),
-        ({}, "<p>Measured on the images given. A row"),
-        ({"scheme": "split: validation"}, "<p>The validation side of the data set. If it shows"),
-        ({"scheme": "split: validation"}, "<p>Measured on the validation side of the split. A row"),
+        ({}, "<p>Measured on the images given. Rows are"),
+        ({"scheme": "split: validation"}, "<p>The validation images of the data set. If they show"),
+        ({"scheme": "split: validation"}, "<p>Measured on the validation images. Rows are"),
         (
             {"scheme": "grouped cross-validation"},
-            "<p>Measured by grouped cross-validation. A row",
+            "<p>Measured by grouped cross-validation. Rows are",
         ),
         ({"identical": 1}, "1 of these images is also in the training, byte for byte"),
         ({"identical": 7}, "7 of these images are also in the training, byte for byte"),

@@ -159,7 +159,7 @@ def test_each_evaluation_names_what_it_was_measured_on(finished: tuple[Run, Path
     assert split["accuracy"] == accuracy_score(truth, predicted)
     assert split["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert split["unknown"] == tested["unknown"].mean()
-    assert "film" in result.report["classifier"]["groups"]
+    assert "file name" in result.report["classifier"]["groups"]
     for line in (
         f"accuracy {grouped['accuracy']:.1%} on 45",
         "1 are equal to training images, byte for byte",
@@ -301,7 +301,7 @@ def test_images_without_a_label_do_not_count_as_identical(
     assert (split.scheme, split.images, split.identical) == ("split: test", 17, 1)
     page = (tmp_path / "out" / "report.html").read_text()
     for line in (
-        "2 labelled images are on no side of the split: predicted, but used neither for training",
+        "2 labelled images are in no part of the split: predicted, but used neither for training",
         "4 images have no label: predicted, but used neither for training nor for evaluation",
     ):
         assert f"\n  {line}" in result.summary()

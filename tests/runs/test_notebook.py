@@ -131,7 +131,7 @@ def test_both_evaluations_are_shown(
     shown = executed["evaluations"][0].data["text/html"]
     assert "grouped cross-validation" in shown
     assert "split: test" in shown
-    assert "groups; 3 labels grouped by film" in text(executed["grouping"], "stdout")
+    assert "groups; 3 labels grouped by file name" in text(executed["grouping"], "stdout")
     for cell in ("worst-labels", "confused-pairs", "suspects", "unknown"):
         assert executed[cell], f"{cell} shows nothing"
 

@@ -169,7 +169,7 @@ def test_the_page_shows_the_model_and_its_evaluation(page: Page, server: Server)
     assert text.count("files with neighbouring names") == 1
     # Each figure names what it was measured on.
     facts = page.ask("document.getElementById('facts').innerText").split("Accuracy on ")
-    assert [one.splitlines()[0] for one in facts[1:]] == ["the test side", "held-out groups"]
+    assert [one.splitlines()[0] for one in facts[1:]] == ["the test images", "held-out groups"]
     assert "97.5 %" in facts[1]
     assert "93.1 %" in facts[2]
     assert page.ask("document.getElementById('consent').hidden") is True

@@ -170,14 +170,13 @@ function showModel(model) {
 }
 
 function accuracy({ scheme, images, accuracy: share, identical }, { block }) {
-  const [kind, side] = scheme.split(": ");
-  const split = kind === "split";
-  let what = split
-    ? `on ${number(images)} photographs of the ${side} side of the data set`
+  const side = scheme.startsWith("split: ") && scheme.slice(7);
+  let what = side
+    ? `on ${number(images)} photographs, the ${side} images of the data set`
     : `on ${number(images)} photographs, each from a group that was held out of the training`;
-  if (!split && block) what += "; some groups are only files with neighbouring names: if one fruit is in several of them, this figure is too high";
+  if (!side && block) what += "; some groups are only files with neighbouring names: if one fruit is in several of them, this figure is too high";
   if (identical) what += `; ${number(identical)} of them are also training photographs`;
-  return fact(split ? `Accuracy on the ${side} side` : "Accuracy on held-out groups", percent(share), what, "figure");
+  return fact(side ? `Accuracy on the ${side} images` : "Accuracy on held-out groups", percent(share), what, "figure");
 }
 
 function fact(name, value, note, style = "") {
