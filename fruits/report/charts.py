@@ -74,8 +74,13 @@ def scree(explained_variance: Sequence[float]) -> Chart | None:
         for n in range(1, count + 1)
         if few or n in {1, 2, 5, 10, 20, 50, 100, 200, 500, count}
     ]
+    title = f"{counted(count, 'component')} explain {total[-1]:.1%} of the variance"
+    if count == 1:
+        title = title.replace("explain", "explains")
+    else:
+        title += f"; the first alone explains {total[1]:.1%}"
     return Chart(
-        f"{counted(count, 'component')}: {total[-1]:.1%} of the variance; the first {total[1]:.1%}",
+        title,
         [Line(line.points, dots, line.name)],
         [(_x(n / count), f"{n:,}") for n in _round_ticks(count)],
         _percents(),

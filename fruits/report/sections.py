@@ -181,7 +181,7 @@ def confused(report: ReportData) -> list[tuple[int, Photo, Photo | None]]:
     return [
         (
             one.images,
-            _photo(report, one.wrong, one.label, None, f"predicted {one.predicted}"),
+            _photo(report, one.wrong, one.label, None, f"predicted as {one.predicted}"),
             _photo(report, one.example, one.predicted, None, "recognised") if one.example else None,
         )
         for one in report.confusions

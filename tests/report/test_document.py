@@ -115,6 +115,15 @@ def test_the_page_is_accessible_by_screen_reader_and_keyboard(page: str) -> None
     assert all(one.get("aria-label") for one in outline.all("svg"))
 
 
+def test_notes_below_photographs_are_sentences(page: str, report: ReportData) -> None:
+    pair = report.confusions[0]
+    of = f"<strong>{pair.images}</strong> of {pair.label} predicted as {pair.predicted}</p>"
+    assert of in page
+    outliers = page[page.index('<h2 id="outlier"') :].partition("</section>")[0]
+    assert "<span>drawn number 0</span><span>split: train</span>" in outliers
+    assert "3 components explain 87.5% of the variance; the first alone explains 50.0%." in page
+
+
 def test_labels_and_paths_are_escaped_everywhere() -> None:
     evil = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "]]>&amp;{{ 7 * 7 }}"]
     report = drawn(evil, 8, folder="file:/<b>'\"</script><script>alert(3)</script>")
@@ -523,5 +532,5 @@ def test_figures_say_how_they_were_measured_and_how_many_images_the_model_knows(
 
 def test_a_single_component_is_not_called_components(report: ReportData) -> None:
     page = render(replace(report, run={**report.run, "explained_variance": [0.8]})).decode()
-    assert "1 component: 80.0% of the variance" in page
+    assert "1 component explains 80.0% of the variance. The classifier" in page
     assert "1 components" not in page
