@@ -33,8 +33,8 @@ def calibration(evaluations: Sequence[Evaluation]) -> Figure:
         colour, marker = _STYLES[number % len(_STYLES)]
         _draw_line(upper, one, colour, marker)
         _draw_counts(lower, one, colour, number, len(evaluations))
-    upper.set(ylim=(0, 1.02), ylabel="share of correct predictions")
-    upper.set_title("Calibration: share of correct predictions by confidence")
+    upper.set(ylim=(-0.02, 1.02), ylabel="share of correct predictions")
+    upper.set_title("Calibration: share of correct predictions by confidence,\nwith 95% intervals")
     lower.set(xlim=(0, 1.02), xlabel="confidence", ylabel="images, log scale", yscale="log")
     most = max((one.images for e in evaluations for one in e.bins), default=1)
     lower.set_ylim(0.7, max(2 * most, 10))

@@ -18,7 +18,7 @@ from fruits.wording import counted
 
 _BLOCKS = 100
 _LETTERS = 28
-_LIST_WIDTH = 4.6  # in inches
+_LIST_WIDTH, _LIST_INDENT = 2.5, 0.5  # at least, and of the names, in inches
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,20 @@ def confusion(evaluation: Evaluation, order: Sequence[str] | None = None) -> Fig
     side = float(np.clip(0.32 * rows, 3, 11))  # of the matrix, in inches
     letters = font(float(np.clip(0.8 * 72 * side / rows, 4, 9)))
     names = max(width(name, letters) for name in cells.names) / 72
-    figure = new_figure(side + names + 1.7 + _LIST_WIDTH, max(side + names + 1, 5.2))
+    title, lines = _worst(evaluation)
+    widths = [width(title, font(10)), *(72 * _LIST_INDENT + width(t, font(8)) for _, t in lines)]
+    listed = max(_LIST_WIDTH, max(widths) / 72 + 0.2)
+    figure = new_figure(side + names + 1.7 + listed, max(side + names + 1, 5.2))
     figure.suptitle(_title(evaluation))
-    left, right = figure.subplots(1, 2, width_ratios=[side + names + 1.7, _LIST_WIDTH])
+    left, right = figure.subplots(1, 2, width_ratios=[side, listed])
     _draw_matrix(figure, left, cells, letters, 72 * side / rows)
-    _list_worst(right, evaluation, figure.get_figheight() - 0.8)
+    right.set_title(title, fontsize=10, loc="left")
+    right.set_axis_off()
+    height = figure.get_figheight() - 0.8
+    right.set(xlim=(0, listed), ylim=(max(height / 0.22, len(lines)), -0.5))
+    for place, (number, text) in enumerate(lines):
+        right.text(0.4, place, number, ha="right", va="center", fontsize=8)
+        right.text(_LIST_INDENT, place, text, va="center", font=font(8), parse_math=False)
     return figure
 
 
@@ -144,19 +153,16 @@ def _write_numbers(axes: Axes, images: Array, shares: Array, size: float) -> Non
         )
 
 
-def _list_worst(axes: Axes, evaluation: Evaluation, height: float) -> None:
-    """Lists the confusions with the most images, in axes with a height in inches."""
+def _worst(evaluation: Evaluation) -> tuple[str, list[tuple[str, str]]]:
+    """The title of the list of confusions, and the number of images and the text of each one."""
     wrong, unseen = evaluation.wrong_images, evaluation.unseen_images
     lines = [_line(evaluation, *row) for row in evaluation.worst()]
     if unseen:
         lines.append(("*", f"label without training images: {counted(unseen, 'image')}"))
-    title = f"Most frequent of {counted(wrong, 'wrong image')}" if wrong else "No image is wrong"
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.set_axis_off()
-    axes.set(xlim=(0, _LIST_WIDTH), ylim=(max(height / 0.22, len(lines)), -0.5))
-    for place, (number, text) in enumerate(lines):
-        axes.text(0.4, place, number, ha="right", va="center", fontsize=8)
-        axes.text(0.5, place, text, va="center", font=font(8), parse_math=False)
+    title = "No image is wrong"
+    if wrong:
+        title = f"Most frequent pairs of {counted(wrong, 'wrong image')}"
+    return title, lines
 
 
 def _line(evaluation: Evaluation, true: str, predicted: str, found: int) -> tuple[str, str]:

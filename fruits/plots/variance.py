@@ -35,7 +35,9 @@ def scree(explained_variance: Array, components: int) -> Figure:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     upper.plot(numbers, cumulative, color=INK, marker="o" if few else "", markersize=3.5)
     upper.plot(components, kept, "o", color=MARK, markersize=7, zorder=3)
-    upper.set(ylim=(0, 1.04), ylabel="share of all up to it", title="Variance by component")
+    upper.set(
+        ylim=(0, 1.04), ylabel="cumulative share of the variance", title="Variance by component"
+    )
     before = components > (1 + shown) / 2
     upper.annotate(
         f"{components:,} components explain {kept:.1%} of the variance"

@@ -24,6 +24,14 @@ def test_points_are_those_of_scikit_learn():
     np.testing.assert_allclose(points.get_ydata(), accuracy)
 
 
+def test_the_title_says_what_the_vertical_lines_are_and_no_point_is_cut_off():
+    upper = plots.calibration([evaluated(NAMES, 900)]).axes[0]
+    assert upper.get_title().endswith("by confidence,\nwith 95% intervals")
+    low, high = upper.get_ylim()
+    assert low < 0
+    assert high > 1
+
+
 def test_each_scheme_is_named_with_its_images_and_its_error():
     both = [evaluated(NAMES, 1200), evaluated(NAMES, 300, "grouped cross-validation", 1)]
     figure = plots.calibration(both)

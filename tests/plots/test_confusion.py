@@ -59,8 +59,18 @@ def test_the_worst_pairs_are_listed_with_their_images():
     evaluation = evaluated(NAMES, 500)
     figure = plots.confusion(evaluation)
     wrong = sum(n for true, guess, n in evaluation.confusion if true != guess)
-    assert figure.axes[1].get_title(loc="left") == f"Most frequent of {wrong} wrong images"
+    assert figure.axes[1].get_title(loc="left") == f"Most frequent pairs of {wrong} wrong images"
     assert listed(figure) == [(f"{n}", f"{a} → {b}") for a, b, n in evaluation.worst()]
+
+
+@pytest.mark.parametrize("names", [NAMES, [f"{name} with a long name" for name in NAMES]])
+def test_the_list_has_the_space_of_its_longest_line(names):
+    figure = plots.confusion(evaluated(names, 500))
+    picture(figure)
+    axes = figure.axes[1]
+    lines = [*axes.texts, axes._left_title]
+    rest = figure.bbox.width - max(one.get_window_extent().x1 for one in lines)
+    assert 0 < rest < 0.15 * figure.bbox.width
 
 
 def test_images_of_labels_without_training_images_are_marked():

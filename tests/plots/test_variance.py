@@ -22,6 +22,11 @@ def test_scree_marks_the_chosen_components_and_their_share(d, components):
         assert left < 1 <= components < right
 
 
+def test_scree_names_the_sum_of_shares_cumulative():
+    upper = plots.scree(np.array([0.8, 0.15, 0.05]), 1).axes[0]
+    assert upper.get_ylabel() == "cumulative share of the variance"
+
+
 def test_scree_says_one_component_in_the_singular():
     assert texts(plots.scree(np.array([0.8, 0.15, 0.05]), 1)) == [
         "1 component explains 80.0% of the variance"
