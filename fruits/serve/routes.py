@@ -22,7 +22,8 @@ PROBES = ("/ping", "/v2/health/live", "/v2/health/ready")
 DESCRIPTION = """
 Send photographs, and get predictions. For a file that cannot be used, the response has the reason.
 
-If the server has a token, each request must have it: `Authorization: Bearer TOKEN`.
+If the server has a token, requests must include it: `Authorization: Bearer TOKEN`. The page and
+the health checks need none.
 """
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
