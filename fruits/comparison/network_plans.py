@@ -49,21 +49,24 @@ class ComparisonPlan:
 
     Attributes:
         networks: The networks in the order in which they run.
+        failures: The reasons why other networks cannot run, by name.
     """
 
     networks: list[NetworkPlan] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """Lines for the terminal; none if there is nothing to do."""
-        if not self.networks:
-            return
-        seconds = sum(one.seconds for one in self.networks)
-        taken = sum(one.bytes for one in self.networks)
-        networks = counted(len(self.networks), "network")
-        yield f"plan: {networks} from scratch: {_time(seconds)}, {size(taken)} to write"
+        if self.networks:
+            seconds = sum(one.seconds for one in self.networks)
+            taken = sum(one.bytes for one in self.networks)
+            networks = counted(len(self.networks), "network")
+            yield f"plan: {networks} from scratch: {_time(seconds)}, {size(taken)} to write"
         for one in self.networks:
             why = f"; will be refused: {one.refusal}" if one.refusal else ""
             yield f"plan: {one.backbone}: {_time(one.seconds)}, {size(one.bytes)}{why}"
+        for backbone, reason in self.failures.items():
+            yield f"plan: {backbone}: cannot run: {reason}"
 
     def probe_of(self, backbone: str) -> Probe | None:
         """The measurements of a network; None if it was not tried."""
@@ -86,20 +89,26 @@ def plan_comparison(
     stages = Stages(progress)
     with stages("session"):
         resources = session_resources(get_spark())
-    found = (_network(run, grid, listing, resources, stages) for run in runs)
-    return ComparisonPlan([one for one in found if one])
+    plan = ComparisonPlan()
+    for run in runs:
+        try:
+            plan.networks.append(_network(run, grid, listing, resources, stages))
+        except FruitsError as error:
+            plan.failures[run.backbone] = str(error)
+    return plan
 
 
 def _network(
     run: RunConfig, grid: ComparisonGrid, listing: Parts, resources: Resources, stages: Stages
-) -> NetworkPlan | None:
-    """The plan of one network; None if it cannot run, which its run will report."""
-    try:
-        graph = compile_network(run, stages)
-        with stages("probe"):
-            tried = probe(listing, graph)
-    except FruitsError:
-        return None
+) -> NetworkPlan:
+    """The plan of one network.
+
+    Raises:
+        FruitsError: The network cannot run.
+    """
+    graph = compile_network(run, stages)
+    with stages("probe"):
+        tried = probe(listing, graph)
     seconds = {name: stages.seconds[name] for name in ("compile", "probe")}
     disk = available_disk(run.output)
     plans = [

@@ -28,5 +28,7 @@ def test_the_lines_have_the_sum_and_each_network() -> None:
         "plan: two: 10 min, 3.5 MB; will be refused: memory: too little",
     ]
     assert list(ComparisonPlan().lines()) == []
+    failed = ComparisonPlan(failures={"three": "weights: wanted a file"})
+    assert list(failed.lines()) == ["plan: three: cannot run: weights: wanted a file"]
     assert ComparisonPlan(networks).probe_of("two") is PROBE
     assert ComparisonPlan(networks).probe_of("three") is None

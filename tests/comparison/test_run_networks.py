@@ -63,7 +63,7 @@ def output(
         # These tests need no optimum, and each step is a Spark job for each fold.
         patch.setattr("fruits.spark.softmax.MAX_ITER", 4)
         compare(config(fruit, place), backbone=[str(SMALL), nothing], **KINDS, progress=progress)
-    assert_planned_before_it_began(progress.getvalue(), place)
+    assert_planned_before_it_began(progress.getvalue(), place, nothing)
     first = json.loads((place / "compare.json").read_text())
     assert [one["extracted"] for one in first["networks"]] == [24, 0]
     assert_kinds_compared(Comparison.from_json(json.dumps(first).encode()).networks[0])
@@ -74,8 +74,8 @@ def output(
     return place, Comparison.from_json((place / "compare.json").read_bytes())
 
 
-def assert_planned_before_it_began(progress: str, place: Path) -> None:
-    """Checks the estimate of the network that can run; the other network has none."""
+def assert_planned_before_it_began(progress: str, place: Path, nothing: str) -> None:
+    """Checks the estimate of the network that can run, and the reason of the other one."""
     before, begun, _ = progress.partition("network 1 of 2")
     assert begun
     lines = [line for line in before.splitlines() if line.startswith("plan: ")]
@@ -83,9 +83,12 @@ def assert_planned_before_it_began(progress: str, place: Path) -> None:
         r"plan: 1 network from scratch: \d+ (s|min), (\d+\.\d) MB to write", lines[0]
     )
     assert found
-    assert lines[1:] == [
+    assert lines[1] == (
         lines[0].replace("1 network from scratch", str(SMALL)).removesuffix(" to write")
-    ]
+    )
+    assert lines[2].startswith(f"plan: {nothing}: cannot run: ")
+    assert "wanted one ONNX file" in lines[2]
+    assert len(lines) == 3
     written = sum(file.stat().st_size for file in (place / SMALL.name).rglob("*") if file.is_file())
     assert 0.5 < 1e6 * float(found[2]) / written < 2
 
