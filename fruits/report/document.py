@@ -137,7 +137,7 @@ def _root(report: ReportData) -> str:
 
 def _seconds(run: Any) -> list[tuple[str, float, float]]:
     """The stages with their seconds and their share of the total."""
-    seconds = {name: n for name, n in facts.stage_seconds(run).items() if name != "total"}
+    seconds = {name: n for name, n in run["seconds"].items() if name != "total"}
     total = sum(seconds.values()) or 1.0
     return [(name, value, value / total) for name, value in seconds.items()]
 

@@ -76,17 +76,6 @@ def sides(run: Mapping[str, Any]) -> str:
     return f"{text} The model was fitted to {fitted}."
 
 
-def stage_name(name: str, with_model: bool) -> str:
-    """The name of a stage for people: with a model, nothing is fitted, so "fit" is "measure"."""
-    return "measure" if name == "fit" and with_model else name
-
-
-def stage_seconds(run: Mapping[str, Any]) -> dict[str, float]:
-    """The seconds of a run by the :func:`stage_name` of each stage, in order, and the "total"."""
-    with_model = uses_model(run)
-    return {stage_name(name, with_model): value for name, value in run["seconds"].items()}
-
-
 def missing(run: Mapping[str, Any]) -> list[str]:
     """What `fruits.classify.unevaluated` says about the evaluations of a run, as sentences."""
     return [f"{one[0].upper()}{one[1:]}" for one in not_evaluated(run)]

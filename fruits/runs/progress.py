@@ -37,17 +37,15 @@ class Stages:
         return_freed_memory()
 
     @contextmanager
-    def __call__(self, name: str, shown: str | None = None) -> Iterator[None]:
+    def __call__(self, name: str) -> Iterator[None]:
         """Times the body of a ``with`` statement as a stage.
 
         Args:
-            name: The name in :attr:`seconds`.
-            shown: The name in the lines; by default, the same.
+            name: The name in the lines and in :attr:`seconds`.
         """
-        shown = shown or name
         begin = time.perf_counter()
         announced = threading.Event()
-        timer = threading.Timer(self._after, self._announce, [shown, announced])
+        timer = threading.Timer(self._after, self._announce, [name, announced])
         timer.daemon = True
         timer.start()
         try:
@@ -56,13 +54,13 @@ class Stages:
             _stop(timer)
             if announced.is_set() and replaces_lines(self.progress):
                 # Clear the line for the message of the error.
-                self._print(f"\r{' ' * len(_under_way(shown))}\r")
+                self._print(f"\r{' ' * len(_under_way(name))}\r")
             raise
         # Otherwise the next stage would start with the memory that this one has freed.
         return_freed_memory()
         self.seconds[name] = round(time.perf_counter() - begin, 3)
         _stop(timer)
-        self._print(f"{shown:{_WIDTH}} {self.seconds[name]:8.1f} s\n")
+        self._print(f"{name:{_WIDTH}} {self.seconds[name]:8.1f} s\n")
 
     def _announce(self, name: str, announced: threading.Event) -> None:
         # The carriage return lets the next line or a progress bar replace it.

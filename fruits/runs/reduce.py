@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fruits.features.moments import Moments
 from fruits.planning.label_memory import most_labels
 from fruits.reduction.fit import Reduction, fit_reduction, turned_degrees
-from fruits.report.facts import stage_name
 from fruits.runs.basis import read_basis
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
@@ -48,8 +47,8 @@ def reduce_features(context: RunContext, extracted: Extracted) -> Reduced:
         ConfigError: The number of components is too large.
     """
     side = training_side(extracted.sides)
-    # With a model, only the sums of the new images are new.
-    with context.stages("fit", stage_name("fit", context.basis is not None)):
+    # With a model, nothing is fitted: only the sums of the new images are new.
+    with context.stages("measure" if context.basis else "fit"):
         by_label = extracted.labels.num_rows <= most_labels(context.graph.dimension)
         moments = measure_moments.moments(
             context.workers, context.store, side, context.chosen, by_label

@@ -21,7 +21,6 @@ from fruits.classify.evaluate import labels_by_similarity
 from fruits.classify.unevaluated import not_evaluated, uses_model
 from fruits.features.rows import scan
 from fruits.quality.findings import file_of
-from fruits.report.facts import stage_seconds
 from fruits.runs.confusions import worst_confusions
 from fruits.runs.finished import Run
 from fruits.runs.output_record import PAGE
@@ -177,7 +176,7 @@ def unknown(run: Run, count: int = 12) -> Figure | Note:
 
 def seconds(run: Run) -> Figure:
     """The seconds of each stage of the run."""
-    return plots.stage_seconds(stage_seconds(run.report))
+    return plots.stage_seconds(run.report["seconds"])
 
 
 def _is_checkout(folder: Path) -> bool:

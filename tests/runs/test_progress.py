@@ -67,16 +67,6 @@ def test_the_seconds_of_all_stages_are_below_each_other() -> None:
     assert len({line.rindex(".") for line in screen.shown() if line}) == 1
 
 
-def test_a_stage_can_be_shown_under_another_name_than_that_of_its_seconds() -> None:
-    screen = Screen()
-    stages = Stages(screen, after=0)
-    with stages("fit", "measure"):
-        assert screen.written.wait(60)
-        assert screen.shown() == ["measure ..."]
-    assert screen.shown()[0].split()[0] == "measure"
-    assert list(stages.seconds) == ["fit"]
-
-
 @pytest.mark.parametrize("after", [0, 3600])
 def test_a_failed_stage_leaves_an_empty_line_and_no_time(after: float) -> None:
     screen = Screen()
