@@ -141,6 +141,10 @@ class Evaluation:
         """The number of images whose labels have no training images."""
         return sum(self.unseen_labels.values()) + self.left_out.get("unseen_images", 0)
 
+    def figures(self) -> dict[str, Any]:
+        """The scheme and the figures, by name."""
+        return {name: getattr(self, name) for name in ("scheme", *FIGURES)}
+
     def shown(self) -> dict[str, str]:
         """The figures as texts, by their names for people."""
         values = {name: getattr(self, name) for name in FIGURES}

@@ -37,7 +37,6 @@ from fruits.runs.progress import Stages
 from fruits.runs.project import project_features
 from fruits.runs.reduce import Reduced, reduce_features
 from fruits.runs.steps import finish
-from fruits.runs.summary import figures
 from fruits.sources.parts import Found, Parts
 from fruits.spark.failures import java_ended, spark_errors
 from fruits.storage.files import delete
@@ -242,7 +241,7 @@ def _evaluated(trial: _Trial, extracted: Extracted, reduced: Reduced, number: in
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
-    return [figures(one) for one in evaluations]
+    return [one.figures() for one in evaluations]
 
 
 def _reductions(reduced: Reduced, grid: ComparisonGrid) -> list[ReductionResult]:

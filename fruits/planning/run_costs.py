@@ -26,7 +26,8 @@ from fruits.runs.atlas import MOST_IMAGES as MAPPED
 from fruits.runs.config import RunConfig
 from fruits.runs.copies import MOST_COMPARED
 from fruits.runs.image_map import POINTS
-from fruits.runs.summary import total_seconds
+from fruits.runs.output_record import ATLAS, CSV
+from fruits.runs.run_json import total_seconds
 from fruits.sources.folder import READ_AHEAD_BYTES, READS
 from fruits.sources.naming import training_side
 from fruits.sources.parts import IN_MEMORY, Parts, Totals
@@ -243,7 +244,7 @@ class RunCosts:
         output = {
             "features": rows * self.probe.row + kept,
             "pca": rows * (4 * k + 10),
-            "pca.csv": rows * (CSV_BYTES * k + CSV_ROW) if self.config.csv else 0,
+            CSV: rows * (CSV_BYTES * k + CSV_ROW) if self.config.csv else 0,
             "model": weight + 8 * d * k + moments,
             "report.html": min(LARGEST, PAGE_BYTES + PAGE_IMAGE * rows),
         }
@@ -252,7 +253,7 @@ class RunCosts:
             arrays = 8 * d * (d + k + 2 * self.labels)
             output["predictor"] = 2 * weight + arrays + self.training * (4 * k + NEIGHBOUR_ROW)
         if self.config.atlas:
-            output["atlas.parquet"] = min(rows, MAPPED) * NEIGHBOUR_ROW
+            output[ATLAS] = min(rows, MAPPED) * NEIGHBOUR_ROW
         output["total"] = sum(output.values())
         return {name: round(count) for name, count in output.items()}
 

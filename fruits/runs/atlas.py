@@ -13,11 +13,10 @@ from fruits.features.rows import matrix, rows_of_paths, sample_batches, scan, wr
 from fruits.quality.atlas import atlas_table
 from fruits.quality.copies import COLUMNS
 from fruits.runs.context import RunContext
+from fruits.runs.output_record import ATLAS
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
-
-FILE = "atlas.parquet"
 
 MOST_IMAGES = 100_000
 """The map has at most this many images, evenly sampled: all of them are in memory at once."""
@@ -37,7 +36,7 @@ def write_atlas(context: RunContext) -> None:
             columns = ["path", "predicted", "confidence"]
             predictions = _rows_of(context.staged.dataset("predictions"), columns, paths)
         table = atlas_table(images, components, predictions, context.store.thumbnails())
-        write_rows(context.staged.root / FILE, table)
+        write_rows(context.staged.root / ATLAS, table)
 
 
 def _sample(table: pads.Dataset) -> tuple[pa.Array, NDArray[np.float32]]:

@@ -23,7 +23,7 @@ from fruits.runs.context import RunContext
 from fruits.runs.outdated import Outdated
 from fruits.runs.outputs import Outputs
 from fruits.runs.progress import images_bar
-from fruits.runs.summary import Counts
+from fruits.runs.run_json import Counts
 from fruits.sources.listing import anti_join, last_of_each, semi_join
 from fruits.sources.parts import Parts, Read, Totals
 from fruits.sources.row_counts import value_counts

@@ -10,7 +10,7 @@ from pyspark.ml import PipelineModel
 
 from fruits.errors import OutputError
 from fruits.runs.outputs import Outputs
-from fruits.runs.summary import report_of
+from fruits.runs.run_json import read
 from fruits.spark.failures import spark_errors
 
 # The classes of the stages that a run saves, as in their metadata.
@@ -44,12 +44,13 @@ def load_model(output: str) -> PipelineModel:
         output: The path or URI of the run's output. Special characters are not patterns.
 
     Raises:
-        OutputError: The run is not finished; or a file of the model is missing, changed or added;
-            or a stage is of another class.
+        ConfigError: There is no finished run.
+        OutputError: A file of the model is missing, changed or added, or a stage is of another
+            class; or run.json is damaged.
         FruitsError: Spark cannot read the model, for a reason that the caller can fix.
     """
     outputs = Outputs.of(output)
-    digests: dict[str, str] = report_of(outputs).get("sha256") or {}
+    digests: dict[str, str] = read(outputs.root, "model").get("sha256") or {}
     if not digests:
         raise OutputError(
             f"model: wanted a run.json with the digests of the model; that in {output} is of an "

@@ -15,6 +15,7 @@ from typing import Any
 
 from fruits.errors import OutputError
 from fruits.features.own_files import FOLDS_FILE, ROWS_FILE, STAGED_FILE
+from fruits.runs import run_json
 from fruits.storage.files import delete_files, replace
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock, is_free_or_lock
@@ -23,13 +24,15 @@ RECORD = "_fruits.json"
 LOCK = "_lock"
 # The page that users open first.
 PAGE = "report.html"
+# The files of the options csv and atlas.
+CSV, ATLAS = "pca.csv", "atlas.parquet"
 # The results that each run replaces.
 PUBLISHED = (
-    *("pca", "predictions", "pca.csv", "rejected", "quality", "atlas.parquet"),
+    *("pca", "predictions", CSV, "rejected", "quality", ATLAS),
     *("model", "predictor", "plots", PAGE),
 )
 # Every name that a run may use in its output folder.
-RESULTS = ("features", *PUBLISHED, "run.json")
+RESULTS = ("features", *PUBLISHED, run_json.NAME)
 STAGING = "_staging"
 
 # Files of versions that kept no record.

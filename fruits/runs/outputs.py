@@ -22,6 +22,7 @@ from fruits.features.rows import scan, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.folds.kept_folds import delete_folds
 from fruits.networks.graph import differing
+from fruits.runs import run_json
 from fruits.runs.csv_rows import flat_rows
 from fruits.runs.output_record import RESULTS, STAGING, OutputRecord
 from fruits.storage.failures import store_errors
@@ -172,24 +173,26 @@ class Outputs:
         staged = OutputRecord(self.staging().root, frozenset())
         fresh = {name: staged.files(name) for name in names}
         files = [one for name in names for one in fresh[name]]
-        record.require_free([*files, "run.json"])
+        record.require_free([*files, run_json.NAME])
         kept = frozenset(
-            one for one in record.names or () if one.partition("/")[0] not in {*names, "run.json"}
+            one
+            for one in record.names or ()
+            if one.partition("/")[0] not in {*names, run_json.NAME}
         )
         lock.require()
         # If this is interrupted, the record lists both the old files and the new ones.
-        record = record.save(frozenset([*(record.names or ()), *files, "run.json"]))
+        record = record.save(frozenset([*(record.names or ()), *files, run_json.NAME]))
         if report:
-            record.delete("run.json")
+            record.delete(run_json.NAME)
         for name in names:
             record.replace(lock, staged, name, fresh[name])
         if report:
             report["sha256"] = self._digests(files)
             self.staging().write_report(report)
-            record.replace(lock, staged, "run.json", ["run.json"])
+            record.replace(lock, staged, run_json.NAME, [run_json.NAME])
         lock.require()
         record.delete(STAGING)
-        record = record.save(kept | {*files, "run.json"})
+        record = record.save(kept | {*files, run_json.NAME})
         if report:
             record.save_states()
 
@@ -203,7 +206,7 @@ class Outputs:
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Writes run.json, as a whole."""
-        replace(self.root / "run.json", (json.dumps(report, indent=2) + "\n").encode())
+        replace(self.root / run_json.NAME, (json.dumps(report, indent=2) + "\n").encode())
 
     def write_table(self, rows: pa.Table, name: str, number: int = 0) -> None:
         """Writes a small Parquet table, or a part of one, as one file."""

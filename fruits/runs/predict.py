@@ -1,13 +1,12 @@
 """The options of ``fruits predict``: a run that applies the model of a finished run."""
 
-import json
 from dataclasses import fields
 from typing import Any
 
-from fruits.errors import ConfigError, OutputError, one_line
+from fruits.errors import ConfigError
 from fruits.options import options
+from fruits.runs import run_json
 from fruits.runs.config import RunConfig
-from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 
 OF_THE_MODEL = tuple(option.name for option in options(RunConfig) if option.of_model)
@@ -35,26 +34,8 @@ def predict_config(model: str, images: str, output: str, **others: Any) -> RunCo
             f"output: wanted a folder outside of the model's; got {output}, where results of other "
             "images would replace those of the model, or mix with them: give another output"
         )
-    place = run / "run.json"
-    try:
-        with store_errors(model):
-            parameters = dict(json.loads(place.filesystem.cat_file(place.path))["parameters"])
-    except FileNotFoundError:
-        raise ConfigError(
-            f"model: wanted the output of a finished run; {place} does not exist: give another "
-            "folder, or run first"
-        ) from None
-    except NotADirectoryError:
-        raise ConfigError(
-            f"model: wanted the output of a finished run; {model} is a file, or inside a file: "
-            "give a folder"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"model: {place} cannot be read: {one_line(error)}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"model: {place} is damaged ({one_line(error)}): run again with that output"
-        ) from error
+    with run_json.damage_errors(run, "model"):
+        parameters = dict(run_json.read(run, "model")["parameters"])
     known = {field.name for field in fields(RunConfig)}
     # The scaler and the number of components are read with the model.
     named = (n for n in OF_THE_MODEL if n not in ("scaler", "components"))

@@ -17,6 +17,7 @@ from fruits.features.rows import scan
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
+from fruits.runs.output_record import CSV
 from fruits.runs.reduce import Reduced
 from fruits.runs.reused_rows import record_rows, reusable_rows
 from fruits.sources.naming import TEST_SPLITS, TRAIN
@@ -47,7 +48,7 @@ def project_features(
         record_rows(context, reduced.reduction, prediction)
         extracted.require_rows(rows, None)
         if context.config.csv:
-            context.staged.write_csv("pca", "pca.csv")
+            context.staged.write_csv("pca", CSV)
     if not classified:
         return []
     scores = context.staged.dataset(SCORES_FOLDER)

@@ -22,14 +22,12 @@ from fruits.runs.basis import Basis, KeptClassifier
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
-from fruits.runs.fingerprint import options_digest, require_same_model
+from fruits.runs.fingerprint import require_same_model
 from fruits.runs.held_out import HELD_OUT_FILE, held_out_bytes
-from fruits.runs.images_in_root import loose_images
 from fruits.runs.output_record import PAGE, PUBLISHED
-from fruits.runs.quality import Quality
 from fruits.runs.reduce import Reduced
 from fruits.runs.report_data import collect_report_data
-from fruits.runs.summary import describe, figures, total_seconds
+from fruits.runs.run_json import total_seconds
 from fruits.runs.versions import package_versions
 from fruits.spark.model_files import model_files
 from fruits.spark.models import pipeline_stages
@@ -102,7 +100,7 @@ def save_predictor(
             "images": context.config.images,
             "counts": extracted.counts.as_dict(),
             "classifier": classified.about,
-            "evaluation": [figures(one) for one in evaluations],
+            "evaluation": [one.figures() for one in evaluations],
             "versions": package_versions(),
         }
         write_predictor(
@@ -148,40 +146,6 @@ def draw_plots(
             context.staged.write("plots/calibration.png", plots.png(calibration))
         # The parts of a figure refer to each other, so reference counts alone do not free them.
         gc.collect()
-
-
-def describe_results(
-    context: RunContext,
-    extracted: Extracted,
-    reduced: Reduced,
-    classified: Classified | str,
-    evaluations: list[Evaluation],
-    quality: Quality,
-) -> dict[str, Any]:
-    """The content of run.json, with the seconds of the finished stages."""
-    # A comparison may change the classifier after the run was prepared.
-    fingerprint = context.fingerprint | {"options": options_digest(context.config)}
-    report = describe(
-        *(context.config, extracted.counts, context.graph, reduced.reduction, reduced.turned),
-        *(context.stages.seconds, context.session, context.workers.slots, context.store.ran()),
-        passed_over=context.found.passed_over,
-        fingerprint=None if extracted.unreadable else fingerprint,
-    )
-    report["split"] = {
-        "images": {side or "none": count for side, count in extracted.sides.items()},
-        "labelled": {side or "none": count for side, count in extracted.with_label.items()},
-        "fitted_to": reduced.side or "all",
-    }
-    report["classifier"] = (
-        {"skipped": classified} if isinstance(classified, str) else {**classified.about}
-    )
-    if report["classifier"].get("training_images", 0) > MOST_NEIGHBOURS and not context.basis:
-        report["classifier"] |= {"neighbours": MOST_NEIGHBOURS}
-    if loose := loose_images(context.config, extracted.usable, extracted.labels):
-        report["classifier"]["loose"] = loose
-    report["evaluation"] = [one.to_json() for one in evaluations]
-    report["quality"] = quality.as_dict()
-    return report
 
 
 def write_page(

@@ -9,7 +9,6 @@ from fruits.runs.extract import Extracted, extract_features
 from fruits.runs.finished import Results, Run
 from fruits.runs.project import project_features
 from fruits.runs.publish import (
-    describe_results,
     draw_plots,
     publish_results,
     save_model,
@@ -18,6 +17,7 @@ from fruits.runs.publish import (
 )
 from fruits.runs.quality import find_quality
 from fruits.runs.reduce import Reduced, reduce_features
+from fruits.runs.run_json import describe
 
 
 def execute(context: RunContext) -> Run:
@@ -53,7 +53,7 @@ def finish(
     draw_plots(context, reduced, classified, evaluations)
     quality = find_quality(context, extracted, reduced, classified)
     write_atlas(context)
-    report = describe_results(context, extracted, reduced, trained, evaluations, quality)
+    report = describe(context, extracted, reduced, trained, evaluations, quality)
     write_page(context, extracted, reduced, classified, evaluations, report)
     with context.stages("model"):
         model.result()

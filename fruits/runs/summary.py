@@ -1,153 +1,22 @@
-"""The counts of a run, the content of run.json, and the summary for the terminal."""
+"""The summary of a run for the terminal, and the line of an interrupted run."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
-from fruits.classify.evaluate import FIGURES, Evaluation
-from fruits.errors import FruitsError, OutputError, on_one_line, one_line
+from fruits.errors import FruitsError, on_one_line
 from fruits.features.table import FeatureTable
-from fruits.networks.graph import CompiledGraph
-from fruits.runs.config import RunConfig
+from fruits.runs import run_json
 from fruits.runs.evaluation_lines import evaluation_lines
 from fruits.runs.output_record import PAGE, RESULTS
 from fruits.runs.outputs import Outputs
-from fruits.runs.versions import package_versions, version_of
-from fruits.runs.workers import describe_workers
 from fruits.sources.selection import described
 from fruits.storage.location import Location
 from fruits.wording import counted
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-    from fruits.reduction.fit import Reduction
-
 _COUNTED_FILES = 1_000
 """The most files of features whose rows are counted after Ctrl-C: each needs a request."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The counts of the images: found = extracted + reused + rejected.
-
-    Attributes:
-        found: The images that the run uses.
-        extracted: The images that went through the CNN in this run.
-        reused: The images whose content already had features, under the same name or another.
-        rejected: The images without features.
-        boxes: The boxes of images that are not rejected; None without a detector.
-    """
-
-    found: int
-    extracted: int
-    reused: int
-    rejected: int
-    boxes: int | None = None
-
-    @classmethod
-    def of(cls, found: int, extracted: int, rejected: int, boxes: int | None = None) -> Counts:
-        """The counts, if all other images have features of an earlier run."""
-        return cls(found, extracted, found - extracted - rejected, rejected, boxes)
-
-    @property
-    def rows(self) -> int:
-        """The number of rows of features."""
-        return self.extracted + self.reused if self.boxes is None else self.boxes
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
-        return {name: count for name, count in asdict(self).items() if count is not None}
-
-
-def describe(
-    config: RunConfig,
-    counts: Counts,
-    graph: CompiledGraph,
-    reduction: Reduction,
-    turned: dict[str, float] | None,
-    seconds: dict[str, float],
-    session: SparkSession | None,
-    slots: int,
-    ran: list[str],
-    passed_over: dict[str, int],
-    fingerprint: dict[str, str] | None,
-) -> dict[str, Any]:
-    """The content of run.json.
-
-    ``finished`` is the time of the results. ``fingerprint`` has the digests of the inputs
-    (:mod:`fruits.runs.fingerprint`), or is None if the next run must try some images again.
-    ``basis_turned_degrees`` has, by the number of leading components, the largest angle between
-    those of the last run, or of the model that is used, and those of this run; see
-    :attr:`fruits.runs.reduce.Reduced.turned`.
-    ``passed_over`` counts ignored files by suffix, if there are any.
-    """
-    speed = counts.extracted / seconds["extract"] if counts.extracted else 0.0
-    return {
-        "parameters": config.as_dict(),
-        "counts": counts.as_dict() | ({"passed_over": passed_over} if passed_over else {}),
-        "weights_sha256": graph.weights_sha256,
-        "components": reduction.components,
-        "explained_variance": reduction.explained_variance[: reduction.components].tolist(),
-        "basis_turned_degrees": turned,
-        "images_per_second": round(speed, 1),
-        "seconds": total_seconds(seconds),
-        "versions": package_versions()
-        | {"pyspark": session.version if session else version_of("pyspark")},
-        # The engines and instruction sets of all runs on these features. Features of one entry are
-        # equal bit for bit; those of different entries differ in the last bits.
-        "ran": ran,
-        "finished": now(),
-        "fingerprint": fingerprint,
-        **describe_workers(session, slots),
-    }
-
-
-def total_seconds(seconds: dict[str, float]) -> dict[str, float]:
-    """The seconds of the stages, with their sum."""
-    return seconds | {"total": round(sum(seconds.values()), 3)}
-
-
-def now() -> str:
-    """The current time in UTC for run.json: ISO 8601, in whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def describe_unchanged(
-    report: dict[str, Any],
-    config: RunConfig,
-    seconds: dict[str, float],
-    passed_over: dict[str, int],
-) -> dict[str, Any]:
-    """The content of run.json after a run that found all results in place.
-
-    Args:
-        report: The previous content.
-        config: The options of the run.
-        seconds: The seconds of the stages.
-        passed_over: The number of files that are no images, by suffix.
-    """
-    had = report["counts"]
-    counts = Counts.of(had["found"], 0, had["rejected"], had.get("boxes"))
-    turned = report["basis_turned_degrees"]
-    return report | {
-        "parameters": config.as_dict(),
-        "counts": counts.as_dict() | ({"passed_over": passed_over} if passed_over else {}),
-        "basis_turned_degrees": turned and dict.fromkeys(turned, 0.0),
-        "images_per_second": 0.0,
-        "seconds": total_seconds(seconds),
-        "checked": now(),
-    }
-
-
-def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """The scheme and the figures of an evaluation, by name."""
-    return {name: getattr(evaluation, name) for name in ("scheme", *FIGURES)}
 
 
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
@@ -200,36 +69,13 @@ def summary_of(outputs: Outputs) -> str:
     """The summary of the finished run in an output folder.
 
     Raises:
-        OutputError: There is none, or its run.json is damaged.
+        ConfigError: There is none.
+        OutputError: Its run.json is damaged, or cannot be read.
+        StorageError: The store cannot be used.
     """
-    with _damage_errors(outputs):
-        return summary(report_of(outputs), outputs)
-
-
-def report_of(outputs: Outputs) -> dict[str, Any]:
-    """The content of run.json of the finished run in an output folder.
-
-    Raises:
-        OutputError: There is none, or it is damaged.
-    """
-    if not outputs.exists("run.json"):
-        raise OutputError(
-            f"output: wanted a finished run; {outputs.uri('run.json')} does not exist: give the "
-            "output of a run (a comparison has one for each network), or run first"
-        )
-    with _damage_errors(outputs):
-        return dict(json.loads(outputs.read("run.json")))
-
-
-@contextmanager
-def _damage_errors(outputs: Outputs) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutputError(
-            f"output: {outputs.uri('run.json')} is damaged ({type(error).__name__}: "
-            f"{one_line(error)}): run again, which writes a new one"
-        ) from error
+    report = run_json.read(outputs.root, "output")
+    with run_json.damage_errors(outputs.root, "output"):
+        return summary(report, outputs)
 
 
 def interruption(output: str, rows: str = "images", overwrite: bool = False) -> str:

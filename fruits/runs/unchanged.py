@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from typing import Any
 
@@ -13,7 +12,7 @@ from fruits.runs.output_record import LOCK, RECORD
 from fruits.runs.outputs import Outputs
 from fruits.runs.prepare import PreparedRun, prepare_run
 from fruits.runs.progress import Stages
-from fruits.runs.summary import describe_unchanged, total_seconds
+from fruits.runs.run_json import describe_unchanged, read_earlier, total_seconds
 from fruits.sources.open_source import places_of
 from fruits.sources.parts import Found, Parts
 from fruits.storage.files import probe
@@ -90,11 +89,7 @@ def _kept_report(prepared: PreparedRun) -> dict[str, Any] | None:
     """The content of run.json, if neither the inputs nor the files have changed; else None."""
     with prepared.outputs.errors():
         record = prepared.outputs.record()
-        if not record.states or not prepared.outputs.exists("run.json"):
-            return None
-        try:
-            report = dict(json.loads(prepared.outputs.read("run.json")))
-        except (ValueError, TypeError):
+        if not record.states or (report := read_earlier(prepared.outputs.root)) is None:
             return None
         same = report.get("fingerprint") == prepared.fingerprint
         return report if same and record.is_untouched else None

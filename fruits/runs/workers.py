@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
-
 from fruits.planning.resources import available_cores
+from fruits.runs import run_json
 from fruits.runs.config import RunConfig
 from fruits.runs.outputs import Outputs
 from fruits.sources.parts import IN_MEMORY
 from fruits.spark.configuration import local_tasks, may_do_without_spark
 from fruits.storage.files import probe
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 MOST_NEW = 512
 """The maximum number of new images of a run without Spark. With more, the start of Spark, five to
@@ -50,26 +45,7 @@ def _found(config: RunConfig) -> int:
     with outputs.errors():
         try:
             # The first request to a store, which may be unreachable.
-            probe(outputs.root / "run.json")
-            return int(json.loads(outputs.read("run.json"))["counts"]["found"])
+            probe(outputs.root / run_json.NAME)
+            return int((run_json.read_earlier(outputs.root) or {})["counts"]["found"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return 0
-
-
-def describe_workers(session: SparkSession | None, slots: int) -> dict[str, Any]:
-    """The entries of run.json about the workers.
-
-    Args:
-        session: The Spark session; None for local processes.
-        slots: The number of tasks at a time.
-
-    Returns:
-        ``spark``, with the master and the number of executors; or ``local_processes``, their
-        number.
-    """
-    if session is None:
-        return {"local_processes": slots}
-    context = session.sparkContext
-    # Spark lists the driver among its executors.
-    executors = context._jsc.sc().statusTracker().getExecutorInfos()
-    return {"spark": {"master": context.master, "executors": max(1, len(executors) - 1)}}

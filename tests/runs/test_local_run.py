@@ -62,6 +62,14 @@ def features(output: Path) -> pd.DataFrame:
     return rows.assign(features=[bytes(row) for row in rows["features"]])
 
 
+def assert_documented(report: dict[str, Any]) -> None:
+    """Checks that the documentation lists each key of run.json."""
+    text = (Path(__file__).parents[2] / "docs/api.md").read_text().partition("## run.json")[2]
+    first = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    assert [key for key in report if f"`{key}`" not in first] == []
+    assert [key for key in report["classifier"] if f".{key}`" not in first] == []
+
+
 @pytest.mark.spark
 @pytest.mark.usefixtures("graph")
 def test_the_results_have_the_same_bits_as_those_of_spark(
@@ -75,6 +83,7 @@ def test_the_results_have_the_same_bits_as_those_of_spark(
     with monkeypatch.context() as patched:
         without_java(patched)
         report = go(images, ours)
+    assert_documented(report)
     assert report["local_processes"] == available_cores()
     assert not {"spark", "session"} & {*report, *report["seconds"]}
     assert report["counts"] == by_spark["counts"]

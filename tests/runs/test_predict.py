@@ -47,7 +47,7 @@ def test_the_scaler_and_the_components_are_read_with_the_model(
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("none", "run.json does not exist: give another folder, or run first"),
+        ("none", r"run.json does not exist: give another folder \(a comparison .*\), or run first"),
         ("file", "file is a file, or inside a file: give a folder"),
         ("file/output", "output is a file, or inside a file: give a folder"),
     ],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fruits.errors import OutputError
+from fruits.errors import ConfigError, OutputError
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.runs.outputs import Outputs
@@ -144,7 +144,8 @@ def test_a_figure_that_is_no_number_is_a_damaged_report(tmp_path: Path) -> None:
 
 
 def test_no_report_is_no_finished_run(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"wanted a finished run; .*run.json does not exist"):
+    there_is_none = "wanted the output of a finished run; .*run.json does not exist: give another"
+    with pytest.raises(ConfigError, match=there_is_none):
         summary_of(Outputs.of(str(tmp_path)))
 
 

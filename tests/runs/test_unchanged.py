@@ -30,7 +30,8 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.pipeline import run
 from fruits.runs.prepare import PreparedRun
 from fruits.runs.progress import Stages
-from fruits.runs.summary import now, summary
+from fruits.runs.run_json import now
+from fruits.runs.summary import summary
 from fruits.runs.unchanged import report_if_unchanged, seconds_if_unchanged
 from fruits.storage.lock import Lock, exclusive
 
