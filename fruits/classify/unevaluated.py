@@ -78,13 +78,13 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
         )
     elif held_out:
         found.append(
-            f"all images are on the {held_out[0]} side, so the model was fitted to them: put "
-            "training images into a folder train, or set split to none"
+            f"all images are on the {held_out[0]} side, so the model was fitted to them: add "
+            "images in a folder train, or set split to none"
         )
     elif list(sides) == [TRAIN]:
         found.append(
-            "all images are on the training side, so there is no evaluation on a split: put other "
-            "images into a folder test, or set split to none"
+            "all images are on the training side, so there is no evaluation on a split: add "
+            "images in a folder test, or set split to none"
         )
     found += _left_out(split, given)
     for label, count in (about.get("loose") or {}).items():
