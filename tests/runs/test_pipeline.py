@@ -523,7 +523,7 @@ def test_the_csv_of_an_earlier_run_is_deleted(
     ("options", "error", "message"),
     [
         ({"images": "{tmp}/nowhere"}, InputError, "does not exist"),
-        ({"components": 9}, ConfigError, "wanted at most 8 .*got 9"),
+        ({"components": 9}, ConfigError, "wanted at most 8, .*got 9"),
         ({"limit": 1}, InputError, "wanted at least two"),
         ({"output": "{tmp}/images/out"}, ConfigError, "outside of the images.*out is in .*images:"),
         ({"output": "{tmp}/images"}, ConfigError, "outside of the images.*images is the folder .*"),
