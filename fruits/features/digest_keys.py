@@ -1,8 +1,9 @@
 """Looks up digests among millions of others, with 8 bytes of memory for each.
 
-The key of a SHA-256 in hexadecimal is its first 8 bytes. Any other text, such as the digest of a
-box or a path, is hashed. Two digests count as equal if their keys are equal: among ten million
-different contents, the probability that any two have the same key is 3 in a million.
+The key of a SHA-256 in hexadecimal is its first 8 bytes, as a big-endian number. Any other text,
+such as the digest of a box or a path, is hashed. Two digests count as equal if their keys are
+equal: among ten million different contents, the probability that any two have the same key is 3 in
+a million.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
@@ -85,6 +87,11 @@ def keys_of(digests: pa.Array | pa.ChunkedArray) -> Keys:
     chunks = digests.chunks if isinstance(digests, pa.ChunkedArray) else [digests]
     parts = [one[start : start + _ROWS] for one in chunks for start in range(0, len(one), _ROWS)]
     return np.concatenate([np.empty(0, np.uint64), *map(_keys, parts)])
+
+
+def photograph_keys(digests: pa.Array | pa.ChunkedArray) -> Keys:
+    """The key of each photograph, (n,): a box, whose digest ends with the box, has the same key."""
+    return keys_of(pc.utf8_slice_codeunits(digests, 0, _DIGITS))
 
 
 def _keys(digests: pa.StringArray) -> Keys:

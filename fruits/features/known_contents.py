@@ -1,4 +1,4 @@
-"""Sets of known contents, by the first eight bytes of their SHA-256.
+"""Sets of known contents, by the keys of their SHA-256: see `fruits.features.digest_keys`.
 
 Small sets are in memory. Large sets are in a sorted file; a lookup reads one block of it, so memory
 does not grow with the number of contents.
@@ -14,26 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from fruits.features.digest_keys import Keys, merged_keys
 from fruits.storage.location import Location
 from fruits.storage.temporary import temporary_folder
 
-Numbers = NDArray[np.uint64]
-
 _BLOCK = 4096
-"""The numbers that a lookup reads: 32 kB."""
+"""The keys that a lookup reads: 32 kB."""
 
 _BUCKETS = 256
-"""One bucket for each first byte; digests are evenly distributed."""
-
-
-def digest_starts(digests: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The first eight bytes of each digest, which is in hexadecimal."""
-    digits = "".join(pc.utf8_slice_codeunits(digests, 0, 16).to_pylist())
-    buffers = [None, pa.py_buffer(bytes.fromhex(digits))]
-    return pa.Array.from_buffers(pa.binary(8), len(digests), buffers).cast(pa.binary())
+"""One bucket for each first byte of a key; digests are evenly distributed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +31,18 @@ class Digests:
     """A set of digests in memory.
 
     Attributes:
-        numbers: The first eight bytes of each digest as a big-endian number, sorted.
+        keys: The keys of the digests, sorted.
     """
 
-    numbers: Numbers
+    keys: Keys
 
     @classmethod
     def of(cls, tables: Iterable[pa.Table]) -> Digests:
-        """Makes a set from tables with a column ``digest`` of eight bytes."""
-        return cls(np.sort(np.concatenate([np.empty(0, np.uint64), *map(_numbers, tables)])))
+        """Makes a set from tables with a column ``key``, uint64."""
+        return cls(merged_keys(map(_keys, tables)))
 
     def __contains__(self, digest: bytes) -> bool:
-        return _has(self.numbers, _number(digest))
+        return _has(self.keys, _key(digest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +51,22 @@ class DigestFile:
 
     Attributes:
         place: The location of the file; if it is in a store, each machine makes a local copy.
-        firsts: The first number of each block of the file.
+        firsts: The first key of each block of the file.
         folder: A function that returns the folder for local copies on this machine.
     """
 
     place: Location
-    firsts: Numbers
+    firsts: Keys
     folder: Callable[[], str]
 
     def __contains__(self, digest: bytes) -> bool:
-        number = _number(digest)
-        block = int(np.searchsorted(self.firsts, number, "right")) - 1
+        key = _key(digest)
+        block = int(np.searchsorted(self.firsts, key, "right")) - 1
         if block < 0:
             return False
         with open(self._path(), "rb") as file:
             file.seek(block * _BLOCK * 8)
-            return _has(np.frombuffer(file.read(_BLOCK * 8), np.uint64), number)
+            return _has(np.frombuffer(file.read(_BLOCK * 8), np.uint64), key)
 
     def _path(self) -> str:
         """The local path of the file; copies it from the store if needed."""
@@ -97,7 +87,7 @@ def write_digests(
     """Writes a file of digests.
 
     Args:
-        tables: tables with a column ``digest`` of eight bytes.
+        tables: tables with a column ``key``, uint64.
         place: the location of the file, which all machines must be able to read.
         folder: see :attr:`DigestFile.folder`; called on each machine.
     """
@@ -110,12 +100,12 @@ def write_digests(
 
 
 def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
-    """Writes the numbers in sorted order, with memory for one bucket, and files next to it."""
+    """Writes the keys in sorted order, with memory for one bucket, and files next to it."""
     buckets = [path.with_suffix(f".{number}") for number in range(_BUCKETS)]
     bounds = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(56)
-    for numbers in map(_numbers, tables):
-        numbers = np.sort(numbers)
-        parts = np.split(numbers, np.searchsorted(numbers, bounds))
+    for keys in map(_keys, tables):
+        keys = np.sort(keys)
+        parts = np.split(keys, np.searchsorted(keys, bounds))
         for bucket, part in zip(buckets, parts, strict=True):
             with bucket.open("ab") as file:
                 part.tofile(file)
@@ -125,23 +115,23 @@ def _write_sorted(tables: Iterable[pa.Table], path: Path) -> None:
             bucket.unlink()
 
 
-def _firsts(path: Path) -> Numbers:
-    """The first number of each block. A memory map would count the whole file as used memory."""
+def _firsts(path: Path) -> Keys:
+    """The first key of each block. A memory map would count the whole file as used memory."""
     with path.open("rb", buffering=0) as file:
         starts = range(0, path.stat().st_size, 8 * _BLOCK)
         numbers = b"".join(os.pread(file.fileno(), 8, start) for start in starts)
     return np.frombuffer(numbers, np.uint64)
 
 
-def _numbers(table: pa.Table) -> Numbers:
-    """The number of each row's digest."""
-    return np.frombuffer(b"".join(table["digest"].to_pylist()), ">u8").astype(np.uint64)
+def _keys(table: pa.Table) -> Keys:
+    keys: Keys = table["key"].to_numpy()
+    return keys
 
 
-def _number(digest: bytes) -> np.uint64:
+def _key(digest: bytes) -> np.uint64:
     return np.uint64(int.from_bytes(digest[:8]))
 
 
-def _has(numbers: Numbers, number: np.uint64) -> bool:
-    place = int(np.searchsorted(numbers, number))
-    return place < len(numbers) and bool(numbers[place] == number)
+def _has(keys: Keys, key: np.uint64) -> bool:
+    place = int(np.searchsorted(keys, key))
+    return place < len(keys) and bool(keys[place] == key)

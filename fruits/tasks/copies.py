@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fruits.features.known_contents import digest_starts
+from fruits.features.digest_keys import photograph_keys
 from fruits.features.rows import FEATURES, REJECTED, read_rows, write_rows
 from fruits.features.writer import FeatureWriter
 from fruits.sources import parts
@@ -33,7 +33,7 @@ ROWS_OF_A_FILE = 4096
 
 _FOUND = pa.schema([FEATURES.field(name) for name in ("sha256", "features")])
 
-_PLACES = pa.schema([("digest", pa.binary()), ("file", pa.string())])
+_PLACES = pa.schema([("key", pa.uint64()), ("file", pa.string())])
 
 _PLACED = COPIES.append(pa.field("file", pa.string())).append(
     pa.field("files", pa.list_(pa.string()))
@@ -80,25 +80,25 @@ def commit_copies(workers: Workers, store: FeatureWriter, copies: Parts, known: 
 
 def _placed(copies: pa.Table, known: Iterable[pa.Table]) -> pa.Table:
     """Adds the names of the files with the rows of each content: the first one, and all of them."""
-    starts = digest_starts(copies["content"])
-    wanted = starts.unique()
+    keys = pa.array(photograph_keys(copies["content"]))
+    wanted = keys.unique()
     found = []
     for part in known:
-        found.append(_places(part.filter(pc.is_in(part["digest"], wanted))))
-        wanted = wanted.filter(pc.invert(pc.is_in(wanted, found[-1]["digest"])))
-    places = pa.concat_tables(found).group_by("digest", use_threads=False)
+        found.append(_places(part.filter(pc.is_in(part["key"], wanted))))
+        wanted = wanted.filter(pc.invert(pc.is_in(wanted, found[-1]["key"])))
+    places = pa.concat_tables(found).group_by("key", use_threads=False)
     places = places.aggregate([("file", "distinct")]).combine_chunks()
-    files = places["file_distinct"].take(pc.index_in(starts, places["digest"]))
+    files = places["file_distinct"].take(pc.index_in(keys, places["key"]))
     placed = copies.append_column("file", pc.list_element(files, 0))
     return placed.append_column("files", files)
 
 
 def _places(rows: pa.Table) -> pa.Table:
-    """The digest and the file of one row for each content, or of one for each of its boxes."""
+    """The key and the file of one row for each content, or of one for each of its boxes."""
     # Many photographs may have the same content; this is the first of them.
-    digests, paths = rows["digest"], photographs(rows["path"])
-    different = digests.unique()
-    first = paths.take(pc.index_in(different, digests)).take(pc.index_in(digests, different))
+    keys, paths = rows["key"], photographs(rows["path"])
+    different = keys.unique()
+    first = paths.take(pc.index_in(different, keys)).take(pc.index_in(keys, different))
     return rows.filter(pc.equal(paths, first)).select(_PLACES.names).cast(_PLACES)
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.features.changes import DERIVED
+from fruits.features.digest_keys import photograph_keys
 from fruits.features.file_groups import group_files
-from fruits.features.known_contents import DigestFile, Digests, digest_starts, write_digests
+from fruits.features.known_contents import DigestFile, Digests, write_digests
 from fruits.features.rows import read_rows
 from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
@@ -26,7 +27,7 @@ from fruits.storage.files import delete
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
 
-KNOWN = LISTING.append(pa.field("digest", pa.binary())).append(pa.field("file", pa.string()))
+KNOWN = LISTING.append(pa.field("key", pa.uint64())).append(pa.field("file", pa.string()))
 """The columns of :func:`known_rows`, with the types of temporary files."""
 
 _READ_FILES = 64
@@ -38,7 +39,7 @@ ROWS = pa.schema(
     [
         *(LISTING.field(name) for name in IDENTITY),
         *((name, _NAMES) for name in DERIVED),
-        ("digest", pa.binary()),
+        ("key", pa.uint64()),
         ("file", _NAMES),
     ]
 )
@@ -51,7 +52,7 @@ _MOST_FILES = 1024
 def known_rows(
     workers: Workers, table: FeatureTable, files: Sequence[Location] | None = None
 ) -> pa.Table:
-    """The identity, label, split, start of the digest, and file of each committed row.
+    """The identity, label, split, key of the content, and file of each committed row.
 
     Args:
         workers: The workers.
@@ -60,7 +61,7 @@ def known_rows(
 
     Returns:
         A table of :data:`ROWS`: ``label``, ``split`` and ``file`` are dictionaries of strings,
-        and ``digest`` has 8 bytes.
+        and ``key`` is that of :func:`fruits.features.digest_keys.photograph_keys`.
     """
     files = table.files() if files is None else files
     found = _read_all(workers, table, files, _read_known, "extract")
@@ -111,7 +112,7 @@ def _read_known(files: Sequence[Location]) -> pa.Table:
     for file in files:
         rows = read_rows(file, [*IDENTITY, *DERIVED, "sha256"])
         columns = [rows[name] for name in (*IDENTITY, *DERIVED)]
-        columns += [digest_starts(rows["sha256"]), pa.repeat(file.name, rows.num_rows)]
+        columns += [photograph_keys(rows["sha256"]), pa.repeat(file.name, rows.num_rows)]
         found.append(pa.table(columns, ROWS.names).cast(ROWS))
     return pa.concat_tables(found)
 

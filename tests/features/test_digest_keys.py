@@ -5,7 +5,7 @@ import random
 
 import pyarrow as pa
 
-from fruits.features.digest_keys import digest_keys, is_in, keys_of
+from fruits.features.digest_keys import digest_keys, is_in, keys_of, photograph_keys
 
 
 def test_contents_are_found_in_any_order() -> None:
@@ -41,6 +41,12 @@ def test_the_key_of_a_digest_does_not_depend_on_its_neighbours() -> None:
     mixed = keys_of(pa.array([None, *others, *drawn]))
     assert mixed[1 + len(others) :].tolist() == alone.tolist()
     assert len({*mixed[1:].tolist()}) == len(others) + len(drawn)
+
+
+def test_a_box_has_the_key_of_its_photograph() -> None:
+    digest = hashlib.sha256(b"a").hexdigest()
+    whole, box = photograph_keys(pa.array([digest, f"{digest}#xywh=1,2,3,4"])).tolist()
+    assert whole == box == int(digest[:16], 16)
 
 
 def test_keys_of_slices_and_of_several_chunks_are_those_of_the_whole() -> None:

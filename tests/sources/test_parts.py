@@ -339,7 +339,8 @@ def test_digests_are_found_in_a_file_as_in_memory(
     rng = np.random.default_rng(0)
     known = [rng.bytes(8) for _ in range(20_000)] + [bytes(8), b"\xff" * 8]
     others = [rng.bytes(8) for _ in range(2_000)] + [bytes(7) + b"\1"]
-    tables = [pa.table({"digest": known[n::3]}) for n in range(3)]
+    keys = [int.from_bytes(digest) for digest in known]
+    tables = [pa.table({"key": pa.array(keys[n::3], pa.uint64())}) for n in range(3)]
     in_file = write_digests(tables, Location.of(f"{tmp_path}/new/digests"))
     in_store = write_digests(tables, Location.of("memory://bucket/digests"), lambda: str(tmp_path))
     in_memory = Digests.of(tables)
