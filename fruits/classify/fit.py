@@ -35,13 +35,6 @@ _SPARE = 16
 """The number of vectors in addition to the rank, to find the space that a matrix spans."""
 
 
-class Total(Protocol):
-    """A sum of features, (d,)."""
-
-    def to_float(self) -> Array:
-        """The sum in float64."""
-
-
 class LabelTotal(Protocol):
     """The number of rows of a label, and the sum of their features."""
 
@@ -49,9 +42,8 @@ class LabelTotal(Protocol):
     def count(self) -> int:
         """The number of rows of the label."""
 
-    @property
-    def total(self) -> Total:
-        """The sum of their features."""
+    def sum(self) -> Array:
+        """(d,) float64, the sum of their features."""
 
 
 class Measured(Protocol):
@@ -112,7 +104,7 @@ class Discriminant:
         """
         labels = _labels_of(moments)
         counts = np.array([moments.labels[label].count for label in labels], np.int64)
-        means = np.stack([moments.labels[label].total.to_float() for label in labels])
+        means = np.stack([moments.labels[label].sum() for label in labels])
         means /= counts[:, np.newaxis]
         count, mean = moments.count, moments.mean
         between = (means - mean) * np.sqrt(counts / count)[:, np.newaxis]

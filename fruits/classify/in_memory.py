@@ -21,22 +21,15 @@ from fruits.classify.transforms import transform_features
 
 
 @dataclass(frozen=True, eq=False)
-class RowTotal:
-    """A sum of features, (d,) float64."""
-
-    values: Array
-
-    def to_float(self) -> Array:
-        """The sum itself."""
-        return self.values
-
-
-@dataclass(frozen=True, eq=False)
 class RowsOfLabel:
-    """The number of rows of a label, and the sum of their features."""
+    """The number of rows of a label, and the (d,) float64 sum of their features."""
 
     count: int
-    total: RowTotal
+    total: Array
+
+    def sum(self) -> Array:
+        """The sum of the features."""
+        return self.total
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +61,7 @@ class RowMoments:
         known, starts = np.unique(names[order], return_index=True)
         found: dict[str | None, RowsOfLabel] = {}
         for label, own in zip(known.tolist(), np.split(order, starts[1:]), strict=False):
-            found[label] = RowsOfLabel(len(own), RowTotal(rows[own].sum(axis=0)))
+            found[label] = RowsOfLabel(len(own), rows[own].sum(axis=0))
         return found
 
     @property

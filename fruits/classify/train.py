@@ -224,7 +224,7 @@ def _leaves_a_model(moments: Mapping[str, Measured], fold: Fold) -> bool:
         less = gone.labels.get(label)
         count = sums.count - (less.count if less else 0)
         if count:
-            left = sums.total.to_float() - (less.total.to_float() if less else 0)
+            left = sums.sum() - (less.sum() if less else 0)
             first = left / count if first is None else first
             labels += 1
             if not np.allclose(left / count, first):

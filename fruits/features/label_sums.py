@@ -29,6 +29,10 @@ class LabelSums:
     minimum: Array
     maximum: Array
 
+    def sum(self) -> Array:
+        """(d,) float64, the sums of the features."""
+        return self.total.to_float()
+
 
 def add_ranges(
     labels: dict[str | None, LabelSums],

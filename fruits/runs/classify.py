@@ -139,7 +139,7 @@ def _folds(
 def _means(moments: Measured) -> Array:
     """The (c, d) means of the labels, in their order."""
     sums = [sums for label, sums in moments.labels.items() if label is not None]
-    return np.stack([one.total.to_float() / one.count for one in sums])
+    return np.stack([one.sum() / one.count for one in sums])
 
 
 def _about(

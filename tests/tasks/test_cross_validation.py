@@ -188,10 +188,7 @@ def sums(found: tuple[dict[str, Moments], list[Fold]]) -> list[Any]:
     every = [*moments.values(), *(own for fold in folds for own in fold.moments.values())]
     return [
         *([(m.products.low, m.products.words.tolist()), m.mean.tolist()] for m in every),
-        *(
-            {name: (s.count, s.total.to_float().tolist()) for name, s in m.labels.items()}
-            for m in every
-        ),
+        *({name: (s.count, s.sum().tolist()) for name, s in m.labels.items()} for m in every),
         *((fold.features().tolist(), list(fold.labels)) for fold in folds),
     ]
 
