@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from fruits.features.file_groups import file_sizes, group_files
-from fruits.features.moments_file import merge_files
 from fruits.features.rows import FEATURES, read_rows, write_rows
 from fruits.features.table import CHUNKS_FOLDER, THUMBNAILS, THUMBNAILS_FOLDER, Chunk
 from fruits.features.writer import STAGED, FeatureWriter
@@ -48,13 +47,13 @@ class Compaction:
         chunks: The chunks to replace.
         kept: The names of the files that do not change.
         joins: For each joined file, its name and the names of its parts.
-        moments: For each joined file of moments, its staged location and its parts.
+        moments: For each joined file of moments, its parts and its staged location.
     """
 
     chunks: list[Chunk]
     kept: list[str]
     joins: list[tuple[str, list[str]]]
-    moments: list[tuple[Location, list[Location]]]
+    moments: list[tuple[list[Location], Location]]
 
 
 def plan_compactions(writer: FeatureWriter) -> list[Compaction]:
@@ -95,15 +94,6 @@ def join_files(root: Location, join: tuple[str, list[str]]) -> None:
     write_rows(root / STAGED / name, _together([root / part for part in parts], FEATURES))
 
 
-def join_moments(join: tuple[Location, list[Location]]) -> None:
-    """Stages the joined moments of some chunks; damaged moments are measured again later."""
-    target, parts = join
-    try:
-        merge_files(parts, target)
-    except ValueError:
-        return
-
-
 def commit_compaction(writer: FeatureWriter, compaction: Compaction) -> Chunk:
     """Replaces the parts by the joined chunk, whose files must be staged.
 
@@ -111,14 +101,14 @@ def commit_compaction(writer: FeatureWriter, compaction: Compaction) -> Chunk:
     once. :meth:`FeatureWriter.delete_replaced` deletes the parts.
     """
     joined = [name for name, _ in compaction.joins]
-    moments = [staged for staged, _ in compaction.moments]
+    moments = [staged for _, staged in compaction.moments]
     return writer.replace_chunks(compaction.chunks, compaction.kept + joined, joined, moments)
 
 
 def _moments(
     writer: FeatureWriter, chunks: Sequence[Chunk], there: set[str]
-) -> list[tuple[Location, list[Location]]]:
-    """The kinds of moments that all chunks have: their staged location, and their parts.
+) -> list[tuple[list[Location], Location]]:
+    """The kinds of moments that all chunks have: their parts, and their staged location.
 
     Args:
         writer: the features.
@@ -132,7 +122,7 @@ def _moments(
         names = [f"{chunk.number:06}.{suffix}" for chunk in filled]
         if there.issuperset(names):
             parts = [writer.root / CHUNKS_FOLDER / name for name in names]
-            found.append((writer.staged / f"{uuid.uuid4().hex}.{suffix}", parts))
+            found.append((parts, writer.staged / f"{uuid.uuid4().hex}.{suffix}"))
     return found
 
 

@@ -37,3 +37,14 @@ def merge_files(
     """
     total = reduce(Moments.merge, map(read_moments, files), Moments.empty())
     replace(target, reduce(Moments.subtract, map(read_moments, without), total).to_bytes())
+
+
+def try_merge(
+    files: Iterable[Location], target: Location, without: Iterable[Location] = ()
+) -> bool:
+    """Like :func:`merge_files`; False, without a result, if files are missing, damaged or wrong."""
+    try:
+        merge_files(files, target, without)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fruits.classify.transforms import transform_features
 from fruits.features.moments import Moments
-from fruits.features.moments_file import merge_files
+from fruits.features.moments_file import try_merge
 from fruits.features.rows import lists, matrix, read_rows, write_rows
 from fruits.folds.kept_folds import FOLDED, KeptFolds, fold_moments
 from fruits.folds.row_actions import (
@@ -216,11 +216,7 @@ class Merge:
 
     def run(self) -> bool:
         """Writes the result; False if stored files are missing, damaged or of other rows."""
-        try:
-            merge_files(self.added, self.target, self.subtracted)
-        except (FileNotFoundError, ValueError):
-            return False
-        return True
+        return try_merge(self.added, self.target, self.subtracted)
 
 
 def plan_merges(

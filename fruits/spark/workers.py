@@ -10,7 +10,7 @@ import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pyarrow as pa
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -18,11 +18,7 @@ from pyspark import AccumulatorParam, SparkFiles
 from pyspark.sql import SparkSession
 
 from fruits.spark.failures import DIED, SparkError
-from fruits.tasks.workers import Shared, WorkerDiedError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-T = TypeVar("T")
+from fruits.tasks.workers import Item, Result, Shared, T, WorkerDiedError
 
 # The local property with the description of a job in Spark's UI.
 DESCRIPTION = "spark.job.description"

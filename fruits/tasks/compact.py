@@ -1,11 +1,7 @@
 """Joins small chunks of features in tasks: see :mod:`fruits.features.compaction`."""
 
-from fruits.features.compaction import (
-    commit_compaction,
-    join_files,
-    join_moments,
-    plan_compactions,
-)
+from fruits.features.compaction import commit_compaction, join_files, plan_compactions
+from fruits.features.moments_file import try_merge
 from fruits.features.writer import FeatureWriter
 from fruits.tasks.workers import Workers
 
@@ -28,7 +24,8 @@ def compact(workers: Workers, writer: FeatureWriter) -> int:
         files = [join for one in planned for join in one.joins]
         workers.run(lambda join: join_files(root, join), files, what)
         moments = [join for one in planned for join in one.moments]
-        workers.run(join_moments, moments, f"{what}, moments")
+        # Damaged moments are measured again later.
+        workers.run(lambda join: try_merge(*join), moments, f"{what}, moments")
         for one in planned:
             commit_compaction(writer, one)
         writer.delete_replaced()

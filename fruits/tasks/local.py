@@ -16,17 +16,13 @@ from functools import lru_cache, partial
 from multiprocessing import Pipe
 from pathlib import Path
 from threading import Event
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import cloudpickle
 
 from fruits.errors import StorageError
 from fruits.storage.processes import ending
-from fruits.tasks.workers import Shared, WorkerDiedError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-T = TypeVar("T")
+from fruits.tasks.workers import Item, Result, Shared, T, WorkerDiedError
 
 _SHARED = 4
 """Shared values that a worker keeps in memory, after the tasks that use them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from fruits.features.moments_file import merge_files
+from fruits.features.moments_file import try_merge
 from fruits.storage.files import delete_files
 from fruits.storage.location import Location
 from fruits.tasks.workers import Workers
@@ -30,19 +30,10 @@ def merged(workers: Workers, files: Sequence[Location], folder: Location) -> lis
     while len(found) > MERGED and whole:
         groups = [found[n : n + MERGED] for n in range(0, len(found), MERGED)]
         jobs = [(group, folder / f"{uuid.uuid4().hex}.moments") for group in groups]
-        done = workers.run(_merge, jobs, f"fit: merge {len(found):,} moments")
+        done = workers.run(lambda job: try_merge(*job), jobs, f"fit: merge {len(found):,} moments")
         whole = all(done)
         both = zip(jobs, done, strict=True)
         fewer = [file for (group, target), one in both for file in ([target] if one else group)]
         delete_files(folder, [file.path for file in {*found} - {*files, *fewer}])
         found = fewer
     return found
-
-
-def _merge(job: tuple[list[Location], Location]) -> bool:
-    """Merges a group; False if a file is damaged."""
-    try:
-        merge_files(*job)
-    except ValueError:
-        return False
-    return True
