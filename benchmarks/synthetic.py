@@ -10,7 +10,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -161,7 +160,6 @@ def install() -> None:
     from fruits.planning import estimate
     from fruits.planning.probe import Probe
     from fruits.predictor import write
-    from fruits.runs import extract as runs_extract
     from fruits.runs import prepare
     from fruits.tasks import extract
 
@@ -172,7 +170,7 @@ def install() -> None:
     probed = Probe(48, 0, memory=0, thumbnail=0.0, pixels=1, most_pixels=1, **costs)
     _replace(estimate, "probe", lambda listing, graph: probed)
     _replace(extract, "featurize", featurize)
-    _replace(runs_extract, "extract", partial(extract.extract, contents=contents_of))
+    _replace(extract, "contents_of", contents_of)
     # OpenVINO would read the network, which does not exist.
     _replace(write, "classification_model", lambda graph, classifier: {})
 

@@ -30,9 +30,8 @@ from fruits.sources.row_counts import value_counts
 from fruits.sources.spread import Spread, divide
 from fruits.tasks import update_rows
 from fruits.tasks.compact import compact
-from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
-from fruits.tasks.known import divided_by_known, known_digests, known_parts
+from fruits.tasks.known import divided_by_known, known_parts
 
 REASONS = ["path", "label", "error"]
 
@@ -149,23 +148,16 @@ def _divided(context: RunContext, bounds: Sequence[str]) -> RunContext:
 
 def _extracted(context: RunContext, missing: Parts, known: Parts) -> Extraction:
     """Extracts the missing features, with a progress bar."""
-    workers, store, progress = context.workers, context.store, context.stages.progress
-
-    def save(copies: Parts) -> None:
-        commit_copies(workers, store, copies, known)
-
-    with (
-        images_bar(missing.num_rows, progress) as bar,
-        known_digests(workers, store, known) as digests,
-    ):
-        done = extract(
-            *(workers, missing, digests, context.graph, store, context.config.chunk),
-            progress=partial(_advance, bar),
-            save_copies=save,
+    with images_bar(missing.num_rows, context.stages.progress) as bar:
+        return extract(
+            context.workers,
+            missing,
+            known,
+            context.graph,
+            context.store,
+            context.config.chunk,
+            partial(_advance, bar),
         )
-    if done.copies.num_rows:
-        save(done.copies)
-    return done
 
 
 def _compared(context: RunContext, known: Parts) -> tuple[Parts, Spread]:

@@ -10,7 +10,6 @@ import pytest
 from committed import drop
 
 from fruits.errors import OutputError
-from fruits.features.known_contents import Digests
 from fruits.features.moments import Moments
 from fruits.features.rows import FEATURES, REJECTED, write_rows
 from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
@@ -33,8 +32,8 @@ def grow(
 ) -> Callable[[pa.Table, int], None]:
     def grow(listing: pa.Table, chunk: int) -> None:
         known = known_rows(workers, store)
-        left, digests = Parts.of(anti_join(listing, known)), Digests.of([known])
-        extract(workers, left, digests, graph, store, chunk)
+        left = Parts.of(anti_join(listing, known))
+        extract(workers, left, Parts.of(known), graph, store, chunk)
 
     return grow
 

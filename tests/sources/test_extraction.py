@@ -7,14 +7,12 @@ import pandas as pd
 from forms import as_parquet, as_table, as_tar, as_zip
 from pyspark.sql import SparkSession
 
-from fruits.features.known_contents import Digests
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.sources.open_source import open_source
 from fruits.spark.workers import SparkWorkers
 from fruits.storage.location import Location
 from fruits.storage.lock import exclusive
-from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, extract
 from fruits.tasks.known import known_parts
 
@@ -25,10 +23,7 @@ def extracted(spark: SparkSession, graph: CompiledGraph, place: str, out: Path) 
         store = FeatureWriter(Location.of(f"{out}/features"), lock)
         known = known_parts(workers, store, ())
         images = open_source(place).found().images
-        made = extract(*(workers, images, Digests.of(known), graph, store, 7))
-        if made.copies.num_rows:
-            commit_copies(workers, store, made.copies, known)
-    return made
+        return extract(workers, images, known, graph, store, 7)
 
 
 def as_binary_files(spark: SparkSession, root: Path, target: Path) -> Path:

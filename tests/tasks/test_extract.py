@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from fruits.errors import OutputError
-from fruits.features.known_contents import Digests
 from fruits.features.rows import FEATURES, REJECTED
 from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
@@ -27,9 +26,9 @@ from fruits.sources.reading import contents_of as read_items
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks import commits
+from fruits.tasks import extract as extraction
 from fruits.tasks import image_ranges as sizes_of_tasks
 from fruits.tasks.commits import Outcome
-from fruits.tasks.copies import commit_copies
 from fruits.tasks.extract import Extraction, most_images
 from fruits.tasks.extract import extract as extract_files
 from fruits.tasks.image_ranges import MOST_IMAGES, image_ranges
@@ -49,7 +48,7 @@ def extract(
 ) -> Extraction:
     with exclusive(f"file:{folder}/_lock") as lock:
         store = FeatureWriter(Location.of(f"{folder}/features"), lock)
-        known = Digests.of(known_parts(workers, store, ()))
+        known = known_parts(workers, store, ())
         return extract_files(workers, Parts.of(listing), known, graph, store, chunk, progress)
 
 
@@ -121,8 +120,8 @@ def test_images_without_features_are_returned_with_their_reasons(
     listing = find_images(str(root)).images
     (root / "Plum" / "9_100.jpg").unlink()
 
-    extraction = extract(workers, listing, graph, tmp_path / "out", 8)
-    rejected = extraction.rejected.table()
+    made = extract(workers, listing, graph, tmp_path / "out", 8)
+    rejected = made.rejected.table()
 
     assert rejected.schema == REJECTED
     reasons = {Path(row["path"]).name: row["error"] for row in rejected.to_pylist()}
@@ -135,7 +134,7 @@ def test_images_without_features_are_returned_with_their_reasons(
     assert reasons["9_100.jpg"].startswith("unreadable: ")
     committed = pd.read_parquet(tmp_path / "out" / "features")["path"]
     assert set(committed) | set(rejected["path"].to_pylist()) == set(listing["path"].to_pylist())
-    assert len(committed) == extraction.extracted == 19
+    assert len(committed) == made.extracted == 19
 
 
 def test_a_chunk_of_only_bad_images_is_committed(
@@ -144,8 +143,8 @@ def test_a_chunk_of_only_bad_images_is_committed(
     root = draw({"Fig": 4})
     for file in (root / "Fig").iterdir():
         file.write_text("no picture")
-    extraction = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 10)
-    assert (extraction.extracted, extraction.rejected.num_rows) == (0, 4)
+    made = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 10)
+    assert (made.extracted, made.rejected.num_rows) == (0, 4)
     assert list((tmp_path / "out" / "features").glob("*.parquet")) == []
 
 
@@ -157,11 +156,8 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
     (root / "Fig").rename(root / "Ficus")
     draw({"Lime": 2}, seed=9)
     (root / "Lime" / "twin.jpg").write_bytes((root / "Ficus" / "3_100.jpg").read_bytes())
-    extraction = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
-    assert (extraction.extracted, extraction.rejected.num_rows) == (2, 0)
-    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
-        commit_copies(workers, store, extraction.copies, known_parts(workers, store, ()))
+    made = extract(workers, find_images(str(root)).images, graph, tmp_path / "out", 4)
+    assert (made.extracted, made.rejected.num_rows) == (2, 0)
     rows = pd.read_parquet(tmp_path / "out" / "features")
     assert rows["label"].value_counts().to_dict() == {"Fig": 6, "Ficus": 6, "Lime": 3}
     for _, same in rows.groupby("sha256"):
@@ -171,7 +167,11 @@ def test_contents_that_are_known_under_another_name_cost_no_cnn(
 
 
 def test_extraction_takes_items_of_any_source(
-    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers,
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = draw({"Fig": 5})
     pictures = [file.read_bytes() for file in sorted(folder.rglob("*.jpg"))]
@@ -188,11 +188,9 @@ def test_extraction_takes_items_of_any_source(
             number = int(path.rpartition("/")[2])
             yield pictures[number] if number else OSError("number 0 cannot be read")
 
-    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
-        known = Digests.of(known_parts(workers, store, ()))
-        listing = Parts.of(pa.table(columns, schema=LISTING))
-        made = extract_files(*(workers, listing, known, graph, store, 10), contents=numbered)
+    monkeypatch.setattr(extraction, "contents_of", numbered)
+    listing = pa.table(columns, schema=LISTING)
+    made = extract(workers, listing, graph, tmp_path / "out", 10)
     assert (made.extracted, made.rejected.table()["path"].to_pylist()) == (4, ["numbered:/Fig/0"])
     assert "number 0 cannot be read" in made.rejected.table()["error"][0].as_py()
     rows = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
@@ -201,7 +199,11 @@ def test_extraction_takes_items_of_any_source(
 
 
 def test_tasks_read_the_rows_of_a_parquet_file_in_order(
-    workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
+    workers: Workers,
+    graph: CompiledGraph,
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images = [file.read_bytes() for file in (draw({"Fig": 12}) / "Fig").iterdir()]
     pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet")
@@ -213,12 +215,8 @@ def test_tasks_read_the_rows_of_a_parquet_file_in_order(
         ordered = rows == sorted(rows)
         return (one if ordered else OSError(f"rows {rows}") for one in read_items(items))
 
-    with exclusive(f"file:{tmp_path}/out/_lock") as lock:
-        store = FeatureWriter(Location.of(f"{tmp_path}/out/features"), lock)
-        known = Digests.of(known_parts(workers, store, ()))
-        made = extract_files(
-            *(workers, Parts.of(listing), known, graph, store, 100), contents=in_order
-        )
+    monkeypatch.setattr(extraction, "contents_of", in_order)
+    made = extract(workers, listing, graph, tmp_path / "out", 100)
     assert made.rejected.table()["error"].to_pylist() == []
     assert made.extracted == 12
 
@@ -237,8 +235,8 @@ def test_without_images_nothing_is_written(
     workers: Workers, graph: CompiledGraph, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     listing = find_images(str(draw({"Fig": 1}))).images.slice(0, 0)
-    extraction = extract(workers, listing, graph, tmp_path / "out", 4)
-    assert (extraction.extracted, extraction.rejected.num_rows) == (0, 0)
+    made = extract(workers, listing, graph, tmp_path / "out", 4)
+    assert (made.extracted, made.rejected.num_rows) == (0, 0)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -277,10 +275,10 @@ def test_finished_images_are_committed_while_other_tasks_run(
     listing, told = find_images(str(root)).images, [0]
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock)
-        known = Digests.of(known_parts(workers, store, ()))
-        extraction = extract_files(workers, Parts.of(listing), known, graph, store, 10, told.append)
+        known = known_parts(workers, store, ())
+        made = extract_files(workers, Parts.of(listing), known, graph, store, 10, told.append)
         chunks = store.chunks()
-    assert (extraction.extracted, extraction.rejected.num_rows) == (11, 2)
+    assert (made.extracted, made.rejected.num_rows) == (11, 2)
     # Two chunks, the first of which was committed in parts.
     assert [len(chunk.files) for chunk in chunks] == [8, 3]
     assert [chunk.rejected.num_rows for chunk in chunks] == [2, 0]
@@ -289,7 +287,7 @@ def test_finished_images_are_committed_while_other_tasks_run(
     assert told == sorted(told)
     assert told[-1] == 13
     table = pd.read_parquet(tmp_path / "out" / "features").sort_values("path")
-    rejected = extraction.rejected.table()["path"].to_pylist()
+    rejected = made.rejected.table()["path"].to_pylist()
     assert sorted([*table["path"], *rejected]) == sorted(listing["path"].to_pylist())
     contents = [Path(path.removeprefix("file:")).read_bytes() for path in table["path"]]
     one_by_one = [next(featurize([content], graph)) for content in contents]
@@ -303,14 +301,14 @@ def test_a_failed_commit_ends_the_job_and_committed_rows_stay(
     listing = find_images(str(draw({"Fig": 8}))).images
     with exclusive(f"file:{tmp_path}/out/_lock") as lock:
         store = CountedCommits(tmp_path / "out", lock, refused=1)
-        known = Digests.of(known_parts(workers, store, ()))
+        known = known_parts(workers, store, ())
         with pytest.raises(OutputError, match="refused"):
             extract_files(workers, Parts.of(listing), known, graph, store, 100)
         [committed] = store.rows
         assert 0 < committed < 8
         store = FeatureWriter(store.root, lock)
         store.sweep()
-        known = Digests.of(known_parts(workers, store, ()))
+        known = known_parts(workers, store, ())
         left = anti_join(listing, known_rows(workers, store))
         rest = extract_files(workers, Parts.of(left), known, graph, store, 100)
     assert rest.extracted == 8 - committed
