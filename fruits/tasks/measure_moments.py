@@ -92,11 +92,8 @@ def _measure(
     parts = {file: _parts(table, file, chunk, share) for file, chunk in chunks.items()}
     jobs = [part for own in parts.values() for part in own]
     what = f"fit: moments of {len(chunks):,} chunks"
-    if paths is None:
-        workers.run(lambda part: _measure_part(part, read), jobs, what)
-    else:
-        with workers.share(paths) as shared:
-            workers.run(lambda part: _measure_part(part, read, shared.value), jobs, what)
+    with workers.share(paths) as shared:
+        workers.run(lambda part: _measure_part(part, read, shared.value), jobs, what)
     divided = {file: [part for part, _ in own] for file, own in parts.items() if len(own) > 1}
     what = f"fit: merge {len(divided):,} chunks"
     workers.run(lambda job: merge_files(job[1], job[0]), list(divided.items()), what)
@@ -106,7 +103,7 @@ def _measure(
 def _measure_part(
     part: tuple[Location, list[Location]],
     read: Callable[..., pa.Table],
-    paths: pa.ChunkedArray | None = None,
+    paths: pa.ChunkedArray | None,
 ) -> None:
     target, files = part
     batches = (b for file in files for b in read(file, paths=paths).to_batches())

@@ -27,21 +27,6 @@ def rows() -> pa.Table:
     return labelled_rows()
 
 
-def test_known_rows_have_their_label_and_their_split(
-    workers: Workers, store: FeatureWriter, rows: pa.Table
-) -> None:
-    assert known_rows(workers, store).num_rows == 0
-    commit(store, rows, 2)
-
-    known = known_rows(workers, store).sort_by("path")
-
-    for name in ("path", "label", "split", "length", "modified"):
-        assert known[name].to_pylist() == rows[name].to_pylist()
-    assert known.schema.equals(
-        known_rows(workers, FeatureWriter(store.root.extended("2"), store.lock)).schema
-    )
-
-
 @pytest.mark.parametrize(
     "gone",
     [[3], [0, 1, 2, 60, 119], [n for n in range(ROWS) if n % 4 == 1], list(range(10, 30))],
