@@ -72,7 +72,7 @@ class Sources:
         An image that is in several places is listed once.
 
         Raises:
-            InputError: two places have different values for the same image.
+            InputError: two places have different labels, splits or groups for the same image.
         """
         with closing(self._found_in_each()) as listings:
             found = merge_listings(listings)
@@ -182,7 +182,7 @@ def merge_listings(listings: Iterator[Found]) -> Found:
     """Merges listings one after the other; an image that is in several of them is listed once.
 
     Raises:
-        InputError: two listings have different values for the same image.
+        InputError: two listings have different labels, splits or groups for the same image.
     """
     first, second = next(listings), next(listings, None)
     if second is None:

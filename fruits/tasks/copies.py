@@ -79,7 +79,7 @@ def commit_copies(workers: Workers, store: FeatureWriter, copies: Parts, known: 
 
 
 def _placed(copies: pa.Table, known: Iterable[pa.Table]) -> pa.Table:
-    """Adds the names of the files with the rows of each content: the first one, and all of them."""
+    """Adds ``files``, the committed files with the content's features, and ``file``, the first."""
     keys = pa.array(photograph_keys(copies["content"]))
     wanted = keys.unique()
     found = []
@@ -94,7 +94,7 @@ def _placed(copies: pa.Table, known: Iterable[pa.Table]) -> pa.Table:
 
 
 def _places(rows: pa.Table) -> pa.Table:
-    """The key and the file of one row for each content, or of one for each of its boxes."""
+    """For each content, the rows of one photograph that has it: one row, or one for each box."""
     # Many photographs may have the same content; this is the first of them.
     keys, paths = rows["key"], photographs(rows["path"])
     different = keys.unique()

@@ -51,7 +51,7 @@ ROWS = FEATURES.append(pa.field("thumbnail", pa.binary()))
 
 @dataclass(frozen=True)
 class Extraction:
-    """The result of an extraction. Files that are in none of these are copies of known contents.
+    """The result of an extraction. Files that are in neither are copies, whose rows are committed.
 
     Attributes:
         extracted: The number of files that went through the CNN and have features.
