@@ -33,7 +33,7 @@ PYTHONUNBUFFERED=1 "${install[@]}" --no-build-isolation --progress-bar off -r "$
             ;;
         Building) [ "$name" != wheels ] || say "building ${rest##* }" ;;
         Installing) say "unpacking; the longest part" ;;
-        Successfully) say "installed" ;;
+        Successfully) [ "$name" != installed ] || say "installed" ;;
         esac
     done
 [ -z "$start" ] || echo

@@ -55,6 +55,42 @@ def test_a_new_java_is_accepted_silently(tmp_path: Path, version: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+# What pip prints while it installs one package from a wheel and one from its source.
+PIP = """\
+Collecting numpy==2.3.1 (from -r lock (line 1))
+  Downloading numpy-2.3.1-cp311-cp311-manylinux_2_28_x86_64.whl.metadata (62 kB)
+Collecting pyspark==4.3.0 (from -r lock (line 2))
+  Downloading pyspark-4.3.0.tar.gz (434.2 MB)
+  Preparing metadata (pyproject.toml): started
+Building wheels for collected packages: pyspark
+  Building wheel for pyspark (pyproject.toml): started
+  Building wheel for pyspark (pyproject.toml): finished with status 'done'
+Successfully built pyspark
+Installing collected packages: pyspark, numpy
+Successfully installed numpy-2.3.1 pyspark-4.3.0
+"""
+
+
+def test_an_installation_says_installed_only_at_its_end(tmp_path: Path) -> None:
+    (tmp_path / "pip.txt").write_text(PIP)
+    (tmp_path / "lock").write_text("numpy==2.3.1 \\\npyspark==4.3.0 \\\n")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncase \"$*\" in *isolation*) cat '{tmp_path}/pip.txt' ;; esac\n")
+    python.chmod(0o755)
+
+    done = script("install.sh", python, tmp_path / "lock")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert lines == [
+        "50 %",
+        "100 %",
+        "building pyspark",
+        "unpacking; the longest part",
+        "installed",
+    ]
+
+
 def test_the_copy_of_the_notebook_needs_no_download(tmp_path: Path) -> None:
     copy = tmp_path / "data/notebooks/fruits_pca.ipynb"
     assert script("copy-notebook.sh", NOTEBOOK, copy).returncode == 0
