@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 import papermill
+from jupyter_client import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -17,6 +18,23 @@ from traitlets.config import Config
 PRIVATE = Config({"KernelManager": {"transport": "ipc"}})
 # Otherwise it would report the end of a kernel as an error.
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]
+
+
+def is_interrupted() -> bool:
+    """Whether the user has interrupted."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+class Manager(AsyncKernelManager):
+    """Interrupts the kernel only if the user interrupts.
+
+    Other managers interrupt every kernel before they stop it. If the kernel has just answered, it
+    then stops before its child processes, and asyncio reports an unfinished task.
+    """
+
+    async def _async_interrupt_kernel(self) -> None:
+        if is_interrupted():
+            await super()._async_interrupt_kernel()
 
 
 class Screen:
@@ -27,7 +45,7 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Passes text on, unless the user has interrupted."""
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        if not is_interrupted():
             self.stream.write(text)
 
     def flush(self) -> None:
@@ -56,6 +74,7 @@ def main(notebook: str, copy: str, *options: str) -> int:
             stdout_file=Screen(sys.stdout),
             stderr_file=Screen(sys.stderr),
             config=PRIVATE,
+            kernel_manager_class=Manager,
             extra_arguments=QUIET,
         )
     except PapermillExecutionError as error:

@@ -45,6 +45,27 @@ def test_only_the_output_of_the_cells_is_shown(command: list[str]) -> None:
     assert executed.cells[-1].outputs[0].data["text/plain"] == "2"
 
 
+CHILD = """
+import os, signal
+signal.signal(signal.SIGINT, lambda *_: os.write(2, b"interrupted"))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_kernel_that_has_finished_is_stopped_without_an_interruption(command: list[str]) -> None:
+    write(
+        command,
+        "import subprocess, sys, threading\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdout=subprocess.PIPE)\n"
+        "assert child.stdout.readline() == b'ready\\n'\n"
+        "threading.Thread(target=child.wait, daemon=True).start()",
+    )
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_notebook_starts_in_the_folder_of_its_copy(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     command[3] = str(tmp_path / "demo/copy.ipynb")
