@@ -9,17 +9,11 @@ import zipfile
 from collections.abc import Iterable
 from typing import IO, NamedTuple
 
-from fruits.sources.members import SEPARATOR
+from fruits.sources import tar_archive, zip_archive
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
-from fruits.sources.tar_archive import members_of
 from fruits.sources.tar_index import read_index, rows_of
-from fruits.sources.text import original
-from fruits.sources.zip_archive import list_zip
-from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
-from fruits.storage.ranges import open_ranges
-from fruits.storage.walk import stat_file
 
 FORMATS = ("tar", "zip")
 
@@ -85,12 +79,9 @@ def list_shard(shard: Location, format: str) -> list[Stored]:
     if format == "tar":
         index = read_index(shard.uri, keep=False)[2]
         times = {row.name: (row.modified,) for row in rows_of(index)}
-        members = members_of(index, Selection(), Naming())
-        return [Stored(one.name, one.length, times.get(one.name, ())) for one in members]
-    images = list_zip(shard.uri, Naming(), Selection()).table(["path", "length"])
-    with store_errors(shard.uri), open_ranges(shard, stat_file(shard).length) as file:
-        times = {one.filename: one.date_time for one in zipfile.ZipFile(file).infolist()}
-    prefix = shard.uri + SEPARATOR
-    names = [original(path.removeprefix(prefix)) for path in images["path"].to_pylist()]
-    lengths = images["length"].to_pylist()
-    return [Stored(n, length, times.get(n, ())) for n, length in zip(names, lengths, strict=True)]
+        members = tar_archive.members_of(index, Selection(), Naming())
+    else:
+        directory = zip_archive.read_directory(shard.uri)
+        times = {one.filename: one.date_time for one in directory.entries}
+        members = zip_archive.members_of(directory, Selection())
+    return [Stored(one.name, one.length, times.get(one.name, ())) for one in members]

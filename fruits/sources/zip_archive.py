@@ -14,8 +14,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain, groupby, pairwise
 from operator import attrgetter
+from typing import NamedTuple
 
 from fruits.errors import InputError, one_line
 from fruits.images.size_limits import RefusedItemError
@@ -78,6 +80,22 @@ class ZipArchive:
         return Found(images, selection.passed_over)
 
 
+class Directory(NamedTuple):
+    """The directory of a zip archive.
+
+    Attributes:
+        uri: The URI of the archive.
+        modified: When the archive was last changed.
+        entries: The members.
+        end: The offset of the directory, where the members end.
+    """
+
+    uri: str
+    modified: datetime | int
+    entries: list[zipfile.ZipInfo]
+    end: int
+
+
 def list_zip(place: str, naming: Naming, selection: Selection) -> Parts:
     """Lists the images of a zip archive, as rows of :data:`fruits.sources.members.ITEMS`.
 
@@ -85,6 +103,27 @@ def list_zip(place: str, naming: Naming, selection: Selection) -> Parts:
         place: the path or URI of the archive.
         naming: the rules for labels and splits.
         selection: counts the members that are not images.
+
+    Raises:
+        InputError: the file is missing, or its directory cannot be read.
+        StorageError: the store cannot be used.
+    """
+    found = read_directory(place)
+    members = members_of(found, selection)
+    return gather(tables_of(KIND, found.uri, found.modified, members, naming), ITEMS)
+
+
+def members_of(found: Directory, selection: Selection) -> Iterator[Member]:
+    """The images of an archive; the selection counts the other members."""
+    members = [*_members(found.entries, found.end, selection)]
+    return renamed(members, dict(repeats(one.name for one in members)))
+
+
+def read_directory(place: str) -> Directory:
+    """Reads the directory of a zip archive.
+
+    Args:
+        place: the path or URI of the archive.
 
     Raises:
         InputError: the file is missing, or its directory cannot be read.
@@ -100,7 +139,7 @@ def list_zip(place: str, naming: Naming, selection: Selection) -> Parts:
                 with zipfile.ZipFile(file) as archive:
                     if disk or any(0 < one.volume < _NO_DISK for one in archive.infolist()):
                         raise _one_of_several(place)
-                    members = [*_members(archive.infolist(), archive.start_dir, selection)]
+                    entries, end = archive.infolist(), archive.start_dir
     except FileNotFoundError:
         raise InputError(f"images: wanted a zip archive; {place} does not exist") from None
     except OSError as error:
@@ -113,8 +152,7 @@ def list_zip(place: str, naming: Naming, selection: Selection) -> Parts:
             f"images: wanted a complete zip archive; {place} cannot be read "
             f"({one_line(error)}): copy it again, or pack it again"
         ) from error
-    different = renamed(members, dict(repeats(one.name for one in members)))
-    return gather(tables_of(KIND, location.uri, entry.modified, different, naming), ITEMS)
+    return Directory(location.uri, entry.modified, entries, end)
 
 
 def cut(place: Position, data: memoryview) -> bytes | OSError:

@@ -153,6 +153,17 @@ def test_names_that_are_not_utf_8_are_packed_into_tar_files(tmp_path: Path) -> N
     assert set(read(str(output)).values()) == set(read(str(root)).values())
 
 
+@pytest.mark.parametrize("format", ["tar", "zip"])
+@pytest.mark.parametrize("name", [b"shards\xe9", rb"shards\udce9"])
+def test_the_name_of_the_output_need_not_be_utf_8(
+    draw: Callable[..., Path], tmp_path: Path, name: bytes, format: str
+) -> None:
+    root, output = draw({"Fig": 2}), os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+    assert pack(str(root), output, format).written == 1
+    assert pack(str(root), output, format).written == 0
+    assert sorted(map(bytes, read(output).values())) == sorted(files_of(root).values())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", [".photos", "@eaDir"])
 def test_a_folder_whose_name_hides_its_images_is_refused_before_anything_is_written(
     draw: Callable[..., Path], tmp_path: Path, name: str
