@@ -6,6 +6,7 @@ existing shards are checked, and only missing or outdated shards are written.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -19,8 +20,9 @@ import pyarrow.compute as pc
 
 from fruits.errors import ConfigError, InputError, OutputError, one_line
 from fruits.sources.folder import Folder, contents_of
+from fruits.sources.members import normal_name
 from fruits.sources.parts import Parts
-from fruits.sources.selection import reason_to_skip
+from fruits.sources.selection import Selection, reason_to_skip
 from fruits.sources.shards import FORMATS, Time, list_shard, stored_time, write_shard
 from fruits.sources.text import original, storable
 from fruits.storage.failures import store_errors
@@ -84,8 +86,7 @@ def pack(
             "link to it that has another name"
         )
     found = Folder(images).found()
-    if format == "zip":
-        _require_unicode(source, found.images)
+    _require_names(source, found.images, format)
     counts = _counts(found.images, shard_bytes)
     names = [f"shard-{number:05}.{format}" for number in range(len(counts))]
     there = _there(target)
@@ -122,21 +123,34 @@ def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
         )
 
 
-def _require_unicode(source: Location, images: Parts) -> None:
-    """Checks that all names can be stored in a zip archive.
+def _require_names(source: Location, images: Parts, format: str) -> None:
+    """Checks that all images have the same names in shards.
 
     Raises:
-        InputError: a name is not UTF-8.
+        InputError: a run would read an image of a shard by another name, or not at all; or the name
+            is not UTF-8, and the shards are zip archives.
     """
-    for part in images:
-        for name in _names(source, part.filter(pc.match_substring(part["path"], "\\ud"))):
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"images: wanted names in UTF-8 for zip archives; got {storable(name)}: "
-                    "rename it, or pack with --format tar"
-                ) from None
+    selection = Selection()
+    for name in itertools.chain.from_iterable(_names(source, part) for part in images):
+        if normal_name(name) != (name, None) or not selection.is_image(name):
+            raise InputError(
+                f"images: wanted images that keep their names in shards; {storable(name)} would "
+                "get another name there, or be skipped: rename it, or move it out of the images"
+            )
+        if format == "zip" and not _is_unicode(name):
+            raise InputError(
+                f"images: wanted names in UTF-8 for zip archives; got {storable(name)}: "
+                "rename it, or pack with --format tar"
+            )
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a name has no bytes that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _counts(files: Parts, shard_bytes: int) -> list[int]:

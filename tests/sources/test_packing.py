@@ -176,6 +176,28 @@ def test_a_folder_whose_name_hides_its_images_is_refused_before_anything_is_writ
     assert pack(str(tmp_path / "photos"), str(output)).images == 2
 
 
+@pytest.mark.parametrize("format", ["tar", "zip"])
+def test_images_that_would_get_other_names_in_shards_are_refused_before_anything_is_written(
+    bucket: Any, draw: Callable[..., Path], tmp_path: Path, format: str
+) -> None:
+    output = tmp_path / "shards"
+    for name in ("A//2.jpg", "A/./2.jpg"):
+        bucket.put_object(Key=f"photos/{name}", Body=b"x")
+        with pytest.raises(InputError, match=rf"; photos/{name} would get another name .*rename"):
+            pack("s3://fruits/photos", str(output), format)
+        bucket.Object(f"photos/{name}").delete()
+    root = draw({"Fig": 1})
+    (root / r"a\..\b.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"images/a\\..\\b\.jpg would get another name"):
+        pack(str(root), str(output), format)
+    # Directly in that folder it is an image; in a folder of a shard, it is the plot of a run.
+    plots = draw({"Fig": 1}, "plots")
+    (plots / "scree.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"plots/scree\.png would .* be skipped"):
+        pack(str(plots), str(output), format)
+    assert not output.exists()
+
+
 def test_a_stopped_packing_leaves_no_part_of_a_shard(tmp_path: Path) -> None:
     root, output = tmp_path / "images", tmp_path / "shards"
     root.mkdir()
