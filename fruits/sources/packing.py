@@ -6,7 +6,6 @@ existing shards are checked, and only missing or outdated shards are written.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -20,11 +19,11 @@ import pyarrow.compute as pc
 
 from fruits.errors import ConfigError, InputError, OutputError, one_line
 from fruits.sources.folder import Folder, contents_of
-from fruits.sources.members import normal_name
 from fruits.sources.parts import Parts
-from fruits.sources.selection import Selection, reason_to_skip
-from fruits.sources.shards import FORMATS, Time, list_shard, stored_time, write_shard
-from fruits.sources.text import original, storable
+from fruits.sources.selection import reason_to_skip
+from fruits.sources.shard_contents import expected, is_outdated, require_names
+from fruits.sources.shards import FORMATS, Stored, Time, list_shard, write_shard
+from fruits.sources.text import storable
 from fruits.storage.failures import store_errors
 from fruits.storage.location import Location
 from fruits.storage.walk import files_in
@@ -86,20 +85,24 @@ def pack(
             "link to it that has another name"
         )
     found = Folder(images).found()
-    _require_names(source, found.images, format)
+    require_names(source, found.images, format)
     counts = _counts(found.images, shard_bytes)
     names = [f"shard-{number:05}.{format}" for number in range(len(counts))]
     there = _there(target)
     if others := sorted(set(there) - set(names)):
         raise OutputError(
             f"output: wanted an empty folder, or one of an earlier packing of {images} with the "
-            f"same options; {output} has {others[0]}: give another output"
+            f"same options; {output} has {others[0]}: move it away, or give "
+            "another output"
         )
     done = written = 0
     for name, part in zip(names, _shards(found.images, counts), strict=True):
-        if name not in there or _is_outdated(source, target / name, format, part, there[name]):
+        wanted = expected(source, part, format)
+        if name not in there or is_outdated(
+            target / name, format, wanted, _is_newer(part, there[name]), source, found.images
+        ):
             try:
-                _write(source, target / name, format, part)
+                _write(target / name, format, part, wanted)
             except OSError as error:
                 raise OutputError(
                     f"output: {target / name} cannot be written: {error.strerror or error}: "
@@ -121,36 +124,6 @@ def _check(images: str, output: str, format: str, shard_bytes: int) -> None:
             f"output: wanted a folder outside of the images; {output} is inside {images}: "
             "choose another output"
         )
-
-
-def _require_names(source: Location, images: Parts, format: str) -> None:
-    """Checks that all images have the same names in shards.
-
-    Raises:
-        InputError: a run would read an image of a shard by another name, or not at all; or the name
-            is not UTF-8, and the shards are zip archives.
-    """
-    selection = Selection()
-    for name in itertools.chain.from_iterable(_names(source, part) for part in images):
-        if normal_name(name) != (name, None) or not selection.is_image(name):
-            raise InputError(
-                f"images: wanted images that keep their names in shards; {storable(name)} would "
-                "get another name there, or be skipped: rename it, or move it out of the images"
-            )
-        if format == "zip" and not _is_unicode(name):
-            raise InputError(
-                f"images: wanted names in UTF-8 for zip archives; got {storable(name)}: "
-                "rename it, or pack with --format tar"
-            )
-
-
-def _is_unicode(name: str) -> bool:
-    """Whether a name has no bytes that are not UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _counts(files: Parts, shard_bytes: int) -> list[int]:
@@ -187,30 +160,13 @@ def _there(folder: Location) -> dict[str, datetime | int]:
         raise OutputError(f"output: wanted a folder; {folder} is a file") from None
 
 
-def _is_outdated(
-    source: Location, shard: Location, format: str, part: pa.Table, written: datetime | int
-) -> bool:
-    """Whether a shard has other versions of the images.
-
-    Args:
-        source: the folder of the images.
-        shard: the shard.
-        format: its format.
-        part: the images that it should have.
-        written: when the shard was written.
-
-    Raises:
-        OutputError: it has other images.
-    """
-    # The times in a shard are whole seconds, in which an image may have changed again.
+def _is_newer(part: pa.Table, written: datetime | int) -> bool:
+    """Whether an image was changed after its shard was written."""
     moment = pa.scalar(written, part.schema.field("modified").type)
-    if pc.greater(pc.max(part["modified"]), moment).as_py():
-        _require_ours(source, shard, format)
-        return True
-    return _require_same(source, shard, format, part) != _times(part, format)
+    return bool(pc.greater(pc.max(part["modified"]), moment).as_py())
 
 
-def _write(source: Location, target: Location, format: str, part: pa.Table) -> None:
+def _write(target: Location, format: str, part: pa.Table, wanted: Sequence[Stored]) -> None:
     """Writes one shard; its name appears only when it is complete."""
     folder = os.path.dirname(target.path) if target.is_local else tempfile.gettempdir()
     os.makedirs(folder, exist_ok=True)
@@ -220,10 +176,13 @@ def _write(source: Location, target: Location, format: str, part: pa.Table) -> N
         os.mkdir(temporary, 0o700)
         path = os.path.join(temporary, target.name)
         with open(path, "wb") as file:
-            write_shard(file, format, _members(source, format, part))
+            write_shard(file, format, _members(part, wanted))
             file.flush()
             os.fsync(file.fileno())
-        _require_same(source, Location.of(path), format, part)
+        if list_shard(Location.of(path), format) != wanted:
+            raise OutputError(
+                f"output: {target} does not have what was written to it: check the disk of {folder}"
+            )
         if target.is_local:
             os.replace(path, target.path)
             return
@@ -233,67 +192,16 @@ def _write(source: Location, target: Location, format: str, part: pa.Table) -> N
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _members(source: Location, format: str, part: pa.Table) -> Iterator[tuple[str, Time, bytes]]:
+def _members(part: pa.Table, wanted: Sequence[Stored]) -> Iterator[tuple[str, Time, bytes]]:
     """Yields name, time and content of each image of a shard.
 
     Raises:
         InputError: an image cannot be read.
     """
-    rows = zip(_names(source, part), _times(part, format), contents_of(part), strict=True)
-    for name, time, content in rows:
+    for (name, _, time), content in zip(wanted, contents_of(part), strict=True):
         if isinstance(content, OSError):
             raise InputError(
                 f"images: {storable(name)} cannot be read ({one_line(content)}): make it readable "
                 "or move it out of the images, and pack again; the shards before it are kept"
             )
         yield name, time, content
-
-
-def _times(part: pa.Table, format: str) -> list[Time]:
-    """The times of images in a shard."""
-    # Not as datetimes: while Arrow looks for the time zone, it swallows an interruption.
-    return [stored_time(time, format) for time in part["modified"].cast(pa.int64()).to_pylist()]
-
-
-def _names(source: Location, part: pa.Table) -> list[str]:
-    """The names of images in a shard: their paths, starting with the name of the folder."""
-    prefix = source.uri.rstrip("/").rpartition("/")[0] + "/"
-    return [original(path).removeprefix(prefix) for path in part["path"].to_pylist()]
-
-
-def _require_same(source: Location, shard: Location, format: str, part: pa.Table) -> list[Time]:
-    """Checks that a shard contains exactly the given images, and returns their times in it.
-
-    Raises:
-        OutputError: it contains other images.
-    """
-    try:
-        there = list_shard(shard, format)
-    except InputError as error:
-        raise OutputError(f"output: {shard} is damaged ({error}): delete it") from error
-    wanted = list(zip(_names(source, part), part["length"].to_pylist(), strict=True))
-    if [(one.name, one.length) for one in there] != wanted:
-        raise OutputError(
-            f"output: {shard} does not contain the expected {part.num_rows:,} images, because the "
-            "images were changed or it belongs to another packing: choose another output, or "
-            "delete the shards and pack again"
-        )
-    return [one.time for one in there]
-
-
-def _require_ours(source: Location, shard: Location, format: str) -> None:
-    """Checks that a shard that is about to be replaced comes from an earlier packing.
-
-    Raises:
-        OutputError: it contains something else than images of that folder.
-    """
-    try:
-        names = [one.name for one in list_shard(shard, format)]
-    except InputError:
-        names = []
-    prefix = source.uri.rstrip("/").rpartition("/")[2] + "/"
-    if not names or not all(name.startswith(prefix) for name in names):
-        raise OutputError(
-            f"output: {shard} is not a shard of {source}, and would be replaced: move it away, or "
-            "choose another output"
-        )

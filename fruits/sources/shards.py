@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable
 from typing import IO, NamedTuple
 
+from fruits.errors import InputError
 from fruits.sources import tar_archive, zip_archive
 from fruits.sources.naming import Naming
 from fruits.sources.selection import Selection
@@ -72,16 +73,20 @@ def list_shard(shard: Location, format: str) -> list[Stored]:
     """The images that a run finds in a shard.
 
     Raises:
-        InputError: the shard is damaged.
+        InputError: the shard is damaged, or has other files.
         StorageError: the store cannot be used.
     """
     times: dict[str, Time]
+    selection = Selection()
     if format == "tar":
         index = read_index(shard.uri, keep=False)[2]
         times = {row.name: (row.modified,) for row in rows_of(index)}
-        members = tar_archive.members_of(index, Selection(), Naming())
+        members = tar_archive.members_of(index, selection, Naming())
     else:
         directory = zip_archive.read_directory(shard.uri)
         times = {one.filename: one.date_time for one in directory.entries}
-        members = zip_archive.members_of(directory, Selection())
-    return [Stored(one.name, one.length, times.get(one.name, ())) for one in members]
+        members = zip_archive.members_of(directory, selection)
+    images = [Stored(one.name, one.length, times.get(one.name, ())) for one in members]
+    if selection.passed_over:
+        raise InputError(f"it has other files than images: {selection.described()}")
+    return images
