@@ -38,7 +38,8 @@ from fruits.features.moments import Moments
 from fruits.features.rows import lists, write_rows
 from fruits.networks.compile import compile_backbone
 from fruits.networks.runtime import featurize
-from fruits.sources.folder import find_images, read_contents
+from fruits.sources.folder import list_folder, read_contents
+from fruits.sources.naming import Naming
 from fruits.spark.session import get_spark
 from fruits.storage.location import Location
 
@@ -228,7 +229,7 @@ def extracted(
     images: Path,
 ) -> tuple[Features, NDArray[np.str_], NDArray[np.str_], list[str]]:
     """Features, labels, splits and paths of the photographs, without incomplete rows."""
-    found = find_images(str(images)).images
+    found = list_folder(str(images), Naming()).images.table()
     graph = compile_backbone(BACKBONE)
     pairs = zip(found["path"].to_pylist(), found["length"].to_pylist(), strict=True)
     features = featurize((one for one in read_contents(pairs)), graph)

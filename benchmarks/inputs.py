@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fruits.networks.compile import compile_backbone, keras_model
 from fruits.sample import draw_sample
-from fruits.sources.folder import find_images
+from fruits.sources.folder import list_folder
+from fruits.sources.naming import Naming
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data" / "bench"
@@ -36,7 +37,7 @@ def subset(source: Path, count: int) -> Path:
     """
     files = [
         Path(path.removeprefix("file:"))
-        for path in find_images(str(source)).images["path"].to_pylist()
+        for path in list_folder(str(source), Naming()).images.table()["path"].to_pylist()
     ]
     files = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
     target = DATA / "subsets" / f"{name_of(source)}-{count}"

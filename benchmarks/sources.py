@@ -71,7 +71,7 @@ def work(seconds: float) -> None:
 
 def measured(place: str, busy: float) -> dict[str, float]:
     """The speed of tasks that read the images of a source; times are in milliseconds per image."""
-    images = open_source(place).items().images
+    images = open_source(place).found().images.table()
     waited, began, core = 0.0, time.perf_counter(), time.process_time()
     for start in range(0, images.num_rows, TASK):
         contents = contents_of(images.slice(start, TASK))
@@ -157,7 +157,7 @@ def in_turns(folder: Path, rounds: int, busy: float, core_of: Callable[[], float
     places |= {f"s3 {form}": f"s3a://fruits/{form}" for form in ("folder", *FORMS[:-1])}
     results: Results = {name: [] for name in places}
     called = counted()
-    count = open_source(places["folder"]).items().images.num_rows
+    count = open_source(places["folder"]).found().images.num_rows
     for number in range(rounds):
         for name, place in places.items():
             called.clear()

@@ -10,7 +10,6 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
@@ -19,7 +18,7 @@ import pyarrow as pa
 from fruits.errors import InputError, one_line
 from fruits.images.formats import SUFFIXES
 from fruits.images.size_limits import too_long
-from fruits.sources.listing import LISTING, ROWS, Listing
+from fruits.sources.listing import LISTING, ROWS
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Found
 from fruits.sources.selection import Selection, reason_to_skip
@@ -39,32 +38,7 @@ READS = 16
 READ_AHEAD_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A folder of images with its subfolders: a :class:`fruits.sources.source.Lister`.
-
-    Attributes:
-        place: The path or URI of the folder.
-        naming: The rules for the label and the side of the split of a path.
-    """
-
-    place: str
-    naming: Naming = field(default_factory=Naming)
-
-    def found(self) -> Found:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
-        return self.batches().found()
-
-    def batches(self, archives: tuple[str, ...] = ()) -> FolderListing:
-        """The same images, in tables of some thousand rows.
-
-        Args:
-            archives: see :class:`FolderListing`.
-        """
-        return FolderListing(self.place, self.naming, archives)
-
-
-def find_images(place: str, naming: Naming | None = None) -> Listing:
+def list_folder(place: str, naming: Naming) -> Found:
     """Lists every image file below a folder, and counts the skipped files.
 
     :mod:`fruits.sources.selection` says which files are images, and :mod:`fruits.storage.walk`
@@ -72,9 +46,8 @@ def find_images(place: str, naming: Naming | None = None) -> Listing:
     rejects it with the reason.
 
     Args:
-        place: the folder.
-        naming: the rules for the label and the side of the split of a path; by default, the label
-            is the name of the folder that contains the image.
+        place: the path or URI of the folder.
+        naming: the rules for the label and the side of the split of a path.
 
     Returns:
         The images, sorted by path.
@@ -84,11 +57,11 @@ def find_images(place: str, naming: Naming | None = None) -> Listing:
             subfolders cannot be listed.
         StorageError: the store cannot be used.
     """
-    return FolderListing(place, naming or Naming()).found().listing()
+    return FolderListing(place, naming).found()
 
 
 class FolderListing:
-    """Lists a folder part by part; :func:`find_images` lists it at once.
+    """Lists a folder part by part, see :func:`list_folder`.
 
     Args:
         place: the folder.
@@ -115,7 +88,7 @@ class FolderListing:
         return self._selection.passed_over
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """Yields tables of :data:`LISTING` in no particular order; see :func:`find_images`."""
+        """Yields tables of :data:`LISTING` in no particular order; see :func:`list_folder`."""
         location = Location.of(self._place)
         found = self._entries(location)
         there = False

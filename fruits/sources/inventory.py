@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote_plus
 
@@ -44,39 +44,32 @@ _USED = {_BUCKET, _KEY, _SIZE, _MODIFIED, _LATEST, _DELETED}
 _md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
-@dataclass(frozen=True)
-class Inventory:
-    """An S3 Inventory: a :class:`fruits.sources.source.Lister`.
+def list_inventory(place: str, naming: Naming) -> Found:
+    """Lists the images in an S3 Inventory, see :func:`fruits.sources.open_source.list_place`.
 
-    Attributes:
-        place: The path or URI of its manifest.json, in S3, or of a copy next to its files.
-        naming: The rules for the labels and splits of keys.
+    Args:
+        place: the path or URI of its manifest.json, in S3, or of a copy next to its files.
+        naming: the rules for the labels and splits of keys.
     """
+    location = Location.of(place)
+    manifest = _read_manifest(location)
+    selection = Selection()
 
-    place: str
-    naming: Naming = field(default_factory=Naming)
+    def listed(part: pa.Table) -> pa.Table:
+        files = last_of_each_path(part)
+        if repeated := part.num_rows - files.num_rows:
+            selection.pass_over("repeated rows", repeated)
+        return described(files, naming, np.zeros(files.num_rows, bool))
 
-    def found(self) -> Found:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
-        location = Location.of(self.place)
-        manifest = _read_manifest(location)
-        selection = Selection()
-
-        def listed(part: pa.Table) -> pa.Table:
-            files = last_of_each_path(part)
-            if repeated := part.num_rows - files.num_rows:
-                selection.pass_over("repeated rows", repeated)
-            return described(files, self.naming, np.zeros(files.num_rows, bool))
-
-        with closing(_tables(location, manifest)) as tables:
-            objects = (_objects(rows, location, selection) for rows in tables)
-            images = gather(objects, NAMED, sort=True, change=listed)
-        if not images.num_rows:
-            raise InputError(
-                f"images: wanted images in the inventory {location}; got none"
-                + selection.described(": ")
-            )
-        return Found(images, selection.passed_over)
+    with closing(_tables(location, manifest)) as tables:
+        objects = (_objects(rows, location, selection) for rows in tables)
+        images = gather(objects, NAMED, sort=True, change=listed)
+    if not images.num_rows:
+        raise InputError(
+            f"images: wanted images in the inventory {location}; got none"
+            + selection.described(": ")
+        )
+    return Found(images, selection.passed_over)
 
 
 def is_manifest(content: bytes) -> bool:

@@ -1,7 +1,6 @@
 """Tables of files: their schema, and the set operations on them."""
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -22,25 +21,6 @@ IDENTITY = ["path", "length", "modified"]
 
 ROWS = 16_384
 """The number of rows that are read, made or written together while a source is listed."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The images in a source.
-
-    Attributes:
-        images: A table of :data:`LISTING`, sorted by path. `path` is a URI as Spark's `binaryFile`
-            source writes it, `length` is in bytes; `label` and `split` (train, test or validation)
-            are null if the path has none. Members of archives are in the order of the archive,
-            with all columns of :data:`fruits.sources.members.ITEMS`.
-        passed_over: The number of skipped files by reason, see
-            :attr:`fruits.sources.selection.Selection.passed_over`.
-        linked: The real paths of folders outside the images that links lead to.
-    """
-
-    images: pa.Table
-    passed_over: dict[str, int] = field(default_factory=dict)
-    linked: list[str] = field(default_factory=list)
 
 
 def sample_evenly(listing: pa.Table, limit: int | None) -> pa.Table:

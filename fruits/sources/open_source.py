@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,22 +17,21 @@ from fruits.errors import InputError, one_line
 from fruits.images.formats import SUFFIXES
 from fruits.sources.archive import READS
 from fruits.sources.columns import image_column
-from fruits.sources.folder import Folder
-from fruits.sources.inventory import Inventory
-from fruits.sources.listing import LISTING, Listing
+from fruits.sources.folder import FolderListing, list_folder
+from fruits.sources.inventory import list_inventory
+from fruits.sources.listing import LISTING
 from fruits.sources.members import AT, ITEMS, SEPARATOR
 from fruits.sources.naming import COLUMN, Naming
 from fruits.sources.parquet_index import open_parquet
-from fruits.sources.parquet_source import ParquetImages
+from fruits.sources.parquet_source import list_parquet
 from fruits.sources.parts import Found
 from fruits.sources.repeats import without_repeats
 from fruits.sources.selection import SkippedFiles, other_files
-from fruits.sources.source import Lister
 from fruits.sources.spread import gather
-from fruits.sources.table_source import Table
-from fruits.sources.tar_archive import TarShard
+from fruits.sources.table_source import list_table
+from fruits.sources.tar_archive import list_tar
 from fruits.sources.text import original
-from fruits.sources.zip_archive import ZipArchive
+from fruits.sources.zip_archive import list_zip
 from fruits.storage.ahead import read_ahead
 from fruits.storage.failures import store_errors
 from fruits.storage.files import probe
@@ -52,27 +51,23 @@ _LISTED_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Sources:
-    """The source of the option ``--images``: a :class:`fruits.sources.source.Lister`.
+    """The source of the option ``--images``.
 
     Attributes:
-        places: Paths or URIs of folders, or of files that :func:`lister_of` supports.
+        places: Paths or URIs of folders, or of files that :func:`list_place` supports.
         naming: The rules for labels and splits.
     """
 
     places: tuple[str, ...]
     naming: Naming = field(default_factory=Naming)
 
-    def items(self) -> Listing:
-        """Every image, in memory."""
-        return self.found().listing()
-
     def found(self) -> Found:
-        """Every image, see :meth:`fruits.sources.source.Lister.found`.
-
-        An image that is in several places is listed once.
+        """Every image; one that is in several places is listed once, see :func:`list_place`.
 
         Raises:
-            InputError: two places have different labels, splits or groups for the same image.
+            InputError: there are no images, a part of a source cannot be listed, or two places have
+                different labels, splits or groups for the same image.
+            StorageError: a store cannot be used.
         """
         with closing(self._found_in_each()) as listings:
             found = merge_listings(listings)
@@ -90,11 +85,11 @@ class Sources:
             if matches := _matches(place):
                 yield from _list_each(matches, self.naming)
                 continue
-            lister = lister_of(place, self.naming)
-            if not isinstance(lister, Folder):
-                yield lister.found()
+            lister = _lister_of(place, self.naming)
+            if lister is not list_folder:
+                yield lister(place, self.naming)
                 continue
-            folder = lister.batches(_ARCHIVES)
+            folder = FolderListing(place, self.naming, _ARCHIVES)
             images = gather(folder, LISTING, sort=True)
             if folder.archives:
                 uri = Location.of(place).uri
@@ -123,30 +118,48 @@ def places_of(images: str | Sequence[str]) -> list[str]:
     return parts
 
 
-def lister_of(place: str, naming: Naming) -> Lister:
-    """The lister of a folder, or of a file by its suffix.
+def list_place(place: str, naming: Naming) -> Found:
+    """Lists every image of a folder, or of a file by its suffix, and counts the skipped files.
+
+    An item is one image: a row of :data:`fruits.sources.listing.LISTING`. Its key is the unique
+    `path`, from which label, split and group follow by rules (:mod:`fruits.sources.naming`), unless
+    the source has them.
+
+    In a short listing, files are sorted by key, and members of an archive are in the order of the
+    archive: a task gets consecutive rows, and reads them with few requests. A long listing is
+    sorted by key, see :func:`fruits.sources.spread.gather`.
+
+    Args:
+        place: the path or URI.
+        naming: the rules for labels and splits.
 
     Raises:
-        InputError: it is a file of another kind.
+        InputError: there are no images, a part of the source cannot be listed, or it is a file of
+            another kind.
         StorageError: the store cannot be used.
     """
+    return _lister_of(place, naming)(place, naming)
+
+
+def _lister_of(place: str, naming: Naming) -> Callable[[str, Naming], Found]:
+    """The function that lists a folder, or a file by its suffix."""
     location = Location.of(place)
     name = location.path.lower() if _is_file(location) else None
     if naming.is_of_table and not (name or "").endswith((".csv", ".tsv", ".parquet")):
         rule = naming.label if naming.label.startswith(COLUMN) else naming.split
         raise InputError(f"images: wanted a table with columns, for {rule}; {place} is not a table")
     if name is None:
-        return Folder(place, naming)
+        return list_folder
     if name.endswith(".zip"):
-        return ZipArchive(place, naming)
+        return list_zip
     if name.endswith(_TARS):
-        return TarShard(place, naming)
+        return list_tar
     if name.endswith((".csv", ".tsv")):
-        return Table(place, naming)
+        return list_table
     if name.endswith(".json"):
-        return Inventory(place, naming)
+        return list_inventory
     if name.endswith(".parquet"):
-        return ParquetImages(place, naming) if _has_images(location) else Table(place, naming)
+        return list_parquet if _has_images(location) else list_table
     raise InputError(
         "images: wanted a folder of images, or a .zip, .tar, .parquet, .csv, .tsv or "
         f"manifest.json; {place} is a file"
@@ -171,7 +184,7 @@ def locate_members(files: pa.Table) -> pa.Table:
     for container in sorted(containers):
         # There may also be a folder with this name.
         if container.lower().endswith(_ARCHIVES) and not _exists(f"{container}!"):
-            for images in lister_of(container, Naming()).found().images:
+            for images in list_place(container, Naming()).images:
                 wanted = images.filter(pc.is_in(images["path"], files["path"].combine_chunks()))
                 there |= zip(wanted["path"].to_pylist(), wanted["at"].to_pylist(), strict=True)
     at = pa.array([there.get(path) for path in paths], AT)
@@ -209,11 +222,7 @@ def merge_listings(listings: Iterator[Found]) -> Found:
 
 def _list_each(files: Sequence[tuple[str, int]], naming: Naming) -> Iterator[Found]:
     """Lists several files in parallel; `files` are their URIs and lengths in bytes."""
-
-    def list_one(uri: str) -> Found:
-        return lister_of(uri, naming).found()
-
-    jobs = ((length, partial(list_one, uri)) for uri, length in files)
+    jobs = ((length, partial(list_place, uri, naming)) for uri, length in files)
     with closing(read_ahead(jobs, READS, _LISTED_BYTES)) as ahead:
         yield from ahead
 

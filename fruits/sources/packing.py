@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fruits.errors import ConfigError, InputError, OutputError, one_line
-from fruits.sources.folder import Folder, contents_of
+from fruits.sources.folder import contents_of, list_folder
+from fruits.sources.naming import Naming
 from fruits.sources.parts import Parts
 from fruits.sources.selection import reason_to_skip
 from fruits.sources.shard_contents import expected, is_outdated, require_names
@@ -84,7 +85,7 @@ def pack(
             f"be hidden, because the names begin with {source.name}/: rename the folder, or give a "
             "link to it that has another name"
         )
-    found = Folder(images).found()
+    found = list_folder(images, Naming())
     require_names(source, found.images, format)
     counts = _counts(found.images, shard_bytes)
     names = [f"shard-{number:05}.{format}" for number in range(len(counts))]
@@ -92,8 +93,7 @@ def pack(
     if others := sorted(set(there) - set(names)):
         raise OutputError(
             f"output: wanted an empty folder, or one of an earlier packing of {images} with the "
-            f"same options; {output} has {others[0]}: move it away, or give "
-            "another output"
+            f"same options; {output} has {others[0]}: move it away, or give another output"
         )
     done = written = 0
     for name, part in zip(names, _shards(found.images, counts), strict=True):

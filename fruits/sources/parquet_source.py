@@ -8,7 +8,6 @@ because Parquet does not store the length of a value.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
@@ -44,38 +43,19 @@ from fruits.storage.walk import Entry, stat_file
 KIND = "parquet"
 
 
-@dataclass(frozen=True)
-class ParquetImages:
-    """A Parquet file with the bytes of images: a :class:`fruits.sources.source.Lister`.
-
-    Attributes:
-        place: The path or URI of the file.
-        naming: The rules for labels and splits, by name or by column.
-    """
-
-    place: str
-    naming: Naming = field(default_factory=Naming)
-
-    def found(self) -> Found:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.found`.
-
-        Raises:
-            InputError: the file is missing or damaged, or has no images.
-            StorageError: the store cannot be used.
-        """
-        location = Location.of(self.place)
-        try:
-            with store_errors(location.uri):
-                entry = stat_file(location)
-                make = partial(make_index, location, entry.length)
-                index = cached_index(KIND, location, entry, make)
-        except FileNotFoundError:
-            raise InputError(
-                f"images: wanted a Parquet file; {self.place} does not exist"
-            ) from None
-        except (OSError, pa.ArrowException, UnicodeError) as error:
-            raise _incomplete(location, error) from error
-        return Found(gather(_listed(index, location, entry, self.naming), ITEMS))
+def list_parquet(place: str, naming: Naming) -> Found:
+    """Lists the images in a Parquet file, see :func:`fruits.sources.open_source.list_place`."""
+    location = Location.of(place)
+    try:
+        with store_errors(location.uri):
+            entry = stat_file(location)
+            make = partial(make_index, location, entry.length)
+            index = cached_index(KIND, location, entry, make)
+    except FileNotFoundError:
+        raise InputError(f"images: wanted a Parquet file; {place} does not exist") from None
+    except (OSError, pa.ArrowException, UnicodeError) as error:
+        raise _incomplete(location, error) from error
+    return Found(gather(_listed(index, location, entry, naming), ITEMS))
 
 
 def _listed(index: Index, location: Location, entry: Entry, naming: Naming) -> Iterator[pa.Table]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fruits.sources.listing import Listing, sample_evenly
+from fruits.sources.listing import sample_evenly
 from fruits.sources.members import in_file_order
 from fruits.sources.row_counts import RowCounts, value_counts
 
@@ -147,21 +147,21 @@ class Totals:
 
 @dataclass(frozen=True)
 class Found:
-    """The images in a source like :class:`fruits.sources.listing.Listing`, but in parts.
+    """The images in a source, see :func:`fruits.sources.open_source.list_place`.
 
     Attributes:
-        images: All images.
-        passed_over: The number of skipped files by reason.
+        images: All images, with the columns :data:`fruits.sources.listing.LISTING` or
+            :data:`fruits.sources.members.ITEMS`. `path` is a URI as Spark's `binaryFile` source
+            writes it, `length` is in bytes; `label` and `split` (train, test or validation) are
+            null if the path has none.
+        passed_over: The number of skipped files by reason, see
+            :attr:`fruits.sources.selection.Selection.passed_over`.
         linked: The real paths of folders outside the images that links lead to.
     """
 
     images: Parts
     passed_over: dict[str, int] = field(default_factory=dict)
     linked: list[str] = field(default_factory=list)
-
-    def listing(self) -> Listing:
-        """The same images in memory."""
-        return Listing(self.images.table(), self.passed_over, self.linked)
 
 
 def _in_file_order(read: Read) -> Read:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -38,43 +37,31 @@ _FOLDERS = 10_000
 _ROWS = pa.schema([NAMED.field(name) for name in ("path", "label", "split", "group")])
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of paths: a :class:`fruits.sources.source.Lister`.
+def list_table(place: str, naming: Naming) -> Found:
+    """Lists the images that a table names, see :func:`fruits.sources.open_source.list_place`."""
+    location = Location.of(place)
+    with ExitStack() as opened:
+        with _readable(location):
+            table = opened.enter_context(open_table(location))
+        reading = _Rows(table, location, naming)
+        rows = gather(reading.tables(), _ROWS, sort=True)
+    # Without permission to list, a missing name is forbidden, too: the other one may exist.
+    names = dict.fromkeys(name for uri in reading.spread for name in (uri, unquote(uri)))
+    if error := refusal(names):
+        raise error
+    files = _Files(rows)
+    repeated = [0]
 
-    Attributes:
-        place: The path or URI of the table, which ends in .csv, .tsv or .parquet.
-        naming: The rules for labels and splits, by path or by column.
-    """
+    def listed(part: pa.Table) -> pa.Table:
+        one_of_each, differ = distinct(part)
+        repeated[0] += part.num_rows - one_of_each.num_rows
+        return described(one_of_each, naming, differ)
 
-    place: str
-    naming: Naming = field(default_factory=Naming)
-
-    def found(self) -> Found:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
-        location = Location.of(self.place)
-        with ExitStack() as opened:
-            with _readable(location):
-                table = opened.enter_context(open_table(location))
-            reading = _Rows(table, location, self.naming)
-            rows = gather(reading.tables(), _ROWS, sort=True)
-        # Without permission to list, a missing name is forbidden, too: the other one may exist.
-        names = dict.fromkeys(name for uri in reading.spread for name in (uri, unquote(uri)))
-        if error := refusal(names):
-            raise error
-        files = _Files(rows)
-        repeated = [0]
-
-        def listed(part: pa.Table) -> pa.Table:
-            one_of_each, differ = distinct(part)
-            repeated[0] += part.num_rows - one_of_each.num_rows
-            return described(one_of_each, self.naming, differ)
-
-        # A decoded name may belong to another part.
-        images = gather(files.tables(), NAMED, sort=True, change=listed)
-        if not files.exist:
-            raise files.forbidden or InputError(_nothing(location, reading.first, files.count))
-        return Found(images, {"repeated rows": repeated[0]} if repeated[0] else {})
+    # A decoded name may belong to another part.
+    images = gather(files.tables(), NAMED, sort=True, change=listed)
+    if not files.exist:
+        raise files.forbidden or InputError(_nothing(location, reading.first, files.count))
+    return Found(images, {"repeated rows": repeated[0]} if repeated[0] else {})
 
 
 class _Rows:

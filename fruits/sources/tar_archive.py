@@ -12,7 +12,6 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -44,28 +43,16 @@ from fruits.sources.text import storable
 _SPARSE = 1
 
 
-@dataclass(frozen=True)
-class TarShard:
-    """A tar archive: a :class:`fruits.sources.source.Lister`.
-
-    Attributes:
-        place: The path or URI of the archive.
-        naming: The rules for labels and splits.
-    """
-
-    place: str
-    naming: Naming = field(default_factory=Naming)
-
-    def found(self) -> Found:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
-        selection = Selection()
-        uri, entry, index = read_index(self.place)
-        archive = _Extracted(index, self.naming)
-        # If samples have their own labels, the name of the archive is not a label.
-        own = any(one.label for one in archive.members()) if archive.sidecars else False
-        members = archive.different(selection)
-        images = gather(tables_of(KIND, uri, entry.modified, members, self.naming, not own), ITEMS)
-        return Found(images, selection.passed_over)
+def list_tar(place: str, naming: Naming) -> Found:
+    """Lists the images of a tar archive, see :func:`fruits.sources.open_source.list_place`."""
+    selection = Selection()
+    uri, entry, index = read_index(place)
+    archive = _Extracted(index, naming)
+    # If samples have their own labels, the name of the archive is not a label.
+    own = any(one.label for one in archive.members()) if archive.sidecars else False
+    members = archive.different(selection)
+    images = gather(tables_of(KIND, uri, entry.modified, members, naming, not own), ITEMS)
+    return Found(images, selection.passed_over)
 
 
 def cut(place: Position, data: memoryview) -> bytes | OSError:

@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, groupby, pairwise
 from operator import attrgetter
@@ -31,7 +30,7 @@ from fruits.sources.members import (
     tables_of,
 )
 from fruits.sources.naming import Naming
-from fruits.sources.parts import Found, Parts
+from fruits.sources.parts import Found
 from fruits.sources.repeats import renamed, repeats
 from fruits.sources.selection import Selection
 from fruits.sources.spread import gather
@@ -61,25 +60,6 @@ _METHODS = {1: "shrunk", 6: "imploded", 9: "Deflate64", 12: "bzip2", 14: "LZMA",
 _METHODS |= {95: "XZ", 96: "JPEG variant", 98: "PPMd", 99: "AES encryption"}
 
 
-@dataclass(frozen=True)
-class ZipArchive:
-    """A zip archive: a :class:`fruits.sources.source.Lister`.
-
-    Attributes:
-        place: The path or URI of the archive.
-        naming: The rules for labels and splits.
-    """
-
-    place: str
-    naming: Naming = field(default_factory=Naming)
-
-    def found(self) -> Found:
-        """Lists all images, see :meth:`fruits.sources.source.Lister.found`."""
-        selection = Selection()
-        images = list_zip(self.place, self.naming, selection)
-        return Found(images, selection.passed_over)
-
-
 class Directory(NamedTuple):
     """The directory of a zip archive.
 
@@ -96,21 +76,13 @@ class Directory(NamedTuple):
     end: int
 
 
-def list_zip(place: str, naming: Naming, selection: Selection) -> Parts:
-    """Lists the images of a zip archive, as rows of :data:`fruits.sources.members.ITEMS`.
-
-    Args:
-        place: the path or URI of the archive.
-        naming: the rules for labels and splits.
-        selection: counts the members that are not images.
-
-    Raises:
-        InputError: the file is missing, or its directory cannot be read.
-        StorageError: the store cannot be used.
-    """
+def list_zip(place: str, naming: Naming) -> Found:
+    """Lists the images of a zip archive, see :func:`fruits.sources.open_source.list_place`."""
+    selection = Selection()
     found = read_directory(place)
     members = members_of(found, selection)
-    return gather(tables_of(KIND, found.uri, found.modified, members, naming), ITEMS)
+    images = gather(tables_of(KIND, found.uri, found.modified, members, naming), ITEMS)
+    return Found(images, selection.passed_over)
 
 
 def members_of(found: Directory, selection: Selection) -> Iterator[Member]:

@@ -47,7 +47,7 @@ def read_images(
     """
     # Not by Spark's listing, which ignores names with a leading "_" and reads "[a]" as a pattern.
     # Neighbours are read together.
-    files = spark.createDataFrame(in_file_order(open_source(images, naming).items().images))
+    files = spark.createDataFrame(in_file_order(open_source(images, naming).found().images.table()))
     columns = "path string, label string, split string, content binary, length long, "
     return files.mapInArrow(_with_contents, columns + "modified timestamp")
 

@@ -139,8 +139,9 @@ def test_reading_small_objects_does_not_wait_for_each(store: Compose) -> None:
     (store.data / "delay.py").write_text((HERE / "delay.py").read_text())
     (store.data / "read.py").write_text(
         "import time\n"
-        "from fruits.sources.folder import find_images, read_contents\n"
-        "files = find_images('s3a://fruits/Training').images\n"
+        "from fruits.sources.folder import list_folder, read_contents\n"
+        "from fruits.sources.naming import Naming\n"
+        "files = list_folder('s3a://fruits/Training', Naming()).images.table()\n"
         "paths = list(zip(files['path'].to_pylist(), files['length'].to_pylist()))\n"
         "list(read_contents(paths[:20]))\n"
         "start = time.monotonic()\n"

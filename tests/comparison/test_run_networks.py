@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from listings import find_images
 from PIL import Image
 
 from fruits.classify.train import SCHEME
@@ -22,7 +23,6 @@ from fruits.errors import InputError, OutputError
 from fruits.runs.config import RunConfig
 from fruits.runs.finished import Run
 from fruits.runs.pipeline import run
-from fruits.sources.folder import find_images
 
 SMALL = Path(__file__).parents[1] / "data" / "networks" / "dinov2"
 KINDS = {"classifier": ["lda", "softmax"], "transform": ["none"]}

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from committed import drop
+from listings import find_images
 
 from fruits.errors import OutputError
 from fruits.features.moments import Moments
@@ -16,7 +17,6 @@ from fruits.features.table import THUMBNAILS, THUMBNAILS_FOLDER
 from fruits.features.writer import FeatureWriter
 from fruits.folds import kept_folds
 from fruits.networks.graph import CompiledGraph
-from fruits.sources.folder import find_images
 from fruits.sources.listing import anti_join
 from fruits.sources.parts import Parts
 from fruits.spark.failures import spark_errors

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from listings import find_images
 
 from fruits.errors import InputError
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
 from fruits.planning.probe import probe
-from fruits.sources.folder import find_images
 from fruits.sources.parts import Parts
 
 

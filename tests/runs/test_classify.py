@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from listings import find_images
 from numpy.typing import NDArray
 from PIL import Image
 from pyspark.ml.classification import LogisticRegressionModel
@@ -34,7 +35,6 @@ from fruits.runs.finished import Run
 from fruits.runs.load_model import load_model
 from fruits.runs.pipeline import run
 from fruits.runs.predict import predict_config
-from fruits.sources.folder import find_images
 from fruits.spark.read_images import read_images
 
 COLOURS = {"Apple": (190, 40, 40), "Fig": (90, 40, 110), "Lime": (90, 170, 50)}

@@ -22,6 +22,7 @@ from bright_fruit import (
     write_nets,
 )
 from detectors import write_detector
+from listings import find_images
 from pyspark.sql import SparkSession
 
 from fruits.errors import ConfigError, OutputError
@@ -36,7 +37,6 @@ from fruits.runs.predict import predict_config
 from fruits.runs.summary import interruption
 from fruits.sources import parts
 from fruits.sources.boxes import box_of, fragment
-from fruits.sources.folder import find_images
 from fruits.sources.parts import Parts
 from fruits.spark.read_images import read_images
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from listings import find_images
 from numpy.typing import NDArray
 from PIL import Image
 from pyspark.sql import SparkSession
@@ -23,7 +24,6 @@ from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import Keep, featurize
 from fruits.runs.config import RunConfig
 from fruits.runs.pipeline import run
-from fruits.sources.folder import find_images
 from fruits.sources.reading import contents_of
 from fruits.tasks import extract as features
 

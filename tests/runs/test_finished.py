@@ -1,10 +1,10 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+from listings import find_images
 from PIL import Image
 
 from fruits.runs.finished import Run
-from fruits.sources.folder import find_images
 
 
 def test_pictures_damaged_after_the_run_are_left_out(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from listings import list_images
 
 from fruits.errors import ConfigError, InputError
 from fruits.runs.predict import predict_config
 from fruits.sources.naming import Naming
-from fruits.sources.open_source import open_source
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def test_a_model_of_labels_in_a_table_predicts_images_without_these_columns(
 
     def listed(images: str) -> list[tuple[str, str]]:
         config = predict_config(str(finished), images, str(tmp_path / "other"))
-        found = open_source(config.images, config.naming).items().images
+        found = list_images(config.images, config.naming).images
         return [(row["label"], row["split"]) for row in found.to_pylist()]
 
     assert listed(str(tmp_path / "images")) == [("Fig", "test"), ("photos", None)]
     table.write_text("file,label\nimages/Test/Fig/0_100.jpg,Ficus\n")
     assert listed(str(table)) == [("Ficus", "test")]
     with pytest.raises(InputError, match=r"wanted a column of .*, which has file, label"):
-        open_source(str(table), Naming(**rules)).items()
+        list_images(str(table), Naming(**rules))
     table.write_text("file,label,species,fold\nimages/Test/Fig/0_100.jpg,Ficus,Lime,train\n")
     assert listed(str(table)) == [("Lime", "train")]

@@ -5,10 +5,10 @@ import io
 from pathlib import Path
 
 import pytest
+from listings import find_images
 from PIL import Image
 
 from fruits.serve.uploads import Uploads, folder_of
-from fruits.sources.folder import find_images
 
 LABELS = [
     "Apple Golden 2",

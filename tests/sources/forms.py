@@ -26,7 +26,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 def read(place: str | list[str]) -> Contents:
     """Reads every image of a source: its bytes, or the error, by key."""
     source = open_source(place)
-    images = source.items().images
+    images = source.found().images.table()
     return {
         path: content if isinstance(content, bytes) else str(content)
         for path, content in zip(images["path"].to_pylist(), contents_of(images), strict=True)

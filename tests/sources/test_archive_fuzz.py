@@ -39,7 +39,7 @@ def test_damaged_archives_raise_only_expected_errors(
         )
         source = open_source(str(place))
         try:
-            images = source.items().images
+            images = source.found().images.table()
         except InputError as error:
             refused.append(str(error))
             continue

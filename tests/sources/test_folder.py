@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from listings import find_images, list_images
 from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
 from fruits.sources import folder as images
-from fruits.sources.folder import find_images, read_contents
+from fruits.sources.folder import read_contents
 from fruits.sources.listing import LISTING, anti_join, sample_evenly
 from fruits.sources.naming import Naming
-from fruits.sources.open_source import open_source
 from fruits.spark.read_images import read_images
 
 AWKWARD = ["Apple Red 1", "v1.2", "Pêche é", "50% off", "No #1", "a%20b", "x::y", "[abc]", "{a,b}"]
@@ -71,7 +71,7 @@ def test_times_that_no_datetime_has_are_listed_as_the_nearest_ones(seconds: int,
             pytest.skip("this file system has no such times")
         (Path(folder) / "t.csv").write_text("path\n1.jpg\n")
         for place in (folder, f"{folder}/t.csv", f"{folder},{folder}/t.csv"):
-            (row,) = open_source(place).items().images.to_pylist()
+            (row,) = list_images(place).images.to_pylist()
             assert row["modified"].year == year
 
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from forms import read
+from listings import list_images
 
 from fruits.errors import FruitsError, InputError
-from fruits.sources.open_source import open_source
 
 SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
 # S3 encodes the keys and quotes every value.
@@ -69,7 +69,7 @@ def test_an_inventory_equals_the_listing_of_its_bucket(bucket: Any, requests: li
     bucket.put_object(Key="inventory/fruits/all/data/1.csv.gz", Body=data)
     place = "inventory/fruits/all/2026-01-03T00-00Z/manifest.json"
     bucket.put_object(Key=place, Body=manifest(data, "inventory/fruits/all/data/1.csv.gz"))
-    found = open_source(f"s3://fruits/{place}").items()
+    found = list_images(f"s3://fruits/{place}")
     assert not [one for one in requests if one.startswith("list")]
     rows = found.images.select(["path", "label", "length"]).to_pylist()
     assert [tuple(row.values()) for row in rows] == [
@@ -90,7 +90,7 @@ def test_every_object_is_counted(tmp_path: Path) -> None:
     data = as_csv(rows)
     (tmp_path / "1.csv.gz").write_bytes(data)
     (tmp_path / "manifest.json").write_bytes(manifest(data, "1.csv.gz"))
-    found = open_source(str(tmp_path / "manifest.json")).items()
+    found = list_images(str(tmp_path / "manifest.json"))
     assert found.images["length"].to_pylist() == [6, 3]
     assert found.passed_over == {
         ".txt": 1,
@@ -108,7 +108,7 @@ def test_an_object_that_was_replaced_after_the_inventory_is_listed_once_as_it_is
     bucket.put_object(Key="manifest.json", Body=manifest(data, "1.csv.gz"))
     bucket.put_object(Key="photos/Apple Red/1.jpg", Body=b"another one")
     for places in itertools.permutations(["s3://fruits/manifest.json", "s3://fruits/photos"]):
-        found = open_source(places).items()
+        found = list_images(places)
         (row,) = found.images.to_pylist()
         assert (row["label"], row["length"]) == ("Apple Red", 11)
         assert found.passed_over == {"repeated images": 1}
@@ -134,7 +134,7 @@ def test_a_copy_of_an_inventory_in_parquet_is_read_with_its_files_next_to_it(
         place = tmp_path / "manifest.json" if folder == tmp_path else place
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(manifest(data, "x/data/1.parquet", "Parquet"))
-        rows = open_source(str(place)).items().images.to_pylist()
+        rows = list_images(str(place)).images.to_pylist()
         assert [(row["path"], row["length"]) for row in rows] == [
             ("s3a://fruits/Fig/2.jpg", 6),
             ("s3a://fruits/Fig/a b%20.jpg", 5),
@@ -155,12 +155,12 @@ def test_unusable_inventories_are_reported_in_one_line(tmp_path: Path) -> None:
     for content, message in cases:
         place.write_bytes(content)
         with pytest.raises(InputError, match=message):
-            open_source(str(place)).items()
+            list_images(str(place))
     data = as_csv([("fruits", "Fig/1.jpg")])
     (tmp_path / "1.csv.gz").write_bytes(data)
     place.write_bytes(manifest(data, "1.csv.gz", schema="Bucket, Key"))
     with pytest.raises(InputError, match="lacks lastmodifieddate, size"):
-        open_source(str(place)).items()
+        list_images(str(place))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_an_invalid_manifest_is_reported_in_one_line(
     about = json.loads(manifest(data, "1.csv.gz")) | change
     (tmp_path / "manifest.json").write_text(json.dumps(about))
     with pytest.raises(FruitsError) as caught:
-        open_source(str(tmp_path / "manifest.json")).items()
+        list_images(str(tmp_path / "manifest.json"))
     assert str(caught.value).isprintable()
 
 
@@ -206,7 +206,7 @@ def test_invalid_rows_are_reported_in_one_line(
     (tmp_path / "1.csv.gz").write_bytes(data)
     (tmp_path / "manifest.json").write_bytes(manifest(data, "1.csv.gz"))
     with pytest.raises(InputError, match=message):
-        open_source(str(tmp_path / "manifest.json")).items()
+        list_images(str(tmp_path / "manifest.json"))
 
 
 def test_a_row_without_a_key_is_reported_in_one_line(tmp_path: Path) -> None:
@@ -216,4 +216,4 @@ def test_a_row_without_a_key_is_reported_in_one_line(tmp_path: Path) -> None:
     data = (tmp_path / "1.parquet").read_bytes()
     (tmp_path / "manifest.json").write_bytes(manifest(data, "1.parquet", "Parquet"))
     with pytest.raises(InputError, match="a row without bucket, key, size or time"):
-        open_source(str(tmp_path / "manifest.json")).items()
+        list_images(str(tmp_path / "manifest.json"))

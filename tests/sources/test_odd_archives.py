@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 from forms import as_parquet, as_tar, as_zip, files_of, read, tar_of
+from listings import list_images
 
 from fruits.errors import InputError
-from fruits.sources.open_source import locate_members, open_source
+from fruits.sources.open_source import locate_members
 from fruits.sources.reading import contents_of
 
 
 def labels_of(place: Path) -> dict[str, str | None]:
-    images = open_source(str(place)).items().images
+    images = list_images(str(place)).images
     names = (path.partition("!/")[2] for path in images["path"].to_pylist())
     return dict(zip(names, images["label"].to_pylist(), strict=True))
 
@@ -61,7 +62,7 @@ def test_of_an_incremental_archive_of_gnu_tar_names_have_no_times_in_them(tmp_pa
     subprocess.run([*program, root.name], check=True)
     found = {key.partition("!/")[2]: content for key, content in read(str(place)).items()}
     assert found == files_of(root)
-    assert open_source(str(place)).items().passed_over == {}
+    assert list_images(str(place)).passed_over == {}
     # This is also true if the first member is a file.
     subprocess.run([*program[:5], "-C", str(root / "Fig"), "1.jpg"], check=True)
     assert [key.partition("!/")[2] for key in read(str(place))] == ["1.jpg"]
@@ -126,5 +127,5 @@ def test_the_name_of_an_archive_may_be_other_than_utf_8(
     assert list(found.values()) == wanted
     assert all(path.startswith(f"file:{tmp_path}/caf\\udce9.") for path in found)
     # The images of the notebook and of the report are found again by their names.
-    rows = open_source(str(odd)).items().images.select(["path", "length"])
+    rows = list_images(str(odd)).images.select(["path", "length"])
     assert list(contents_of(locate_members(rows))) == wanted

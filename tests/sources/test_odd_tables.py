@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from listings import list_images
 
 from fruits.errors import InputError
 from fruits.sources.naming import Naming
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def rows_of(place: Path, naming: Naming | None = None) -> list[tuple[Any, ...]]:
     """The content, the label and the split of each image, sorted by key."""
     source = open_source(str(place), naming)
-    images = source.items().images
+    images = source.found().images.table()
     return list(
         zip(
             contents_of(images),
@@ -120,7 +121,7 @@ def test_all_labels_of_a_long_csv_decide_whether_they_are_whole(
 ) -> None:
     lines = [f"nowhere/{number:040}.jpg, 3.0" for number in range(40_000)]
     (folder / "a.csv").write_text("\n".join(["path, label", *lines, f"Fig/1.jpg, {last}"]))
-    found = open_source(str(folder / "a.csv")).items().images
+    found = list_images(str(folder / "a.csv")).images
     assert found.num_rows == 40_001
     assert {*found["label"].to_pylist()} == labels
 

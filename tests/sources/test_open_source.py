@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from forms import as_parquet, as_table, as_tar, as_zip, files_of, read
+from listings import find_images, list_images
 
 from fruits.errors import InputError
-from fruits.sources import folder, zip_archive
+from fruits.sources import folder
 from fruits.sources import open_source as opening
-from fruits.sources.folder import find_images
 from fruits.sources.naming import Naming
 from fruits.sources.open_source import locate_members, open_source, places_of
 from fruits.sources.reading import contents_of
@@ -22,7 +22,7 @@ from fruits.storage.walk import walk
 
 def test_a_folder_is_listed_as_by_folder_itself(draw: Callable[..., Path]) -> None:
     root = draw({"Apple": 3, "Fig": 2})
-    ours, before = open_source(str(root)).items(), find_images(str(root))
+    ours, before = list_images(str(root)), find_images(str(root))
     assert ours == before
     assert list(contents_of(ours.images)) == list(files_of(root).values())
 
@@ -42,7 +42,7 @@ def test_several_sources_are_read_as_one(draw: Callable[..., Path], tmp_path: Pa
         content for root in roots for content in files_of(root).values()
     )
     source = open_source(places)
-    images = source.items().images
+    images = source.found().images.table()
     # Tasks may read rows in any order.
     mixed = images.take([14, 0, 7, 3, 9, 4, 1, 13])
     wanted = [found[path] for path in mixed["path"].to_pylist()]
@@ -53,7 +53,7 @@ def test_contents_are_found_by_path_alone(draw: Callable[..., Path], tmp_path: P
     root = draw({"Apple": 3})
     places = [str(root), str(as_zip(root, tmp_path / "b.zip"))]
     places.append(str(as_parquet(root, tmp_path / "d.parquet")))
-    images = open_source(places).items().images
+    images = list_images(places).images
     rows = images.select(["path", "label", "length"]).take([8, 0, 4])
     assert list(contents_of(locate_members(rows))) == list(contents_of(images.take([8, 0, 4])))
 
@@ -62,7 +62,7 @@ def test_a_folder_called_like_an_archive_is_a_folder(tmp_path: Path) -> None:
     for name in ("a.tar!", "b.zip!"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").write_bytes(b"x")
-    images = open_source(str(tmp_path)).items().images
+    images = list_images(str(tmp_path)).images
     assert list(contents_of(locate_members(images.select(["path", "label", "length"])))) == [
         b"x",
         b"x",
@@ -71,16 +71,16 @@ def test_a_folder_called_like_an_archive_is_a_folder(tmp_path: Path) -> None:
 
 def test_an_image_in_two_sources_is_listed_once(draw: Callable[..., Path], tmp_path: Path) -> None:
     root = draw({"Fig": 3})
-    both = open_source([str(root), str(as_table(root, tmp_path / "t.csv"))]).items()
+    both = list_images([str(root), str(as_table(root, tmp_path / "t.csv"))])
     assert both.images["path"].to_pylist() == find_images(str(root)).images["path"].to_pylist()
     assert both.passed_over == {"repeated images": 3}
     (tmp_path / "t.csv").write_text(f"path,label\n{root}/Fig/0_100.jpg,Lime\n")
     agree = r"wanted sources that agree; .*Fig/0_100\.jpg is in two of them, with different"
     with pytest.raises(InputError, match=f"{agree} labels: remove"):
-        open_source([str(root), str(tmp_path / "t.csv")]).items()
+        list_images([str(root), str(tmp_path / "t.csv")])
     (tmp_path / "t.csv").write_text(f"path,split,group\n{root}/Fig/0_100.jpg,test,tree\n")
     with pytest.raises(InputError, match=f"{agree} splits and groups: remove"):
-        open_source([str(root), str(tmp_path / "t.csv")]).items()
+        list_images([str(root), str(tmp_path / "t.csv")])
 
 
 def test_a_contradiction_in_a_table_does_not_depend_on_the_order_of_the_sources(
@@ -91,7 +91,7 @@ def test_a_contradiction_in_a_table_does_not_depend_on_the_order_of_the_sources(
         rows = "".join(f"{image},{label}\n" for label in labels)
         (tmp_path / f"{name}.csv").write_text(f"path,label\n{rows}")
     for names in itertools.permutations(["both", "one", "one"]):
-        listing = open_source([str(tmp_path / f"{name}.csv") for name in names]).items()
+        listing = list_images([str(tmp_path / f"{name}.csv") for name in names])
         assert listing.images["label"].to_pylist() == ["B"]
         (content,) = contents_of(listing.images)
         assert str(content) == "two rows of the table have different values for it"
@@ -111,7 +111,7 @@ def test_archives_in_a_folder_of_images_are_skipped(draw: Callable[..., Path]) -
     root = draw({"Fig": 1})
     with zipfile.ZipFile(root / "more.zip", "w") as archive:
         archive.writestr("Fig/2.jpg", b"x")
-    assert open_source(str(root)).items().passed_over == {".zip": 1}
+    assert list_images(str(root)).passed_over == {".zip": 1}
     assert open_source(str(root)).found().passed_over == {".zip": 1}
 
 
@@ -147,7 +147,7 @@ def shards(folder: Path) -> list[str]:
 
 
 def listed(place: str) -> list[str]:
-    paths: list[str] = open_source(place).items().images["path"].to_pylist()
+    paths: list[str] = list_images(place).images["path"].to_pylist()
     return paths
 
 
@@ -156,13 +156,13 @@ def test_archives_are_listed_in_parallel_and_keep_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
     keys = shards(tmp_path / "shards")
-    together, list_zip = threading.Barrier(4, timeout=60), zip_archive.list_zip
+    together, list_zip = threading.Barrier(4, timeout=60), opening.list_zip
 
     def waiting(*arguments: Any) -> pa.Table:
         together.wait()  # Until all four archives are being listed.
         return list_zip(*arguments)
 
-    monkeypatch.setattr(zip_archive, "list_zip", waiting)
+    monkeypatch.setattr(opening, "list_zip", waiting)
     assert listed(f"{tmp_path}/shards{pattern}") == keys
 
 
@@ -170,7 +170,7 @@ def test_large_archives_are_listed_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = shards(tmp_path / "shards")
-    alone, list_zip = threading.Lock(), zip_archive.list_zip
+    alone, list_zip = threading.Lock(), opening.list_zip
 
     def locked(*arguments: Any) -> pa.Table:
         assert alone.acquire(blocking=False), "another archive is listed now"
@@ -180,7 +180,7 @@ def test_large_archives_are_listed_one_after_the_other(
             alone.release()
 
     monkeypatch.setattr(opening, "_LISTED_BYTES", 1)
-    monkeypatch.setattr(zip_archive, "list_zip", locked)
+    monkeypatch.setattr(opening, "list_zip", locked)
     assert listed(f"{tmp_path}/shards") == keys
 
 
@@ -195,9 +195,9 @@ def test_a_prefix_in_s3_that_is_also_an_object_is_opened_as_a_folder(
     for place in ("s3://fruits/photos", "s3://fruits/photos/"):
         assert read(place) == {"s3a://fruits/photos/Fig/1.jpg": b"fig"}
     with pytest.raises(InputError, match=r"wanted a folder .*s3://fruits/notes is a file"):
-        open_source("s3://fruits/notes").items()
+        list_images("s3://fruits/notes")
     with pytest.raises(InputError, match=r"wanted a table of paths"):
-        open_source("s3://fruits/fruit.csv").items()
+        list_images("s3://fruits/fruit.csv")
 
 
 def test_files_of_other_kinds_are_reported_in_one_line(tmp_path: Path) -> None:
@@ -207,16 +207,16 @@ def test_files_of_other_kinds_are_reported_in_one_line(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_text(json.dumps({}))
         with pytest.raises(InputError, match=message):
-            open_source(str(tmp_path / name)).items()
+            list_images(str(tmp_path / name))
     with pytest.raises(InputError, match="does not exist"):
-        open_source(str(tmp_path / "nowhere")).items()
+        list_images(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="none among the 2 files"):
-        open_source(str(tmp_path)).items()
+        list_images(str(tmp_path))
 
 
 def test_a_rule_with_a_column_needs_a_table(draw: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="wanted a table with columns, for column:x"):
-        open_source(str(draw({"Fig": 1})), Naming(label="column:x")).items()
+        list_images(str(draw({"Fig": 1})), Naming(label="column:x"))
 
 
 def test_items_of_all_sources_have_the_same_schema(
@@ -225,7 +225,7 @@ def test_items_of_all_sources_have_the_same_schema(
     root = draw({"Fig": 2})
     makers = {"zip": as_zip, "tar": as_tar, "parquet": as_parquet, "csv": as_table}
     tables = [
-        open_source(str(make(root, tmp_path / f"a.{suffix}"))).items().images
+        list_images(str(make(root, tmp_path / f"a.{suffix}"))).images
         for suffix, make in makers.items()
     ]
     labels = pa.concat_tables(tables)["label"].to_pylist()

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from forms import as_tar, as_zip, files_of, read
+from listings import list_images
 
 from fruits.cli import main
 from fruits.errors import ConfigError, InputError, OutputError
 from fruits.sources import packing, parts
-from fruits.sources.listing import Listing
-from fruits.sources.open_source import open_source
 from fruits.sources.packing import pack
-from fruits.sources.parts import Found
 
 
 @pytest.mark.parametrize("format", ["tar", "zip"])
@@ -37,8 +35,8 @@ def test_shards_contain_every_image_once_with_its_label_and_split(
     found = read(str(output))
     assert {key.partition("!/")[2]: content for key, content in found.items()} == wanted
     columns = ["label", "split", "length"]
-    in_shards = open_source(str(output)).items().images
-    in_folder = open_source(str(root)).items().images
+    in_shards = list_images(str(output)).images
+    in_folder = list_images(str(root)).images
     assert in_shards.select(columns) == in_folder.select(columns)
 
 
@@ -157,11 +155,11 @@ def test_an_archive_of_the_same_images_with_other_files_is_not_replaced(
 def test_a_long_listing_is_packed_part_by_part_into_the_same_shards(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: Found) -> Listing:
+    def refuse(_: parts.Parts) -> None:
         raise AssertionError
 
     root = draw({"Fig": 40, "Kiwi": 5, "Lime": 15})
-    monkeypatch.setattr(Found, "listing", refuse)
+    monkeypatch.setattr(parts.Parts, "table", refuse)
     expected = pack(str(root), str(tmp_path / "memory"), shard_bytes=20_000)
     monkeypatch.setattr(parts, "IN_MEMORY", 5)
     monkeypatch.setattr(parts, "PART_ROWS", 8)
@@ -208,8 +206,8 @@ def test_names_that_are_not_utf_8_are_packed_into_tar_files(tmp_path: Path) -> N
     assert pack(str(root), str(output)).written == 1
     assert pack(str(root), str(output)).written == 0
     columns = ["label", "split", "length"]
-    in_shards = open_source(str(output)).items().images
-    in_folder = open_source(str(root)).items().images
+    in_shards = list_images(str(output)).images
+    in_folder = list_images(str(root)).images
     assert in_shards.select(columns) == in_folder.select(columns)
     assert set(read(str(output)).values()) == set(read(str(root)).values())
 

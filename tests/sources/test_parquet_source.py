@@ -11,6 +11,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from forms import as_parquet, files_of, read
+from listings import list_images
 
 from fruits.errors import InputError
 from fruits.sources.naming import Naming
@@ -34,8 +35,8 @@ def test_a_parquet_file_has_the_bytes_of_its_folder_and_the_labels_of_its_classe
     place = as_parquet(root, tmp_path / "train-00000-of-00001.parquet")
     found = read(str(place))
     assert {key.partition("!/")[2]: one for key, one in found.items()} == files_of(root)
-    images = open_source(str(place)).items().images
-    folder = open_source(str(root)).items().images
+    images = list_images(str(place)).images
+    folder = list_images(str(root)).images
     assert images["label"].to_pylist() == folder["label"].to_pylist()
     assert images["length"].to_pylist() == folder["length"].to_pylist()
     assert set(images["split"].to_pylist()) == {"train"}
@@ -56,7 +57,7 @@ def test_a_column_of_bytes_has_rows_as_keys_and_other_columns_as_labels(tmp_path
         "b'two'",
         "no bytes in this row",
     ]
-    rows = open_source(place).items().images.to_pylist()
+    rows = list_images(place).images.to_pylist()
     assert [row["path"].partition("!/")[2] for row in rows] == ["0", "1", "2"]
     assert [row["split"] for row in rows] == ["train", "validation", None]
     assert [row["group"] for row in rows] == ["1", "2", "2"]
@@ -70,7 +71,7 @@ def test_a_table_of_binary_files_has_names_labels_and_splits_from_its_paths(
     times = pa.nulls(3, pa.timestamp("us", tz="UTC"))
     columns = {"path": paths, "modificationTime": times, "length": [1, 2, 3]}
     place = write(tmp_path / "a.parquet", {**columns, "content": [b"1", b"22", b"333"]})
-    rows = open_source(place).items().images.to_pylist()
+    rows = list_images(place).images.to_pylist()
     names = {row["path"].partition("!/")[2]: (row["label"], row["split"]) for row in rows}
     assert names == {
         "data/Training/Fig/1.jpg": ("Fig", "train"),
@@ -78,7 +79,7 @@ def test_a_table_of_binary_files_has_names_labels_and_splits_from_its_paths(
         "c/Lime/1.jpg": ("Lime", None),
     }
     twice = write(tmp_path / "b.parquet", {"path": [paths[0]] * 2, "content": [b"1", b"2"]})
-    keys = open_source(twice).items().images["path"].to_pylist()
+    keys = list_images(twice).images["path"].to_pylist()
     assert [key.partition("!/")[2] for key in keys] == [
         f"data/Training/Fig/1.jpg#{n}" for n in (0, 1)
     ]
@@ -87,7 +88,7 @@ def test_a_table_of_binary_files_has_names_labels_and_splits_from_its_paths(
 @pytest.mark.parametrize("name", ["url", "caption"])
 def test_addresses_and_other_texts_are_not_names(tmp_path: Path, name: str) -> None:
     place = write(tmp_path / "a.parquet", {name: ["https://x/Fig/1.jpg"], "image": [b"1"]})
-    (row,) = open_source(place).items().images.to_pylist()
+    (row,) = list_images(place).images.to_pylist()
     assert (row["path"].partition("!/")[2], row["label"]) == ("0", None)
 
 
@@ -109,7 +110,7 @@ def test_a_partitioned_table_has_its_labels_and_splits_in_the_names_of_its_folde
             pa.schema([("split", pa.string()), ("label", pa.string())]), flavor="hive"
         ),
     )
-    rows = open_source(str(tmp_path / "set")).items().images.to_pylist()
+    rows = list_images(str(tmp_path / "set")).images.to_pylist()
     assert {(row["length"], row["label"], row["split"]) for row in rows} == {
         (1, "Fig", "train"),
         (2, "A:B/C", "train"),
@@ -120,17 +121,17 @@ def test_a_partitioned_table_has_its_labels_and_splits_in_the_names_of_its_folde
 
 def test_the_user_names_the_column_of_the_labels(tmp_path: Path) -> None:
     place = write(tmp_path / "a.parquet", {"image": [b"x"], "species": ["Fig"]})
-    images = open_source(place, Naming(label="column:species")).items().images
+    images = list_images(place, Naming(label="column:species")).images
     assert images["label"].to_pylist() == ["Fig"]
     with pytest.raises(InputError, match=r"parquet, which has species; got column:kind$"):
-        open_source(place, Naming(label="column:kind")).items()
+        list_images(place, Naming(label="column:kind"))
 
 
 def test_paths_that_are_not_unique_get_row_numbers(tmp_path: Path) -> None:
     image = [{"bytes": b"a", "path": "Fig/1.jpg"}, {"bytes": b"b", "path": "Fig/1.jpg"}]
     image.append({"bytes": b"c", "path": ""})
     place = write(tmp_path / "a.parquet", {"image": image})
-    images = open_source(place).items().images
+    images = list_images(place).images
     names = [path.partition("!/")[2] for path in images["path"].to_pylist()]
     assert names == ["Fig/1.jpg#0", "Fig/1.jpg#1", "2"]
     assert images["label"].to_pylist() == ["Fig", "Fig", None]
@@ -140,7 +141,7 @@ def test_names_are_those_of_a_column_where_images_have_no_path(tmp_path: Path) -
     image = [{"bytes": b"1", "path": path} for path in (None, "", "Lime/3.jpg")]
     names = ["Fig/1.jpg", "Fig/2.jpg", "other/3.jpg"]
     rows = open_source(write(tmp_path / "a.parquet", {"image": image, "file_name": names}))
-    images = rows.items().images
+    images = rows.found().images.table()
     found = [path.partition("!/")[2] for path in images["path"].to_pylist()]
     assert found == ["Fig/1.jpg", "Fig/2.jpg", "Lime/3.jpg"]
     assert images["label"].to_pylist() == ["Fig", "Fig", "Lime"]
@@ -151,7 +152,7 @@ def test_the_beginning_of_a_uri_is_left_out_of_a_name_but_a_colon_is_part_of_it(
 ) -> None:
     names = ["file:/Fig/1.jpg", "s3a://bucket/Fig/2.jpg", "dbfs:/Fig/3.jpg", "photos:1/4.jpg"]
     place = write(tmp_path / "a.parquet", {"image": [b"x"] * len(names), "path": names})
-    images = open_source(place).items().images
+    images = list_images(place).images
     found = [path.partition("!/")[2] for path in images["path"].to_pylist()]
     assert found == ["Fig/1.jpg", "Fig/2.jpg", "Fig/3.jpg", "photos:1/4.jpg"]
     assert images["label"].to_pylist() == ["Fig", "Fig", "Fig", "photos:1"]
@@ -164,7 +165,7 @@ def test_large_images_are_listed_a_few_at_a_time(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", **pages)
     program = (
         "import sys; import pyarrow as pa; from fruits.sources.open_source import open_source; "
-        "print(open_source(sys.argv[1]).items().images.num_rows); "
+        "print(open_source(sys.argv[1]).found().images.num_rows); "
         "print(pa.default_memory_pool().max_memory())"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a.parquet")]
@@ -189,7 +190,7 @@ def test_each_row_group_is_read_once_for_a_task(tmp_path: Path, row_groups: list
         pa.table({"image": [bytes([n]) * 50 for n in range(100)]}), place, row_group_size=30
     )
     source = open_source(str(place))
-    images = source.items().images
+    images = source.found().images.table()
     assert list(contents_of(images.slice(25, 70))) == [bytes([n]) * 50 for n in range(25, 95)]
     assert row_groups == [0, 1, 2, 3]
     # An interrupted task may continue with rows in any order.
@@ -203,13 +204,13 @@ def test_a_file_changed_after_the_listing_never_yields_wrong_bytes(
     place = tmp_path / "a.parquet"
     pq.write_table(pa.table({"image": [b"x" * 100] * 5}), place)
     source = open_source(str(place))
-    images = source.items().images
+    images = source.found().images.table()
     pq.write_table(pa.table({"image": [b"y" * 90] * 3}), place)
     assert ["another image" in str(one) for one in contents_of(images)][:3] == [True] * 3
     place.write_bytes(b"PAR1 cut")
     assert all("cannot be read" in str(one) for one in contents_of(images))
     with pytest.raises(InputError, match="wanted a complete Parquet file"):
-        source.items()
+        source.found()
 
 
 def test_a_file_on_s3_is_read_in_large_parts(
@@ -218,7 +219,7 @@ def test_a_file_on_s3_is_read_in_large_parts(
     root = draw({"Apple": 100, "Fig": 100})
     bucket.upload_file(str(as_parquet(root, tmp_path / "a.parquet", 100)), "data/a.parquet")
     source = open_source("s3a://fruits/data")
-    images = source.items().images
+    images = source.found().images.table()
     listing = len(requests)
     contents = list(contents_of(images))
     names = (path.partition("!/")[2] for path in images["path"].to_pylist())
@@ -262,7 +263,7 @@ def test_class_names_are_used_if_they_are_valid(
 ) -> None:
     about = {"label": {"_type": "ClassLabel", "names": names}}
     place = write(tmp_path / "a.parquet", {"image": [b"a", b"b"], "label": [0, 1]}, about)
-    assert open_source(place).items().images["label"].to_pylist() == labels
+    assert list_images(place).images["label"].to_pylist() == labels
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_odd_columns_are_reported_in_one_printable_line(
     table = pa.table([pa.array([b"a"]), second, pa.array(["a"])], names=names)
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(InputError, match=message) as caught:
-        open_source(str(tmp_path / "a.parquet")).items()
+        list_images(str(tmp_path / "a.parquet"))
     assert str(caught.value).isprintable()
 
 

@@ -13,6 +13,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 from forms import as_parquet, as_tar, as_zip
+from listings import list_images
 
 from fruits.errors import InputError
 from fruits.features.known_contents import Digests, write_digests
@@ -179,7 +180,7 @@ def test_files_and_files_in_archives_are_ordered_by_file(tmp_path: Path) -> None
             for member in ("2.jpg", "1.jpg"):
                 archive.writestr(member, b"x")
     (tmp_path / "t.csv").write_text("path\nd.jpg\nb.jpg\n")
-    images = open_source([f"{tmp_path}/*.zip", f"{tmp_path}/t.csv"]).items().images
+    images = list_images([f"{tmp_path}/*.zip", f"{tmp_path}/t.csv"]).images
     ordered = Parts.of(images.sort_by([("path", "descending")])).in_file_order().table()
     names = [path.removeprefix(f"file:{tmp_path}/") for path in ordered["path"].to_pylist()]
     assert names == [
@@ -193,16 +194,14 @@ def test_a_folder_is_listed_equally_in_memory_and_in_parts(
     root = draw({"Training/Fig": 30, "Training/Fig 2": 20, "Test/Äpfel": 25})
     (root / "Training" / "notes.txt").write_text("no image")
     (root / "link").symlink_to(root / "Test", target_is_directory=True)
-    source = open_source(str(root))
-    expected, whole = source.items(), source.found()
-    assert whole.images.table() == expected.images
+    expected = list_images(str(root))
     monkeypatch.setattr(parts, "IN_MEMORY", 10)
     monkeypatch.setattr(parts, "PART_ROWS", 16)
-    found = source.found()
+    found = open_source(str(root)).found()
     assert len(found.images.rows) > 3
     assert found.images.table() == expected.images
-    assert found.passed_over == whole.passed_over == expected.passed_over == {".txt": 1}
-    assert found.linked == whole.linked == expected.linked
+    assert found.passed_over == expected.passed_over == {".txt": 1}
+    assert found.linked == expected.linked
 
 
 def _tables_of(root: Path) -> str:
@@ -327,7 +326,7 @@ def test_contradictions_are_found_in_parts_as_in_memory(
 def test_a_folder_without_images_raises_the_same_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(InputError) as one:
-        open_source(str(tmp_path)).items()
+        list_images(str(tmp_path))
     with pytest.raises(InputError) as other:
         open_source(str(tmp_path)).found()
     assert str(one.value) == str(other.value)

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from listings import find_images
 from pyspark.sql import SparkSession
 
 from fruits.errors import InputError
-from fruits.sources.folder import find_images, read_contents
+from fruits.sources.folder import read_contents
 from fruits.sources.selection import OTHER_SUFFIXES, Selection, SkippedFiles, described
 from fruits.spark.read_images import read_images
 

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from forms import as_table, files_of, read
+from listings import list_images
 from s3fs.errors import translate_boto_error
 
 from fruits.errors import InputError, StorageError
 from fruits.sources import statuses as lookup
 from fruits.sources.naming import Naming
-from fruits.sources.open_source import open_source
 from fruits.storage.s3 import RetryingS3
 
 
@@ -32,8 +32,8 @@ def test_a_table_has_the_same_keys_and_identities_as_the_folder_it_names(
     """So the features of one can be reused for the other."""
     root = draw({"Training/Apple": 9, "Test/Pêche é": 25})
     place = as_table(root, tmp_path / "table.csv")
-    in_table = open_source(str(place)).items().images
-    in_folder = open_source(str(root)).items().images
+    in_table = list_images(str(place)).images
+    in_folder = list_images(str(root)).images
     assert in_table.select(in_folder.column_names) == in_folder
     assert [one for _, one in sorted(read(str(place)).items())] == [
         one for _, one in sorted(files_of(root).items())
@@ -66,7 +66,7 @@ def test_relative_paths_start_at_the_table_and_names_are_literal(
     root = draw({"a%20b #1, [x]": 1, "Fig": 1})
     rows = [["uri", "label"], ["a%20b #1, [x]/0_100.jpg", "01"], ["./../images/Fig/0_100.jpg", ""]]
     for name, delimiter in (("a.csv", ","), ("b.csv", ";"), ("c.tsv", "\t")):
-        images = open_source(write(root / name, rows, delimiter)).items().images
+        images = list_images(write(root / name, rows, delimiter)).images
         assert images["path"].to_pylist() == [
             f"file:{root}/Fig/0_100.jpg",
             f"file:{root}/a%20b #1, [x]/0_100.jpg",
@@ -84,16 +84,16 @@ def test_columns_of_label_split_and_group_take_precedence_over_names(
         ["images/Test/Fig/1_100.jpg", "", "", "", "P\u0065\u0302che"],
     ]
     place = write(tmp_path / "a.csv", rows)
-    told = open_source(place).items().images.select(["label", "split", "group"]).to_pylist()
+    told = list_images(place).images.select(["label", "split", "group"]).to_pylist()
     assert [tuple(row.values()) for row in told] == [
         ("fig", "train", "tree 1"),
         (None, None, None),
     ]
     naming = Naming(label="column:species", split="none")
-    told = open_source(place, naming).items().images.select(["label", "split"]).to_pylist()
+    told = list_images(place, naming).images.select(["label", "split"]).to_pylist()
     assert [tuple(row.values()) for row in told] == [("Ficus", None), ("P\u00eache", None)]
     naming = Naming(label="grandparent", split="none")
-    assert open_source(place, naming).items().images["label"].to_pylist() == ["Test", "Test"]
+    assert list_images(place, naming).images["label"].to_pylist() == ["Test", "Test"]
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "bytes"])
@@ -116,11 +116,11 @@ def test_a_blank_value_of_a_table_is_no_value_and_is_not_read_from_the_path(
         pq.write_table(pa.table(columns | more), place)
 
     for naming in (Naming(), Naming(label="column:label", optional_columns=True)):
-        images = open_source(place, naming).items().images
+        images = list_images(place, naming).images
         assert images["label"].to_pylist() == ["Apple", None, None, None]
         assert images["split"].to_pylist() == ["test", None, None, None]
         assert images["group"].to_pylist() == ["a", None, None, None]
-    by_path = open_source(place, Naming(label=r"/(?P<label>[^/]+)/[^/]+$")).items().images
+    by_path = list_images(place, Naming(label=r"/(?P<label>[^/]+)/[^/]+$")).images
     assert by_path["label"].to_pylist() == ["Fig"] * 4
 
 
@@ -129,13 +129,13 @@ def test_an_invalid_split_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="wanted train, test or validation as a split; got 'fold3'"
     ):
-        open_source(place).items()
+        list_images(place)
 
 
 def test_without_a_split_a_column_of_splits_may_have_any_words(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     place = write(tmp_path / "a.csv", [["path", "label", "split"], ["a.jpg", "Fig", "fold3"]])
-    (row,) = open_source(place, Naming(split="none")).items().images.to_pylist()
+    (row,) = list_images(place, Naming(split="none")).images.to_pylist()
     assert (row["label"], row["split"]) == ("Fig", None)
 
 
@@ -201,7 +201,7 @@ def test_repeated_rows_count_once_and_a_file_with_two_labels_is_refused(tmp_path
     one, two = read(place).values()
     assert one == b"x"
     assert "two rows" in str(two)
-    listing = open_source(place).items()
+    listing = list_images(place)
     assert listing.passed_over == {"repeated rows": 2}
     # It equals no version of the file that an earlier run used.
     times = listing.images["modified"].cast(pa.int64()).to_pylist()
@@ -225,7 +225,7 @@ def test_unusable_tables_are_reported_in_one_line(
     tmp_path: Path, rows: list[list[str]], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        open_source(write(tmp_path / "t.csv", rows)).items()
+        list_images(write(tmp_path / "t.csv", rows))
     assert str(caught.value).isprintable()
 
 
@@ -243,7 +243,7 @@ def test_a_table_of_s3_uris_needs_one_listing_per_folder(
     bucket.put_object(Key="photos/Fig/below/0.jpg", Body=b"x")
     rows = [["path"], *[[f"s3://fruits/photos/Fig/{n}.jpg"] for n in range(41)]]
     place = write(tmp_path / "t.csv", rows)
-    images = open_source(place).items().images
+    images = list_images(place).images
     assert len(requests) <= 3
     lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
     assert lengths["s3a://fruits/photos/Fig/7.jpg"] == 1
@@ -266,7 +266,7 @@ def test_empty_names_in_the_key_of_an_object_are_literal(
     wanted = {f"s3a://fruits/{key}": key.encode() for key in keys}
     place = write(tmp_path / "t.csv", rows)
     assert read(place) == wanted
-    images = open_source(place).items().images
+    images = list_images(place).images
     lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
     assert lengths == {uri: len(content) for uri, content in wanted.items()}
     bucket.put_object(Key="t.csv", Body=b"path\nphotos//0.jpg\n")
@@ -281,7 +281,7 @@ def test_the_files_of_a_large_folder_in_s3_are_looked_up_in_ranges(
     for number, key in enumerate(names):
         bucket.put_object(Key=key, Body=b"x" * number)
     rows = [["path"], *[[f"s3://fruits/{key}"] for key in [*names[::-1], "photos/~.jpg"]]]
-    images = open_source(write(tmp_path / "t.csv", rows)).items().images
+    images = list_images(write(tmp_path / "t.csv", rows)).images
     lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
     assert lengths.pop("s3a://fruits/photos/~.jpg") == 0
     assert lengths == {f"s3a://fruits/{key}": number for number, key in enumerate(names)}
@@ -311,7 +311,7 @@ def test_a_table_needs_no_permission_to_list_the_folder(
     rows = [["path"], *[[f"s3://fruits/{key}"] for key in keys]]
     place = write(tmp_path / "t.csv", [*rows, ["s3://fruits/photos/Fig/a%20missing.jpg"]])
     answer_for_a_role_without_listings(monkeypatch, *keys)
-    images = open_source(place).items().images
+    images = list_images(place).images
     lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
     assert lengths.pop("s3a://fruits/photos/Fig/a%20missing.jpg") == 0
     assert lengths == {f"s3a://fruits/{key}": 1 for key in keys}
@@ -324,7 +324,7 @@ def test_a_store_that_refuses_every_object_of_a_table_is_reported(
     rows = [["path"], *[[f"s3://fruits/photos/{number}.jpg"] for number in range(count)]]
     answer_for_a_role_without_listings(monkeypatch)
     with pytest.raises(StorageError, match="the store refuses the credentials"):
-        open_source(write(tmp_path / "t.csv", rows)).items()
+        list_images(write(tmp_path / "t.csv", rows))
 
 
 @pytest.mark.parametrize("folders", [1, 300])
@@ -343,7 +343,7 @@ def test_a_store_that_refuses_a_long_table_is_reported_after_a_few_requests(
 
     monkeypatch.setattr(RetryingS3, "_call_s3", counted)
     with pytest.raises(StorageError, match="the store refuses the credentials"):
-        open_source(place).items()
+        list_images(place)
     assert 0 < len(asked) <= 200
 
 
@@ -356,7 +356,7 @@ def test_a_long_table_without_permission_to_list_may_have_encoded_and_missing_na
     rows = [["path"], *[[f"s3://fruits/photos/a%20{number}.jpg"] for number in range(1100)]]
     place = write(tmp_path / "t.csv", rows)
     answer_for_a_role_without_listings(monkeypatch, *keys)
-    images = open_source(place).items().images
+    images = list_images(place).images
     lengths = dict(zip(images["path"].to_pylist(), images["length"].to_pylist(), strict=True))
     assert len(lengths) == 1100
     there = {path for path, length in lengths.items() if length}
@@ -366,4 +366,4 @@ def test_a_long_table_without_permission_to_list_may_have_encoded_and_missing_na
 def test_paths_that_are_lists_are_reported_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": [["a.jpg"]]}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"wanted texts or bytes in the column path.*has list<"):
-        open_source(str(tmp_path / "t.parquet")).items()
+        list_images(str(tmp_path / "t.parquet"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from forms import as_tar, files_of, read, tar_of
+from listings import list_images
 
 from fruits.errors import InputError
 from fruits.sources import tar_index
@@ -33,8 +34,8 @@ def test_a_tar_has_the_bytes_labels_and_splits_of_its_folder(
     prefix = f"file:{tmp_path}/fruit.tar!/"
     assert read(str(place)) == {prefix + name: content for name, content in files_of(root).items()}
     columns = ["label", "split", "length"]
-    in_tar = open_source(str(place)).items().images.sort_by("path")
-    in_folder = open_source(str(root)).items().images.sort_by("path")
+    in_tar = list_images(str(place)).images.sort_by("path")
+    in_folder = list_images(str(root)).images.sort_by("path")
     assert in_tar.select(columns) == in_folder.select(columns)
 
 
@@ -78,7 +79,7 @@ def test_labels_of_webdataset_come_from_the_other_members_of_a_sample(tmp_path: 
         "0004.json": b"[not an object",
     }
     (tmp_path / "s-1.tar").write_bytes(tar_of(members))
-    listing = open_source(str(tmp_path / "s-1.tar")).items()
+    listing = list_images(str(tmp_path / "s-1.tar"))
     rows = [
         tuple(row[name] for name in ("label", "split", "group"))
         for row in listing.images.to_pylist()
@@ -96,9 +97,9 @@ def test_without_a_split_the_splits_of_samples_may_be_any_words(tmp_path: Path) 
     about = json.dumps({"label": "Fig", "split": "fold3"}).encode()
     (tmp_path / "a.tar").write_bytes(tar_of({"1.jpg": b"1", "1.json": about}))
     with pytest.raises(InputError, match=r"1\.json: wanted train, test or validation.*'fold3'"):
-        open_source(str(tmp_path / "a.tar")).items()
+        list_images(str(tmp_path / "a.tar"))
     naming = Naming(split="none")
-    (row,) = open_source(str(tmp_path / "a.tar"), naming).items().images.to_pylist()
+    (row,) = list_images(str(tmp_path / "a.tar"), naming).images.to_pylist()
     assert (row["label"], row["split"]) == ("Fig", None)
 
 
@@ -110,7 +111,7 @@ def test_several_shards_are_given_by_a_pattern_or_a_folder(tmp_path: Path) -> No
     (folder / "README.md").write_text("x")
     wanted = {f"file:{folder}/{n}.tar!/Fig/{n}.jpg": bytes([n]) for n in range(3)}
     assert read(f"{folder}/*.tar") == read(str(folder)) == wanted
-    assert open_source(str(folder)).items().passed_over == {".md": 1}
+    assert list_images(str(folder)).passed_over == {".md": 1}
     with pytest.raises(InputError, match=r"no file matches .*/\*\.zip"):
         read(f"{folder}/*.zip")
 
@@ -146,7 +147,7 @@ def test_broken_links_and_names_outside_the_archive_are_rejected(tmp_path: Path)
     found = by_name(read(str(tmp_path / "a.tar")))
     assert all("not a file of the archive" in str(found[f"Fig/{name}.jpg"]) for name in "abc")
     assert "leads out" in str(found["../up.jpg"])
-    assert open_source(str(tmp_path / "a.tar")).items().passed_over == {"special files": 1}
+    assert list_images(str(tmp_path / "a.tar")).passed_over == {"special files": 1}
 
 
 def test_members_are_those_that_tarfile_finds(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_an_archive_changed_after_the_listing_never_yields_wrong_bytes(
     place = tmp_path / "a.tar"
     place.write_bytes(tar_of({f"Fig/{n}.jpg": bytes([n]) * 600 for n in range(4)}))
     source = open_source(str(place))
-    images = source.items().images
+    images = source.found().images.table()
     place.write_bytes(tar_of({f"Fig/{n}.jpg": bytes([n]) * 900 for n in range(2)}))
     assert all(isinstance(one, OSError) for one in contents_of(images))
 
@@ -246,7 +247,7 @@ def test_a_shard_on_s3_needs_few_requests(
     place = as_tar(root, tmp_path / "fruit.tar")
     bucket.upload_file(str(place), "shards/fruit.tar")
     source = open_source("s3a://fruits/shards/fruit.tar")
-    images = source.items().images
+    images = source.found().images.table()
     indexing = len(requests)
     contents = list(contents_of(images))
     assert dict(
@@ -260,7 +261,7 @@ def test_names_that_are_not_unicode_are_escaped(tmp_path: Path) -> None:
     label = json.dumps({"label": "\ud800x", "group": "\udfff"}).encode()
     members = {"1.jpg": b"a", "1.json": label, "2.jpg": b"b", "2.cls": b"\xff"}
     (tmp_path / "a.tar").write_bytes(tar_of(members))
-    rows = open_source(str(tmp_path / "a.tar")).items().images.to_pylist()
+    rows = list_images(str(tmp_path / "a.tar")).images.to_pylist()
     assert [(row["label"], row["group"]) for row in rows] == [
         (r"\ud800x", r"\udfff"),
         ("\N{REPLACEMENT CHARACTER}", None),
@@ -277,8 +278,8 @@ def test_names_that_are_not_utf_8_are_escaped_as_in_a_folder(tmp_path: Path) -> 
     os.symlink(b"\xff.jpg", folder + b"/broken.jpg")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(os.fsdecode(folder), os.fsdecode(b"caf\xe9"))
-    rows = open_source(str(tmp_path / "a.tar")).items().images.sort_by("path").to_pylist()
-    wanted = open_source(os.fsdecode(folder)).items().images.to_pylist()
+    rows = list_images(str(tmp_path / "a.tar")).images.sort_by("path").to_pylist()
+    wanted = list_images(os.fsdecode(folder)).images.to_pylist()
     names = [row["path"].partition("!/")[2] for row in rows]
     assert names == [row["path"].removeprefix(f"file:{tmp_path}/") for row in wanted]
     assert [row["label"] for row in rows] == [r"caf\udce9"] * 5
@@ -294,7 +295,7 @@ def test_an_invalid_length_is_reported_in_one_line(tmp_path: Path, size: str) ->
         member.pax_headers = {"GNU.sparse.realsize": size, "GNU.sparse.size": size}
         archive.addfile(member)
     with pytest.raises(InputError, match=r"wanted a complete tar archive; .*a member of 9.* bytes"):
-        open_source(str(tmp_path / "a.tar")).items()
+        list_images(str(tmp_path / "a.tar"))
 
 
 RECORDS = (b"11 path=ab\n0 path=x\n", b"11 path=ab\n7 path=x\n", b"0 path=x\n", b"1 path=x\n")
@@ -326,4 +327,4 @@ def test_a_negative_length_is_refused(tmp_path: Path) -> None:
     whole = tarfile.TarInfo("Fig/0.jpg").tobuf()
     (tmp_path / "a.tar").write_bytes(whole + bytes(member) + bytes(1024))
     with pytest.raises(InputError, match="wanted a complete tar archive"):
-        open_source(str(tmp_path / "a.tar")).items()
+        list_images(str(tmp_path / "a.tar"))

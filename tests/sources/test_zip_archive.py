@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from forms import as_zip, files_of, read
+from listings import list_images
 
 from fruits.errors import InputError
 from fruits.sources import zip_archive
@@ -39,8 +40,8 @@ def test_a_zip_has_the_bytes_labels_and_splits_of_its_folder(
     prefix = f"file:{tmp_path}/fruit.zip!/"
     assert read(str(place)) == {prefix + name: content for name, content in files_of(root).items()}
     columns = ["label", "split", "length"]
-    in_zip = open_source(str(place)).items().images.sort_by("path")
-    in_folder = open_source(str(root)).items().images.sort_by("path")
+    in_zip = list_images(str(place)).images.sort_by("path")
+    in_folder = list_images(str(root)).images.sort_by("path")
     assert in_zip.select(columns) == in_folder.select(columns)
 
 
@@ -53,18 +54,18 @@ def test_archives_of_other_programs_are_read(draw: Callable[..., Path], tmp_path
     found = read(str(place))
     wanted = {name: content for name, content in files_of(root).items() if "notes" not in name}
     assert {key.partition("!/")[2]: content for key, content in found.items()} == wanted
-    assert open_source(str(place)).items().passed_over == {".txt": 1}
+    assert list_images(str(place)).passed_over == {".txt": 1}
 
 
 def test_images_outside_folders_have_the_name_of_the_archive_as_label(tmp_path: Path) -> None:
     place = write(tmp_path / "Fig.zip", {"1.jpg": b"a", "Lime/2.jpg": b"b"})
-    assert open_source(place).items().images["label"].to_pylist() == ["Fig", "Lime"]
+    assert list_images(place).images["label"].to_pylist() == ["Fig", "Lime"]
 
 
 def test_an_archive_called_train_is_the_training_side(tmp_path: Path) -> None:
     for name in ("train.zip", "test-00001-of-00002.zip", "other.zip"):
         write(tmp_path / name, {"Fig/1.jpg": b"a"})
-    images = open_source(str(tmp_path)).items().images
+    images = list_images(str(tmp_path)).images
     sides = {
         path.split("!/")[0].split("/")[-1]: images["split"][n].as_py()
         for n, path in enumerate(images["path"].to_pylist())
@@ -75,7 +76,7 @@ def test_an_archive_called_train_is_the_training_side(tmp_path: Path) -> None:
 def test_a_rule_for_labels_searches_the_key(tmp_path: Path) -> None:
     place = write(tmp_path / "a.zip", {"x/Fig_1.jpg": b"a"})
     naming = Naming(label=r"!/x/(?P<label>[A-Z][a-z]+)_")
-    assert open_source(place, naming).items().images["label"].to_pylist() == ["Fig"]
+    assert list_images(place, naming).images["label"].to_pylist() == ["Fig"]
 
 
 def test_names_outside_the_archive_are_rejected(tmp_path: Path) -> None:
@@ -163,9 +164,9 @@ def test_another_file_or_a_truncated_zip_is_reported_in_one_line(tmp_path: Path)
     with pytest.raises(
         InputError, match=r"wanted a complete zip archive; .*a\.zip .*copy it again"
     ):
-        open_source(place).items()
+        list_images(place)
     with pytest.raises(InputError, match="does not exist"):
-        open_source(str(tmp_path / "none.zip")).items()
+        list_images(str(tmp_path / "none.zip"))
 
 
 def test_zip64_and_bytes_before_the_archive_are_read(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_names_in_utf_8_without_the_flag_are_read(tmp_path: Path) -> None:
         start = content.index(signature) + at
         content[start : start + 2] = b"\0\0"
     Path(place).write_bytes(content)
-    assert open_source(place).items().images["label"].to_pylist() == ["Pêche"]
+    assert list_images(place).images["label"].to_pylist() == ["Pêche"]
 
 
 def test_neighbours_on_s3_are_read_with_one_request(
@@ -211,9 +212,8 @@ def test_an_archive_without_images_is_one_line_that_says_what_is_in_it(tmp_path:
         ({"a/b.zip": b"", "c.txt": b""}, r"zip, which has 1 .txt, 1 .zip: extract"),
     ):
         source = open_source(write(tmp_path / "a.zip", members))
-        for listed in (source.items, source.found):
-            with pytest.raises(InputError, match=rf"wanted images, such as .* none in .*{there}"):
-                listed()
+        with pytest.raises(InputError, match=rf"wanted images, such as .* none in .*{there}"):
+            source.found()
 
 
 def test_one_of_several_parts_of_an_archive_is_one_clear_line(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_one_of_several_parts_of_an_archive_is_one_clear_line(tmp_path: Path) ->
         part = whole[start:number] + b"\2\0" + whole[number + 2 :]
         Path(place).write_bytes(part)
         with pytest.raises(InputError, match=r"the last part of one in several parts: join them"):
-            open_source(place).items()
+            list_images(place)
 
 
 def test_names_without_a_letter_do_not_hide_the_others(tmp_path: Path) -> None:

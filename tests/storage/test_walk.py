@@ -7,9 +7,10 @@ from typing import Any
 import fsspec
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+from listings import find_images
 
 from fruits.errors import InputError, StorageError
-from fruits.sources.folder import find_images, read_contents
+from fruits.sources.folder import read_contents
 from fruits.sources.open_source import open_source
 from fruits.storage.files import delete, delete_folder, move
 from fruits.storage.location import Location

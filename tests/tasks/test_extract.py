@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from listings import find_images, list_images
 from PIL import Image
 
 from fruits.errors import OutputError
@@ -18,9 +19,7 @@ from fruits.features.table import THUMBNAILS, Chunk, FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.networks.graph import CompiledGraph
 from fruits.networks.runtime import featurize
-from fruits.sources.folder import find_images
 from fruits.sources.listing import LISTING, anti_join
-from fruits.sources.open_source import open_source
 from fruits.sources.parts import Parts
 from fruits.sources.reading import contents_of as read_items
 from fruits.storage.location import Location
@@ -208,7 +207,7 @@ def test_tasks_read_the_rows_of_a_parquet_file_in_order(
     images = [file.read_bytes() for file in (draw({"Fig": 12}) / "Fig").iterdir()]
     pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet")
     # The names are the numbers of the rows, so the order by path is 0, 1, 10, 11, 2 ...
-    listing = open_source(str(tmp_path / "a.parquet")).items().images.sort_by("path")
+    listing = list_images(str(tmp_path / "a.parquet")).images.sort_by("path")
 
     def in_order(items: pa.Table) -> Iterator[bytes | OSError]:
         rows = pc.struct_field(items["at"], "offset").to_pylist()
