@@ -43,7 +43,7 @@ class Confusion:
 
 
 def confusions(
-    evaluation: Evaluation, predictions: Iterable[pa.RecordBatch], count: int = 9
+    evaluation: Evaluation, predictions: Iterable[pa.RecordBatch], count: int
 ) -> list[Confusion]:
     """The worst confusions of an evaluation, each with two images to compare.
 

@@ -174,13 +174,6 @@ _child: _Child | None = None
 _lock = threading.Lock()
 
 
-def stop() -> None:
-    """Ends the process with limits, if it runs; the next image starts another one."""
-    with _lock:
-        if _child is not None:
-            _child.stop()
-
-
 def serve(decode: Decode) -> None:
     """Decodes images from the standard input until it is closed.
 

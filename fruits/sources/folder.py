@@ -21,7 +21,7 @@ from fruits.images.size_limits import too_long
 from fruits.sources.listing import LISTING, ROWS
 from fruits.sources.naming import Naming
 from fruits.sources.parts import Found
-from fruits.sources.selection import Selection, reason_to_skip
+from fruits.sources.selection import Selection, other_files, reason_to_skip
 from fruits.sources.spread import gather
 from fruits.sources.text import original, storable
 from fruits.storage.ahead import read_ahead
@@ -99,7 +99,7 @@ class FolderListing:
             count = sum(self.passed_over.values())
             raise InputError(
                 f"images: wanted files that end in {' '.join(SUFFIXES)}; got none among the "
-                f"{count} files in {self._place}{self._selection.described(': ')}"
+                f"{count} files in {self._place}{other_files(self.passed_over, ':')}"
             )
 
     def found(self) -> Found:

@@ -28,7 +28,7 @@ from fruits.sources.named_files import NAMED, described, last_of_each_path
 from fruits.sources.naming import Naming
 from fruits.sources.parquet_index import open_parquet
 from fruits.sources.parts import Found
-from fruits.sources.selection import Selection
+from fruits.sources.selection import Selection, other_files
 from fruits.sources.spread import gather
 from fruits.sources.text import storable
 from fruits.storage.ahead import read_ahead
@@ -67,7 +67,7 @@ def list_inventory(place: str, naming: Naming) -> Found:
     if not images.num_rows:
         raise InputError(
             f"images: wanted images in the inventory {location}; got none"
-            + selection.described(": ")
+            + other_files(selection.passed_over, ":")
         )
     return Found(images, selection.passed_over)
 

@@ -128,15 +128,6 @@ class Selection:
             self.pass_over(reason)
         return not reason
 
-    def described(self, before: str = "") -> str:
-        """The skipped files for a message, such as "3 .txt, 2 .xml"; "" if there are none.
-
-        Args:
-            before: a prefix, which is left out if there are none.
-        """
-        skipped = self.passed_over
-        return before + described(skipped) if skipped else ""
-
 
 def described(passed_over: Mapping[str, int]) -> str:
     """The counts of :attr:`Selection.passed_over` in words: "3 .txt, 2 .xml", largest first."""

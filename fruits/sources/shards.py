@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 from fruits.errors import InputError
 from fruits.sources import tar_archive, zip_archive
 from fruits.sources.naming import Naming
-from fruits.sources.selection import Selection
+from fruits.sources.selection import Selection, described
 from fruits.sources.tar_index import read_index, rows_of
 from fruits.storage.location import Location
 
@@ -88,5 +88,5 @@ def list_shard(shard: Location, format: str) -> list[Stored]:
         members = zip_archive.members_of(directory, selection)
     images = [Stored(one.name, one.length, times.get(one.name, ())) for one in members]
     if selection.passed_over:
-        raise InputError(f"it has other files than images: {selection.described()}")
+        raise InputError(f"it has other files than images: {described(selection.passed_over)}")
     return images

@@ -64,8 +64,8 @@ def test_of_images_with_the_same_confidence_the_last_one_is_shown() -> None:
     batch = pa.record_batch([*map(pa.array, zip(*rows, strict=True))], schema=REVIEWED)
     for size in (1, 2, 9):
         batches = [batch.slice(start, size) for start in range(0, 9, size)]
-        assert confusions(evaluation, batches) == [
+        assert confusions(evaluation, batches, count=9) == [
             Confusion("Fig", "Kiwi", 3, wrong="e", example="f"),
             Confusion("Kiwi", "Lime", 1, wrong="i", example=None),
         ]
-    assert confusions(evaluation, []) == []
+    assert confusions(evaluation, [], count=9) == []

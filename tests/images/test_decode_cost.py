@@ -32,6 +32,12 @@ MAX_GROWTH = 1200 << 20
 SMALL = encode(Image.new("RGB", (64, 64), (200, 10, 10)), "JPEG")
 
 
+def stop_decoder():
+    with decode_process._lock:
+        if decode_process._child is not None:
+            decode_process._child.stop()
+
+
 # JPEG
 
 
@@ -283,7 +289,7 @@ def accounts(name):
         reason = ""
     except RejectedImage as rejected:
         reason = str(rejected)
-    decode_process.stop()
+    stop_decoder()
     after = both("ru_maxrss")
     return {
         "reason": reason,
@@ -328,7 +334,7 @@ decode_process.serve(module.decode_here)
 """
         monkeypatch.setattr(decode_process, "_PROGRAM", program)
         monkeypatch.setattr(decode_process, "MAX_SECONDS", 1)
-        decode_process.stop()
+        stop_decoder()
         good = decode(picture, 16)
         with monkeypatch.context() as patch:
             # The time limit does not include the start of the process.
@@ -343,7 +349,7 @@ decode_process.serve(module.decode_here)
         return reason
 
     yield run
-    decode_process.stop()
+    stop_decoder()
 
 
 @pytest.mark.parametrize(
@@ -375,7 +381,7 @@ def test_a_forked_process_starts_its_own_decoder(child):
         good = 0
         try:
             good = int(decode(picture, 16).shape == (16, 16, 3))
-            decode_process.stop()
+            stop_decoder()
         finally:
             os.write(writing, str(good).encode())
             os._exit(0)
