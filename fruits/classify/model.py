@@ -180,8 +180,10 @@ class Classifier:
         blocks = [slice(start, start + size) for start in range(0, max(len(features), 1), size)]
         parts = [
             predictions_of(
-                *(self.probabilities(features[block]), self.distances(features[block])),
-                *(self.threshold, places[block]),
+                self.probabilities(features[block]),
+                self.distances(features[block]),
+                self.threshold,
+                places[block],
             )
             for block in blocks
         ]

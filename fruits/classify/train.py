@@ -166,8 +166,11 @@ def _hold_out(
     rows = [slice(*both) for both in pairwise(ends)]
     count = ends[-1]
     found = _Scores(
-        np.empty((count, len(labels))),
-        *(np.empty(count, np.int64), np.empty(count), np.empty(count, np.int64), rows),
+        logits=np.empty((count, len(labels))),
+        truth=np.empty(count, np.int64),
+        distance=np.empty(count),
+        nearest=np.empty(count, np.int64),
+        folds=rows,
     )
     for (number, fold), model, own in zip(usable.items(), choice.models, rows, strict=True):
         own_classifier = model.classifier(

@@ -147,7 +147,9 @@ def _instances(
     members = dict(owners)
     if groups:
         for group in account.pages(
-            *("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups"),
+            "autoscaling",
+            "describe_auto_scaling_groups",
+            "AutoScalingGroups",
             AutoScalingGroupNames=list(groups),
         ):
             stack = groups[group["AutoScalingGroupName"]]
@@ -220,7 +222,9 @@ def _tagged(account: Account, owners: Mapping[str, str]) -> Iterator[Item]:
     buckets = dict(owners)
     others = {}
     for resource in account.pages(
-        *("resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList"),
+        "resourcegroupstaggingapi",
+        "get_resources",
+        "ResourceTagMappingList",
         TagFilters=[{"Key": TAG}],
     ):
         _, _, service, _, _, rest = resource["ResourceARN"].split(":", 5)

@@ -279,7 +279,9 @@ def resources(account: Account, stack: Stack) -> Iterator[tuple[str, str]]:
     """The type and the identifier of each resource of a stack."""
     with aws_errors(f"stack {stack.name}"):
         for item in account.pages(
-            *("cloudformation", "list_stack_resources", "StackResourceSummaries"),
+            "cloudformation",
+            "list_stack_resources",
+            "StackResourceSummaries",
             StackName=stack.id,
         ):
             gone = item["ResourceStatus"] in ("DELETE_COMPLETE", "DELETE_SKIPPED")

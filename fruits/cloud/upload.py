@@ -164,7 +164,7 @@ def _with_etags(
         parent = files[0].key.rpartition("/")[0]
         within = f"{parent}/" if parent else ""
         objects = account.pages(
-            *("s3", "list_objects_v2", "Contents"), Bucket=bucket, Prefix=within, Delimiter="/"
+            "s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=within, Delimiter="/"
         )
         there = {item["Key"]: (item["Size"], item["ETag"].strip('"')) for item in objects}
         for file in files:
@@ -239,7 +239,9 @@ class _Sender:
         """Sends a large file in parts, and requests the checksum of the whole object."""
         try:
             self._parts.upload(
-                *(str(file.path), self._bucket, file.key),
+                str(file.path),
+                self._bucket,
+                file.key,
                 extra_args={"ChecksumAlgorithm": "SHA256"},
             ).result()
         except CancelledError as error:

@@ -196,7 +196,10 @@ def unknown(report: ReportData) -> Section:
     groups: list[tuple[Photo, ...]] = [
         (
             _photo(
-                *(report, row["path"], row["label"], row["split"]),
+                report,
+                row["path"],
+                row["label"],
+                row["split"],
                 f"distance {row['distance']:.1f}",
                 f"would be {row['predicted']} ({row['confidence']:.0%})",
             ),

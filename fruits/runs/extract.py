@@ -216,7 +216,13 @@ def _described(
     )
     usable = Parts(listing.schema, listing.bounds, totals.rows, reads)
     return Extracted(
-        *(counts, usable, totals.sides, totals.labelled, totals.labels, unreadable, dropped)
+        counts=counts,
+        usable=usable,
+        sides=totals.sides,
+        with_label=totals.labelled,
+        labels=totals.labels,
+        unreadable=unreadable,
+        dropped=dropped,
     )
 
 

@@ -69,7 +69,13 @@ def prepare_run(config: RunConfig, stages: Stages, listed: tuple[Found, Parts]) 
         _require_groups(config, listing)
     outputs.check(graph.identity, config.overwrite)
     return PreparedRun(
-        *(config, stages, found, listing, graph, basis, outputs),
+        config=config,
+        stages=stages,
+        found=found,
+        listing=listing,
+        graph=graph,
+        basis=basis,
+        outputs=outputs,
         fingerprint=fingerprint(config, found, graph.identity, model),
     )
 

@@ -40,7 +40,10 @@ def project_features(
             prediction = TablePredictor(classified.classifier, classified.means, scored)
         earlier = reusable_rows(context, extracted, reduced.reduction, prediction)
         rows = project(
-            *(context.workers, context.store, reduced.reduction, context.staged.root),
+            context.workers,
+            context.store,
+            reduced.reduction,
+            context.staged.root,
             listing=context.chosen,
             prediction=prediction,
             earlier=earlier,

@@ -104,12 +104,10 @@ def save_predictor(
             "versions": package_versions(),
         }
         write_predictor(
-            *(
-                context.staged.root / "predictor",
-                context.graph,
-                reduced.reduction,
-                classified.classifier,
-            ),
+            context.staged.root / "predictor",
+            context.graph,
+            reduced.reduction,
+            classified.classifier,
             rows=_evenly(
                 _training_rows(context, reduced.side),
                 classified.about["training_images"],

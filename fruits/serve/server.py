@@ -101,5 +101,7 @@ def _say_ready(
     log.info("model %s of %s", version, settings.model)
     log.info(
         "serving at http://%s:%d, %s; plain HTTP: for HTTPS, put a proxy in front",
-        *(shown, port, access),
+        shown,
+        port,
+        access,
     )

@@ -70,7 +70,10 @@ def _listed(index: Index, location: Location, entry: Entry, naming: Naming) -> I
             members = [
                 Member(
                     name if unique else f"{name}#{number}" if name else str(number),
-                    *(length or 0, number, 1, length or 0),
+                    length=length or 0,
+                    offset=number,
+                    span=1,
+                    stored=length or 0,
                     reason=None if length is not None else "no bytes in this row",
                     label=label,
                     split=split,

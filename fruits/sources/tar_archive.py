@@ -142,7 +142,10 @@ class _Extracted:
             label, split, group = _sidecar_values(name, self.sidecars, self._naming)
             yield Member(
                 name,
-                *(there.length, there.offset, there.span, there.length),
+                length=there.length,
+                offset=there.offset,
+                span=there.span,
+                stored=there.length,
                 method=_SPARSE if there.type == "sparse" else 0,
                 reason=reason,
                 label=label,

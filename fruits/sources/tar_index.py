@@ -207,7 +207,12 @@ def _other(archive: tarfile.TarFile, member: tarfile.TarInfo, file: File) -> Row
     name, target = storable(member.name), storable(member.linkname)
     span = archive.offset - member.offset
     return Row(
-        *(name, _type_of(member), target, member.size, member.offset, span),
+        name=name,
+        type=_type_of(member),
+        target=target,
+        length=member.size,
+        offset=member.offset,
+        span=span,
         modified=seconds(member.mtime),
         text=text,
     )
