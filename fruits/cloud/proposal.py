@@ -139,22 +139,7 @@ def propose(
     given = dict(given)
     if wheels:
         given |= {"WheelsSha256": _wheels_sha256(wheels), "BootstrapSha256": bootstrap()[1]}
-    unknown = given.keys() - summary.defaults.keys()
-    if unknown:
-        raise CloudError(
-            f"{architecture}: has no parameter {printable(', '.join(sorted(unknown)))}; "
-            f"it has {', '.join(summary.defaults)}"
-        )
-    _require_numbers(given)
-    if existing and architecture in UNCHANGEABLE:
-        _require_unchanged(account, existing, given)
-    if before.get("WheelsSha256") and not (
-        before.get("BootstrapSha256") or given.get("BootstrapSha256")
-    ):
-        raise CloudError(
-            f"stack {name}: an earlier version created it, with the software of the nodes in "
-            "another folder; give --wheels"
-        )
+    _require_accepted(account, summary, existing, given)
     if not existing:
         choose_network(account, given, summary.defaults)
     if architecture == "app":
@@ -227,6 +212,31 @@ def _require_changeable(existing: Stack, architecture: str) -> None:
                 "AlreadyExistsException",
                 "give another --name",
             )
+        )
+
+
+def _require_accepted(
+    account: Account, summary: Summary, existing: Stack | None, given: Mapping[str, str]
+) -> None:
+    """Refuses given parameters that the template or the existing stack does not accept."""
+    unknown = given.keys() - summary.defaults.keys()
+    if unknown:
+        raise CloudError(
+            f"{summary.architecture}: has no parameter {printable(', '.join(sorted(unknown)))}; "
+            f"it has {', '.join(summary.defaults)}"
+        )
+    _require_numbers(given)
+    if not existing:
+        return
+    if summary.architecture in UNCHANGEABLE:
+        _require_unchanged(account, existing, given)
+    before = existing.parameters
+    if before.get("WheelsSha256") and not (
+        before.get("BootstrapSha256") or given.get("BootstrapSha256")
+    ):
+        raise CloudError(
+            f"stack {existing.name}: an earlier version created it, with the software of the nodes "
+            "in another folder; give --wheels"
         )
 
 
