@@ -6,6 +6,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def have(number: int) -> str:
+    """The verb after a number of things: "has" or "have"."""
+    return "has" if number == 1 else "have"
+
+
 def are(number: int) -> str:
     """The verb after a number of things: "is" or "are"."""
     return "is" if number == 1 else "are"

@@ -11,7 +11,7 @@ from typing import Any
 from fruits.classify.rows import scheme_of
 from fruits.classify.train import SCHEME
 from fruits.sources.naming import TEST_SPLITS, TRAIN
-from fruits.wording import are, counted
+from fruits.wording import are, counted, have
 
 
 def uses_model(report: Mapping[str, Any]) -> bool:
@@ -65,8 +65,8 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
     held_out = [side for side in TEST_SPLITS if sides.get(side)]
     if given or split.get("fitted_to") == TRAIN:
         found += [
-            f"{scheme_of(side)}: none of its {sides[side]:,} images has a label of the training "
-            "images, so they were not evaluated"
+            f"{scheme_of(side)} ({counted(sides[side], 'image')}) was not evaluated: no image has "
+            "a label of the training images"
             for side in held_out
             if scheme_of(side) not in there
         ]
@@ -114,6 +114,5 @@ def _left_out(split: Mapping[str, Any], is_given: bool) -> list[str]:
             "into a folder train, or set split to none"
         )
     if without := sum(split["images"].values()) - sum(labelled.values()):
-        have = "has" if without == 1 else "have"
-        found.append(f"{counted(without, 'image')} {have} no label: predicted, but {used}")
+        found.append(f"{counted(without, 'image')} {have(without)} no label: predicted, but {used}")
     return found

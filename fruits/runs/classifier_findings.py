@@ -18,6 +18,7 @@ from fruits.quality.outliers import outliers
 from fruits.runs.classify import Classified
 from fruits.runs.context import RunContext
 from fruits.sources.naming import TEST_SPLITS
+from fruits.wording import are, counted
 
 _FAR = pa.schema(
     [*((name, pa.string()) for name in ("path", "label", "split")), ("distance", pa.float64())]
@@ -62,13 +63,15 @@ def _suspects(
         tested = len(held_out.paths) if held_out else 0
         if fitted := classified.about["training_images"] - tested:
             reasons.append(
-                f"{fitted:,} training images were not predicted by a classifier that does not know "
-                "them"
+                f"{counted(fitted, 'training image')} had no prediction by a classifier that was "
+                "trained on other images only"
             )
     needed = confidence_needed(left_out or others(), names)
     answers, more = least_probable(others(), names, needed, MOST_LISTED)
     if more:
-        reasons.append(f"{more:,} images with a more probable label are not listed")
+        reasons.append(
+            f"{counted(more, 'image')} with a more probable label {are(more)} not listed"
+        )
     if reasons:
         skipped["label suspect"] = "; ".join(reasons)
     # The model of another run may have been trained on some of the images.
@@ -145,7 +148,8 @@ def _outliers(
             farthest = np.argsort(-rows["distance"].to_numpy(), kind="stable")[:MOST_LISTED]
             rows = rows.take(np.sort(farthest)).combine_chunks()
     if found > rows.num_rows:
-        skipped["outlier"] = f"{found - rows.num_rows:,} images that are nearer are not listed"
+        nearer = found - rows.num_rows
+        skipped["outlier"] = f"{counted(nearer, 'nearer image')} {are(nearer)} not listed"
     paths, labels, splits = (rows[name].to_pylist() for name in _FAR.names[:3])
     return outliers(paths, labels, splits, rows["distance"].to_numpy(), threshold)
 

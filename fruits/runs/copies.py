@@ -24,6 +24,7 @@ from fruits.quality.picture_pairs import PARTNERS
 from fruits.runs.context import RunContext
 from fruits.sources.listing import in_sorted
 from fruits.sources.naming import TRAIN
+from fruits.wording import are, counted
 
 MOST_COMPARED = 200_000
 """At most this many contents are compared by their pictures, with 400 bytes of memory for each."""
@@ -81,7 +82,8 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
 
     copies, more = both.repeated(MOST_LISTED)
     if more:
-        skipped["duplicate"] = f"{more:,} more images with the bytes of another one are not listed"
+        images_left = f"{counted(more, 'more image')} with the bytes of another one"
+        skipped["duplicate"] = f"{images_left} {are(more)} not listed"
     found = duplicates(images.of(copies), trained.of(copies) if trained else None)
     samples = [some.sample(MOST_COMPARED) for some in (own, theirs)]
     del own, theirs, shared, both
@@ -99,11 +101,13 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
 def _not_compared(compared: int, left_out: int, similar: SimilarContents) -> list[str]:
     reasons = []
     if similar.missing:
-        reasons.append(f"not looked for among {similar.missing:,} images without a thumbnail")
+        reasons.append(
+            f"not looked for among {counted(similar.missing, 'image')} without a thumbnail"
+        )
     if similar.crowded:
         reasons.append(
-            f"{similar.crowded:,} images look like {PARTNERS} others or more, not all of which "
-            "were compared: copies in another part of the split may be missing"
+            f"not all pairs were compared of {counted(similar.crowded, 'image')} with {PARTNERS} "
+            "similar ones or more: copies in another part of the split may be missing"
         )
     if left_out:
         reasons.append(

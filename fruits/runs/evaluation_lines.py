@@ -7,6 +7,7 @@ from typing import Any
 
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated
+from fruits.wording import are, counted, have
 
 
 def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
@@ -31,15 +32,16 @@ def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
     ungrouped = about.get("ungrouped")
     if ungrouped and SCHEME in {one["scheme"] for one in evaluations}:
         lines.append(
-            f"  {ungrouped:,} of {about['training_images']:,} training images have no group, so "
-            "each of them is a separate group: give them groups if they show the same objects"
+            f"  {ungrouped:,} of {about['training_images']:,} training images "
+            f"{have(ungrouped)} no group; each such image is a separate group: give them groups if "
+            "they show the same objects"
         )
     return lines
 
 
 def _evaluation_line(one: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     line = (
-        f"  accuracy {one['accuracy']:.1%} on {one['images']:,} images, {one['scheme']}"
+        f"  accuracy {one['accuracy']:.1%} on {counted(one['images'], 'image')}, {one['scheme']}"
         f" (most frequent label: {one['most_frequent']:.1%}"
     )
     if (nearest := one["nearest_mean"]) is not None:
@@ -51,7 +53,7 @@ def _evaluation_line(one: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     if one["scheme"] == SCHEME and (groups := about.get("groups")):
         line += f"; {groups}"
     if identical := one["identical"]:
-        line += f"; {identical:,} are equal to training images, byte for byte"
+        line += f"; {identical:,} {are(identical)} equal to training images, byte for byte"
     if unseen := one["unseen_labels"]:
         names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
         others = len(unseen) - 3 + one.get("left_out", {}).get("unseen_labels", 0)

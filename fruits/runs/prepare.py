@@ -17,6 +17,7 @@ from fruits.runs.outputs import Outputs
 from fruits.runs.progress import Stages
 from fruits.sources.parts import Found, Parts
 from fruits.sources.selection import other_files
+from fruits.wording import counted
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _unmatched(option: str, expression: str | None, listing: Parts) -> ConfigErr
     example = next(path for part in listing for path in part["path"].to_pylist())
     return ConfigError(
         f"{option}: wanted an expression that matches paths such as {example}; {expression!r} "
-        f"matches none of {listing.num_rows:,} images: correct it, or leave out {option}"
+        f"matches none of {counted(listing.num_rows, 'image')}: correct it, or leave out {option}"
     )
 
 

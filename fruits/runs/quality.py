@@ -20,6 +20,7 @@ from fruits.runs.context import RunContext
 from fruits.runs.copies import IMAGES, find_copies
 from fruits.runs.extract import Extracted
 from fruits.runs.reduce import Reduced
+from fruits.wording import are, counted
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def find_quality(
         tables, more = by_kind(found)
         for kind, count in more.items():
             reasons = [skipped[kind]] if kind in skipped else []
-            skipped[kind] = "; ".join([*reasons, f"{count:,} more findings are not listed"])
+            skipped[kind] = "; ".join(
+                [*reasons, f"{counted(count, 'more finding')} {are(count)} not listed"]
+            )
         for kind, table in tables.items():
             write_rows(context.staged.root / file_of(kind), table)
         return Quality(counts_of(tables) | dict.fromkeys(not_made), skipped)

@@ -22,11 +22,13 @@ _COUNTED_FILES = 1_000
 def summary(report: dict[str, Any], outputs: Outputs) -> str:
     """The figures of run.json, and the paths of the results."""
     counts, seconds = report["counts"], report["seconds"]
-    boxes = f"; {counts['boxes']:,} boxes" if "boxes" in counts else ""
+    boxes = ""
+    if (found := counts.get("boxes")) is not None:
+        boxes = "; 1 box" if found == 1 else f"; {found:,} boxes"
     explain = "component explains" if report["components"] == 1 else "components explain"
     speed = f" ({report['images_per_second']:,.0f} images/s)" if counts["extracted"] else ""
     line = (
-        f"{counts['found']:,} images: {counts['extracted']:,} extracted{speed}, "
+        f"{counted(counts['found'], 'image')}: {counts['extracted']:,} extracted{speed}, "
         f"{counts['reused']:,} reused, "
         f"{counts['rejected']:,} rejected{boxes}; {report['components']} {explain} "
         f"{sum(report['explained_variance']):.1%} of the variance; {seconds['total']:.0f} s"

@@ -29,6 +29,7 @@ from fruits.storage.failures import store_errors
 from fruits.storage.files import probe, read
 from fruits.storage.location import Location
 from fruits.storage.walk import Entry, walk
+from fruits.wording import counted
 
 # The number of parallel reads of a task: enough to hide 20 ms of latency behind the CNN.
 READS = 16
@@ -98,8 +99,8 @@ class FolderListing:
         if not there and not self.archives:
             count = sum(self.passed_over.values())
             raise InputError(
-                f"images: wanted files that end in {' '.join(SUFFIXES)}; got none among the "
-                f"{count} files in {self._place}{other_files(self.passed_over, ':')}"
+                f"images: wanted files that end in {' '.join(SUFFIXES)}; got none among "
+                f"{counted(count, 'file')} in {self._place}{other_files(self.passed_over, ':')}"
             )
 
     def found(self) -> Found:

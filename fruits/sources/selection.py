@@ -31,7 +31,11 @@ OTHER_SUFFIXES = "other suffixes"
 MOST_SUFFIXES = 100
 """The most suffixes that are counted one by one: scan.0000001 and so on have a million of them."""
 
-_EXPLAINED = {HIDDEN: "hidden (name starts with a dot)", OTHER_SUFFIXES: "with other suffixes"}
+_EXPLAINED = {
+    HIDDEN: "hidden (name starts with a dot)",
+    OTHER_SUFFIXES: "with other suffixes",
+    "name ends in /": "whose name ends in /",
+}
 
 # The most reasons in a message.
 MOST_DESCRIBED = 10
@@ -87,7 +91,7 @@ class Selection:
         The reason is the suffix in lower case (`.txt`) or :data:`OTHER_SUFFIXES`, `no suffix`,
         `hidden`, a name of :data:`SYSTEM_FOLDERS`, `plots of a run`, `special files` (pipes,
         sockets, devices), `broken links`, `repeated folders` (links to a folder that is already
-        listed) or `names that end in /` (objects in S3 with a content). A hidden folder counts
+        listed) or `name ends in /` (objects in S3 with a content). A hidden folder counts
         once, because it is not entered; in archives, inventories and S3, which have no folders,
         each file in it counts.
         """
@@ -113,7 +117,7 @@ class Selection:
             if base.lower().endswith(SUFFIXES):
                 return True
             suffix = posixpath.splitext(base)[1].lower()
-            reason = suffix or ("no suffix" if base else "names that end in /")
+            reason = suffix or ("no suffix" if base else "name ends in /")
         self.pass_over(reason)
         return False
 

@@ -74,7 +74,11 @@ def test_images_whose_label_is_the_folder_of_images_are_counted() -> None:
 
 def test_a_side_without_a_known_label_is_named() -> None:
     sides = {"train": 90, "test": 1000, "validation": 10}
-    line = "split: test: none of its 1,000 images has a label of the training images"
+    line = (
+        "split: test (1,000 images) was not evaluated: no image has a label of the training images"
+    )
+    (found,) = not_evaluated(report({"train": 90, "test": 1}, [GROUPED]))
+    assert found.startswith("split: test (1 image) was not evaluated: no image has a label")
     for model in (None, "out"):
         done = [GROUPED, {"scheme": "split: validation"}]
         (found,) = not_evaluated(report(sides, done, model))

@@ -162,7 +162,7 @@ def test_each_evaluation_names_what_it_was_measured_on(finished: tuple[Run, Path
     assert "file name" in result.report["classifier"]["groups"]
     for line in (
         f"accuracy {grouped['accuracy']:.1%} on 45",
-        "1 are equal to training images, byte for byte",
+        "1 is equal to training images, byte for byte",
     ):
         assert line in result.summary()
     for name in ("confusion.png", "calibration.png"):

@@ -91,14 +91,27 @@ def test_a_missing_evaluation_is_a_line_with_its_reason(tmp_path: Path) -> None:
     split = {"images": {"train": 1000, "test": 190}, "fitted_to": "train"}
     report = REPORT | {"classifier": {"labels": 2}, "split": split, "evaluation": [EVALUATION]}
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
-    assert lines[2].startswith("  split: test: none of its 190 images has a label of the training")
+    assert lines[2].startswith("  split: test (190 images) was not evaluated: no image has a label")
 
 
 def test_images_without_a_group_are_counted(tmp_path: Path) -> None:
     about = {"training_images": 1200, "ungrouped": 1100}
     report = REPORT | {"classifier": about, "evaluation": [EVALUATION]}
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
-    assert lines[2].startswith("  1,100 of 1,200 training images have no group, so each of them")
+    assert lines[2].startswith("  1,100 of 1,200 training images have no group; each such image")
+
+
+def test_one_image_is_no_plural(tmp_path: Path) -> None:
+    about = {"training_images": 9, "ungrouped": 1}
+    counts = {"found": 1, "extracted": 1, "reused": 0, "rejected": 0, "boxes": 1}
+    one = EVALUATION | {"images": 1, "identical": 1}
+    report = REPORT | {"counts": counts, "classifier": about, "evaluation": [one]}
+    first, *lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    assert first.startswith("1 image: 1 extracted")
+    assert "; 1 box; " in first
+    assert lines[0].startswith("  accuracy 90.0% on 1 image, grouped cross-validation")
+    assert "; 1 is equal to training images" in lines[0]
+    assert lines[1].startswith("  1 of 9 training images has no group; each")
 
 
 def test_a_regression_that_did_not_converge_is_a_line(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_every_object_is_counted(tmp_path: Path) -> None:
     assert found.passed_over == {
         ".txt": 1,
         "hidden": 1,
-        "names that end in /": 1,
+        "name ends in /": 1,
         "repeated rows": 2,
     }
 

@@ -210,7 +210,7 @@ def test_files_of_other_kinds_are_reported_in_one_line(tmp_path: Path) -> None:
             list_images(str(tmp_path / name))
     with pytest.raises(InputError, match="does not exist"):
         list_images(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="none among the 2 files"):
+    with pytest.raises(InputError, match="none among 2 files"):
         list_images(str(tmp_path))
 
 

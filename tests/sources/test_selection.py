@@ -309,6 +309,13 @@ def test_a_message_with_many_suffixes_is_short() -> None:
     )
 
 
+def test_a_name_that_ends_in_a_slash_is_described_the_same_for_one_and_two() -> None:
+    selection = Selection()
+    for count in (1, 2):
+        assert not selection.is_image("Fig/")
+        assert described(selection.passed_over) == f"{count} whose name ends in /"
+
+
 def test_some_suffixes_are_counted_one_by_one_and_the_others_together_in_any_order() -> None:
     names = [f"scan.{number:04}" for number in range(5000)] + ["a.json", "b.json", "c.TXT"] * 7
     names += [f"x.{number:06x}z" for number in range(500)]

@@ -62,7 +62,7 @@ def test_an_object_with_the_name_of_a_folder_is_counted_unless_it_is_empty(bucke
     bucket.put_object(Key="photos/Fig/", Body=b"")
     listing = find_images("s3a://fruits/photos")
     assert listing.images["path"].to_pylist() == ["s3a://fruits/photos/1.jpg"]
-    assert listing.passed_over == {"hidden": 1, "names that end in /": 2}
+    assert listing.passed_over == {"hidden": 1, "name ends in /": 2}
     assert [one.name for one in files_in(Location.of("s3a://fruits/photos"))] == ["1.jpg"]
 
 
