@@ -78,12 +78,12 @@ def not_evaluated(report: Mapping[str, Any]) -> list[str]:
         )
     elif held_out:
         found.append(
-            f"all images are on the {held_out[0]} side, so the model was fitted to them: add "
+            f"all images are in {held_out[0]}, so the model was fitted to them: add "
             "images in a folder train, or set split to none"
         )
     elif list(sides) == [TRAIN]:
         found.append(
-            "all images are on the training side, so there is no evaluation on a split: add "
+            "all images are in train, so there is no evaluation on a split: add "
             "images in a folder test, or set split to none"
         )
     found += _left_out(split, given)

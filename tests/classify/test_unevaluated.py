@@ -107,7 +107,7 @@ def test_the_remedy_names_no_other_images_if_there_are_none() -> None:
 def test_a_model_that_was_fitted_to_test_images_is_reported() -> None:
     (found,) = not_evaluated(report({"test": 90}, [GROUPED]))
     assert found == (
-        "all images are on the test side, so the model was fitted to them: add images in a "
+        "all images are in test, so the model was fitted to them: add images in a "
         "folder train, or set split to none"
     )
     assert not_evaluated(report({"test": 90}, [TEST], "out")) == []
@@ -116,7 +116,7 @@ def test_a_model_that_was_fitted_to_test_images_is_reported() -> None:
 def test_an_empty_test_side_is_reported() -> None:
     (found,) = not_evaluated(report({"train": 90}, [GROUPED]))
     assert found == (
-        "all images are on the training side, so there is no evaluation on a split: add images "
+        "all images are in train, so there is no evaluation on a split: add images "
         "in a folder test, or set split to none"
     )
     assert not_evaluated(report({"train": 90}, [{"scheme": "split: train"}], "out")) == []
