@@ -109,6 +109,7 @@ def test_a_comparison_with_too_many_labels_for_one_classifier_ends_before_the_ex
     assert not (output / graph.backbone).exists() or not list((output / graph.backbone).iterdir())
 
 
+@pytest.mark.spark
 def test_without_sums_of_labels_a_run_has_the_same_results(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_without_sums_of_labels_a_run_has_the_same_results(
     assert (tmp_path / "without" / "model" / "_basis.classifier").exists()
 
 
+@pytest.mark.spark
 def test_very_many_labels_are_not_compared_between_the_sides_of_the_split(
     draw: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

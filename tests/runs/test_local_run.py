@@ -140,7 +140,6 @@ def test_a_collection_grows_without_spark(draw: Draw, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_java")
-@pytest.mark.usefixtures("_no_java")
 def test_a_classifier_of_an_earlier_version_is_replaced(draw: Draw, tmp_path: Path) -> None:
     images, output = draw(LABELS), tmp_path / "output"
     config = RunConfig(images=str(images), output=str(output), backbone="EfficientNetLite0")
@@ -163,6 +162,7 @@ def test_a_classifier_of_an_earlier_version_is_replaced(draw: Draw, tmp_path: Pa
     assert file.read_bytes() == current  # Only the test side has grown.
 
 
+@pytest.mark.usefixtures("_no_java")
 def test_members_that_an_archive_does_not_allow_to_read_are_not_read_again(
     draw: Draw, tmp_path: Path
 ) -> None:
