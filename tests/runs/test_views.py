@@ -151,7 +151,7 @@ def test_with_the_model_of_a_finished_run_the_images_given_are_shown(
         assert "→ Banana" in first
     assert "images given" in texts(views.confused_pairs(result))[0]
     # The report has it, too, although its sample has only two images.
-    confused = f"<strong>1</strong> of {apple.name} predicted {banana.name}"
+    confused = f"<strong>1</strong> of {apple.name} predicted as {banana.name}"
     assert confused in (tmp_path / "out/report.html").read_text()
 
 
@@ -244,7 +244,7 @@ def test_without_held_out_images_no_label_is_a_suspect(
     assert str(views.evaluations(result)).startswith(
         "The classifier was not evaluated by grouped cross-validation: no label has images that can"
     )
-    assert "2 training images were not predicted" in str(views.suspects(result))
+    assert "2 training images had no prediction" in str(views.suspects(result))
 
 
 def test_the_examples_about_findings_list_the_suspect(
