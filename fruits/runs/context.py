@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.planning.capacity import require_capacity
 from fruits.planning.resources import local_resources, session_resources
@@ -21,6 +20,7 @@ from fruits.runs.config import RunConfig
 from fruits.runs.output_record import LOCK
 from fruits.runs.outputs import Outputs
 from fruits.runs.prepare import PreparedRun
+from fruits.runs.trained_images import TrainedImages
 from fruits.storage.location import Location
 from fruits.storage.lock import Lock, exclusive
 from fruits.tasks.failures import task_errors
@@ -57,10 +57,16 @@ class RunContext(PreparedRun):
     states: dict[str, str]
 
     @cached_property
-    def trained(self) -> FeatureTable | None:
-        """The features of the run whose model is used; None if this run fits its own model."""
-        model = self.config.model
-        return None if model is None else FeatureTable(Location.of(model) / "features")
+    def trained(self) -> TrainedImages | None:
+        """The training images of the model that is used.
+
+        None if this run fits its own model, or if the model does not list all of them.
+        """
+        kept = self.basis.classifier if self.basis else None
+        if kept is None:
+            return None
+        model = Location.of(str(self.config.model))
+        return TrainedImages.of(model, kept.about["training_images"])
 
     @cached_property
     def chosen(self) -> pa.Table | None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from fruits.errors import OutputError
 from fruits.features.digest_keys import Keys, is_in, merged_keys, sorted_keys, unique_keys
 from fruits.features.rows import FEATURES, scan
-from fruits.features.table import FeatureTable
 from fruits.quality.contents import Contents, rows_of
 from fruits.quality.copies import COLUMNS, most_serious_first
 from fruits.quality.duplicates import duplicates
@@ -23,7 +21,6 @@ from fruits.quality.near_duplicates import SimilarContents, near_duplicates, sim
 from fruits.quality.picture_pairs import PARTNERS
 from fruits.runs.context import RunContext
 from fruits.sources.listing import in_sorted
-from fruits.sources.naming import TRAIN
 from fruits.wording import are, counted
 
 MOST_COMPARED = 200_000
@@ -68,12 +65,13 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
         skipped: Receives the checks that were not made, by kind.
     """
     images = _own(context)
-    stores: list[FeatureTable] = [context.store]
     trained = None
     if context.trained is not None:
-        with suppress(OutputError):  # The features of that run may no longer be there.
-            trained = _training_images(context.trained.dataset(), images)
-            stores.append(context.trained)
+        trained = _training_images(context.trained.dataset(), images)
+    elif context.basis is not None:
+        skipped["split duplicate"] = (
+            "not looked for among the training images of the model, which does not list all of them"
+        )
     own = images.contents()
     theirs = Contents(np.empty(0, np.uint64)) if trained is None else trained.contents()
     # Copies among the training images of a model are no findings of this run.
@@ -88,7 +86,9 @@ def find_copies(context: RunContext, skipped: dict[str, str]) -> list[Finding]:
     samples = [some.sample(MOST_COMPARED) for some in (own, theirs)]
     del own, theirs, shared, both
     compared = unique_keys(merged_keys(keys for keys, _ in samples))
-    thumbnails = (batch for store in stores for batch in store.thumbnails())
+    thumbnails = context.store.thumbnails()
+    if context.trained is not None:
+        thumbnails = chain(thumbnails, context.trained.thumbnails())
     similar = similar_contents(thumbnails, compared)
     others = trained.of(similar.keys) if trained else None
     alike = near_duplicates(similar, images.of(similar.keys), others)
@@ -128,10 +128,5 @@ def _own(context: RunContext) -> _Images:
 
 def _training_images(rows: pads.Dataset, images: _Images) -> _Images:
     """The training images of the model that is used, without those that this run has too."""
-    of_side = pc.field("split") == TRAIN
     own = sorted_keys(batch["path"] for batch in images.batches())
-    return _Images(
-        rows,
-        of_side if rows.count_rows(filter=of_side) else None,
-        lambda batch: pc.invert(pa.array(is_in(own, batch["path"]))),
-    )
+    return _Images(rows, is_wanted=lambda batch: pc.invert(pa.array(is_in(own, batch["path"]))))

@@ -52,8 +52,11 @@ def _evaluation_line(one: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     line += f", calibration error {one['calibration_error']:.3f}"
     if one["scheme"] == SCHEME and (groups := about.get("groups")):
         line += f"; {groups}"
-    if identical := one["identical"]:
+    identical = one["identical"]
+    if identical:
         line += f"; {identical:,} {are(identical)} equal to training images, byte for byte"
+    elif identical is None and one["scheme"] != SCHEME:
+        line += "; it is not known how many are equal to training images"
     if unseen := one["unseen_labels"]:
         names = ", ".join(f"{label} ({count:,})" for label, count in list(unseen.items())[:3])
         others = len(unseen) - 3 + one.get("left_out", {}).get("unseen_labels", 0)

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 import fruits
 from fruits.errors import OutputError, one_line
-from fruits.features.table import CHUNKS_FOLDER, FeatureTable
 from fruits.networks.processor import instruction_sets
 from fruits.options import options
 from fruits.predictor.files import MANIFEST
@@ -57,7 +56,6 @@ def fingerprint(
         "options": options_digest(config),
         "network": _of(identity),
         "model": model,
-        "trained": _of(_trained(config.model) if config.model else None),
         "versions": _of(package_versions() | {name: version_of(name) for name in _PACKAGES}),
         "code": _of_code(Path(fruits.__file__).parent),
         "processor": _of(instruction_sets()),
@@ -117,13 +115,6 @@ def require_same_model(config: RunConfig, had: Fingerprint) -> None:
             f"model: wanted the one that was in {config.model} when this run began; it was fitted "
             "again meanwhile: run again; the features are reused"
         )
-
-
-def _trained(output: str) -> dict[str, str | None]:
-    """The digests of the manifests of the features to which the model was fitted."""
-    table = FeatureTable(Location.of(output) / "features")
-    names = [name.rpartition("/")[2] for name in table.manifests()]
-    return {name: _digest(table.root / CHUNKS_FOLDER / name) for name in names}
 
 
 def _digest(place: Location) -> str | None:

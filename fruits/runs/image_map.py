@@ -22,6 +22,7 @@ from fruits.report.explore import map_frame
 from fruits.report.map_data import VECTOR
 from fruits.report.thumbnails import evenly_by_label
 from fruits.runs.outputs import Outputs
+from fruits.runs.trained_images import TrainedImages
 from fruits.sources.parts import IN_MEMORY
 from fruits.tasks.map_coordinates import coordinates
 from fruits.tasks.workers import Workers
@@ -79,12 +80,14 @@ def map_images(
 
 
 def thumbnails(
-    stores: Sequence[FeatureTable], digests: Mapping[str, str], more: Sequence[str] = ()
+    stores: Sequence[FeatureTable | TrainedImages],
+    digests: Mapping[str, str],
+    more: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """Thumbnails by path.
 
     Args:
-        stores: The features of one or more runs.
+        stores: The features of runs, or the training images of models.
         digests: The SHA-256 of images by path.
         more: The paths of images whose digests are not known yet.
     """
@@ -102,10 +105,8 @@ def thumbnails(
     return {path: pictures[digest] for path, digest in known.items() if digest in pictures}
 
 
-def _digests(store: FeatureTable, paths: Sequence[str]) -> dict[str, str]:
+def _digests(store: FeatureTable | TrainedImages, paths: Sequence[str]) -> dict[str, str]:
     """The SHA-256 of images by path, without images that the store does not have."""
-    if not store.files():
-        return {}
     batches = scan(store.dataset(), ["path", "sha256"])
     rows = rows_of_paths(batches, pa.array(paths, pa.string()))
     return dict(zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True))

@@ -11,7 +11,6 @@ import pyarrow.dataset as pads
 
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.rows import SCORES, TablePredictor, evaluate_sides
-from fruits.errors import OutputError
 from fruits.features.digest_keys import digest_keys, is_in
 from fruits.features.rows import scan
 from fruits.runs.classify import Classified
@@ -83,15 +82,14 @@ def _identical(context: RunContext) -> dict[str | None, int] | None:
     """
     labelled = pc.field("label").is_valid()
     tested = context.staged.dataset(DIGESTS)
-    trained: pads.Dataset = tested
-    if context.trained is not None:
-        try:
-            trained = context.trained.dataset()
-        except OutputError:  # The features of that run were deleted.
+    if context.basis:
+        if context.trained is None:
             return None
-    known = digest_keys(_digests(trained, labelled & (pc.field("split") == TRAIN)))
-    if not len(known):
-        known = digest_keys(_digests(trained, labelled))
+        known = digest_keys(_digests(context.trained.dataset(), labelled))
+    else:
+        known = digest_keys(_digests(tested, labelled & (pc.field("split") == TRAIN)))
+        if not len(known):
+            known = digest_keys(_digests(tested, labelled))
     chosen = labelled if context.basis else labelled & pc.field("split").isin(TEST_SPLITS)
     found = Counter[str | None]()
     for batch in scan(tested, ["split", "sha256"], chosen):

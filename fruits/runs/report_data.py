@@ -21,6 +21,7 @@ from fruits.runs.context import RunContext
 from fruits.runs.extract import Extracted
 from fruits.runs.image_map import map_images, sampled, thumbnails
 from fruits.runs.reduce import Reduced
+from fruits.runs.trained_images import TrainedImages
 
 if TYPE_CHECKING:
     # The import takes half a second.
@@ -81,8 +82,8 @@ def collect_report_data(
     )
 
 
-def _stores(context: RunContext) -> list[FeatureTable]:
-    """The features of the run, and of the model that is used, which may have copies of images."""
+def _stores(context: RunContext) -> list[FeatureTable | TrainedImages]:
+    """The images of the run, and of the model that is used, of which they may be copies."""
     return [context.store, *([context.trained] if context.trained else [])]
 
 

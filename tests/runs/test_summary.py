@@ -75,7 +75,8 @@ EVALUATION: dict[str, Any] = {
 
 def test_each_evaluation_is_a_line_with_its_figures_and_its_groups(tmp_path: Path) -> None:
     about = {"training_images": 1200, "groups": "7 groups; 2 labels grouped by folder"}
-    test = EVALUATION | {"scheme": "split: test", "log_loss": None, "nearest_mean": None}
+    none = {"log_loss": None, "nearest_mean": None, "identical": 0}
+    test = EVALUATION | {"scheme": "split: test"} | none
     report = REPORT | {"classifier": about, "evaluation": [EVALUATION, test]}
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
     assert lines[1:3] == [
