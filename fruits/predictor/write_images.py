@@ -1,11 +1,12 @@
 """Writes the training images of a predictor: components, names and thumbnails.
 
-Rows are streamed. For each content, only 20 bytes are in memory: a key, and the position of its
+Rows are streamed. For each content, only 21 bytes are in memory: a key, and the position of its
 thumbnail.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,14 +65,20 @@ def write_images(
     Returns:
         The number of rows.
     """
-    with tempfile.TemporaryFile() as names:
+    with (
+        tempfile.TemporaryFile() as names,
+        tempfile.TemporaryFile(dir=folder) as unordered,
+        (folder / "thumbnails.bin").open("wb") as file,
+    ):
         keys, count = _write_components(folder / "neighbours.npy", names, rows, width)
-        pictures = _write_thumbnails(folder / "thumbnails.bin", thumbnails, keys)
+        pictures = _write_thumbnails(unordered, thumbnails, keys)
         names.seek(0)
         with pq.ParquetWriter(
             folder / "neighbours.parquet", NAMES, use_dictionary=["label"]
         ) as writer:
             for group in _groups(names):
+                # In the order of the rows, so that the files do not depend on that of the features.
+                pictures.move(group["sha256"], unordered, file)
                 writer.write_table(pictures.of(group))
     return count
 
@@ -130,11 +137,21 @@ class _Pictures:
         keys: (m,) uint64, the sorted keys of the contents.
         offsets: (m,) int64, the offsets of the thumbnails; -1 if there is none.
         lengths: (m,) int32, the lengths of the thumbnails.
+        moved: (m,) bool, whether the thumbnails are in their last file.
     """
 
     keys: Keys
     offsets: NDArray[np.int64]
     lengths: NDArray[np.int32]
+    moved: NDArray[np.bool_]
+
+    def move(self, digests: pa.ChunkedArray, source: IO[bytes], target: IO[bytes]) -> None:
+        """Copies the thumbnails of some contents that are not in the last file yet."""
+        for place in index_in(self.keys, digests).tolist():
+            if place >= 0 and self.offsets[place] >= 0 and not self.moved[place]:
+                length, offset = int(self.lengths[place]), int(self.offsets[place])
+                self.offsets[place], self.moved[place] = target.tell(), True
+                target.write(os.pread(source.fileno(), length, offset))
 
     def of(self, names: pa.Table) -> pa.Table:
         """Adds the columns of thumbnails, which gives rows of :data:`NAMES`."""
@@ -149,14 +166,16 @@ class _Pictures:
         return names.append_column("thumbnail_length", pa.array(lengths, mask=none)).cast(NAMES)
 
 
-def _write_thumbnails(path: Path, thumbnails: Iterable[pa.RecordBatch], keys: Keys) -> _Pictures:
+def _write_thumbnails(
+    file: IO[bytes], thumbnails: Iterable[pa.RecordBatch], keys: Keys
+) -> _Pictures:
     """Writes one thumbnail for each content, and returns their positions."""
     offsets, lengths = np.full(len(keys), -1), np.zeros(len(keys), np.int32)
-    with path.open("wb") as file:
-        for batch in thumbnails:
-            places = index_in(keys, batch["sha256"]).tolist()
-            for place, picture in zip(places, batch["thumbnail"].to_pylist(), strict=True):
-                if place >= 0 and offsets[place] < 0 and picture:
-                    offsets[place] = file.tell()
-                    lengths[place] = file.write(picture)
-    return _Pictures(keys, offsets, lengths)
+    for batch in thumbnails:
+        places = index_in(keys, batch["sha256"]).tolist()
+        for place, picture in zip(places, batch["thumbnail"].to_pylist(), strict=True):
+            if place >= 0 and offsets[place] < 0 and picture:
+                offsets[place] = file.tell()
+                lengths[place] = file.write(picture)
+    file.flush()
+    return _Pictures(keys, offsets, lengths, np.zeros(len(keys), bool))

@@ -70,6 +70,20 @@ def test_each_image_has_its_components_and_its_thumbnail(
     assert len(content) == sum(len(picture) for picture in own.values() if picture)
 
 
+def test_the_order_of_the_thumbnails_does_not_change_the_files(tmp_path: Path) -> None:
+    rows, thumbnails = drawn()
+    for name, order in (("one", slice(None)), ("other", slice(None, None, -1))):
+        (tmp_path / name).mkdir()
+        some = thumbnails.take(np.arange(thumbnails.num_rows)[order]).to_batches(9)
+        write_images(tmp_path / name, rows.to_batches(), some, 6)
+    one, other = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+        for name in ("one", "other")
+    )
+    assert one == other
+    assert set(one) == {"neighbours.npy", "neighbours.parquet", "thumbnails.bin"}
+
+
 def test_without_images_the_files_are_empty(tmp_path: Path) -> None:
     _, thumbnails = drawn()
     assert write_images(tmp_path, [], thumbnails.to_batches(), 6) == 0
