@@ -96,8 +96,9 @@ def _names(folder: Folder, count: int) -> pa.Table:
     columns = ["path", "label", "norm", "thumbnail_offset", "thumbnail_length"]
     try:
         # Not read_table, which imports modules for datasets in a quarter of a second.
+        # Threads would keep some of the memory that they decode in.
         with pq.ParquetFile(path, read_dictionary=["label"]) as file:
-            names = file.read(columns).combine_chunks()
+            names = file.read(columns, use_threads=False).combine_chunks()
         if names.num_rows != count or names["norm"].null_count:
             raise ValueError(f"wanted {count:,} rows with lengths; got {names.num_rows:,}")
     except (ValueError, KeyError, OSError) as error:  # These include Arrow's errors.

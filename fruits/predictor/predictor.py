@@ -120,10 +120,10 @@ class Predictor:
             # Verifying the large files and compiling the network use a core each.
             waiting = pool.submit(TrainingImages.read, folder)
             graph = _graph(folder)
+            # First, so that the memory for reading them can be used again.
+            classifier, reduction = _classifier(folder, graph), _reduction(folder, graph)
             network, ran = compiled_network(graph, one_by_one=True)
             find = _one_at_a_time(finder_of(graph)) if graph.detector else None
-            classifier = _classifier(folder, graph)
-            reduction = _reduction(folder, graph)
             images = waiting.result()
         about = _about(folder, graph) | {"computed_by": ran}
         return cls(_one_at_a_time(network), graph, reduction, classifier, images, about, find)
