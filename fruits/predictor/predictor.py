@@ -50,8 +50,8 @@ class Prediction:
     Attributes:
         label: The most probable label.
         confidence: The probability of the label, 0 to 1.
-        unknown: Whether the image is farther from all labels than 99 % of known images; then the
-            label means little.
+        unknown: Whether the image is farther from all labels than 99 % of held-out training images
+            (of images of new objects, more than 1 % are); then the label means little.
         distance: The Mahalanobis distance to the nearest label's mean, which decides ``unknown``.
         top: Up to five labels and their probabilities, the most probable first.
         components: float32 of shape (k,), as in the table ``pca/``.

@@ -1,8 +1,8 @@
 """Metrics for Prometheus: requests, refusals, results, and drift.
 
 To detect drift, ``fruits_distance`` counts photographs by their distance to the nearest label's
-mean, relative to the threshold for unknown. For photographs like those of training, 1 % are above
-1.
+mean, relative to the threshold for unknown. Of the held-out training photographs, 1 % are above 1;
+of photographs of new objects, more.
 """
 
 from collections.abc import Callable, Iterable
