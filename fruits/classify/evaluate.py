@@ -24,7 +24,7 @@ from fruits.classify.label_figures import (
     largest,
     listed_pairs,
 )
-from fruits.classify.model import Array, Classifier
+from fruits.classify.model import Array, Classifier, Ints
 from fruits.classify.tally import Tally
 from fruits.errors import InputError
 
@@ -46,6 +46,7 @@ FIGURES = {
     "balanced_accuracy": ("accuracy, mean over the labels", "{:.1%}"),
     "top5": ("among the five most probable", "{:.1%}"),
     "log_loss": ("log loss", "{:.3f}"),
+    "prior_log_loss": ("baseline: log loss of the label frequencies", "{:.3f}"),
     "calibration_error": ("calibration error", "{:.3f}"),
     "unknown": ("unknown", "{:.1%}"),
     "most_frequent": ("baseline: most frequent label", "{:.1%}"),
@@ -95,6 +96,8 @@ class Evaluation:
             :func:`fruits.classify.label_figures.listed_pairs`. The number of the others, by the
             name of the list; ``unseen_images`` is the number of images of unseen labels among the
             others.
+        prior_log_loss: The log loss, on the same images, of always answering with the frequencies
+            of the labels in the training; None if they are not known, or if there is no log loss.
     """
 
     scheme: str
@@ -113,6 +116,7 @@ class Evaluation:
     confusion: list[tuple[str, str, int]]
     bins: list[Bin]
     left_out: dict[str, int] = field(default_factory=dict)
+    prior_log_loss: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content for run.json; without ``left_out`` if it is empty."""
@@ -160,7 +164,12 @@ class Evaluation:
 
 
 def evaluation_of(
-    tally: Tally, scheme: str, *, most_frequent: str, identical: int | None = None
+    tally: Tally,
+    scheme: str,
+    *,
+    most_frequent: str,
+    identical: int | None = None,
+    counts: Ints | None = None,
 ) -> Evaluation:
     """The evaluation of images that were added to a tally.
 
@@ -169,6 +178,7 @@ def evaluation_of(
         scheme: "grouped cross-validation", or a side such as "split: test".
         most_frequent: the label with the most training images.
         identical: the number of images that are byte-identical to training images.
+        counts: (c,) the number of training images of each label of the tally; None if not known.
 
     Raises:
         InputError: there are no images.
@@ -211,7 +221,13 @@ def evaluation_of(
         confusion=list(zip(*confusion.to_pydict().values(), strict=True)),
         bins=bins,
         left_out={name: number for name, number in left_out.items() if number},
+        prior_log_loss=None if counts is None else _prior_log_loss(seen, tally.labels, counts),
     )
+
+
+def is_worse_than_frequencies(log_loss: float | None, prior_log_loss: float | None) -> bool:
+    """Whether the log loss is not smaller than that of the label frequencies; not if unknown."""
+    return log_loss is not None and prior_log_loss is not None and log_loss >= prior_log_loss
 
 
 def similarity_order(centres: Array) -> list[int]:
@@ -254,6 +270,16 @@ def _log_loss(likelihood: Array) -> float | None:
         return None
     np.clip(likelihood, _SMALLEST, None, out=likelihood)
     return float(-np.log(likelihood, out=likelihood).mean()) + 0.0  # Not -0.0.
+
+
+def _prior_log_loss(seen: pa.Table, labels: list[str], counts: Ints) -> float | None:
+    """The log loss of the frequencies of c labels, for images by label; None without known ones."""
+    places = pc.index_in(seen["label"], pa.array(labels, pa.string()))
+    images = seen.filter(places.is_valid())["images"].to_numpy()
+    if not len(images):
+        return None
+    shares = counts[places.drop_null().to_numpy()] / counts.sum()
+    return float(-(images @ np.log(shares)) / images.sum()) + 0.0
 
 
 def _bins(confidence: Array, right: NDArray[np.bool_]) -> list[Bin]:

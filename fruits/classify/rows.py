@@ -130,6 +130,7 @@ def evaluate_sides(
     labels: Sequence[str],
     most_frequent: str,
     identical: Mapping[str | None, int] | None,
+    counts: Ints | None = None,
 ) -> list[Evaluation]:
     """Evaluates each side of the split; images on no side count as another side.
 
@@ -139,6 +140,7 @@ def evaluate_sides(
         most_frequent: the label with the most training images.
         identical: the number of images of each side that are byte-identical to training images;
             None if that is unknown.
+        counts: (c,) the number of training images of each label; None if that is unknown.
 
     Returns:
         An evaluation of each side with at least one label that the classifier knows, sorted by
@@ -155,6 +157,7 @@ def evaluate_sides(
             scheme_of(side),
             most_frequent=most_frequent,
             identical=None if identical is None else identical.get(side, 0),
+            counts=counts,
         )
         for side in sorted(tallies, key=lambda side: side or "")
         if tallies[side].known

@@ -215,7 +215,12 @@ def _evaluated(discriminant: Discriminant, held_out: HeldOut, nearest: Ints) -> 
         predictions.unknown,
         nearest,
     )
-    return evaluation_of(tally, SCHEME, most_frequent=discriminant.most_frequent)
+    return evaluation_of(
+        tally,
+        SCHEME,
+        most_frequent=discriminant.most_frequent,
+        counts=discriminant.counts,
+    )
 
 
 def _leaves_a_model(moments: Mapping[str, Measured], fold: Fold) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fruits.classify.evaluate import Evaluation
+from fruits.classify.evaluate import Evaluation, is_worse_than_frequencies
 from fruits.classify.rows import scheme_of, side_of_scheme
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated, uses_model
@@ -116,6 +116,11 @@ def _why(one: Evaluation, run: Mapping[str, Any]) -> str:
         text += (
             f" {identical:,} of these images {are(identical)} also in the training, byte for "
             "byte, which raises the figure."
+        )
+    if is_worse_than_frequencies(one.log_loss, one.prior_log_loss):
+        text += (
+            " Do not rely on the probabilities: their log loss is not smaller than that of always "
+            "answering with the label frequencies of the training."
         )
     if unseen := one.unseen_images:
         text += (

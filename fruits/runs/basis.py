@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from fruits.classify.baselines import Baselines
 from fruits.classify.model import Classifier, OldClassifier
 from fruits.errors import ConfigError, OutputError, one_line
 from fruits.features.moments import Moments
@@ -19,6 +20,7 @@ from fruits.storage.location import Location
 MOMENTS_FILE = "model/_basis.moments"
 SETTINGS_FILE = "model/_basis.json"
 CLASSIFIER_FILE = "model/_basis.classifier"
+BASELINES_FILE = "model/_basis.baselines"
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ class KeptClassifier:
         classifier: The classifier of the features.
         most_frequent: The most frequent label of the training images.
         about: How the classifier was chosen, for run.json.
+        baselines: What the baselines of evaluations need; None if an earlier version of this
+            package saved the model without it.
     """
 
     classifier: Classifier
     most_frequent: str
     about: dict[str, Any]
+    baselines: Baselines | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Basis:
         if kept := self.classifier:
             settings["classifier"] = {"most_frequent": kept.most_frequent, "about": kept.about}
             files[CLASSIFIER_FILE] = kept.classifier.to_bytes()
+            if kept.baselines:
+                files[BASELINES_FILE] = kept.baselines.to_bytes()
         files[SETTINGS_FILE] = (json.dumps(settings, indent=2) + "\n").encode()
         return files
 
@@ -113,7 +120,13 @@ def read_basis(output: Location) -> Basis | None:
                 name = CLASSIFIER_FILE
                 packed = output.filesystem.cat_file((output / name).path)
                 classifier = Classifier.from_bytes(packed)
-                kept = KeptClassifier(classifier, str(about["most_frequent"]), dict(about["about"]))
+                name = BASELINES_FILE
+                baselines = None
+                with suppress(FileNotFoundError):
+                    packed = output.filesystem.cat_file((output / name).path)
+                    baselines = Baselines.from_bytes(packed, len(classifier.labels))
+                facts = str(about["most_frequent"]), dict(about["about"])
+                kept = KeptClassifier(classifier, *facts, baselines)
             return Basis(moments, *settings, kept)
     except OSError as error:
         raise OutputError(f"output: {output / name} cannot be read: {one_line(error)}") from error

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from fruits.classify.baselines import Baselines
 from fruits.classify.choose import Fold
 from fruits.classify.evaluate import Evaluation
 from fruits.classify.fit import Measured
 from fruits.classify.in_memory import folds_in_memory
-from fruits.classify.model import Array, Classifier
+from fruits.classify.model import Classifier
 from fruits.classify.train import HeldOut, Training, train
 from fruits.classify.transforms import TRANSFORMS
 from fruits.features.rows import matrix
@@ -36,8 +37,8 @@ class Classified:
     Attributes:
         classifier: The classifier of the features.
         most_frequent: The most frequent label of the training images.
-        means: The (c, d) float64 means of the transformed features of each label; None if the
-            classifier is that of a finished run.
+        baselines: What the baselines of evaluations need; None if the classifier is that of a run
+            of an earlier version, which has not saved it.
         evaluation: The evaluation by cross-validation; None if there was none.
         held_out: The predictions of held-out images; None if there was no cross-validation.
         about: How the classifier was chosen, for run.json.
@@ -45,7 +46,7 @@ class Classified:
 
     classifier: Classifier
     most_frequent: str
-    means: Array | None
+    baselines: Baselines | None
     evaluation: Evaluation | None
     held_out: HeldOut | None
     about: dict[str, Any]
@@ -63,7 +64,9 @@ def train_classifier(
         kept = context.basis.classifier
         if kept is None:
             return f"the model of {context.config.model} has no classifier"
-        return Classified(kept.classifier, kept.most_frequent, None, None, None, kept.about)
+        return Classified(
+            kept.classifier, kept.most_frequent, kept.baselines, None, None, kept.about
+        )
     if context.config.classifier == "none":
         return "the option classifier is none"
     images = extracted.labelled(reduced.side)
@@ -107,7 +110,7 @@ def _train(context: RunContext, images: Parts, labels: int) -> Classified:
     return Classified(
         training.classifier,
         training.most_frequent,
-        _means(moments[training.classifier.transform]),
+        Baselines.of(moments[training.classifier.transform]),
         training.evaluation,
         training.held_out,
         _about(training, about, moments),
@@ -134,12 +137,6 @@ def _folds(
         folds["fold"].to_numpy(),
         transforms,
     )
-
-
-def _means(moments: Measured) -> Array:
-    """The (c, d) means of the labels, in their order."""
-    sums = [sums for label, sums in moments.labels.items() if label is not None]
-    return np.stack([one.sum() / one.count for one in sums])
 
 
 def _about(

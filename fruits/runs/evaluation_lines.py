@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fruits.classify.evaluate import is_worse_than_frequencies
 from fruits.classify.train import SCHEME
 from fruits.classify.unevaluated import not_evaluated
 from fruits.wording import are, counted, have
@@ -23,6 +24,12 @@ def evaluation_lines(report: Mapping[str, Any]) -> list[str]:
         return [f"  no classifier: {reason}"]
     evaluations = report.get("evaluation") or ()
     lines = [_evaluation_line(one, about) for one in evaluations]
+    lines += [
+        f"  the log loss ({one['scheme']}) is not smaller than that of always answering with the "
+        "label frequencies of the training: do not rely on the probabilities"
+        for one in evaluations
+        if is_worse_than_frequencies(one["log_loss"], one.get("prior_log_loss"))
+    ]
     lines += [f"  {reason}" for reason in not_evaluated(report)]
     if unconverged := about.get("unconverged"):
         lines.append(
@@ -49,7 +56,12 @@ def _evaluation_line(one: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     line += f"); mean over the labels {one['balanced_accuracy']:.1%}, top 5 {one['top5']:.1%}"
     if (loss := one["log_loss"]) is not None:
         line += f", log loss {loss:.3f}"
+        if (prior := one.get("prior_log_loss")) is not None:
+            line += f" (label frequencies: {prior:.3f})"
     line += f", calibration error {one['calibration_error']:.3f}"
+    # Without a threshold, no image is unknown.
+    if about.get("unknown_above") is not None:
+        line += f", unknown {one['unknown']:.1%}"
     if one["scheme"] == SCHEME and (groups := about.get("groups")):
         line += f"; {groups}"
     identical = one["identical"]

@@ -17,7 +17,7 @@ from fruits.errors import OutputError, one_line
 from fruits.networks.processor import instruction_sets
 from fruits.options import options
 from fruits.predictor.files import MANIFEST
-from fruits.runs.basis import CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
+from fruits.runs.basis import BASELINES_FILE, CLASSIFIER_FILE, MOMENTS_FILE, SETTINGS_FILE
 from fruits.runs.config import RunConfig
 from fruits.runs.versions import package_versions, version_of
 from fruits.sources.parts import Found, Parts
@@ -91,7 +91,8 @@ def model_digest(config: RunConfig) -> str:
     if config.model is None:
         return _of(None)
     place = Location.of(config.model)
-    names = [SETTINGS_FILE, MOMENTS_FILE, CLASSIFIER_FILE, f"predictor/{MANIFEST}"]
+    files = (SETTINGS_FILE, MOMENTS_FILE, CLASSIFIER_FILE, BASELINES_FILE)
+    names = [*files, f"predictor/{MANIFEST}"]
     try:
         with store_errors(place.uri):
             return _of({name: _digest(place / name) for name in names})

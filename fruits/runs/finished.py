@@ -191,4 +191,6 @@ def _classified(outputs: Outputs, basis: Basis, evaluations: list[Evaluation]) -
         return None
     own = next((one for one in evaluations if one.scheme == SCHEME), None)
     held_out = read_held_out(outputs.root) if own else None
-    return Classified(kept.classifier, kept.most_frequent, None, own, held_out, kept.about)
+    return Classified(
+        kept.classifier, kept.most_frequent, kept.baselines, own, held_out, kept.about
+    )

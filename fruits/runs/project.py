@@ -36,7 +36,8 @@ def project_features(
         prediction = None
         if classified:
             scored = _scored_sides(context, reduced)
-            prediction = TablePredictor(classified.classifier, classified.means, scored)
+            means = classified.baselines.means if classified.baselines else None
+            prediction = TablePredictor(classified.classifier, means, scored)
         earlier = reusable_rows(context, extracted, reduced.reduction, prediction)
         rows = project(
             context.workers,
@@ -64,6 +65,7 @@ def project_features(
             classified.classifier.labels,
             classified.most_frequent,
             _identical(context),
+            classified.baselines.counts if classified.baselines else None,
         )
 
 

@@ -51,7 +51,12 @@ def save_model(
 ) -> Future[None]:
     """Starts to save the Spark ML model and the basis for later runs, in the background."""
     kept = (
-        KeptClassifier(classified.classifier, classified.most_frequent, classified.about)
+        KeptClassifier(
+            classified.classifier,
+            classified.most_frequent,
+            classified.about,
+            classified.baselines,
+        )
         if classified
         else None
     )

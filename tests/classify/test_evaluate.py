@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from sklearn import metrics  # type: ignore[import-untyped]
+from sklearn.dummy import DummyClassifier  # type: ignore[import-untyped]
 
 from fruits.classify.evaluate import Evaluation, evaluation_of, in_order, similarity_order
-from fruits.classify.model import top_indices
+from fruits.classify.model import Ints, top_indices
 from fruits.classify.rows import SCORES, evaluate_sides
 from fruits.classify.tally import Tally
 from fruits.errors import InputError
@@ -19,7 +20,7 @@ LABELS = [f"l{n}" for n in range(8)]
 
 
 def drawn_evaluation(
-    rows: int = 500, extra: tuple[str, ...] = ()
+    rows: int = 500, extra: tuple[str, ...] = (), counts: Ints | None = None
 ) -> tuple[Evaluation, list[str], np.ndarray]:
     """An evaluation of random probabilities, the true labels, and the probabilities."""
     rng = np.random.default_rng(0)
@@ -34,7 +35,8 @@ def drawn_evaluation(
     few, confidence = np.arange(rows) < 5, chances.max(axis=1)
     tally = Tally(LABELS)
     tally.add(truth, best[:, 0], confidence, best, likelihood, few, best[:, 1])
-    return evaluation_of(tally, "split", most_frequent="l2"), truth, chances
+    result = evaluation_of(tally, "split", most_frequent="l2", counts=counts)
+    return result, truth, chances
 
 
 def test_figures_agree_with_scikit_learn() -> None:
@@ -67,6 +69,18 @@ def test_figures_agree_with_scikit_learn() -> None:
     assert {(a, b): n for a, b, n in result.confusion} == {
         (LABELS[a], LABELS[b]): matrix[a, b] for a, b in zip(*matrix.nonzero(), strict=True)
     }
+
+
+def test_the_baseline_of_the_log_loss_agrees_with_scikit_learn() -> None:
+    counts = np.array([70, 50, 40, 30, 20, 9, 8, 1])
+    training = np.repeat(np.arange(8), counts)
+    dummy = DummyClassifier(strategy="prior").fit(np.zeros((len(training), 1)), training)
+    result, truth, _ = drawn_evaluation(extra=("Kiwi", "Plum"), counts=counts)
+    known = [LABELS.index(one) for one in truth if one in LABELS]
+    chances = dummy.predict_proba(np.zeros((len(known), 1)))
+    expected = metrics.log_loss(known, chances, labels=range(8))
+    assert result.prior_log_loss == pytest.approx(expected)
+    assert drawn_evaluation()[0].prior_log_loss is None
 
 
 def test_the_calibration_error_agrees_with_its_definition() -> None:
@@ -116,9 +130,10 @@ def test_without_known_labels_there_is_no_log_loss() -> None:
     tally, none = Tally(["a", "b"]), np.full(2, np.nan)
     first = np.zeros((2, 2), np.int64)
     tally.add(["x", "y"], first[:, 0], np.ones(2), first, none, None, None)
-    result = evaluation_of(tally, "split", most_frequent="a")
+    result = evaluation_of(tally, "split", most_frequent="a", counts=np.array([3, 2]))
 
     assert result.log_loss is None
+    assert result.prior_log_loss is None
     assert result.accuracy == 0
     assert result.unseen_labels == {"x": 1, "y": 1}
 

@@ -51,7 +51,7 @@ def go(images: Path, output: Path, *options: str, command: str = "run") -> dict[
 
 def results(output: Path) -> dict[str, bytes]:
     """The files whose bits depend on the images alone."""
-    names = ["pca.csv", "model/_basis.moments", "model/_basis.classifier"]
+    names = ["pca.csv", *(f"model/_basis.{one}" for one in ("moments", "classifier", "baselines"))]
     for table in ("pca", "predictions", "quality", "rejected"):
         names += [str(one.relative_to(output)) for one in (output / table).rglob("*.parquet")]
     return {name: (output / name).read_bytes() for name in names}

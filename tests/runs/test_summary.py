@@ -65,6 +65,8 @@ EVALUATION: dict[str, Any] = {
     "balanced_accuracy": 0.85,
     "top5": 0.99,
     "log_loss": 0.25,
+    "prior_log_loss": 0.7,
+    "unknown": 0.034,
     "calibration_error": 0.1,
     "most_frequent": 0.5,
     "nearest_mean": 0.75,
@@ -81,11 +83,27 @@ def test_each_evaluation_is_a_line_with_its_figures_and_its_groups(tmp_path: Pat
     lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
     assert lines[1:3] == [
         "  accuracy 90.0% on 1,200 images, grouped cross-validation (most frequent label: 50.0%, "
-        "nearest mean: 75.0%); mean over the labels 85.0%, top 5 99.0%, log loss 0.250, "
-        "calibration error 0.100; 7 groups; 2 labels grouped by folder",
+        "nearest mean: 75.0%); mean over the labels 85.0%, top 5 99.0%, log loss 0.250 "
+        "(label frequencies: 0.700), calibration error 0.100; 7 groups; 2 labels grouped by folder",
         "  accuracy 90.0% on 1,200 images, split: test (most frequent label: 50.0%); mean over the "
         "labels 85.0%, top 5 99.0%, calibration error 0.100",
     ]
+
+
+def test_the_share_of_unknown_images_is_a_figure_if_there_is_a_threshold(tmp_path: Path) -> None:
+    about = {"training_images": 1200, "unknown_above": 9.5}
+    report = REPORT | {"classifier": about, "evaluation": [EVALUATION]}
+    line = summary_of(write(tmp_path, json.dumps(report))).splitlines()[1]
+    assert line.endswith(", calibration error 0.100, unknown 3.4%")
+
+
+def test_a_log_loss_like_that_of_the_label_frequencies_is_a_line(tmp_path: Path) -> None:
+    bad = EVALUATION | {"scheme": "split: test", "log_loss": 0.7}
+    old = {name: value for name, value in bad.items() if name != "prior_log_loss"}
+    report = REPORT | {"classifier": {}, "evaluation": [EVALUATION, bad, old]}
+    lines = summary_of(write(tmp_path, json.dumps(report))).splitlines()
+    (warning,) = [line for line in lines if "do not rely on the probabilities" in line]
+    assert warning.startswith("  the log loss (split: test) is not smaller than that of always ")
 
 
 def test_a_missing_evaluation_is_a_line_with_its_reason(tmp_path: Path) -> None:

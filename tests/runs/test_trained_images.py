@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import without_java
+from sklearn.dummy import DummyClassifier  # type: ignore[import-untyped]
+from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
+from sklearn.neighbors import NearestCentroid  # type: ignore[import-untyped]
 
 from fruits.networks.graph import CompiledGraph
 from fruits.runs import trained_images
@@ -63,6 +66,30 @@ def test_images_that_a_limit_left_out_are_not_training_images(draw: Draw, tmp_pa
     assert fitted == 10
     result = predict(out, images, tmp_path / "predicted")
     assert identical(result) == {"images given": 10}
+
+
+def test_the_baselines_of_a_prediction_are_those_of_scikit_learn(
+    draw: Draw, tmp_path: Path
+) -> None:
+    out, given = tmp_path / "out", draw({"Fig": 4, "Lime": 3}, "given", seed=1)
+    go(draw({"Fig": 9, "Lime": 6}), out, transform="none")
+    predict(out, given, tmp_path / "predicted")
+    # The model of a prediction is a copy.
+    result = predict(tmp_path / "predicted", given, tmp_path / "again")
+    (one,) = result.evaluations
+    train, test = (pd.read_parquet(f / "features") for f in (out, tmp_path / "again"))
+    x, z = (np.stack(rows["features"].to_list()).astype(float) for rows in (train, test))
+    nearest = NearestCentroid().fit(x, train["label"])
+    assert one.nearest_mean == accuracy_score(test["label"], nearest.predict(z))
+    prior = DummyClassifier(strategy="prior").fit(x, train["label"])
+    assert one.prior_log_loss == pytest.approx(log_loss(test["label"], prior.predict_proba(z)))
+    assert f"nearest mean: {one.nearest_mean:.1%}" in result.summary()
+    assert f"(label frequencies: {one.prior_log_loss:.3f})" in result.summary()
+    # A model of an earlier version has no such file.
+    (out / "model" / "_basis.baselines").unlink()
+    (old,) = predict(out, given, tmp_path / "old").evaluations
+    assert (old.nearest_mean, old.prior_log_loss) == (None, None)
+    assert old.accuracy == one.accuracy
 
 
 def test_the_images_of_an_earlier_prediction_are_not_training_images(

@@ -315,7 +315,8 @@ def test_another_model_is_a_change(config: RunConfig, tmp_path: Path) -> None:
 
     before = mark()
     assert mark() == before
-    files = ["model/_basis.json", "model/_basis.classifier", "predictor/predictor.json"]
+    names = ("json", "classifier", "baselines")
+    files = [*(f"model/_basis.{name}" for name in names), "predictor/predictor.json"]
     for name in files:
         file = tmp_path / "model" / name
         file.parent.mkdir(exist_ok=True)
