@@ -82,9 +82,9 @@ class TrainedImages:
         with self.pictures.open("rb") as file:
             for batch in scan(self._rows(_PICTURES), rows=_BATCH):
                 some = batch.filter(batch["thumbnail_offset"].is_valid())
-                places = zip(
-                    *(some[name].to_pylist() for name in _PICTURES.names[:0:-1]), strict=True
-                )
+                lengths = some["thumbnail_length"].to_pylist()
+                offsets = some["thumbnail_offset"].to_pylist()
+                places = zip(lengths, offsets, strict=True)
                 found = [os.pread(file.fileno(), *place) for place in places]
                 yield pa.record_batch([some["sha256"], found], THUMBNAILS)
 
