@@ -20,6 +20,7 @@ from fruits.features.table import FeatureTable
 from fruits.features.writer import FeatureWriter
 from fruits.folds import scored_images
 from fruits.networks.graph import CompiledGraph
+from fruits.predictor import write_images
 from fruits.runs import copies, extract, publish, report_data
 from fruits.runs.config import RunConfig
 from fruits.runs.context import RunContext
@@ -298,7 +299,8 @@ def test_only_a_sample_of_very_many_images_is_shown_and_compared(
     shutil.copy(root / "Training" / "Fig" / "3_100.jpg", root / "Test" / "Fig" / "copy.jpg")
     monkeypatch.setattr(report_data, "MOST_IMAGES", 21)
     monkeypatch.setattr(copies, "MOST_COMPARED", 50)
-    monkeypatch.setattr(publish, "MOST_NEIGHBOURS", 20)
+    for module in (publish, write_images):
+        monkeypatch.setattr(module, "MOST_NEIGHBOURS", 20)
     with in_parts():
         report = go(tmp_path, "out", classifier="lda").report
     assert report["quality"]["skipped"]["near-duplicate"] == (
