@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fruits.classify.fit import Measured
+from fruits.classify.fit import Measured, counts_and_means
 from fruits.classify.model import Array, Ints
 
 
@@ -27,9 +27,7 @@ class Baselines:
     @classmethod
     def of(cls, moments: Measured) -> Baselines:
         """The counts and means of images that all have a label."""
-        sums = [sums for label, sums in moments.labels.items() if label is not None]
-        counts = np.array([one.count for one in sums], np.int64)
-        return cls(counts, np.stack([one.sum() / one.count for one in sums]))
+        return cls(*counts_and_means(moments))
 
     def to_bytes(self) -> bytes:
         """Packs into a file of NumPy arrays (npz) without pickle; equal ones give equal bytes."""

@@ -103,9 +103,7 @@ class Discriminant:
             InputError: there are fewer than two labels, or all images have the same features.
         """
         labels = _labels_of(moments)
-        counts = np.array([moments.labels[label].count for label in labels], np.int64)
-        means = np.stack([moments.labels[label].sum() for label in labels])
-        means /= counts[:, np.newaxis]
+        counts, means = counts_and_means(moments)
         count, mean = moments.count, moments.mean
         between = (means - mean) * np.sqrt(counts / count)[:, np.newaxis]
         covariance = moments.scatter / count
@@ -247,6 +245,15 @@ def _eigen(covariance: Array, rank: int) -> tuple[Array, Array]:
     space, _ = np.linalg.qr(covariance @ space)
     variances, axes = np.linalg.eigh(space.T @ covariance @ space)
     return variances.clip(min=0), space @ axes
+
+
+def counts_and_means(moments: Measured) -> tuple[Ints, Array]:
+    """(c,) int64, the number of rows of each of the c labels, and (c, d) float64, their means."""
+    sums = [sums for label, sums in moments.labels.items() if label is not None]
+    counts = np.array([one.count for one in sums], np.int64)
+    means = np.stack([one.sum() for one in sums])
+    means /= counts[:, np.newaxis]
+    return counts, means
 
 
 def _labels_of(moments: Measured) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def require_capacity(
 def refusal(
     config: RunConfig, listing: Parts, graph: CompiledGraph, resources: Resources, disk: float
 ) -> FruitsError | None:
-    """The error of a run that surely cannot be done, which says what to change; None if it may be.
+    """The error of a run that surely does not fit, which says what to change; None if it may fit.
 
     Args:
         config: The options.
@@ -153,8 +153,7 @@ def refusal(
     least = LEAST.footprint(graph, heap=None if resources.heap is None else 0)
     images = listing.num_rows
     return (
-        components_refusal(config, listing, graph)
-        or _pca_refusal(graph, least, resources)
+        _pca_refusal(graph, least, resources)
         or _workers_refusal(images, graph, least, resources)
         or _disk_refusal(config, images, graph.dimension, disk)
         or labels_refusal(config, listing, graph.dimension, resources.memory)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TextIO
 
 from fruits.networks.graph import CompiledGraph
-from fruits.planning.capacity import refusal
+from fruits.planning.capacity import components_refusal, refusal
 from fruits.planning.plan import Plan
 from fruits.planning.probe import Probe, probe
 from fruits.planning.resources import (
@@ -84,7 +84,10 @@ def estimate_from_probe(
     """
     run = RunCosts(config, listing, graph, probe, resources, seconds)
     prices = json.loads((files("fruits") / "prices.json").read_text())
-    error = refusal(config, listing, graph, resources, disk)
+    # A run checks the components earlier, before Spark starts.
+    error = components_refusal(config, listing, graph) or refusal(
+        config, listing, graph, resources, disk
+    )
     return Plan(
         images=run.images,
         bytes=run.listed.bytes,
